@@ -1,7 +1,7 @@
 """Curiosity rules: when does a joint point count as lying *in* a gap? A rule is one function and one registry line.
 
 The source's rule is that the offset from the neighbours' centroid is at most a third of the gap. In full dimension it
-admits nothing (the average point has a ratio of at least sqrt((k + 1) / (k - 1)) > 1); docs/scoring.md has the measurement.
+admits nothing: the average point has a ratio of at least sqrt((k + 1) / (k - 1)) > 1 (docs/scoring.md).
 """
 
 from collections.abc import Callable

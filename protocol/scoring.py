@@ -239,7 +239,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Calibration":
-        """Return the calibration that `to_json` wrote. Raises KeyError or TypeError if a field is missing or unknown."""
+        """Return the calibration that `to_json` wrote. Raises KeyError or TypeError if a field is off."""
         return cls(
             pairs={name: PairThresholds(**fields) for name, fields in value["pairs"].items()},
             null_max_micro=dict(value["null_max_micro"]),

@@ -1,0 +1,242 @@
+"""What a validator and its callers say to each other over HTTP, beside the pair itself. OpenAPI is made from these.
+
+| route | in | out |
+|---|---|---|
+| GET /v1/network | | Network |
+| POST /v1/pairs | body of `protocol.pair.SignedPair.encode` | Decision |
+| GET /v1/receipts/{pair digest} | | Decision without embeddings |
+| GET /v1/entries?start=&count= | | EntryPage |
+| GET /v1/submissions?start=&count= | | SubmissionPage |
+| GET /v1/proof/inclusion?index=&size= | | InclusionProof |
+| GET /v1/proof/consistency?first=&size= | | ConsistencyProof |
+| GET /checkpoint | | tree head, a signed note (text) |
+| GET /v1/items/{sha256} | | the item's bytes |
+| POST /v1/query?modality=&to=&k= | item bytes | Answer |
+| GET /v1/claims/{account} | | ClaimTicket |
+| POST /v1/admin/epochs (bearer token) | | EpochReport |
+| POST /v1/admin/checkpoints (bearer token) | CheckpointOrder | CheckpointReport |
+| GET /health, /metrics, /openapi.json | | Health, Prometheus text, OpenAPI |
+
+Every error is an ErrorMessage with a 4xx or 503 status.
+"""
+
+from dataclasses import dataclass
+
+from protocol.entry import Wei
+from protocol.pair import Submission
+from protocol.receipt import Receipt
+from protocol.signing import Domain
+from protocol.verdict import Verdict
+from protocol.wire import STRICT, Bytes20, Bytes32, Bytes65
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a contributor needs to know before signing. Compare ``receipt_vkey`` with one you got elsewhere."""
+
+    name: str
+    network_id: Bytes32
+    domain: Domain  # EIP-712; its verifying contract is the rewards contract
+    origin: str  # first line of the ledger's tree heads
+    receipt_vkey: str  # signed-note key that signs receipts
+    log_vkey: str  # signed-note key that signs tree heads
+    token: Bytes20  # address of the token contract
+    checkpoint: Bytes32  # pairs are judged under this
+    checkpoint_parent: Bytes32 | None
+    modalities: tuple[str, ...]
+    pairs: tuple[str, ...]  # modality pairs that can be judged
+    max_item_bytes: dict[str, int]  # by modality
+    media_types: dict[str, tuple[str, ...]]
+    licenses: tuple[str, ...]  # SPDX ids accepted; an expression joins them with AND, OR
+    epoch: int  # open epoch
+    ledger_size: int
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Base64 of little-endian int16 components: as the encoder gave them, and final (equal if not accepted)."""
+
+    a: str
+    b: str
+    final_a: str
+    final_b: str
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The answer to a pair: a receipt, the verdict it holds, and both embeddings where the items were embedded."""
+
+    receipt: Receipt
+    verdict: Verdict
+    embeddings: Embeddings | None = None
+    replayed: bool = False  # the same submission was decided before; this is that receipt
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class EntryPage:
+    """Leaves ``start`` to ``start + len(entries)`` of the ledger, canonical JSON texts."""
+
+    start: int
+    size: int  # of the ledger now
+    entries: tuple[str, ...]
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class IndexedSubmission:
+    """The signed submission behind the pair entry at ``index``."""
+
+    index: int
+    submission: Submission
+    signature: Bytes65
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class SubmissionPage:
+    """Submissions behind the pair entries from ``start`` on; ``next`` is where to go on, null at the end."""
+
+    start: int
+    next: int | None
+    submissions: tuple[IndexedSubmission, ...]
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class InclusionProof:
+    """RFC 6962 audit path of ``index`` in the tree of ``size`` leaves, and the signed tree head of that size if known."""
+
+    index: int
+    size: int
+    leaf_hash: Bytes32
+    path: tuple[Bytes32, ...]
+    root: Bytes32
+    tree_head: str | None  # signed note
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class ConsistencyProof:
+    """RFC 6962 proof that the tree of ``first`` leaves is a prefix of the tree of ``size``."""
+
+    first: int
+    size: int
+    path: tuple[Bytes32, ...]
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class Found:
+    """One item found. ``cosine_micro`` is of the final embeddings; ``text`` is the item itself if it is short text."""
+
+    index: int  # of the ledger entry
+    sha256: Bytes32
+    modality: str
+    media_type: str
+    cosine_micro: int
+    license: str
+    text: str | None
+    partner_text: str | None  # what the item was paired with, if that was text
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Items of modality ``to`` nearest to the query, nearest first."""
+
+    modality: str
+    to: str
+    checkpoint: Bytes32
+    indexed: int  # items of modality `to` that were searched
+    found: tuple[Found, ...]
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class ClaimTicket:
+    """What an account may claim under the last reward root: compare it with `curiosity payouts --derive`."""
+
+    account: Bytes20
+    epoch: int
+    cumulative_wei: Wei
+    proof: tuple[Bytes32, ...]
+    reward_root: Bytes32
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """An epoch that was closed and posted."""
+
+    epoch: int
+    entry: int  # index of the epoch's entry
+    paid_pairs: int
+    emission_wei: Wei
+    cumulative_wei: Wei
+    reward_root: Bytes32
+    transaction: str | None  # hash of the posting, null without a chain
+    activates_at: int | None  # Unix seconds of the chain's clock
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class CheckpointOrder:
+    """Switch to the checkpoint in this folder on the validator's machine."""
+
+    path: str
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class CheckpointReport:
+    """The validator switched and re-embedded its index."""
+
+    checkpoint: Bytes32
+    entry: int
+    reindexed: int
+    seconds: int
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class Health:
+    """Liveness and what is served. ``status`` is "ok" or "draining"."""
+
+    status: str
+    version: str
+    device: str
+    checkpoint: Bytes32
+    ledger_size: int
+    queue: int
+    epoch: int
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class ErrorMessage:
+    """A refusal: stable code, what happened with its numbers, what to do, whose fault."""
+
+    code: str
+    what: str
+    remedy: str
+    fault: str
+
+    __pydantic_config__ = STRICT
