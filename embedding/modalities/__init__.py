@@ -1,0 +1,40 @@
+"""The registered modalities. One file here and one line in ``MODALITIES`` add another."""
+
+from embedding.modalities.audio import AUDIO
+from embedding.modalities.image import IMAGE
+from embedding.modalities.text import TEXT
+from embedding.modality import Array, Modality, check_contract, check_envelope, refuse
+
+MODALITIES: tuple[Modality, ...] = (TEXT, IMAGE, AUDIO)
+
+BY_NAME: dict[str, Modality] = {modality.name: modality for modality in MODALITIES}
+
+
+def find(name: str) -> Modality:
+    """The modality of that name.
+
+    Raises:
+        Rejected: MODALITY_UNKNOWN, when none has that name.
+    """
+    modality = BY_NAME.get(name)
+    if modality is None:
+        raise refuse("MODALITY_UNKNOWN", f"there is no modality {name!r}", f"Use one of {', '.join(sorted(BY_NAME))}")
+    return modality
+
+
+def decode(name: str, data: bytes, media_type: str) -> Array:
+    """The item's array, decoded under the modality's limits and checked against its contract. Imports no torch.
+
+    Raises:
+        Rejected: status 422, with the rule that the item breaks.
+    """
+    modality = find(name)
+    check_envelope(modality, data, media_type)
+    array = modality.decode(data, media_type)
+    check_contract(modality, array)
+    return array
+
+
+def pair_name(a: str, b: str) -> str:
+    """Name of a modality pair, alphabetical: ``audio-text``."""
+    return "-".join(sorted((a, b)))

@@ -1,0 +1,182 @@
+"""The shared space: one tower for each modality, one dimension. The one place where items become embeddings.
+
+B items in a batch, K masks, D dimension.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from embedding.masks import hidden_units
+from embedding.modalities import find
+from embedding.modality import Array, check_contract
+from embedding.presets import Preset, find_preset
+from embedding.towers.base import Features, Tower
+from protocol.errors import ConfigError
+from protocol.scoring import Quantised, quantise
+
+MASKS = 4  # K of the differential loss (SCORING, Symbols)
+BATCH = 512  # rows that one pass of a tower takes; bounds memory, changes no result
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What leaves the device for one modality: 32767 times unit vectors, rounded.
+
+    ``whole`` int16[B, D]; ``masked`` int16[D], the fully masked item; ``halves`` int16[B, K, 2, D], for each mask the
+    visible half x * m and its complement x * (1 - m).
+    """
+
+    whole: Quantised
+    masked: Quantised
+    halves: Quantised
+
+
+class EmbeddingSpace(nn.Module):
+    """Towers into one dimension. Equal preset and seed give equal weights, whatever else is registered."""
+
+    def __init__(self, preset: str = "tiny", *, seed: int = 0, modalities: Sequence[str] | None = None) -> None:
+        super().__init__()
+        chosen = find_preset(preset)
+        self.preset: Preset = chosen
+        self.dim = chosen.dim
+        self.towers = nn.ModuleDict()
+        for name in modalities if modalities is not None else chosen.towers:
+            self.register(name, seed=seed)
+        # Log temperature of the contrastive losses; kept with the weights so that a round goes on where one ended.
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+
+    def register(self, modality: str, *, seed: int = 0) -> None:
+        """Add one modality's tower; those already there keep their weights bit for bit.
+
+        Raises:
+            ConfigError: MODALITY_NOT_IN_PRESET, when the preset has no tower for it.
+        """
+        if modality not in self.preset.towers:
+            raise ConfigError(
+                "MODALITY_NOT_IN_PRESET",
+                f"preset {self.preset.name} has no tower for {modality!r}",
+                f"Use one of {', '.join(sorted(self.preset.towers))}",
+            )
+        own = int.from_bytes(hashlib.sha256(f"{seed}/{modality}".encode()).digest()[:8], "big") >> 1
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(own)
+            self.towers[modality] = self.preset.towers[modality](self.dim)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the registered modalities, alphabetical."""
+        return tuple(sorted(self.towers))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.log_scale.device
+
+    def tower(self, modality: str) -> Tower:
+        """The tower of a modality.
+
+        Raises:
+            ConfigError: MODALITY_NOT_REGISTERED.
+        """
+        if modality not in self.towers:
+            raise ConfigError(
+                "MODALITY_NOT_REGISTERED",
+                f"this space has no {modality!r}",
+                f"It has {', '.join(self.modalities)}",
+            )
+        tower = self.towers[modality]
+        assert isinstance(tower, Tower)
+        return tower
+
+    def prepare(self, modality: str, arrays: Sequence[Array]) -> list[Features]:
+        """Features of decoded items, each checked against its modality's contract.
+
+        Raises:
+            Rejected: ARRAY_NOT_IN_CONTRACT.
+        """
+        tower, declared = self.tower(modality), find(modality)
+        for array in arrays:
+            check_contract(declared, array)
+        return [tower.prepare(array) for array in arrays]
+
+    def forward(self, modality: str, inputs: Tensor) -> Tensor:
+        """Unit embeddings float32[B, D] of collated inputs, with gradient."""
+        return nn.functional.normalize(self.tower(modality)(inputs), dim=1)
+
+    def embed_features(self, modality: str, features: Sequence[Features]) -> NDArray[np.float32]:
+        """Unit embeddings float32[B, D] of prepared items. Does not train: batch-norm uses what it has learned."""
+        tower = self.tower(modality)
+        was_training = tower.training
+        tower.eval()
+        rows = []
+        try:
+            with torch.inference_mode():
+                for start in range(0, len(features), BATCH):
+                    inputs = tower.collate(features[start : start + BATCH]).to(self.device)
+                    rows.append(self(modality, inputs).float().cpu().numpy())
+        finally:
+            tower.train(was_training)
+        return np.concatenate(rows) if rows else np.zeros((0, self.dim), dtype=np.float32)
+
+    def embed(self, modality: str, arrays: Sequence[Array]) -> NDArray[np.float32]:
+        """Unit embeddings float32[B, D] of decoded items.
+
+        Raises:
+            Rejected: ARRAY_NOT_IN_CONTRACT.
+        """
+        return self.embed_features(modality, self.prepare(modality, arrays))
+
+    def embed_empty(self, modality: str) -> NDArray[np.float32]:
+        """Unit embedding float32[D] of the fully masked item, ``e_0``."""
+        row: NDArray[np.float32] = self.embed_features(modality, [self.tower(modality).empty()])[0]
+        return row
+
+    def halves(self, modality: str, features: Sequence[Features], seeds: Sequence[int], masks: int) -> list[Features]:
+        """Prepared halves in the order item, mask, (visible, complement): B * K * 2 of them."""
+        tower, share = self.tower(modality), find(modality).mask_share
+        out = []
+        for one, seed in zip(features, seeds, strict=True):
+            for k in range(masks):
+                hidden = hidden_units(tower.units(one), share, seed, k)
+                out += [tower.hide(one, hidden), tower.hide(one, ~hidden)]
+        return out
+
+    def embed_masked(
+        self, modality: str, arrays: Sequence[Array], seeds: Sequence[int], masks: int = MASKS
+    ) -> NDArray[np.float32]:
+        """Unit embeddings float32[B, K, 2, D] of the complementary halves; ``seeds`` from ``masks.mask_seed``."""
+        prepared = self.halves(modality, self.prepare(modality, arrays), seeds, masks)
+        return self.embed_features(modality, prepared).reshape(len(arrays), masks, 2, self.dim)
+
+    def measure(self, modality: str, arrays: Sequence[Array], seeds: Sequence[int], masks: int = MASKS) -> Measured:
+        """Everything that the judge needs of a batch of one modality, quantised, in one batch per tower.
+
+        Raises:
+            Rejected: ARRAY_NOT_IN_CONTRACT; nothing of the batch is measured then.
+        """
+        return self.measure_features(modality, self.prepare(modality, arrays), seeds, masks)
+
+    def measure_features(
+        self, modality: str, features: Sequence[Features], seeds: Sequence[int], masks: int = MASKS
+    ) -> Measured:
+        """As ``measure``, of prepared items."""
+        count = len(features)
+        parts = [self.tower(modality).empty(), *features, *self.halves(modality, features, seeds, masks)]
+        rows = quantise(self.embed_features(modality, parts))
+        return Measured(
+            whole=rows[1 : 1 + count],
+            masked=rows[0],
+            halves=rows[1 + count :].reshape(count, masks, 2, self.dim),
+        )
+
+
+def pick_device() -> torch.device:
+    """CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,18 @@
+"""The decode processes and the judge live without torch."""
+
+import subprocess
+import sys
+
+PROGRAM = """
+import sys
+from embedding.modalities import decode
+import embedding.modality, embedding.masks, embedding.checkpoint
+decode("text", b"a cat", "text/plain")
+heavy = sorted(name for name in ("torch", "transformers") if name in sys.modules)
+print(heavy)
+"""
+
+
+def test_decoding_and_reading_checkpoints_import_no_torch() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
