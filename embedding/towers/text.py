@@ -60,7 +60,9 @@ class _Frozen:
         config = BertConfig(**json.loads((folder / "config.json").read_text()))
         self.model: nn.Module = BertModel(config, add_pooling_layer=False)
         tensors = load_file(folder / "model.safetensors")
-        self.model.load_state_dict({name: value for name, value in tensors.items() if not name.startswith("pooler.")})
+        # The pooler is not used; the position numbers are a constant that newer versions do not store.
+        unused = ("pooler.", "embeddings.position_ids")
+        self.model.load_state_dict({name: value for name, value in tensors.items() if not name.startswith(unused)})
         self.model.requires_grad_(False)
         self.model.train(False)
         self._known: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
