@@ -1,0 +1,133 @@
+"""Payouts from the ledger alone: replay the leaves, and every reward root follows bit for bit.
+
+Steps 15 to 17 of docs/protocol.md. Nothing is taken from the validator but the leaves; each pair's signature is
+recovered, so that a validator cannot pay an account in somebody else's name.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from protocol.entry import EpochEntry, PairEntry, parse_entry
+from protocol.errors import ProofError, Rejected
+from protocol.rewards import RewardParameters, RewardTree, allocate, cumulate
+from protocol.signing import recover
+
+
+@dataclass(frozen=True)
+class PaidPair:
+    """One pair that an epoch pays: its ledger index, its contributor and its score."""
+
+    index: int
+    pair: bytes
+    contributor: bytes
+    curiosity_micro: int
+
+
+@dataclass(frozen=True)
+class EpochPayout:
+    """What one epoch pays and what each account has earned since the first."""
+
+    epoch: int
+    first: int  # index of the first entry it covers
+    size: int  # entries before the one that closes it: the ledger size that the attestation names
+    emission_wei: int
+    paid: tuple[PaidPair, ...]
+    amounts_wei: Mapping[bytes, int]
+    cumulative_wei: Mapping[bytes, int]
+    reward_root: bytes
+    entry: EpochEntry | None  # what the ledger says of it, None while it is open
+
+    @property
+    def cumulative_total_wei(self) -> int:
+        """Everything earned up to and with this epoch."""
+        return sum(self.cumulative_wei.values())
+
+    def expected_entry(self, parameters: RewardParameters) -> EpochEntry:
+        """Return the entry that closes this epoch."""
+        return EpochEntry(
+            epoch=self.epoch,
+            first=self.first,
+            parameters=parameters.digest(),
+            paid_pairs=len(self.paid),
+            emission_wei=str(self.emission_wei),
+            cumulative_wei=str(self.cumulative_total_wei),
+            reward_root=self.reward_root,
+        )
+
+    def tree(self) -> RewardTree:
+        """Return the cumulative reward tree. Raises ConfigError if nobody has earned anything yet."""
+        return RewardTree(list(self.cumulative_wei.items()))
+
+
+def select_paid(candidates: Iterable[PaidPair], top_n: int) -> tuple[PaidPair, ...]:
+    """Return the ``top_n`` widest gaps, in ledger order; of equal ones the earlier entry wins."""
+    ranked = sorted(candidates, key=lambda pair: (-pair.curiosity_micro, pair.index))[:top_n]
+    return tuple(sorted(ranked, key=lambda pair: pair.index))
+
+
+def close_epoch(
+    epoch: int,
+    first: int,
+    size: int,
+    candidates: Iterable[PaidPair],
+    previous: Mapping[bytes, int],
+    parameters: RewardParameters,
+) -> EpochPayout:
+    """Return the payout of one epoch from its novel pairs and the cumulative amounts before it (wei by account)."""
+    paid = select_paid(candidates, parameters.top_n)
+    amounts = allocate([(p.contributor, p.curiosity_micro) for p in paid], parameters.emission(epoch))
+    cumulative = cumulate(previous, amounts)
+    root = RewardTree(list(cumulative.items())).root
+    return EpochPayout(epoch, first, size, sum(amounts.values()), paid, amounts, cumulative, root, None)
+
+
+def derive(
+    leaves: Iterable[bytes], parameters: RewardParameters, *, check_signatures: bool = True
+) -> Iterator[EpochPayout]:
+    """Yield the payout of every epoch in the ledger, the open one last.
+
+    ``leaves`` are all leaves from index 0. Raises ProofError: ENTRY_ codes for a leaf that is no entry,
+    PAYOUT_SIGNATURE if a paid pair was not signed by the account it pays, PAYOUT_MISMATCH if an epoch's entry says
+    anything else than what follows from the entries before it.
+    """
+    epoch, first, index = 1, 0, -1
+    candidates: list[PaidPair] = []
+    cumulative: Mapping[bytes, int] = {}
+    for index, leaf in enumerate(leaves):
+        entry = parse_entry(leaf)
+        if isinstance(entry, PairEntry) and entry.verdict.is_accepted and entry.verdict.curiosity_micro > 0:
+            if check_signatures:
+                _check_signature(entry, index)
+            candidates.append(PaidPair(index, entry.pair, entry.contributor, entry.verdict.curiosity_micro))
+        elif isinstance(entry, EpochEntry):
+            payout = close_epoch(epoch, first, index, candidates, cumulative, parameters)
+            _compare(entry, payout.expected_entry(parameters), index)
+            yield EpochPayout(**{**vars(payout), "entry": entry})
+            epoch, first, candidates, cumulative = epoch + 1, index + 1, [], payout.cumulative_wei
+    yield close_epoch(epoch, first, index + 1, candidates, cumulative, parameters)
+
+
+def _check_signature(entry: PairEntry, index: int) -> None:
+    try:
+        signer = recover(entry.pair, entry.signature)
+    except Rejected as error:
+        raise ProofError("PAYOUT_SIGNATURE", f"entry {index}: {error.what}") from None
+    if signer != entry.contributor:
+        raise ProofError(
+            "PAYOUT_SIGNATURE",
+            f"entry {index} pays 0x{entry.contributor.hex()}, but 0x{signer.hex()} signed the pair",
+        )
+
+
+def _compare(said: EpochEntry, derived: EpochEntry, index: int) -> None:
+    for field, value in vars(derived).items():
+        if getattr(said, field) != value:
+            raise ProofError(
+                "PAYOUT_MISMATCH",
+                f"entry {index} closes epoch {derived.epoch} with {field} {_show(getattr(said, field))}, "
+                f"derived is {_show(value)}",
+            )
+
+
+def _show(value: object) -> str:
+    return "0x" + value.hex() if isinstance(value, bytes) else repr(value)
