@@ -1,0 +1,28 @@
+"""Where pairs come from: made sets (digits, emoji, speech) and a contributor's own folder or manifest.
+
+A new source is one module with a ``make_<name>(out, *, seed, ...)`` function and one line in ``SOURCES``. The modules
+are loaded when asked for, so that listing the sources costs no numpy, scipy or scikit-learn.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Final
+
+from protocol.errors import SourceError
+
+SOURCES: Final[dict[str, str]] = {
+    "digits": "node.sources.digits:make_digits",
+    "emoji": "node.sources.emoji:make_emoji",
+}
+"""Name of a pair set -> ``module:function`` that makes it."""
+
+
+def load_source(name: str) -> Callable[..., Any]:
+    """The function that makes the pair set ``name``. Raises ``SourceError`` UNKNOWN_SOURCE for a name not listed."""
+    if name not in SOURCES:
+        raise SourceError(
+            "UNKNOWN_SOURCE", f"there is no pair source {name!r}", f"Choose one of: {', '.join(sorted(SOURCES))}."
+        )
+    module, function = SOURCES[name].split(":")
+    made: Callable[..., Any] = getattr(import_module(module), function)
+    return made

@@ -1,0 +1,302 @@
+"""The pair set ``emoji``: pictures of Noto Emoji, their CLDR names and keywords, and the names spoken.
+
+Pictures come from the npm package emoji-datasource-google, names from emojibase-data. Flags of countries and regions
+(a name cannot be inferred from them), skin tones, lone letters and hair are left out.
+"""
+
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from node.sources.families import group_families, order_by_seed, split_families
+from node.sources.pairset import DraftPair, Origin, find_pair_set, write_pair_set
+from node.sources.speech import (
+    HELD_OUT_SPEAKER,
+    TRAINING_SPEAKERS,
+    Progress,
+    Speaker,
+    Utterance,
+    speak_all,
+    speech_versions,
+)
+from protocol.errors import SourceError
+
+DEFAULT_SEED: Final = 20260101
+DEFAULT_VOICES: Final = 3
+# Concepts of each split; all others are submitted. The numbers of the trials in docs/data.md.
+SPLIT_SIZES: Final = {"held-out": 240, "calibration": 143, "genesis": 213}
+# A larger family would be a fair share of a gallery by itself: it goes to ``submit``.
+LARGEST_FAMILY: Final = 8
+_IMAGES: Final = "emoji-datasource-google"
+_NAMES: Final = "emojibase-data"
+_SKIPPED_GROUPS: Final = frozenset({"component"})
+_SKIPPED_SUBGROUPS: Final = frozenset({"country-flag", "subdivision-flag"})
+_TWIN_SIDE_PX: Final = 24
+_KEYWORDS: Final = 4
+# espeak-ng leaves these out as punctuation.
+_SPOKEN_SIGNS: Final = {"#": "hash", "*": "asterisk"}
+_TEXT_LICENSE: Final = "MIT AND Unicode-3.0"
+_PICTURE_LICENSE: Final = "Apache-2.0 AND MIT"
+_NAME_CREDIT: Final = "name from Unicode CLDR by way of emojibase-data (Miles Johnson)"
+_PICTURE_CREDIT: Final = (
+    "picture from Noto Emoji (Google) by way of emoji-datasource-google (Cal Henderson), put on white"
+)
+_SPEECH_CREDIT: Final = "spoken by espeak-ng"
+
+
+@dataclass(frozen=True)
+class Emoji:
+    """One concept: hex code, CLDR name, keywords, and its picture file."""
+
+    code: str
+    name: str
+    keywords: tuple[str, ...]
+    picture: Path
+
+    @property
+    def spoken(self) -> str:
+        """The name as it is said: signs that the engine passes over become words."""
+        words = "".join(f" {_SPOKEN_SIGNS[sign]}" if sign in _SPOKEN_SIGNS else sign for sign in self.name)
+        return re.sub(r"[:“”]", "", words)
+
+    @property
+    def caption(self) -> str:
+        """The name and a few keywords that add to it."""
+        said = set(re.findall(r"\w+", self.name.lower()))
+        added = [word for word in self.keywords if not set(re.findall(r"\w+", word.lower())) <= said]
+        return f"{self.name}: {', '.join(added[:_KEYWORDS])}" if added else self.name
+
+
+def make_emoji(
+    out: Path,
+    *,
+    seed: int = DEFAULT_SEED,
+    voices: int = DEFAULT_VOICES,
+    keyword_captions: bool = False,
+    image_audio: bool = False,
+    limit: int | None = None,
+    cache: Path | None = None,
+    packages: Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write the set to ``out`` and return its card; a whole set made with the same arguments is left as it is.
+
+    Each concept outside held-out is spoken by ``voices`` of the twelve training speakers in turn. ``keyword_captions``
+    adds a second caption with keywords to genesis and submit, ``image_audio`` adds picture-speech pairs to submit.
+    ``limit`` keeps that many concepts, splits in proportion (for tests). ``packages`` is the ``node_modules`` folder.
+
+    Raises ``SourceError``: PARTS_MISSING (npm packages absent), VOICES (not 1 to 12), or when it cannot be written.
+    """
+    if not 1 <= voices <= len(TRAINING_SPEAKERS):
+        raise SourceError(
+            "VOICES",
+            f"{voices} voices asked, {len(TRAINING_SPEAKERS)} there are",
+            "Ask for a number between them and 1.",
+        )
+    packages = packages or Path(__file__).parents[2] / "node_modules"
+    versions = {
+        **speech_versions(),
+        "pillow": version("pillow"),
+        **{name: _read_version(packages, name) for name in (_IMAGES, _NAMES)},
+    }
+    parameters = {
+        "seed": seed,
+        "voices": voices,
+        "keyword_captions": keyword_captions,
+        "image_audio": image_audio,
+        "limit": limit,
+        "recipe": 1,
+        "versions": versions,
+    }
+    card = find_pair_set(out, parameters)
+    if card is not None:
+        return card
+    emoji = load_emoji(packages)
+    pictures = {each.code: load_picture(each.picture) for each in emoji}
+    splits = split_emoji(emoji, pictures, seed=seed, limit=limit)
+    kept = {each.code: each for each in emoji if each.code in splits}
+    said = list(_list_utterances(kept, splits, voices=voices, seed=seed))
+    files = speak_all([Utterance(kept[code].spoken, speaker) for code, speaker in said], cache=cache, progress=progress)
+    spoken: dict[str, list[tuple[str, Path]]] = {}
+    for (code, speaker), file in zip(said, files, strict=True):
+        spoken.setdefault(code, []).append((speaker.name, file))
+    paired = {"held-out", "submit"} if image_audio else {"held-out"}
+    captioned = {"genesis", "submit"} if keyword_captions else set()
+    drafts = [
+        draft
+        for code, each in kept.items()
+        for draft in _draft_pairs(
+            each,
+            splits[code],
+            encode_picture(pictures[code]),
+            spoken[code],
+            splits[code] in paired,
+            splits[code] in captioned,
+        )
+    ]
+    card = write_pair_set(out, name="emoji", parameters=parameters, origins=_list_origins(versions), drafts=drafts)
+    if progress:
+        progress("emoji", len(drafts), len(drafts))
+    return card
+
+
+def load_emoji(packages: Path) -> list[Emoji]:
+    """Every emoji with a picture, in CLDR order, without those that the module's first lines leave out."""
+    try:
+        entries = json.loads((packages / _NAMES / "en" / "data.json").read_bytes())
+        groups = json.loads((packages / _NAMES / "meta" / "groups.json").read_bytes())
+        folder = packages / _IMAGES / "img" / "google" / "64"
+        # The two packages disagree on the variation selector FE0F: match without it.
+        files = {file.stem.upper().replace("-FE0F", ""): file for file in sorted(folder.iterdir())}
+    except OSError as error:
+        raise _parts_missing(packages, error) from error
+    found = []
+    for entry in entries:
+        group, subgroup = (
+            groups["groups"].get(str(entry.get("group"))),
+            groups["subgroups"].get(str(entry.get("subgroup"))),
+        )
+        picture = files.get(entry["hexcode"].replace("-FE0F", ""))
+        if group is None or group in _SKIPPED_GROUPS or subgroup in _SKIPPED_SUBGROUPS or picture is None:
+            continue
+        found.append(Emoji(entry["hexcode"], entry["label"], tuple(entry.get("tags", ())), picture))
+    return found
+
+
+def load_picture(path: Path) -> npt.NDArray[np.uint8]:
+    """uint8[h, w, 3]: the picture on white, at its own size."""
+    with Image.open(path) as opened:
+        picture = opened.convert("RGBA")
+    white = Image.new("RGBA", picture.size, "white")
+    white.alpha_composite(picture)
+    return np.asarray(white.convert("RGB"))
+
+
+def encode_picture(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """PNG of uint8[h, w, 3]."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def split_emoji(
+    emoji: list[Emoji], pictures: Mapping[str, npt.NDArray[np.uint8]], *, seed: int, limit: int | None = None
+) -> dict[str, str]:
+    """Split of each hex code; families (see ``families``) stay together. With ``limit``, of that many concepts."""
+    families = find_families(emoji, pictures)
+    sizes = SPLIT_SIZES
+    if limit is not None:
+        sizes = {split: max(1, size * limit // len(emoji)) for split, size in SPLIT_SIZES.items()}
+        ordered = order_by_seed(set(families.values()), seed)
+        chosen = set(sorted(families, key=lambda code: ordered.index(families[code]))[:limit])
+        families = {code: family for code, family in families.items() if code in chosen}
+    return split_families(families, sizes, seed=seed, rest="submit", largest=LARGEST_FAMILY)
+
+
+def find_families(emoji: list[Emoji], pictures: Mapping[str, npt.NDArray[np.uint8]]) -> dict[str, str]:
+    """Family of each hex code, by code points, names and pictures (compared at 24 px)."""
+    small = {
+        code: np.asarray(
+            Image.fromarray(pixels).resize((_TWIN_SIDE_PX, _TWIN_SIDE_PX), Image.Resampling.BOX), np.float32
+        ).ravel()
+        for code, pixels in pictures.items()
+    }
+    return group_families({each.code: each.name for each in emoji}, small)
+
+
+def _list_utterances(
+    emoji: Mapping[str, Emoji], splits: Mapping[str, str], *, voices: int, seed: int
+) -> Iterator[tuple[str, Speaker]]:
+    # In each split the speakers take turns, so that each says about as many names as any other.
+    turns = dict.fromkeys(splits.values(), 0)
+
+    def take_turn(split: str) -> Speaker:
+        turns[split] += 1
+        return TRAINING_SPEAKERS[turns[split] % len(TRAINING_SPEAKERS)]
+
+    for code in order_by_seed(emoji, seed):
+        for _ in range(1 if splits[code] == "held-out" else voices):
+            yield code, take_turn(splits[code])
+        if splits[code] == "held-out":
+            yield code, HELD_OUT_SPEAKER
+
+
+def _draft_pairs(
+    emoji: Emoji, split: str, png: bytes, spoken: list[tuple[str, Path]], is_paired: bool, is_captioned: bool
+) -> Iterator[DraftPair]:
+    picture, name = ("image/png", png), ("text/plain", emoji.name.encode())
+
+    def draft(
+        kind: str, license: str, attribution: str, voice: str | None, *halves: tuple[str, bytes | Path]
+    ) -> DraftPair:
+        return DraftPair(
+            id=f"emoji-{emoji.code}-{kind}" + (f"-{voice}" if voice else ""),
+            split=split,
+            concept=emoji.name,
+            license=license,
+            attribution=attribution,
+            voice=voice,
+            halves=(halves[0], halves[1]),
+        )
+
+    both = f"{_PICTURE_LICENSE} AND Unicode-3.0"
+    yield draft("image-text", both, f"{_PICTURE_CREDIT}; {_NAME_CREDIT}", None, picture, name)
+    if is_captioned and emoji.caption != emoji.name:
+        caption = ("text/plain", emoji.caption.encode())
+        yield draft("image-text-keywords", both, f"{_PICTURE_CREDIT}; {_NAME_CREDIT}", None, picture, caption)
+    for voice, file in spoken:
+        sound = ("audio/wav", file)
+        credit = f"{_NAME_CREDIT}, {_SPEECH_CREDIT}"
+        yield draft("audio-text", _TEXT_LICENSE, credit, voice, sound, name)
+        if is_paired:
+            yield draft("audio-image", both, f"{_PICTURE_CREDIT}; {credit}", voice, sound, picture)
+
+
+def _read_version(packages: Path, name: str) -> str:
+    try:
+        return str(json.loads((packages / name / "package.json").read_bytes())["version"])
+    except OSError as error:
+        raise _parts_missing(packages, error) from error
+
+
+def _parts_missing(packages: Path, error: OSError) -> SourceError:
+    return SourceError(
+        "PARTS_MISSING",
+        f"the npm packages {_IMAGES} and {_NAMES} are not in {packages} ({error.strerror}: {error.filename})",
+        "Run `make install`, or `npm ci --ignore-scripts` in the repository.",
+    )
+
+
+def _list_origins(versions: Mapping[str, str]) -> list[Origin]:
+    return [
+        Origin(
+            f"{_IMAGES} (npm)",
+            versions[_IMAGES],
+            "64-px pictures of Noto Emoji (Google)",
+            _PICTURE_LICENSE,
+            "its README gives the Noto images as Apache-2.0, its LICENSE the package as MIT",
+        ),
+        Origin(
+            f"{_NAMES} (npm)",
+            versions[_NAMES],
+            "English names and keywords, derived from Unicode CLDR",
+            _TEXT_LICENSE,
+            "its LICENSE gives the package as MIT; CLDR data is under the Unicode licence v3",
+        ),
+        Origin(
+            "espeakng-loader (PyPI)",
+            versions["espeakng-loader"],
+            "the speech engine espeak-ng, run in a process of its own; only the sound it makes is in the set",
+            "GPL-3.0-or-later",
+            "the espeak-ng project; the licence covers the program",
+        ),
+    ]

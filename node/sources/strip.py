@@ -1,0 +1,199 @@
+"""Metadata taken out of a contributor's files before they are hashed: places, serial numbers, thumbnails, tags.
+
+Lossless: pixels and samples stay as they are. Containers are parsed, and only what is needed to decode is kept.
+"""
+
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Final
+
+from protocol.errors import SourceError
+
+_PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+# Critical chunks, transparency, and the three chunks that say how numbers become colours.
+_PNG_KEPT: Final = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB"}
+
+
+def strip_metadata(data: bytes, media_type: str, *, where: str = "the file") -> bytes:
+    """``data`` without metadata; the same bytes again for text, or for a file that has none.
+
+    PNG keeps the chunks that decide pixels. JPEG keeps JFIF (without its thumbnail) and Adobe's colour marker, and of
+    EXIF only an orientation other than upright, so that the picture still stands as it was seen. WebP loses its EXIF,
+    XMP and ICC chunks. WAV keeps ``fmt`` and ``data``, FLAC its stream information and frames.
+
+    Raises ``SourceError``: BROKEN_FILE (cannot be parsed), CANNOT_STRIP (no rule for this media type).
+    """
+    if media_type == "text/plain":
+        return data
+    if media_type not in _STRIPPERS:
+        raise SourceError(
+            "CANNOT_STRIP",
+            f"{where}: metadata of {media_type} cannot be taken out",
+            f"Convert it to one of: {', '.join(sorted(_STRIPPERS))}.",
+        )
+    try:
+        return _STRIPPERS[media_type](data)
+    except (struct.error, IndexError, ValueError) as error:
+        raise SourceError(
+            "BROKEN_FILE",
+            f"{where}: not a whole {media_type} file ({error}, {len(data)} bytes)",
+            "Check that it opens in a viewer or player, and save it again.",
+        ) from error
+
+
+def _strip_png(data: bytes) -> bytes:
+    if not data.startswith(_PNG_SIGNATURE):
+        raise ValueError("no PNG signature")
+    kept, position, kind = [_PNG_SIGNATURE], len(_PNG_SIGNATURE), b""
+    while kind != b"IEND":  # what follows IEND is dropped
+        size, kind = struct.unpack_from(">I4s", data, position)
+        end = position + 12 + size
+        if end > len(data):
+            raise ValueError(f"chunk {kind!r} ends at byte {end}")
+        (crc,) = struct.unpack_from(">I", data, end - 4)
+        if zlib.crc32(data[position + 4 : end - 4]) != crc:
+            raise ValueError(f"wrong checksum in chunk {kind!r}")
+        if kind in _PNG_KEPT:
+            kept.append(data[position:end])
+        position = end
+    return b"".join(kept)
+
+
+def _strip_jpeg(data: bytes) -> bytes:
+    if not data.startswith(b"\xff\xd8"):
+        raise ValueError("no JPEG start marker")
+    head, body, position, orientation = [b"\xff\xd8"], bytearray(), 2, 1
+    while True:
+        if data[position] != 0xFF:
+            raise ValueError(f"no marker at byte {position}")
+        while data[position + 1] == 0xFF:  # fill bytes
+            position += 1
+        marker = data[position + 1]
+        if marker == 0xD9:  # end of image: previews and videos appended by cameras are dropped
+            break
+        if marker == 0x01 or 0xD0 <= marker <= 0xD7:
+            raise ValueError(f"marker {marker:#x} outside a scan")
+        (size,) = struct.unpack_from(">H", data, position + 2)
+        end = position + 2 + size
+        if size < 2 or end > len(data):
+            raise ValueError(f"segment {marker:#x} ends at byte {end}")
+        payload = data[position + 4 : end]
+        if marker == 0xE1 and payload.startswith(b"Exif\0\0"):
+            orientation = _read_orientation(payload[6:])
+        elif marker == 0xE0 and payload.startswith(b"JFIF\0") and len(payload) >= 12:
+            head.append(b"\xff\xe0\x00\x10" + payload[:12] + b"\0\0")
+        elif marker == 0xEE and payload.startswith(b"Adobe"):
+            body += b"\xff" + data[position + 1 : end]
+        elif not (0xE0 <= marker <= 0xEF or marker == 0xFE):
+            body += b"\xff" + data[position + 1 : end]
+            if marker == 0xDA:
+                scan_end = _find_scan_end(data, end)
+                body += data[end:scan_end]
+                end = scan_end
+        position = end
+    if orientation != 1:
+        head.append(_encode_orientation(orientation))
+    return b"".join(head) + bytes(body) + b"\xff\xd9"
+
+
+def _find_scan_end(data: bytes, position: int) -> int:
+    """Where the next marker stands that is neither a stuffed byte nor a restart."""
+    while True:
+        position = data.index(b"\xff", position)
+        following = data[position + 1]
+        if following == 0xFF:
+            position += 1
+        elif following == 0x00 or 0xD0 <= following <= 0xD7:
+            position += 2
+        else:
+            return position
+
+
+def _read_orientation(tiff: bytes) -> int:
+    """EXIF tag 0x0112 in the first directory: 1 (upright) to 8; 1 when absent or unreadable."""
+    try:
+        order = {b"II": "<", b"MM": ">"}[tiff[:2]]
+        (offset,) = struct.unpack_from(order + "I", tiff, 4)
+        (count,) = struct.unpack_from(order + "H", tiff, offset)
+        for entry in range(count):
+            tag, kind, number, value = struct.unpack_from(order + "HHIH", tiff, offset + 2 + 12 * entry)
+            if (tag, kind, number) == (0x0112, 3, 1) and 1 <= value <= 8:
+                return int(value)
+    except (KeyError, struct.error):
+        # Broken EXIF is metadata all the same: it is dropped, and the picture stands as its pixels do.
+        return 1
+    return 1
+
+
+def _encode_orientation(orientation: int) -> bytes:
+    tiff = b"MM\0\x2a" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    payload = b"Exif\0\0" + tiff
+    return b"\xff\xe1" + struct.pack(">H", len(payload) + 2) + payload
+
+
+def _strip_webp(data: bytes) -> bytes:
+    chunks = _read_riff(data, b"WEBP")
+    kept = []
+    for kind, payload in chunks:
+        if kind == b"VP8X":
+            # Flag bits of RFC 9649: 0x20 ICC profile, 0x08 EXIF, 0x04 XMP.
+            payload = bytes([payload[0] & ~0x2C]) + payload[1:]
+        if kind in {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"}:
+            kept.append((kind, payload))
+    return _encode_riff(b"WEBP", kept)
+
+
+def _strip_wav(data: bytes) -> bytes:
+    chunks = dict(reversed(_read_riff(data, b"WAVE")))  # the first of each kind
+    if b"fmt " not in chunks or b"data" not in chunks:
+        raise ValueError("no fmt or no data chunk")
+    return _encode_riff(b"WAVE", [(b"fmt ", chunks[b"fmt "]), (b"data", chunks[b"data"])])
+
+
+def _read_riff(data: bytes, form: bytes) -> list[tuple[bytes, bytes]]:
+    if data[:4] != b"RIFF" or data[8:12] != form:
+        raise ValueError(f"no RIFF {form.decode()} header")
+    end = min(len(data), 8 + int.from_bytes(data[4:8], "little"))
+    chunks, position = [], 12
+    while position + 8 <= end:
+        kind, size = struct.unpack_from("<4sI", data, position)
+        if position + 8 + size > len(data):
+            raise ValueError(f"chunk {kind!r} says {size} bytes, {len(data) - position - 8} are there")
+        chunks.append((kind, data[position + 8 : position + 8 + size]))
+        position += 8 + size + size % 2
+    return chunks
+
+
+def _encode_riff(form: bytes, chunks: list[tuple[bytes, bytes]]) -> bytes:
+    body = form + b"".join(
+        kind + len(payload).to_bytes(4, "little") + payload + b"\0" * (len(payload) % 2) for kind, payload in chunks
+    )
+    return b"RIFF" + len(body).to_bytes(4, "little") + body
+
+
+def _strip_flac(data: bytes) -> bytes:
+    if not data.startswith(b"fLaC"):
+        raise ValueError("no FLAC signature")
+    position, last, stream_info = 4, False, b""
+    while not last:
+        head = data[position]
+        size = int.from_bytes(data[position + 1 : position + 4], "big")
+        if position + 4 + size > len(data):
+            raise ValueError(f"metadata block ends at byte {position + 4 + size}")
+        if head & 0x7F == 0:
+            stream_info = data[position + 4 : position + 4 + size]
+        last = bool(head & 0x80)
+        position += 4 + size
+    if len(stream_info) != 34:
+        raise ValueError("no stream information")
+    return b"fLaC\x80\x00\x00\x22" + stream_info + data[position:]
+
+
+_STRIPPERS: Final[dict[str, Callable[[bytes], bytes]]] = {
+    "image/png": _strip_png,
+    "image/jpeg": _strip_jpeg,
+    "image/webp": _strip_webp,
+    "audio/wav": _strip_wav,
+    "audio/flac": _strip_flac,
+}
