@@ -4,6 +4,7 @@ Pictures come from the npm package emoji-datasource-google, names from emojibase
 (a name cannot be inferred from them), skin tones, lone letters and hair are left out.
 """
 
+import hashlib
 import io
 import json
 import re
@@ -160,6 +161,7 @@ def load_emoji(packages: Path) -> list[Emoji]:
     except OSError as error:
         raise _parts_missing(packages, error) from error
     found = []
+    drawn: set[str] = set()
     for entry in entries:
         group, subgroup = (
             groups["groups"].get(str(entry.get("group"))),
@@ -168,6 +170,10 @@ def load_emoji(packages: Path) -> list[Emoji]:
         picture = files.get(entry["hexcode"].replace("-FE0F", ""))
         if group is None or group in _SKIPPED_GROUPS or subgroup in _SKIPPED_SUBGROUPS or picture is None:
             continue
+        drawing = hashlib.sha256(picture.read_bytes()).hexdigest()
+        if drawing in drawn:  # the family silhouettes: which of several names a picture has cannot be seen
+            continue
+        drawn.add(drawing)
         found.append(Emoji(entry["hexcode"], entry["label"], tuple(entry.get("tags", ())), picture))
     return found
 

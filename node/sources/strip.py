@@ -141,6 +141,8 @@ def _strip_webp(data: bytes) -> bytes:
             payload = bytes([payload[0] & ~0x2C]) + payload[1:]
         if kind in {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"}:
             kept.append((kind, payload))
+    if not {b"VP8 ", b"VP8L", b"ANMF"} & {kind for kind, _ in kept}:
+        raise ValueError("no picture chunk")
     return _encode_riff(b"WEBP", kept)
 
 
@@ -158,6 +160,8 @@ def _read_riff(data: bytes, form: bytes) -> list[tuple[bytes, bytes]]:
     chunks, position = [], 12
     while position + 8 <= end:
         kind, size = struct.unpack_from("<4sI", data, position)
+        if kind == b"data" and size == 0xFFFFFFFF:  # written to a pipe: the length was not known
+            size = len(data) - position - 8
         if position + 8 + size > len(data):
             raise ValueError(f"chunk {kind!r} says {size} bytes, {len(data) - position - 8} are there")
         chunks.append((kind, data[position + 8 : position + 8 + size]))

@@ -1,0 +1,282 @@
+"""A contributor's own folder: captioned pictures and sounds, as files side by side or with a table.
+
+Side by side: ``cat.png`` and ``cat.txt``. With a table: ``captions.csv``, ``captions.jsonl`` or ``metadata.jsonl``
+with the columns or keys ``file_name`` and ``text`` (and, where wanted, ``license``, ``attribution``, ``captured_at``).
+What cannot be read is handed back as an error among the pairs, so that one bad row does not stop the rest.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from node.sources.media_type import (
+    IMAGE_SUFFIXES,
+    SOUND_SUFFIXES,
+    TEXT_SUFFIX,
+    decode_text,
+    load_item,
+    make_text_item,
+)
+from node.sources.pairset import SourceItem, SourcePair
+from protocol.errors import SourceError
+
+TABLES: Final = ("captions.csv", "captions.jsonl", "metadata.jsonl")
+_ROW_KEYS: Final = frozenset({"file_name", "text", "license", "attribution", "captured_at"})
+_PASSED_OVER: Final = frozenset({"thumbs.db", "desktop.ini"})
+
+
+def read_folder(folder: Path, *, license: str | None = None) -> Iterator[SourcePair | SourceError]:
+    """The pairs in ``folder`` and below, sorted by name; a bad row or file as a ``SourceError`` in its place.
+
+    ``license`` (SPDX) holds for every pair whose row states none. Raises ``SourceError`` at the first step:
+    FOLDER_MISSING, TABLES_TWO (more than one table), LICENSE_MISSING (no table to state it), NOTHING_FOUND, and
+    TABLE_HEADER, NOT_TEXT or CANNOT_READ when the table itself is of no use.
+    """
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "is not there"
+        raise SourceError("FOLDER_MISSING", f"{folder} {what}", "Name a folder with captioned pictures or sounds.")
+    tables = [folder / name for name in TABLES if (folder / name).is_file()]
+    if len(tables) > 1:
+        raise SourceError(
+            "TABLES_TWO", f"{folder} has {' and '.join(table.name for table in tables)}", "Keep the one that holds."
+        )
+    if not tables and license is None:
+        raise SourceError(
+            "LICENSE_MISSING", f"{folder} states no licence", "Give one (SPDX, such as CC-BY-4.0) for all."
+        )
+    found = _read_table(tables[0], license) if tables else _read_side_by_side(folder, license)
+    first = next(found, None)
+    if first is None:
+        raise SourceError(
+            "NOTHING_FOUND",
+            f"{folder} holds no captioned picture or sound",
+            f"Put cat.png beside cat.txt, or write {TABLES[0]} with the columns file_name,text.",
+        )
+    yield first
+    yield from found
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | SourceError]]:
+    """(where, row) of each line of a ``.csv`` or ``.jsonl`` file; empty lines are passed over.
+
+    ``where`` is such as "captions.csv line 3". A line that cannot be read comes as a ``SourceError``.
+    """
+    try:
+        text = decode_text(path.read_bytes(), where=path.name)
+    except FileNotFoundError as error:
+        raise SourceError("FILE_MISSING", f"{path} is not there", "Check the name.") from error
+    except OSError as error:
+        raise SourceError("CANNOT_READ", f"{path}: {error.strerror}", "Name a file that you may read.") from error
+    if path.suffix.lower() == ".csv":
+        yield from _read_csv(path, text)
+        return
+    for number, line in enumerate(text.split("\n"), start=1):
+        where = f"{path.name} line {number}"
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            yield where, SourceError("ROW_NOT_JSON", f"{where} is not JSON ({error})", "Write one JSON object a line.")
+            continue
+        if isinstance(row, dict):
+            yield where, row
+        else:
+            kind = type(row).__name__
+            yield where, SourceError("ROW_NOT_JSON", f"{where} holds a {kind}", "Write one JSON object a line.")
+
+
+def resolve_inside(folder: Path, name: object, *, where: str) -> Path:
+    """The file ``name`` below ``folder``. Raises ``SourceError``: ROW_VALUE, OUTSIDE_FOLDER.
+
+    A table that somebody else wrote must not be able to send files from elsewhere on this machine.
+    """
+    if not isinstance(name, str) or not name.strip() or "\0" in name:
+        raise SourceError("ROW_VALUE", f"{where}: {name!r} is no file name", "Write the name as text.")
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise SourceError(
+            "OUTSIDE_FOLDER", f"{where}: {name} lies outside {folder}", "Move the file below the folder of the table."
+        )
+    return path
+
+
+def make_pair(
+    one: SourceItem,
+    other: SourceItem,
+    *,
+    id: str,
+    set_name: str,
+    concept: str,
+    row: Mapping[str, Any],
+    license: str | None,
+    where: str,
+) -> SourcePair:
+    """The pair of two items with what ``row`` says of it. Raises ``SourceError``: SAME_MODALITY, LICENSE_MISSING..."""
+    if one.modality == other.modality:
+        raise SourceError(
+            "SAME_MODALITY", f"{where}: both items are {one.modality}", "Pair two items of different kinds."
+        )
+    stated = row.get("license") or license
+    if not isinstance(stated, str) or not stated.strip():
+        raise SourceError(
+            "LICENSE_MISSING",
+            f"{where} states no licence",
+            'Add "license" (SPDX, such as CC-BY-4.0) to the row, or give one for all.',
+        )
+    attribution = row.get("attribution") or ""
+    if not isinstance(attribution, str):
+        raise SourceError("ROW_VALUE", f"{where}: attribution is {attribution!r}", "Write it as text.")
+    a, b = sorted((one, other), key=lambda item: item.modality)
+    return SourcePair(
+        id=id,
+        set=set_name,
+        split="submit",
+        concept=concept,
+        license=stated.strip(),
+        attribution=attribution,
+        voice=None,
+        a=a,
+        b=b,
+        captured_at=_read_time(row.get("captured_at"), where=where),
+    )
+
+
+def refuse_unknown_keys(row: Mapping[str, Any], known: frozenset[str], *, where: str) -> None:
+    """Raises ``SourceError`` ROW_KEY for a key that no rule reads: a misspelt one would be lost in silence."""
+    unknown = sorted(str(key) for key in row if key not in known)
+    if unknown:
+        raise SourceError(
+            "ROW_KEY", f"{where} has the unknown key {unknown[0]!r}", f"Known keys: {', '.join(sorted(known))}."
+        )
+
+
+def _read_csv(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any] | SourceError]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        missing = {"file_name", "text"} - set(reader.fieldnames or ())
+        if missing:
+            raise SourceError(
+                "TABLE_HEADER",
+                f"{path.name} line 1 lacks the column {sorted(missing)[0]}",
+                "Write file_name,text as the first line.",
+            )
+        for row in reader:
+            where = f"{path.name} line {reader.line_num}"
+            if None in row or None in row.values():
+                yield where, SourceError("ROW_FIELDS", f"{where} has too many or too few fields", "Quote the commas.")
+            else:
+                yield where, {key: value for key, value in row.items() if value or key in {"file_name", "text"}}
+    except csv.Error as error:  # the reader cannot find its way back: the rest of the file is not read
+        where = f"{path.name} line {reader.line_num}"
+        yield (
+            where,
+            SourceError("ROW_FIELDS", f"{where} cannot be read, nor what follows ({error})", "Mend its quotes."),
+        )
+
+
+def _read_table(table: Path, license: str | None) -> Iterator[SourcePair | SourceError]:
+    for where, row in read_rows(table):
+        if isinstance(row, SourceError):
+            yield row
+            continue
+        try:
+            refuse_unknown_keys(row, _ROW_KEYS, where=where)
+            path = resolve_inside(table.parent, row.get("file_name"), where=where)
+            if not isinstance(row.get("text"), str):
+                raise SourceError("ROW_VALUE", f"{where}: text is {row.get('text')!r}", "Write the caption as text.")
+            item = load_item(path, where=where)
+            caption = make_text_item(table, row["text"], where=where)
+            name = str(row["file_name"])
+            yield make_pair(
+                item,
+                caption,
+                id=f"folder-{where}",
+                set_name="folder",
+                concept=name,
+                row=row,
+                license=license,
+                where=where,
+            )
+        except SourceError as error:
+            yield error
+
+
+def _read_side_by_side(folder: Path, license: str | None) -> Iterator[SourcePair | SourceError]:
+    groups: dict[Path, list[Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not hidden and path.is_file() and path.name.lower() not in _PASSED_OVER:
+            groups.setdefault(path.with_suffix(""), []).append(path)
+    for stem, paths in groups.items():
+        yield from _read_group(folder, str(stem.relative_to(folder)), paths, license)
+
+
+def _read_group(folder: Path, name: str, paths: list[Path], license: str | None) -> Iterator[SourcePair | SourceError]:
+    """Each picture and sound of one name with its caption; without a caption, a picture with a sound."""
+    items: list[SourceItem] = []
+    for path in paths:
+        where = str(path.relative_to(folder))
+        try:
+            items.append(load_item(resolve_inside(folder, where, where=where)))
+        except SourceError as error:
+            yield error
+    if len(items) < len(paths):
+        return  # what is wrong with the group has been said
+    captions = [item for item in items if item.modality == "text"]
+    media = [item for item in items if item.modality != "text"]
+    if not media:
+        wanted = ", ".join(sorted(IMAGE_SUFFIXES | SOUND_SUFFIXES))
+        yield SourceError("MEDIA_MISSING", f"{name}{TEXT_SUFFIX} has no picture or sound beside it", f"Add {wanted}.")
+        return
+    if captions:
+        matches = [(item, captions[0]) for item in media]
+    elif {item.modality for item in media} == {"audio", "image"} and len(media) == 2:
+        matches = [(media[0], media[1])]
+    else:
+        yield SourceError(
+            "CAPTION_MISSING",
+            f"{media[0].path.name} has no caption {name}{TEXT_SUFFIX}",
+            "Write what it shows or says.",
+        )
+        return
+    for one, other in matches:
+        yield make_pair(
+            one,
+            other,
+            id=f"folder-{one.path.relative_to(folder.resolve())}",
+            set_name="folder",
+            concept=name,
+            row={},
+            license=license,
+            where=name,
+        )
+
+
+def _read_time(value: object, *, where: str) -> int | None:
+    """Unix seconds of a number or of an ISO 8601 text with a zone; None when not given. Raises ROW_VALUE."""
+    if value is None or value == "":
+        return None
+    try:
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise ValueError("neither a number nor text")
+        if isinstance(value, str) and not value.isdecimal():
+            moment = datetime.fromisoformat(value)
+            if moment.tzinfo is None:
+                raise ValueError("no time zone")
+            seconds = int(moment.timestamp())
+        else:
+            seconds = int(value)
+        if not 0 <= seconds <= int(datetime(9999, 1, 1, tzinfo=UTC).timestamp()):
+            raise ValueError("out of range")
+    except ValueError as error:
+        raise SourceError(
+            "ROW_VALUE",
+            f"{where}: captured_at is {value!r} ({error})",
+            "Write Unix seconds, or a time such as 2026-03-01T12:00:00Z.",
+        ) from error
+    return seconds
