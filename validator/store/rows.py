@@ -1,0 +1,107 @@
+"""What goes into the store and what comes out of it."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from protocol.pair import Item
+from protocol.receipt import Receipt
+from protocol.wire import encode
+
+
+@dataclass(frozen=True)
+class NewSubmission:
+    """The pair behind a new entry. ``envelope`` is the canonical JSON of `protocol.pair.Envelope`."""
+
+    pair: bytes  # digest, 32 bytes
+    contributor: bytes  # address, 20 bytes
+    nonce: bytes  # 32 bytes
+    envelope: bytes = field(repr=False)
+    a: Item
+    b: Item
+    accepted: bool
+    embeddings: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True)
+class NewRow:
+    """An entry on its way into the database: leaf, index, and the receipt's note."""
+
+    index: int
+    leaf: bytes
+    note: str
+    submission: NewSubmission | None
+
+
+@dataclass(frozen=True)
+class Node:
+    """The hash of one complete subtree: the leaves from ``position << level`` on, ``1 << level`` of them."""
+
+    level: int
+    position: int
+    hash: bytes
+
+
+@dataclass(frozen=True)
+class StoredDecision:
+    """What was answered to a pair, so that a replay gets the same answer."""
+
+    pair: bytes
+    index: int
+    leaf: bytes
+    note: str
+    embeddings: bytes | None = field(repr=False)
+
+    def to_receipt(self) -> Receipt:
+        """Return the receipt as it was issued, bit for bit."""
+        return Receipt(self.leaf.decode(), self.index, self.note)
+
+    @property
+    def receipt(self) -> str:
+        """The receipt's canonical JSON."""
+        return encode(self.to_receipt()).decode()
+
+
+@dataclass(frozen=True)
+class StoredSubmission:
+    """The pair behind the entry at ``index``: its envelope (canonical JSON), its leaf, its embeddings."""
+
+    index: int
+    pair: bytes
+    accepted: bool
+    envelope: bytes = field(repr=False)
+    leaf: bytes = field(repr=False)
+    embeddings: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True)
+class StoredItem:
+    """What is known of a content: as the first accepted pair described it, before that the first pair at all."""
+
+    sha256: bytes
+    modality: str
+    media_type: str
+    size: int  # bytes
+
+
+class EpochStatus(StrEnum):
+    """How far an epoch's reward root has come."""
+
+    CLOSED = "closed"  # its entry is in the ledger
+    POSTED = "posted"  # the contract knows the root
+    ACTIVE = "active"  # claims are paid
+
+
+@dataclass(frozen=True)
+class StoredEpoch:
+    """A closed epoch: it covers the entries from ``first`` up to the one before ``entry``."""
+
+    epoch: int
+    entry: int
+    first: int
+    paid_pairs: int
+    emission_wei: int
+    cumulative_wei: int
+    reward_root: bytes
+    status: EpochStatus = EpochStatus.CLOSED
+    transaction: str | None = None  # hash of the posting
+    activates_at: int | None = None  # Unix seconds of the chain's clock

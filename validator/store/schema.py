@@ -1,0 +1,123 @@
+"""The tables. Leaf indices come from the ledger, never from an identity column.
+
+| table | a row holds |
+|---|---|
+| entries | one leaf of the ledger and the note of its receipt |
+| nodes | the hash of one complete subtree: level 0 are leaf hashes, (level, position) covers 2^level leaves |
+| pairs | what is known of the pair behind an entry, with the signed envelope and its embeddings |
+| items | one content by SHA-256; ``data`` is null where a file holds it |
+| epochs, rewards | a closed epoch and the cumulative amount of each account in it |
+| meta | small values by name |
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    TypedColumns,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+# SQLite stores a table in the order of its key only if that key is of the type INTEGER.
+_Index = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class EntryColumns(TypedColumns):
+    """One leaf of the ledger."""
+
+    leaf_index = Column(_Index, primary_key=True, autoincrement=False)
+    leaf = Column(LargeBinary, nullable=False)
+    note = Column(Text, nullable=False)  # of the receipt; with leaf and index it is the whole receipt
+
+
+class NodeColumns(TypedColumns):
+    """One complete subtree."""
+
+    level = Column(SmallInteger, primary_key=True, autoincrement=False)
+    position = Column(_Index, primary_key=True, autoincrement=False)
+    hash = Column(LargeBinary(32), nullable=False)
+
+
+class PairColumns(TypedColumns):
+    """The pair behind an entry."""
+
+    leaf_index = Column(_Index, ForeignKey("entries.leaf_index"), primary_key=True, autoincrement=False)
+    pair = Column(LargeBinary(32), nullable=False, unique=True)
+    contributor = Column(LargeBinary(20), nullable=False)
+    nonce = Column(LargeBinary(32), nullable=False)
+    a_sha256 = Column(LargeBinary(32), ForeignKey("items.sha256"), nullable=False)
+    b_sha256 = Column(LargeBinary(32), ForeignKey("items.sha256"), nullable=False)
+    is_accepted = Column(Boolean, nullable=False)
+    envelope = Column(LargeBinary, nullable=False)
+    embeddings: Column[bytes | None] = Column(LargeBinary, nullable=True)
+
+
+class ItemColumns(TypedColumns):
+    """One content."""
+
+    sha256 = Column(LargeBinary(32), primary_key=True)
+    modality = Column(String(128), nullable=False)
+    media_type = Column(String(128), nullable=False)
+    size = Column(BigInteger, nullable=False)
+    is_accepted = Column(Boolean, nullable=False)  # modality and media type are those of an accepted pair
+    data: Column[bytes | None] = Column(LargeBinary, nullable=True)
+
+
+class EpochColumns(TypedColumns):
+    """One closed epoch. Amounts are decimal strings: no database integer holds a uint256."""
+
+    epoch = Column(_Index, primary_key=True, autoincrement=False)
+    entry = Column(BigInteger, nullable=False)
+    first = Column(BigInteger, nullable=False)
+    paid_pairs = Column(BigInteger, nullable=False)
+    emission_wei = Column(String(78), nullable=False)
+    cumulative_wei = Column(String(78), nullable=False)
+    reward_root = Column(LargeBinary(32), nullable=False)
+    status = Column(String(16), nullable=False)
+    transaction: Column[str | None] = Column(String(66), nullable=True)
+    activates_at: Column[int | None] = Column(BigInteger, nullable=True)
+
+
+class RewardColumns(TypedColumns):
+    """The leaf of one account in an epoch's reward tree."""
+
+    epoch = Column(_Index, ForeignKey("epochs.epoch"), primary_key=True, autoincrement=False)
+    account = Column(LargeBinary(20), primary_key=True)
+    cumulative_wei = Column(String(78), nullable=False)
+
+
+class MetaColumns(TypedColumns):
+    """One small value."""
+
+    name = Column(String(128), primary_key=True)
+    value = Column(Text, nullable=False)
+
+
+entries = Table("entries", metadata, EntryColumns)
+nodes = Table("nodes", metadata, NodeColumns, sqlite_with_rowid=False)
+items = Table("items", metadata, ItemColumns)
+pairs = Table("pairs", metadata, PairColumns, UniqueConstraint("contributor", "nonce", name="pairs_nonce"))
+epochs = Table("epochs", metadata, EpochColumns)
+rewards = Table("rewards", metadata, RewardColumns, sqlite_with_rowid=False)
+meta = Table("meta", metadata, MetaColumns, sqlite_with_rowid=False)
+
+# Two contents are paid once, whatever the judge believed.
+Index(
+    "pairs_accepted_contents",
+    pairs.c.a_sha256,
+    pairs.c.b_sha256,
+    unique=True,
+    sqlite_where=pairs.c.is_accepted,
+    postgresql_where=pairs.c.is_accepted,
+)
