@@ -247,3 +247,14 @@ def read_items(body: bytes, envelope: Envelope, offset: int) -> SignedPair:
 
 
 _BODY_REMEDY = "Send the envelope's length (4 bytes, big-endian), the envelope, item a and item b, nothing else."
+
+
+def network_id_of(name: str, domain: Domain, genesis_checkpoint: bytes) -> bytes:
+    """Return the 32 bytes that bind a signature to one network: its name, chain, contract and first checkpoint."""
+    return keccak(
+        b"curiosity-network\x00"
+        + keccak(name.encode())
+        + word(domain.chain_id)
+        + domain.verifying_contract.rjust(32, b"\0")
+        + genesis_checkpoint
+    )

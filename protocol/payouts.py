@@ -7,7 +7,7 @@ recovered, so that a validator cannot pay an account in somebody else's name.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from protocol.entry import EpochEntry, PairEntry, parse_entry
+from protocol.entry import AnyEntry, EpochEntry, PairEntry, parse_entry
 from protocol.errors import ProofError, Rejected
 from protocol.rewards import RewardParameters, RewardTree, allocate, cumulate
 from protocol.signing import recover
@@ -81,6 +81,25 @@ def close_epoch(
     return EpochPayout(epoch, first, size, sum(amounts.values()), paid, amounts, cumulative, root, None)
 
 
+def find_candidates(leaves: Iterable[bytes], first: int, *, check_signatures: bool = True) -> Iterator[PaidPair]:
+    """Yield the accepted, novel pairs among leaves ``first``, ``first + 1``, ...: those that an epoch may pay.
+
+    Raises ProofError: ENTRY_ codes, PAYOUT_SIGNATURE.
+    """
+    for index, leaf in enumerate(leaves, start=first):
+        candidate = _candidate(parse_entry(leaf), index, check_signatures)
+        if candidate is not None:
+            yield candidate
+
+
+def _candidate(entry: AnyEntry, index: int, check_signatures: bool) -> PaidPair | None:
+    if not isinstance(entry, PairEntry) or not entry.verdict.is_accepted or entry.verdict.curiosity_micro <= 0:
+        return None
+    if check_signatures:
+        _check_signature(entry, index)
+    return PaidPair(index, entry.pair, entry.contributor, entry.verdict.curiosity_micro)
+
+
 def derive(
     leaves: Iterable[bytes], parameters: RewardParameters, *, check_signatures: bool = True
 ) -> Iterator[EpochPayout]:
@@ -95,10 +114,9 @@ def derive(
     cumulative: Mapping[bytes, int] = {}
     for index, leaf in enumerate(leaves):
         entry = parse_entry(leaf)
-        if isinstance(entry, PairEntry) and entry.verdict.is_accepted and entry.verdict.curiosity_micro > 0:
-            if check_signatures:
-                _check_signature(entry, index)
-            candidates.append(PaidPair(index, entry.pair, entry.contributor, entry.verdict.curiosity_micro))
+        candidate = _candidate(entry, index, check_signatures)
+        if candidate is not None:
+            candidates.append(candidate)
         elif isinstance(entry, EpochEntry):
             payout = close_epoch(epoch, first, index, candidates, cumulative, parameters)
             _compare(entry, payout.expected_entry(parameters), index)

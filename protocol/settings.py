@@ -1,0 +1,72 @@
+"""Settings: from a parsed TOML document and the environment to one typed, frozen value. Reads no file itself.
+
+One file serves every role, a section each. An environment variable ``CURIOSITY_<SECTION>__<KEY>`` overrides a key.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any, TypeVar, cast
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from protocol.errors import ConfigError
+
+T = TypeVar("T")
+
+SECTIONS = ("node", "validator", "trainer", "chain")
+SETTINGS = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+"""Pydantic config for a settings dataclass: numbers may come as strings from the environment, unknown keys may not."""
+
+_PREFIX = "CURIOSITY_"
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    known = sorted(known)
+    match = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return f"Did you mean {match[0]!r}?" if match else f"Known are: {', '.join(known)}."
+
+
+def check_sections(document: Mapping[str, Any], source: str) -> None:
+    """Raise ConfigError CONFIG_UNKNOWN_SECTION if the document has a section that no role reads."""
+    for name in document:
+        if name not in SECTIONS:
+            raise ConfigError("CONFIG_UNKNOWN_SECTION", f"{source} has a section [{name}]", _nearest(name, SECTIONS))
+
+
+def read_section(
+    type_: type[T], section: str, document: Mapping[str, Any], environment: Mapping[str, str], source: str
+) -> T:
+    """Return the settings dataclass ``type_`` from ``[section]`` of a document, overridden by the environment.
+
+    ``source`` names the file in errors. Raises ConfigError: CONFIG_UNKNOWN_SECTION, CONFIG_UNKNOWN_KEY naming the
+    nearest known key, CONFIG_INVALID naming the key and what was expected.
+    """
+    check_sections(document, source)
+    table = document.get(section, {})
+    if not isinstance(table, Mapping):
+        raise ConfigError("CONFIG_INVALID", f"{source}: {section} is {table!r}", f"Write it as a section [{section}].")
+    known = {field.name for field in fields(cast(Any, type_))}
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in known:
+            raise ConfigError("CONFIG_UNKNOWN_KEY", f"{source}: [{section}] has a key {key!r}", _nearest(key, known))
+        values[key] = value
+    prefix = f"{_PREFIX}{section.upper()}__"
+    for name, text in environment.items():
+        if not name.startswith(prefix):
+            continue
+        key = name.removeprefix(prefix).lower()
+        if key not in known:
+            raise ConfigError("CONFIG_UNKNOWN_KEY", f"the environment has {name}", _nearest(key, known))
+        values[key] = text
+    try:
+        return TypeAdapter(type_).validate_python(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            "CONFIG_INVALID",
+            f"{source}: [{section}] {where} is {first['input']!r}: {first['msg']}",
+            "Correct the value; `curiosity config show` lists every key with its default.",
+        ) from None

@@ -1,0 +1,173 @@
+"""Receipts, entries and payouts: what a contributor and an auditor check offline."""
+
+import base64
+import json
+import secrets
+from dataclasses import replace
+
+import pytest
+
+from protocol.entry import CheckpointEntry, PairEntry, encode_entry, parse_entry
+from protocol.errors import ConfigError, Fault, ProofError
+from protocol.merkle import leaf_hash
+from protocol.payouts import EpochPayout, derive
+from protocol.receipt import Receipt, issue_receipt, verify_receipt
+from protocol.rewards import RewardParameters, verify_claim
+from protocol.scoring import Gap
+from protocol.settings import read_section
+from protocol.signing import address_of, sign
+from protocol.tlog import Signer
+from protocol.verdict import Outcome, Reason, Verdict
+from validator.config import ValidatorConfig
+
+KEYS = [bytes([i + 1]) * 32 for i in range(4)]
+SIGNER = Signer("example.org/ledger/receipt", b"\x05" * 32)
+VKEY = SIGNER.verifier.vkey()
+PARAMETERS = RewardParameters(top_n=5)
+
+
+def pair_entry(key: bytes, score: int, *, outcome: Outcome = Outcome.ACCEPTED) -> PairEntry:
+    pair = secrets.token_bytes(32)
+    accepted = outcome is Outcome.ACCEPTED
+    verdict = Verdict(
+        outcome=outcome,
+        reason=Reason.BELONGS_TOGETHER if accepted else Reason.PAIR_TOO_FAR,
+        checkpoint=bytes(32),
+        fault=None if accepted else Fault.CONTRIBUTOR,
+        gap=Gap(score, 1, 2),
+        novel=score > 0,
+        curiosity_micro=score,
+    )
+    return PairEntry(pair, address_of(key), sign(pair, key), "image-text", "MIT", verdict)
+
+
+def ledger(*epochs: list[PairEntry], parameters: RewardParameters = PARAMETERS) -> list[bytes]:
+    """Leaves of a ledger in which each list of pairs is closed by its epoch's entry, but for the last."""
+    leaves = [encode_entry(CheckpointEntry(bytes(32), None))]
+    for number, entries in enumerate(epochs, start=1):
+        leaves += [encode_entry(entry) for entry in entries]
+        if number < len(epochs):
+            open_ = list(derive(leaves, parameters))[-1]
+            leaves.append(encode_entry(open_.expected_entry(parameters)))
+    return leaves
+
+
+def test_receipt_proves_its_entry_index_and_ledger() -> None:
+    leaf = encode_entry(pair_entry(KEYS[0], 7))
+    receipt = issue_receipt(leaf, 41, "example.org/ledger", 1_800_000_000, SIGNER)
+    checked = verify_receipt(receipt, "example.org/ledger", VKEY)
+    assert (checked.index, checked.leaf_hash, checked.issued_at) == (41, leaf_hash(leaf), 1_800_000_000)
+    assert checked.entry == parse_entry(leaf)
+
+
+def test_every_change_to_a_receipt_has_its_code() -> None:
+    receipt = issue_receipt(encode_entry(pair_entry(KEYS[0], 7)), 41, "example.org/ledger", 5, SIGNER)
+    other = encode_entry(pair_entry(KEYS[1], 7)).decode()
+    stranger = Signer("example.org/ledger/receipt", b"\x06" * 32)
+    forged = receipt.note.replace("\n41\n", "\n42\n")
+    for changed, origin, vkey, code in [
+        (replace(receipt, entry=other), "example.org/ledger", VKEY, "RECEIPT_ENTRY"),
+        (replace(receipt, entry=receipt.entry + " "), "example.org/ledger", VKEY, "RECEIPT_ENTRY"),
+        (replace(receipt, index=40), "example.org/ledger", VKEY, "RECEIPT_INDEX"),
+        (replace(receipt, note=forged), "example.org/ledger", VKEY, "SIGNATURE_WRONG"),
+        (receipt, "example.org/another", VKEY, "RECEIPT_ORIGIN"),
+        (receipt, "example.org/ledger", stranger.verifier.vkey(), "NOTE_UNSIGNED"),
+        (replace(receipt, note="x"), "example.org/ledger", VKEY, "NOTE_MALFORMED"),
+        (receipt, "example.org/ledger", VKEY[:-3], "VKEY_MALFORMED"),
+    ]:
+        with pytest.raises(ProofError) as caught:
+            verify_receipt(changed, origin, vkey)
+        assert caught.value.code == code
+
+
+def test_a_key_cannot_sign_another_kind_of_note_into_a_receipt() -> None:
+    from protocol.tlog import sign_note
+
+    leaf = encode_entry(pair_entry(KEYS[0], 7))
+    text = f"other/v1\nexample.org/ledger\n1\n{base64.b64encode(leaf_hash(leaf)).decode()}\n5\n"
+    with pytest.raises(ProofError, match="RECEIPT_MALFORMED"):
+        verify_receipt(Receipt(leaf.decode(), 1, sign_note(text, SIGNER)), "example.org/ledger", VKEY)
+
+
+def test_entries_have_one_form_only() -> None:
+    leaf = encode_entry(pair_entry(KEYS[0], 7))
+    spaced = json.dumps(json.loads(leaf), sort_keys=True).encode()
+    with pytest.raises(ProofError, match="ENTRY_NOT_CANONICAL"):
+        parse_entry(spaced)
+    for broken in (b"", b"{}", leaf[:-1], leaf.replace(b'"kind":"pair"', b'"kind":"pear"'), leaf[:-1] + b',"x":1}'):
+        with pytest.raises(ProofError, match="ENTRY_MALFORMED"):
+            parse_entry(broken)
+
+
+def test_payouts_follow_from_the_leaves() -> None:
+    first = [pair_entry(KEYS[0], 30), pair_entry(KEYS[1], 10), pair_entry(KEYS[2], 0), pair_entry(KEYS[0], 20)]
+    second = [pair_entry(KEYS[1], 5), pair_entry(KEYS[3], 5, outcome=Outcome.REJECTED)]
+    one, two, open_ = derive(ledger(first, second, []), PARAMETERS)
+    e1, e2 = PARAMETERS.emission(1), PARAMETERS.emission(2)
+    a0, a1 = address_of(KEYS[0]), address_of(KEYS[1])
+    assert one.amounts_wei == {a0: e1 * 5 // 6, a1: e1 - e1 * 5 // 6} or sum(one.amounts_wei.values()) == e1
+    assert abs(one.amounts_wei[a0] * 6 - e1 * 5) <= 6
+    assert [p.index for p in one.paid] == [1, 2, 4]
+    assert two.amounts_wei == {a1: e2}
+    assert two.cumulative_wei == {a0: one.amounts_wei[a0], a1: one.amounts_wei[a1] + e2}
+    assert (one.epoch, two.epoch, open_.epoch) == (1, 2, 3)
+    assert open_.amounts_wei == {}
+    tree = two.tree()
+    for account, amount in two.cumulative_wei.items():
+        verify_claim(two.reward_root, account, amount, tree.proof(account))
+
+
+def test_only_the_widest_gaps_are_paid() -> None:
+    entries = [pair_entry(KEYS[0], score) for score in (5, 9, 1, 9, 7, 2, 8)]
+    (open_,) = derive(ledger(entries), PARAMETERS)
+    assert [p.curiosity_micro for p in open_.paid] == [5, 9, 9, 7, 8]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("emission_wei", "1"),
+        ("cumulative_wei", "999"),
+        ("reward_root", b"\x01" * 32),
+        ("paid_pairs", 1),
+        ("epoch", 2),
+        ("first", 3),
+        ("parameters", b"\x02" * 32),
+    ],
+)
+def test_an_epoch_entry_that_lies_is_named(field: str, value: object) -> None:
+    leaves = ledger([pair_entry(KEYS[0], 3), pair_entry(KEYS[1], 3)], [])
+    honest = list(derive(leaves, PARAMETERS))
+    assert isinstance(honest[0], EpochPayout)
+    lie = replace(parse_entry(leaves[-1]), **{field: value})  # type: ignore[arg-type]
+    with pytest.raises(ProofError, match="PAYOUT_MISMATCH") as caught:
+        list(derive([*leaves[:-1], encode_entry(lie)], PARAMETERS))
+    assert field in caught.value.what
+
+
+def test_a_validator_cannot_pay_an_account_that_did_not_sign() -> None:
+    theft = replace(pair_entry(KEYS[0], 3), contributor=address_of(KEYS[3]))
+    leaves = ledger([])
+    assert list(derive([*leaves, encode_entry(theft)], PARAMETERS, check_signatures=False))[-1].amounts_wei
+    with pytest.raises(ProofError, match="PAYOUT_SIGNATURE"):
+        list(derive([*leaves, encode_entry(theft)], PARAMETERS))
+
+
+def test_settings_refuse_unknown_keys_with_the_nearest_one() -> None:
+    for document, environment, code, hint in [
+        ({"validator": {"prot": 1}}, {}, "CONFIG_UNKNOWN_KEY", "'port'"),
+        ({"validatr": {}}, {}, "CONFIG_UNKNOWN_SECTION", "'validator'"),
+        ({"validator": {"port": "many"}}, {}, "CONFIG_INVALID", "port"),
+        ({"validator": 5}, {}, "CONFIG_INVALID", "validator"),
+        ({}, {"CURIOSITY_VALIDATOR__HOTS": "x"}, "CONFIG_UNKNOWN_KEY", "'host'"),
+    ]:
+        with pytest.raises(ConfigError) as caught:
+            read_section(ValidatorConfig, "validator", document, environment, "file.toml")
+        assert caught.value.code == code
+        assert hint in str(caught.value)
+
+
+def test_the_environment_overrides_the_file() -> None:
+    document = {"validator": {"port": 1, "name": "a"}, "node": {"anything": 1}}
+    read = read_section(ValidatorConfig, "validator", document, {"CURIOSITY_VALIDATOR__PORT": "2", "HOME": "/"}, "f")
+    assert (read.port, read.name) == (2, "a")

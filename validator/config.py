@@ -1,0 +1,97 @@
+"""Every setting and limit of a validator, in one frozen value. The environment is read here and nowhere else."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from protocol.errors import ConfigError
+from protocol.settings import SETTINGS, read_section
+
+DEFAULT_LICENSES = (
+    "Apache-2.0",
+    "BSD-3-Clause",
+    "CC-BY-4.0",
+    "CC0-1.0",
+    "GPL-3.0-or-later",
+    "MIT",
+    "OFL-1.1",
+    "Unicode-3.0",
+    "Unlicense",
+)
+
+
+@dataclass(frozen=True)
+class ValidatorConfig:
+    """Section [validator] of the configuration file."""
+
+    name: str = "curiosity-local"  # of the network; no spaces, no plus sign
+    host: str = "127.0.0.1"
+    port: int = 8440  # 0 picks a free one and prints it
+    data_dir: Path = Path("~/.curiosity/validator")
+    store_url: str = ""  # SQLAlchemy URL; empty is SQLite in data_dir
+    genesis: Path | None = None  # checkpoint folder of a new network; None is the shipped one
+    device: str = ""  # "cuda", "cpu"; empty picks cuda where there is one
+    decode_workers: int = 2
+    curiosity_rule: str = "loo"
+    licenses: tuple[str, ...] = DEFAULT_LICENSES
+    max_queue_pairs: int = 1024  # admitted and not yet decided; beyond it 503 with Retry-After
+    max_batch_pairs: int = 256  # decided in one transaction
+    pairs_per_minute: int = 0  # for each contributor; 0 is no limit
+    queries_per_minute: int = 600  # for each remote address
+    max_results: int = 100  # k of a search
+    body_timeout_s: float = 20.0
+    epoch_s: int = 0  # close the epoch by itself after so many seconds; 0 waits for the operator
+    activation_poll_s: float = 2.0
+
+    __pydantic_config__ = SETTINGS
+
+    @property
+    def url(self) -> str:
+        """The store's SQLAlchemy URL."""
+        return self.store_url or f"sqlite:///{self.data_dir.expanduser().resolve() / 'ledger.sqlite'}"
+
+
+@dataclass(frozen=True)
+class ChainSettings:
+    """Section [chain]: the EVM chain that orders and pays. Without an RPC URL rewards are derived but not posted."""
+
+    rpc_url: str = ""
+    chain_id: int = 31337
+    addresses: Path | None = None  # JSON with token and rewards, written by the deployment
+    request_timeout_s: float = 10.0
+
+    __pydantic_config__ = SETTINGS
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one validator process runs with."""
+
+    validator: ValidatorConfig = field(default_factory=ValidatorConfig)
+    chain: ChainSettings = field(default_factory=ChainSettings)
+
+
+def load_settings(path: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings from a TOML file and the environment.
+
+    Raises ConfigError: CONFIG_MISSING, CONFIG_NOT_TOML, and what `protocol.settings.read_section` raises.
+    """
+    environment = os.environ if environment is None else environment
+    document: dict[str, Any] = {}
+    if path is not None:
+        try:
+            document = tomllib.loads(path.read_text())
+        except OSError as error:
+            raise ConfigError(
+                "CONFIG_MISSING", f"{path} cannot be read: {error.strerror}", "Give --config an existing file."
+            ) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError("CONFIG_NOT_TOML", f"{path}: {error}", "Correct the line; the format is TOML.") from None
+    source = str(path) if path else "the environment"
+    return Settings(
+        read_section(ValidatorConfig, "validator", document, environment, source),
+        read_section(ChainSettings, "chain", document, environment, source),
+    )

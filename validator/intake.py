@@ -1,0 +1,195 @@
+"""Intake: everything about a submission that can be refused without decoding an item (docs/protocol.md, step 4)."""
+
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from embedding.modality import Modality
+from protocol.errors import Rejected
+from protocol.pair import (
+    MAX_LIFETIME_S,
+    Envelope,
+    SignedPair,
+    check_modalities,
+    check_signature,
+    read_envelope,
+    read_items,
+)
+from protocol.signing import Domain
+
+_MAX_TRACKED = 100_000
+
+
+class Decided(Protocol):
+    """A decision that the store holds."""
+
+    @property
+    def pair(self) -> bytes:
+        """The pair's digest."""
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A submission that may be judged: its digest and its content."""
+
+    digest: bytes
+    pair: SignedPair
+
+
+@dataclass(frozen=True)
+class IntakeRules:
+    """What this validator takes."""
+
+    network_id: bytes
+    domain: Domain
+    modalities: Mapping[str, Modality]
+    pairs: frozenset[str]  # modality pairs that the checkpoint can judge
+    licenses: frozenset[str]
+    pairs_per_minute: int = 0
+
+
+class RateLimit:
+    """At most ``per_minute`` events a key in any 60 seconds; 0 is no limit. Remembers the 100,000 latest keys."""
+
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_minute = per_minute
+        self._clock = clock
+        self._events: OrderedDict[object, deque[float]] = OrderedDict()
+
+    def retry_after_s(self, key: object) -> int:
+        """Count an event. Return 0 if it is within the limit, else the seconds until one would be."""
+        if self._per_minute <= 0:
+            return 0
+        now = self._clock()
+        events = self._events.setdefault(key, deque())
+        self._events.move_to_end(key)
+        while events and events[0] <= now - 60.0:
+            events.popleft()
+        if len(events) >= self._per_minute:
+            return max(1, int(events[0] + 60.0 - now) + 1)
+        events.append(now)
+        if len(self._events) > _MAX_TRACKED:
+            self._events.popitem(last=False)
+        return 0
+
+
+class Intake:
+    """Admits submissions by the rules; asks ``find_nonce`` what the ledger knows. Decodes nothing, writes nothing."""
+
+    def __init__(
+        self,
+        rules: IntakeRules,
+        find_nonce: Callable[[bytes, bytes], Decided | None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.rules = rules
+        self._find_nonce = find_nonce
+        self._clock = clock
+        self._quota = RateLimit(rules.pairs_per_minute)
+
+    def check_envelope(self, body: bytes) -> tuple[Envelope, int, bytes]:
+        """Return the envelope, where the items begin, and the pair's digest, once it is signed for this network.
+
+        Raises Rejected: BODY_, ENVELOPE_ and MESSAGE_ codes, WRONG_NETWORK, SIGNATURE_ codes.
+        """
+        envelope, offset = read_envelope(body)
+        submission = envelope.submission
+        if submission.network_id != self.rules.network_id:
+            raise Rejected(
+                "WRONG_NETWORK",
+                f"signed for network 0x{submission.network_id.hex()}, this is 0x{self.rules.network_id.hex()}",
+                "Fetch /v1/network again and sign for it.",
+            )
+        return envelope, offset, check_signature(envelope, self.rules.domain)
+
+    def find_decided(self, envelope: Envelope, digest: bytes) -> Decided | None:
+        """Return the decision that this very submission got before, if it did.
+
+        Raises Rejected NONCE_REUSED (409) if the contributor used the nonce for another submission.
+        """
+        decided = self._find_nonce(envelope.submission.contributor, envelope.submission.nonce)
+        if decided is not None and decided.pair != digest:
+            raise nonce_reused(envelope, decided.pair)
+        return decided
+
+    def admit(self, body: bytes, envelope: Envelope, offset: int, digest: bytes) -> Admitted:
+        """Return the submission with its items, if it may be judged.
+
+        Raises Rejected: PAIR_SAME_MODALITY, PAIR_NOT_ORDERED, PAIR_UNSUPPORTED, MEDIA_TYPE_UNKNOWN, ITEM_TOO_LARGE,
+        ITEM_EMPTY, SIGNATURE_EXPIRED, EXPIRY_TOO_FAR, LICENSE_NOT_ALLOWED, QUOTA_EXCEEDED, BODY_SIZE, ITEM_HASH.
+        """
+        self._check_form(envelope)
+        self._check_time(envelope)
+        self._check_license(envelope.submission.license)
+        pair = read_items(body, envelope, offset)
+        wait_s = self._quota.retry_after_s(envelope.submission.contributor)
+        if wait_s:
+            raise Rejected(
+                "QUOTA_EXCEEDED",
+                f"more than {self.rules.pairs_per_minute} pairs a minute from one contributor",
+                f"Send the next one in {wait_s} s.",
+                status=429,
+            )
+        return Admitted(digest, pair)
+
+    def _check_form(self, envelope: Envelope) -> None:
+        submission = envelope.submission
+        check_modalities(submission)
+        if submission.modalities not in self.rules.pairs:
+            raise Rejected(
+                "PAIR_UNSUPPORTED",
+                f"{submission.modalities} cannot be judged, only {', '.join(sorted(self.rules.pairs))}",
+                "Submit one of these, or wait for a checkpoint that knows more.",
+                status=422,
+            )
+        for part in (submission.a, submission.b):
+            modality = self.rules.modalities[part.modality]
+            if part.media_type not in modality.media_types:
+                raise Rejected(
+                    "MEDIA_TYPE_UNKNOWN",
+                    f"{part.modality} takes {', '.join(modality.media_types)}, got {part.media_type!r}",
+                    "Convert the item to one of these media types.",
+                    status=422,
+                )
+            if not 0 < part.size <= modality.limits.max_bytes:
+                raise Rejected(
+                    "ITEM_EMPTY" if part.size == 0 else "ITEM_TOO_LARGE",
+                    f"the {part.modality} item has {part.size} bytes, allowed are 1 to {modality.limits.max_bytes}",
+                    "Send the item's content, within the limit.",
+                    status=413 if part.size else 422,
+                )
+
+    def _check_time(self, envelope: Envelope) -> None:
+        left_s = envelope.submission.expiry - int(self._clock())
+        if left_s < 0:
+            raise Rejected("SIGNATURE_EXPIRED", f"the signature expired {-left_s} s ago", "Sign again.", status=422)
+        if left_s > MAX_LIFETIME_S:
+            raise Rejected(
+                "EXPIRY_TOO_FAR",
+                f"the signature expires in {left_s} s, at most {MAX_LIFETIME_S} s are allowed",
+                "Sign with an earlier expiry, or correct this machine's clock.",
+                status=422,
+            )
+
+    def _check_license(self, expression: str) -> None:
+        ids = [word for word in expression.replace("(", " ").replace(")", " ").split() if word not in ("AND", "OR")]
+        wrong = [word for word in ids if word not in self.rules.licenses]
+        if not ids or wrong:
+            raise Rejected(
+                "LICENSE_NOT_ALLOWED",
+                f"licence {expression!r}: {', '.join(wrong) or 'none given'} is not allowed here",
+                f"Submit what you may share under one of: {', '.join(sorted(self.rules.licenses))}.",
+                status=422,
+            )
+
+
+def nonce_reused(envelope: Envelope, earlier: bytes) -> Rejected:
+    """The refusal of a nonce that the contributor has used for another pair (HTTP 409)."""
+    return Rejected(
+        "NONCE_REUSED",
+        f"nonce 0x{envelope.submission.nonce.hex()} belongs to pair 0x{earlier.hex()}",
+        "Use a fresh random nonce for each pair.",
+        status=409,
+    )
