@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 import wave
 from collections import defaultdict
 from pathlib import Path
@@ -10,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
+from scipy.signal import resample_poly
+from sklearn.datasets import load_digits
 
 from node.sources import SOURCES, load_source
-from node.sources.digits import make_digits
+from node.sources.digits import make_digits, split_scans
 from node.sources.emoji import (
     DEFAULT_SEED,
     LARGEST_FAMILY,
@@ -32,7 +36,9 @@ from node.sources.speech import (
     TRAINING_SPEAKERS,
     Speaker,
     Utterance,
+    Worker,
     speak_all,
+    to_wav,
 )
 from protocol.errors import SourceError
 
@@ -106,6 +112,13 @@ def test_whole_set_is_left_alone_and_a_damaged_one_is_made_again(cache: Path, tm
     assert check_pair_set(out) > 0
 
 
+def test_set_made_anew_leaves_nothing_of_the_old_one(cache: Path, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        make_digits(tmp_path / "set", limit=1, seed=seed, cache=cache)
+    named = {item.path.name for pair in read_pairs(tmp_path / "set") for item in (pair.a, pair.b)}
+    assert {each.name for each in (tmp_path / "set" / "media").iterdir()} == named
+
+
 def test_folder_with_other_files_is_not_overwritten(cache: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(SourceError, match="NOT_A_PAIR_SET"):
@@ -159,6 +172,21 @@ def test_no_scan_and_no_voice_of_the_digits_is_in_two_splits(digits: Path) -> No
     del voices[None]
     assert {len(splits) for splits in voices.values()} == {1}
     assert voices[HELD_OUT_SPEAKER.name] == {"held-out"}
+
+
+def test_every_scan_is_in_one_split_and_every_digit_equally_often() -> None:
+    labels = load_digits().target
+    splits = split_scans(labels, seed=DEFAULT_SEED)
+    assert {split: len(scans) for split, scans in splits.items()} == {
+        "genesis": 100,
+        "calibration": 150,
+        "held-out": 360,
+        "submit": 1187,
+    }
+    assert sorted(scan for scans in splits.values() for scan in scans) == list(range(1797))
+    for split in ("genesis", "calibration", "held-out"):
+        assert set(np.bincount(labels[splits[split]])) == {len(splits[split]) // 10}
+    assert set(labels[splits["submit"][:100]]) == set(range(10))  # a cap takes some of each
 
 
 def test_nothing_of_an_emoji_is_in_two_splits(emoji: Path) -> None:
@@ -232,13 +260,13 @@ def test_obvious_variants_are_one_family(
 def test_held_out_pictures_have_no_twin_outside(
     all_emoji: list[Emoji], all_pictures: dict[str, npt.NDArray[np.uint8]]
 ) -> None:
-    """Measured another way than the rule: correlation of whole pictures at 64 px."""
+    """Measured another way than the rule: correlation at 64 px. Without the rule up to 0.979, with it 0.962."""
     splits = split_emoji(all_emoji, all_pictures, seed=DEFAULT_SEED)
     flat = {code: picture.astype(np.float32).ravel() for code, picture in all_pictures.items()}
     unit = {code: (each - each.mean()) / np.linalg.norm(each - each.mean()) for code, each in flat.items()}
     inside = np.stack([unit[code] for code, split in splits.items() if split == "held-out"])
     outside = np.stack([unit[code] for code, split in splits.items() if split != "held-out"])
-    assert (inside @ outside.T).max() < 0.98
+    assert (inside @ outside.T).max() < 0.97
 
 
 @pytest.mark.parametrize(
@@ -260,6 +288,47 @@ def test_code_points_of_variants_are_one() -> None:
     assert strip_code("1F468-200D-1F33E") == strip_code("1F469-200D-1F33E") == strip_code("1F9D1-200D-1F33E")
     assert strip_code("1F3C3-200D-2640-FE0F-200D-27A1-FE0F") == strip_code("1F3C3")
     assert strip_code("1F34E") != strip_code("1F34F")
+
+
+def test_no_two_emoji_share_a_name_or_a_picture(
+    all_emoji: list[Emoji], all_pictures: dict[str, npt.NDArray[np.uint8]]
+) -> None:
+    assert len({each.name for each in all_emoji}) == len(all_emoji)
+    assert len({picture.tobytes() for picture in all_pictures.values()}) == len(all_emoji)
+
+
+def test_signs_in_a_name_are_said_and_keywords_add_to_it(all_emoji: list[Emoji]) -> None:
+    emoji = {each.name: each for each in all_emoji}
+    assert emoji["keycap: #"].spoken == "keycap hash"
+    assert emoji["Japanese “bargain” button"].spoken == "Japanese bargain button"
+    assert emoji["red apple"].spoken == "red apple"
+    caption = emoji["red apple"].caption
+    assert caption.startswith("red apple: ")
+    assert not {"red", "apple"} & set(caption.removeprefix("red apple: ").split(", "))
+
+
+def test_keyword_captions_and_picture_speech_pairs_are_made_when_asked(cache: Path, tmp_path: Path) -> None:
+    make_emoji(tmp_path / "set", limit=30, voices=1, keyword_captions=True, image_audio=True, cache=cache)
+    kinds: dict[str, set[str]] = defaultdict(set)
+    for pair in read_pairs(tmp_path / "set"):
+        kinds[pair.split].add(pair.modalities + ("+" if pair.id.endswith("keywords") else ""))
+    assert kinds["submit"] == {"image-text", "image-text+", "audio-text", "audio-image"}
+    assert kinds["genesis"] == {"image-text", "image-text+", "audio-text"}
+    assert kinds["held-out"] == {"image-text", "audio-text", "audio-image"}
+
+
+def test_number_of_voices_is_bounded(tmp_path: Path) -> None:
+    for voices in (0, 13):
+        with pytest.raises(SourceError, match="VOICES"):
+            make_emoji(tmp_path / "set", voices=voices)
+
+
+def test_a_full_disk_is_said_without_a_traceback(cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(SourceError, match="CANNOT_WRITE"):
+        make_digits(tmp_path / "file" / "set", limit=1, cache=cache)
+    with pytest.raises(SourceError, match="CANNOT_WRITE"):
+        make_digits(tmp_path / "set", limit=1, cache=tmp_path / "file")
 
 
 def test_flags_of_countries_and_skin_tones_are_left_out(all_emoji: list[Emoji]) -> None:
@@ -292,8 +361,45 @@ def test_words_speakers_and_takes_differ_and_sound_lasts_as_long_as_words(cache:
     sounds = [read_samples(path) for path in paths]
     assert len({path.read_bytes() for path in paths}) == len(asked)
     assert len(sounds[4]) > 2 * len(sounds[0])
-    # A higher pitch: more energy above what the plain voice has at its fundamental (measured by zero crossings).
-    assert not np.array_equal(sounds[0][: len(sounds[3])], sounds[3][: len(sounds[0])])
+
+
+def test_a_worker_that_died_is_started_again_and_says_the_same() -> None:
+    worker = Worker()
+    asked = Utterance("red apple", TRAINING_SPEAKERS[1])
+    try:
+        before = worker.speak(asked)
+        assert worker.process is not None
+        first = worker.process.pid
+        worker.process.kill()
+        worker.process.wait()
+        assert np.array_equal(worker.speak(asked), before)
+        assert worker.process.pid != first
+    finally:
+        worker.stop()
+
+
+def test_the_speech_library_is_never_loaded_into_the_caller(tmp_path: Path) -> None:
+    """It is GPL: it must stay in the processes that speak."""
+    script = f"""
+import sys
+from pathlib import Path
+from node.sources.digits import make_digits, split_scans
+out = Path({str(tmp_path)!r})
+make_digits(out / "set", limit=1, cache=out / "cache")
+maps = Path("/proc/self/maps")
+print("espeakng_loader" in sys.modules, maps.exists() and "espeak" in maps.read_text(), "torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False False\n"
+
+
+def test_resampling_is_what_scipy_does_by_default(cache: Path) -> None:
+    tone = (8000 * np.sin(2 * np.pi * 440 * np.arange(22050) / 22050)).astype(np.int16)
+    (cache / "tone.wav").write_bytes(to_wav(tone, "tone"))
+    samples = read_samples(cache / "tone.wav") * 32768
+    assert np.abs(samples - np.rint(resample_poly(tone.astype(np.float64), 320, 441))).max() == 0
+    peak_hz = np.abs(np.fft.rfft(samples)).argmax() * RATE_HZ / len(samples)
+    assert peak_hz == pytest.approx(440, abs=1)
 
 
 def test_speech_does_not_depend_on_what_was_said_before_or_on_the_number_of_processes(tmp_path: Path) -> None:

@@ -129,6 +129,7 @@ def test_stripped_files_hold_no_metadata_and_the_same_content(media_type: str, s
         assert set(exif) <= {ExifTags.Base.Orientation}
         assert picture.info.get("dpi", (72, 72)) == (72, 72)  # what Pillow says of a JPEG that gives none
         assert set(picture.info) <= DECODING_INFO
+        assert media_type != "image/webp" or not stripped[20] & 0x2C  # the header no longer promises them
     else:
         with soundfile.SoundFile(io.BytesIO(stripped)) as sound:
             assert not sound.copy_metadata()
@@ -149,6 +150,28 @@ def test_colours_of_other_jpegs_stay(mode: str) -> None:
     stripped = strip_metadata(data, "image/jpeg")
     assert SECRET.encode() not in stripped
     assert np.array_equal(read_content(stripped, "image/jpeg"), read_content(data, "image/jpeg"))
+
+
+def test_jpeg_that_adobe_marks_as_rgb_keeps_its_colours() -> None:
+    """Components named 1, 2, 3 are YCbCr unless an Adobe segment says RGB: without it the colours would be others."""
+    plain = encode(draw(3), "JPEG", keep_rgb=True)
+    adobe = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
+    frame, scan = plain.index(b"\xff\xc0"), plain.index(b"\xff\xda")
+    data = bytearray(plain)
+    for number in range(3):
+        data[frame + 10 + 3 * number] = data[scan + 5 + 2 * number] = number + 1
+    marked = bytes(data[:2]) + adobe + bytes(data[2:]).replace(adobe, b"")
+    assert np.array_equal(read_content(marked, "image/jpeg"), read_content(plain, "image/jpeg"))
+    assert not np.array_equal(read_content(marked.replace(adobe, b""), "image/jpeg"), read_content(plain, "image/jpeg"))
+    stripped = strip_metadata(marked, "image/jpeg")
+    assert np.array_equal(read_content(stripped, "image/jpeg"), read_content(plain, "image/jpeg"))
+
+
+@pytest.mark.parametrize(("mode", "clear"), [("P", 7), ("RGB", (1, 2, 3)), ("L", 9)])
+def test_colour_that_stands_for_clear_stays(mode: str, clear: int | tuple[int, int, int]) -> None:
+    data = encode(draw(3).convert(mode), "PNG", transparency=clear)
+    stripped = strip_metadata(data, "image/png")
+    assert Image.open(io.BytesIO(stripped)).info["transparency"] == clear
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA", "I;16"])

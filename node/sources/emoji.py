@@ -67,7 +67,7 @@ class Emoji:
     def spoken(self) -> str:
         """The name as it is said: signs that the engine passes over become words."""
         words = "".join(f" {_SPOKEN_SIGNS[sign]}" if sign in _SPOKEN_SIGNS else sign for sign in self.name)
-        return re.sub(r"[:“”]", "", words)
+        return " ".join(re.sub(r"[:“”]", "", words).split())
 
     @property
     def caption(self) -> str:

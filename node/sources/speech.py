@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Final, cast
@@ -28,10 +29,8 @@ _ENGINE_RATE_HZ: Final = 22_050
 _UP, _DOWN = 320, 441  # 16000/22050 in lowest terms
 # Kaiser window, cut at the lower of the two Nyquist rates: what scipy would design again for every call.
 _FILTER: Final = firwin(20 * _DOWN + 1, 1.0 / _DOWN, window=("kaiser", 5.0))
-_SILENCE: Final = 0.01  # of the peak; the engine leaves about 0.2 s of silence after each phrase
-_MARGIN_S: Final = 0.05
 _TIMEOUT_S: Final = 30.0
-_RECIPE: Final = 1  # raise when the steps from words to bytes change
+_RECIPE: Final = 2  # raise when the steps from words to bytes change
 
 Progress = Callable[[str, int, int], None]
 """Called as (what is being made, done, total)."""
@@ -94,8 +93,8 @@ def default_cache() -> Path:
 
 
 def speech_versions() -> dict[str, str]:
-    """Versions of the packages that decide the bytes."""
-    return {name: version(name) for name in ("espeakng-loader", "scipy", "numpy")}
+    """Versions of what decides the bytes: the packages, and the steps of this module."""
+    return {"speech": str(_RECIPE), **{name: version(name) for name in ("espeakng-loader", "scipy", "numpy")}}
 
 
 def speak_all(
@@ -108,9 +107,20 @@ def speak_all(
     """One WAV file in ``cache`` for each utterance, in order; what is there already is not made again.
 
     Raises ``SourceError``: SPEECH_VOICE (no such voice), SPEECH_SILENT (nothing to hear in these words),
-    SPEECH_FAILED (the engine crashed or hung twice on the same words).
+    SPEECH_FAILED (the engine crashed or hung twice on the same words), CANNOT_WRITE (disk full, no permission).
     """
     cache = default_cache() if cache is None else cache
+    try:
+        return _speak_all(utterances, cache, processes or os.cpu_count() or 1, progress)
+    except OSError as error:
+        raise SourceError(
+            "CANNOT_WRITE",
+            f"speech could not be kept in {cache}: {error.strerror}",
+            "Free some space (a full set takes about 200 MB) or choose another cache directory.",
+        ) from error
+
+
+def _speak_all(utterances: Sequence[Utterance], cache: Path, processes: int, progress: Progress | None) -> list[Path]:
     cache.mkdir(parents=True, exist_ok=True)
     versions = speech_versions()
     paths = [cache / f"{_key(each, versions)}.wav" for each in utterances]
@@ -120,9 +130,9 @@ def speak_all(
     done = len(utterances) - len(missing)
     if progress:
         progress("speech", done, len(utterances))
-    count = min(processes or os.cpu_count() or 1, max(1, len(missing)))
-    idle: SimpleQueue[_Worker] = SimpleQueue()
-    workers = [_Worker() for _ in range(count if missing else 0)]
+    count = min(processes, max(1, len(missing)))
+    idle: SimpleQueue[Worker] = SimpleQueue()
+    workers = [Worker() for _ in range(count if missing else 0)]
     for worker in workers:
         idle.put(worker)
 
@@ -156,17 +166,14 @@ def speak_all(
 
 
 def to_wav(pcm: npt.NDArray[np.int16], text: str) -> bytes:
-    """A 16 kHz WAV file of the engine's samples (int16[n] at 22,050 Hz), silence at both ends cut to 50 ms.
+    """A 16 kHz WAV file of the engine's samples (int16[n] at 22,050 Hz).
 
     Raises ``SourceError`` SPEECH_SILENT when there is nothing to hear.
     """
-    loudness = np.abs(pcm.astype(np.int32))
-    heard = np.flatnonzero(loudness > max(1.0, _SILENCE * float(loudness.max(initial=0))))
-    if not len(heard):
+    if not np.any(pcm):
         raise SourceError("SPEECH_SILENT", f"the words {text!r} give no sound", "Use words that can be pronounced.")
-    margin = int(_MARGIN_S * _ENGINE_RATE_HZ)
-    kept = pcm[max(0, heard[0] - margin) : heard[-1] + margin].astype(np.float64)
-    samples = np.clip(np.rint(resample_poly(kept, _UP, _DOWN, window=_FILTER)), -32768, 32767).astype("<i2")
+    resampled = resample_poly(pcm.astype(np.float64), _UP, _DOWN, window=_FILTER)
+    samples = np.clip(np.rint(resampled), -32768, 32767).astype("<i2")
     return encode_wav(samples.tobytes(), rate_hz=RATE_HZ)
 
 
@@ -182,26 +189,27 @@ def encode_wav(pcm: bytes, *, rate_hz: int) -> bytes:
 
 def _key(utterance: Utterance, versions: dict[str, str]) -> str:
     speaker = utterance.speaker
-    asked = [_RECIPE, versions, utterance.text, speaker.name, speaker.pitch, speaker.speed_wpm]
+    asked = [versions, utterance.text, speaker.name, speaker.pitch, speaker.speed_wpm]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
 def _check_variant(speaker: Speaker) -> None:
     # The engine takes a variant that does not exist without a word and speaks with the plain voice.
-    import espeakng_loader
-
-    variants = Path(espeakng_loader.get_data_path()) / "voices" / "!v"
+    spec = find_spec("espeakng_loader")  # found, not imported: it stays out of this process
+    if spec is None or spec.origin is None:
+        raise SourceError("PARTS_MISSING", "the package espeakng-loader is not installed", "Run `make install`.")
+    variants = Path(spec.origin).parent / "espeak-ng-data" / "voices" / "!v"
     if speaker.variant and not (variants / speaker.variant).is_file():
         raise SourceError(
             "SPEECH_VOICE", f"the speech engine has no voice variant {speaker.variant!r}", f"Choose one in {variants}."
         )
 
 
-class _Worker:
+class Worker:
     """One speaking child process, started when first needed and again after a crash."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     def speak(self, utterance: Utterance) -> npt.NDArray[np.int16]:
         """int16[n] at 22,050 Hz; the engine is started again and asked once more when it dies."""
@@ -217,16 +225,16 @@ class _Worker:
         )
 
     def _ask(self, utterance: Utterance) -> npt.NDArray[np.int16] | None:
-        if self._process is None:
+        if self.process is None:
             script = Path(__file__).with_name("espeak_worker.py")
             # Isolated (-I): the worker sees the standard library and installed packages, nothing of ours.
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 [sys.executable, "-I", str(script)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
             )
-        process = self._process
+        process = self.process
         speaker = utterance.speaker
         request = {
             "text": utterance.text,
@@ -265,7 +273,7 @@ class _Worker:
 
     def stop(self) -> None:
         """End the child process, if one runs."""
-        process, self._process = self._process, None
+        process, self.process = self.process, None
         if process is not None:
             process.kill()
             process.communicate()
