@@ -74,8 +74,6 @@ class Ledger:
         store.claim_ledger()
         self._state = self._start()
 
-    # ------------------------------------------------------------------ start
-
     def _start(self) -> _State:
         size = self._store.size()
         head = self._kept.read()
@@ -115,8 +113,6 @@ class Ledger:
     def _sign(self, frontier: Frontier) -> _State:
         head = TreeHead(self._origin, frontier.size, frontier.root())
         return _State(frontier, sign_note(head.text(), self._log_signer))
-
-    # ------------------------------------------------------------------ append
 
     def append(self, entries: Sequence[NewEntry]) -> list[Receipt]:
         """Make the entries durable in order and return the receipt of each.
@@ -202,8 +198,6 @@ class Ledger:
         self._kept.write(state.head)
         self._state = state
 
-    # ------------------------------------------------------------------ what anybody may ask
-
     @property
     def size(self) -> int:
         """Number of entries."""
@@ -216,6 +210,26 @@ class Ledger:
     def tree_head(self) -> str:
         """Return the signed tree head of the current size, a note."""
         return self._state.head
+
+    def root_at(self, size: int) -> bytes:
+        """Return the RFC 6962 root of the first ``size`` entries.
+
+        Raises ProofError PROOF_INDEX_OUT_OF_RANGE unless ``0 <= size <= self.size``.
+        """
+        if not 0 <= size <= self.size:
+            raise ProofError(
+                "PROOF_INDEX_OUT_OF_RANGE",
+                f"no root of {size} entries, the ledger has {self.size}",
+                "Ask for a size that the ledger has reached.",
+            )
+        return self._root_of(size)
+
+    def tree_head_at(self, size: int) -> str:
+        """Return a signed tree head of the first ``size`` entries, a note; one size has one root for ever.
+
+        Raises ProofError as `root_at` does.
+        """
+        return sign_note(TreeHead(self._origin, size, self.root_at(size)).text(), self._log_signer)
 
     def inclusion_proof(self, index: int, size: int) -> list[bytes]:
         """Return the audit path of an entry in the tree of the first ``size`` entries, nearest sibling first.
@@ -260,8 +274,6 @@ class Ledger:
 
     def _root_of(self, size: int) -> bytes:
         return Frontier(size, [self._node(place) for place in cover((0, size))]).root()
-
-    # ------------------------------------------------------------------ full check
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Hash every leaf and node again and compare with what is stored and what was signed.

@@ -4,21 +4,18 @@ Thread-safe. Reads go through a pool of read-only connections, writes through on
 the only caller of `Store.append`. Every database error leaves as a StoreError with its remedy.
 """
 
-import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, RowMapping, delete, func, insert, select, tuple_, update
 
 from protocol.errors import StoreError
 from protocol.pair import Item
-from validator.store import engine, schema
-from validator.store.blobs import MAX_INLINE_BYTES, BlobFiles, sync_directory
+from validator.store import schema
+from validator.store.blobs import MAX_INLINE_BYTES, BlobFiles
+from validator.store.database import Database
 from validator.store.rows import (
     EpochStatus,
     NewRow,
@@ -29,57 +26,33 @@ from validator.store.rows import (
     StoredItem,
     StoredSubmission,
 )
-from validator.store.schema_version import upgrade_schema
 
 _PAGE = 256  # rows that an iterator holds at a time
 _KEYS_PER_QUERY = 500
 
 
 class Store:
-    """One open database. Made by `Store.open`."""
+    """One open store. Made by `Store.open`."""
 
-    def __init__(self, engines: engine.Engines, blob_files: BlobFiles | None) -> None:
-        self._engines = engines
+    def __init__(self, database: Database, blob_files: BlobFiles | None) -> None:
+        self._database = database
         self._blob_files = blob_files
-        self._lock = threading.RLock()
-        self._claim: int | None = None
-        with engine.translated():
-            self._connection = engines.writer.connect()
 
     @classmethod
     def open(cls, url: str, *, blob_folder: Path | None = None) -> "Store":
         """Return the store at ``url``, its schema brought up to date.
 
         ``sqlite:///path`` keeps items above 100 KiB in files under ``<path>.blobs``; ``postgresql+psycopg://...`` keeps
-        all in the database unless ``blob_folder`` names a folder for the large ones.
-        Raises StoreError: STORE_URL, SQLITE_TOO_OLD, STORE_UNREACHABLE, STORE_NOT_DURABLE, SCHEMA_NEWER and the codes
-        of `validator.store.engine`.
+        all in the database unless ``blob_folder`` names a folder for the large ones. Raises StoreError as `Database`.
         """
-        engines = engine.connect(url)
-        if blob_folder is None and engines.database is not None:
-            blob_folder = engines.database.with_name(engines.database.name + ".blobs")
-        store = cls(engines, BlobFiles(blob_folder) if blob_folder is not None else None)
-        try:
-            with store._write() as connection:
-                engine.lock_schema(connection)
-                engine.check_durable(connection)
-                upgrade_schema(connection)
-        except BaseException:
-            store.close()
-            raise
-        if engines.database is not None:
-            sync_directory(engines.database.parent)
-        return store
+        database = Database(url)
+        if blob_folder is None and database.file is not None:
+            blob_folder = database.file.with_name(database.file.name + ".blobs")
+        return cls(database, BlobFiles(blob_folder) if blob_folder is not None else None)
 
     def close(self) -> None:
         """Close every connection and let another process write the ledger."""
-        with self._lock:
-            self._connection.close()
-            self._engines.writer.dispose()
-            self._engines.reader.dispose()
-            if self._claim is not None:
-                os.close(self._claim)
-                self._claim = None
+        self._database.close()
 
     def __enter__(self) -> "Store":
         return self
@@ -94,19 +67,7 @@ class Store:
 
         Raises StoreError LEDGER_IN_USE if another one is.
         """
-        with self._lock, engine.translated():
-            self._claim = engine.claim(self._engines, self._connection)
-
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        with self._lock, engine.translated(), self._connection.begin():
-            yield self._connection
-
-    def _rows(self, statement: Select[*tuple[Any, ...]]) -> Sequence[RowMapping]:
-        with engine.translated(), self._engines.reader.connect() as connection:
-            return connection.execute(statement).mappings().all()
-
-    # ------------------------------------------------------------------ entries and the tree
+        self._database.claim_ledger()
 
     def append(self, rows: Sequence[NewRow], new_nodes: Sequence[Node]) -> None:
         """Make entries, tree nodes, pairs and items durable in one transaction. Only the ledger calls this.
@@ -119,7 +80,7 @@ class Store:
             for item in (submission.a, submission.b):
                 if self._is_large(item):
                     self._files().write(item.digest, item.data)
-        with self._write() as connection:
+        with self._database.write() as connection:
             connection.execute(
                 insert(schema.entries), [{"leaf_index": r.index, "leaf": r.leaf, "note": r.note} for r in rows]
             )
@@ -133,13 +94,13 @@ class Store:
 
     def size(self) -> int:
         """Return the number of entries: one more than the highest index."""
-        (row,) = self._rows(select(func.max(schema.entries.c.leaf_index).label("last")))
+        (row,) = self._database.read(select(func.max(schema.entries.c.leaf_index).label("last")))
         return 0 if row["last"] is None else int(row["last"]) + 1
 
     def entries(self, start: int, count: int) -> list[tuple[int, bytes, str]]:
         """Return (index, leaf, receipt note) of the entries from ``start`` on, at most ``count``; gaps stay gaps."""
         c = schema.entries.c
-        rows = self._rows(
+        rows = self._database.read(
             select(c.leaf_index, c.leaf, c.note)
             .where(c.leaf_index.between(start, start + count - 1))
             .order_by(c.leaf_index)
@@ -153,7 +114,7 @@ class Store:
     def nodes_between(self, level: int, start: int, count: int) -> dict[int, bytes]:
         """Return the hashes of one level by position, from ``start`` on, at most ``count``."""
         c = schema.nodes.c
-        rows = self._rows(
+        rows = self._database.read(
             select(c.position, c.hash).where(c.level == level, c.position.between(start, start + count - 1))
         )
         return {row["position"]: row["hash"] for row in rows}
@@ -168,11 +129,11 @@ class Store:
         found: dict[tuple[int, int], bytes] = {}
         for start in range(0, len(places), _KEYS_PER_QUERY):
             wanted = list(places[start : start + _KEYS_PER_QUERY])
-            rows = self._rows(select(c.level, c.position, c.hash).where(tuple_(c.level, c.position).in_(wanted)))
+            rows = self._database.read(
+                select(c.level, c.position, c.hash).where(tuple_(c.level, c.position).in_(wanted))
+            )
             found.update({(row["level"], row["position"]): row["hash"] for row in rows})
         return found
-
-    # ------------------------------------------------------------------ decisions
 
     def find_nonce(self, contributor: bytes, nonce: bytes) -> StoredDecision | None:
         """Return what was answered to the contributor's submission with this nonce."""
@@ -184,13 +145,13 @@ class Store:
         found: dict[tuple[bytes, bytes], StoredDecision] = {}
         for start in range(0, len(keys), _KEYS_PER_QUERY):
             wanted = list(keys[start : start + _KEYS_PER_QUERY])
-            for row in self._rows(_DECISIONS.where(tuple_(c.contributor, c.nonce).in_(wanted))):
+            for row in self._database.read(_DECISIONS.where(tuple_(c.contributor, c.nonce).in_(wanted))):
                 found[row["contributor"], row["nonce"]] = _decision(row)
         return found
 
     def find_pair(self, pair: bytes) -> StoredDecision | None:
         """Return what was answered to the pair with this digest."""
-        rows = self._rows(_DECISIONS.where(schema.pairs.c.pair == pair))
+        rows = self._database.read(_DECISIONS.where(schema.pairs.c.pair == pair))
         return _decision(rows[0]) if rows else None
 
     def is_content_known(self, sha_a: bytes, sha_b: bytes) -> int | None:
@@ -203,7 +164,7 @@ class Store:
         found: dict[tuple[bytes, bytes], int] = {}
         for start in range(0, len(keys), _KEYS_PER_QUERY):
             wanted = list(keys[start : start + _KEYS_PER_QUERY])
-            rows = self._rows(
+            rows = self._database.read(
                 select(c.leaf_index, c.a_sha256, c.b_sha256).where(
                     c.is_accepted, tuple_(c.a_sha256, c.b_sha256).in_(wanted)
                 )
@@ -235,7 +196,7 @@ class Store:
             .order_by(c.leaf_index)
             .limit(count)
         )
-        rows = self._rows(statement.where(c.is_accepted) if only_accepted else statement)
+        rows = self._database.read(statement.where(c.is_accepted) if only_accepted else statement)
         return [
             StoredSubmission(
                 index=row["leaf_index"],
@@ -248,17 +209,15 @@ class Store:
             for row in rows
         ]
 
-    # ------------------------------------------------------------------ items
-
     def item(self, digest: bytes) -> StoredItem | None:
         """Return what is known of the content with this SHA-256."""
         c = schema.items.c
-        rows = self._rows(select(c.sha256, c.modality, c.media_type, c.size).where(c.sha256 == digest))
+        rows = self._database.read(select(c.sha256, c.modality, c.media_type, c.size).where(c.sha256 == digest))
         return StoredItem(**rows[0]) if rows else None
 
     def blob(self, digest: bytes) -> bytes | None:
         """Return the content with this SHA-256. Raises StoreError BLOB_CORRUPT if what we hold is not it."""
-        rows = self._rows(select(schema.items.c.data).where(schema.items.c.sha256 == digest))
+        rows = self._database.read(select(schema.items.c.data).where(schema.items.c.sha256 == digest))
         if not rows:
             return None
         data: bytes | None = rows[0]["data"]
@@ -312,12 +271,10 @@ class Store:
                         .values(modality=item.modality, media_type=item.media_type, is_accepted=True)
                     )
 
-    # ------------------------------------------------------------------ epochs and small values
-
     def save_epoch(self, epoch: StoredEpoch, cumulative_wei: Mapping[bytes, int]) -> None:
         """Write a closed epoch and its reward leaves in place of what was there, so that closing may be repeated."""
         c = schema.epochs.c
-        with self._write() as connection:
+        with self._database.write() as connection:
             connection.execute(delete(schema.rewards).where(schema.rewards.c.epoch == epoch.epoch))
             connection.execute(delete(schema.epochs).where(c.epoch == epoch.epoch))
             connection.execute(
@@ -353,34 +310,34 @@ class Store:
             values["transaction"] = transaction
         if activates_at is not None:
             values["activates_at"] = activates_at
-        with self._write() as connection:
+        with self._database.write() as connection:
             done = connection.execute(update(schema.epochs).where(schema.epochs.c.epoch == epoch).values(**values))
             if done.rowcount != 1:
                 raise StoreError("EPOCH_UNKNOWN", f"epoch {epoch} is not in the store", "Save it before marking it.")
 
     def epochs(self) -> list[StoredEpoch]:
         """Return all closed epochs in order."""
-        return [_epoch(row) for row in self._rows(select(schema.epochs).order_by(schema.epochs.c.epoch))]
+        return [_epoch(row) for row in self._database.read(select(schema.epochs).order_by(schema.epochs.c.epoch))]
 
     def latest_epoch(self) -> StoredEpoch | None:
         """Return the last closed epoch."""
-        rows = self._rows(select(schema.epochs).order_by(schema.epochs.c.epoch.desc()).limit(1))
+        rows = self._database.read(select(schema.epochs).order_by(schema.epochs.c.epoch.desc()).limit(1))
         return _epoch(rows[0]) if rows else None
 
     def rewards(self, epoch: int) -> dict[bytes, int]:
         """Return the cumulative wei of each account in the epoch's reward tree, by account."""
         c = schema.rewards.c
-        rows = self._rows(select(c.account, c.cumulative_wei).where(c.epoch == epoch).order_by(c.account))
+        rows = self._database.read(select(c.account, c.cumulative_wei).where(c.epoch == epoch).order_by(c.account))
         return {row["account"]: int(row["cumulative_wei"]) for row in rows}
 
     def meta_get(self, name: str) -> str | None:
         """Return the small value of that name."""
-        rows = self._rows(select(schema.meta.c.value).where(schema.meta.c.name == name))
+        rows = self._database.read(select(schema.meta.c.value).where(schema.meta.c.name == name))
         return str(rows[0]["value"]) if rows else None
 
     def meta_set(self, name: str, value: str) -> None:
         """Set the small value of that name, durably."""
-        with self._write() as connection:
+        with self._database.write() as connection:
             connection.execute(delete(schema.meta).where(schema.meta.c.name == name))
             connection.execute(insert(schema.meta).values(name=name, value=value))
 

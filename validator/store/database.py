@@ -1,0 +1,73 @@
+"""One open database: a pool of read-only connections, one writing connection under a lock, every error translated."""
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Select
+
+from validator.store import engine
+from validator.store.blobs import sync_directory
+from validator.store.schema_version import upgrade_schema
+
+
+class Database:
+    """Connections to the database at a URL, its schema brought up to date. Thread-safe.
+
+    Raises StoreError: STORE_URL, SQLITE_TOO_OLD, STORE_UNREACHABLE, STORE_NOT_DURABLE, SCHEMA_NEWER and the codes of
+    `validator.store.engine`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engines = engine.connect(url)
+        self._lock = threading.RLock()
+        self._claim: int | None = None
+        with engine.translated():
+            self._connection = self._engines.writer.connect()
+        try:
+            with self.write() as connection:
+                engine.lock_schema(connection)
+                engine.check_durable(connection)
+                upgrade_schema(connection)
+        except BaseException:
+            self.close()
+            raise
+        if self.file is not None:
+            sync_directory(self.file.parent)
+
+    @property
+    def file(self) -> Path | None:
+        """The database's file on SQLite."""
+        return self._engines.database
+
+    def close(self) -> None:
+        """Close every connection and let another process write the ledger."""
+        with self._lock:
+            self._connection.close()
+            self._engines.writer.dispose()
+            self._engines.reader.dispose()
+            if self._claim is not None:
+                os.close(self._claim)
+                self._claim = None
+
+    def claim_ledger(self) -> None:
+        """Make this process the only writer of the ledger until it closes the database or ends.
+
+        Raises StoreError LEDGER_IN_USE if another one is.
+        """
+        with self._lock, engine.translated():
+            self._claim = engine.claim(self._engines, self._connection)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction on the writing connection; durable when the block has ended."""
+        with self._lock, engine.translated(), self._connection.begin():
+            yield self._connection
+
+    def read(self, statement: Select[*tuple[Any, ...]]) -> Sequence[RowMapping]:
+        """Return the rows of a query, from a connection that cannot write."""
+        with engine.translated(), self._engines.reader.connect() as connection:
+            return connection.execute(statement).mappings().all()
