@@ -70,7 +70,7 @@ class TinyAudio(Tower):
         channels = BANDS
         for width in widths:
             layers += [
-                nn.Conv1d(channels, width, 5, stride=2 if channels != BANDS else 1, padding=2, bias=False),
+                nn.Conv1d(channels, width, 5, stride=2, padding=2, bias=False),
                 nn.BatchNorm1d(width),
                 nn.GELU(),
             ]
@@ -114,7 +114,7 @@ class TinyAudio(Tower):
         band = torch.arange(BANDS)[None, :] + shift_f
         inside = ((time >= 0) & (time < FRAMES))[:, :, None] & ((band >= 0) & (band < BANDS))[:, None, :]
         rows = torch.arange(count)[:, None, None]
-        moved = inputs[rows, time.clamp(0, FRAMES - 1)[:, :, None], band.clamp(0, BANDS - 1)[:, None, :]] * inside
+        picked = rows, time.clamp(0, FRAMES - 1)[:, :, None], band.clamp(0, BANDS - 1)[:, None, :]
         t0 = torch.randint(0, FRAMES, (count, 1), generator=rng)
         f0 = torch.randint(0, BANDS, (count, 1), generator=rng)
         t_len = torch.randint(0, 13, (count, 1), generator=rng)
@@ -122,4 +122,6 @@ class TinyAudio(Tower):
         steps, bands = torch.arange(FRAMES)[None, :], torch.arange(BANDS)[None, :]
         keep_t = ~((steps >= t0) & (steps < t0 + t_len))
         keep_f = ~((bands >= f0) & (bands < f0 + f_len))
-        return moved * keep_t[:, :, None] * keep_f[:, None, :]
+        keep = inside & keep_t[:, :, None] & keep_f[:, None, :]
+        moved = inputs[tuple(index.to(inputs.device) for index in picked)]
+        return moved * keep.to(inputs.device)

@@ -77,8 +77,8 @@ class TinyImage(Tower):
         theta[:, 0, 0] = scale
         theta[:, 1, 1] = scale
         theta[:, :, 2] = 0.25 * (torch.rand(count, 2, generator=rng) - 0.5)
-        grid = nn.functional.affine_grid(theta, list(inputs.shape), align_corners=False)
+        grid = nn.functional.affine_grid(theta.to(inputs.device), list(inputs.shape), align_corners=False)
         moved = nn.functional.grid_sample(inputs, grid, padding_mode="border", align_corners=False)
         gain = 1 + 0.4 * (torch.rand(count, 1, 1, 1, generator=rng) - 0.5)
         lift = 0.3 * (torch.rand(count, 1, 1, 1, generator=rng) - 0.5)
-        return (moved * gain + lift).clamp(-1, 1)
+        return (moved * gain.to(inputs.device) + lift.to(inputs.device)).clamp(-1, 1)

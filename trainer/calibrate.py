@@ -1,0 +1,229 @@
+"""Thresholds and anchors of a checkpoint, from trusted pairs; the thresholds from pairs it never trained on.
+
+Source of every rule: docs/scoring.md. A threshold that several sets of trusted pairs give is the most lenient of
+theirs: each set keeps the share of honest pairs that alpha promises it.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from embedding.checkpoint import Anchors
+from embedding.masks import mask_seed
+from embedding.modalities import pair_name
+from embedding.space import MASKS, EmbeddingSpace
+from protocol.scoring import (
+    MICRO,
+    Calibration,
+    PairThresholds,
+    Quantised,
+    conformal_high,
+    conformal_low,
+    cosine_micro,
+    cross_average,
+    csls_micro,
+    differential_loss_micro,
+    distance_micro,
+    joint,
+    leave_one_out,
+    pulls_micro,
+    quantise,
+)
+from trainer.feed import FedItem, FedPair
+from trainer.library import Library
+
+# Share of honest pairs of new concepts that a threshold refuses, by modality pair: where the curves of
+# docs/scoring.md bend for the genesis encoder. A pair not named here takes DEFAULT_ALPHA_MICRO.
+ALPHA_MICRO: Mapping[str, int] = {"image-text": 100_000, "audio-text": 100_000, "audio-image": 100_000}
+DEFAULT_ALPHA_MICRO = 100_000
+NULL_ALPHA_MICRO = 20_000  # the 98th percentile of calibration items
+# Another machine moves an embedding by about 1e-7 and so flips the last bit of a few int16 components: 3e-6 each.
+MARGIN_MICRO = 500
+NEAREST_SHARE_MICRO = 100_000  # 10 % of known points have a nearer neighbour than the floor
+RATIO_SHARE_MICRO = 100_000  # q = 0.9
+ANCHORS_EACH = 512
+LOSS_ITEMS = 128  # items of each modality that the median loss is taken over
+BEACON = b"curiosity/calibration/1"
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A trusted true pair: two items of one concept of one set."""
+
+    set: str
+    concept: str
+    split: str
+    a: FedItem
+    b: FedItem
+
+
+def join_by_concept(pairs: Sequence[FedPair], a: str, b: str) -> list[Joined]:
+    """True pairs of two modalities: those given as pairs, or (never paired) the items of one concept of one split.
+
+    Without given pairs an item is joined with one partner of each concept only, chosen by digest, so that many items
+    of one concept do not count quadratically.
+    """
+    given = [p for p in pairs if (p.a.modality, p.b.modality) == (a, b)]
+    if given:
+        return [Joined(p.set, p.concept, p.split, p.a, p.b) for p in given]
+    found: dict[tuple[str, str, str], dict[str, dict[str, FedItem]]] = {}
+    for pair in pairs:
+        for item in (pair.a, pair.b):
+            if item.modality in (a, b):
+                key = (pair.set, pair.split, pair.concept)
+                found.setdefault(key, {}).setdefault(item.modality, {})[item.digest] = item
+    joined = []
+    for (set_name, split, concept), items in sorted(found.items()):
+        left, right = (sorted(items.get(m, {}).values(), key=lambda item: item.digest) for m in (a, b))
+        if left and right:
+            for turn in range(max(len(left), len(right))):
+                one, other = left[turn % len(left)], right[turn % len(right)]
+                joined.append(Joined(set_name, concept, split, one, other))
+    return joined
+
+
+def spread(pairs: Iterable[Joined], count: int) -> list[Joined]:
+    """At most ``count`` pairs: one of every concept first, then the second of each; the order is that of digests."""
+    by_concept: dict[tuple[str, str], list[Joined]] = {}
+    for pair in sorted(pairs, key=_order):
+        by_concept.setdefault((pair.set, pair.concept), []).append(pair)
+    ordered = sorted(
+        ((turn, _order(pair), pair) for group in by_concept.values() for turn, pair in enumerate(group)),
+        key=lambda entry: entry[:2],
+    )
+    return [pair for _, _, pair in ordered[:count]]
+
+
+def _order(pair: Joined) -> bytes:
+    return hashlib.sha256(f"{pair.a.digest}{pair.b.digest}".encode()).digest()
+
+
+class _Embedded:
+    """Quantised embeddings of trusted items, each made once."""
+
+    def __init__(self, space: EmbeddingSpace, pairs: Sequence[FedPair]) -> None:
+        self.space = space
+        self.library = Library(space)
+        self.pairs = self.library.add(pairs)
+        self.rows = {name: quantise(space.embed_features(name, f)) for name, f in self.library.features.items()}
+
+    def of(self, item: FedItem) -> Quantised:
+        row: Quantised = self.rows[item.modality][self.library.row(item)]
+        return row
+
+
+def calibrate(
+    space: EmbeddingSpace,
+    trusted: Sequence[FedPair],
+    *,
+    alpha_micro: Mapping[str, int] = ALPHA_MICRO,
+    unseen_split: str = "calibration",
+) -> tuple[Calibration, Anchors]:
+    """Every number and every anchor that verdicts under this checkpoint stand on.
+
+    ``trusted`` are the pairs of the splits ``genesis`` (trained on) and ``unseen_split`` (never trained on). Anchors
+    are taken from both, one of each concept first; thresholds from the second alone.
+
+    Raises:
+        ValueError: when the unseen pairs are too few for alpha.
+    """
+    known = _Embedded(space, trusted)
+    unseen = [pair for pair in known.pairs if pair.split == unseen_split]
+    anchors: dict[str, Quantised] = {f"empty/{m}": quantise(space.embed_empty(m)) for m in space.modalities}
+    names = [tuple(sorted(two)) for two in combinations(space.modalities, 2)]
+    joined = {(a, b): join_by_concept(known.pairs, a, b) for a, b in names}
+    joined = {two: pairs for two, pairs in joined.items() if any(p.split == unseen_split for p in pairs)}
+    for m in space.modalities:
+        own = [p for pairs in joined.values() for p in pairs if m in (p.a.modality, p.b.modality)]
+        halves = [i for p in spread(own, 4 * ANCHORS_EACH) for i in (p.a, p.b) if i.modality == m]
+        distinct = list({i.digest: i for i in halves}.values())
+        anchors[f"ref/{m}"] = np.stack([known.of(i) for i in distinct[:ANCHORS_EACH]])
+    median_loss = {m: _median_loss(known, unseen, m, anchors) for m in space.modalities}
+    thresholds = {}
+    for (a, b), pairs in joined.items():
+        name = pair_name(a, b)
+        pulls = pulls_micro(median_loss[a], median_loss[b])
+        bank = spread(pairs, ANCHORS_EACH)
+        for side, halves in ((a, [p.a for p in bank]), (b, [p.b for p in bank])):
+            distinct = list({i.digest: i for i in halves}.values())
+            anchors[f"bank/{name}/{side}"] = np.stack([known.of(i) for i in distinct])
+        anchors[f"history/{name}"] = np.stack(
+            [joint(*cross_average(known.of(p.a), known.of(p.b), *pulls)) for p in bank]
+        )
+        judged = [p for p in pairs if p.split == unseen_split]
+        thresholds[name] = _thresholds(known, judged, anchors, name, pulls, alpha_micro.get(name, DEFAULT_ALPHA_MICRO))
+    calibration = Calibration(
+        pairs=thresholds,
+        null_max_micro=_null_gates(known, unseen, anchors, space.modalities),
+        median_loss_micro=median_loss,
+        alpha_micro={name: alpha_micro.get(name, DEFAULT_ALPHA_MICRO) for name in thresholds},
+        masks=MASKS,
+    )
+    return calibration, anchors
+
+
+def measure_pair(a: Quantised, b: Quantised, anchors: Anchors, name: str, pulls: tuple[int, int]) -> tuple[int, int]:
+    """Final distance and CSLS score of a pair in millionths, as the judge computes them."""
+    one, other = name.split("-")
+    final = cross_average(a, b, *pulls)
+    return distance_micro(*final), csls_micro(a, b, anchors[f"bank/{name}/{one}"], anchors[f"bank/{name}/{other}"])
+
+
+def _thresholds(
+    known: _Embedded, judged: Sequence[Joined], anchors: Anchors, name: str, pulls: tuple[int, int], alpha: int
+) -> PairThresholds:
+    """The most lenient thresholds of the sets; those with too few pairs for alpha have no say."""
+    by_set: dict[str, list[tuple[int, int]]] = {}
+    for pair in judged:
+        measured = measure_pair(known.of(pair.a), known.of(pair.b), anchors, name, pulls)
+        by_set.setdefault(pair.set, []).append(measured)
+    enough = [values for values in by_set.values() if alpha * (len(values) + 1) >= MICRO]
+    if not enough:
+        raise ValueError(f"{name}: {len(judged)} unseen trusted pairs are too few for alpha {alpha / MICRO}")
+    around = leave_one_out(anchors[f"history/{name}"])
+    return PairThresholds(
+        max_distance_micro=max(conformal_high([distance for distance, _ in values], alpha) for values in enough),
+        min_csls_micro=min(conformal_low([csls for _, csls in values], alpha) for values in enough),
+        margin_micro=MARGIN_MICRO,
+        nearest_floor_micro=conformal_low([gap.nearest_micro for gap in around], NEAREST_SHARE_MICRO),
+        max_ratio_micro=conformal_high([gap.ratio_micro for gap in around], RATIO_SHARE_MICRO),
+    )
+
+
+def _null_gates(
+    known: _Embedded, unseen: Sequence[FedPair], anchors: Anchors, modalities: Sequence[str]
+) -> dict[str, int]:
+    """``image>text``: what 98 % of honest pictures stay below in cosine to the empty text."""
+    gates = {}
+    for m in modalities:
+        by_set: dict[str, dict[str, FedItem]] = {}
+        for pair in unseen:
+            for item in (pair.a, pair.b):
+                if item.modality == m:
+                    by_set.setdefault(pair.set, {})[item.digest] = item
+        for other in modalities:
+            if other != m and by_set:
+                limits = []
+                for items in by_set.values():
+                    values = [cosine_micro(known.of(item), anchors[f"empty/{other}"]) for item in items.values()]
+                    few = NULL_ALPHA_MICRO * (len(values) + 1) < MICRO
+                    limits.append(max(values) if few else conformal_high(values, NULL_ALPHA_MICRO))
+                gates[f"{m}>{other}"] = max(limits)
+    return gates
+
+
+def _median_loss(known: _Embedded, unseen: Sequence[FedPair], modality: str, anchors: Anchors) -> int:
+    """Median differential loss of unseen items of a modality, in millionths."""
+    items = {i.digest: i for pair in unseen for i in (pair.a, pair.b) if i.modality == modality}
+    chosen = [items[digest] for digest in sorted(items)[:LOSS_ITEMS]]
+    features = [known.library.features[modality][known.library.row(item)] for item in chosen]
+    seeds = [mask_seed(BEACON, bytes.fromhex(item.digest)) for item in chosen]
+    measured = known.space.measure_features(modality, features, seeds)
+    losses = [
+        differential_loss_micro(whole, measured.masked, halves, anchors[f"ref/{modality}"])
+        for whole, halves in zip(measured.whole, measured.halves, strict=True)
+    ]
+    return sorted(losses)[len(losses) // 2]

@@ -1,0 +1,192 @@
+"""One training round: accepted pairs and a parent checkpoint in, a new checkpoint out.
+
+    python -m trainer.round --parent DIR --accepted DIR --trusted DIR [--trusted DIR] --out DIR
+
+Prints one JSON object a line: ``{"event": "progress", "what", "done", "total", "loss"?}`` and at last
+``{"event": "done", ...}`` or ``{"event": "error", "code", "what", "remedy"}``.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from embedding.checkpoint import LedgerRange, load
+from embedding.retrieval import Recall
+from embedding.space import pick_device
+from protocol.errors import CuriosityError, ExitCode
+from trainer.calibrate import calibrate
+from trainer.evaluate import evaluate, to_json
+from trainer.feed import FedPair, LedgerSlice, read_accepted_folder, read_trusted
+from trainer.library import Library
+from trainer.publish import describe_recipe, describe_trusted, pairs_root, publish
+from trainer.train import Recipe, train
+
+Progress = Callable[[str, int, int, float | None], None]
+"""Called as (what is being done, done, total, loss while training)."""
+
+ROUND_RECIPE = Recipe(steps=220)
+REPLAY_SHARE = 0.1  # at least this share of what is drawn comes from the trusted pairs, so that they do not fade
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """What a round made. ``before`` and ``after`` are held-out recall by set and direction, of parent and child."""
+
+    path: Path
+    digest: str
+    parent: str
+    pairs: int
+    refused: tuple[str, ...]  # accepted pairs whose items could not be decoded here: digest and code
+    steps: int
+    loss: float
+    seconds: dict[str, float]
+    cpu_s: float
+    before: dict[str, dict[str, Recall]]
+    after: dict[str, dict[str, Recall]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        plain = {**vars(self), "path": str(self.path), "refused": list(self.refused)}
+        return plain | {"before": to_json(self.before), "after": to_json(self.after)}
+
+
+def run(
+    parent: Path,
+    pairs: Sequence[FedPair],
+    trusted: Sequence[Path],
+    out: Path,
+    *,
+    ledger: LedgerSlice,
+    recipe: Recipe = ROUND_RECIPE,
+    progress: Progress | None = None,
+    command: str = "python -m trainer.round",
+) -> RoundResult:
+    """Train from ``parent`` on the accepted ``pairs`` with replay, calibrate, evaluate, write the folder ``out``.
+
+    ``trusted`` are the folders of trusted pair sets: their split ``genesis`` is replayed, ``calibration`` gives the
+    thresholds, ``held-out`` the evaluation.
+
+    Raises:
+        CheckpointError: when the parent does not verify or the child cannot be written.
+        SourceError: when a pair set or an item is missing or differs.
+    """
+    tell = progress or (lambda *_: None)
+    clock, cpu = _Clock(), time.process_time()
+    checkpoint = load(parent)
+    space = checkpoint.space(pick_device())
+    known = read_trusted(trusted, ["genesis", "calibration"])
+    held_out = read_trusted(trusted, ["held-out"])
+    voices = {pair.voice for pair in known if pair.voice}
+    names = {pair.name for pair in [*pairs, *known]}
+    tell("evaluate", 0, 2, None)
+    before = evaluate(space, held_out, trained=names, known_voices=voices)
+    clock.stop("evaluate_before")
+    library = Library(space)
+    usable = library.add(pairs, lambda what, done, total: tell(what, done, total, None))
+    replay = library.add([pair for pair in known if pair.split == "genesis"])
+    clock.stop("prepare")
+    done = train(
+        space,
+        library,
+        library.streams(usable, replay, REPLAY_SHARE),
+        recipe,
+        lambda step, steps, loss: tell("train", step, steps, loss),
+    )
+    clock.stop("train")
+    tell("calibrate", 0, 1, None)
+    calibration, anchors = calibrate(space, known)
+    clock.stop("calibrate")
+    tell("evaluate", 1, 2, None)
+    after = evaluate(space, held_out, trained=names, known_voices=voices)
+    clock.stop("evaluate_after")
+    made = publish(
+        out,
+        space,
+        calibration=calibration,
+        anchors=anchors,
+        recall=after,
+        recipe=describe_recipe(recipe, done.steps),
+        data=describe_trusted(replay),
+        parent=checkpoint.digest,
+        ledger=LedgerRange(**asdict(ledger), pairs_root=pairs_root(usable), pairs=len(usable)),
+        command=command,
+    )
+    clock.stop("publish")
+    return RoundResult(
+        path=out,
+        digest=made.digest,
+        parent=checkpoint.digest,
+        pairs=len(usable),
+        refused=tuple(library.refused),
+        steps=done.steps,
+        loss=done.loss,
+        seconds=clock.seconds,
+        cpu_s=round(time.process_time() - cpu, 2),
+        before=before,
+        after=after,
+    )
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def stop(self, step: str) -> None:
+        now = time.monotonic()
+        self.seconds[step] = round(now - self._last, 2)
+        self._last = now
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; its exit status is one of ``protocol.errors.ExitCode``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer.round", description="Train a checkpoint on accepted pairs."
+    )
+    parser.add_argument("--parent", type=Path, required=True, help="folder of the checkpoint to start from")
+    parser.add_argument("--accepted", type=Path, required=True, help="folder with ledger.json, accepted.jsonl, blobs/")
+    parser.add_argument("--trusted", type=Path, action="append", required=True, help="folder of a trusted pair set")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write; must not exist")
+    parser.add_argument("--steps", type=int, default=ROUND_RECIPE.steps)
+    parser.add_argument("--max-seconds", type=float, default=ROUND_RECIPE.max_s, help="bound on the training itself")
+    parser.add_argument("--seed", type=int, default=ROUND_RECIPE.seed)
+    parser.add_argument("--threads", type=int, default=0, help="processor threads; 0 leaves the choice to torch")
+    given = parser.parse_args(arguments)
+    if given.threads:
+        torch.set_num_threads(given.threads)
+
+    def tell(what: str, done: int, total: int, loss: float | None) -> None:
+        _print({"event": "progress", "what": what, "done": done, "total": total} | ({"loss": loss} if loss else {}))
+
+    try:
+        ledger, pairs = read_accepted_folder(given.accepted)
+        result = run(
+            given.parent,
+            pairs,
+            given.trusted,
+            given.out,
+            ledger=ledger,
+            recipe=replace(ROUND_RECIPE, steps=given.steps, max_s=given.max_seconds, seed=given.seed),
+            progress=tell,
+            command=f"python -m trainer.round --steps {given.steps} --seed {given.seed} ...",
+        )
+    except CuriosityError as error:
+        _print({"event": "error", **error.to_json()})
+        return error.exit_code
+    _print({"event": "done", **result.to_json()})
+    return ExitCode.OK
+
+
+def _print(value: dict[str, Any]) -> None:
+    print(json.dumps(value), flush=True)  # the command's output is its interface
+
+
+if __name__ == "__main__":
+    sys.exit(main())
