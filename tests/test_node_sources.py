@@ -2,6 +2,7 @@
 
 import io
 import json
+import signal
 import subprocess
 import sys
 import wave
@@ -15,7 +16,7 @@ from PIL import Image
 from scipy.signal import resample_poly
 from sklearn.datasets import load_digits
 
-from node.sources import SOURCES, load_source
+from node.sources import SOURCES, load_source, speech
 from node.sources.digits import make_digits, split_scans
 from node.sources.emoji import (
     DEFAULT_SEED,
@@ -374,6 +375,21 @@ def test_a_worker_that_died_is_started_again_and_says_the_same() -> None:
         worker.process.wait()
         assert np.array_equal(worker.speak(asked), before)
         assert worker.process.pid != first
+    finally:
+        worker.stop()
+
+
+def test_a_worker_that_hangs_over_its_answer_is_ended_and_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speech, "_TIMEOUT_S", 2.0)
+    worker = Worker()
+    asked = Utterance("red apple", TRAINING_SPEAKERS[1])
+    try:
+        before = worker.speak(asked)
+        assert worker.process is not None
+        hung = worker.process
+        hung.send_signal(signal.SIGSTOP)
+        assert np.array_equal(worker.speak(asked), before)
+        assert hung.poll() == -signal.SIGKILL
     finally:
         worker.stop()
 
