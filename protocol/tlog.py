@@ -110,8 +110,11 @@ def parse_vkey(vkey: str) -> Verifier:
 def sign_note(text: str, signer: Signer, existing: str = "") -> str:
     """Return the note that carries ``text`` and the signer's line; ``existing`` holds signature lines to keep.
 
-    ``text`` ends in a newline. Raises ValueError if it does not, or holds control characters.
+    ``text`` ends in a newline. Raises ValueError if it does not, or holds control characters, or if the signer's name
+    is empty or holds spaces or plus signs: nobody could open such a note.
     """
+    if not _is_key_name(signer.name):
+        raise ValueError(f"a key's name is one word without plus signs, got {signer.name!r}")
     if not text.endswith("\n") or any(ord(c) < 0x20 and c != "\n" for c in text):
         raise ValueError("a note's text ends in a newline and holds no control characters")
     signature = Ed25519PrivateKey.from_private_bytes(signer.seed).sign(text.encode())
@@ -126,8 +129,8 @@ def _split_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
     """Return a note's text and its signatures as (name, id || signature)."""
     if len(note) > _MAX_NOTE_CHARS:
         raise ProofError("NOTE_MALFORMED", f"the note has {len(note)} characters, at most {_MAX_NOTE_CHARS}")
-    if any(ord(c) < 0x20 and c != "\n" for c in note):
-        raise ProofError("NOTE_MALFORMED", "the note holds control characters")
+    if any((ord(c) < 0x20 and c != "\n") or 0xD800 <= ord(c) < 0xE000 for c in note):
+        raise ProofError("NOTE_MALFORMED", "the note holds control characters or surrogates")
     head, separator, tail = note.rpartition("\n\n")
     if not separator or not tail.endswith("\n"):
         raise ProofError("NOTE_MALFORMED", "the note has no blank line before its signatures")

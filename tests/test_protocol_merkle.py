@@ -285,3 +285,16 @@ def test_proofs_that_cannot_be_made() -> None:
             merkle.consistency_proof(first, LEAVES[:3])
     with pytest.raises(ValueError, match="complete subtrees"):
         merkle.Frontier(3, [b"\0" * 32])
+
+
+def test_proofs_of_another_length_are_refused_even_if_their_hashes_meet_the_root() -> None:
+    """The roots here are made to fit, as a log that signs any root it likes could make them."""
+    leaf, other, third = (merkle.leaf_hash(leaf) for leaf in LEAVES[:3])
+    longer = merkle.node_hash(other, leaf)
+    expect_refusal(lambda: merkle.verify_inclusion(leaf, 0, 1, [other], longer))
+    shorter = merkle.node_hash(leaf, other)
+    expect_refusal(lambda: merkle.verify_inclusion(leaf, 0, 4, [other], shorter))
+    expect_refusal(lambda: merkle.verify_consistency(1, 4, [other], leaf, shorter))
+    longer = merkle.node_hash(third, merkle.node_hash(leaf, other))
+    expect_refusal(lambda: merkle.verify_consistency(1, 2, [other, third], merkle.node_hash(third, leaf), longer))
+    expect_refusal(lambda: merkle.verify_consistency(1, 2, [other, third], leaf, longer))

@@ -1,0 +1,274 @@
+"""Signed notes, tree heads, cosignatures and receipts: round trips, other people's vectors, every kind of damage."""
+
+import base64
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from protocol.entry import CheckpointEntry, encode_entry
+from protocol.errors import ProofError
+from protocol.merkle import EMPTY_ROOT, leaf_hash
+from protocol.receipt import Receipt, issue_receipt, verify_receipt
+from protocol.tlog import (
+    COSIGNATURE_V1,
+    Signer,
+    TreeHead,
+    Verifier,
+    cosign,
+    open_note,
+    parse_tree_head,
+    parse_vkey,
+    sign_note,
+    verify_checkpoint,
+)
+
+# The example in the documentation of Go's golang.org/x/mod/sumdb/note, keys and all.
+GO_SKEY = "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz"
+GO_VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
+GO_TEXT = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n"
+GO_NOTE = (
+    GO_TEXT
+    + "\n— PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"
+)
+SUM_GOLANG_VKEY = "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8"
+
+LOG = Signer("log.example", b"\x01" * 32)
+OTHER = Signer("other.example", b"\x02" * 32)
+WITNESSES = [Signer(f"witness-{number}", bytes([16 + number]) * 32) for number in range(3)]
+WITNESS_VKEYS = [Verifier(w.name, COSIGNATURE_V1, w.verifier.public_key).vkey() for w in WITNESSES]
+HEAD = TreeHead("log.example/curiosity", 42, b"\xfe" * 32)
+NOTE = sign_note(HEAD.text(), LOG)
+LOG_VKEY = LOG.verifier.vkey()
+
+
+def test_the_go_example_opens_and_is_signed_alike() -> None:
+    assert open_note(GO_NOTE, [GO_VKEY]) == GO_TEXT
+    encoded = GO_SKEY.removeprefix("PRIVATE+KEY+PeterNeumann+c74f20a3+")
+    signer = Signer("PeterNeumann", base64.b64decode(encoded)[1:])
+    assert signer.verifier.vkey() == GO_VKEY
+    assert sign_note(GO_TEXT, signer) == GO_NOTE
+
+
+def test_the_key_of_the_go_checksum_database_parses() -> None:
+    verifier = parse_vkey(SUM_GOLANG_VKEY)
+    assert (verifier.name, verifier.key_id.hex()) == ("sum.golang.org", "033de0ae")
+    assert verifier.vkey() == SUM_GOLANG_VKEY
+
+
+texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=40).map(lambda line: line + "\n")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(texts, min_size=1, max_size=5).map("".join), st.binary(min_size=32, max_size=32))
+def test_notes_round_trip_for_their_key_only(text: str, seed: bytes) -> None:
+    signer = Signer("somebody", seed)
+    note = sign_note(text, signer)
+    assert open_note(note, [signer.verifier.vkey()]) == text
+    assert open_note(note, [LOG_VKEY, signer.verifier.vkey()]) == text
+    for stranger in ([], [LOG_VKEY], [Signer("somebody", b"\x09" * 32).verifier.vkey()]):
+        with pytest.raises(ProofError, match="NOTE_UNSIGNED"):
+            open_note(note, stranger)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, len(NOTE) - 1), st.characters(codec="utf-8"))
+def test_no_character_of_a_tree_head_can_be_changed(position: int, character: str) -> None:
+    assume(NOTE[position] != character)
+    changed = NOTE[:position] + character + NOTE[position + 1 :]
+    with pytest.raises(ProofError):
+        verify_checkpoint(changed, HEAD.origin, [LOG_VKEY])
+
+
+def test_tampered_text_is_a_wrong_signature() -> None:
+    with pytest.raises(ProofError, match="SIGNATURE_WRONG"):
+        open_note(NOTE.replace("\n42\n", "\n43\n"), [LOG_VKEY])
+
+
+def test_a_note_with_two_signatures_opens_for_either_and_refuses_one_forged() -> None:
+    first_line = NOTE.removeprefix(HEAD.text() + "\n")
+    both = sign_note(HEAD.text(), OTHER, existing=first_line)
+    for vkey in (LOG_VKEY, OTHER.verifier.vkey()):
+        assert open_note(both, [vkey]) == HEAD.text()
+    forged_line = sign_note("another text\n", LOG).removeprefix("another text\n\n")
+    forged = sign_note(HEAD.text(), OTHER, existing=forged_line)
+    assert open_note(forged, [OTHER.verifier.vkey()]) == HEAD.text()
+    with pytest.raises(ProofError, match="SIGNATURE_WRONG"):
+        open_note(forged, [OTHER.verifier.vkey(), LOG_VKEY])
+
+
+def test_base64_must_be_canonical() -> None:
+    line = NOTE.rstrip("\n").rsplit(" ", maxsplit=1)[1]
+    data = base64.b64decode(line)
+    assert len(data) == 68  # one padding sign, so that four bits of the last digit are unused
+    digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    twin = line[:-2] + digits[digits.index(line[-2]) ^ 1] + "="
+    assert base64.b64decode(twin) == data
+    for bad in (
+        twin,
+        line[:-1],
+        line + "=",
+        line[:10] + " " + line[10:],
+        line.replace("/", "_").replace("+", "-") + "!",
+    ):
+        with pytest.raises(ProofError, match="NOTE_MALFORMED"):
+            open_note(NOTE.replace(line, bad), [LOG_VKEY])
+    root64 = base64.b64encode(HEAD.root).decode()
+    twin_root = root64[:-2] + digits[digits.index(root64[-2]) ^ 1] + "="
+    assert base64.b64decode(twin_root) == HEAD.root
+    with pytest.raises(ProofError, match="NOTE_MALFORMED"):
+        parse_tree_head(HEAD.text().replace(root64, twin_root))
+
+
+@pytest.mark.parametrize("size", ["", "042", "+42", "-1", "4_2", " 42", "42 ", "0x2a", "4.2", "٤٢", "9" * 40])
+def test_sizes_are_canonical_decimals(size: str) -> None:
+    note = sign_note(HEAD.text().replace("\n42\n", f"\n{size}\n"), LOG)
+    with pytest.raises(ProofError, match="HEAD_MALFORMED"):
+        verify_checkpoint(note, HEAD.origin, [LOG_VKEY])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "origin\n42\n",
+        "origin\n42\nAAAA\n",
+        "\n42\n" + base64.b64encode(bytes(32)).decode() + "\n",
+        "origin\n42\n" + base64.b64encode(bytes(32)).decode() + "\n\nextension\n",
+        "origin\n42\n" + base64.b64encode(bytes(32)).decode(),
+    ],
+)
+def test_malformed_heads(text: str) -> None:
+    with pytest.raises(ProofError, match="HEAD_MALFORMED"):
+        parse_tree_head(text)
+
+
+def test_heads_round_trip_with_extensions() -> None:
+    for head in (HEAD, TreeHead("o", 0, EMPTY_ROOT), TreeHead("o", 2**62, bytes(32), ("one", "two — three"))):
+        assert parse_tree_head(head.text()) == head
+        assert verify_checkpoint(sign_note(head.text(), LOG), head.origin, [LOG_VKEY]) == head
+
+
+def test_another_logs_head_is_refused() -> None:
+    with pytest.raises(ProofError, match="HEAD_ORIGIN"):
+        verify_checkpoint(NOTE, "log.example/another", [LOG_VKEY])
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "",
+        "\n",
+        HEAD.text(),
+        HEAD.text() + "\n",
+        NOTE.removesuffix("\n"),
+        NOTE + "\n",
+        NOTE + "trailing\n",
+        NOTE.replace("—", "-"),
+        NOTE.replace("— log.example ", "—  "),
+        NOTE.replace("\n42\n", "\n42\r\n"),
+        NOTE.replace("\n42\n", "\n42\x00\n"),
+        NOTE.replace("log.example/", "\ud800"),
+        NOTE + "— short AAAA\n",
+        NOTE + "— many AAAAAAAA\n" * 100,
+        "x" * 70_000 + "\n\n" + NOTE,
+    ],
+)
+def test_malformed_notes(note: str) -> None:
+    with pytest.raises(ProofError, match="NOTE_MALFORMED"):
+        open_note(note, [LOG_VKEY])
+
+
+@pytest.mark.parametrize(
+    "vkey",
+    [
+        "",
+        "log.example",
+        LOG_VKEY.replace("log.example", "log.exampl"),
+        LOG_VKEY.replace("log.example", "log example"),
+        LOG_VKEY + "A",
+        LOG_VKEY[:-4],
+        LOG_VKEY.replace("+" + LOG.verifier.key_id.hex(), "+" + LOG.verifier.key_id.hex().upper() + "x"),
+        Verifier("log.example", 0x02, bytes(32)).vkey(),
+    ],
+)
+def test_malformed_keys(vkey: str) -> None:
+    with pytest.raises(ProofError, match="VKEY_MALFORMED"):
+        open_note(NOTE, [vkey])
+
+
+def test_texts_and_names_that_nobody_could_open_are_not_signed() -> None:
+    for text in ("no newline", "tab\t\n", "return\r\n"):
+        with pytest.raises(ValueError, match="newline"):
+            sign_note(text, LOG)
+    for name in ("", "two words", "a+b", "a\u00a0b"):
+        with pytest.raises(ValueError, match="name"):
+            sign_note("text\n", Signer(name, b"\x01" * 32))
+
+
+def test_a_quorum_counts_different_witnesses_that_cosigned_this_head() -> None:
+    one = cosign(NOTE, WITNESSES[0], 1_700_000_000)
+    two = cosign(one, WITNESSES[1], 1_700_000_001)
+    twice = cosign(one, WITNESSES[0], 1_700_000_002)
+    for note, quorum in ((NOTE, 0), (one, 1), (two, 2), (twice, 1)):
+        assert verify_checkpoint(note, HEAD.origin, [LOG_VKEY], WITNESS_VKEYS, quorum) == HEAD
+        with pytest.raises(ProofError, match="HEAD_QUORUM"):
+            verify_checkpoint(note, HEAD.origin, [LOG_VKEY], WITNESS_VKEYS, quorum + 1)
+    with pytest.raises(ProofError, match="HEAD_QUORUM"):
+        verify_checkpoint(two, HEAD.origin, [LOG_VKEY], WITNESS_VKEYS[1:], 2)
+    with pytest.raises(ProofError, match="NOTE_UNSIGNED"):
+        verify_checkpoint(HEAD.text() + "\n" + two.split("\n\n")[1].split("\n", 1)[1], HEAD.origin, [LOG_VKEY])
+
+
+def test_a_cosignature_covers_time_and_text() -> None:
+    cosigned = cosign(NOTE, WITNESSES[0], 1_700_000_000)
+    line = cosigned.rstrip("\n").rsplit(" ", maxsplit=1)[1]
+    data = bytearray(base64.b64decode(line))
+    assert len(data) == 4 + 8 + 64
+    assert int.from_bytes(data[4:12], "big") == 1_700_000_000
+    data[11] ^= 1
+    with pytest.raises(ProofError, match="SIGNATURE_WRONG"):
+        verify_checkpoint(
+            cosigned.replace(line, base64.b64encode(data).decode()), HEAD.origin, [LOG_VKEY], WITNESS_VKEYS, 1
+        )
+    cut = base64.b64encode(bytes(data[:-1])).decode()
+    with pytest.raises(ProofError, match="SIGNATURE_WRONG"):
+        verify_checkpoint(cosigned.replace(line, cut), HEAD.origin, [LOG_VKEY], WITNESS_VKEYS, 1)
+    other_head = sign_note(TreeHead(HEAD.origin, 43, HEAD.root).text(), LOG)
+    moved = other_head + cosigned.removeprefix(NOTE)
+    with pytest.raises(ProofError, match="SIGNATURE_WRONG"):
+        verify_checkpoint(moved, HEAD.origin, [LOG_VKEY], WITNESS_VKEYS, 1)
+
+
+def test_a_plain_signature_is_not_a_cosignature() -> None:
+    """The same key signing the head as a log must not count as a witness: the key id carries the algorithm."""
+    both = sign_note(HEAD.text(), WITNESSES[0], existing=NOTE.removeprefix(HEAD.text() + "\n"))
+    with pytest.raises(ProofError, match="HEAD_QUORUM"):
+        verify_checkpoint(both, HEAD.origin, [LOG_VKEY], WITNESS_VKEYS, 1)
+
+
+ENTRY = CheckpointEntry(checkpoint=b"\x07" * 32, parent=None)
+LEAF = encode_entry(ENTRY)
+RECEIPT = issue_receipt(LEAF, 7, "origin.example", 1_700_000_000, LOG)
+
+
+def test_receipts_verify_with_the_key_alone() -> None:
+    checked = verify_receipt(RECEIPT, "origin.example", LOG_VKEY)
+    assert (checked.entry, checked.index, checked.leaf_hash) == (ENTRY, 7, leaf_hash(LEAF))
+    assert checked.issued_at == 1_700_000_000
+
+
+@pytest.mark.parametrize(
+    ("receipt", "origin", "signer", "code"),
+    [
+        (RECEIPT, "another.example", LOG, "RECEIPT_ORIGIN"),
+        (RECEIPT, "origin.example", OTHER, "NOTE_UNSIGNED"),
+        (Receipt(RECEIPT.entry, 8, RECEIPT.note), "origin.example", LOG, "RECEIPT_INDEX"),
+        (Receipt(RECEIPT.entry.replace("07", "08", 1), 7, RECEIPT.note), "origin.example", LOG, "RECEIPT_ENTRY"),
+        (Receipt(RECEIPT.entry, 7, RECEIPT.note.replace("\n7\n", "\n8\n")), "origin.example", LOG, "SIGNATURE_WRONG"),
+        (Receipt(RECEIPT.entry, 7, NOTE), "origin.example", LOG, "RECEIPT_MALFORMED"),
+    ],
+)
+def test_receipts_that_do_not_hold(receipt: Receipt, origin: str, signer: Signer, code: str) -> None:
+    with pytest.raises(ProofError) as caught:
+        verify_receipt(receipt, origin, signer.verifier.vkey())
+    assert caught.value.code == code
