@@ -1,0 +1,42 @@
+# Two commands do everything: `make demo` and `make test`. Both install what they need first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# One numeric thread a process: the tests and the demo run several processes on few cores.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help install demo up test test-slow lint format contracts bench clean
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+install: ## Make .venv and node_modules
+	@PYTHON=$(PYTHON) VENV=$(VENV) sh scripts/install.sh
+
+demo: install ## Run the whole network end to end on real pairs; writes demo.json
+	$(BIN)/curiosity demo --out demo.json
+
+up: install ## Run the demo, then leave the service running until Ctrl-C
+	$(BIN)/curiosity up
+
+test: install ## All fast tests
+	$(BIN)/pytest
+
+test-slow: install ## The long campaigns
+	$(BIN)/pytest -m slow
+
+lint: install ## Format, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+contracts: install ## Compile the contracts and write contracts/abi
+	$(BIN)/python -m contracts.build
+
+clean: ## Remove what the commands made, but not .venv
+	rm -rf .cache demo.json .pytest_cache .mypy_cache .ruff_cache .hypothesis
