@@ -298,3 +298,6 @@ def test_proofs_of_another_length_are_refused_even_if_their_hashes_meet_the_root
     longer = merkle.node_hash(third, merkle.node_hash(leaf, other))
     expect_refusal(lambda: merkle.verify_consistency(1, 2, [other, third], merkle.node_hash(third, leaf), longer))
     expect_refusal(lambda: merkle.verify_consistency(1, 2, [other, third], leaf, longer))
+    proof = merkle.consistency_proof(3, LEAVES[:4])
+    old, new = (merkle.node_hash(other, merkle.root(LEAVES[:size])) for size in (3, 4))
+    expect_refusal(lambda: merkle.verify_consistency(3, 4, [*proof, other], old, new))
