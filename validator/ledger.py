@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from protocol.entry import MAX_ENTRY_BYTES
@@ -19,7 +20,7 @@ from protocol.receipt import Receipt, issue_receipt
 from protocol.tlog import Signer, TreeHead, sign_note
 from validator.store import NewRow, NewSubmission, Node, Store
 from validator.store.head import KeptHead
-from validator.store.tree import Span, consistency_spans, cover, fold, grow, inclusion_spans
+from validator.store.tree import Place, Span, consistency_spans, cover, fold, grow, inclusion_spans
 
 __all__ = ["Ledger", "NewEntry", "NewSubmission"]
 
@@ -91,10 +92,9 @@ class Ledger:
                     f"the database holds {size} entries, the ledger has signed {head.size}; first bad index {bad}",
                     "Restore the newest copy of the database; going on with an older one would fork the ledger.",
                 )
-            if self._root_of(head.size) != head.root:
+            if self._frontier_at(head.size).root() != head.root:
                 raise self._different(head)
-        frontier = Frontier(size, [self._node(place) for place in cover((0, size))])
-        state = self._sign(frontier)
+        state = self._sign(self._frontier_at(size))
         self._kept.refill(self._store, head.size if head is not None else 0, size)
         self._kept.write(state.head)
         return state
@@ -222,7 +222,7 @@ class Ledger:
                 f"no root of {size} entries, the ledger has {self.size}",
                 "Ask for a size that the ledger has reached.",
             )
-        return self._root_of(size)
+        return self._frontier_at(size).root()
 
     def tree_head_at(self, size: int) -> str:
         """Return a signed tree head of the first ``size`` entries, a note; one size has one root for ever.
@@ -259,21 +259,22 @@ class Ledger:
 
     def _hashes_of(self, spans: Sequence[Span]) -> list[bytes]:
         covers = [cover(span) for span in spans]
-        found = self._store.nodes([place for places in covers for place in places])
-        for places in covers:
-            for place in places:
-                if place not in found:
-                    raise _missing(place)
-        return [fold([found[place] for place in places]) for places in covers]
+        hashes = iter(self._hashes_at([place for places in covers for place in places]))
+        return [fold(list(islice(hashes, len(places)))) for places in covers]
 
-    def _node(self, place: tuple[int, int]) -> bytes:
-        found = self._store.nodes([place])
-        if place not in found:
-            raise _missing(place)
-        return found[place]
+    def _frontier_at(self, size: int) -> Frontier:
+        return Frontier(size, self._hashes_at(cover((0, size))))
 
-    def _root_of(self, size: int) -> bytes:
-        return Frontier(size, [self._node(place) for place in cover((0, size))]).root()
+    def _hashes_at(self, places: Sequence[Place]) -> list[bytes]:
+        found = self._store.nodes(places)
+        for level, position in places:
+            if (level, position) not in found:
+                raise StoreError(
+                    "LEDGER_CORRUPT",
+                    f"first bad index {position << level}: the tree node of level {level} at {position} is missing",
+                    "Restore the newest copy of the database.",
+                )
+        return [found[place] for place in places]
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Hash every leaf and node again and compare with what is stored and what was signed.
@@ -281,7 +282,8 @@ class Ledger:
         ``progress`` is called with (entries checked, entries). Raises StoreError LEDGER_CORRUPT naming the first bad
         index: of a leaf that changed or is missing, or the first leaf below a node that did.
         """
-        damage = self._first_damage(self.size, self.root(), progress)
+        frontier = self._state.frontier
+        damage = self._first_damage(frontier.size, frontier.root(), progress)
         if damage is not None:
             raise StoreError(
                 "LEDGER_CORRUPT",
@@ -341,15 +343,6 @@ def _describe(level: int, position: int, expected: bytes, actual: bytes | None) 
     first, last = position << level, ((position + 1) << level) - 1
     place = f"entry {first}" if level == 0 else f"entries {first} to {last}"
     return f"{place} hash to {expected.hex()}, stored is {'nothing' if actual is None else actual.hex()}"
-
-
-def _missing(place: tuple[int, int]) -> StoreError:
-    level, position = place
-    return StoreError(
-        "LEDGER_CORRUPT",
-        f"first bad index {position << level}: the tree node of level {level} at {position} is missing",
-        "Restore the newest copy of the database.",
-    )
 
 
 def _check_same_pair(submission: NewSubmission, known: bytes) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from pysqlite3 import dbapi2 as sqlite
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -60,18 +61,16 @@ _SQLSTATES = (  # PostgreSQL, appendix A, by prefix
 )
 
 
-def to_store_error(error: DBAPIError) -> StoreError:
-    """Return the StoreError that says what a database error means and what to do."""
-    first_line = (str(error.orig).splitlines() or [""])[0]
-    state = getattr(error.orig, "sqlstate", None)
-    if state is not None:
+def to_store_error(error: BaseException | None) -> StoreError:
+    """Return the StoreError that says what a driver's error means and what to do."""
+    message = " ".join(str(error).split())
+    if isinstance(error, psycopg.Error):
+        state = error.sqlstate or "08000"  # the driver gives no state where there is no connection
         code = next((code for prefix, code in _SQLSTATES if state.startswith(prefix)), "STORE_FAILED")
-        return StoreError(code, f"PostgreSQL says {state}: {first_line}", _REMEDIES[code])
-    lowered = first_line.lower()
+        return StoreError(code, f"PostgreSQL says {state}: {message}", _REMEDIES[code])
+    lowered = message.lower()
     code = next((code for part, code in _SQLITE_CODES if part in lowered), "STORE_FAILED")
-    if code == "STORE_FAILED" and error.connection_invalidated:
-        code = "STORE_UNREACHABLE"
-    return StoreError(code, f"the database says: {first_line}", _REMEDIES[code])
+    return StoreError(code, f"SQLite says: {message}", _REMEDIES[code])
 
 
 @contextmanager
@@ -80,6 +79,8 @@ def translated() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
+        raise to_store_error(error.orig) from error
+    except sqlite.Error as error:  # from setting up a connection, where SQLAlchemy does not wrap it
         raise to_store_error(error) from error
     except PoolTimeoutError as error:
         raise StoreError("STORE_BUSY", "no free connection within 30 s", "Lower the load or raise the pool.") from error

@@ -1,0 +1,46 @@
+"""Fixtures that many tests share: real databases, made fresh for each test."""
+
+import itertools
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pgserver
+import psycopg
+import pytest
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres_socket() -> Iterator[str]:
+    """The socket folder of a PostgreSQL server of our own, started once and stopped at the end."""
+    # Not below pytest's folder: a socket's path is short, and the server runs as a user who may not enter that one.
+    with tempfile.TemporaryDirectory(prefix="pg") as folder:
+        server = pgserver.get_server(folder)
+        try:
+            yield str(server.get_uri()).rpartition("host=")[2]
+        finally:
+            server.cleanup()
+
+
+@pytest.fixture
+def postgres_url(postgres_socket: str) -> Iterator[str]:
+    """The URL of an empty database on a real PostgreSQL server."""
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(host=postgres_socket, user="postgres", dbname="postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+        yield f"postgresql+psycopg://postgres@/{name}?host={postgres_socket}"
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The URL of a SQLite database that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'ledger.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty store; every test that takes it runs on SQLite and on PostgreSQL."""
+    return str(request.getfixturevalue({"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param]))

@@ -1,0 +1,148 @@
+"""Entries, ledgers and direct access to their databases, for the tests of the store and of the ledger.
+
+Run as a program it appends to a ledger for ever and prints what was promised: the tests kill it.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from pysqlite3 import dbapi2
+from sqlalchemy import Connection, create_engine, event
+
+from protocol.entry import PairEntry, encode_entry
+from protocol.pair import Item, SignedPair, sign_pair
+from protocol.signing import Domain
+from protocol.tlog import Signer
+from protocol.verdict import Outcome, Reason, Verdict
+from protocol.wire import encode
+from validator.ledger import Ledger, NewEntry, NewSubmission
+from validator.store import Store
+
+ORIGIN = "ledger.example/test"
+LOG = Signer("log.example", b"\x11" * 32)
+RECEIPTS = Signer("receipts.example", b"\x22" * 32)
+RECEIPT_VKEY = RECEIPTS.verifier.vkey()
+NOW = 1_800_000_000
+DOMAIN = Domain(31_337, b"\x33" * 20)
+
+
+def make_pair(
+    number: int, *, image: bytes | None = None, text: bytes | None = None, nonce: int | None = None
+) -> SignedPair:
+    """Return a really signed pair; the same for the same arguments. Every seventh picture is a large one."""
+    picture = image if image is not None else b"picture %d " % number * (20_000 if number % 7 == 3 else 20)
+    return sign_pair(
+        Item("image", "image/png", picture),
+        Item("text", "text/plain", text if text is not None else b"caption %d" % number),
+        private_key=sha256(b"wallet %d" % (number % 5)).digest(),
+        domain=DOMAIN,
+        network_id=b"\x44" * 32,
+        nonce=sha256(b"nonce %d" % (number if nonce is None else nonce)).digest(),
+        expiry=NOW + 3600,
+        license="CC0-1.0",
+    )
+
+
+def make_entry(number: int, *, accepted: bool = True, pair: SignedPair | None = None) -> NewEntry:
+    """Return the entry that decides about pair ``number``."""
+    pair = pair or make_pair(number)
+    submission = pair.envelope.submission
+    digest = submission.digest(DOMAIN)
+    verdict = Verdict(
+        Outcome.ACCEPTED if accepted else Outcome.REJECTED,
+        Reason.BELONGS_TOGETHER if accepted else Reason.PAIR_TOO_FAR,
+        b"\x55" * 32,
+    )
+    leaf = encode_entry(
+        PairEntry(
+            digest, submission.contributor, pair.envelope.signature, submission.modalities, submission.license, verdict
+        )
+    )
+    return NewEntry(
+        leaf,
+        NewSubmission(
+            pair=digest,
+            contributor=submission.contributor,
+            nonce=submission.nonce,
+            envelope=encode(pair.envelope),
+            a=pair.a,
+            b=pair.b,
+            accepted=accepted,
+            embeddings=b"embeddings %d" % number,
+        ),
+    )
+
+
+def make_entries(start: int, end: int) -> list[NewEntry]:
+    """Return the entries of pairs ``start`` up to, without, ``end``."""
+    return [make_entry(number) for number in range(start, end)]
+
+
+def submission_of(entry: NewEntry) -> NewSubmission:
+    """Return the submission behind an entry that has one."""
+    if entry.submission is None:
+        raise ValueError("this entry is not about a pair")
+    return entry.submission
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A ledger with its store."""
+
+    store: Store
+    ledger: Ledger
+
+
+@contextmanager
+def open_ledger(url: str, head_path: Path, *, origin: str = ORIGIN, log: Signer = LOG) -> Iterator[Opened]:
+    """A started ledger at ``url``; closed at the end, as if the process had ended."""
+    with Store.open(url) as store:
+        yield Opened(
+            store,
+            Ledger(
+                store, origin=origin, log_signer=log, receipt_signer=RECEIPTS, head_path=head_path, clock=lambda: NOW
+            ),
+        )
+
+
+@contextmanager
+def tamper(url: str) -> Iterator[Connection]:
+    """A connection past the store, as somebody with the database's password has one; commits at the end."""
+    if url.startswith("sqlite"):
+        engine = create_engine(url, module=dbapi2)
+
+        @event.listens_for(engine, "connect")
+        def wait(connection: dbapi2.Connection, _record: object) -> None:
+            connection.execute("PRAGMA busy_timeout=5000")
+
+    else:
+        engine = create_engine(url)
+    with engine.begin() as connection:
+        yield connection
+    engine.dispose()
+
+
+def append_for_ever(url: str, head_path: Path, number: int) -> None:
+    """Append batches of one to eight pairs and print each number with its receipt as soon as it is promised."""
+    with open_ledger(url, head_path) as opened:
+        while True:
+            numbers = range(number, number + 1 + number % 8)
+            receipts = opened.ledger.append([make_entry(n) for n in numbers])
+            lines = [json.dumps([n, encode(receipt).decode()]) for n, receipt in zip(numbers, receipts, strict=True)]
+            print("\n".join(lines), flush=True)
+            number = numbers.stop
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run `append_for_ever` with a URL, a path and a number."""
+    url, head_path, number = arguments
+    append_for_ever(url, Path(head_path), int(number))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
