@@ -1,0 +1,176 @@
+"""The composition root: `build` is the only place that picks implementations, and hands them to whoever needs them."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from aiohttp import web
+
+import embedding.checkpoint
+from contracts.chain import Addresses, ChainConfig
+from contracts.evm import ChainClient
+from embedding.modalities import BY_NAME
+from protocol.entry import CheckpointEntry, encode_entry
+from protocol.errors import ConfigError
+from protocol.pair import network_id_of
+from protocol.rewards import RewardParameters
+from protocol.signing import Domain
+from validator.config import Settings
+from validator.decode import Decoder
+from validator.embedder import Embedder
+from validator.epochs import Epochs
+from validator.index import VectorIndex
+from validator.intake import Intake, IntakeRules, RateLimit
+from validator.keys import load_keys
+from validator.ledger import Ledger, NewEntry
+from validator.metrics import Metrics
+from validator.pipeline import Pipeline
+from validator.query import Search
+from validator.reindex import Reindexer
+from validator.routes import ROUTES, SERVICE, edge
+from validator.service import Service, close, make_judge
+from validator.store import Store
+
+
+def connect_chain(settings: Settings) -> tuple[ChainClient | None, Addresses]:
+    """Return a client of the configured chain, None without one, and the contracts' addresses.
+
+    Raises ConfigError if an RPC URL is given without addresses, ChainError if the chain is not the one expected.
+    """
+    chain = settings.chain
+    if chain.addresses is not None:
+        try:
+            text = chain.addresses.expanduser().read_text()
+        except OSError as error:
+            raise ConfigError(
+                "ADDRESSES_MISSING",
+                f"{chain.addresses}: {error.strerror}",
+                "Deploy the contracts first, or correct [chain] addresses.",
+            ) from None
+        addresses = read_addresses(text)
+    elif chain.rpc_url:
+        raise ConfigError(
+            "ADDRESSES_MISSING", "an RPC URL is set, but no contract addresses", "Set [chain] addresses to their file."
+        )
+    else:
+        return None, Addresses(chain.chain_id, bytes(20), bytes(20))
+    if not chain.rpc_url:
+        return None, addresses
+    config = ChainConfig(chain.rpc_url, chain.chain_id, addresses, request_timeout_s=chain.request_timeout_s)
+    return ChainClient.connect(config), addresses
+
+
+def read_addresses(text: str) -> Addresses:
+    """Return the contract addresses from the JSON that the deployment wrote. Raises ConfigError if it is not that."""
+    try:
+        return Addresses.from_json(json.loads(text))
+    except ValueError as error:
+        raise ConfigError("ADDRESSES_INVALID", f"not JSON: {error}", "Deploy again, or restore the file.") from None
+
+
+async def build(settings: Settings) -> Service:
+    """Return the wired service, its ledger checked and its index rebuilt; nothing listens yet.
+
+    Raises StoreError, ConfigError, CheckpointError or ChainError if something cannot be used as it is.
+    """
+    config = settings.validator
+    data_dir = config.data_dir.expanduser().resolve()
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    keys = load_keys(data_dir / "keys", config.name)
+    chain, addresses = await asyncio.to_thread(connect_chain, settings)
+    store = Store.open(config.url)
+    ledger = Ledger(
+        store,
+        origin=config.name,
+        log_signer=keys.log,
+        receipt_signer=keys.receipt,
+        head_path=data_dir / "tree-head.txt",
+        clock=lambda: int(time.time()),
+    )
+    genesis_path = (config.genesis or embedding.checkpoint.GENESIS).expanduser()
+    genesis = embedding.checkpoint.load(genesis_path)
+    domain = Domain(addresses.chain_id, addresses.rewards)
+    network_id = network_id_of(config.name, domain, bytes.fromhex(genesis.digest))
+    current = Path(store.meta_get("checkpoint_path") or genesis_path)
+    embedder = await asyncio.to_thread(Embedder.load, current, config.device or None)
+    if ledger.size == 0:
+        ledger.append([NewEntry(encode_entry(CheckpointEntry(embedder.checkpoint, None)), None)])
+    decoder = Decoder(config.decode_workers)
+    await decoder.start()
+    judge = make_judge(embedder, config.curiosity_rule)
+    intake = Intake(
+        IntakeRules(
+            network_id=network_id,
+            domain=domain,
+            modalities=BY_NAME,
+            pairs=judge.pairs,
+            licenses=frozenset(config.licenses),
+            pairs_per_minute=config.pairs_per_minute,
+        ),
+        store.find_nonce,
+    )
+    index = VectorIndex(embedder.dim)
+    pipeline = Pipeline(
+        intake=intake,
+        decoder=decoder,
+        embedder=embedder,
+        judge=judge,
+        ledger=ledger,
+        store=store,
+        index=index,
+        max_queue_pairs=config.max_queue_pairs,
+        max_batch_pairs=config.max_batch_pairs,
+    )
+    metrics = Metrics()
+    pipeline.on_decision = metrics.count_decision
+    reindexer = Reindexer(store, decoder, embedder, pipeline)
+    await reindexer.rebuild()
+    epochs = await asyncio.to_thread(
+        lambda: Epochs(
+            store=store,
+            ledger=ledger,
+            pipeline=pipeline,
+            parameters=RewardParameters(),
+            chain=chain,
+            attestation_key=keys.attestation,
+        )
+    )
+    return Service(
+        settings=settings,
+        keys=keys,
+        store=store,
+        ledger=ledger,
+        decoder=decoder,
+        embedder=embedder,
+        pipeline=pipeline,
+        epochs=epochs,
+        search=Search(decoder, embedder, index, store, config.max_results),
+        reindexer=reindexer,
+        metrics=metrics,
+        network_id=network_id,
+        domain=domain,
+        addresses=addresses,
+        query_limit=RateLimit(config.queries_per_minute),
+    )
+
+
+def make_application(service: Service) -> web.Application:
+    """Return the aiohttp application over a wired service; it starts and stops the service's tasks."""
+    app = web.Application(middlewares=[edge], client_max_size=1 << 30)
+    app[SERVICE] = service
+    for operation, handler in ROUTES:
+        app.router.add_route(operation.method, operation.path, handler)
+
+    async def run(_app: web.Application) -> AsyncIterator[None]:
+        service.pipeline.start()
+        config = service.settings.validator
+        rounds = asyncio.create_task(service.epochs.run(epoch_s=config.epoch_s, poll_s=config.activation_poll_s))
+        yield
+        rounds.cancel()
+        await asyncio.gather(rounds, return_exceptions=True)
+        await close(service)
+
+    app.cleanup_ctx.append(run)
+    return app

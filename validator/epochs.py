@@ -1,0 +1,190 @@
+"""Closing epochs: derive the payout from the ledger, log it, attest it, post it, activate it.
+
+The ledger is the only state. What is on the chain is compared with it after every start, and whatever is missing is
+posted again; the contract refuses a second root for an epoch, so that repeating is safe.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+from contracts.attestation import sign_digest
+from contracts.evm import ChainClient
+from protocol.entry import encode_entry
+from protocol.errors import ChainError, ProofError, Rejected
+from protocol.messages import ClaimTicket, EpochReport
+from protocol.payouts import EpochPayout, close_epoch, derive, find_candidates
+from protocol.rewards import RewardParameters, RewardTree
+from validator.ledger import Ledger, NewEntry
+from validator.pipeline import Pipeline
+from validator.store import Store
+
+log = logging.getLogger(__name__)
+
+_PAGE = 4096
+
+
+class Epochs:
+    """The reward side of one validator. ``chain`` is None where rewards are derived and not posted."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        ledger: Ledger,
+        pipeline: Pipeline,
+        parameters: RewardParameters,
+        chain: ChainClient | None,
+        attestation_key: bytes,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._pipeline = pipeline
+        self._parameters = parameters
+        self._chain = chain
+        self._key = attestation_key
+        self._clock = clock
+        self._opened_at = clock()
+        self._posting = asyncio.Lock()
+        *closed, open_ = derive(self._leaves(0, ledger.size), parameters)
+        self._closed: list[EpochPayout] = closed
+        self._first = open_.first
+
+    @property
+    def open_epoch(self) -> int:
+        """Number of the epoch that pairs count for now; the first is 1."""
+        return len(self._closed) + 1
+
+    def _leaves(self, start: int, end: int) -> list[bytes]:
+        leaves: list[bytes] = []
+        while start + len(leaves) < end:
+            leaves += self._store.leaves(start + len(leaves), min(_PAGE, end - start - len(leaves)))
+        return leaves
+
+    # -- closing
+
+    async def close(self) -> EpochReport:
+        """Close the open epoch, append its entry, and post its root where there is a chain.
+
+        Raises StoreError if the entry cannot be made durable, ChainError if the root cannot be posted; then the epoch
+        is closed all the same and the root is posted by the next call of `post_missing`.
+        """
+        payout, index = await self._pipeline.on_writer(self._append_closing)
+        transaction: str | None = None
+        activates_at: int | None = None
+        if self._chain is not None:
+            transaction, activates_at = await self.post_missing()
+        entry = payout.expected_entry(self._parameters)
+        log.info(
+            "event=epoch_closed epoch=%d pairs=%d emission_wei=%s root=%s",
+            payout.epoch, len(payout.paid), entry.emission_wei, payout.reward_root.hex(),
+        )  # fmt: skip
+        return EpochReport(
+            epoch=payout.epoch,
+            entry=index,
+            paid_pairs=len(payout.paid),
+            emission_wei=entry.emission_wei,
+            cumulative_wei=entry.cumulative_wei,
+            reward_root=payout.reward_root,
+            transaction=transaction,
+            activates_at=activates_at,
+        )
+
+    def _append_closing(self) -> tuple[EpochPayout, int]:
+        """Derive the open epoch's payout and append its entry. Runs on the writer thread."""
+        size = self._ledger.size
+        before: Mapping[bytes, int] = self._closed[-1].cumulative_wei if self._closed else {}
+        candidates = find_candidates(self._leaves(self._first, size), self._first)
+        payout = close_epoch(self.open_epoch, self._first, size, candidates, before, self._parameters)
+        (receipt,) = self._ledger.append([NewEntry(encode_entry(payout.expected_entry(self._parameters)), None)])
+        self._closed.append(payout)
+        self._first = receipt.index + 1
+        self._opened_at = self._clock()
+        return payout, receipt.index
+
+    # -- posting
+
+    async def post_missing(self) -> tuple[str | None, int | None]:
+        """Post every closed epoch that the chain does not have; return the last transaction and its activation time."""
+        if self._chain is None:
+            return None, None
+        async with self._posting:
+            return await asyncio.to_thread(self._post_missing, self._chain)
+
+    def _post_missing(self, chain: ChainClient) -> tuple[str | None, int | None]:
+        transaction: str | None = None
+        state = chain.state()
+        for payout in self._closed[state.latest_epoch :]:
+            state = chain.state()
+            attestation = state.next_attestation(
+                ledger_size=payout.size,
+                ledger_root=self._ledger.root_at(payout.size),
+                reward_root=payout.reward_root,
+                cumulative_total_wei=payout.cumulative_total_wei,
+            )
+            signature = sign_digest(attestation.digest(chain.domain), self._key)
+            receipt = chain.post_root(self._key, attestation, [signature])
+            if receipt is not None:
+                transaction = "0x" + receipt.hash.hex()
+                log.info("event=root_posted epoch=%d gas=%d tx=%s", payout.epoch, receipt.gas_used, transaction)
+        return transaction, chain.state().latest_activates_at or None
+
+    async def run(self, *, epoch_s: int, poll_s: float) -> None:
+        """Close epochs by the clock (``epoch_s`` 0: never), post what is missing and activate what is due, for ever."""
+        while True:
+            await asyncio.sleep(poll_s)
+            try:
+                if epoch_s and self._clock() - self._opened_at >= epoch_s:
+                    await self.close()
+                elif self._chain is not None:
+                    await self.post_missing()
+                    await asyncio.to_thread(self._activate_due, self._chain)
+            except ChainError as error:
+                log.warning("event=chain_trouble code=%s what=%r", error.code, error.what)
+
+    def _activate_due(self, chain: ChainClient) -> None:
+        state = chain.state()
+        if state.active_epoch >= state.latest_epoch:
+            return
+        try:
+            chain.wait_until_activatable(0.0)
+        except ChainError as error:
+            if error.code == "CHAIN_TIMEOUT":
+                return  # the veto delay is not over
+            raise
+        chain.activate(self._key, state.active_epoch + 1)
+        log.info("event=epoch_activated epoch=%d", state.active_epoch + 1)
+
+    # -- claiming
+
+    def ticket(self, account: bytes) -> ClaimTicket:
+        """Return what the account may claim under the newest closed epoch.
+
+        Raises Rejected CLAIM_NONE (404) if it has earned nothing yet.
+        """
+        if not self._closed:
+            raise _nothing(account, "no epoch is closed yet")
+        payout = self._closed[-1]
+        tree: RewardTree = payout.tree()
+        try:
+            proof = tree.proof(account)
+        except ProofError as error:
+            raise _nothing(account, error.what) from None
+        return ClaimTicket(
+            account=account,
+            epoch=payout.epoch,
+            cumulative_wei=str(payout.cumulative_wei[account]),
+            proof=tuple(proof),
+            reward_root=payout.reward_root,
+        )
+
+
+def _nothing(account: bytes, why: str) -> Rejected:
+    return Rejected(
+        "CLAIM_NONE",
+        f"0x{account.hex()} has nothing to claim: {why}",
+        "Wait until an epoch closes in which a pair of yours was accepted and novel.",
+        status=404,
+    )

@@ -1,0 +1,378 @@
+"""The spine: what happens to a pair from its bytes to its receipt, in one place and in order.
+
+    1 admit    signature, network, form, licence, expiry, nonce, quota; decodes nothing        intake
+    2 decode   both items, in sandboxed processes                                               decode
+    3 embed    both items, on the one device thread                                             embedder
+    4 judge    in commit order, on the one writer thread                                        judge
+    5 append   one durable transaction for the batch; the receipts are the reply                ledger
+
+Steps 1 to 3 run for many pairs at once; steps 4 and 5 for one batch after another, so that the order of judging is the
+order of the ledger. No step calls back up. A pair that is too far apart is a verdict, not an exception.
+"""
+
+import asyncio
+import base64
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from protocol.entry import PairEntry, encode_entry
+from protocol.errors import CuriosityError, Fault, Overloaded, Rejected, StoreError
+from protocol.judgement import Embedded, Judged
+from protocol.messages import Decision, Embeddings
+from protocol.pair import Envelope, Item, SignedPair
+from protocol.receipt import Receipt
+from protocol.scoring import Quantised
+from protocol.verdict import Reason, Verdict
+from protocol.wire import encode, parse
+from validator.decode import Decoder
+from validator.embedder import Embedder
+from validator.index import VectorIndex
+from validator.intake import Admitted, Intake, nonce_reused
+from validator.judge import Judge
+from validator.ledger import Ledger, NewEntry, NewSubmission
+from validator.store import Store, StoredDecision
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_MAX_EMBED_ROUNDS = 5  # a checkpoint switch makes a pair's embeddings stale; more than a few in a row is a fault
+INDEX_KEYS_PER_ENTRY = 2  # item a of entry i is searched as key 2i, item b as 2i + 1
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A pair with what the judge needs: two embedded items under one checkpoint, or a reason to refuse it."""
+
+    admitted: Admitted
+    checkpoint: bytes = b""
+    a: Embedded | None = None
+    b: Embedded | None = None
+    refusal: tuple[Reason, str] | None = None
+
+
+@dataclass(frozen=True)
+class _InFlight:
+    digest: bytes
+    decision: "asyncio.Future[Decision]"
+
+
+class _Stale(Exception):
+    """The checkpoint was switched between embedding and judging; embed again."""
+
+
+def pack_embeddings(*vectors: Quantised) -> bytes:
+    """Return int16 vectors as little-endian bytes, one after another."""
+    return b"".join(vector.astype("<i2").tobytes() for vector in vectors)
+
+
+def unpack_embeddings(data: bytes, count: int = 4) -> list[Quantised]:
+    """Return ``count`` int16 vectors of equal length from `pack_embeddings`."""
+    return list(np.frombuffer(data, dtype="<i2").astype(np.int16).reshape(count, -1))
+
+
+class Pipeline:
+    """Takes submissions to decisions. One instance owns the judge, the ledger's writer thread and the index."""
+
+    def __init__(
+        self,
+        *,
+        intake: Intake,
+        decoder: Decoder,
+        embedder: Embedder,
+        judge: Judge,
+        ledger: Ledger,
+        store: Store,
+        index: VectorIndex,
+        max_queue_pairs: int,
+        max_batch_pairs: int,
+    ) -> None:
+        self.intake = intake
+        self.judge = judge
+        self.index = index
+        self.on_decision: Callable[[Verdict], None] = lambda _verdict: None
+        self._decoder = decoder
+        self._embedder = embedder
+        self._ledger = ledger
+        self._store = store
+        self._max_queue_pairs = max_queue_pairs
+        self._max_batch_pairs = max_batch_pairs
+        self._in_flight: dict[tuple[bytes, bytes], _InFlight] = {}
+        self._queue: asyncio.Queue[tuple[Ready, asyncio.Future[Decision]]] = asyncio.Queue()
+        self._writer = ThreadPoolExecutor(1, "writer")
+        self._readers = ThreadPoolExecutor(4, "reader")
+        self._gate = asyncio.Lock()
+        self._sequencer: asyncio.Task[None] | None = None
+        self.failure: StoreError | None = None  # why nothing is decided any more
+
+    # -- life
+
+    def start(self) -> None:
+        """Begin to decide. Call once, from the event loop."""
+        self._sequencer = asyncio.create_task(self._sequence())
+
+    async def close(self) -> None:
+        """Finish what was admitted, then stop."""
+        waiting = [asyncio.shield(flight.decision) for flight in self._in_flight.values()]
+        if self.failure is None:
+            await asyncio.gather(*waiting, return_exceptions=True)
+        if self._sequencer is not None:
+            self._sequencer.cancel()
+            await asyncio.gather(self._sequencer, return_exceptions=True)
+        self._writer.shutdown()
+        self._readers.shutdown()
+
+    @property
+    def queued(self) -> int:
+        """Pairs admitted and not yet decided."""
+        return len(self._in_flight)
+
+    async def on_writer(self, work: Callable[[], T]) -> T:
+        """Run ``work`` on the writer thread, between two batches: the way to append anything but a pair."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, work)
+
+    async def on_reader(self, work: Callable[[], T]) -> T:
+        """Run a blocking read of the store off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+
+    async def paused(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run ``work`` while no batch is being decided; pairs that arrive meanwhile wait."""
+        async with self._gate:
+            return await work
+
+    # -- the spine
+
+    async def validate(self, body: bytes) -> Decision:
+        """Return the decision about a submission, new or the one that it got before.
+
+        Raises Rejected for what cannot become a decision, Overloaded when the queue is full, StoreError when the
+        ledger has stopped.
+        """
+        if self.failure is not None:
+            raise self.failure
+        envelope, offset, digest = self.intake.check_envelope(body)
+        key = (envelope.submission.contributor, envelope.submission.nonce)
+        earlier = self._in_flight.get(key)
+        if earlier is not None:
+            if earlier.digest != digest:
+                raise nonce_reused(envelope, earlier.digest)
+            return replace(await asyncio.shield(earlier.decision), replayed=True)
+        if len(self._in_flight) >= self._max_queue_pairs:
+            raise Overloaded(
+                "QUEUE_FULL",
+                f"{len(self._in_flight)} pairs wait, at most {self._max_queue_pairs}",
+                "Send the same bytes again after the time in Retry-After.",
+                retry_after_s=2,
+            )
+        flight = _InFlight(digest, asyncio.get_running_loop().create_future())
+        self._in_flight[key] = flight
+        try:
+            decision = await self._decide(body, envelope, offset, digest)
+        except BaseException as error:
+            flight.decision.set_exception(error if isinstance(error, CuriosityError) else _interrupted())
+            flight.decision.exception()  # nobody has to be waiting for it
+            raise
+        else:
+            flight.decision.set_result(decision)
+            return decision
+        finally:
+            del self._in_flight[key]
+
+    async def _decide(self, body: bytes, envelope: Envelope, offset: int, digest: bytes) -> Decision:
+        decided = await self.on_reader(lambda: self.intake.find_decided(envelope, digest))
+        if decided is not None:
+            assert isinstance(decided, StoredDecision)  # intake only knows that it names a pair
+            return replay(decided)
+        admitted = self.intake.admit(body, envelope, offset, digest)  # 1
+        try:
+            arrays = await self._decode(admitted.pair)  # 2
+        except Rejected as refusal:
+            ready = Ready(admitted, refusal=(Reason.ITEM_UNDECODABLE, f"{refusal.code}: {refusal.what}"[:500]))
+            return await self._enqueue(ready)
+        for _ in range(_MAX_EMBED_ROUNDS):
+            ready = await self._embed(admitted, arrays)  # 3
+            try:
+                return await self._enqueue(ready)  # 4 and 5
+            except _Stale:
+                continue
+        raise Overloaded(
+            "CHECKPOINT_CHANGING",
+            f"the checkpoint was switched {_MAX_EMBED_ROUNDS} times while this pair was embedded",
+            "Send the same bytes again.",
+            retry_after_s=5,
+        )
+
+    async def _decode(self, pair: SignedPair) -> tuple[Any, Any]:
+        async def decode(name: str, item: Item) -> Any:
+            try:
+                return await self._decoder.decode(item.modality, item.media_type, item.data)
+            except Rejected as refusal:
+                raise Rejected(refusal.code, f"item {name}: {refusal.what}", refusal.remedy) from None
+
+        decoded = await asyncio.gather(decode("a", pair.a), decode("b", pair.b), return_exceptions=True)
+        for value in decoded:
+            if isinstance(value, BaseException):
+                raise value
+        return decoded[0], decoded[1]
+
+    async def _embed(self, admitted: Admitted, arrays: tuple[Any, Any]) -> Ready:
+        pair = admitted.pair
+        (a, under_a), (b, under_b) = await asyncio.gather(
+            self._embedder.embed(pair.a.modality, pair.a.digest, arrays[0]),
+            self._embedder.embed(pair.b.modality, pair.b.digest, arrays[1]),
+        )
+        return Ready(admitted, under_a if under_a == under_b else b"", a, b)
+
+    async def _enqueue(self, ready: Ready) -> Decision:
+        decided: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait((ready, decided))
+        return await decided
+
+    # -- the sequencer
+
+    async def _sequence(self) -> None:
+        while True:
+            batch = [await self._queue.get()]
+            answers: list[Decision | Exception]
+            async with self._gate:
+                while len(batch) < self._max_batch_pairs and not self._queue.empty():
+                    batch.append(self._queue.get_nowait())
+                try:
+                    answers = await self.on_writer(lambda batch=batch: self._commit([ready for ready, _ in batch]))  # type: ignore[misc]
+                except Exception as error:  # noqa: BLE001
+                    # The process edge of the writer: whatever it was, no receipt may leave and nothing may follow.
+                    self._stop(error)
+                    answers = [self.failure or _interrupted()] * len(batch)
+            for (_, decided), answer in zip(batch, answers, strict=True):
+                if decided.cancelled():
+                    continue
+                if isinstance(answer, BaseException):
+                    decided.set_exception(answer)
+                else:
+                    self.on_decision(answer.verdict)
+                    decided.set_result(answer)
+
+    def _stop(self, error: Exception) -> None:
+        """Refuse everything from now on: after a failed commit nobody knows what is durable until the next start."""
+        log.error("event=ledger_stopped", exc_info=error)
+        self.failure = (
+            error
+            if isinstance(error, StoreError)
+            else StoreError(
+                "LEDGER_STOPPED",
+                f"a commit failed with {type(error).__name__}: {error}",
+                "Restart the validator; it checks the ledger at start.",
+            )
+        )
+
+    def _commit(self, batch: Sequence[Ready]) -> list[Decision | Exception]:
+        """Judge a batch in order and append it in one transaction. Runs on the writer thread."""
+        slots: list[int | None] = []
+        verdicts: list[tuple[Ready, Verdict, Judged | None]] = []
+        accepted_now: dict[tuple[bytes, bytes], int] = {}
+        for ready in batch:
+            if ready.refusal is None and ready.checkpoint != self.judge.checkpoint:
+                slots.append(None)
+                continue
+            slots.append(len(verdicts))
+            verdict, judged = self._judge(ready, accepted_now, self._ledger.size + len(verdicts))
+            verdicts.append((ready, verdict, judged))
+        entries = [_new_entry(*row) for row in verdicts]
+        receipts = self._ledger.append(entries) if entries else []
+        for (ready, verdict, judged), receipt in zip(verdicts, receipts, strict=True):
+            if verdict.is_accepted and judged is not None:
+                self._remember(ready.admitted.pair, receipt.index, judged)
+        return [
+            _Stale() if slot is None else _answer(receipts[slot], verdicts[slot][0], verdicts[slot][2])
+            for slot in slots
+        ]
+
+    def _judge(
+        self, ready: Ready, accepted_now: dict[tuple[bytes, bytes], int], index: int
+    ) -> tuple[Verdict, Judged | None]:
+        if ready.refusal is not None:
+            return self.judge.refuse(*ready.refusal), None
+        contents = (ready.admitted.pair.a.digest, ready.admitted.pair.b.digest)
+        known = accepted_now.get(contents)
+        if known is None:
+            known = self._store.is_content_known(*contents)
+        if known is not None:
+            detail = f"entry {known} holds the same two contents"
+            return self.judge.refuse(Reason.CONTENT_DUPLICATE, detail), None
+        assert ready.a is not None, "Ready holds two embedded items or a refusal"
+        assert ready.b is not None, "Ready holds two embedded items or a refusal"
+        judged = self.judge.judge(ready.admitted.pair.envelope.submission.modalities, ready.a, ready.b)
+        if judged.verdict.is_accepted:
+            accepted_now[contents] = index
+        return judged.verdict, judged
+
+    def _remember(self, pair: SignedPair, index: int, judged: Judged) -> None:
+        for offset, item, vector in ((0, pair.a, judged.final_a), (1, pair.b, judged.final_b)):
+            self.index.add([INDEX_KEYS_PER_ENTRY * index + offset], item.modality, vector[None, :])
+
+
+def _interrupted() -> StoreError:
+    return StoreError(
+        "COMMIT_FAILED", "the decision could not be made durable", "Send the same bytes again after the restart."
+    )
+
+
+def _new_entry(ready: Ready, verdict: Verdict, judged: Judged | None) -> NewEntry:
+    pair, submission = ready.admitted.pair, ready.admitted.pair.envelope.submission
+    leaf = encode_entry(
+        PairEntry(
+            pair=ready.admitted.digest,
+            contributor=submission.contributor,
+            signature=pair.envelope.signature,
+            modalities=submission.modalities,
+            license=submission.license,
+            verdict=verdict,
+        )
+    )
+    return NewEntry(
+        leaf,
+        NewSubmission(
+            pair=ready.admitted.digest,
+            contributor=submission.contributor,
+            nonce=submission.nonce,
+            envelope=encode(pair.envelope),
+            a=pair.a,
+            b=pair.b,
+            accepted=verdict.is_accepted,
+            embeddings=_packed(ready, judged),
+        ),
+    )
+
+
+def _packed(ready: Ready, judged: Judged | None) -> bytes | None:
+    if judged is None or ready.a is None or ready.b is None:
+        return None
+    return pack_embeddings(ready.a.whole, ready.b.whole, judged.final_a, judged.final_b)
+
+
+def _embeddings(packed: bytes | None) -> Embeddings | None:
+    if packed is None:
+        return None
+    return Embeddings(*(base64.b64encode(pack_embeddings(vector)).decode() for vector in unpack_embeddings(packed)))
+
+
+def _answer(receipt: Receipt, ready: Ready, judged: Judged | None) -> Decision:
+    return Decision(receipt, _verdict_of(receipt), _embeddings(_packed(ready, judged)))
+
+
+def _verdict_of(receipt: Receipt) -> Verdict:
+    return parse(PairEntry, receipt.entry).verdict
+
+
+def replay(decided: StoredDecision) -> Decision:
+    """Return the decision that the store holds, with the identical receipt."""
+    receipt = parse(Receipt, decided.receipt)
+    return Decision(receipt, _verdict_of(receipt), _embeddings(decided.embeddings), replayed=True)
+
+
+FAULT_STATUS = {Fault.CONTRIBUTOR: 400, Fault.VALIDATOR: 500, Fault.INFRASTRUCTURE: 503}
+"""HTTP status of an error that names none itself."""

@@ -1,0 +1,84 @@
+"""Search: an item of one modality in, the nearest accepted items of another out."""
+
+from collections.abc import Callable
+from typing import Any
+
+from protocol.errors import Rejected
+from protocol.messages import Answer, Found
+from protocol.pair import Envelope, Part
+from protocol.scoring import quantise
+from protocol.wire import parse
+from validator.decode import Decoder
+from validator.embedder import Embedder
+from validator.index import VectorIndex
+from validator.pipeline import INDEX_KEYS_PER_ENTRY
+from validator.store import Store
+
+MAX_SHOWN_CHARS = 500
+
+
+class Search:
+    """Answers queries from the index of final embeddings; reads captions and licences from the store."""
+
+    def __init__(
+        self, decoder: Decoder, embedder: Embedder, index: VectorIndex, store: Store, max_results: int
+    ) -> None:
+        self._decoder = decoder
+        self._embedder = embedder
+        self._index = index
+        self._store = store
+        self._max_results = max_results
+
+    async def embed(self, modality: str, media_type: str, data: bytes) -> Any:
+        """Return the query's embedding int16[d] and the checkpoint that made it.
+
+        Raises Rejected if the item cannot be decoded, Overloaded if the device is busy.
+        """
+        array = await self._decoder.decode(modality, media_type, data)
+        return quantise(await self._embedder.embed_whole(modality, [array]))[0]
+
+    async def search(
+        self,
+        modality: str,
+        media_type: str,
+        data: bytes,
+        to: str,
+        k: int,
+        read: Callable[[Callable[[], Any]], Any],
+    ) -> Answer:
+        """Return the ``k`` accepted items of modality ``to`` nearest to the query.
+
+        ``read`` runs a blocking read off the event loop. Raises Rejected QUERY_INVALID for an unknown modality or a k
+        outside 1 to the limit, and what `embed` raises.
+        """
+        known = self._embedder.modalities
+        if modality not in known or to not in known:
+            raise Rejected("QUERY_INVALID", f"from {modality!r} to {to!r}", f"Search among {', '.join(sorted(known))}.")
+        if not 1 <= k <= self._max_results:
+            raise Rejected("QUERY_INVALID", f"k is {k}", f"Ask for 1 to {self._max_results} results.")
+        vector = await self.embed(modality, media_type, data)
+        nearest = self._index.search(to, vector, k)
+        found = await read(lambda: tuple(self._describe(key, cosine) for key, cosine in nearest))
+        return Answer(modality, to, self._embedder.checkpoint, self._index.count(to), found)
+
+    def _describe(self, key: int, cosine_micro: int) -> Found:
+        entry, side = divmod(key, INDEX_KEYS_PER_ENTRY)
+        (stored,) = self._store.submissions(entry, 1)
+        submission = parse(Envelope, stored.envelope).submission
+        part, partner = (submission.a, submission.b) if side == 0 else (submission.b, submission.a)
+        return Found(
+            index=entry,
+            sha256=part.sha256,
+            modality=part.modality,
+            media_type=part.media_type,
+            cosine_micro=cosine_micro,
+            license=submission.license,
+            text=self._text(part),
+            partner_text=self._text(partner),
+        )
+
+    def _text(self, part: Part) -> str | None:
+        if part.modality != "text":
+            return None
+        content = self._store.blob(part.sha256)
+        return None if content is None else content.decode(errors="replace")[:MAX_SHOWN_CHARS]

@@ -1,0 +1,89 @@
+"""The wired service: what the routes work on, and the two things that touch all of it, switching and closing."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import embedding.checkpoint
+from contracts.chain import Addresses
+from protocol.entry import CheckpointEntry, encode_entry
+from protocol.errors import CheckpointError
+from protocol.judgement import Anchors
+from protocol.signing import Domain
+from validator.config import Settings
+from validator.decode import Decoder
+from validator.embedder import Embedder
+from validator.epochs import Epochs
+from validator.intake import RateLimit
+from validator.judge import Judge
+from validator.keys import Keys
+from validator.ledger import Ledger, NewEntry
+from validator.metrics import Metrics
+from validator.pipeline import Pipeline
+from validator.query import Search
+from validator.reindex import Reindexer
+from validator.store import Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Service:
+    """Everything that the routes need, wired."""
+
+    settings: Settings
+    keys: Keys
+    store: Store
+    ledger: Ledger
+    decoder: Decoder
+    embedder: Embedder
+    pipeline: Pipeline
+    epochs: Epochs
+    search: Search
+    reindexer: Reindexer
+    metrics: Metrics
+    network_id: bytes
+    domain: Domain
+    addresses: Addresses
+    query_limit: RateLimit
+
+
+def make_judge(embedder: Embedder, rule: str) -> Judge:
+    """Return a judge for the embedder's checkpoint, its history that of the checkpoint's anchors."""
+    return Judge(embedder.checkpoint, embedder.calibration, Anchors.from_arrays(embedder.anchors), rule)
+
+
+async def switch_checkpoint(s: Service, path: Path) -> tuple[int, int]:
+    """Judge under the checkpoint in ``path`` from now on; return the index of its entry and the pairs re-embedded.
+
+    Pairs that arrive meanwhile wait. Raises CheckpointError if it is not a child of the checkpoint in force.
+    """
+    loaded = await asyncio.to_thread(embedding.checkpoint.load, path)
+    if loaded.manifest.parent != s.embedder.checkpoint.hex():
+        raise CheckpointError(
+            "CHECKPOINT_NOT_CHILD",
+            f"its parent is {loaded.manifest.parent or 'none'}, in force is {s.embedder.checkpoint.hex()}",
+            "Train from the checkpoint in force.",
+        )
+    parent = s.embedder.checkpoint
+
+    async def switch() -> tuple[int, int]:
+        await s.embedder.swap(path)
+        s.pipeline.judge = make_judge(s.embedder, s.settings.validator.curiosity_rule)
+        count = await s.reindexer.rebuild()
+        entry = encode_entry(CheckpointEntry(s.embedder.checkpoint, parent))
+        (receipt,) = await s.pipeline.on_writer(lambda: s.ledger.append([NewEntry(entry, None)]))
+        await s.pipeline.on_writer(lambda: s.store.meta_set("checkpoint_path", str(path.resolve())))
+        log.info("event=checkpoint_switched checkpoint=%s reindexed=%d", s.embedder.checkpoint.hex(), count)
+        return receipt.index, count
+
+    return await s.pipeline.paused(switch())
+
+
+async def close(service: Service) -> None:
+    """Finish what was admitted and release everything."""
+    await service.pipeline.close()
+    await service.decoder.close()
+    await asyncio.to_thread(service.embedder.close)
+    service.store.close()
