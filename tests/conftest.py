@@ -17,7 +17,7 @@ def postgres_socket() -> Iterator[str]:
     """The socket folder of a PostgreSQL server of our own, started once and stopped at the end."""
     # Not below pytest's folder: a socket's path is short, and the server runs as a user who may not enter that one.
     with tempfile.TemporaryDirectory(prefix="pg") as folder:
-        server = pgserver.get_server(folder)
+        server = pgserver.get_server(folder)  # type: ignore[attr-defined]
         try:
             yield str(server.get_uri()).rpartition("host=")[2]
         finally:
