@@ -1,0 +1,694 @@
+"""The ledger on real SQLite and PostgreSQL: receipts and proofs, kill -9, rolled-back and tampered databases."""
+
+import json
+import os
+import random
+import resource
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from protocol import merkle
+from protocol.entry import CheckpointEntry, encode_entry
+from protocol.errors import CuriosityError, ProofError, Rejected, StoreError
+from protocol.merkle import Frontier, leaf_hash, verify_consistency, verify_inclusion
+from protocol.receipt import Receipt, verify_receipt
+from protocol.tlog import Signer, verify_checkpoint
+from protocol.wire import encode, parse
+from tests.ledger_material import (
+    LOG,
+    NOW,
+    ORIGIN,
+    RECEIPT_VKEY,
+    Opened,
+    make_entries,
+    make_entry,
+    make_pair,
+    open_ledger,
+    submission_of,
+    tamper,
+)
+from validator.ledger import NewEntry
+from validator.store.tree import consistency_spans, cover, fold, grow, inclusion_spans
+
+CHECKPOINT_LEAF = encode_entry(CheckpointEntry(b"\x66" * 32, None))
+
+
+@contextmanager
+def refused(code: str) -> Iterator[pytest.ExceptionInfo[CuriosityError]]:
+    """The block is refused with this code and says what to do."""
+    with pytest.raises(CuriosityError) as caught:
+        yield caught
+    assert caught.value.code == code
+    assert caught.value.remedy
+
+
+# The shape of trees
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 500), st.data())
+def test_stored_nodes_give_the_same_proofs_as_all_leaves(size: int, data: st.DataObject) -> None:
+    hashes = [leaf_hash(b"%d" % index) for index in range(size)]
+    frontier = Frontier()
+    nodes = {(node.level, node.position): node.hash for node in grow(frontier, hashes)}
+    assert len(nodes) == 2 * size - size.bit_count()
+    assert frontier.root() == merkle._root_of_hashes(hashes)
+
+    def fold_spans(spans: Sequence[tuple[int, int]]) -> list[bytes]:
+        return [fold([nodes[place] for place in cover(span)]) for span in spans]
+
+    part = data.draw(st.integers(1, size))
+    index = data.draw(st.integers(0, part - 1))
+    first = data.draw(st.integers(1, part))
+    assert fold_spans([(0, part)]) == [merkle._root_of_hashes(hashes[:part])]
+    assert fold_spans(inclusion_spans(index, part)) == merkle.inclusion_path(index, hashes[:part])
+    assert fold_spans(consistency_spans(first, part)) == merkle.consistency_path(first, hashes[:part])
+    reads = sum(len(cover(span)) for span in inclusion_spans(index, part))
+    assert reads <= 2 * part.bit_length()
+
+
+# Appending
+
+
+def test_receipts_and_proofs_hold_for_every_entry(store_url: str, tmp_path: Path) -> None:
+    entries = [NewEntry(CHECKPOINT_LEAF), *make_entries(0, 40), NewEntry(b'{"kind":"other"}')]
+    leaves = [entry.leaf for entry in entries]
+    with open_ledger(store_url, tmp_path / "head") as opened:
+        ledger = opened.ledger
+        assert (ledger.size, ledger.root()) == (0, merkle.EMPTY_ROOT)
+        assert ledger.append([]) == []
+        receipts: list[Receipt] = []
+        heads = [ledger.tree_head()]
+        for size in (1, 2, 3, 5, 8, 13, 10):
+            receipts += ledger.append(entries[len(receipts) : len(receipts) + size])
+            heads.append(ledger.tree_head())
+            assert ledger.root() == merkle.root(leaves[: len(receipts)])
+        assert [receipt.index for receipt in receipts] == list(range(42))
+        head = verify_checkpoint(ledger.tree_head(), ORIGIN, [LOG.verifier.vkey()])
+        assert (head.size, head.root) == (42, merkle.root(leaves))
+        for receipt, leaf in zip(receipts[:41], leaves, strict=False):
+            checked = verify_receipt(receipt, ORIGIN, RECEIPT_VKEY)
+            assert (checked.leaf_hash, checked.issued_at) == (leaf_hash(leaf), NOW)
+            proof = ledger.inclusion_proof(checked.index, head.size)
+            verify_inclusion(checked.leaf_hash, checked.index, head.size, proof, head.root)
+        for note in heads:
+            old = verify_checkpoint(note, ORIGIN, [LOG.verifier.vkey()])
+            proof = ledger.consistency_proof(old.size, head.size)
+            verify_consistency(old.size, head.size, proof, old.root, head.root)
+            assert ledger.root_at(old.size) == old.root
+            assert ledger.tree_head_at(old.size) == note
+        ledger.verify()
+        assert opened.store.leaves(0, 100) == leaves
+
+
+def test_a_ledger_goes_on_where_it_was(store_url: str, tmp_path: Path) -> None:
+    for start in (0, 3, 10, 11):
+        with open_ledger(store_url, tmp_path / "head") as opened:
+            assert opened.ledger.size == start
+            end = {0: 3, 3: 10, 10: 11, 11: 40}[start]
+            opened.ledger.append(make_entries(start, end))
+            head = opened.ledger.tree_head()
+            assert (tmp_path / "head").read_text() == head
+            opened.ledger.verify()
+    assert (
+        merkle.root([entry.leaf for entry in make_entries(0, 40)])
+        == verify_checkpoint(head, ORIGIN, [LOG.verifier.vkey()]).root
+    )
+
+
+def test_a_replay_gets_the_identical_receipt(store_url: str, tmp_path: Path) -> None:
+    entries = make_entries(0, 6)
+    with open_ledger(store_url, tmp_path / "head") as opened:
+        first = opened.ledger.append([entries[0], entries[1], entries[0], entries[2]])
+        assert first[2] == first[0]
+        assert [receipt.index for receipt in first] == [0, 1, 0, 2]
+    with open_ledger(store_url, tmp_path / "head") as opened:
+        again = opened.ledger.append([entries[2], entries[3], entries[0], entries[3]])
+        assert again == [first[3], again[1], first[0], again[1]]
+        assert opened.ledger.size == 4
+        decision = opened.store.find_pair(submission_of(entries[0]).pair)
+        assert decision is not None
+        assert decision.receipt == encode(first[0]).decode()
+        assert opened.ledger.append([entries[0]]) == [first[0]]
+        opened.ledger.verify()
+
+
+def test_a_nonce_names_one_pair(store_url: str, tmp_path: Path) -> None:
+    """Refused before anything is written, whether the two meet in one batch or not; the ledger goes on."""
+    first, other = make_entry(1), make_entry(6, pair=make_pair(6, nonce=1))
+    assert submission_of(first).contributor == submission_of(other).contributor
+    assert submission_of(first).nonce == submission_of(other).nonce
+    with open_ledger(store_url, tmp_path / "head") as opened:
+        with refused("NONCE_REUSED") as caught:
+            opened.ledger.append([make_entry(2), first, other])
+        assert isinstance(caught.value, Rejected)
+        assert caught.value.status == 409
+        assert opened.ledger.size == opened.store.size() == 0
+        opened.ledger.append([first])
+        with refused("NONCE_REUSED"):
+            opened.ledger.append([make_entry(2), other])
+        assert opened.ledger.size == opened.store.size() == 1
+        opened.ledger.append([make_entry(2)])
+        opened.ledger.verify()
+
+
+def test_contents_are_accepted_once(store_url: str, tmp_path: Path) -> None:
+    def entry(number: int, *, accepted: bool) -> NewEntry:
+        return make_entry(number, accepted=accepted, pair=make_pair(number, image=b"same picture", text=b"same words"))
+
+    with open_ledger(store_url, tmp_path / "head") as opened:
+        with refused("CONTENT_TWICE"):
+            opened.ledger.append([entry(1, accepted=True), entry(2, accepted=True)])
+        opened.ledger.append([entry(1, accepted=False), entry(2, accepted=True), entry(3, accepted=False)])
+        with refused("CONTENT_TWICE") as caught:
+            opened.ledger.append([entry(4, accepted=True)])
+        assert "entries 1 and 3" in caught.value.what
+        opened.ledger.append([entry(5, accepted=False)])
+        assert opened.ledger.size == 4
+
+
+def test_the_database_itself_refuses_doubles(store_url: str, tmp_path: Path) -> None:
+    """Even if a mistake above let them through: the nonce, the pair and accepted contents are unique."""
+    with open_ledger(store_url, tmp_path / "head") as opened:
+        opened.ledger.append(make_entries(0, 2))
+    copy = (
+        "INSERT INTO pairs (leaf_index, pair, contributor, nonce, a_sha256, b_sha256, is_accepted, envelope)"
+        " SELECT 1, {pair}, contributor, {nonce}, a_sha256, b_sha256, {accepted}, envelope FROM pairs WHERE leaf_index = 0"
+    )
+    values = {"new": b"\x01" * 32}
+    for pair, nonce, accepted, is_free in (
+        ("pair", ":new", "false", False),
+        (":new", "nonce", "false", False),
+        (":new", ":new", "true", False),
+        (":new", ":new", "false", True),
+    ):
+        try:
+            with tamper(store_url) as connection:
+                connection.execute(text("DELETE FROM pairs WHERE leaf_index = 1"))
+                connection.execute(text(copy.format(pair=pair, nonce=nonce, accepted=accepted)), values)
+        except Exception as error:
+            assert not is_free, error
+            assert "unique" in str(error).lower()
+        else:
+            assert is_free
+
+
+def test_leaves_have_a_limit(sqlite_url: str, tmp_path: Path) -> None:
+    with open_ledger(sqlite_url, tmp_path / "head") as opened:
+        opened.ledger.append([NewEntry(b"x" * 65_535)])
+        with pytest.raises(ValueError, match="65536"):
+            opened.ledger.append([NewEntry(b"x" * 65_536)])
+        assert opened.ledger.size == 1
+
+
+def test_threads_may_append_at_once(store_url: str, tmp_path: Path) -> None:
+    """Eight threads with overlapping pairs: every pair once, one receipt for all who asked."""
+    answers: list[tuple[int, Receipt]] = []
+    with open_ledger(store_url, tmp_path / "head") as opened:
+
+        def append(thread: int) -> None:
+            for number in range(thread, thread + 10):
+                answers.append((number, opened.ledger.append([make_entry(number)])[0]))
+
+        threads = [threading.Thread(target=append, args=[thread]) for thread in range(8)]
+        for started in threads:
+            started.start()
+        for started in threads:
+            started.join()
+        assert len(answers) == 80
+        assert opened.ledger.size == 17
+        assert len(set(answers)) == 17
+        opened.ledger.verify()
+
+
+def test_proofs_out_of_range_are_refused(sqlite_url: str, tmp_path: Path) -> None:
+    with open_ledger(sqlite_url, tmp_path / "head") as opened:
+        opened.ledger.append(make_entries(0, 5))
+        calls: list[Callable[[], object]] = [
+            lambda: opened.ledger.inclusion_proof(5, 5),
+            lambda: opened.ledger.inclusion_proof(0, 6),
+            lambda: opened.ledger.inclusion_proof(-1, 5),
+            lambda: opened.ledger.inclusion_proof(0, 0),
+            lambda: opened.ledger.consistency_proof(3, 2),
+            lambda: opened.ledger.consistency_proof(0, 6),
+            lambda: opened.ledger.consistency_proof(-1, 2),
+            lambda: opened.ledger.root_at(6),
+            lambda: opened.ledger.tree_head_at(-1),
+        ]
+        for call in calls:
+            with refused("PROOF_INDEX_OUT_OF_RANGE") as caught:
+                call()
+            assert isinstance(caught.value, ProofError)
+        assert opened.ledger.consistency_proof(0, 5) == []
+
+
+# A killed process
+
+
+def start_appending(url: str, head_path: Path, number: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.ledger_material", url, str(head_path), str(number)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+    )
+
+
+def kill_while_appending(url: str, head_path: Path, number: int, after_s: float) -> dict[int, Receipt]:
+    """Start a process that appends, kill it ``after_s`` seconds after its first receipt, return what it printed."""
+    process = start_appending(url, head_path, number)
+    if process.stdout is None or process.stderr is None:
+        raise ValueError("the process has no pipes")
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        assert selector.select(timeout=60), "no receipt within a minute"
+    time.sleep(after_s)
+    process.send_signal(signal.SIGKILL)
+    printed, errors = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, errors
+    promised: dict[int, Receipt] = {}
+    for line in printed[: printed.rfind("\n") + 1].splitlines():
+        number, receipt = json.loads(line)
+        promised[number] = parse(Receipt, receipt)
+    return promised
+
+
+def check_promises(opened: Opened, promised: dict[int, Receipt]) -> None:
+    """Every receipt verifies, is in the tree, in the store, and is what a replay gets."""
+    ledger, root, size = opened.ledger, opened.ledger.root(), opened.ledger.size
+    ledger.verify()
+    numbers = sorted(promised)
+    for number in numbers:
+        receipt = promised[number]
+        checked = verify_receipt(receipt, ORIGIN, RECEIPT_VKEY)
+        verify_inclusion(checked.leaf_hash, checked.index, size, ledger.inclusion_proof(checked.index, size), root)
+        submission = submission_of(make_entry(number))
+        decision = opened.store.find_nonce(submission.contributor, submission.nonce)
+        assert decision is not None
+        assert decision.to_receipt() == receipt
+        assert opened.store.blob(submission.a.digest) == submission.a.data
+        assert opened.store.blob(submission.b.digest) == submission.b.data
+    assert ledger.append([make_entry(number) for number in numbers]) == [promised[number] for number in numbers]
+    assert ledger.size == size
+
+
+def kill_rounds(url: str, head_path: Path, rounds: int, seed: int) -> int:
+    """Kill and restart; return how many receipts were promised. The process starts where a contributor would resume."""
+    chance = random.Random(seed)
+    promised: dict[int, Receipt] = {}
+    number = 0
+    for _ in range(rounds):
+        new = kill_while_appending(url, head_path, number, chance.uniform(0, 0.4))
+        assert set(new) == set(range(number, number + len(new)))
+        number += len(new)
+        promised |= new
+        with open_ledger(url, head_path) as opened:
+            check_promises(opened, new)
+            # The last batch may be durable without a promise; sent again, each pair is there once all the same.
+            assert opened.ledger.size - number in range(9)
+            resumed = opened.ledger.append(make_entries(number, number + 9))
+            assert [receipt.index for receipt in resumed] == list(range(number, number + 9))
+            promised |= dict(enumerate(resumed, number))
+            number += 9
+            assert opened.ledger.size == number
+    with open_ledger(url, head_path) as opened:
+        check_promises(opened, promised)
+        pairs = [row.pair for row in opened.store.submissions(0, 1_000_000)]
+        assert len(set(pairs)) == len(pairs) == opened.ledger.size
+    return len(promised)
+
+
+def test_no_promise_is_lost_by_kill_nine(store_url: str, tmp_path: Path) -> None:
+    assert kill_rounds(store_url, tmp_path / "head", rounds=3, seed=1) > 30
+
+
+@pytest.mark.slow
+def test_no_promise_is_lost_by_two_hundred_kills(store_url: str, tmp_path: Path) -> None:
+    rounds = 200 if store_url.startswith("sqlite") else 30
+    assert kill_rounds(store_url, tmp_path / "head", rounds=rounds, seed=2) > 30 * rounds
+
+
+# What is kept outside the database
+
+
+def roll_back(url: str, size: int) -> None:
+    """Take the database back to its first entries, as a restored copy would be."""
+    with tamper(url) as connection:
+        connection.execute(text("DELETE FROM pairs WHERE leaf_index >= :size"), {"size": size})
+        connection.execute(text("DELETE FROM entries WHERE leaf_index >= :size"), {"size": size})
+        connection.execute(text("DELETE FROM nodes WHERE (position + 1) * (1 << level) > :size"), {"size": size})
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 19])
+def test_a_rolled_back_database_is_refused(store_url: str, tmp_path: Path, size: int) -> None:
+    with open_ledger(store_url, tmp_path / "head") as opened:
+        opened.ledger.append(make_entries(0, 20))
+    roll_back(store_url, size)
+    with refused("LEDGER_SMALLER") as caught, open_ledger(store_url, tmp_path / "head"):
+        pass
+    assert f"first bad index {size}" in caught.value.what
+    # Not even when asked again: refusing changes nothing.
+    with refused("LEDGER_SMALLER"), open_ledger(store_url, tmp_path / "head"):
+        pass
+
+
+def test_an_older_copy_of_the_file_is_refused(sqlite_url: str, tmp_path: Path) -> None:
+    database, copy = tmp_path / "ledger.db", tmp_path / "copy.db"
+    with open_ledger(sqlite_url, tmp_path / "head") as opened:
+        opened.ledger.append(make_entries(0, 5))
+    shutil.copy(database, copy)
+    with open_ledger(sqlite_url, tmp_path / "head") as opened:
+        opened.ledger.append(make_entries(5, 9))
+    shutil.copy(copy, database)
+    with refused("LEDGER_SMALLER") as caught, open_ledger(sqlite_url, tmp_path / "head"):
+        pass
+    assert "first bad index 5" in caught.value.what
+
+
+def test_another_history_is_refused(store_url: str, tmp_path: Path) -> None:
+    """Rolled back and grown again with other pairs, larger than before and sound in itself: only the head can tell."""
+    head, elsewhere = tmp_path / "head", tmp_path / "elsewhere"
+    with open_ledger(store_url, head) as opened:
+        opened.ledger.append(make_entries(0, 6))
+        shutil.copy(head, elsewhere)
+        opened.ledger.append(make_entries(6, 12))
+    roll_back(store_url, 6)
+    with open_ledger(store_url, elsewhere) as opened:
+        opened.ledger.append(make_entries(100, 120))
+        opened.ledger.verify()
+    with refused("LEDGER_DIFFERENT") as caught, open_ledger(store_url, head):
+        pass
+    assert "first bad index 6" in caught.value.what
+
+
+def test_a_ledger_without_its_head_is_refused_until_one_is_given_back(sqlite_url: str, tmp_path: Path) -> None:
+    head = tmp_path / "head"
+    with open_ledger(sqlite_url, head) as opened:
+        opened.ledger.append(make_entries(0, 3))
+        handed_out = opened.ledger.tree_head()
+        opened.ledger.append(make_entries(3, 8))
+    head.unlink()
+    with refused("LEDGER_HEAD_MISSING"), open_ledger(sqlite_url, head):
+        pass
+    head.write_text(handed_out)
+    (tmp_path / "head.leaves").unlink()
+    with open_ledger(sqlite_url, head) as opened:
+        assert opened.ledger.size == 8
+    assert len((tmp_path / "head.leaves").read_bytes()) == 8 * 32
+
+
+def test_a_head_that_is_not_ours_is_refused(sqlite_url: str, tmp_path: Path) -> None:
+    head = tmp_path / "head"
+    with open_ledger(sqlite_url, head) as opened:
+        opened.ledger.append(make_entries(0, 3))
+    with refused("LEDGER_HEAD_INVALID"), open_ledger(sqlite_url, head, origin="ledger.example/another"):
+        pass
+    with refused("LEDGER_HEAD_INVALID"), open_ledger(sqlite_url, head, log=Signer("log.example", b"\x77" * 32)):
+        pass
+    for damaged in (b"", b"\xff\xfe", head.read_bytes().replace(b"\n3\n", b"\n2\n")):
+        whole = head.read_bytes()
+        head.write_bytes(damaged)
+        with refused("LEDGER_HEAD_INVALID"), open_ledger(sqlite_url, head):
+            pass
+        head.write_bytes(whole)
+    with open_ledger(sqlite_url, head) as opened:
+        assert opened.ledger.size == 3
+
+
+def test_a_crash_between_commit_and_head_is_mended_at_start(store_url: str, tmp_path: Path) -> None:
+    """The batch is durable, its receipts never left: after the restart a replay gets them."""
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    with open_ledger(store_url, folder / "head") as opened:
+        (first,) = opened.ledger.append(make_entries(0, 1))
+        folder.rename(tmp_path / "away")
+        with refused("LEDGER_HEAD_UNWRITABLE"):
+            opened.ledger.append(make_entries(1, 5))
+        assert opened.ledger.size == 1
+        with refused("LEDGER_STOPPED"):
+            opened.ledger.append(make_entries(5, 6))
+        with refused("LEDGER_STOPPED"):
+            opened.ledger.append(make_entries(0, 1))
+    (tmp_path / "away").rename(folder)
+    with open_ledger(store_url, folder / "head") as opened:
+        assert opened.ledger.size == 5
+        receipts = opened.ledger.append(make_entries(0, 6))
+        assert receipts[0] == first
+        assert [receipt.index for receipt in receipts] == list(range(6))
+        check_promises(opened, dict(enumerate(receipts)))
+
+
+# Damage inside the database
+
+
+def flip(data: bytes, bit: int) -> bytes:
+    return data[: bit // 8] + bytes([data[bit // 8] ^ (1 << bit % 8)]) + data[bit // 8 + 1 :]
+
+
+def flip_campaign(url: str, head_path: Path, size: int, flips: int) -> None:
+    """Flip one bit of one row, look that verify names the row, put it back; again with the next."""
+    chance = random.Random(5)
+    with open_ledger(url, head_path) as opened:
+        for start in range(0, size, 250):
+            opened.ledger.append(make_entries(start, min(start + 250, size)))
+        ledger, store = opened.ledger, opened.store
+        for _ in range(flips):
+            if chance.random() < 0.6:
+                index = chance.randrange(size)
+                (leaf,) = store.leaves(index, 1)
+                update = text("UPDATE entries SET leaf = :value WHERE leaf_index = :index")
+                where: dict[str, object] = {"index": index}
+                before, bits = leaf, len(leaf) * 8
+            else:
+                level = chance.randrange(size.bit_length() - 1)
+                position = chance.randrange(size >> level)
+                index = position << level
+                update = text("UPDATE nodes SET hash = :value WHERE level = :level AND position = :position")
+                where = {"level": level, "position": position}
+                before, bits = store.nodes([(level, position)])[level, position], 256
+            with tamper(url) as connection:
+                connection.execute(update, {**where, "value": flip(before, chance.randrange(bits))})
+            with refused("LEDGER_CORRUPT") as caught:
+                ledger.verify()
+            assert (
+                f"first bad index {index} of" in caught.value.what or f"first bad index {index}:" in caught.value.what
+            )
+            with tamper(url) as connection:
+                connection.execute(update, {**where, "value": before})
+        ledger.verify()
+
+
+def test_verify_names_the_row_with_a_flipped_bit(store_url: str, tmp_path: Path) -> None:
+    flip_campaign(store_url, tmp_path / "head", size=150, flips=25)
+
+
+@pytest.mark.slow
+def test_verify_names_each_of_a_thousand_rows_with_a_flipped_bit(sqlite_url: str, tmp_path: Path) -> None:
+    flip_campaign(sqlite_url, tmp_path / "head", size=1000, flips=1000)
+
+
+def test_verify_names_missing_rows(store_url: str, tmp_path: Path) -> None:
+    with open_ledger(store_url, tmp_path / "head") as opened:
+        opened.ledger.append(make_entries(0, 20))
+        with tamper(store_url) as connection:
+            connection.execute(text("DELETE FROM nodes WHERE level = 2 AND position = 3"))
+        with refused("LEDGER_CORRUPT") as caught:
+            opened.ledger.verify()
+        assert "first bad index 12:" in caught.value.what
+        with refused("LEDGER_CORRUPT") as caught:
+            opened.ledger.inclusion_proof(0, 16)
+        assert "first bad index 12:" in caught.value.what
+        with tamper(store_url) as connection:
+            connection.execute(text("DELETE FROM pairs WHERE leaf_index = 9"))
+            connection.execute(text("DELETE FROM entries WHERE leaf_index = 9"))
+        with refused("LEDGER_CORRUPT") as caught:
+            opened.ledger.verify()
+        assert "first bad index 9:" in caught.value.what
+
+
+def test_a_leaf_rewritten_with_all_its_nodes_is_named(store_url: str, tmp_path: Path) -> None:
+    """An insider makes a sound tree of another history, in place. Root and head differ; the kept hashes say where."""
+    entries = make_entries(0, 30)
+    with open_ledger(store_url, tmp_path / "head") as opened:
+        opened.ledger.append(entries)
+        leaves = [entry.leaf for entry in entries]
+        leaves[13] = make_entry(13, accepted=False).leaf
+        with tamper(store_url) as connection:
+            connection.execute(text("UPDATE entries SET leaf = :v WHERE leaf_index = 13"), {"v": leaves[13]})
+            for node in grow(Frontier(), [leaf_hash(leaf) for leaf in leaves]):
+                connection.execute(
+                    text("UPDATE nodes SET hash = :h WHERE level = :l AND position = :p"),
+                    {"h": node.hash, "l": node.level, "p": node.position},
+                )
+        with refused("LEDGER_CORRUPT") as caught:
+            opened.ledger.verify()
+        assert "first bad index 13:" in caught.value.what
+    with refused("LEDGER_DIFFERENT") as caught, open_ledger(store_url, tmp_path / "head"):
+        pass
+    assert "first bad index 13" in caught.value.what
+
+
+def test_a_damaged_node_is_named_at_start(store_url: str, tmp_path: Path) -> None:
+    with open_ledger(store_url, tmp_path / "head") as opened:
+        opened.ledger.append(make_entries(0, 20))
+    with tamper(store_url) as connection:
+        connection.execute(text("UPDATE nodes SET hash = :h WHERE level = 2 AND position = 4"), {"h": bytes(32)})
+    with refused("LEDGER_DIFFERENT") as caught, open_ledger(store_url, tmp_path / "head"):
+        pass
+    assert "first bad index 16" in caught.value.what
+
+
+def test_verify_reports_its_progress_over_pages(sqlite_url: str, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    with open_ledger(sqlite_url, tmp_path / "head") as opened:
+        opened.ledger.append([NewEntry(b"%d" % number) for number in range(5000)])
+        opened.ledger.verify(lambda done, size: seen.append((done, size)))
+        assert seen == [(4096, 5000), (5000, 5000)]
+        with tamper(sqlite_url) as connection:
+            connection.execute(text("UPDATE nodes SET hash = :h WHERE level = 12 AND position = 0"), {"h": bytes(32)})
+        with refused("LEDGER_CORRUPT"):
+            opened.ledger.verify()
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_entries_are_verified_in_twenty_seconds(sqlite_url: str, tmp_path: Path) -> None:
+    (leaf,) = (entry.leaf for entry in make_entries(0, 1))
+    with open_ledger(sqlite_url, tmp_path / "head") as opened:
+        for start in range(0, 100_000, 1000):
+            opened.ledger.append([NewEntry(leaf + b"%d" % number) for number in range(start, start + 1000)])
+        begun = time.monotonic()
+        opened.ledger.verify()
+        assert time.monotonic() - begun < 20
+
+
+# A database that cannot be written
+
+
+def fail_then_recover(url: str, head_path: Path, opened: Opened, code: str, repair: Callable[[], None]) -> None:
+    """The next append fails with this code, the ledger stops, and after the repair nothing is lost or doubled."""
+    before = opened.ledger.append(make_entries(0, 5))
+    with refused(code) as caught:
+        for start in range(5, 5000, 5):
+            before += opened.ledger.append(make_entries(start, start + 5))
+    assert isinstance(caught.value, StoreError)
+    repair()
+    with refused("LEDGER_STOPPED") as caught:
+        opened.ledger.append([make_entry(9_999)])
+    assert code in caught.value.what
+    opened.store.close()
+    with open_ledger(url, head_path) as again:
+        assert again.ledger.size == len(before)
+        check_promises(again, dict(enumerate(before)))
+        again.ledger.append([make_entry(9_999)])
+
+
+def test_a_full_disk_stops_the_ledger(sqlite_url: str, tmp_path: Path) -> None:
+    with open_ledger(sqlite_url, tmp_path / "head") as opened:
+        writer = opened.store._database._connection
+        pages = int(str(writer.exec_driver_sql("PRAGMA page_count").scalar()))
+        writer.exec_driver_sql(f"PRAGMA max_page_count={pages + 40}")
+        writer.rollback()
+        fail_then_recover(sqlite_url, tmp_path / "head", opened, "STORE_FULL", lambda: None)
+
+
+def test_a_write_error_stops_the_ledger(sqlite_url: str, tmp_path: Path) -> None:
+    """The kernel itself refuses to let the write-ahead log grow."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with open_ledger(sqlite_url, tmp_path / "head") as opened:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1024 * 1024, hard))
+        try:
+            fail_then_recover(
+                sqlite_url,
+                tmp_path / "head",
+                opened,
+                "STORE_IO",
+                lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard)),
+            )
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_postgresql_stops_the_ledger(postgres_url: str, tmp_path: Path) -> None:
+    """A trigger raises the server's own disk_full after ten entries."""
+    with open_ledger(postgres_url, tmp_path / "head") as opened:
+        with tamper(postgres_url) as connection:
+            connection.execute(
+                text(
+                    "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                    " RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$"
+                )
+            )
+            connection.execute(
+                text(
+                    "CREATE TRIGGER full_disk BEFORE INSERT ON nodes FOR EACH ROW WHEN (NEW.position > 10)"
+                    " EXECUTE FUNCTION full_disk()"
+                )
+            )
+
+        def repair() -> None:
+            with tamper(postgres_url) as connection:
+                connection.execute(text("DROP TRIGGER full_disk ON nodes"))
+
+        fail_then_recover(postgres_url, tmp_path / "head", opened, "STORE_FULL", repair)
+
+
+def test_a_read_only_database_stops_the_ledger(store_url: str, tmp_path: Path) -> None:
+    with open_ledger(store_url, tmp_path / "head") as opened:
+        receipts = opened.ledger.append(make_entries(0, 3))
+        writer = opened.store._database._connection
+        is_sqlite = store_url.startswith("sqlite")
+        writer.exec_driver_sql("PRAGMA query_only=ON" if is_sqlite else "SET default_transaction_read_only = on")
+        writer.commit()
+        with refused("STORE_READ_ONLY"):
+            opened.ledger.append(make_entries(3, 4))
+        with refused("LEDGER_STOPPED"):
+            opened.ledger.append(make_entries(3, 4))
+    with open_ledger(store_url, tmp_path / "head") as opened:
+        assert opened.ledger.append(make_entries(0, 4))[:3] == receipts
+
+
+def test_a_blob_folder_that_cannot_be_written_stops_the_ledger(sqlite_url: str, tmp_path: Path) -> None:
+    with open_ledger(sqlite_url, tmp_path / "head") as opened:
+        opened.ledger.append(make_entries(0, 2))
+        (tmp_path / "ledger.db.blobs").write_text("a file is in the way")
+        with refused("BLOB_UNWRITABLE"):
+            opened.ledger.append(make_entries(2, 5))
+        with refused("LEDGER_STOPPED"):
+            opened.ledger.append(make_entries(5, 6))
+    (tmp_path / "ledger.db.blobs").unlink()
+    with open_ledger(sqlite_url, tmp_path / "head") as opened:
+        assert opened.ledger.size == 2
+        check_promises(opened, dict(enumerate(opened.ledger.append(make_entries(0, 6)))))
+
+
+def test_a_connection_lost_in_the_middle_stops_the_ledger(postgres_url: str, tmp_path: Path) -> None:
+    with open_ledger(postgres_url, tmp_path / "head") as opened:
+        receipts = opened.ledger.append(make_entries(0, 3))
+        with tamper(postgres_url) as connection:
+            connection.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            )
+        with refused("STORE_UNREACHABLE"):
+            opened.ledger.append([NewEntry(CHECKPOINT_LEAF)])
+        with refused("LEDGER_STOPPED"):
+            opened.ledger.append(make_entries(3, 4))
+    with open_ledger(postgres_url, tmp_path / "head") as opened:
+        assert opened.ledger.append(make_entries(0, 4))[:3] == receipts
+        assert os.path.getsize(tmp_path / "head.leaves") == opened.ledger.size * 32
