@@ -3,14 +3,17 @@
 B pairs, J junk items, D dimension. All embeddings are of unit length.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-# The scale of the logits stays between 1 and 100: Radford et al. 2021, section 2.5.
-MAX_LOG_SCALE = 4.6052
+# The scale of the logits stays between 1 and 10. CLIP allows 100 (Radford et al. 2021, section 2.5), but a low
+# temperature lets each modality keep a cone of its own, and modalities that were never paired then miss each other:
+# picture to speech of digits at 1 is 57 % at scale 16, 77 % at 10 (same run otherwise).
+MAX_LOG_SCALE = math.log(10.0)
 
 
 @dataclass(frozen=True)

@@ -105,12 +105,13 @@ def _hiss(rng: np.random.Generator, _: Sequence[Array]) -> Array:
     spectrum = np.fft.rfft(samples)
     spectrum /= (1 + np.arange(len(spectrum))) ** rng.uniform(0, 1)  # white to red
     samples = np.fft.irfft(spectrum, n=len(samples))
-    return (samples / np.abs(samples).max() * rng.uniform(0.05, 0.9)).astype(np.float32)
+    loud: Array = (samples / np.abs(samples).max() * rng.uniform(0.05, 0.9)).astype(np.float32)
+    return loud
 
 
 def _shuffled_frames(rng: np.random.Generator, real: Sequence[Array]) -> Array:
     source = real[int(rng.integers(len(real)))]
-    frame = int(rng.choice([320, 640, 1_280]))
+    frame = int(rng.choice([160, 320, 640]))
     count = len(source) // frame
     if count < 2:
         return source
@@ -127,6 +128,18 @@ def _clicks(rng: np.random.Generator, _: Sequence[Array]) -> Array:
     samples = np.zeros(int(rng.integers(_RATE // 4, 2 * _RATE)), dtype=np.float32)
     samples[rng.integers(0, len(samples), 20)] = rng.uniform(-0.9, 0.9, 20)
     return samples
+
+
+def _chirp(rng: np.random.Generator, _: Sequence[Array]) -> Array:
+    time = np.arange(int(rng.integers(_RATE // 4, 2 * _RATE))) / _RATE
+    start, rate = rng.uniform(100, 1_000), rng.uniform(200, 2_000)
+    return (0.5 * np.sin(2 * np.pi * (start + rate * time / 2) * time)).astype(np.float32)
+
+
+def _pulses(rng: np.random.Generator, _: Sequence[Array]) -> Array:
+    time = np.arange(int(rng.integers(_RATE // 4, 2 * _RATE))) / _RATE
+    wave = np.sign(np.sin(2 * np.pi * rng.uniform(60, 400) * time))
+    return (0.3 * wave * (np.sin(2 * np.pi * rng.uniform(1, 8) * time) > 0)).astype(np.float32)
 
 
 def _backwards(rng: np.random.Generator, real: Sequence[Array]) -> Array:
@@ -150,6 +163,10 @@ def _numbers(rng: np.random.Generator, _: Sequence[Array]) -> Array:
     return _encode(" ".join(str(n) for n in rng.integers(1_000, 10**8, int(rng.integers(1, 4)))))
 
 
+def _hexadecimal(rng: np.random.Generator, _: Sequence[Array]) -> Array:
+    return _encode(rng.bytes(int(rng.integers(4, 12))).hex())
+
+
 def _repeated(rng: np.random.Generator, _: Sequence[Array]) -> Array:
     return _encode(" ".join(["the", "of", "and", "very", "is"][int(rng.integers(5))] for _ in range(4)))
 
@@ -163,13 +180,23 @@ TRAINED: dict[str, dict[str, Make]] = {
         "blurred-noise": _blurred,
         "shuffled-patches": _shuffled_patches,
     },
-    "audio": {"silence": _silence, "noise": _hiss, "shuffled-frames": _shuffled_frames},
-    "text": {"random-letters": _letters, "generic-caption": _generic(_GENERIC)},
+    "audio": {
+        "silence": _silence,
+        "noise": _hiss,
+        "shuffled-frames": _shuffled_frames,
+        "tone": _tone,
+        "clicks": _clicks,
+    },
+    "text": {"random-letters": _letters, "generic-caption": _generic(_GENERIC), "numbers": _numbers},
 }
 LEFT_OUT: dict[str, dict[str, Make]] = {
     "image": {"salt-and-pepper": _salt_and_pepper, "stripes": _stripes, "crop": _crop},
-    "audio": {"tone": _tone, "clicks": _clicks, "backwards": _backwards},
-    "text": {"numbers": _numbers, "repeated-words": _repeated, "other-generic-caption": _generic(_GENERIC_LEFT_OUT)},
+    "audio": {"chirp": _chirp, "pulses": _pulses, "backwards": _backwards},
+    "text": {
+        "hexadecimal": _hexadecimal,
+        "repeated-words": _repeated,
+        "other-generic-caption": _generic(_GENERIC_LEFT_OUT),
+    },
 }
 
 

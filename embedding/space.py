@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from embedding.losses import MAX_LOG_SCALE
 from embedding.masks import hidden_units
 from embedding.modalities import find
 from embedding.modality import Array, check_contract
@@ -50,7 +51,7 @@ class EmbeddingSpace(nn.Module):
         for name in modalities if modalities is not None else chosen.towers:
             self.register(name, seed=seed)
         # Log temperature of the contrastive losses; kept with the weights so that a round goes on where one ended.
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self.log_scale = nn.Parameter(torch.tensor(min(math.log(1 / 0.07), MAX_LOG_SCALE)))
 
     def register(self, modality: str, *, seed: int = 0) -> None:
         """Add one modality's tower; those already there keep their weights bit for bit.

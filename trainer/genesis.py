@@ -26,7 +26,7 @@ from trainer.library import Library
 from trainer.publish import describe_recipe, describe_trusted, publish
 from trainer.train import Recipe, StepProgress, train
 
-GENESIS_RECIPE = Recipe(steps=120)
+GENESIS_RECIPE = Recipe(steps=400)
 
 
 def make_genesis(

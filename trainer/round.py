@@ -31,7 +31,7 @@ from trainer.train import Recipe, train
 Progress = Callable[[str, int, int, float | None], None]
 """Called as (what is being done, done, total, loss while training)."""
 
-ROUND_RECIPE = Recipe(steps=220)
+ROUND_RECIPE = Recipe(steps=260)
 REPLAY_SHARE = 0.1  # at least this share of what is drawn comes from the trusted pairs, so that they do not fade
 
 

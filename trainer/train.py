@@ -26,13 +26,13 @@ StepProgress = Callable[[int, int, float], None]
 class Recipe:
     """How a run learns. ``max_s`` bounds the wall time: the schedule then ends with it, and steps may be fewer."""
 
-    steps: int = 400
-    batch: int = 256
+    steps: int = 260
+    batch: int = 160
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
     warmup_share: float = 0.05
     null_weight: float = 0.3
-    junk_each: int = 48  # junk items of each modality in a step
+    junk_each: int = 32  # junk items of each modality in a step
     junk_pool: int = 96  # items made of each family
     augment: bool = True
     seed: int = 0
@@ -66,6 +66,18 @@ def train(
     """
     if not streams:
         raise ValueError("there are no pairs to train on")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)  # dropout draws from torch's own generator
+        return _train(space, library, streams, recipe, progress)
+
+
+def _train(
+    space: EmbeddingSpace,
+    library: Library,
+    streams: Sequence[Stream],
+    recipe: Recipe,
+    progress: StepProgress | None,
+) -> Trained:
     started, cpu = time.monotonic(), time.process_time()
     rng = np.random.default_rng(recipe.seed)
     device = space.device

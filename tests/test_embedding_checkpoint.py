@@ -1,0 +1,159 @@
+"""A checkpoint is what its manifest says, or it is refused."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from embedding.checkpoint import ANCHORS, CARD, GENESIS, MANIFEST, MODEL, Checkpoint, LedgerRange, Manifest, load, save
+from embedding.space import EmbeddingSpace
+from embedding.weights import encode_weights, halve_weights
+from protocol.errors import CheckpointError
+from protocol.scoring import Calibration, PairThresholds
+
+CALIBRATION = Calibration(
+    pairs={"audio-image": PairThresholds(350_000, -100_000, 500, 20_000, 1_200_000)},
+    null_max_micro={"audio>image": 300_000, "image>audio": 310_000},
+    median_loss_micro={"audio": 400_000, "image": 300_000},
+    alpha_micro={"audio-image": 100_000},
+    masks=4,
+)
+
+
+def make(path: Path, space: EmbeddingSpace, **changes: object) -> Checkpoint:
+    fields: dict[str, object] = {
+        "preset": space.preset.name,
+        "dim": space.dim,
+        "modalities": space.modalities,
+        "preprocessing": space.preset.preprocessing,
+        "frozen": {},
+        "parent": "00" * 32,
+        "ledger": LedgerRange("log.example", 3, 10, "11" * 32, "22" * 32, 7),
+        "data": {"pairs": {"digits/genesis/image-text": 100}},
+        "recipe": {"steps": 1},
+        "calibration": CALIBRATION,
+        "evaluation": {},
+        "licenses": {"weights": "MIT"},
+        "files": {},
+    }
+    anchors = {"ref/image": np.arange(-8, 8, dtype=np.int16).reshape(2, 8), "empty/image": np.ones(8, dtype=np.int16)}
+    manifest = Manifest(**(fields | changes))  # type: ignore[arg-type]
+    return save(path, manifest=manifest, model=encode_weights(space), anchors=anchors, card="# A card\n")
+
+
+@pytest.fixture
+def space() -> EmbeddingSpace:
+    return EmbeddingSpace("tiny", seed=5, modalities=["audio", "image"])
+
+
+def test_round_trip(tmp_path: Path, space: EmbeddingSpace) -> None:
+    made = make(tmp_path / "one", space)
+    read = load(tmp_path / "one", expected=made.digest)
+    assert read.manifest == made.manifest
+    assert read.calibration == CALIBRATION
+    np.testing.assert_array_equal(read.anchors["ref/image"], np.arange(-8, 8).reshape(2, 8))
+    pictures = [np.full((20, 20, 3), shade, dtype=np.uint8) for shade in (10, 200)]
+    np.testing.assert_array_equal(read.space().embed("image", pictures), space.embed("image", pictures))
+    assert not read.space().training
+
+
+def test_the_digest_names_the_content(tmp_path: Path, space: EmbeddingSpace) -> None:
+    one, same = make(tmp_path / "one", space), make(tmp_path / "same", space)
+    other = make(tmp_path / "other", EmbeddingSpace("tiny", seed=6, modalities=["audio", "image"]))
+    assert one.digest == same.digest != other.digest
+    assert make(tmp_path / "one", space).digest == one.digest  # writing it again is no error
+    with pytest.raises(CheckpointError, match="CHECKPOINT_NOT_WRITTEN"):
+        make(tmp_path / "other", space)
+    with pytest.raises(CheckpointError, match=f"{one.digest}, expected {other.digest}"):
+        load(tmp_path / "one", expected=other.digest)
+
+
+@pytest.mark.parametrize("name", [MANIFEST, MODEL, ANCHORS, CARD])
+def test_one_flipped_bit_is_refused(tmp_path: Path, space: EmbeddingSpace, name: str) -> None:
+    made = make(tmp_path / "one", space)
+    whole = (tmp_path / "one" / name).read_bytes()
+    rng = np.random.default_rng(0)
+    for at in [0, len(whole) - 1, *rng.integers(0, len(whole), 20)]:
+        broken = bytearray(whole)
+        broken[at] ^= 1 << int(rng.integers(8))
+        (tmp_path / "one" / name).write_bytes(broken)
+        with pytest.raises(CheckpointError):
+            load(tmp_path / "one", expected=made.digest)
+    (tmp_path / "one" / name).write_bytes(whole)
+    load(tmp_path / "one", expected=made.digest)
+
+
+def test_a_manifest_in_other_spelling_is_refused(tmp_path: Path, space: EmbeddingSpace) -> None:
+    make(tmp_path / "one", space)
+    path = tmp_path / "one" / MANIFEST
+    path.write_bytes(path.read_bytes().replace(b",", b", ", 1))
+    with pytest.raises(CheckpointError, match="MANIFEST_NOT_CANONICAL"):
+        load(tmp_path / "one")
+
+
+def test_missing_parts_are_named(tmp_path: Path, space: EmbeddingSpace) -> None:
+    with pytest.raises(CheckpointError, match="CHECKPOINT_MISSING"):
+        load(tmp_path / "nothing")
+    make(tmp_path / "one", space)
+    (tmp_path / "one" / ANCHORS).unlink()
+    with pytest.raises(CheckpointError, match=r"anchors\.safetensors"):
+        load(tmp_path / "one")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"preprocessing": "tiny/0"}, "CHECKPOINT_PRESET"),
+        ({"preset": "huge"}, "CHECKPOINT_PRESET"),
+        ({"dim": 64}, "CHECKPOINT_PRESET"),
+        ({"frozen": {"image": "ab" * 32}}, "FROZEN_TOWER_DIFFERS"),
+        ({"modalities": ("image",)}, "WEIGHTS_DIFFER"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(
+    tmp_path: Path, space: EmbeddingSpace, changes: dict[str, object], code: str
+) -> None:
+    checkpoint = make(tmp_path / "one", space, **changes)
+    with pytest.raises(CheckpointError, match=code):
+        checkpoint.space()
+
+
+def test_a_failed_write_leaves_nothing(tmp_path: Path, space: EmbeddingSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", refuse)
+    with pytest.raises(CheckpointError, match="No space left"):
+        make(tmp_path / "one", space)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_halved_weights_are_stored_in_half_and_read_back_exactly(tmp_path: Path, space: EmbeddingSpace) -> None:
+    whole = len(encode_weights(space))
+    halve_weights(space)
+    assert len(encode_weights(space)) < 0.52 * whole
+    read = make(tmp_path / "one", space).space()
+    for name, tensor in read.state_dict().items():
+        torch.testing.assert_close(tensor, space.state_dict()[name], atol=0, rtol=0)
+
+
+def test_the_genesis_checkpoint_is_whole_and_small(tmp_path: Path) -> None:
+    checkpoint = load(GENESIS)
+    assert checkpoint.manifest.ledger is None
+    assert checkpoint.manifest.data["fit"] is True
+    assert sum(file.stat().st_size for file in GENESIS.iterdir()) < 8 * 2**20
+    assert set(checkpoint.calibration.pairs) == {"audio-image", "audio-text", "image-text"}
+    assert set(checkpoint.manifest.frozen) == {"text"}
+    for name, anchor in checkpoint.anchors.items():
+        assert anchor.dtype == np.int16
+        wide = 2 if name.startswith("history/") else 1
+        assert anchor.shape[-1] == wide * checkpoint.manifest.dim
+    # The empty items that verdicts use are those of these weights.
+    space = checkpoint.space()
+    for modality in checkpoint.manifest.modalities:
+        measured = space.measure(modality, [], [])
+        assert np.abs(measured.masked.astype(int) - checkpoint.anchors[f"empty/{modality}"]).max() <= 1
+    shutil.copytree(GENESIS, tmp_path / "copy")
+    assert load(tmp_path / "copy").digest == checkpoint.digest

@@ -1,0 +1,197 @@
+"""Real digits, written and spoken: a few CPU seconds of training find what chance, noise and collapse do not."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from embedding.checkpoint import load
+from embedding.retrieval import Recall
+from embedding.space import EmbeddingSpace
+from node.sources.digits import make_digits
+from protocol.errors import CheckpointError
+from protocol.merkle import root
+from protocol.scoring import cosine_micro, pulls_micro, quantise
+from trainer.calibrate import calibrate, join_by_concept, measure_pair, spread
+from trainer.evaluate import evaluate, is_fit, to_json
+from trainer.feed import FedPair, LedgerSlice, read_trusted
+from trainer.genesis import make_genesis
+from trainer.library import Library
+from trainer.round import run
+from trainer.train import Recipe, Trained, train
+
+SHORT = Recipe(steps=60, batch=64, junk_each=12, junk_pool=12)
+TRAINED_PAIRS = ["image-text", "audio-text"]
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("sets") / "digits"
+    make_digits(folder, submit_scans=200)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def held_out(digits: Path) -> list[FedPair]:
+    return read_trusted([digits], ["held-out"])
+
+
+@pytest.fixture(scope="module")
+def genesis(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("checkpoints") / "genesis"
+    make_genesis([digits], out, recipe=SHORT)
+    return out
+
+
+def learn(space: EmbeddingSpace, pairs: list[FedPair], recipe: Recipe) -> Trained:
+    library = Library(space)
+    return train(space, library, library.streams(library.add(pairs)), recipe)
+
+
+def test_a_short_training_finds_digits_of_an_unknown_voice(genesis: Path, held_out: list[FedPair]) -> None:
+    recall = evaluate(load(genesis).space(), held_out, trained=TRAINED_PAIRS, known_voices=[])["digits"]
+    assert recall["image-text"].r1 >= 0.85
+    assert recall["audio-text"].r1 >= 0.85
+    assert recall["image-audio"].r1 >= 0.5  # never trained as a pair; a tenth by chance
+    assert recall["image-audio"].emergent
+    assert not recall["audio-text"].emergent
+    assert is_fit({"digits": recall})
+
+
+class Flat(torch.nn.Module):
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return torch.ones(len(inputs), 128)
+
+
+@pytest.mark.parametrize("kind", ["untrained", "constant"])
+def test_encoders_that_know_nothing_are_not_fit(
+    held_out: list[FedPair], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = EmbeddingSpace("tiny", seed=4)
+    if kind == "constant":
+        for modality in space.modalities:
+            monkeypatch.setattr(space.tower(modality), "forward", Flat().forward)
+    recall = evaluate(space, held_out, trained=TRAINED_PAIRS, known_voices=[])
+    assert not is_fit(recall)
+    assert not is_fit({})
+
+
+def test_one_blind_direction_is_enough_to_be_unfit() -> None:
+    good = Recall(0.5, 0.8, 0.9, 1.0, 100, 100, 0.1)
+    blind = replace(good, r1=0.0, r5=0.05, r10=0.1)
+    assert is_fit({"s": {"image-text": good}})
+    assert not is_fit({"s": {"image-text": good, "text-image": blind}})
+
+
+def test_the_same_seed_gives_the_same_weights(digits: Path) -> None:
+    pairs = read_trusted([digits], ["genesis"])[:80]
+    spaces = [EmbeddingSpace("tiny", seed=1) for _ in range(3)]
+    for space, seed in zip(spaces, (7, 7, 8), strict=True):
+        learn(space, pairs, Recipe(steps=3, batch=16, junk_each=4, junk_pool=4, seed=seed))
+    one, same, other = (space.state_dict() for space in spaces)
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_time_limit_ends_a_run(digits: Path) -> None:
+    pairs = read_trusted([digits], ["genesis"])[:80]
+    recipe = Recipe(steps=10_000, batch=16, junk_each=4, junk_pool=4, max_s=1.5)
+    done = learn(EmbeddingSpace("tiny", seed=1), pairs, recipe)
+    assert 0 < done.steps < 1_000
+    assert done.wall_s < 10
+
+
+def test_thresholds_keep_their_promise_on_unseen_pairs(digits: Path, genesis: Path) -> None:
+    checkpoint = load(genesis)
+    space, known = checkpoint.space(), read_trusted([digits], ["genesis", "calibration"])
+    calibration, anchors = calibrate(space, known, alpha_micro=dict.fromkeys(checkpoint.calibration.pairs, 100_000))
+    library = Library(space)
+    unseen = library.add([pair for pair in known if pair.split == "calibration"])
+    vectors = {name: quantise(space.embed_features(name, rows)) for name, rows in library.features.items()}
+    for name, limits in calibration.pairs.items():
+        a, b = name.split("-")
+        pulls = pulls_micro(calibration.median_loss_micro[a], calibration.median_loss_micro[b])
+        joined = join_by_concept(unseen, a, b)
+        measured = [
+            measure_pair(vectors[a][library.row(p.a)], vectors[b][library.row(p.b)], anchors, name, pulls)
+            for p in joined
+        ]
+        far = np.mean([distance > limits.max_distance_micro for distance, _ in measured])
+        crowded = np.mean([csls < limits.min_csls_micro for _, csls in measured])
+        assert 0.05 <= far <= 0.1
+        assert 0.05 <= crowded <= 0.1
+        assert len(anchors[f"history/{name}"]) == len(spread(join_by_concept(known, a, b), 512)) >= 100
+    for gate, limit in calibration.null_max_micro.items():
+        m, partner = gate.split(">")
+        over = np.mean([cosine_micro(row, anchors[f"empty/{partner}"]) > limit for row in vectors[m]])
+        assert over <= 0.02
+
+
+def test_thresholds_need_enough_pairs(digits: Path) -> None:
+    known = read_trusted([digits], ["genesis", "calibration"])
+    few = [pair for pair in known if pair.split == "genesis"][:40] + [p for p in known if p.split == "calibration"][:5]
+    with pytest.raises(ValueError, match="too few"):
+        calibrate(EmbeddingSpace("tiny"), few)
+
+
+def test_a_round_learns_from_accepted_pairs_and_says_so(digits: Path, genesis: Path, tmp_path: Path) -> None:
+    accepted = read_trusted([digits], ["submit"])
+    ledger = LedgerSlice("log.example", 0, 500, "ab" * 32)
+    seen: list[str] = []
+    result = run(
+        genesis,
+        accepted,
+        [digits],
+        tmp_path / "child",
+        ledger=ledger,
+        recipe=replace(SHORT, steps=40),
+        progress=lambda what, done, total, loss: seen.append(what),
+    )
+    child, parent = load(tmp_path / "child", expected=result.digest), load(genesis)
+    assert child.manifest.parent == parent.digest == result.parent
+    assert child.manifest.ledger is not None
+    assert child.manifest.ledger.pairs_root == root([pair.digest for pair in accepted]).hex()
+    assert child.manifest.ledger.ledger_root == ledger.ledger_root
+    assert (child.manifest.ledger.pairs, result.refused) == (len(accepted), ())
+    assert result.after["digits"]["image-audio"].r1 > result.before["digits"]["image-audio"].r1
+    assert child.manifest.evaluation["digits"]["image-audio"]["r1_micro"] == round(
+        1e6 * result.after["digits"]["image-audio"].r1
+    )
+    assert {"prepare", "train", "calibrate", "evaluate"} <= set(seen)
+    json.dumps(result.to_json())
+    assert to_json(result.after)["digits"]["image-audio"]["gallery"] == 50
+    with pytest.raises(CheckpointError, match="CHECKPOINT_NOT_WRITTEN"):
+        run(genesis, accepted[:300], [digits], tmp_path / "child", ledger=ledger, recipe=replace(SHORT, steps=1))
+
+
+def test_replay_keeps_its_share(digits: Path) -> None:
+    library = Library(EmbeddingSpace("tiny"))
+    fresh = library.add(read_trusted([digits], ["submit"]))
+    replay = library.add(read_trusted([digits], ["genesis"])[:6])
+    for stream in library.streams(fresh, replay, 0.25):
+        count = sum((p.a.modality, p.b.modality) == (stream.a, stream.b) for p in fresh)
+        assert stream.weights.sum() == pytest.approx(1)
+        if count < len(stream.weights):
+            assert stream.weights[count:].sum() == pytest.approx(0.25)
+
+
+def test_undecodable_pairs_are_left_out_by_name(digits: Path) -> None:
+    pairs = read_trusted([digits], ["genesis"])[:5]
+    broken = replace(pairs[2], a=replace(pairs[2].a, media_type="image/gif"))
+    library = Library(EmbeddingSpace("tiny"))
+    assert library.add([*pairs[:2], broken]) == pairs[:2]
+    assert library.refused == [f"{broken.digest.hex()}: MEDIA_TYPE_UNKNOWN"]
+
+
+def test_the_command_answers_in_json_lines(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "trainer.round", "--parent", str(tmp_path), "--out", str(tmp_path / "out")]
+    command += ["--accepted", str(tmp_path), "--trusted", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert (done.returncode, done.stderr) == (8, "")
+    assert json.loads(done.stdout)["code"] == "ACCEPTED_MISSING"

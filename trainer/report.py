@@ -1,0 +1,192 @@
+"""The operating figures of a checkpoint as Markdown: what its thresholds refuse and let pass, and the null gate.
+
+    python -m trainer.report --checkpoint DIR --trusted DIR [--trusted DIR] [--json]
+
+The split ``submit`` gives honest pairs that the checkpoint's thresholds have never seen; a swapped pair takes its
+second half from another concept of the same set.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from embedding.checkpoint import GENESIS, Checkpoint, load
+from embedding.null import LEFT_OUT, TRAINED, make_junk
+from embedding.space import EmbeddingSpace
+from protocol.errors import CuriosityError, ExitCode
+from protocol.scoring import MICRO, Calibration, Quantised, cosine_micro, pulls_micro, quantise
+from trainer.calibrate import Joined, calibrate, join_by_concept, measure_pair, spread
+from trainer.feed import FedPair, read_trusted
+from trainer.library import Library
+
+ALPHAS_MICRO = (50_000, 100_000, 150_000, 200_000, 300_000)
+PAIRS_EACH = 600  # submit pairs of each set and modality pair that are judged
+JUNK_EACH = 200
+SEED = 20_260_101
+
+
+def report(checkpoint: Checkpoint, trusted: Sequence[Path]) -> dict[str, Any]:
+    """Figures by modality pair and alpha, and pass rates of junk, as plain JSON values (shares of 1)."""
+    space = checkpoint.space()
+    submitted = read_trusted(trusted, ["submit"])
+    known = read_trusted(trusted, ["genesis", "calibration"])
+    library = Library(space)
+    chosen = _choose(library, submitted)
+    vectors = {name: quantise(space.embed_features(name, rows)) for name, rows in library.features.items()}
+    curves: dict[str, Any] = {}
+    measured = {name: _measure(checkpoint, library, vectors, name, pairs) for name, pairs in chosen.items()}
+    for alpha in ALPHAS_MICRO:
+        thresholds, _ = calibrate(space, known, alpha_micro=dict.fromkeys(checkpoint.calibration.pairs, alpha))
+        for name in measured:
+            curves.setdefault(name, {})[str(alpha / MICRO)] = _judge(thresholds, name, measured[name])
+    own = {name: _judge(checkpoint.calibration, name, measured[name]) for name in measured}
+    alpha_of = {name: value / MICRO for name, value in checkpoint.calibration.alpha_micro.items()}
+    return {
+        "checkpoint": checkpoint.digest,
+        "alpha": alpha_of,
+        "own": own,
+        "curves": curves,
+        "null": _null(checkpoint, space, library, vectors),
+    }
+
+
+def _choose(library: Library, submitted: Sequence[FedPair]) -> dict[str, list[Joined]]:
+    out = {}
+    for a, b in (("audio", "image"), ("audio", "text"), ("image", "text")):
+        joined = join_by_concept(submitted, a, b)
+        sets = sorted({pair.set for pair in joined})
+        out[f"{a}-{b}"] = [p for name in sets for p in spread((j for j in joined if j.set == name), PAIRS_EACH)]
+        for pair in out[f"{a}-{b}"]:
+            library.add_item(pair.a)
+            library.add_item(pair.b)
+    return out
+
+
+Measure = tuple[str, str, int, int, int, int]  # set, kind, distance, csls, null of a, null of b
+
+
+def _measure(
+    checkpoint: Checkpoint, library: Library, vectors: dict[str, Quantised], name: str, pairs: Sequence[Joined]
+) -> list[Measure]:
+    anchors, one, other = checkpoint.anchors, *name.split("-")
+    medians = checkpoint.calibration.median_loss_micro
+    pulls = pulls_micro(medians[one], medians[other])
+    out: list[Measure] = []
+    for kind, left, right in _with_swaps(pairs):
+        a, b = vectors[one][library.row(left.a)], vectors[other][library.row(right.b)]
+        distance, csls = measure_pair(a, b, anchors, name, pulls)
+        nulls = cosine_micro(a, anchors[f"empty/{other}"]), cosine_micro(b, anchors[f"empty/{one}"])
+        out.append((left.set, kind, distance, csls, *nulls))
+    return out
+
+
+def _with_swaps(pairs: Sequence[Joined]) -> Iterator[tuple[str, Joined, Joined]]:
+    """Every pair as it is, and its first half with the second half of a seeded other concept of its set."""
+    rng = np.random.default_rng(SEED)
+    for pair in pairs:
+        yield "honest", pair, pair
+        others = [p for p in pairs if p.set == pair.set and p.concept != pair.concept]
+        yield "swapped", pair, others[int(rng.integers(len(others)))]
+
+
+def _judge(calibration: Calibration, name: str, measured: Sequence[Measure]) -> dict[str, Any]:
+    """Shares by set: honest pairs refused, swapped pairs accepted. Grey answers count as refused."""
+    one, other = name.split("-")
+    limits = calibration.pairs[name]
+    gates = calibration.null_max_micro[f"{one}>{other}"], calibration.null_max_micro[f"{other}>{one}"]
+    passed: dict[str, dict[str, list[bool]]] = {}
+    for set_name, kind, distance, csls, null_a, null_b in measured:
+        is_accepted = (
+            null_a <= gates[0]
+            and null_b <= gates[1]
+            and distance <= limits.max_distance_micro - limits.margin_micro
+            and csls >= limits.min_csls_micro + limits.margin_micro
+        )
+        passed.setdefault(set_name, {}).setdefault(kind, []).append(is_accepted)
+    return {
+        set_name: {
+            "false_reject": round(1 - float(np.mean(kinds["honest"])), 4),
+            "false_accept": round(float(np.mean(kinds["swapped"])), 4),
+            "pairs": len(kinds["honest"]),
+        }
+        for set_name, kinds in sorted(passed.items())
+    }
+
+
+def _null(
+    checkpoint: Checkpoint, space: EmbeddingSpace, library: Library, vectors: dict[str, Quantised]
+) -> dict[str, Any]:
+    """Share that passes the null gate, by modality, the partner's modality and family; ``honest`` are submit items."""
+    out: dict[str, Any] = {}
+    for m in space.modalities:
+        real = library.kept[m]
+        made = {
+            f"{kind}: {family}": quantise(space.embed(m, make_junk(make, JUNK_EACH, SEED, real)))
+            for kind, families in (("trained", TRAINED), ("left out", LEFT_OUT))
+            for family, make in families[m].items()
+        }
+        made = {"honest": vectors[m], **made}
+        for partner in space.modalities:
+            if partner != m:
+                limit = checkpoint.calibration.null_max_micro[f"{m}>{partner}"]
+                empty = checkpoint.anchors[f"empty/{partner}"]
+                out[f"{m}>{partner}"] = {
+                    family: round(float(np.mean([cosine_micro(row, empty) <= limit for row in rows])), 4)
+                    for family, rows in made.items()
+                }
+    return out
+
+
+def to_markdown(figures: dict[str, Any]) -> str:
+    """The tables of docs/scoring.md."""
+    lines = [
+        f"Checkpoint `{figures['checkpoint'][:16]}`",
+        "",
+        "| pair | alpha | set | honest refused | swapped accepted |",
+        "|---|---|---|---|---|",
+    ]
+    for name, by_alpha in sorted(figures["curves"].items()):
+        for alpha, sets in by_alpha.items():
+            mark = " (default)" if float(alpha) == figures["alpha"][name] else ""
+            for set_name, f in sets.items():
+                lines.append(
+                    f"| {name} | {alpha}{mark} | {set_name} | {f['false_reject']:.1%} | {f['false_accept']:.1%} |"
+                )
+    lines += ["", "| family | " + " | ".join(sorted(figures["null"])) + " |"]
+    lines.append("|---|" + "---|" * len(figures["null"]))
+    families = list(dict.fromkeys(family for by in figures["null"].values() for family in by))
+    for family in families:
+        cells = [f"{by[family]:.1%}" if family in by else "" for _, by in sorted(figures["null"].items())]
+        lines.append(f"| {family} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; its exit status is one of ``protocol.errors.ExitCode``."""
+    parser = argparse.ArgumentParser(prog="python -m trainer.report", description="Operating figures of a checkpoint.")
+    parser.add_argument(
+        "--checkpoint", type=Path, default=GENESIS, help="folder of the checkpoint; genesis if left out"
+    )
+    parser.add_argument("--trusted", type=Path, action="append", required=True, help="folder of a trusted pair set")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of Markdown")
+    parser.add_argument("--threads", type=int, default=0)
+    given = parser.parse_args(arguments)
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    try:
+        figures = report(load(given.checkpoint), given.trusted)
+    except CuriosityError as error:
+        print(f"{error.code}: {error.what}. {error.remedy}", file=sys.stderr)
+        return error.exit_code
+    print(json.dumps(figures, indent=1) if given.json else to_markdown(figures))
+    return ExitCode.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())
