@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis  # noqa: F401 - its plug-in would load it in the summary, where CPython 3.11.7 cannot parse it
 import pgserver
 import psycopg
 import pytest
