@@ -147,7 +147,9 @@ async def test_a_full_queue_says_when_to_come_back() -> None:
     await decoder.start()
     try:
         os.kill(decoder.pids[0], signal.SIGSTOP)
-        waiting = [asyncio.create_task(decoder.decode("text", "text/plain", b"x")) for _ in range(4)]
+        waiting = [asyncio.create_task(decoder.decode("text", "text/plain", b"x"))]
+        await asyncio.sleep(0.1)  # the stopped worker has taken this one
+        waiting += [asyncio.create_task(decoder.decode("text", "text/plain", b"x")) for _ in range(3)]
         await asyncio.sleep(0.1)
         with pytest.raises(Overloaded) as caught:
             await decoder.decode("text", "text/plain", b"x")
