@@ -1,0 +1,126 @@
+"""What crosses the border to the chain: configuration, addresses, settings, state, receipts. Values only, no web3."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from contracts.attestation import Attestation
+from protocol.errors import ConfigError
+from protocol.rewards import RewardParameters
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the contracts are: 20 bytes each, on the chain of that id, deployed in that block."""
+
+    chain_id: int
+    token: bytes
+    rewards: bytes
+    block: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The addresses with 0x-hex in place of bytes; `from_json` reads it back."""
+        return {key: f"0x{value.hex()}" if isinstance(value, bytes) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "Addresses":
+        """The addresses that `to_json` gave. Raises ConfigError ``ADDRESSES_INVALID`` for anything else."""
+        try:
+            token, rewards = (bytes.fromhex(content[key].removeprefix("0x")) for key in ("token", "rewards"))
+            chain_id, block = content["chain_id"], content.get("block", 0)
+        except (KeyError, AttributeError, TypeError, ValueError) as error:
+            raise _invalid_addresses(f"{type(error).__name__}: {error}") from error
+        if len(token) != 20 or len(rewards) != 20 or type(chain_id) is not int or type(block) is not int:
+            raise _invalid_addresses(f"{len(token)} and {len(rewards)} bytes, chain id {chain_id!r}, block {block!r}")
+        return cls(chain_id, token, rewards, block)
+
+
+def _invalid_addresses(what: str) -> ConfigError:
+    return ConfigError(
+        "ADDRESSES_INVALID",
+        f"the contract addresses cannot be read ({what})",
+        "Give chain_id, token and rewards as `Addresses.to_json` writes them, 20 bytes of hex each.",
+    )
+
+
+@dataclass(frozen=True)
+class ChainConfig:
+    """How to reach a chain: JSON-RPC URL, the id it must have, the contracts on it, and how long to wait."""
+
+    rpc_url: str
+    chain_id: int
+    addresses: Addresses | None = None
+    request_timeout_s: float = 10.0
+    receipt_timeout_s: float = 60.0
+    poll_interval_s: float = 0.1
+
+
+@dataclass(frozen=True)
+class DeploySettings:
+    """What a new network fixes on the chain. An account of None is the deployer's.
+
+    ``validators``: their addresses; ``threshold``: signatures that make a quorum, more than half. ``owner`` replaces
+    validators (a timelock in production), ``guardian`` vetoes and pauses, ``treasury`` gets the premint.
+    """
+
+    validators: tuple[bytes, ...]
+    threshold: int
+    parameters: RewardParameters = field(default_factory=RewardParameters)
+    activation_delay_s: int = 7 * 86_400
+    min_epoch_interval_s: int = 86_400
+    owner: bytes | None = None
+    guardian: bytes | None = None
+    treasury: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Balances:
+    """Coins for gas and reward tokens of one account, both in wei."""
+
+    eth_wei: int
+    token_wei: int
+
+
+@dataclass(frozen=True)
+class TransactionReceipt:
+    """A transaction that succeeded. ``contract``: address it created, else empty. ``paid_wei``: rewards it paid out."""
+
+    hash: bytes
+    block: int
+    gas_used: int
+    contract: bytes = b""
+    paid_wei: int = 0
+
+
+@dataclass(frozen=True)
+class RewardsState:
+    """What the rewards contract holds: the active epoch (claimable), the latest (posted), and the signers' numbers.
+
+    Roots are 32 bytes, zero before the first epoch; totals are cumulative, in wei.
+    """
+
+    active_epoch: int
+    active_root: bytes
+    active_total_wei: int
+    latest_epoch: int
+    latest_root: bytes
+    latest_total_wei: int
+    latest_ledger_size: int
+    set_id: int
+    attempt: int
+    threshold: int
+    latest_activates_at: int  # Unix seconds of the chain's clock, 0 before the first epoch
+
+    def next_attestation(
+        self, *, ledger_size: int, ledger_root: bytes, reward_root: bytes, cumulative_total_wei: int
+    ) -> Attestation:
+        """The attestation that continues this state, unsigned."""
+        return Attestation(
+            epoch=self.latest_epoch + 1,
+            ledger_size=ledger_size,
+            ledger_root=ledger_root,
+            reward_root=reward_root,
+            cumulative_total_wei=cumulative_total_wei,
+            previous_root=self.latest_root,
+            set_id=self.set_id,
+            attempt=self.attempt,
+        )

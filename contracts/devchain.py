@@ -1,0 +1,299 @@
+"""The embedded chain of a demonstration or a test: anvil's native binary, or eth-tester where there is none.
+
+``python -m contracts.devchain --fallback --port N`` serves the fallback in the foreground.
+"""
+
+import argparse
+import ctypes
+import json
+import logging
+import os
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from eth_account import Account
+
+from contracts.tester_rpc import TesterChain, serve_tester
+from protocol.errors import ChainError, ConfigError, CuriosityError
+
+log = logging.getLogger(__name__)
+
+ROOT = Path(__file__).resolve().parent.parent
+DEFAULT_CHAIN_ID = 31337
+# The phrase that every development chain knows: worthless by design.
+DEFAULT_MNEMONIC = "test test test test test test test test test test test junk"
+DEFAULT_ACCOUNTS = 10
+ANVIL_VARIABLE = "CURIOSITY_ANVIL"
+
+_READY_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 10.0
+_PORT_ATTEMPTS = 3
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LOOPBACK = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+Engine = Literal["anvil", "eth-tester"]
+
+
+def find_anvil() -> Path | None:
+    """The anvil program: ``$CURIOSITY_ANVIL``, else npm's native binary in this checkout, else the search path.
+
+    Raises ConfigError ``ANVIL_NOT_FOUND`` when the variable names something that is not a program.
+    """
+    named = os.environ.get(ANVIL_VARIABLE)
+    if named:
+        if os.access(named, os.X_OK) and Path(named).is_file():
+            return Path(named)
+        raise ConfigError(
+            "ANVIL_NOT_FOUND",
+            f"{ANVIL_VARIABLE}={named} is not a program",
+            f"Correct or unset {ANVIL_VARIABLE}.",
+        )
+    machine = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(platform.machine())
+    system = {"Linux": "linux", "Darwin": "darwin", "Windows": "win32"}.get(platform.system())
+    program = "anvil.exe" if system == "win32" else "anvil"
+    native = ROOT / f"node_modules/@foundry-rs/anvil-{system}-{machine}/bin/{program}"
+    if native.is_file():
+        return native
+    found = shutil.which("anvil")
+    return Path(found) if found else None
+
+
+class DevChain:
+    """A chain in a child process that ends with this one; a context manager.
+
+    ``engine`` None takes anvil where there is one. ``port`` None takes a free one. ``state_path`` keeps anvil's state
+    over restarts (eth-tester keeps none). On Linux the child is killed even when this process dies without a word; the
+    kernel binds that to the *thread* that starts it, so start it from one that lives as long as the chain shall.
+
+    Entering raises ChainError ``DEVCHAIN_FAILED`` when it does not get ready, and ConfigError for settings that cannot
+    be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        chain_id: int = DEFAULT_CHAIN_ID,
+        mnemonic: str = DEFAULT_MNEMONIC,
+        accounts: int = DEFAULT_ACCOUNTS,
+        port: int | None = None,
+        state_path: Path | None = None,
+        engine: Engine | None = None,
+    ) -> None:
+        self.chain_id = chain_id
+        self.engine: Engine = engine or ("anvil" if find_anvil() else "eth-tester")
+        if state_path is not None and self.engine != "anvil":
+            raise ConfigError(
+                "DEVCHAIN_STATE_UNSUPPORTED",
+                f"{self.engine} keeps no state, but {state_path} was given",
+                "Install anvil with `npm ci`, or leave the state file out.",
+            )
+        self._mnemonic = mnemonic
+        self._accounts = accounts
+        self._wanted_port = port
+        self._state_path = state_path
+        self._port = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def rpc_url(self) -> str:
+        """Where the chain answers."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def private_key(self, index: int) -> bytes:
+        """Key of the funded account with that number (BIP-44 path m/44'/60'/0'/0/index), 32 bytes."""
+        Account.enable_unaudited_hdwallet_features()
+        return bytes(Account.from_mnemonic(self._mnemonic, account_path=f"m/44'/60'/0'/0/{index}").key)
+
+    def __enter__(self) -> "DevChain":
+        for attempt in range(1, _PORT_ATTEMPTS + 1):
+            self._port = self._wanted_port or _free_port()
+            self._start()
+            try:
+                self._wait_until_ready()
+            except ChainError:
+                self.stop()
+                # Somebody else may have taken the free port before the child did.
+                if self._wanted_port or attempt == _PORT_ATTEMPTS:
+                    raise
+                continue
+            log.info("devchain engine=%s url=%s chain_id=%d", self.engine, self.rpc_url, self.chain_id)
+            break
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends the chain; anvil writes its state file first. Nothing happens when it is not running."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def advance(self, seconds: int) -> None:
+        """Moves block time forward and mines one block. Only a development chain can do that."""
+        self.request("evm_increaseTime", [seconds])
+        self.request("evm_mine", [])
+
+    def request(self, method: str, parameters: list[Any]) -> Any:
+        """Result of one JSON-RPC request. Raises ChainError ``CHAIN_UNREACHABLE`` or ``CHAIN_REFUSED``."""
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}).encode()
+        request = urllib.request.Request(  # noqa: S310 - always http on the loopback address
+            self.rpc_url, body, {"Content-Type": "application/json"}
+        )
+        try:
+            with _LOOPBACK.open(request, timeout=5) as reply:
+                answer = json.load(reply)
+        except (OSError, ValueError) as error:
+            raise ChainError(
+                "CHAIN_UNREACHABLE",
+                f"{self.rpc_url} does not answer: {error}",
+                "Start the embedded chain again.",
+            ) from error
+        if "error" in answer:
+            raise ChainError("CHAIN_REFUSED", f"{method}: {answer['error']}", "Check the method and its parameters.")
+        return answer["result"]
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen(
+            self._command(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            cwd=ROOT if self.engine == "eth-tester" else None,
+            preexec_fn=_die_with_parent(),
+        )
+
+    def _command(self) -> list[str]:
+        shared = [
+            "--port",
+            str(self._port),
+            "--chain-id",
+            str(self.chain_id),
+            "--accounts",
+            str(self._accounts),
+        ]
+        if self.engine == "eth-tester":
+            return [
+                sys.executable,
+                "-m",
+                "contracts.devchain",
+                "--fallback",
+                *shared,
+                "--mnemonic",
+                self._mnemonic,
+            ]
+        anvil = find_anvil()
+        if anvil is None:
+            raise ConfigError(
+                "ANVIL_NOT_FOUND",
+                "there is no anvil binary",
+                f"Run `npm ci`, or set {ANVIL_VARIABLE} to its path.",
+            )
+        command = [str(anvil), *shared, "--mnemonic", self._mnemonic, "--host", "127.0.0.1", "--silent"]
+        if self._state_path is not None:
+            self._state_path.parent.mkdir(parents=True, exist_ok=True)
+            # Also written every few seconds, so that a killed chain comes back nearly where it was.
+            command += ["--state", str(self._state_path), "--state-interval", "5"]
+        return command
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + _READY_TIMEOUT_S
+        process = self._process
+        while process is not None and process.poll() is None and time.monotonic() < deadline:
+            try:
+                actual_id = int(self.request("eth_chainId", []), 16)
+            except ChainError:
+                time.sleep(0.05)
+                continue
+            if actual_id == self.chain_id and process.poll() is None:
+                return
+            break
+        status = process.poll() if process is not None else None
+        words = ""
+        if process is not None and status is not None and process.stderr is not None:
+            words = process.stderr.read().decode(errors="replace").strip()[-500:]
+        raise ChainError(
+            "DEVCHAIN_FAILED",
+            f"{self.engine} on port {self._port} is not ready (exit status {status}) {words}".rstrip(),
+            "Choose another port, or look at what the program says.",
+        )
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """What the child runs before it becomes the chain: asks the kernel to be killed when its parent dies (Linux)."""
+    if sys.platform != "linux":
+        return None
+    # Loaded before the fork: between fork and exec only the plain system call is safe.
+    libc = ctypes.CDLL(None)
+
+    def ask_kernel() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    return ask_kernel
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serves a development chain in the foreground until it is interrupted; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m contracts.devchain", description="Serves a development chain.")
+    parser.add_argument("--fallback", action="store_true", help="eth-tester in place of anvil")
+    parser.add_argument("--port", type=int, default=8545)
+    parser.add_argument("--chain-id", type=int, default=DEFAULT_CHAIN_ID)
+    parser.add_argument("--accounts", type=int, default=DEFAULT_ACCOUNTS)
+    parser.add_argument("--mnemonic", default=DEFAULT_MNEMONIC)
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        if options.fallback:
+            chain = TesterChain(options.chain_id, options.mnemonic, options.accounts)
+            with serve_tester(chain, options.port) as server:
+                server.serve_forever()
+        else:
+            with DevChain(
+                chain_id=options.chain_id,
+                mnemonic=options.mnemonic,
+                accounts=options.accounts,
+                port=options.port,
+            ) as devchain:
+                print(
+                    f"{devchain.engine} answers on {devchain.rpc_url}, chain id {devchain.chain_id}",
+                    flush=True,
+                )
+                signal.pause()
+    except KeyboardInterrupt:
+        return 0
+    except OSError as error:
+        print(f"DEVCHAIN_FAILED: port {options.port}: {error.strerror}. Choose another port.", file=sys.stderr)
+        return 1
+    except CuriosityError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,291 @@
+"""The chain as the rest of the house sees it: deploy, fund, post, activate, claim.
+
+Accounts, roots, proofs and keys are bytes; amounts are wei.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from contracts.attestation import Attestation, ClaimPermission, RewardsDomain, address_of, order_signatures
+from contracts.chain import Addresses, Balances, ChainConfig, DeploySettings, RewardsState, TransactionReceipt
+from contracts.evm.connection import Connection, Target, to_checksum
+from protocol.errors import ChainError
+
+
+class ChainClient:
+    """A connection to one chain and, once they are deployed, to the token and the rewards contract on it.
+
+    Safe to share between threads. Every method may raise ChainError: ``CHAIN_UNREACHABLE``, ``CHAIN_REVERTED`` (with
+    the contract's error and its arguments), ``CHAIN_NO_FUNDS``, ``CHAIN_NONCE``, ``CHAIN_TIMEOUT``,
+    ``CHAIN_NO_CONTRACT``, ``CHAIN_REFUSED``.
+    """
+
+    def __init__(self, config: ChainConfig) -> None:
+        self._config = config
+        self._connection = Connection(config)
+
+    @classmethod
+    def connect(cls, config: ChainConfig) -> "ChainClient":
+        """A client whose chain answers with the expected id and, where addresses are given, has code at them.
+
+        Raises ChainError ``CHAIN_WRONG_ID`` when it is another chain, besides those of the class.
+        """
+        client = cls(config)
+        actual_id = client._connection.chain_id()
+        addresses = config.addresses
+        expected = {config.chain_id} | ({addresses.chain_id} if addresses else set())
+        if expected != {actual_id}:
+            raise ChainError(
+                "CHAIN_WRONG_ID",
+                f"{config.rpc_url} is chain {actual_id}, expected {' and '.join(map(str, sorted(expected)))}",
+                "Point the RPC URL at the right chain, or set the chain id to the one meant.",
+            )
+        if addresses is not None:
+            for name, address in (("token", addresses.token), ("rewards", addresses.rewards)):
+                if not client._connection.has_code(address):
+                    raise ChainError(
+                        "CHAIN_NO_CONTRACT",
+                        f"chain {actual_id} has no code at the {name} address 0x{address.hex()}",
+                        "The chain was started anew or the address belongs to another one; deploy again.",
+                    )
+        return client
+
+    # Deploy and fund.
+
+    def deploy(self, private_key: bytes, settings: DeploySettings) -> Addresses:
+        """Deploys token and rewards, makes the rewards contract the only minter, and binds this client to them."""
+        deployer = address_of(private_key)
+        parameters = settings.parameters
+        token = self._connection.create(
+            private_key,
+            "CuriosityToken",
+            parameters.cap_wei,
+            to_checksum(settings.treasury or deployer),
+            parameters.premint_wei,
+        )
+        rewards = self._connection.create(
+            private_key,
+            "CuriosityRewards",
+            # `CuriosityRewards.Settings` in order: web3 mistakes the names of a struct for addresses.
+            (
+                to_checksum(token.contract),
+                to_checksum(settings.owner or deployer),
+                to_checksum(settings.guardian or deployer),
+                settings.activation_delay_s,
+                settings.min_epoch_interval_s,
+                *parameters.epoch_decay,
+                [to_checksum(validator) for validator in sorted(settings.validators)],
+                settings.threshold,
+            ),
+        )
+        addresses = Addresses(self._config.chain_id, token.contract, rewards.contract, token.block)
+        self._connection.send(
+            private_key, Target("CuriosityToken", token.contract), "setMinter", to_checksum(rewards.contract)
+        )
+        self._config = replace(self._config, addresses=addresses)
+        return addresses
+
+    def fund(self, faucet_key: bytes, recipient: bytes, *, eth_wei: int = 0, token_wei: int = 0) -> None:
+        """Sends coins for gas and tokens from the faucet's account; an amount of 0 is left out."""
+        if eth_wei:
+            self._connection.transfer(faucet_key, recipient, eth_wei)
+        if token_wei:
+            self._connection.send(faucet_key, self._token, "transfer", to_checksum(recipient), token_wei)
+
+    # Read.
+
+    @property
+    def addresses(self) -> Addresses:
+        """Where the contracts are. Raises ChainError ``CHAIN_NO_CONTRACT`` when none are deployed or configured."""
+        if self._config.addresses is None:
+            raise ChainError(
+                "CHAIN_NO_CONTRACT",
+                f"no contract addresses are set for chain {self._config.chain_id}",
+                "Deploy first, or give the addresses in the configuration.",
+            )
+        return self._config.addresses
+
+    @property
+    def domain(self) -> RewardsDomain:
+        """The EIP-712 domain of the rewards contract."""
+        return RewardsDomain(self._config.chain_id, self.addresses.rewards)
+
+    def balances(self, account: bytes) -> Balances:
+        """Coins for gas and reward tokens of an account."""
+        return Balances(
+            eth_wei=self._connection.balance_wei(account),
+            token_wei=self._connection.read(self._token, "balanceOf", to_checksum(account)),
+        )
+
+    def claimed(self, account: bytes) -> int:
+        """Wei that the account has been paid since the first epoch."""
+        return int(self._read("claimed", to_checksum(account)))
+
+    def claim_nonce(self, account: bytes) -> int:
+        """Nonce for the account's next `ClaimPermission`."""
+        return int(self._read("nonces", to_checksum(account)))
+
+    def emission(self, epoch: int) -> int:
+        """Wei that the contract lets an epoch pay at most."""
+        return int(self._read("emission", epoch))
+
+    def state(self) -> RewardsState:
+        """What the rewards contract holds now: the active and the latest epoch, and what the next attestation needs.
+
+        The reads are separate calls; a transaction between them may show, and the contract checks again.
+        """
+        active_epoch, latest_epoch = self._read("activeEpoch"), self._read("latestEpoch")
+        active, latest = self._read("epochRecord", active_epoch), self._read("epochRecord", latest_epoch)
+        return RewardsState(
+            active_epoch=active_epoch,
+            active_root=bytes(active[0]),
+            active_total_wei=active[2],
+            latest_epoch=latest_epoch,
+            latest_root=bytes(latest[0]),
+            latest_total_wei=latest[2],
+            latest_ledger_size=latest[4],
+            set_id=self._read("setId"),
+            attempt=self._read("attempt"),
+            threshold=self._read("threshold"),
+            latest_activates_at=latest[5] + self._read("activationDelay") if latest_epoch else 0,
+        )
+
+    # Close an epoch.
+
+    def post_root(
+        self, private_key: bytes, attestation: Attestation, signatures: Sequence[bytes]
+    ) -> TransactionReceipt | None:
+        """Posts an attested epoch; the signatures may come in any order. None when exactly this is posted already.
+
+        Raises ProofError ``SIGNATURE_INVALID`` for a malformed signature, before anything is sent.
+        """
+        ordered = [signature for _, signature in order_signatures(attestation, self.domain, signatures)]
+        if self._is_posted(attestation):
+            return None
+        # `ICuriosityRewards.Attestation` in order.
+        fields = (
+            attestation.epoch,
+            attestation.ledger_size,
+            attestation.ledger_root,
+            attestation.reward_root,
+            attestation.cumulative_total_wei,
+            attestation.previous_root,
+            attestation.set_id,
+            attestation.attempt,
+        )
+        try:
+            return self._send(private_key, "postRoot", fields, ordered)
+        except ChainError:
+            # Another validator may have posted the same root between our look and our transaction.
+            if self._is_posted(attestation):
+                return None
+            raise
+
+    def activate(self, private_key: bytes, epoch: int) -> TransactionReceipt | None:
+        """Activates the given epoch, the oldest that waits; None when it is active already."""
+        if self._read("activeEpoch") >= epoch:
+            return None
+        return self._send(private_key, "activate")
+
+    def wait_until_activatable(self, timeout_s: float) -> None:
+        """Returns when `activate` would succeed in the next block.
+
+        Raises ChainError ``CHAIN_TIMEOUT`` when the delay is not over in time, ``CHAIN_REVERTED`` when nothing waits
+        or the contract is paused.
+        """
+        # The contract is asked rather than our clock: block time is not the time of this machine.
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                self._connection.read(self._rewards, "activate", block="pending")
+                return
+            except ChainError as error:
+                if "RewardsNotActivatable" not in error.what:
+                    raise
+                if time.monotonic() >= deadline:
+                    raise ChainError(
+                        "CHAIN_TIMEOUT",
+                        f"the epoch cannot be activated after {timeout_s:g} s: {error.what}",
+                        "Wait for the veto delay to end and activate then.",
+                    ) from error
+            time.sleep(self._config.poll_interval_s)
+
+    def veto(self, guardian_key: bytes, epoch: int) -> TransactionReceipt:
+        """Throws away a posted epoch that is not active, and all after it."""
+        return self._send(guardian_key, "veto", epoch)
+
+    def pause(self, guardian_key: bytes, duration_s: int) -> TransactionReceipt:
+        """Rests claims and activations for that long; it ends by itself."""
+        return self._send(guardian_key, "pause", duration_s)
+
+    def set_validators(self, owner_key: bytes, validators: Sequence[bytes], threshold: int) -> TransactionReceipt:
+        """Replaces the validator set; posted epochs that are not active are thrown away."""
+        ordered = [to_checksum(validator) for validator in sorted(validators)]
+        return self._send(owner_key, "setValidators", ordered, threshold)
+
+    # Claim.
+
+    def claim(
+        self, private_key: bytes, cumulative_wei: int, proof: Sequence[bytes], *, account: bytes | None = None
+    ) -> TransactionReceipt:
+        """Has what is due paid to the account (the key's own unless given); ``paid_wei`` tells how much, maybe 0."""
+        owner = to_checksum(account or address_of(private_key))
+        return self._send(private_key, "claim", owner, cumulative_wei, list(proof))
+
+    def claim_many(
+        self, private_key: bytes, claims: Sequence[tuple[bytes, int, Sequence[bytes]]]
+    ) -> TransactionReceipt:
+        """Has several accounts paid at once: (account, cumulative wei, proof) each; ``paid_wei`` is their sum."""
+        rows = [(to_checksum(account), amount_wei, list(proof)) for account, amount_wei, proof in claims]
+        return self._send(private_key, "claimMany", rows)
+
+    def claim_to(
+        self,
+        relayer_key: bytes,
+        permission: ClaimPermission,
+        signature: bytes,
+        cumulative_wei: int,
+        proof: Sequence[bytes],
+    ) -> TransactionReceipt:
+        """Relays a signed claim: the permission's recipient is paid, the relayer pays the gas."""
+        return self._send(
+            relayer_key,
+            "claimTo",
+            to_checksum(permission.account),
+            cumulative_wei,
+            list(proof),
+            to_checksum(permission.recipient),
+            permission.deadline,
+            signature,
+        )
+
+    @property
+    def _token(self) -> Target:
+        return Target("CuriosityToken", self.addresses.token)
+
+    @property
+    def _rewards(self) -> Target:
+        return Target("CuriosityRewards", self.addresses.rewards)
+
+    def _read(self, function: str, *arguments: Any) -> Any:
+        return self._connection.read(self._rewards, function, *arguments)
+
+    def _send(self, private_key: bytes, function: str, *arguments: Any) -> TransactionReceipt:
+        return self._connection.send(private_key, self._rewards, function, *arguments)
+
+    def _is_posted(self, attestation: Attestation) -> bool:
+        if not 1 <= attestation.epoch <= self._read("latestEpoch"):
+            return False
+        record = self._read("epochRecord", attestation.epoch)
+        return attestation == Attestation(
+            epoch=attestation.epoch,
+            ledger_size=record[4],
+            ledger_root=bytes(record[1]),
+            reward_root=bytes(record[0]),
+            cumulative_total_wei=record[2],
+            previous_root=bytes(self._read("epochRecord", attestation.epoch - 1)[0]),
+            set_id=record[6],
+            attempt=record[7],
+        )
