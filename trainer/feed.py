@@ -135,7 +135,7 @@ def read_trusted(folders: Sequence[Path], splits: Sequence[str]) -> list[FedPair
             lines = (folder / "pairs.jsonl").read_text().splitlines()
         except OSError as error:
             raise SourceError(
-                "PAIR_SET_MISSING", f"{folder / 'pairs.jsonl'}: {error.strerror}", "Make it with `curiosity data make`"
+                "PAIR_SET_MISSING", f"{folder / 'pairs.jsonl'}: {error.strerror}", "Give the folder of a pair set"
             ) from error
         for number, line in enumerate(lines, start=1):
             try:

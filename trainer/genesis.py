@@ -63,8 +63,19 @@ def make_genesis(
         anchors=anchors,
         recall=recall,
         recipe=describe_recipe(recipe, done.steps),
-        data=describe_trusted(genesis) | {"fit": is_fit(recall)},
-        command=f"python -m trainer.genesis --pairs emoji --pairs digits --out DIR --seed {recipe.seed}",
+        data=describe_trusted(genesis, [pair for pair in trusted if pair.split == "calibration"])
+        | {"fit": is_fit(recall)},
+        command=_command(folders, preset, recipe),
+    )
+
+
+def _command(folders: Sequence[Path], preset: str, recipe: Recipe) -> str:
+    """What makes the same checkpoint again; the thread count is part of it, sums depend on it in their last bits."""
+    sets = " ".join(f"--pairs {folder.name}" for folder in folders)
+    threads = torch.get_num_threads()
+    return (
+        f"python -m trainer.genesis {sets} --out DIR --preset {preset} --seed {recipe.seed} --steps {recipe.steps} "
+        f"--threads {threads}"
     )
 
 

@@ -27,13 +27,14 @@ def pairs_root(pairs: Sequence[FedPair]) -> str:
     return root([pair.digest for pair in pairs]).hex() if pairs else hashlib.sha256(b"").hexdigest()
 
 
-def describe_trusted(pairs: Sequence[FedPair]) -> dict[str, Any]:
-    """Data card of trusted pairs: their sets and splits with counts, and the root over their digests."""
+def describe_trusted(trained: Sequence[FedPair], unseen: Sequence[FedPair]) -> dict[str, Any]:
+    """Data card of trusted pairs: sets and splits with counts, the root over the digests of those trained on, and of
+    those that only gave thresholds."""
     counts: dict[str, int] = {}
-    for pair in pairs:
+    for pair in [*trained, *unseen]:
         key = f"{pair.set}/{pair.split}/{pair.name}"
         counts[key] = counts.get(key, 0) + 1
-    return {"pairs": counts, "pairs_root": pairs_root(pairs)}
+    return {"pairs": counts, "pairs_root": pairs_root(trained), "calibration_root": pairs_root(unseen)}
 
 
 def describe_recipe(recipe: Recipe, steps_taken: int) -> dict[str, Any]:

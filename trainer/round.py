@@ -22,7 +22,7 @@ from embedding.retrieval import Recall
 from embedding.space import pick_device
 from protocol.errors import CuriosityError, ExitCode
 from trainer.calibrate import calibrate
-from trainer.evaluate import evaluate, to_json
+from trainer.evaluate import evaluate, is_fit, to_json
 from trainer.feed import FedPair, LedgerSlice, read_accepted_folder, read_trusted
 from trainer.library import Library
 from trainer.publish import describe_recipe, describe_trusted, pairs_root, publish
@@ -113,7 +113,7 @@ def run(
         anchors=anchors,
         recall=after,
         recipe=describe_recipe(recipe, done.steps),
-        data=describe_trusted(replay),
+        data=describe_trusted(replay, [pair for pair in known if pair.split == "calibration"]) | {"fit": is_fit(after)},
         parent=checkpoint.digest,
         ledger=LedgerRange(**asdict(ledger), pairs_root=pairs_root(usable), pairs=len(usable)),
         command=command,
@@ -175,7 +175,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ledger=ledger,
             recipe=replace(ROUND_RECIPE, steps=given.steps, max_s=given.max_seconds, seed=given.seed),
             progress=tell,
-            command=f"python -m trainer.round --steps {given.steps} --seed {given.seed} ...",
+            command="python -m trainer.round --parent DIR --accepted DIR --trusted DIR --out DIR "
+            f"--steps {given.steps} --seed {given.seed}",
         )
     except CuriosityError as error:
         _print({"event": "error", **error.to_json()})
