@@ -1,6 +1,8 @@
 """The store on real SQLite and real PostgreSQL: lookups, items, epochs, migrations, refusals."""
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -30,7 +32,7 @@ from tests.ledger_material import (
     tamper,
 )
 from validator.ledger import Ledger, NewEntry
-from validator.store import EpochStatus, Store, StoredEpoch, StoredItem, engine, schema
+from validator.store import EpochStatus, Store, StoredEpoch, StoredItem, claim, engine, schema
 from validator.store.blobs import MAX_INLINE_BYTES
 
 
@@ -267,13 +269,50 @@ def test_processes_that_open_a_new_database_at_once_do_not_race(store_url: str) 
 def test_two_validators_cannot_write_one_ledger(
     store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "CLAIM_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(claim, "CLAIM_TIMEOUT_S", 0.2)
     with open_ledger(store_url, tmp_path / "head"):
         with pytest.raises(StoreError) as caught, open_ledger(store_url, tmp_path / "head"):
             pass
         assert code_of(caught) == "LEDGER_IN_USE"
     with open_ledger(store_url, tmp_path / "head") as opened:
         opened.ledger.append(make_entries(0, 1))
+
+
+FORK = """
+import os, signal, sys, time
+from pathlib import Path
+from tests.ledger_material import make_entries, open_ledger
+with open_ledger(sys.argv[1], Path(sys.argv[2])) as opened:
+    opened.ledger.append(make_entries(0, 1))
+    child = os.fork()
+    if child == 0:
+        time.sleep(600)
+    print(child, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_forked_worker_that_outlives_us_does_not_keep_the_ledger(
+    store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "CLAIM_TIMEOUT_S", 1.0)
+    killed = subprocess.Popen(
+        [sys.executable, "-c", FORK, store_url, str(tmp_path / "head")],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+    )
+    if killed.stdout is None:
+        raise ValueError("the process has no pipe")
+    worker = int(killed.stdout.readline())
+    try:
+        assert killed.wait(timeout=30) == -signal.SIGKILL
+        os.kill(worker, 0)
+        with open_ledger(store_url, tmp_path / "head") as opened:
+            assert opened.ledger.size == 1
+    finally:
+        os.kill(worker, signal.SIGKILL)
+        killed.stdout.close()
 
 
 def test_readers_cannot_write(store_url: str) -> None:

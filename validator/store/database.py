@@ -1,6 +1,5 @@
 """One open database: a pool of read-only connections, one writing connection under a lock, every error translated."""
 
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from sqlalchemy import Connection, RowMapping, Select
 
 from validator.store import engine
 from validator.store.blobs import sync_directory
+from validator.store.claim import Claim
 from validator.store.schema_version import upgrade_schema
 
 
@@ -24,7 +24,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self._engines = engine.connect(url)
         self._lock = threading.RLock()
-        self._claim: int | None = None
+        self._claim: Claim | None = None
         with engine.translated():
             self._connection = self._engines.writer.connect()
         try:
@@ -50,7 +50,7 @@ class Database:
             self._engines.writer.dispose()
             self._engines.reader.dispose()
             if self._claim is not None:
-                os.close(self._claim)
+                self._claim.close()
                 self._claim = None
 
     def claim_ledger(self) -> None:
@@ -59,7 +59,7 @@ class Database:
         Raises StoreError LEDGER_IN_USE if another one is.
         """
         with self._lock, engine.translated():
-            self._claim = engine.claim(self._engines, self._connection)
+            self._claim = Claim(self._connection, self.file)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

@@ -1,8 +1,5 @@
 """Connections: one writer and a pool of readers on SQLite or PostgreSQL, durable or refused."""
 
-import fcntl
-import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,15 +18,13 @@ OLDEST_SQLITE = (3, 51, 3)
 """Older ones can corrupt a database when two connections restart the write-ahead log at once (sqlite.org, 3.51.3)."""
 
 BUSY_TIMEOUT_MS = 10_000
-CLAIM_TIMEOUT_S = 5.0  # a killed validator's lock goes with its process, on PostgreSQL after the server has noticed
 READERS = 8
-_LEDGER_LOCK = 0x6375_7269_0001  # advisory lock keys: "curi" and a number
-_SCHEMA_LOCK = 0x6375_7269_0002
+_SCHEMA_LOCK = 0x6375_7269_0002  # advisory lock: "curi" and a number; the ledger's is 1
 
 _REMEDIES = {
     "STORE_FULL": "Free space on the database's volume, then start the validator again.",
     "STORE_READ_ONLY": "Make the database writable for this user (mount, owner, permissions), then start again.",
-    "STORE_IO": "Check the disk and its file system; run `curiosity validator verify` before serving again.",
+    "STORE_IO": "Check the disk and its file system; verify the whole ledger before serving again.",
     "STORE_BUSY": "Stop whatever else holds a lock on the database, then start the validator again.",
     "STORE_CORRUPT": "Restore the newest copy of the database; it must reach at least the last signed tree head.",
     "STORE_UNREACHABLE": "Check the store's URL, and that the database runs and lets this user in.",
@@ -214,37 +209,3 @@ def lock_schema(connection: Connection) -> None:
     """Keep other processes from migrating until this transaction ends. SQLite's BEGIN IMMEDIATE has done so already."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
-
-
-def claim(engines: Engines, connection: Connection) -> int | None:
-    """Make this process the only writer of the ledger; return the lock file's descriptor on SQLite.
-
-    Waits up to CLAIM_TIMEOUT_S. Raises StoreError LEDGER_IN_USE if another process keeps it.
-    """
-    descriptor: int | None = None
-    if engines.database is not None:
-        lock_path = engines.database.with_name(engines.database.name + ".lock")
-        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o600)
-    deadline = time.monotonic() + CLAIM_TIMEOUT_S
-    while not _try_claim(connection, descriptor):
-        if time.monotonic() > deadline:
-            if descriptor is not None:
-                os.close(descriptor)
-            raise StoreError(
-                "LEDGER_IN_USE",
-                f"another process writes this ledger (waited {CLAIM_TIMEOUT_S:.0f} s)",
-                "Stop the other validator, or give this one a store of its own.",
-            )
-        time.sleep(0.05)
-    return descriptor
-
-
-def _try_claim(connection: Connection, descriptor: int | None) -> bool:
-    if descriptor is None:
-        with connection.begin():
-            return bool(connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LEDGER_LOCK}))
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
