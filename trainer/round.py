@@ -1,6 +1,6 @@
 """One training round: accepted pairs and a parent checkpoint in, a new checkpoint out.
 
-    python -m trainer.round --parent DIR --accepted DIR --trusted DIR [--trusted DIR] --out DIR
+    python -m trainer.round --parent DIR --ledger DIR --trusted DIR [--trusted DIR] --out DIR
 
 Prints one JSON object a line: ``{"event": "progress", "what", "done", "total", "loss"?}`` and at last
 ``{"event": "done", ...}`` or ``{"event": "error", "code", "what", "remedy"}``.
@@ -23,15 +23,16 @@ from embedding.space import pick_device
 from protocol.errors import CuriosityError, ExitCode
 from trainer.calibrate import calibrate
 from trainer.evaluate import evaluate, is_fit, to_json
-from trainer.feed import FedPair, LedgerSlice, read_accepted_folder, read_trusted
+from trainer.feed import FedPair, LedgerSlice, read_trusted
 from trainer.library import Library
+from trainer.mirror import read_mirror
 from trainer.publish import describe_recipe, describe_trusted, pairs_root, publish
 from trainer.train import Recipe, train
 
 Progress = Callable[[str, int, int, float | None], None]
 """Called as (what is being done, done, total, loss while training)."""
 
-ROUND_RECIPE = Recipe(steps=260)
+ROUND_RECIPE = Recipe(steps=320)
 REPLAY_SHARE = 0.1  # at least this share of what is drawn comes from the trusted pairs, so that they do not fade
 
 
@@ -151,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m trainer.round", description="Train a checkpoint on accepted pairs."
     )
     parser.add_argument("--parent", type=Path, required=True, help="folder of the checkpoint to start from")
-    parser.add_argument("--accepted", type=Path, required=True, help="folder with ledger.json, accepted.jsonl, blobs/")
+    parser.add_argument("--ledger", type=Path, required=True, help="folder that `curiosity ledger mirror` made")
     parser.add_argument("--trusted", type=Path, action="append", required=True, help="folder of a trusted pair set")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; must not exist")
     parser.add_argument("--steps", type=int, default=ROUND_RECIPE.steps)
@@ -166,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print({"event": "progress", "what": what, "done": done, "total": total} | ({"loss": loss} if loss else {}))
 
     try:
-        ledger, pairs = read_accepted_folder(given.accepted)
+        ledger, pairs = read_mirror(given.ledger)
         result = run(
             given.parent,
             pairs,
@@ -175,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ledger=ledger,
             recipe=replace(ROUND_RECIPE, steps=given.steps, max_s=given.max_seconds, seed=given.seed),
             progress=tell,
-            command="python -m trainer.round --parent DIR --accepted DIR --trusted DIR --out DIR "
+            command="python -m trainer.round --parent DIR --ledger DIR --trusted DIR --out DIR "
             f"--steps {given.steps} --seed {given.seed}",
         )
     except CuriosityError as error:

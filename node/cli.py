@@ -1,0 +1,145 @@
+"""The `curiosity` command: sub-commands load when they are called, errors end in one line and a status of their own."""
+
+import importlib
+import json
+import logging
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from protocol.errors import CuriosityError, ExitCode
+
+COMMANDS = {
+    "demo": "node.commands.demo:demo",
+    "up": "node.commands.demo:up",
+    "wallet": "node.commands.wallet:wallet",
+    "submit": "node.commands.submit:submit",
+    "prove": "node.commands.verify:prove",
+    "verify": "node.commands.verify:verify",
+    "query": "node.commands.query:query",
+    "claim": "node.commands.claim:claim",
+    "payouts": "node.commands.payouts:payouts",
+    "ledger": "node.commands.ledger:ledger",
+    "data": "node.commands.data:data",
+    "validator": "node.commands.roles:validator",
+    "trainer": "node.commands.roles:trainer",
+    "config": "node.commands.config:config",
+    "doctor": "node.commands.doctor:doctor",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a sub-command only when it is used: `curiosity verify` never loads what it need not."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+        """Return the sub-command, None if there is none of that name."""
+        target = COMMANDS.get(cmd_name)
+        if target is None:
+            return None
+        module, _, name = target.partition(":")
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
+        """List the sub-commands with their first line of help, without importing any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, SUMMARIES[name]) for name in COMMANDS])
+
+
+SUMMARIES = {
+    "demo": "Run the whole network end to end on real pairs.",
+    "up": "Run the demo and leave the service running.",
+    "wallet": "Make, list, import and export wallets.",
+    "submit": "Submit a pair, a folder, a manifest or a pair set.",
+    "prove": "Fetch inclusion proofs for saved receipts.",
+    "verify": "Check receipts offline.",
+    "query": "Search by text, picture or sound.",
+    "claim": "Claim rewards with a wallet.",
+    "payouts": "Derive payouts from the ledger alone.",
+    "ledger": "Mirror a ledger and check all of it.",
+    "data": "Make pair sets to try the network with.",
+    "validator": "Run a validator.",
+    "trainer": "Train a checkpoint.",
+    "config": "Show or write the settings file.",
+    "doctor": "Look for what is missing or wrong.",
+}
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="curiosity", prog_name="curiosity")
+def curiosity() -> None:
+    """Pairs of things that belong together: submit, verify, search, claim, train.
+
+    \b
+    Example:
+      curiosity demo
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit status; prints every error, raises none."""
+    as_json = "--json" in arguments
+    try:
+        # standalone_mode off: we print errors and choose the status ourselves.
+        result: Any = curiosity.main(args=list(arguments), prog_name="curiosity", standalone_mode=False)
+        return result if isinstance(result, int) else int(ExitCode.OK)
+    except CuriosityError as error:
+        return _fail(error.to_json(), int(error.exit_code), as_json)
+    except click.ClickException as error:
+        problem = {"code": "USAGE", "what": error.format_message().rstrip("."), "remedy": _usage_remedy(error)}
+        return _fail(problem, int(ExitCode.USAGE), as_json)
+    except (KeyboardInterrupt, click.Abort):
+        print("Interrupted; run the same command again to go on.", file=sys.stderr)
+        return int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output is gone
+        return int(ExitCode.OK)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        problem = {
+            "code": "SYSTEM",
+            "what": f"{where}{error.strerror or error}",
+            "remedy": "Check the path, its permissions and the free space (curiosity doctor).",
+        }
+        return _fail(problem, int(ExitCode.FAILED), as_json)
+    except Exception:  # noqa: BLE001 - the process edge: kept in a file, never shown as a traceback
+        return _fail(_crash_report(), int(ExitCode.FAILED), as_json)
+
+
+def _usage_remedy(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"See: {context.command_path if context is not None else 'curiosity'} --help"
+
+
+def _crash_report() -> dict[str, str]:
+    logging.getLogger(__name__).debug("event=crash", exc_info=True)
+    with tempfile.NamedTemporaryFile("w", prefix="curiosity-crash-", suffix=".log", delete=False) as file:
+        traceback.print_exc(file=file)
+    kind = sys.exc_info()[0]
+    return {
+        "code": "INTERNAL",
+        "what": f"{kind.__name__ if kind else 'error'}, details in {Path(file.name)}",
+        "remedy": "Please report it with that file.",
+    }
+
+
+def _fail(problem: dict[str, str], status: int, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({"error": problem}))
+    print(f"{problem['code']}: {problem['what']}. {problem['remedy']}", file=sys.stderr)
+    return status
+
+
+def main() -> None:
+    """Entry point of the command."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,215 @@
+"""The HTTP client of a validator: the only place where a node talks to one, always outwards.
+
+Every answer is parsed into its protocol type; every receipt is checked before it is believed.
+"""
+
+import asyncio
+import json
+import logging
+import random
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import aiohttp
+
+from protocol.errors import CuriosityError, Overloaded, Rejected, ServiceError
+from protocol.messages import (
+    Answer,
+    CheckpointOrder,
+    CheckpointReport,
+    ClaimTicket,
+    ConsistencyProof,
+    Decision,
+    EntryPage,
+    EpochReport,
+    Health,
+    InclusionProof,
+    Network,
+    SubmissionPage,
+)
+from protocol.wire import encode, parse
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+PAIR_MEDIA_TYPE = "application/vnd.curiosity.pair"
+_FIRST_WAIT_S = 0.2
+_LONGEST_WAIT_S = 5.0
+
+
+class ValidatorClient:
+    """One validator at ``url``. A request without an answer is repeated, the same bytes, for ``patience_s``.
+
+    Every method raises ServiceError: SERVICE_UNREACHABLE, SERVICE_ANSWER (what came is no message of the protocol);
+    Rejected with the validator's own code; Overloaded if it stays so.
+    """
+
+    def __init__(self, url: str, *, patience_s: float = 60.0, timeout_s: float = 120.0, connections: int = 32) -> None:
+        self.url = url.rstrip("/")
+        self._patience_s = patience_s
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._connections = connections
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        connector = aiohttp.TCPConnector(limit=self._connections)
+        self._session = aiohttp.ClientSession(timeout=self._timeout, connector=connector)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    # -- what a contributor asks
+
+    async def network(self) -> Network:
+        """Return what must be known before signing."""
+        return await self._ask(Network, "GET", "/v1/network")
+
+    async def post_pair(self, body: bytes) -> Decision:
+        """Return the decision about a signed pair; safe to repeat, the nonce makes it one submission."""
+        return await self._ask(Decision, "POST", "/v1/pairs", data=body, content_type=PAIR_MEDIA_TYPE)
+
+    async def receipt(self, pair: bytes) -> Decision:
+        """Return the decision about a pair by its digest."""
+        return await self._ask(Decision, "GET", f"/v1/receipts/0x{pair.hex()}")
+
+    async def claim(self, account: bytes) -> ClaimTicket:
+        """Return what an account may claim."""
+        return await self._ask(ClaimTicket, "GET", f"/v1/claims/0x{account.hex()}")
+
+    # -- what anybody checks
+
+    async def entries(self, start: int, count: int) -> EntryPage:
+        """Return leaves of the ledger."""
+        return await self._ask(EntryPage, "GET", "/v1/entries", query={"start": start, "count": count})
+
+    async def submissions(self, start: int, count: int) -> SubmissionPage:
+        """Return signed submissions."""
+        return await self._ask(SubmissionPage, "GET", "/v1/submissions", query={"start": start, "count": count})
+
+    async def inclusion(self, index: int, size: int | None = None) -> InclusionProof:
+        """Return an inclusion proof in the tree of ``size`` leaves, by default all."""
+        query = {"index": index} | ({} if size is None else {"size": size})
+        return await self._ask(InclusionProof, "GET", "/v1/proof/inclusion", query=query)
+
+    async def consistency(self, first: int, size: int) -> ConsistencyProof:
+        """Return a consistency proof."""
+        return await self._ask(ConsistencyProof, "GET", "/v1/proof/consistency", query={"first": first, "size": size})
+
+    async def tree_head(self) -> str:
+        """Return the signed tree head, a note."""
+        return (await self._request("GET", "/checkpoint")).decode(errors="replace")
+
+    async def item(self, digest: bytes) -> bytes:
+        """Return an item's bytes, not yet checked against its digest."""
+        return await self._request("GET", f"/v1/items/0x{digest.hex()}")
+
+    # -- what a searcher asks
+
+    async def query(self, modality: str, media_type: str, data: bytes, to: str, k: int) -> Answer:
+        """Return the items of modality ``to`` nearest to the one given."""
+        query = {"modality": modality, "to": to, "k": k}
+        return await self._ask(Answer, "POST", "/v1/query", query=query, data=data, content_type=media_type)
+
+    # -- what an operator asks
+
+    async def health(self) -> Health:
+        """Return liveness."""
+        return await self._ask(Health, "GET", "/health")
+
+    async def close_epoch(self, token: str) -> EpochReport:
+        """Close the open epoch."""
+        return await self._ask(EpochReport, "POST", "/v1/admin/epochs", token=token)
+
+    async def switch_checkpoint(self, token: str, path: str) -> CheckpointReport:
+        """Switch to the checkpoint in a folder on the validator's machine."""
+        order = encode(CheckpointOrder(path))
+        return await self._ask(CheckpointReport, "POST", "/v1/admin/checkpoints", data=order, token=token)
+
+    # -- how
+
+    async def _ask(self, type_: type[T], method: str, path: str, **arguments: Any) -> T:
+        body = await self._request(method, path, **arguments)
+        try:
+            return parse(type_, body)
+        except Rejected as error:
+            raise ServiceError(
+                "SERVICE_ANSWER",
+                f"{method} {path} answered {body[:80]!r}, which is no {type_.__name__} ({error.what})",
+                "Check that the address is a Curiosity validator of this version.",
+            ) from None
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, object] | None = None,
+        data: bytes | None = None,
+        content_type: str = "application/json",
+        token: str = "",
+    ) -> bytes:
+        headers = {"Content-Type": content_type} if data is not None else {}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        parameters = {name: str(value) for name, value in (query or {}).items()}
+        deadline = time.monotonic() + self._patience_s
+        wait_s = _FIRST_WAIT_S
+        while True:
+            try:
+                return await self._once(method, path, parameters, data, headers)
+            except Overloaded as error:
+                failure: CuriosityError = error
+                pause_s = float(error.retry_after_s)
+            except ServiceError as error:
+                if error.code == "SERVICE_ANSWER":
+                    raise
+                failure, pause_s = error, wait_s
+                wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+            pause_s *= 0.75 + 0.5 * random.random()  # noqa: S311 - so that many clients do not come back at once
+            if time.monotonic() + pause_s > deadline:
+                raise failure
+            log.info("event=retry path=%s code=%s wait_s=%.2f", path, failure.code, pause_s)
+            await asyncio.sleep(pause_s)
+
+    async def _once(
+        self, method: str, path: str, query: Mapping[str, str], data: bytes | None, headers: Mapping[str, str]
+    ) -> bytes:
+        if self._session is None:
+            raise RuntimeError("use the client as a context manager")
+        try:
+            async with self._session.request(
+                method, self.url + path, params=query, data=data, headers=headers
+            ) as response:
+                body = await response.read()
+                if response.status == 200:
+                    return body
+                raise _refusal(response.status, body, response.headers.get("Retry-After", ""), f"{method} {path}")
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            raise ServiceError(
+                "SERVICE_UNREACHABLE",
+                f"{self.url} did not answer {method} {path} ({type(error).__name__}: {error})",
+                "Check the address (--url, [node] validator_url) and that the validator runs: curiosity doctor.",
+            ) from None
+
+
+def _refusal(status: int, body: bytes, retry_after: str, what: str) -> CuriosityError:
+    try:
+        message = json.loads(body)
+        code, happened, remedy = message["code"], message["what"], message["remedy"]
+    except (ValueError, KeyError, TypeError):
+        return ServiceError(
+            "SERVICE_ANSWER",
+            f"{what} answered status {status} with {body[:80]!r}",
+            "Check that the address is a Curiosity validator of this version.",
+        )
+    if status == 503:
+        return Overloaded(code, happened, remedy, retry_after_s=int(retry_after) if retry_after.isdecimal() else 1)
+    if status >= 500:
+        return ServiceError(code, happened, remedy)
+    return Rejected(code, happened, remedy, status=status)

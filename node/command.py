@@ -1,0 +1,73 @@
+"""What every sub-command shares: options for configuration, JSON and logs, and the session that they make."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from node.config import Settings, load_settings
+from node.screen import Screen, set_up_logging
+
+Callback = TypeVar("Callback", bound=Callable[..., Any])
+
+PATH: Final = click.Path(path_type=Path)
+
+
+@dataclass(frozen=True)
+class Session:
+    """A command's settings and where it prints."""
+
+    settings: Settings
+    screen: Screen
+
+    @property
+    def home(self) -> Path:
+        """Folder of wallets, receipts and journals."""
+        return self.settings.node.folder
+
+
+def session_options(*, network: bool = False) -> Callable[[Callback], Callback]:
+    """Add ``--json``, ``-v``, ``--config``, ``--home`` (and ``--url``); the command is given a Session first."""
+
+    def decorate(callback: Callback) -> Callback:
+        @functools.wraps(callback)
+        def run(
+            *args: Any,
+            as_json: bool,
+            verbose: int,
+            config_file: Path | None,
+            home: Path | None,
+            validator_url: str | None = None,
+            **kwargs: Any,
+        ) -> Any:
+            set_up_logging(verbose)
+            settings = load_settings(config_file)
+            node = settings.node
+            if home is not None:
+                node = replace(node, home=home)
+            if validator_url is not None:
+                node = replace(node, validator_url=validator_url.rstrip("/"))
+            return callback(Session(replace(settings, node=node), Screen(as_json=as_json)), *args, **kwargs)
+
+        options = [
+            click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output."),
+            click.option("-v", "--verbose", count=True, help="Logs on standard error; -vv for more."),
+            click.option("--config", "config_file", type=PATH, help="Settings file (TOML)."),
+            click.option("--home", type=PATH, help="Folder of wallets, receipts and journals."),
+        ]
+        if network:
+            options.append(click.option("--url", "validator_url", help="Address of the validator."))
+        wrapped: Any = run
+        for option in reversed(options):
+            wrapped = option(wrapped)
+        return wrapped  # type: ignore[no-any-return]
+
+    return decorate
+
+
+def example(*lines: str) -> str:
+    """Return the part of a help text that shows how a command is used."""
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)

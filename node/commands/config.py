@@ -1,0 +1,49 @@
+"""`curiosity config`."""
+
+from pathlib import Path
+
+import click
+
+from node.command import PATH, Session, example, session_options
+from node.config import FILE_NAME, template
+from protocol.errors import ConfigError
+
+
+@click.group(epilog=example("curiosity config show"))
+def config() -> None:
+    """Show or write the settings file."""
+
+
+@config.command(epilog=example("curiosity config show --json"))
+@session_options()
+def show(session: Session) -> None:
+    """Show every setting in force."""
+    settings = session.settings
+    values = {
+        "file": str(settings.file) if settings.file else None,
+        "node": {name: _plain(value) for name, value in vars(settings.node).items()},
+        "chain": {name: _plain(value) for name, value in vars(settings.chain).items()},
+    }
+    rows = [
+        (f"[{section}] {name}", _plain(value))
+        for section, part in (("node", settings.node), ("chain", settings.chain))
+        for name, value in vars(part).items()
+    ]
+    session.screen.finish(
+        values, lambda screen: screen.table(str(values["file"] or "no file"), ("setting", "value"), rows)
+    )
+
+
+@config.command(epilog=example("curiosity config init"))
+@click.option("--out", type=PATH, default=Path(FILE_NAME), show_default=True, help="File to write.")
+@session_options()
+def init(session: Session, out: Path) -> None:
+    """Write a file with every setting, commented out at its default."""
+    if out.exists():
+        raise ConfigError("CONFIG_EXISTS", f"{out} exists", "Choose another name; nothing was overwritten.")
+    out.write_text(template())
+    session.screen.finish({"file": str(out)}, lambda screen: screen.line(f"Wrote {out}."))
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, int | float | str) or value is None else str(value)

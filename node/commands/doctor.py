@@ -1,0 +1,34 @@
+"""`curiosity doctor`."""
+
+import asyncio
+
+import click
+
+from node.client import ValidatorClient
+from node.command import Session, example, session_options
+from node.doctor import Finding, examine
+from protocol.errors import CuriosityError, ExitCode
+
+
+@click.command(epilog=example("curiosity doctor"))
+@session_options(network=True)
+def doctor(session: Session) -> int:
+    """Look at everything that a node needs; say what is wrong and what to do."""
+    findings: list[Finding] = []
+    for finding in (*examine(session.settings), asyncio.run(_validator(session))):
+        findings.append(finding)
+        if not session.screen.as_json:
+            session.screen.line(f"{finding.state:5} {finding.name}: {finding.what}. {finding.remedy}".rstrip())
+    failed = sum(finding.state == "fail" for finding in findings)
+    session.screen.finish({"findings": [vars(finding) for finding in findings], "failed": failed}, lambda _screen: None)
+    return int(ExitCode.FAILED if failed else ExitCode.OK)
+
+
+async def _validator(session: Session) -> Finding:
+    url = session.settings.node.validator_url
+    try:
+        async with ValidatorClient(url, patience_s=0.0, timeout_s=5.0) as client:
+            health = await client.health()
+    except CuriosityError as error:
+        return Finding("validator", "warn", f"{error.code}: {error.what}", "Start one: make up, or set --url.")
+    return Finding("validator", "ok", f"{url}: {health.ledger_size} entries, epoch {health.epoch}, {health.device}")

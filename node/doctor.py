@@ -1,0 +1,168 @@
+"""`curiosity doctor`: look at everything a node needs and say what is wrong and what to do about it."""
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from node.config import Settings
+from protocol.errors import CuriosityError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. ``state`` is ok, warn or fail."""
+
+    name: str
+    state: str
+    what: str
+    remedy: str = ""
+
+
+_NEEDED = (
+    "aiohttp",
+    "click",
+    "coincurve",
+    "pydantic",
+    "torch",
+    "web3",
+    "sqlalchemy",
+    "safetensors",
+    "soundfile",
+    "pillow",
+)
+_LOW_DISK_BYTES = 2 << 30
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Yield the findings, quick ones first."""
+    yield _python()
+    yield _packages()
+    yield _guard("sqlite", _sqlite)
+    yield _guard("device", _device)
+    yield _guard("sandbox", _sandbox)
+    yield _guard("chain binary", _anvil)
+    yield _guard("speech", _speech)
+    yield _emoji()
+    yield _disk(settings.node.folder)
+    yield Finding("config", "ok", str(settings.file) if settings.file else "no file: every setting at its default")
+    yield _guard("chain", lambda: _chain(settings))
+
+
+def _guard(name: str, look: Callable[[], Finding]) -> Finding:
+    try:
+        return look()
+    except CuriosityError as error:
+        return Finding(name, "fail", f"{error.code}: {error.what}", error.remedy)
+    except (OSError, subprocess.SubprocessError, ImportError) as error:
+        return Finding(name, "fail", f"{type(error).__name__}: {error}", "Run make install again.")
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    good = sys.version_info >= (3, 11)
+    return Finding("python", "ok" if good else "fail", version, "" if good else "Install Python 3.11 or newer.")
+
+
+def _packages() -> Finding:
+    missing = []
+    for name in _NEEDED:
+        try:
+            importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        return Finding("packages", "fail", f"missing: {', '.join(missing)}", "Run make install.")
+    return Finding("packages", "ok", f"curiosity {importlib.metadata.version('curiosity')}")
+
+
+def _run(code: str) -> str:
+    """Return what a fresh interpreter prints; keeps heavy imports out of this process."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode:
+        raise OSError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no output")
+    return done.stdout.strip()
+
+
+def _sqlite() -> Finding:
+    version = _run("import pysqlite3; print(pysqlite3.sqlite_version)")
+    good = tuple(map(int, version.split("."))) >= (3, 51, 3)
+    remedy = "" if good else "Versions before 3.51.3 can corrupt a write-ahead log: run make install again."
+    return Finding("sqlite", "ok" if good else "fail", version, remedy)
+
+
+def _device() -> Finding:
+    told = _run(
+        "import torch; c = torch.cuda.is_available(); "
+        "print(torch.__version__, torch.cuda.get_device_name(0) if c else 'cpu')"
+    )
+    return Finding("device", "ok", f"torch {told}")
+
+
+def _sandbox() -> Finding:
+    with subprocess.Popen(
+        [sys.executable, "-m", "validator.sandbox"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        told = process.stdout.read()
+    if b"system-call-filter" in told:
+        return Finding("sandbox", "ok", "decoders run without privileges and behind a system-call filter")
+    return Finding(
+        "sandbox",
+        "warn",
+        "decoders run without a system-call filter",
+        "Install libseccomp2 (needed to run a validator).",
+    )
+
+
+def _anvil() -> Finding:
+    from contracts.devchain import find_anvil
+
+    path = find_anvil()
+    if path is None:
+        return Finding("chain binary", "warn", "no anvil: eth-tester takes its place", "Run make install with npm.")
+    return Finding("chain binary", "ok", str(path))
+
+
+def _speech() -> Finding:
+    return Finding("speech", "ok", _run("import espeakng_loader as e; print(e.get_library_path())"))
+
+
+def _emoji() -> Finding:
+    root = Path(__file__).resolve().parent.parent / "node_modules"
+    if (root / "emoji-datasource-google").is_dir() and (root / "emojibase-data").is_dir():
+        return Finding("emoji", "ok", str(root))
+    return Finding("emoji", "warn", f"no emoji packages in {root}: only the digits can be made", "Run make install.")
+
+
+def _disk(home: Path) -> Finding:
+    there = home
+    while not there.exists():
+        there = there.parent
+    free = shutil.disk_usage(there).free
+    writable = os.access(there, os.W_OK)
+    if not writable:
+        return Finding("disk", "fail", f"{there} is not writable", "Set [node] home to a folder of yours.")
+    state = "ok" if free > _LOW_DISK_BYTES else "warn"
+    return Finding(
+        "disk", state, f"{free / 2**30:.1f} GiB free at {there}", "" if state == "ok" else "Free some space."
+    )
+
+
+def _chain(settings: Settings) -> Finding:
+    told = _run(
+        "import json, sys, urllib.request as u\n"
+        f"r = u.Request({settings.chain.rpc_url!r}, json.dumps({{'jsonrpc': '2.0', 'id': 1, 'method': 'eth_chainId', "
+        "'params': []}).encode(), {'Content-Type': 'application/json'})\n"
+        "print(int(json.load(u.urlopen(r, timeout=5))['result'], 16))"
+    )
+    wanted = settings.chain.chain_id
+    if wanted and told != str(wanted):
+        return Finding(
+            "chain", "fail", f"{settings.chain.rpc_url} is chain {told}, expected {wanted}", "Correct [chain]."
+        )
+    return Finding("chain", "ok", f"{settings.chain.rpc_url} is chain {told}")

@@ -1,0 +1,128 @@
+"""The journal of submissions: what was planned is durable before it is sent, so that a killed run can go on.
+
+One file of JSON lines a contributor and network. A *plan* fixes a row's nonce and times before the first byte leaves;
+a *result* says what came of it. After a kill a plan without a result is sent again, the very same bytes.
+"""
+
+import fcntl
+import json
+import os
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from protocol.errors import SourceError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What makes a repeated submission byte for byte the same."""
+
+    row: str
+    nonce: str  # hex
+    expiry: int
+    license: str
+    captured_at: int
+    client: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a row. ``outcome`` is accepted, rejected, grey or refused (no decision was made)."""
+
+    row: str
+    outcome: str
+    code: str
+    pair: str  # hex
+    index: int | None
+
+
+def row_key(a: bytes, b: bytes, license: str) -> str:
+    """Return what makes a row the same in a later run: the two contents' digests and the licence."""
+    return sha256(a + b + license.encode()).hexdigest()
+
+
+class Journal:
+    """Plans and results of one contributor on one network. Use it as a context manager; one process at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.plans: dict[str, Plan] = {}
+        self.results: dict[str, Result] = {}
+        self._file: Any = None
+
+    @classmethod
+    def of(cls, home: Path, contributor: bytes, network_id: bytes) -> Self:
+        """Return the journal of a contributor on a network."""
+        return cls(home / "journal" / f"{contributor.hex()}-{network_id.hex()[:16]}.jsonl")
+
+    def __enter__(self) -> Self:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("a+b")
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SourceError(
+                "JOURNAL_IN_USE", f"another submit uses {self.path}", "Wait for it to end, or stop it."
+            ) from None
+        except OSError as error:
+            raise SourceError("JOURNAL_NOT_WRITABLE", f"{self.path}: {error.strerror}", "Free space there.") from None
+        self._load()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def _load(self) -> None:
+        self._file.seek(0)
+        whole = 0
+        for line in self._file:
+            if not line.endswith(b"\n"):
+                break  # a write that was cut off; what it said was never acted on
+            record = json.loads(line)
+            kind = record.pop("kind")
+            if kind == "plan":
+                self.plans[record["row"]] = Plan(**record)
+                self.results.pop(record["row"], None)
+            else:
+                self.results[record["row"]] = Result(**record)
+            whole += len(line)
+        self._file.truncate(whole)
+        self._file.seek(0, os.SEEK_END)
+
+    def plan(self, plans: list[Plan]) -> None:
+        """Make plans durable. Nothing of a row may be sent before this returns."""
+        for plan in plans:
+            self._write({"kind": "plan", **asdict(plan)})
+            self.plans[plan.row] = plan
+            self.results.pop(plan.row, None)
+        self._sync()
+
+    def record(self, result: Result) -> None:
+        """Write a result. It need not be durable: a lost one is asked for again and comes back the same."""
+        self._write({"kind": "result", **asdict(result)})
+        self.results[result.row] = result
+
+    def _write(self, record: dict[str, Any]) -> None:
+        try:
+            self._file.write(json.dumps(record).encode() + b"\n")
+            self._file.flush()
+        except OSError as error:
+            raise self._full(error) from None
+
+    def _sync(self) -> None:
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._full(error) from None
+
+    def _full(self, error: OSError) -> SourceError:
+        return SourceError(
+            "JOURNAL_NOT_WRITABLE",
+            f"{self.path}: {error.strerror}",
+            "Free space there and run the same command: it goes on where it stopped.",
+        )

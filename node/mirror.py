@@ -1,0 +1,203 @@
+"""A copy of a ledger that nobody has to be trusted for: leaves, submissions and items, every digest verified.
+
+entries.jsonl       one leaf a line, canonical JSON
+submissions.jsonl   one signed submission a line, with the index of its entry
+tree-head.txt       the signed tree head that the leaves lead to
+network.json        what the validator said of itself
+blobs/<sha256>      items of accepted pairs
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from node.client import ValidatorClient
+from protocol.entry import PairEntry, parse_entry
+from protocol.errors import ProofError, Rejected, SourceError
+from protocol.merkle import Frontier, leaf_hash
+from protocol.messages import IndexedSubmission, Network
+from protocol.pair import Envelope, check_signature
+from protocol.tlog import verify_checkpoint
+from protocol.wire import encode, parse
+
+_PAGE = 1000
+_PARALLEL = 32
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Mirrored:
+    """What a mirror holds."""
+
+    size: int
+    root: bytes
+    pairs: int
+    accepted: int
+    items: int
+    fetched: int  # items that were not there yet
+
+
+async def mirror(
+    client: ValidatorClient, out: Path, *, log_vkey: str = "", progress: Progress | None = None
+) -> Mirrored:
+    """Copy the ledger to ``out``, going on from what is there, and verify all of it.
+
+    ``log_vkey`` is the pinned tree head key; empty trusts the one that the validator shows. Raises ProofError: what
+    `verify_checkpoint` raises, MIRROR_ROOT if the leaves do not lead to the signed root, MIRROR_SUBMISSION or
+    MIRROR_ITEM if content is not what the ledger names; SourceError MIRROR_NOT_WRITTEN.
+    """
+    tell = progress or (lambda *_: None)
+    network = await client.network()
+    head = verify_checkpoint(await client.tree_head(), network.origin, [log_vkey or network.log_vkey])
+    try:
+        (out / "blobs").mkdir(parents=True, exist_ok=True)
+        leaves = await _leaves(client, out / "entries.jsonl", head.size, tell)
+        frontier = Frontier()
+        for leaf in leaves:
+            frontier.append(leaf_hash(leaf))
+        if frontier.root() != head.root:
+            raise ProofError(
+                "MIRROR_ROOT", f"{head.size} leaves lead to {frontier.root().hex()}, signed is {head.root.hex()}"
+            )
+        submissions = await _submissions(client, leaves, network, tell)
+        wanted = _wanted(leaves, submissions)
+        fetched = await _items(client, out / "blobs", wanted, tell)
+        _write(out / "submissions.jsonl", b"".join(encode(row) + b"\n" for row in submissions))
+        _write(out / "network.json", encode(network))
+        _write(out / "tree-head.txt", (await _head_text(client, network, head.size)).encode())
+    except OSError as error:
+        raise SourceError(
+            "MIRROR_NOT_WRITTEN", f"{out}: {error.strerror}", "Free space there; the copy goes on where it stopped."
+        ) from None
+    accepted = sum(_is_accepted(leaf) for leaf in leaves)
+    return Mirrored(head.size, head.root, len(submissions), accepted, len(wanted), fetched)
+
+
+async def _head_text(client: ValidatorClient, network: Network, size: int) -> str:
+    """Return a signed head of exactly ``size`` leaves: the ledger may have grown since."""
+    proof = await client.inclusion(0, size)
+    if proof.tree_head is None:
+        raise ProofError("PROOF_WITHOUT_HEAD", f"the validator gives no signed tree head of size {size}")
+    verify_checkpoint(proof.tree_head, network.origin, [network.log_vkey])
+    return proof.tree_head
+
+
+async def _leaves(client: ValidatorClient, path: Path, size: int, tell: Progress) -> list[bytes]:
+    leaves = await asyncio.to_thread(_kept_leaves, path)
+    del leaves[size:]
+    while len(leaves) < size:
+        page = await client.entries(len(leaves), min(_PAGE, size - len(leaves)))
+        if not page.entries:
+            raise ProofError("MIRROR_ROOT", f"the validator gave {len(leaves)} of {size} leaves")
+        leaves += [entry.encode() for entry in page.entries]
+        tell("leaves", len(leaves), size)
+    _write(path, b"".join(leaf + b"\n" for leaf in leaves))
+    return leaves
+
+
+def _kept_leaves(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines() if path.exists() else []
+
+
+async def _submissions(
+    client: ValidatorClient, leaves: list[bytes], network: Network, tell: Progress
+) -> list[IndexedSubmission]:
+    rows: list[IndexedSubmission] = []
+    start: int | None = 0
+    while start is not None:
+        page = await client.submissions(start, _PAGE)
+        rows += [row for row in page.submissions if row.index < len(leaves)]
+        start = page.next if page.next is not None and page.next < len(leaves) else None
+        tell("submissions", len(rows), len(leaves))
+    for row in rows:
+        entry = parse_entry(leaves[row.index])
+        try:
+            digest = check_signature(Envelope(row.submission, row.signature), network.domain)
+        except Rejected as error:
+            raise ProofError("MIRROR_SUBMISSION", f"entry {row.index}: {error.what}") from None
+        if not isinstance(entry, PairEntry) or entry.pair != digest:
+            raise ProofError("MIRROR_SUBMISSION", f"entry {row.index} is not about pair 0x{digest.hex()}")
+    return rows
+
+
+def _is_accepted(leaf: bytes) -> bool:
+    entry = parse_entry(leaf)
+    return isinstance(entry, PairEntry) and entry.verdict.is_accepted
+
+
+def _wanted(leaves: list[bytes], submissions: list[IndexedSubmission]) -> list[bytes]:
+    wanted: dict[bytes, None] = {}
+    for row in submissions:
+        if _is_accepted(leaves[row.index]):
+            wanted[row.submission.a.sha256] = None
+            wanted[row.submission.b.sha256] = None
+    return list(wanted)
+
+
+async def _items(client: ValidatorClient, folder: Path, wanted: list[bytes], tell: Progress) -> int:
+    missing = [digest for digest in wanted if not (folder / digest.hex()).exists()]
+    gate = asyncio.Semaphore(_PARALLEL)
+    done = 0
+
+    async def fetch(digest: bytes) -> None:
+        nonlocal done
+        async with gate:
+            data = await client.item(digest)
+        if sha256(data).digest() != digest:
+            raise ProofError("MIRROR_ITEM", f"item 0x{digest.hex()} came with digest {sha256(data).hexdigest()}")
+        await asyncio.to_thread(_write, folder / digest.hex(), data)
+        done += 1
+        if done % 100 == 0 or done == len(missing):
+            tell("items", done, len(missing))
+
+    for outcome in await asyncio.gather(*(fetch(digest) for digest in missing), return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return len(missing)
+
+
+def _write(path: Path, data: bytes) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
+
+
+def read_leaves(path: Path) -> list[bytes]:
+    """Return the leaves of a mirror folder or an entries file. Raises SourceError MIRROR_UNREADABLE."""
+    file = path / "entries.jsonl" if path.is_dir() else path
+    try:
+        return [line for line in file.read_bytes().splitlines() if line]
+    except OSError as error:
+        raise SourceError(
+            "MIRROR_UNREADABLE", f"{file}: {error.strerror}", "Make one with `curiosity ledger mirror --out DIR`."
+        ) from None
+
+
+async def fetch_leaves(client: ValidatorClient) -> list[bytes]:
+    """Return all leaves of a validator's ledger, checked against its signed tree head."""
+    network = await client.network()
+    head = verify_checkpoint(await client.tree_head(), network.origin, [network.log_vkey])
+    leaves: list[bytes] = []
+    frontier = Frontier()
+    while len(leaves) < head.size:
+        page = await client.entries(len(leaves), min(_PAGE, head.size - len(leaves)))
+        if not page.entries:
+            break
+        for entry in page.entries:
+            leaves.append(entry.encode())
+            frontier.append(leaf_hash(leaves[-1]))
+    if frontier.root() != head.root:
+        raise ProofError("MIRROR_ROOT", f"{len(leaves)} leaves lead to {frontier.root().hex()}, not {head.root.hex()}")
+    return leaves
+
+
+def read_network(folder: Path) -> Network:
+    """Return the network message that a mirror holds. Raises SourceError MIRROR_UNREADABLE."""
+    try:
+        return parse(Network, (folder / "network.json").read_bytes())
+    except OSError as error:
+        raise SourceError("MIRROR_UNREADABLE", f"{folder}: {error.strerror}", "Name a mirror folder.") from None

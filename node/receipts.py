@@ -1,0 +1,178 @@
+"""Receipts on disk: what is needed to check a decision later, with no network and no trust in the validator."""
+
+import base64
+import json
+import os
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from protocol.entry import PairEntry
+from protocol.errors import ProofError, Rejected, SourceError
+from protocol.merkle import verify_inclusion
+from protocol.messages import Decision, InclusionProof, Network
+from protocol.pair import Envelope
+from protocol.receipt import CheckedReceipt, verify_receipt
+from protocol.signing import Domain, checksum, recover
+from protocol.tlog import verify_checkpoint
+from protocol.wire import STRICT, encode, parse
+
+
+@dataclass(frozen=True)
+class SavedReceipt:
+    """A decision with the facts to check it against: the contributor's own envelope and the keys that were pinned."""
+
+    decision: Decision
+    envelope: Envelope
+    domain: Domain
+    origin: str
+    receipt_vkey: str
+    log_vkey: str
+    proof: InclusionProof | None = None
+
+    __pydantic_config__ = STRICT
+
+    @property
+    def pair(self) -> bytes:
+        """The pair's digest."""
+        return self.envelope.submission.digest(self.domain)
+
+
+@dataclass(frozen=True)
+class Proved:
+    """What a saved receipt proved."""
+
+    pair: bytes
+    contributor: bytes
+    index: int
+    issued_at: int
+    outcome: str
+    reason: str
+    tree_size: int | None  # of the signed tree head that holds the entry; None without a proof
+    receipt_vkey: str
+
+    def sentence(self) -> str:
+        """Return it in one sentence, with the key that was trusted."""
+        proof = f" and is in the signed tree of {self.tree_size} entries" if self.tree_size is not None else ""
+        return (
+            f"Pair 0x{self.pair.hex()} of {checksum(self.contributor)} was {self.outcome} ({self.reason}) as entry "
+            f"{self.index}{proof}; trusting {self.receipt_vkey.split('+')[0]} (key {self.receipt_vkey.split('+')[1]})."
+        )
+
+
+def check_decision(decision: Decision, envelope: Envelope, digest: bytes, origin: str, vkey: str) -> CheckedReceipt:
+    """Check that a decision is about this very submission, signed by the pinned key, and consistent in itself.
+
+    Raises ProofError: what `verify_receipt` raises, RECEIPT_OF_ANOTHER, VERDICT_DIFFERS, EMBEDDING_DIFFERS.
+    """
+    checked = verify_receipt(decision.receipt, origin, vkey)
+    entry = checked.entry
+    submission = envelope.submission
+    expected = (digest, submission.contributor, envelope.signature, submission.modalities, submission.license)
+    if not isinstance(entry, PairEntry) or expected != (
+        entry.pair, entry.contributor, entry.signature, entry.modalities, entry.license
+    ):  # fmt: skip
+        raise ProofError("RECEIPT_OF_ANOTHER", f"the receipt's entry is not about pair 0x{digest.hex()}")
+    if entry.verdict != decision.verdict:
+        raise ProofError("VERDICT_DIFFERS", "the verdict beside the receipt is not the one in its entry")
+    measured = entry.verdict.measurement
+    if (measured is None) != (decision.embeddings is None):
+        raise ProofError("EMBEDDING_DIFFERS", "embeddings are there without a measurement, or the reverse")
+    if measured is not None and decision.embeddings is not None:
+        sent = decision.embeddings
+        for name, text, wanted in (
+            ("a", sent.a, measured.embedding_a),
+            ("b", sent.b, measured.embedding_b),
+            ("final a", sent.final_a, measured.final_a),
+            ("final b", sent.final_b, measured.final_b),
+        ):
+            got = sha256(base64.b64decode(text)).digest()
+            if got != wanted:
+                raise ProofError("EMBEDDING_DIFFERS", f"embedding {name} has digest {got.hex()}, not {wanted.hex()}")
+    return checked
+
+
+def check_proof(proof: InclusionProof, checked: CheckedReceipt, origin: str, log_vkey: str) -> int:
+    """Check that the receipted entry is in a tree that the log key signed; return the tree's size.
+
+    Raises ProofError: PROOF_ codes, PROOF_OF_ANOTHER, PROOF_WITHOUT_HEAD, and what `verify_checkpoint` raises.
+    """
+    if proof.tree_head is None:
+        raise ProofError("PROOF_WITHOUT_HEAD", "the proof comes without a signed tree head", "Ask for another size.")
+    head = verify_checkpoint(proof.tree_head, origin, [log_vkey])
+    if proof.index != checked.index:
+        raise ProofError("PROOF_OF_ANOTHER", f"the proof is of entry {proof.index}, the receipt of {checked.index}")
+    verify_inclusion(checked.leaf_hash, checked.index, head.size, proof.path, head.root)
+    return head.size
+
+
+def verify_saved(saved: SavedReceipt, *, receipt_vkey: str = "") -> Proved:
+    """Check a saved receipt offline; ``receipt_vkey`` overrides the key kept in it.
+
+    Raises ProofError with a code for every way of being wrong, PAIR_SIGNATURE if the contributor did not sign.
+    """
+    vkey = receipt_vkey or saved.receipt_vkey
+    digest = saved.pair
+    try:
+        signer = recover(digest, saved.envelope.signature)
+    except Rejected as error:
+        raise ProofError("PAIR_SIGNATURE", error.what) from None
+    if signer != saved.envelope.submission.contributor:
+        raise ProofError("PAIR_SIGNATURE", f"the pair was signed by 0x{signer.hex()}, not by its contributor")
+    checked = check_decision(saved.decision, saved.envelope, digest, saved.origin, vkey)
+    size = None if saved.proof is None else check_proof(saved.proof, checked, saved.origin, saved.log_vkey)
+    verdict = saved.decision.verdict
+    return Proved(
+        digest, signer, checked.index, checked.issued_at, verdict.outcome.value, verdict.reason.value, size, vkey
+    )
+
+
+def save_receipt(folder: Path, decision: Decision, envelope: Envelope, network: Network) -> Path:
+    """Write a receipt file named by the pair's digest and return its path; durable when this returns."""
+    saved = SavedReceipt(
+        replace(decision, replayed=False),
+        envelope,
+        network.domain,
+        network.origin,
+        network.receipt_vkey,
+        network.log_vkey,
+    )
+    return write_saved(folder / f"{saved.pair.hex()}.json", saved)
+
+
+def write_saved(path: Path, saved: SavedReceipt) -> Path:
+    """Replace a receipt file in one step. Raises SourceError RECEIPT_NOT_WRITTEN."""
+    temporary = path.with_suffix(".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(encode(saved))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise SourceError(
+            "RECEIPT_NOT_WRITTEN",
+            f"{path}: {error.strerror}",
+            "Free space or permissions there and submit again: the same receipt comes back.",
+        ) from None
+    return path
+
+
+def read_saved(path: Path) -> SavedReceipt:
+    """Return a saved receipt. Raises SourceError RECEIPT_UNREADABLE, ProofError RECEIPT_MALFORMED."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SourceError("RECEIPT_UNREADABLE", f"{path}: {error.strerror}", "Name a receipt file.") from None
+    try:
+        return parse(SavedReceipt, data)
+    except Rejected as error:
+        raise ProofError("RECEIPT_MALFORMED", f"{path}: {error.what}", "Name a file of the receipts folder.") from None
+
+
+def describe(proved: Proved) -> dict[str, Any]:
+    """Return what was proved as plain JSON values."""
+    plain: dict[str, Any] = json.loads(json.dumps(vars(proved), default=lambda value: "0x" + value.hex()))
+    return plain

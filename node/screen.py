@@ -1,0 +1,118 @@
+"""What a command shows: results on standard output (a table, or one JSON object), progress on standard error."""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+_PLAIN_INTERVAL_S: Final = 2.0
+
+
+class Meter(Protocol):
+    """Something that shows how far long work is."""
+
+    def advance(self, by: int = 1, note: str = "") -> None:
+        """Count ``by`` more as done; ``note`` replaces the words behind the bar."""
+
+
+class Screen:
+    """One command's output. ``as_json``: the result is one JSON object, everything else goes to standard error."""
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+        # Wide enough that a table piped into a file does not fold hashes.
+        self._out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 200)
+        self._err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+    def say(self, text: str) -> None:
+        """Print a line about what is going on, to standard error."""
+        self._err.print(text, markup=False)
+
+    def finish(self, result: dict[str, Any], show: Callable[["Screen"], None]) -> None:
+        """Print the command's result: ``result`` as JSON, or what ``show`` prints for people."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
+            sys.stdout.flush()
+        else:
+            show(self)
+
+    def line(self, text: str) -> None:
+        """Print one line of a result for people."""
+        self._out.print(text, markup=False)
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Print a table of a result for people."""
+        table = Table(title=title or None, title_justify="left")
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*(_plain(cell) for cell in row))
+        self._out.print(table)
+
+    @contextmanager
+    def progress(self, label: str, total: int | None) -> Iterator[Meter]:
+        """Show a bar while the block runs; a line every two seconds where there is no terminal."""
+        if not self._err.is_terminal:
+            lines = _Lines(self, label, total)
+            try:
+                yield lines
+            finally:
+                lines.close()
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, TextColumn("{task.fields[note]}", markup=False), console=self._err) as bar:
+            yield _Bar(bar, label, total)
+
+
+def _plain(cell: object) -> str:
+    return str(cell).replace("[", r"\[")
+
+
+class _Bar:
+    def __init__(self, bar: Progress, label: str, total: int | None) -> None:
+        self._bar = bar
+        self._task = bar.add_task(label, total=total, note="")
+
+    def advance(self, by: int = 1, note: str = "") -> None:
+        self._bar.advance(self._task, by)
+        if note:
+            self._bar.update(self._task, note=note)
+
+
+class _Lines:
+    def __init__(self, screen: Screen, label: str, total: int | None) -> None:
+        self._screen, self._label, self._total = screen, label, total
+        self._done, self._note = 0, ""
+        self._shown_at, self._shown = time.monotonic(), 0
+
+    def advance(self, by: int = 1, note: str = "") -> None:
+        self._done += by
+        self._note = note or self._note
+        if time.monotonic() - self._shown_at >= _PLAIN_INTERVAL_S:
+            self._show()
+
+    def close(self) -> None:
+        if self._done != self._shown:
+            self._show()
+
+    def _show(self) -> None:
+        self._shown_at, self._shown = time.monotonic(), self._done
+        of = f"/{self._total}" if self._total is not None else ""
+        self._screen.say(f"{self._label}: {self._done}{of} {self._note}".rstrip())
+
+
+def set_up_logging(verbose: int) -> None:
+    """Send logs to standard error: warnings, with ``-v`` what happens, with ``-vv`` everything of ours."""
+    level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    for room in ("node", "contracts", "embedding", "protocol"):
+        logging.getLogger(room).setLevel(level)

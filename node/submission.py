@@ -1,0 +1,261 @@
+"""Submitting many pairs: sign, journal, send, check each receipt; nothing twice and nothing lost after a break."""
+
+import asyncio
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from node.client import ValidatorClient
+from node.journal import Journal, Plan, Result, row_key
+from node.receipts import check_decision, save_receipt
+from node.sources.pairset import SourcePair
+from protocol.errors import CuriosityError, Rejected, SourceError
+from protocol.messages import Decision, Network
+from protocol.pair import Item, SignedPair, sign_pair
+
+CLIENT = "curiosity-node/0.1"
+_CHUNK = 128  # rows planned with one sync
+_EXPIRED = ("SIGNATURE_EXPIRED",)
+
+
+@dataclass(frozen=True)
+class Contributor:
+    """Who submits: an unlocked key and where to keep journal and receipts."""
+
+    private_key: bytes = field(repr=False)
+    address: bytes
+    home: Path
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How to submit. ``license`` is for rows whose source states none; ``again`` sends rows that have a result too."""
+
+    license: str = ""
+    concurrency: int = 16
+    lifetime_s: int = 12 * 3600
+    again: bool = False
+    receipt_vkey: str = ""  # pinned; empty trusts what the network shows
+    origin: str = ""
+
+
+@dataclass
+class Tally:
+    """What came of a run."""
+
+    accepted: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)  # by reason, decided and logged
+    refused: Counter[str] = field(default_factory=Counter)  # by code, no decision was made
+    unreadable: list[SourceError] = field(default_factory=list)
+    known: int = 0  # rows with a result from an earlier run
+    replayed: int = 0  # decisions that had been made before and came back
+    receipts_verified: int = 0
+    seconds: float = 0.0
+
+    @property
+    def decided(self) -> int:
+        """Pairs with a receipt."""
+        return self.accepted + self.rejected.total()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the tally as plain JSON values."""
+        return {
+            "accepted": self.accepted,
+            "rejected": dict(sorted(self.rejected.items())),
+            "refused": dict(sorted(self.refused.items())),
+            "unreadable": [error.to_json() for error in self.unreadable],
+            "known": self.known,
+            "replayed": self.replayed,
+            "receipts_verified": self.receipts_verified,
+            "seconds": round(self.seconds, 2),
+            "pairs_per_second": round(self.decided / self.seconds, 1) if self.seconds else 0.0,
+        }
+
+
+@dataclass(frozen=True)
+class _Row:
+    key: str
+    a: Item
+    b: Item
+    license: str
+    captured_at: int
+
+
+Watcher = Callable[[SourcePair, Decision | CuriosityError], None]
+
+
+def check_network(network: Network, rules: Rules) -> None:
+    """Refuse a validator that is not the pinned one. Raises ServiceError-like Rejected KEY_NOT_PINNED."""
+    for name, pinned, shown in (
+        ("receipt_vkey", rules.receipt_vkey, network.receipt_vkey),
+        ("origin", rules.origin, network.origin),
+    ):
+        if pinned and pinned != shown:
+            raise Rejected(
+                "KEY_NOT_PINNED",
+                f"the validator shows {name} {shown}, pinned is {pinned}",
+                f"Check that you reach the right validator, or correct [node] {name}.",
+            )
+
+
+async def submit_pairs(
+    rows: Iterable[SourcePair | SourceError],
+    *,
+    client: ValidatorClient,
+    network: Network,
+    contributor: Contributor,
+    rules: Rules,
+    watch: Watcher | None = None,
+) -> Tally:
+    """Submit every row that has no result yet and return what came of it.
+
+    Each receipt is checked and saved. A row that cannot be read or is refused is counted, and the others go on.
+    Raises ServiceError if the validator cannot be reached, ProofError if a receipt does not hold, SourceError if the
+    journal or a receipt cannot be written; a later run goes on where this one stopped.
+    """
+    check_network(network, rules)
+    tally = Tally()
+    started = time.monotonic()
+    gate = asyncio.Semaphore(rules.concurrency)
+    with Journal.of(contributor.home, contributor.address, network.network_id) as journal:
+        run = _Run(client, network, contributor, rules, journal, tally, gate, watch or (lambda *_: None))
+        chunk: list[tuple[SourcePair, _Row]] = []
+        for source in rows:
+            row = run.read(source)
+            if row is None:
+                continue
+            assert isinstance(source, SourcePair)
+            chunk.append((source, row))
+            if len(chunk) == _CHUNK:
+                await run.send(chunk)
+                chunk = []
+        await run.send(chunk)
+    tally.seconds = time.monotonic() - started
+    return tally
+
+
+@dataclass
+class _Run:
+    client: ValidatorClient
+    network: Network
+    contributor: Contributor
+    rules: Rules
+    journal: Journal
+    tally: Tally
+    gate: asyncio.Semaphore
+    watch: Watcher
+
+    def read(self, source: SourcePair | SourceError) -> _Row | None:
+        """Return a row with its content, None if it cannot be read or has a result."""
+        if isinstance(source, SourceError):
+            self.tally.unreadable.append(source)
+            return None
+        license = source.license or self.rules.license
+        try:
+            if not license:
+                raise SourceError(
+                    "LICENSE_MISSING", f"{source.id} states no licence", "Give --license, such as CC-BY-4.0."
+                )
+            a, b = (Item(part.modality, part.media_type, part.read()) for part in (source.a, source.b))
+            for item in (a, b):
+                self._check_size(source, item)
+        except (SourceError, Rejected) as error:
+            unreadable = error if isinstance(error, SourceError) else SourceError(error.code, error.what, error.remedy)
+            self.tally.unreadable.append(unreadable)
+            self.watch(source, unreadable)
+            return None
+        row = _Row(row_key(a.digest, b.digest, license), a, b, license, source.captured_at or 0)
+        if row.key in self.journal.results and not self.rules.again:
+            self.tally.known += 1
+            return None
+        return row
+
+    def _check_size(self, source: SourcePair, item: Item) -> None:
+        limit = self.network.max_item_bytes.get(item.modality)
+        if limit is None:
+            raise SourceError(
+                "MODALITY_NOT_TAKEN",
+                f"{source.id}: this validator takes {', '.join(self.network.modalities)}, not {item.modality}",
+                "Submit it to a network that takes it.",
+            )
+        if len(item.data) > limit:
+            raise SourceError(
+                "ITEM_TOO_LARGE",
+                f"{source.id}: the {item.modality} has {len(item.data)} bytes, at most {limit}",
+                "Make it smaller.",
+            )
+
+    async def send(self, chunk: Sequence[tuple[SourcePair, _Row]]) -> None:
+        """Plan the rows durably, then send them; the first failure that is not about one row ends the run."""
+        fresh = [row for _, row in chunk if row.key not in self.journal.plans or row.key in self.journal.results]
+        self.journal.plan([self._plan(row) for row in fresh])
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._guarded(source, row)) for source, row in chunk]
+        for task in tasks:
+            failure = task.result()
+            if failure is not None:
+                raise failure
+
+    def _plan(self, row: _Row) -> Plan:
+        expiry = int(time.time()) + self.rules.lifetime_s
+        return Plan(row.key, secrets.token_hex(32), expiry, row.license, row.captured_at, CLIENT)
+
+    async def _guarded(self, source: SourcePair, row: _Row) -> CuriosityError | None:
+        """Send one row; return a failure that concerns the whole run instead of raising it inside the group."""
+        async with self.gate:
+            try:
+                await self._submit(source, row)
+            except Rejected as error:
+                self.tally.refused[error.code] += 1
+                self.journal.record(Result(row.key, "refused", error.code, "", None))
+                self.watch(source, error)
+            except CuriosityError as error:
+                return error
+        return None
+
+    async def _submit(self, source: SourcePair, row: _Row) -> None:
+        signed = self._sign(row)
+        try:
+            decision = await self.client.post_pair(signed.encode())
+        except Rejected as error:
+            if error.code not in _EXPIRED:
+                raise
+            # Never decided, else the receipt would have come back: sign anew.
+            self.journal.plan([self._plan(row)])
+            signed = self._sign(row)
+            decision = await self.client.post_pair(signed.encode())
+        self._keep(row, signed, decision)
+        self.watch(source, decision)
+
+    def _sign(self, row: _Row) -> SignedPair:
+        plan = self.journal.plans[row.key]
+        return sign_pair(
+            row.a,
+            row.b,
+            private_key=self.contributor.private_key,
+            domain=self.network.domain,
+            network_id=self.network.network_id,
+            nonce=bytes.fromhex(plan.nonce),
+            expiry=plan.expiry,
+            license=plan.license,
+            captured_at=plan.captured_at,
+            client=plan.client,
+        )
+
+    def _keep(self, row: _Row, signed: SignedPair, decision: Decision) -> None:
+        digest = signed.envelope.submission.digest(self.network.domain)
+        vkey = self.rules.receipt_vkey or self.network.receipt_vkey
+        checked = check_decision(decision, signed.envelope, digest, self.network.origin, vkey)
+        save_receipt(self.contributor.home / "receipts", decision, signed.envelope, self.network)
+        verdict = decision.verdict
+        self.tally.receipts_verified += 1
+        self.tally.replayed += decision.replayed
+        if verdict.is_accepted:
+            self.tally.accepted += 1
+        else:
+            self.tally.rejected[verdict.reason.value] += 1
+        self.journal.record(Result(row.key, verdict.outcome.value, verdict.reason.value, digest.hex(), checked.index))

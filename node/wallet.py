@@ -1,0 +1,163 @@
+"""Wallets: secp256k1 keys in Ethereum keystore v3 files, opened by a password that is never an argument."""
+
+import json
+import os
+import secrets
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from protocol.errors import WalletError
+from protocol.signing import address_of, checksum
+
+ENV_PASSWORD_FILE = "CURIOSITY_PASSWORD_FILE"  # noqa: S105 - the name of a variable that names a file
+DEFAULT_SCRYPT_N = 2**18
+
+
+@dataclass(frozen=True)
+class Wallet:
+    """A wallet file, still locked."""
+
+    name: str
+    address: bytes
+    path: Path
+
+    def describe(self) -> dict[str, str]:
+        """Return name, address and path as shown to people."""
+        return {"name": self.name, "address": checksum(self.address), "path": str(self.path)}
+
+
+def wallet_path(home: Path, name: str) -> Path:
+    """Return where a wallet of that name is kept. Raises WalletError WALLET_NAME for a name that is no file name."""
+    if not name or name != Path(name).name or name.startswith("."):
+        raise WalletError("WALLET_NAME", f"{name!r} is no name for a wallet", "Use letters, digits, - and _.")
+    return home / "wallets" / f"{name}.json"
+
+
+def create_wallet(
+    home: Path, name: str, password: str, *, scrypt_n: int = DEFAULT_SCRYPT_N, private_key: bytes | None = None
+) -> Wallet:
+    """Write a new keystore v3 file, mode 0600, and return it. Makes a random key unless one is given.
+
+    Raises WalletError: WALLET_NAME, WALLET_EXISTS, WALLET_PASSWORD_EMPTY, WALLET_KEY_INVALID, WALLET_NOT_WRITTEN.
+    """
+    from eth_keyfile.keyfile import create_keyfile_json
+
+    path = wallet_path(home, name)
+    if path.exists():
+        raise WalletError("WALLET_EXISTS", f"{path} exists", "Choose another name; nothing was overwritten.")
+    if not password:
+        raise WalletError("WALLET_PASSWORD_EMPTY", "the password has 0 characters", "Choose one of 12 or more.")
+    key = private_key or secrets.token_bytes(32)
+    try:
+        address = address_of(key)
+    except ValueError:
+        raise WalletError(
+            "WALLET_KEY_INVALID", f"{len(key)} bytes are no private key", "Give 32 bytes of hex."
+        ) from None
+    keystore = create_keyfile_json(key, password.encode(), kdf="scrypt", iterations=scrypt_n)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(keystore, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise WalletError(
+            "WALLET_NOT_WRITTEN", f"{path}: {error.strerror}", "Free space or permissions there."
+        ) from None
+    return Wallet(name, address, path)
+
+
+def find_wallet(home: Path, name: str) -> Wallet:
+    """Return the wallet of that name. Raises WalletError: WALLET_MISSING (naming those there), WALLET_UNREADABLE."""
+    path = wallet_path(home, name)
+    try:
+        content = json.loads(path.read_text())
+        return Wallet(name, bytes.fromhex(content["address"].removeprefix("0x")), path)
+    except FileNotFoundError:
+        names = ", ".join(wallet.name for wallet in list_wallets(home)) or "none"
+        raise WalletError(
+            "WALLET_MISSING",
+            f"no wallet {name!r} in {path.parent}; there: {names}",
+            f"Try: curiosity wallet new {name}",
+        ) from None
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise WalletError(
+            "WALLET_UNREADABLE", f"{path} is no keystore ({type(error).__name__})", "Restore it from a backup."
+        ) from None
+
+
+def list_wallets(home: Path) -> list[Wallet]:
+    """Return the wallets in ``home`` that can be read, by name."""
+    found = []
+    for path in sorted((home / "wallets").glob("*.json")):
+        try:
+            found.append(find_wallet(home, path.stem))
+        except WalletError:
+            continue
+    return found
+
+
+def unlock(wallet: Wallet, password: str) -> bytes:
+    """Return the private key. Raises WalletError: WALLET_PASSWORD_WRONG, WALLET_UNREADABLE."""
+    from eth_keyfile.keyfile import decode_keyfile_json
+
+    try:
+        keystore = json.loads(wallet.path.read_text())
+        return bytes(decode_keyfile_json(keystore, password.encode()))
+    except ValueError as error:
+        if "MAC" in str(error):
+            raise WalletError(
+                "WALLET_PASSWORD_WRONG", f"the password does not open {wallet.path}", "Type it again."
+            ) from None
+        raise WalletError("WALLET_UNREADABLE", f"{wallet.path}: {error}", "Restore it from a backup.") from None
+    except (OSError, KeyError, TypeError, NotImplementedError) as error:
+        raise WalletError(
+            "WALLET_UNREADABLE", f"{wallet.path}: {type(error).__name__}", "Restore it from a backup."
+        ) from None
+
+
+def read_password(password_file: Path | None, *, prompt: str, confirm: bool = False) -> str:
+    """Return the password from a file (argument or $CURIOSITY_PASSWORD_FILE), or ask for it.
+
+    Raises WalletError: WALLET_PASSWORD_FILE if the file cannot be read, WALLET_PASSWORD_NEEDED if nobody can be asked.
+    """
+    named = password_file or (Path(os.environ[ENV_PASSWORD_FILE]) if os.environ.get(ENV_PASSWORD_FILE) else None)
+    if named is not None:
+        try:
+            return named.read_text().rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise WalletError(
+                "WALLET_PASSWORD_FILE", f"{named}: {error}", "Name a text file with the password."
+            ) from None
+    if not sys.stdin.isatty():
+        raise WalletError(
+            "WALLET_PASSWORD_NEEDED",
+            "the wallet's password is needed and nobody can be asked",
+            f"Give --password-file, or set ${ENV_PASSWORD_FILE}.",
+        )
+    return str(click.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True))
+
+
+def new_mnemonic() -> tuple[str, bytes]:
+    """Return twelve BIP-39 words and the key of their first account (m/44'/60'/0'/0/0)."""
+    from eth_account import Account
+
+    Account.enable_unaudited_hdwallet_features()
+    account, words = Account.create_with_mnemonic()
+    return words, bytes(account.key)
+
+
+def key_of_mnemonic(words: str) -> bytes:
+    """Return the key of the first account of BIP-39 words. Raises WalletError WALLET_MNEMONIC if they are none."""
+    from eth_account import Account
+
+    Account.enable_unaudited_hdwallet_features()
+    try:
+        return bytes(Account.from_mnemonic(" ".join(words.split())).key)
+    except Exception as error:  # noqa: BLE001 - eth-account wraps several libraries' errors
+        raise WalletError("WALLET_MNEMONIC", f"not BIP-39 words ({type(error).__name__})", "Check each word.") from None
