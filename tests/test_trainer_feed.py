@@ -2,34 +2,12 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from protocol.errors import SourceError
-from trainer.feed import LedgerSlice, read_accepted, read_accepted_folder, read_trusted
-
-
-@dataclass(frozen=True)
-class Part:
-    modality: str
-    media_type: str
-    sha256: bytes
-
-
-@dataclass(frozen=True)
-class Entry:
-    digest: bytes
-    a: Part
-    b: Part
-
-
-def part(modality: str, media_type: str, data: bytes) -> Part:
-    return Part(modality, media_type, hashlib.sha256(data).digest())
-
-
-ENTRY = Entry(bytes(32), part("audio", "audio/wav", b"sound"), part("text", "text/plain", b"word"))
+from trainer.feed import read_trusted
 
 
 def write_set(folder: Path, rows: list[dict[str, object]]) -> None:
@@ -81,32 +59,3 @@ def test_a_bad_row_is_named(tmp_path: Path, line: str) -> None:
 def test_a_missing_set_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="PAIR_SET_MISSING"):
         read_trusted([tmp_path], ["genesis"])
-
-
-def test_accepted_blobs_are_checked() -> None:
-    blobs = {ENTRY.a.sha256: b"sound", ENTRY.b.sha256: b"another word"}
-    (pair,) = read_accepted([ENTRY], lambda digest: blobs[digest])
-    assert pair.a.load() == b"sound"
-    with pytest.raises(SourceError, match="ITEM_DIFFERS"):
-        pair.b.load()
-
-
-def test_an_exported_folder_is_read(tmp_path: Path) -> None:
-    ledger = LedgerSlice("log.example", 4, 9, "ab" * 32)
-    (tmp_path / "blobs").mkdir()
-    for data in (b"sound", b"word"):
-        (tmp_path / "blobs" / hashlib.sha256(data).hexdigest()).write_bytes(data)
-    halves = {
-        key: {"modality": p.modality, "media_type": p.media_type, "sha256": p.sha256.hex()}
-        for key, p in (("a", ENTRY.a), ("b", ENTRY.b))
-    }
-    (tmp_path / "ledger.json").write_text(json.dumps(vars(ledger)))
-    (tmp_path / "accepted.jsonl").write_text(json.dumps({"digest": "cd" * 32, **halves}) + "\n")
-    got, (pair,) = read_accepted_folder(tmp_path)
-    assert (got, pair.digest, pair.b.load()) == (ledger, bytes.fromhex("cd" * 32), b"word")
-    (tmp_path / "accepted.jsonl").write_text(json.dumps({"digest": "zz", **halves}))
-    with pytest.raises(SourceError, match="line 1"):
-        read_accepted_folder(tmp_path)
-    (tmp_path / "ledger.json").unlink()
-    with pytest.raises(SourceError, match="ACCEPTED_MISSING"):
-        read_accepted_folder(tmp_path)

@@ -191,7 +191,7 @@ def test_undecodable_pairs_are_left_out_by_name(digits: Path) -> None:
 
 def test_the_command_answers_in_json_lines(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "trainer.round", "--parent", str(tmp_path), "--out", str(tmp_path / "out")]
-    command += ["--accepted", str(tmp_path), "--trusted", str(tmp_path)]
+    command += ["--ledger", str(tmp_path), "--trusted", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
     assert (done.returncode, done.stderr) == (8, "")
-    assert json.loads(done.stdout)["code"] == "ACCEPTED_MISSING"
+    assert json.loads(done.stdout)["code"] == "MIRROR_MISSING"

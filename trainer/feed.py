@@ -1,11 +1,13 @@
-"""Pairs to learn from: the trusted pair sets on disk, and what validators accepted. Every item is checked by digest."""
+"""Pairs to learn from, and the trusted pair sets on disk. Every item is checked by its digest when it is read.
+
+What validators accepted comes from ``trainer.mirror``.
+"""
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from protocol.errors import SourceError
 
@@ -81,48 +83,6 @@ class FedPair:
         raise KeyError(modality)
 
 
-class AcceptedPart(Protocol):
-    """What the ledger says of one item (``protocol.pair.Part``)."""
-
-    @property
-    def modality(self) -> str:
-        """Modality name."""
-
-    @property
-    def media_type(self) -> str:
-        """Media type."""
-
-    @property
-    def sha256(self) -> bytes:
-        """Digest of the content."""
-
-
-class AcceptedEntry(Protocol):
-    """What training needs of one accepted ledger entry."""
-
-    @property
-    def digest(self) -> bytes:
-        """Digest of the pair, 32 bytes."""
-
-    @property
-    def a(self) -> AcceptedPart:
-        """The half whose modality sorts first."""
-
-    @property
-    def b(self) -> AcceptedPart:
-        """The other half."""
-
-
-def read_accepted(entries: Iterable[AcceptedEntry], read_blob: Callable[[bytes], bytes]) -> Iterator[FedPair]:
-    """Pairs that validators accepted, in ledger order; ``read_blob`` gives the content of a SHA-256."""
-    for entry in entries:
-        a, b = (
-            FedItem(part.modality, part.media_type, part.sha256.hex(), lambda part=part: read_blob(part.sha256))  # type: ignore[misc]
-            for part in (entry.a, entry.b)
-        )
-        yield FedPair(entry.digest, a, b)
-
-
 def read_trusted(folders: Sequence[Path], splits: Sequence[str]) -> list[FedPair]:
     """Pairs of the given splits of pair sets on disk (``pairs.jsonl`` and ``media/``), in file order.
 
@@ -162,52 +122,3 @@ def _read_row(folder: Path, line: str) -> FedPair:
         PAIR_TAG + b"\x00".join(f"{i.modality}:{i.media_type}:{i.digest}".encode() for i in (a, b))
     ).digest()
     return FedPair(digest, a, b, row["concept"], row.get("voice") or "", row["set"], row["split"])
-
-
-@dataclass(frozen=True)
-class _Part:
-    modality: str
-    media_type: str
-    sha256: bytes
-
-
-@dataclass(frozen=True)
-class _Entry:
-    digest: bytes
-    a: _Part
-    b: _Part
-
-
-def read_accepted_folder(folder: Path) -> tuple[LedgerSlice, list[FedPair]]:
-    """What a validator exported for training: ``ledger.json``, ``accepted.jsonl`` and ``blobs/<sha256 in hex>``.
-
-    ``ledger.json`` holds the fields of ``LedgerSlice``; a row of ``accepted.jsonl`` is ``{"digest", "a": {"modality",
-    "media_type", "sha256"}, "b": {...}}`` with digests in hex, in ledger order.
-
-    Raises:
-        SourceError: ACCEPTED_MISSING or ACCEPTED_ROW, with the file and line.
-    """
-    try:
-        slice_text = (folder / "ledger.json").read_text()
-        lines = (folder / "accepted.jsonl").read_text().splitlines()
-    except OSError as error:
-        raise SourceError(
-            "ACCEPTED_MISSING", f"{folder}: {error.strerror} ({error.filename})", "Export the accepted pairs again"
-        ) from error
-    entries: list[AcceptedEntry] = []
-    where = "ledger.json"
-    try:
-        ledger = LedgerSlice(**json.loads(slice_text))
-        for number, line in enumerate(lines, start=1):
-            where = f"accepted.jsonl line {number}"
-            row = json.loads(line)
-            a, b = (
-                _Part(half["modality"], half["media_type"], bytes.fromhex(half["sha256"]))
-                for half in (row["a"], row["b"])
-            )
-            entries.append(_Entry(bytes.fromhex(row["digest"]), a, b))
-    except (ValueError, KeyError, TypeError) as error:
-        raise SourceError(
-            "ACCEPTED_ROW", f"{folder / where}: {type(error).__name__} {error}", "Export the accepted pairs again"
-        ) from error
-    return ledger, list(read_accepted(entries, lambda sha256: (folder / "blobs" / sha256.hex()).read_bytes()))

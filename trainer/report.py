@@ -41,7 +41,7 @@ def report(checkpoint: Checkpoint, trusted: Sequence[Path]) -> dict[str, Any]:
     vectors = {name: quantise(space.embed_features(name, rows)) for name, rows in library.features.items()}
     curves: dict[str, Any] = {}
     measured = {name: _measure(checkpoint, library, vectors, name, pairs) for name, pairs in chosen.items()}
-    for alpha in ALPHAS_MICRO:
+    for alpha in sorted({*ALPHAS_MICRO, *checkpoint.calibration.alpha_micro.values()}):
         thresholds, _ = calibrate(space, known, alpha_micro=dict.fromkeys(checkpoint.calibration.pairs, alpha))
         for name in measured:
             curves.setdefault(name, {})[str(alpha / MICRO)] = _judge(thresholds, name, measured[name])

@@ -33,7 +33,7 @@ class Recipe:
     warmup_share: float = 0.05
     null_weight: float = 0.3
     junk_each: int = 32  # junk items of each modality in a step
-    junk_pool: int = 96  # items made of each family
+    junk_pool: int = 256  # items made of each family
     augment: bool = True
     seed: int = 0
     max_s: float = math.inf
@@ -152,11 +152,12 @@ def _step_loss(
     null: dict[str, tuple[Tensor, Tensor]] = {}
     for name, parts in rows.items():
         unique, back = np.unique(np.concatenate(parts), return_inverse=True)
-        batch = inputs[name][torch.from_numpy(unique)]
         picked = torch.from_numpy(rng.integers(0, len(junk[name]), recipe.junk_each))
+        # Junk is changed like the real items, else its few hundred examples are learned by heart.
+        batch = torch.cat([inputs[name][torch.from_numpy(unique)], junk[name][picked]])
         if recipe.augment:
             batch = space.tower(name).augment(batch, int(rng.integers(2**62)))
-        out = space(name, torch.cat([batch, junk[name][picked], empty[name]]))
+        out = space(name, torch.cat([batch, empty[name]]))
         real[name] = list(out[torch.from_numpy(back)].split([len(part) for part in parts]))
         null[name] = (out[len(unique) : -1], out[-1])
     total = torch.zeros((), device=space.device)
