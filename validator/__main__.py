@@ -1,19 +1,24 @@
-"""``python -m validator``: run one validator until it is told to stop."""
+"""``python -m validator run|keys|check``."""
 
 import asyncio
 import json
 import logging
 import signal
 import sys
+import time
 from pathlib import Path
 
 import click
 from aiohttp import web
 
 from protocol.errors import ConfigError, CuriosityError, ExitCode
+from protocol.signing import address_of, checksum
 from validator.app import build, make_application
 from validator.config import Settings, load_settings
+from validator.keys import load_keys
+from validator.ledger import Ledger
 from validator.service import Service
+from validator.store import Store
 
 
 async def serve(settings: Settings, *, ready_file: Path | None, as_json: bool) -> None:
@@ -57,29 +62,84 @@ async def serve(settings: Settings, *, ready_file: Path | None, as_json: bool) -
     await runner.cleanup()
 
 
-@click.command(
-    epilog="Example: curiosity validator run --config curiosity.toml",
-    context_settings={"help_option_names": ["-h", "--help"]},
+_CONFIG = click.option(
+    "--config", "config_path", type=click.Path(path_type=Path), envvar="CURIOSITY_CONFIG", help="TOML file."
 )
-@click.option("--config", "config_path", type=click.Path(path_type=Path), envvar="CURIOSITY_CONFIG", help="TOML file.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Run a validator, or look at one."""
+
+
+@main.command(epilog="Example: curiosity validator run --config curiosity.toml")
+@_CONFIG
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Write the address here once it listens.")
-@click.option("--json", "as_json", is_flag=True, help="Print the address as one JSON object.")
+@_JSON
 @click.option("-v", "--verbose", is_flag=True, help="Log every request.")
-def main(config_path: Path | None, ready_file: Path | None, as_json: bool, verbose: bool) -> None:
-    """Run a validator: take pairs, judge them, keep the ledger, close epochs, answer searches."""
+def run(config_path: Path | None, ready_file: Path | None, as_json: bool, verbose: bool) -> None:
+    """Take pairs, judge them, keep the ledger, close epochs, answer searches; until Ctrl-C."""
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s level=%(levelname)s %(message)s"
     )
+    asyncio.run(serve(load_settings(config_path), ready_file=ready_file, as_json=as_json))
+
+
+@main.command(epilog="Example: curiosity validator keys --config curiosity.toml")
+@_CONFIG
+@_JSON
+def keys(config_path: Path | None, as_json: bool) -> None:
+    """Show the public keys, made now if there are none: for contributors to pin and for the contract to register."""
+    config = load_settings(config_path).validator
+    made = load_keys(config.data_dir.expanduser() / "keys", config.name)
+    facts = {
+        "origin": config.name,
+        "receipt_vkey": made.receipt.verifier.vkey(),
+        "log_vkey": made.log.verifier.vkey(),
+        "attestation_address": checksum(address_of(made.attestation)),
+    }
+    click.echo(json.dumps(facts) if as_json else "\n".join(f"{name}: {value}" for name, value in facts.items()))
+
+
+@main.command(epilog="Example: curiosity validator check --config curiosity.toml")
+@_CONFIG
+@_JSON
+def check(config_path: Path | None, as_json: bool) -> None:
+    """Hash the whole ledger again and compare it with what was signed; stop the validator first."""
+    config = load_settings(config_path).validator
+    folder = config.data_dir.expanduser().resolve()
+    made = load_keys(folder / "keys", config.name)
+    with Store.open(config.url) as store:
+        ledger = Ledger(
+            store,
+            origin=config.name,
+            log_signer=made.log,
+            receipt_signer=made.receipt,
+            head_path=folder / "tree-head.txt",
+            clock=lambda: int(time.time()),
+        )
+        ledger.verify()
+        facts = {"entries": ledger.size, "root": "0x" + ledger.root().hex()}
+    click.echo(json.dumps(facts) if as_json else f"{facts['entries']} entries hold; root {facts['root']}.")
+
+
+def run_main(arguments: list[str]) -> int:
+    """Run a sub-command and return its exit status; an error is one line, never a traceback."""
     try:
-        asyncio.run(serve(load_settings(config_path), ready_file=ready_file, as_json=as_json))
+        main.main(args=arguments, prog_name="curiosity validator", standalone_mode=False)
     except CuriosityError as error:
-        if as_json:
+        if "--json" in arguments:
             click.echo(json.dumps({"error": error.to_json()}))
         click.echo(f"{error.code}: {error.what}. {error.remedy}", err=True)
-        sys.exit(int(error.exit_code))
-    except KeyboardInterrupt:
-        sys.exit(int(ExitCode.INTERRUPTED))
+        return int(error.exit_code)
+    except click.ClickException as error:
+        click.echo(f"USAGE: {error.format_message()} See: curiosity validator --help", err=True)
+        return int(ExitCode.USAGE)
+    except (KeyboardInterrupt, click.Abort):
+        return int(ExitCode.INTERRUPTED)
+    return int(ExitCode.OK)
 
 
 if __name__ == "__main__":
-    main(prog_name="curiosity validator run")
+    sys.exit(run_main(sys.argv[1:]))

@@ -136,7 +136,8 @@ class Epochs:
         while True:
             await asyncio.sleep(poll_s)
             try:
-                if epoch_s and self._clock() - self._opened_at >= epoch_s:
+                due = epoch_s and self._clock() - self._opened_at >= epoch_s
+                if due and self._ledger.size > self._first:  # an empty epoch is not worth a transaction
                     await self.close()
                 elif self._chain is not None:
                     await self.post_missing()

@@ -27,7 +27,21 @@ def validator() -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run_validator(arguments: tuple[str, ...]) -> None:
     """Take pairs, judge them, keep the ledger, close epochs, answer searches (see --help)."""
-    _become("validator", arguments)
+    _become("validator", ("run", *arguments))
+
+
+@validator.command("keys", context_settings=_PASS, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def validator_keys(arguments: tuple[str, ...]) -> None:
+    """Show a validator's public keys, to pin and to register (see --help)."""
+    _become("validator", ("keys", *arguments))
+
+
+@validator.command("check", context_settings=_PASS, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def check_ledger(arguments: tuple[str, ...]) -> None:
+    """Hash a validator's whole ledger again (see --help)."""
+    _become("validator", ("check", *arguments))
 
 
 @click.group(epilog=example("curiosity trainer run --parent DIR --ledger mirror/ --trusted pairs/emoji --out next/"))
