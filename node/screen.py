@@ -49,12 +49,20 @@ class Screen:
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print a table of a result for people."""
+        self._print_table(self._out, title, columns, rows)
+
+    @staticmethod
+    def _print_table(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         table = Table(title=title or None, title_justify="left")
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*(_plain(cell) for cell in row))
-        self._out.print(table)
+        console.print(table)
+
+    def note_table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Print a table about what is going on, to standard error."""
+        self._print_table(self._err, title, columns, rows)
 
     @contextmanager
     def progress(self, label: str, total: int | None) -> Iterator[Meter]:

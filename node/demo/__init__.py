@@ -1,0 +1,1 @@
+"""The whole network on one machine: `curiosity demo` and `curiosity up`."""

@@ -1,0 +1,125 @@
+"""The demo's other processes: a validator and a trainer, which a node only knows as commands. They end with us."""
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from protocol.errors import ServiceError
+
+_PR_SET_PDEATHSIG = 1
+_START_TIMEOUT_S = 120.0
+_STOP_TIMEOUT_S = 30.0
+
+
+def die_with_parent() -> Callable[[], None] | None:
+    """Return what a child runs before its program so that the kernel ends it with us; None outside Linux."""
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)  # loaded here: after a fork only little may be called
+    return lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) and None
+
+
+class ValidatorProcess:
+    """A validator in a process of its own, run by its public command."""
+
+    def __init__(self, config: Path, log: Path) -> None:
+        self._config = config
+        self._log = log
+        self._ready = config.with_suffix(".ready")
+        self._process: subprocess.Popen[bytes] | None = None
+        self.facts: dict[str, Any] = {}
+
+    def start(self) -> dict[str, Any]:
+        """Start it, wait until it listens, and return what it says of itself.
+
+        Raises ServiceError VALIDATOR_NOT_STARTING with the last line that it printed.
+        """
+        self._ready.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "validator", "run", "-v"]
+        command += ["--config", str(self._config), "--ready-file", str(self._ready)]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("CURIOSITY_")}
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, env=environment, preexec_fn=die_with_parent()
+            )
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                break
+            if self._ready.exists() and (text := self._ready.read_text()):
+                self.facts = json.loads(text)
+                return self.facts
+            time.sleep(0.05)
+        self.stop()
+        lines = self._log.read_text(errors="replace").strip().splitlines() or ["nothing was printed"]
+        raise ServiceError("VALIDATOR_NOT_STARTING", lines[-1][:300], f"See {self._log}.")
+
+    @property
+    def pid(self) -> int:
+        """Its process id, 0 if it is not running."""
+        return 0 if self._process is None else self._process.pid
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def stop(self) -> None:
+        """Let it finish what it admitted, then end it."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def run_json_lines(module: str, arguments: list[str], log: Path, *, threads: int = 0) -> Iterator[dict[str, Any]]:
+    """Run a Python module that prints one JSON object a line and yield them.
+
+    ``threads`` bounds its numeric threads, 0 leaves the choice to it. Raises ServiceError PROGRAM_FAILED if it ends
+    with another status than 0.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    if threads:
+        environment["OMP_NUM_THREADS"] = str(threads)
+    with (
+        log.open("ab") as errors,
+        subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=environment,
+            preexec_fn=die_with_parent(),
+        ) as process,
+    ):
+        assert process.stdout is not None
+        last: dict[str, Any] = {}
+        for line in process.stdout:
+            last = json.loads(line)
+            yield last
+        status = process.wait()
+    if status:
+        what = last.get("what", f"status {status}")
+        raise ServiceError(str(last.get("code", "PROGRAM_FAILED")), f"{module}: {what}", f"See {log}.")

@@ -1,0 +1,336 @@
+"""The demo, step by step: chain, material, contributors, decisions, receipts, epoch, round, searches."""
+
+import asyncio
+import shutil
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embedding.checkpoint import GENESIS
+from node.claims import Claimed, claim, fetch_ticket
+from node.client import ValidatorClient
+from node.demo.material import Cast, Material, deal, make_cast, make_material
+from node.demo.mischief import KINDS, attack, kind_of, make_bad_pairs
+from node.demo.processes import run_json_lines
+from node.demo.report import Report, check_recall, directions, recall_rows
+from node.demo.stage import Stage, open_stage
+from node.mirror import fetch_leaves, mirror
+from node.receipts import check_proof, read_saved, verify_saved
+from node.screen import Screen
+from node.sources.pairset import SourcePair
+from node.submission import Contributor, Rules, Tally, submit_pairs
+from protocol.errors import ChainError, CuriosityError, ServiceError
+from protocol.messages import Decision
+from protocol.payouts import EpochPayout, derive
+from protocol.receipt import verify_receipt
+from protocol.rewards import RewardParameters
+
+RUN = "run"  # below the demo's folder; made anew by every run
+BAD_EACH = 60
+ATTACKS_EACH = 12
+QUERIES = ("smiling face with sunglasses", "a fruit you can eat", "something that flies")
+TOP = 3
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run: where to keep everything, where to write the figures, how much to do."""
+
+    folder: Path
+    out: Path
+    seed: int = 1
+    voices: int = 3
+    emoji: bool = True
+    training_s: float = 85.0
+    limit: int | None = None  # pairs at most, for a quick look
+    port: int = 0
+    chain_port: int | None = None
+
+
+def run(options: Options, screen: Screen) -> dict[str, Any]:
+    """Run all steps, stop everything that was started, and return the figures; they are written to ``options.out``.
+
+    Raises CuriosityError if a step cannot be done. What should hold and does not is in ``checks``.
+    """
+    report = Report(screen)
+    shutil.rmtree(options.folder / RUN, ignore_errors=True)
+    with open_stage(options.folder / RUN, report, port=options.port, chain_port=options.chain_port) as made:
+        play(made, options)
+    return finish(report, options.out)
+
+
+def finish(report: Report, out: Path) -> dict[str, Any]:
+    """Write the figures and show the summary."""
+    content = report.write(out)
+    held = len(report.checks) - len(report.failed)
+    report.screen.say(
+        f"\n{content['accepted']} pairs accepted, {sum(content['rejected'].values())} rejected, "
+        f"{content['receipts_verified']} receipts verified, {content['claimed_wei']} wei claimed, "
+        f"{content['derived_wei']} derived; {held} of {len(report.checks)} checks hold. Figures in {out}."
+    )
+    return content
+
+
+def play(made: Stage, options: Options) -> None:
+    """Play the steps after the chain on a stage."""
+    report = made.report
+    with report.step("material", "Pairs from installed packages: digits, emoji, their names, written and spoken"):
+        with made.screen.progress("   Making pair sets", None) as meter:
+            material = make_material(
+                options.folder / "pairs", emoji=options.emoji, voices=options.voices,
+                progress=lambda what, done, total: meter.advance(0, f"{what} {done}/{total}"),
+            )  # fmt: skip
+        report.figures["material"] = _describe(material)
+        for name, card in report.figures["material"].items():
+            made.screen.say(f"   {name}: {card}")
+    with report.step("validator", "A validator with the genesis checkpoint"):
+        facts = made.validator.start()
+        made.screen.say(f"   {facts['url']} on {facts['device']}, judging under {facts['checkpoint'][:14]}...")
+    with report.step("wallets", "Three contributors with encrypted wallets"):
+        cast = make_cast(made.folder)
+        for one in cast:
+            made.fund(one.wallet.address)
+            made.screen.say(f"   {one.wallet.name}: {one.wallet.describe()['address']}")
+    asyncio.run(_network_steps(made, options, material, cast))
+
+
+def _describe(material: Material) -> dict[str, Any]:
+    return {
+        name: {key: card[key] for key in ("counts", "licenses", "digest", "missing") if key in card}
+        for name, card in material.cards.items()
+    }
+
+
+async def _network_steps(made: Stage, options: Options, material: Material, cast: list[Cast]) -> None:
+    report = made.report
+    async with ValidatorClient(made.validator.facts["url"], timeout_s=300.0) as client:
+        made.network = await client.network()
+        with report.step("submit", "Contributors sign and submit; some pairs are bad on purpose"):
+            await _submit(made, options, material, cast, client)
+        with report.step("verify", "Every receipt again, offline, and one inclusion proof"):
+            await _verify(made, cast, client)
+        with report.step("rewards", "The epoch closes; rewards are attested, activated, claimed"):
+            await _pay(made, cast, client)
+        with report.step("searches_before", "Searches before the training round"):
+            before = await _search(client)
+        with report.step("training", "A trainer learns from the mirrored ledger"):
+            result = await _train(made, options, material, client)
+        with report.step("switch", "The validator switches to the new checkpoint and embeds everything again"):
+            told = await client.switch_checkpoint(made.admin_token(), result["path"])
+            made.screen.say(
+                f"   checkpoint 0x{told.checkpoint.hex()[:12]}..., {told.reindexed} pairs, entry {told.entry}"
+            )
+            report.check(
+                "the validator judges under the trainer's checkpoint", told.checkpoint.hex() == result["digest"]
+            )
+        with report.step("searches_after", "The same searches afterwards, and recall on held-out material"):
+            after = await _search(client)
+            _show_searches(made, before, after, result)
+
+
+async def _submit(made: Stage, options: Options, material: Material, cast: list[Cast], client: ValidatorClient) -> None:
+    assert made.network is not None
+    report = made.report
+    honest = material.submit[: options.limit] if options.limit else material.submit
+    bad = make_bad_pairs(honest, max(2, min(BAD_EACH, len(honest) // 40)), options.seed)
+    hands = deal(honest, bad, len(cast), options.seed)
+    by_kind: dict[str, Counter[str]] = {kind: Counter() for kind in ("honest", *KINDS)}
+    with made.screen.progress("   Submitting", len(honest) + len(bad)) as meter:
+
+        def watch(pair: SourcePair, outcome: Decision | CuriosityError) -> None:
+            code = outcome.code if isinstance(outcome, CuriosityError) else outcome.verdict.reason.value
+            by_kind[kind_of(pair)][code] += 1
+            meter.advance(1, _summary(by_kind))
+
+        tallies = await asyncio.gather(
+            *(
+                submit_pairs(
+                    hand,
+                    client=client,
+                    network=made.network,
+                    contributor=Contributor(one.key, one.wallet.address, one.home),
+                    rules=Rules(concurrency=24),
+                    watch=watch,
+                )
+                for one, hand in zip(cast, hands, strict=True)
+            )
+        )
+    attacks = await attack(client, made.network, cast, honest, min(ATTACKS_EACH, max(2, len(honest) // 100)))
+    _tell_submissions(made, tallies, by_kind, len(honest) + len(bad))
+    rows = [
+        (one.kind, one.tried, ", ".join(f"{code} {n}" for code, n in one.answers.most_common()), one.succeeded)
+        for one in attacks
+    ]
+    made.screen.note_table("attacks", ("attack", "tried", "answers", "succeeded"), rows)
+    report.figures["attacks"] = {
+        one.kind: {"tried": one.tried, "answers": dict(one.answers), "succeeded": one.succeeded} for one in attacks
+    }
+    for one in attacks:
+        report.check(f"no {one.kind} succeeds ({one.tried} tried)", one.succeeded == 0)
+
+
+def _summary(by_kind: dict[str, Counter[str]]) -> str:
+    total: Counter[str] = sum(by_kind.values(), Counter())
+    accepted = total.pop("BELONGS_TOGETHER", 0)
+    return f"accepted {accepted}, " + ", ".join(f"{code} {count}" for code, count in total.most_common(3))
+
+
+def _tell_submissions(made: Stage, tallies: list[Tally], by_kind: dict[str, Counter[str]], sent: int) -> None:
+    report = made.report
+    rejected: Counter[str] = sum((tally.rejected for tally in tallies), Counter())
+    refused: Counter[str] = sum((tally.refused for tally in tallies), Counter())
+    accepted = sum(tally.accepted for tally in tallies)
+    seconds = max(tally.seconds for tally in tallies)
+    report.figures |= {
+        "submitted": sent,
+        "accepted": accepted,
+        "rejected": dict(rejected + refused),
+        "receipts_at_once": sum(tally.receipts_verified for tally in tallies),
+        "pairs_per_second": round(sent / seconds, 1),
+        "by_kind": {kind: dict(codes) for kind, codes in by_kind.items()},
+    }
+    rows = [
+        (kind, codes.total(), codes["BELONGS_TOGETHER"], ", ".join(
+            f"{code} {n}" for code, n in codes.most_common() if code != "BELONGS_TOGETHER"
+        ))
+        for kind, codes in by_kind.items()
+    ]  # fmt: skip
+    made.screen.note_table("pairs", ("kind", "sent", "accepted", "rejected"), rows)
+    made.screen.say(f"   {sent / seconds:.1f} pairs per second")
+    report.check("every pair sent was decided", accepted + rejected.total() == sent and not refused)
+
+
+async def _verify(made: Stage, cast: list[Cast], client: ValidatorClient) -> None:
+    files = [file for one in cast for file in sorted((one.home / "receipts").glob("*.json"))]
+    assert made.network is not None
+    network = made.network
+    with made.screen.progress("   Verifying", len(files)) as meter:
+        verified = 0
+        for file in files:
+            verify_saved(read_saved(file))
+            verified += 1
+            meter.advance()
+    made.report.figures["receipts_verified"] = verified
+    saved = read_saved(files[len(files) // 2])
+    checked = verify_receipt(saved.decision.receipt, saved.origin, saved.receipt_vkey)
+    size = check_proof(await client.inclusion(checked.index), checked, network.origin, network.log_vkey)
+    made.screen.say(f"   entry {checked.index} is in the signed tree of {size} entries")
+    made.report.check("every receipt that was handed out verifies", verified == made.report.figures["receipts_at_once"])
+
+
+async def _pay(made: Stage, cast: list[Cast], client: ValidatorClient) -> None:
+    closed = await client.close_epoch(made.admin_token())
+    made.screen.say(
+        f"   epoch {closed.epoch}: {closed.paid_pairs} pairs share {int(closed.emission_wei) / 1e18:.3f} tokens, "
+        f"root 0x{closed.reward_root.hex()[:16]}... posted"
+    )
+    payouts = [one for one in derive(await fetch_leaves(client), RewardParameters()) if one.entry is not None]
+    claims = []
+    for one in cast:
+        claims.append(await _claim(made, one, client))
+        made.screen.say(
+            f"   {one.wallet.name} claimed {claims[-1].paid_wei / 1e18:.6f} tokens for {claims[-1].gas_used} gas"
+        )
+    _tell_payouts(made, payouts[-1], claims)
+
+
+async def _claim(made: Stage, one: Cast, client: ValidatorClient) -> Claimed:
+    ticket = await fetch_ticket(client, one.wallet.address)
+    for _ in range(120):
+        try:
+            return await asyncio.to_thread(claim, made.client, ticket, one.key)
+        except ChainError as error:
+            if error.code != "CLAIM_NOT_ACTIVE":
+                raise
+            if made.chain.engine != "anvil":
+                made.chain.advance(1)  # eth-tester mines only when asked
+            await asyncio.sleep(0.5)
+    raise ServiceError("EPOCH_NOT_ACTIVE", "the epoch was not activated in 60 s", "See the validator's log.")
+
+
+def _tell_payouts(made: Stage, payout: EpochPayout, claims: Iterable[Claimed]) -> None:
+    claims = list(claims)
+    balances = sum(one.balance_after_wei for one in claims)
+    derived = sum(payout.cumulative_wei[one.account] for one in claims)
+    made.report.figures |= {
+        "epoch": {
+            "number": payout.epoch,
+            "paid_pairs": len(payout.paid),
+            "reward_root": "0x" + payout.reward_root.hex(),
+        },
+        "claimed_wei": str(balances),
+        "derived_wei": str(derived),
+        "claims": [one.to_json() for one in claims],
+    }
+    made.report.check(
+        "token balances on the chain equal what follows from the ledger alone",
+        balances == derived and all(one.balance_after_wei == payout.cumulative_wei[one.account] for one in claims),
+    )
+
+
+async def _search(client: ValidatorClient) -> list[dict[str, Any]]:
+    found = []
+    for text in QUERIES:
+        answer = await client.query("text", "text/plain", text.encode(), "image", 40)
+        names = list(dict.fromkeys(one.partner_text or "?" for one in answer.found))
+        found.append({"query": text, "to": "image", "found": names[:TOP], "indexed": answer.indexed})
+    return found
+
+
+async def _train(made: Stage, options: Options, material: Material, client: ValidatorClient) -> dict[str, Any]:
+    folder = made.folder
+    with made.screen.progress("   Mirroring", None) as meter:
+        copy = await mirror(
+            client, folder / "mirror", progress=lambda what, done, total: meter.advance(0, f"{what} {done}/{total}")
+        )
+    made.screen.say(f"   {copy.size} entries verified against the tree head, {copy.accepted} pairs to learn from")
+    arguments = ["--ledger", str(folder / "mirror"), "--out", str(folder / "checkpoint-1")]
+    arguments += ["--parent", str(GENESIS)]
+    arguments += ["--max-seconds", str(options.training_s), "--seed", str(options.seed)]
+    for pair_set in material.folders:
+        arguments += ["--trusted", str(pair_set)]
+    return await asyncio.to_thread(_follow_training, made, arguments, folder / "trainer.log")
+
+
+def _follow_training(made: Stage, arguments: list[str], log: Path) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    with made.screen.progress("   Training", None) as meter:
+        for told in run_json_lines("trainer.round", arguments, log):
+            if told["event"] == "progress":
+                loss = f", loss {told['loss']:.3f}" if told.get("loss") is not None else ""
+                meter.advance(0, f"{told['what']} {told['done']}/{told['total']}{loss}")
+            else:
+                result = told
+    made.screen.say(
+        f"   {result['pairs']} pairs, {result['steps']} steps, {result['cpu_s']} CPU-seconds; "
+        f"checkpoint {result['digest'][:12]}..."
+    )
+    keys = ("digest", "parent", "pairs", "steps", "loss", "cpu_s", "seconds")
+    made.report.figures["training"] = {key: result[key] for key in keys}
+    return result
+
+
+def _show_searches(
+    made: Stage, before: list[dict[str, Any]], after: list[dict[str, Any]], result: dict[str, Any]
+) -> None:
+    report = made.report
+    rows = [
+        (old["query"], ", ".join(old["found"]), ", ".join(new["found"])) for old, new in zip(before, after, strict=True)
+    ]
+    made.screen.note_table("pictures found", ("searched", "before", "after"), rows)
+    for name in ("digits", "emoji"):
+        if name in result["after"]:
+            made.screen.note_table(
+                f"recall on held-out {name}",
+                ("direction", "at 1", "at 10", "chance at 10", "gallery"),
+                recall_rows(directions(result["before"][name]), directions(result["after"][name])),
+            )
+    main = "emoji" if "emoji" in result["after"] else "digits"
+    report.figures["recall"] = {
+        moment: directions(result[moment][main]) | {"digits": directions(result[moment]["digits"])}
+        for moment in ("before", "after")
+    }
+    report.figures["searches"] = {"before": before, "after": after}
+    check_recall(report, result["before"], result["after"])

@@ -1,0 +1,124 @@
+"""The stage: an embedded chain with the contracts and a validator on it, started together and ended together."""
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from contracts.chain import Addresses, ChainConfig, DeploySettings
+from contracts.devchain import DEFAULT_CHAIN_ID, DevChain, find_anvil
+from node.demo.processes import ValidatorProcess, run_json_lines
+from node.demo.report import Report
+from node.screen import Screen
+from protocol.messages import Network
+
+NAME = "curiosity-demo"
+GAS_MONEY_WEI = 10**18
+ACTIVATION_DELAY_S = 2  # a week in production: here nobody has to wait
+
+
+@dataclass
+class Stage:
+    """What the demo's steps work on. ``client`` is a `contracts.evm.ChainClient` bound to the contracts."""
+
+    folder: Path
+    report: Report
+    chain: DevChain
+    client: Any
+    validator: ValidatorProcess
+    network: Network | None = None
+
+    @property
+    def screen(self) -> Screen:
+        """Where to show things."""
+        return self.report.screen
+
+    def admin_token(self) -> str:
+        """Return the bearer token of the validator's admin routes."""
+        return (self.folder / "validator" / "keys" / "admin.token").read_text()
+
+    def fund(self, account: bytes) -> None:
+        """Give an account coins for gas from the faucet."""
+        self.client.fund(self.chain.private_key(0), account, eth_wei=GAS_MONEY_WEI)
+
+
+@contextmanager
+def open_stage(
+    folder: Path, report: Report, *, port: int = 0, chain_port: int | None = None, epoch_s: int = 0
+) -> Iterator[Stage]:
+    """Start the chain (with the state that ``folder`` holds), deploy what is not there, prepare the validator.
+
+    The validator is started by whoever needs it. Chain and validator end with the block.
+    """
+    (folder / "chain").mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, _interrupt)
+    state = folder / "chain" / "state.json" if find_anvil() is not None else None
+    with report.step("chain", "An EVM chain, the token and the rewards contract"):
+        chain = DevChain(port=chain_port, state_path=state).__enter__()
+    try:
+        config = folder / "curiosity.toml"
+        write_config(config, folder, chain.rpc_url, port=port, epoch_s=epoch_s)
+        client = _bind_contracts(chain, config, folder)
+        addresses = client.addresses
+        report.figures["chain"] = {
+            "engine": chain.engine,
+            "chain_id": DEFAULT_CHAIN_ID,
+            "token": "0x" + addresses.token.hex(),
+            "rewards": "0x" + addresses.rewards.hex(),
+        }
+        report.screen.say(f"   {chain.engine} at {chain.rpc_url}, rewards contract 0x{addresses.rewards.hex()}")
+        with ValidatorProcess(config, folder / "validator.log") as validator:
+            yield Stage(folder, report, chain, client, validator)
+    finally:
+        chain.stop()
+
+
+def _interrupt(*_arguments: object) -> None:
+    raise KeyboardInterrupt
+
+
+def write_config(path: Path, folder: Path, rpc_url: str, *, port: int, epoch_s: int) -> None:
+    """Write the one settings file that the validator and every contributor of the demo read."""
+    sections: dict[str, dict[str, object]] = {
+        "validator": {
+            "name": NAME,
+            "port": port,
+            "data_dir": str(folder / "validator"),
+            "epoch_s": epoch_s,
+            "queries_per_minute": 0,
+            "activation_poll_s": 0.5,
+        },
+        "chain": {
+            "rpc_url": rpc_url,
+            "chain_id": DEFAULT_CHAIN_ID,
+            "addresses": str(folder / "chain" / "addresses.json"),
+        },
+    }
+    lines = []
+    for section, values in sections.items():
+        lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items()), ""]
+    path.write_text("\n".join(lines))
+
+
+def _bind_contracts(chain: DevChain, config: Path, folder: Path) -> Any:
+    """Return a client of the contracts in ``folder``; deploys them, the validator registered, if there are none."""
+    from contracts.evm import ChainClient
+
+    path = folder / "chain" / "addresses.json"
+    if path.exists():
+        known = Addresses.from_json(json.loads(path.read_text()))
+        return ChainClient.connect(ChainConfig(chain.rpc_url, DEFAULT_CHAIN_ID, known))
+    (keys,) = run_json_lines("validator", ["keys", "--config", str(config), "--json"], folder / "validator.log")
+    validator = bytes.fromhex(keys["attestation_address"].removeprefix("0x"))
+    faucet = chain.private_key(0)
+    client = ChainClient.connect(ChainConfig(chain.rpc_url, DEFAULT_CHAIN_ID))
+    addresses = client.deploy(
+        faucet,
+        DeploySettings((validator,), threshold=1, activation_delay_s=ACTIVATION_DELAY_S, min_epoch_interval_s=0),
+    )
+    path.write_text(json.dumps(addresses.to_json()))
+    client.fund(faucet, validator, eth_wei=GAS_MONEY_WEI)
+    return client

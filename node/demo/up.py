@@ -1,0 +1,45 @@
+"""`curiosity up`: the demo's network, left running."""
+
+import shutil
+import threading
+from pathlib import Path
+
+from node.demo.report import Report
+from node.demo.run import RUN, Options, finish, play
+from node.demo.stage import open_stage
+from node.screen import Screen
+
+_PLAYED = "played"  # this file marks a run that came to its end, so that it can be taken up again
+
+
+def up(folder: Path, screen: Screen, *, port: int, chain_port: int, epoch_s: int) -> None:
+    """Run the demo if it has not been run here, then keep chain and validator up until Ctrl-C or SIGTERM."""
+    run = folder / RUN
+    resumes = (run / _PLAYED).exists()
+    if not resumes:
+        shutil.rmtree(run, ignore_errors=True)
+    report = Report(screen)
+    with open_stage(run, report, port=port, chain_port=chain_port, epoch_s=epoch_s) as made:
+        if resumes:
+            with report.step("validator", "The validator, with the ledger that was there"):
+                made.validator.start()
+        else:
+            play(made, Options(folder=folder, out=Path("demo.json")))
+            finish(report, Path("demo.json"))
+            (run / _PLAYED).touch()
+        facts = made.validator.facts
+        screen.say(
+            f"\nRunning. Validator: {facts['url']}   chain: {made.chain.rpc_url}   settings: {run / 'curiosity.toml'}\n"
+            f"Receipt key: {facts['receipt_vkey']}\n"
+            f"An epoch closes every {epoch_s} s when there is something to pay.\n"
+            "In another terminal, for example:\n"
+            "  curiosity wallet new alice\n"
+            "  curiosity wallet fund alice\n"
+            "  curiosity submit my-pictures/ --wallet alice --license CC-BY-4.0\n"
+            '  curiosity query "a red heart"\n'
+            "Ctrl-C stops it; the next `curiosity up` goes on from here."
+        )
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            screen.say("Stopping.")
