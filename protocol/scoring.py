@@ -201,9 +201,21 @@ def _gap_of(p: Floats, neighbours: Floats, nearest_squared: float) -> Gap:
 
 
 def leave_one_out(history: Quantised, k: int = NEIGHBOURS) -> list[Gap]:
-    """Return the gap that each point of ``history`` (N, 2d) fills among the others; thresholds come from these."""
-    rows = np.arange(len(history))
-    return [measure_gap(history[i], history[rows != i], k) for i in rows]
+    """Return the gap that each point of ``history`` (N, 2d) fills among the others; thresholds come from these.
+
+    Equal to `measure_gap` of each point among the rest. Raises ValueError if the history holds k points or fewer.
+    """
+    if len(history) <= k:
+        raise ValueError(f"the history holds {len(history)} points, needs more than k={k}")
+    h = history.astype(np.float64)
+    lengths = (h * h).sum(axis=1)
+    gaps = []
+    for i, dots in enumerate(h @ h.T):
+        squared = lengths - 2.0 * dots + lengths[i]
+        squared[i] = np.inf
+        order = np.argsort(squared, kind="stable")[:k]
+        gaps.append(_gap_of(h[i], h[order], float(squared[order[0]])))
+    return gaps
 
 
 @dataclass(frozen=True)

@@ -203,6 +203,14 @@ def test_gap_does_not_depend_on_how_a_processor_sums() -> None:
     assert measure_gap(point, history) == measure_gap(point[order], history[:, order])
 
 
+def test_leave_one_out_equals_measuring_each_among_the_rest() -> None:
+    history = np.concatenate([cloud(1, 60, 2 * D), cloud(1, 3, 2 * D)])  # three exact copies
+    rows = np.arange(len(history))
+    assert leave_one_out(history) == [measure_gap(history[i], history[rows != i]) for i in rows]
+    with pytest.raises(ValueError, match="more than k"):
+        leave_one_out(history[:8])
+
+
 def test_gap_needs_neighbours() -> None:
     with pytest.raises(ValueError, match="fewer than k"):
         measure_gap(cloud(1, 1)[0], cloud(2, 7))

@@ -1,6 +1,7 @@
 """`curiosity data`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,15 +18,17 @@ def data() -> None:
 @data.command(epilog=example("curiosity data make emoji --out pairs/emoji --voices 2"))
 @click.argument("name", type=click.Choice(_SETS))
 @click.option("--out", type=PATH, required=True, help="Folder to write.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the splits.")
+@click.option("--seed", type=int, help="Seed of the splits; the default is that of the shipped genesis checkpoint.")
 @click.option("--voices", type=click.IntRange(1, 12), default=3, show_default=True, help="Voices a name (emoji).")
 @click.option("--cache", type=PATH, help="Folder to keep spoken names in between runs.")
 @session_options()
-def make(session: Session, name: str, out: Path, seed: int, voices: int, cache: Path | None) -> None:
+def make(session: Session, name: str, out: Path, seed: int | None, voices: int, cache: Path | None) -> None:
     """Write the pair set NAME: pictures, names and spoken names from installed packages."""
     from node.sources import load_source
 
-    arguments = {"seed": seed, "cache": cache} | ({"voices": voices} if name == "emoji" else {})
+    arguments: dict[str, Any] = {"cache": cache} | ({"voices": voices} if name == "emoji" else {})
+    if seed is not None:
+        arguments["seed"] = seed
     with session.screen.progress(f"Making {name}", None) as meter:
         card = load_source(name)(
             out, progress=lambda what, done, total: meter.advance(0, f"{what} {done}/{total}"), **arguments

@@ -73,6 +73,25 @@ def export(session: Session, name: str, private_key: bool, yes: bool, password_f
     session.screen.finish({**found.describe(), "private_key": key}, lambda screen: screen.line(key))
 
 
+@wallet.command(epilog=example("curiosity wallet fund alice"))
+@click.argument("name")
+@session_options()
+def fund(session: Session, name: str) -> None:
+    """Give a wallet coins for gas from the embedded chain's faucet (development chains only)."""
+    from contracts.chain import ChainConfig
+    from contracts.devchain import DEFAULT_CHAIN_ID, DevChain
+    from contracts.evm import ChainClient
+    from node.demo.stage import GAS_MONEY_WEI
+
+    found = find_wallet(session.home, name)
+    chain = ChainClient.connect(ChainConfig(session.settings.chain.rpc_url, DEFAULT_CHAIN_ID))
+    chain.fund(DevChain().private_key(0), found.address, eth_wei=GAS_MONEY_WEI)
+    session.screen.finish(
+        {**found.describe(), "funded_wei": str(GAS_MONEY_WEI)},
+        lambda screen: screen.line(f"{name} was given {GAS_MONEY_WEI / 1e18:g} coins for gas."),
+    )
+
+
 @wallet.command("import", epilog=example("curiosity wallet import bob --key-file bob.key"))
 @click.argument("name")
 @click.option("--key-file", type=PATH, help="File with 64 hex digits, or a keystore v3 file.")
