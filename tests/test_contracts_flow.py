@@ -168,8 +168,8 @@ def test_a_wrong_chain_id_is_refused(network: Network) -> None:
         ChainClient.connect(ChainConfig(network.chain.rpc_url, 1))
     assert failure.value.code == "CHAIN_WRONG_ID"
     assert "31337" in failure.value.what
+    addresses = replace(network.client.addresses, chain_id=5)
     with pytest.raises(ChainError) as failure:
-        addresses = replace(network.client.addresses, chain_id=5)
         ChainClient.connect(ChainConfig(network.chain.rpc_url, DEFAULT_CHAIN_ID, addresses))
     assert failure.value.code == "CHAIN_WRONG_ID"
 
