@@ -1,0 +1,82 @@
+"""A real validator in this process, real pairs and keys, for tests that speak HTTP with it."""
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from aiohttp import web
+
+from node.client import ValidatorClient
+from node.sources import load_source
+from node.sources.pairset import SourcePair, read_pairs
+from protocol.messages import Network
+from protocol.pair import Item, SignedPair, sign_pair
+from validator.app import build, make_application
+from validator.config import Settings, ValidatorConfig
+from validator.service import Service
+
+ALICE, BOB = b"\x0a" * 32, b"\x0b" * 32
+
+
+@lru_cache(maxsize=1)
+def digit_pairs() -> Sequence[SourcePair]:
+    """Pairs of handwritten digits and their names that may be submitted, a few of each digit."""
+    folder = Path(__file__).parent.parent / ".cache" / "tests" / "digits"
+    load_source("digits")(folder, limit=12, cache=folder.parent / "speech")
+    return tuple(pair for pair in read_pairs(folder) if pair.split == "submit")
+
+
+def pictures(count: int, start: int = 0) -> list[SourcePair]:
+    """Picture-text pairs."""
+    return [pair for pair in digit_pairs() if pair.modalities == "image-text"][start : start + count]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service that listens."""
+
+    service: Service
+    client: ValidatorClient
+    network: Network
+    url: str
+
+    def sign(
+        self, pair: SourcePair | tuple[Item, Item], key: bytes = ALICE, *, nonce: bytes | None = None, **changes: object
+    ) -> SignedPair:
+        """Sign a pair for this network; ``changes`` replace what `sign_pair` is given."""
+        a, b = pair if isinstance(pair, tuple) else (item_of(pair, "a"), item_of(pair, "b"))
+        arguments: dict[str, object] = {
+            "private_key": key,
+            "domain": self.network.domain,
+            "network_id": self.network.network_id,
+            "nonce": nonce or secrets.token_bytes(32),
+            "expiry": int(time.time()) + 3600,
+            "license": "CC0-1.0",
+        } | changes
+        return sign_pair(a, b, **arguments)  # type: ignore[arg-type]
+
+
+def item_of(pair: SourcePair, side: str) -> Item:
+    """One half of a pair with its content."""
+    source = getattr(pair, side)
+    return Item(source.modality, source.media_type, source.read())
+
+
+@asynccontextmanager
+async def running(data_dir: Path, **changes: object) -> AsyncIterator[Running]:
+    """Run a validator in ``data_dir`` on a free port; ``changes`` are settings."""
+    config = replace(ValidatorConfig(data_dir=data_dir, port=0, decode_workers=1), **changes)  # type: ignore[arg-type]
+    service = await build(Settings(config))
+    runner = web.AppRunner(make_application(service), auto_decompress=False, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        async with ValidatorClient(url, patience_s=20.0) as client:
+            yield Running(service, client, await client.network(), url)
+    finally:
+        await runner.cleanup()
