@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from embedding.masks import hidden_units, mask_seed
@@ -19,6 +19,8 @@ def test_the_rule_is_pinned() -> None:
     assert np.flatnonzero(hidden_units(8, 0.5, 7, 0)).tolist() == [2, 3, 4, 6]
 
 
+@example(8, 1.0, 0, 0)
+@example(1, 1.0, 0, 0)
 @given(st.integers(0, 200), st.floats(0, 1), st.integers(0, 2**256 - 1), st.integers(0, 100))
 def test_hidden_count_is_the_share_and_never_everything(units: int, share: float, seed: int, k: int) -> None:
     hidden = hidden_units(units, share, seed, k)

@@ -93,6 +93,7 @@ def test_the_same_seed_gives_the_same_weights(digits: Path) -> None:
     pairs = read_trusted([digits], ["genesis"])[:80]
     spaces = [EmbeddingSpace("tiny", seed=1) for _ in range(3)]
     for space, seed in zip(spaces, (7, 7, 8), strict=True):
+        torch.rand(1)  # the state of torch's own generator must not matter
         learn(space, pairs, Recipe(steps=3, batch=16, junk_each=4, junk_pool=4, seed=seed))
     one, same, other = (space.state_dict() for space in spaces)
     assert all(torch.equal(one[name], same[name]) for name in one)
@@ -158,6 +159,8 @@ def test_a_round_learns_from_accepted_pairs_and_says_so(digits: Path, genesis: P
     assert child.manifest.ledger is not None
     assert child.manifest.ledger.pairs_root == root([pair.digest for pair in accepted]).hex()
     assert child.manifest.ledger.ledger_root == ledger.ledger_root
+    for key, split in (("pairs_root", "genesis"), ("calibration_root", "calibration")):
+        assert child.manifest.data[key] == root([pair.digest for pair in read_trusted([digits], [split])]).hex()
     assert (child.manifest.ledger.pairs, result.refused) == (len(accepted), ())
     assert result.after["digits"]["image-audio"].r1 > result.before["digits"]["image-audio"].r1
     assert child.manifest.evaluation["digits"]["image-audio"]["r1_micro"] == round(
