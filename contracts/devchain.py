@@ -153,14 +153,14 @@ class DevChain:
         self.request("evm_increaseTime", [seconds])
         self.request("evm_mine", [])
 
-    def request(self, method: str, parameters: list[Any]) -> Any:
+    def request(self, method: str, parameters: list[Any], *, timeout_s: float = 10.0) -> Any:
         """Result of one JSON-RPC request. Raises ChainError ``CHAIN_UNREACHABLE`` or ``CHAIN_REFUSED``."""
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}).encode()
         request = urllib.request.Request(  # noqa: S310 - always http on the loopback address
             self.rpc_url, body, {"Content-Type": "application/json"}
         )
         try:
-            with _LOOPBACK.open(request, timeout=5) as reply:
+            with _LOOPBACK.open(request, timeout=timeout_s) as reply:
                 answer = json.load(reply)
         except (OSError, ValueError) as error:
             raise ChainError(
@@ -220,7 +220,7 @@ class DevChain:
         process = self._process
         while process is not None and process.poll() is None and time.monotonic() < deadline:
             try:
-                actual_id = int(self.request("eth_chainId", []), 16)
+                actual_id = int(self.request("eth_chainId", [], timeout_s=1.0), 16)
             except ChainError:
                 time.sleep(0.05)
                 continue

@@ -73,7 +73,7 @@ class TesterChain:
             "eth_getTransactionCount": lambda account, block="latest": tester.get_nonce(account, _block(block)),
             "eth_getTransactionReceipt": tester.get_transaction_receipt,
             "eth_maxPriorityFeePerGas": lambda: _TIP_WEI,
-            "eth_sendRawTransaction": tester.send_raw_transaction,
+            "eth_sendRawTransaction": self._send_raw,
             "eth_syncing": lambda: False,
             "evm_increaseTime": self._increase_time,
             "evm_mine": self._mine,
@@ -133,6 +133,14 @@ class TesterChain:
         result["data"] = transaction.get("data") or transaction.get("input") or "0x"
         result["value"] = int(transaction.get("value", "0x0"), 16)
         return result
+
+    def _send_raw(self, raw: str) -> Any:
+        # py-evm takes a signature for any chain; a real one refuses it.
+        builder = self._backend.chain.get_vm().get_transaction_builder()
+        signed_for = builder.decode(bytes.fromhex(raw.removeprefix("0x"))).chain_id
+        if signed_for not in (None, self._chain_id):
+            raise RpcRefusal(_REFUSED, f"the transaction is signed for chain {signed_for}, this is {self._chain_id}")
+        return self._tester.send_raw_transaction(raw)
 
     def _increase_time(self, seconds: int | str) -> int:
         self._offset_s += int(seconds, 0) if isinstance(seconds, str) else seconds

@@ -1,0 +1,143 @@
+"""The embedded chain as a process: found, started, refused, and gone when its parent is."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from eth_account import Account
+
+from contracts.attestation import address_of
+from contracts.chain import ChainConfig
+from contracts.devchain import ANVIL_VARIABLE, DevChain, Engine, find_anvil, main
+from contracts.evm import ChainClient
+from protocol.errors import ChainError, ConfigError
+
+ENGINES: tuple[Engine, ...] = ("anvil", "eth-tester")
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_both_engines_know_the_same_accounts_and_answer_alike(engine: Engine) -> None:
+    with DevChain(engine=engine, chain_id=4242, accounts=3) as chain:
+        client = ChainClient.connect(ChainConfig(chain.rpc_url, 4242))
+        # First account of the well-known development phrase.
+        assert address_of(chain.private_key(0)).hex() == "f39fd6e51aad88f6f4ce6ab8827279cfffb92266"
+        for index in range(3):
+            assert client._connection.balance_wei(address_of(chain.private_key(index))) >= 10**21
+        assert client._connection.balance_wei(address_of(chain.private_key(3))) == 0
+        before = int(chain.request("eth_getBlockByNumber", ["latest", False])["timestamp"], 16)
+        chain.advance(10_000)
+        after = int(chain.request("eth_getBlockByNumber", ["latest", False])["timestamp"], 16)
+        assert 10_000 <= after - before < 10_060
+        assert chain.request("net_version", []) == "4242"
+        assert chain.request("eth_getTransactionReceipt", ["0x" + "12" * 32]) is None
+        with pytest.raises(ChainError) as failure:
+            chain.request("no_suchMethod", [])
+        assert failure.value.code == "CHAIN_REFUSED"
+        url = chain.rpc_url
+    with pytest.raises(ChainError) as failure:
+        ChainClient.connect(ChainConfig(url, 4242))
+    assert failure.value.code == "CHAIN_UNREACHABLE"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_transaction_for_another_chain_id_is_refused(engine: Engine) -> None:
+    with DevChain(engine=engine) as chain:
+        key = chain.private_key(0)
+        fields = {"to": "0x" + "11" * 20, "value": 1, "nonce": 0, "gas": 21_000, "type": 2}
+        fees = {"maxFeePerGas": 10**10, "maxPriorityFeePerGas": 1}
+        foreign = Account.sign_transaction({**fields, **fees, "chainId": 1}, key).raw_transaction.hex()
+        with pytest.raises(ChainError):
+            chain.request("eth_sendRawTransaction", ["0x" + foreign])
+        home = Account.sign_transaction({**fields, **fees, "chainId": 31337}, key).raw_transaction.hex()
+        chain.request("eth_sendRawTransaction", ["0x" + home])
+        assert int(chain.request("eth_getBalance", ["0x" + "11" * 20, "latest"]), 16) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills a child whose parent died without a word")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_chain_dies_with_a_killed_parent(engine: Engine) -> None:
+    script = textwrap.dedent(
+        f"""
+        import time
+        from contracts.devchain import DevChain
+        with DevChain(engine="{engine}") as chain:
+            print(chain._process.pid, flush=True)
+            time.sleep(60)
+        """
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=ROOT)
+    assert parent.stdout is not None
+    child_id = int(parent.stdout.readline())
+    os.kill(child_id, 0)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and _is_running(child_id):
+        time.sleep(0.05)
+    assert not _is_running(child_id)
+
+
+def _is_running(process_id: int) -> bool:
+    try:
+        # A zombie that nobody has waited for yet is not running.
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_taken_port_is_a_clear_error(engine: Engine) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        with pytest.raises(ChainError) as failure, DevChain(engine=engine, port=port):
+            pass
+    assert failure.value.code == "DEVCHAIN_FAILED"
+    assert str(port) in failure.value.what
+
+
+def test_the_variable_names_the_binary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    native = find_anvil()
+    assert native is not None
+    link = tmp_path / "my-anvil"
+    link.symlink_to(native)
+    monkeypatch.setenv(ANVIL_VARIABLE, str(link))
+    assert find_anvil() == link
+    monkeypatch.setenv(ANVIL_VARIABLE, str(tmp_path))
+    with pytest.raises(ConfigError) as failure:
+        find_anvil()
+    assert failure.value.code == "ANVIL_NOT_FOUND"
+
+
+def test_without_anvil_the_fallback_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("contracts.devchain.find_anvil", lambda: None)
+    assert DevChain().engine == "eth-tester"
+    with pytest.raises(ConfigError) as failure, DevChain(engine="anvil"):
+        pass
+    assert failure.value.code == "ANVIL_NOT_FOUND"
+
+
+def test_the_fallback_keeps_no_state(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as failure:
+        DevChain(engine="eth-tester", state_path=tmp_path / "state.json")
+    assert failure.value.code == "DEVCHAIN_STATE_UNSUPPORTED"
+
+
+def test_a_taken_port_in_the_foreground(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        previous = signal.getsignal(signal.SIGTERM)
+        try:
+            assert main(["--fallback", "--port", str(holder.getsockname()[1])]) == 1
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+    assert "DEVCHAIN_FAILED" in capsys.readouterr().err
