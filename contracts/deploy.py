@@ -1,0 +1,277 @@
+"""Deploys token and rewards contract, once, and writes where they are: ``python -m contracts.deploy``.
+
+A second run finds the addresses file, checks that the chain has code there, and changes nothing. The contracts have no
+upgrade path, so a network that is deployed by mistake is not repaired but left.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from contracts.attestation import address_of
+from contracts.chain import Addresses, ChainConfig, DeploySettings
+from contracts.evm import ChainClient
+from contracts.evm.connection import Connection
+from protocol.errors import ChainError, ConfigError, CuriosityError, ExitCode, WalletError
+from protocol.signing import checksum
+
+_PATH = click.Path(path_type=Path)
+
+
+def parse_address(text: str) -> bytes:
+    """Return the 20 bytes of a 0x-hex address. Raises ConfigError ADDRESS_INVALID, also for a wrong checksum."""
+    try:
+        address = bytes.fromhex(text.strip().removeprefix("0x"))
+    except ValueError:
+        address = b""
+    if len(address) != 20:
+        raise ConfigError("ADDRESS_INVALID", f"{text[:80]!r} is no address", "Write 0x and 40 hex digits.")
+    digits = text.strip().removeprefix("0x")
+    if digits not in (digits.lower(), digits.upper(), checksum(address).removeprefix("0x")):
+        raise ConfigError(
+            "ADDRESS_INVALID", f"{text} has a wrong checksum (EIP-55)", "Copy the address again, a digit is wrong."
+        )
+    return address
+
+
+def read_key(path: Path) -> bytes:
+    """Return the private key in a file of 64 hex digits. Raises WalletError WALLET_KEY_FILE, never with the content."""
+    try:
+        key = bytes.fromhex(path.read_text().strip().removeprefix("0x"))
+    except OSError as error:
+        raise WalletError("WALLET_KEY_FILE", f"{path}: {error.strerror}", "Name a readable file.") from None
+    except ValueError:  # also UnicodeDecodeError
+        key = b""
+    if len(key) != 32:
+        raise WalletError("WALLET_KEY_FILE", f"{path} holds no 32-byte hex key", "Write 64 hex digits, nothing else.")
+    return key
+
+
+def read_validator_keys(path: Path) -> bytes:
+    """Return the attestation address in what ``curiosity validator keys --json`` printed.
+
+    Raises ConfigError VALIDATOR_KEYS_INVALID.
+    """
+    try:
+        return parse_address(json.loads(path.read_text())["attestation_address"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            "VALIDATOR_KEYS_INVALID",
+            f"{path} is not what `curiosity validator keys --json` prints ({type(error).__name__})",
+            "Write its output to that file.",
+        ) from None
+
+
+def write_addresses(out: Path, addresses: Addresses) -> None:
+    """Write the addresses as JSON, whole or not at all. Raises ConfigError ADDRESSES_NOT_WRITTEN."""
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=out.parent, prefix=out.name, delete=False) as file:
+            json.dump(addresses.to_json(), file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(file.name, 0o644)  # addresses are public, and the validator may run as another user
+        os.replace(file.name, out)
+    except OSError as error:
+        raise ConfigError(
+            "ADDRESSES_NOT_WRITTEN",
+            f"{out}: {error.strerror}; the contracts are at {json.dumps(addresses.to_json())}",
+            "Write these addresses to the file yourself, or deploy again elsewhere.",
+        ) from None
+
+
+def give_coins(rpc_url: str, account: bytes, amount_wei: int) -> None:
+    """Give an account coins by decree, as only a development chain (anvil) lets one. Raises ChainError."""
+    call = {"jsonrpc": "2.0", "id": 1, "method": "anvil_setBalance", "params": [f"0x{account.hex()}", hex(amount_wei)]}
+    if not rpc_url.startswith(("http://", "https://")):
+        raise ConfigError("RPC_URL_INVALID", f"{rpc_url!r} is no address of a chain", "Give an http or https URL.")
+    request = urllib.request.Request(  # noqa: S310 - http or https, checked above
+        rpc_url, json.dumps(call).encode(), {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as reply:
+            answer = json.load(reply)
+    except (OSError, ValueError) as error:
+        raise ChainError("CHAIN_UNREACHABLE", f"{rpc_url} does not answer: {error}", "Start the chain.") from None
+    if "error" in answer:
+        raise ChainError(
+            "CHAIN_REFUSED",
+            f"anvil_setBalance: {answer['error'].get('message', answer['error'])}",
+            "This is no development chain: leave --dev-balance-wei out and fund the deployer.",
+        )
+
+
+def check_writable(out: Path) -> None:
+    """Raise ConfigError ADDRESSES_NOT_WRITTEN now rather than after the contracts are out."""
+    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+        raise ConfigError(
+            "ADDRESSES_NOT_WRITTEN", f"nothing can be written to {out.parent}", "Make the folder, or choose another."
+        )
+
+
+def deploy(
+    config: ChainConfig, key: bytes, settings: DeploySettings, out: Path, *, gas_wei: int = 0
+) -> tuple[Addresses, bool]:
+    """Return where the contracts are and whether they were deployed now.
+
+    Each validator that has less than ``gas_wei`` coins is given the rest, also in a later run. Raises ConfigError
+    (ADDRESSES_INVALID, ADDRESSES_NOT_WRITTEN) and ChainError, CHAIN_NO_CONTRACT when ``out`` names contracts that this
+    chain does not have.
+    """
+    is_new = not out.exists()
+    if is_new:
+        check_writable(out)
+        client = ChainClient.connect(config)
+        addresses = client.deploy(key, settings)
+        write_addresses(out, addresses)
+    else:
+        addresses = _read_known(out)
+        client = ChainClient.connect(replace(config, addresses=addresses))
+    for validator in settings.validators if gas_wei else ():
+        missing_wei = gas_wei - client.balances(validator).eth_wei
+        if missing_wei > 0:
+            client.fund(key, validator, eth_wei=missing_wei)
+    return addresses, is_new
+
+
+def _read_known(out: Path) -> Addresses:
+    try:
+        return Addresses.from_json(json.loads(out.read_text()))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            "ADDRESSES_INVALID", f"{out}: {error}", "Restore the file; remove it only to deploy a second network."
+        ) from None
+
+
+def plan(config: ChainConfig, key: bytes, settings: DeploySettings, out: Path) -> dict[str, Any]:
+    """Return what `deploy` would do, having read the chain and sent nothing. Raises ChainError."""
+    ChainClient.connect(config)  # the right chain?
+    deployer = address_of(key)
+    return {
+        "chain_id": config.chain_id,
+        "deployer": checksum(deployer),
+        "deployer_wei": str(Connection(config).balance_wei(deployer)),
+        "validators": [checksum(one) for one in settings.validators],
+        "threshold": settings.threshold,
+        "activation_delay_s": settings.activation_delay_s,
+        "min_epoch_interval_s": settings.min_epoch_interval_s,
+        "owner": checksum(settings.owner or deployer),
+        "guardian": checksum(settings.guardian or deployer),
+        "treasury": checksum(settings.treasury or deployer),
+        "parameters": {name: str(value) for name, value in asdict(settings.parameters).items()},
+        "out": str(out),
+        "exists": out.exists(),
+    }
+
+
+_EXAMPLE = (
+    "Example: python -m contracts.deploy --rpc-url http://127.0.0.1:8545 --chain-id 31337 "
+    "--key-file deployer.key --validator 0x... --out addresses.json --dry-run"
+)
+
+
+@click.command(epilog=_EXAMPLE, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--rpc-url", required=True, help="JSON-RPC address of the chain.")
+@click.option("--chain-id", type=click.IntRange(min=1), required=True, help="Id that the chain must have.")
+@click.option("--key-file", type=_PATH, required=True, help="File with the deployer's key, 64 hex digits.")
+@click.option("--validator", "validators", multiple=True, metavar="ADDRESS", help="A validator's attestation address.")
+@click.option(
+    "--validator-keys", multiple=True, type=_PATH, help="File with the output of `curiosity validator keys --json`."
+)
+@click.option("--threshold", type=click.IntRange(min=1), help="Signatures of a quorum; by default more than half.")
+@click.option("--activation-delay-s", type=click.IntRange(min=0), default=DeploySettings.activation_delay_s,
+              show_default=True, help="How long a posted epoch can be vetoed.")  # fmt: skip
+@click.option("--min-epoch-interval-s", type=click.IntRange(min=0), default=DeploySettings.min_epoch_interval_s,
+              show_default=True, help="Shortest time between epochs.")  # fmt: skip
+@click.option("--owner", metavar="ADDRESS", help="May replace validators; by default the deployer.")
+@click.option("--guardian", metavar="ADDRESS", help="May veto and pause; by default the deployer.")
+@click.option("--treasury", metavar="ADDRESS", help="Gets the premint; by default the deployer.")
+@click.option(
+    "--gas-wei", type=click.IntRange(min=0), default=0, help="Coins for gas that each validator gets at least."
+)
+@click.option("--dev-balance-wei", type=click.IntRange(min=0), default=0,
+              help="First give the deployer so many coins; only a development chain allows it.")  # fmt: skip
+@click.option("--out", type=_PATH, required=True, help="File for the addresses; if it exists nothing is deployed.")
+@click.option("--dry-run", is_flag=True, help="Say what would be deployed, send nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    rpc_url: str,
+    chain_id: int,
+    key_file: Path,
+    validators: Sequence[str],
+    validator_keys: Sequence[Path],
+    threshold: int | None,
+    activation_delay_s: int,
+    min_epoch_interval_s: int,
+    owner: str | None,
+    guardian: str | None,
+    treasury: str | None,
+    gas_wei: int,
+    dev_balance_wei: int,
+    out: Path,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Deploy token and rewards contract and write where they are."""
+    named = [parse_address(one) for one in validators] + [read_validator_keys(one) for one in validator_keys]
+    known = dict.fromkeys(named)  # each once
+    if not known:
+        raise click.UsageError("name a validator: --validator or --validator-keys")
+    if threshold is not None and not len(known) // 2 < threshold <= len(known):
+        raise click.UsageError(f"--threshold {threshold} is not more than half of {len(known)} validators, or over all")
+    settings = DeploySettings(
+        tuple(known),
+        threshold or len(known) // 2 + 1,
+        activation_delay_s=activation_delay_s,
+        min_epoch_interval_s=min_epoch_interval_s,
+        owner=parse_address(owner) if owner else None,
+        guardian=parse_address(guardian) if guardian else None,
+        treasury=parse_address(treasury) if treasury else None,
+    )
+    key = read_key(key_file)
+    config = ChainConfig(rpc_url, chain_id)
+    if dry_run:
+        planned = plan(config, key, settings, out)
+        click.echo(json.dumps(planned) if as_json else "\n".join(f"{name}: {value}" for name, value in planned.items()))
+        return
+    if dev_balance_wei:
+        ChainClient.connect(config)  # not a wei before it is the right chain
+    if dev_balance_wei and Connection(config).balance_wei(address_of(key)) < dev_balance_wei:
+        give_coins(rpc_url, address_of(key), dev_balance_wei)
+    addresses, is_new = deploy(config, key, settings, out, gas_wei=gas_wei)
+    facts = addresses.to_json() | {"deployed": is_new, "out": str(out)}
+    state = "Deployed" if is_new else "Already deployed"
+    click.echo(
+        json.dumps(facts)
+        if as_json
+        else f"{state}: token {facts['token']}, rewards {facts['rewards']} on chain {facts['chain_id']}; see {out}."
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; an error is one line and an exit status of its own, never a traceback."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        command.main(args=given, prog_name="python -m contracts.deploy", standalone_mode=False)
+    except CuriosityError as error:
+        if "--json" in given:
+            click.echo(json.dumps({"error": error.to_json()}))
+        click.echo(str(error), err=True)
+        return int(error.exit_code)
+    except click.ClickException as error:
+        click.echo(f"USAGE: {error.format_message().rstrip('.')}. See: python -m contracts.deploy --help", err=True)
+        return int(ExitCode.USAGE)
+    except (KeyboardInterrupt, click.Abort):
+        return int(ExitCode.INTERRUPTED)
+    return int(ExitCode.OK)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""`python -m contracts.deploy` on a real chain."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.attestation import address_of
+from contracts.chain import Addresses, ChainConfig
+from contracts.deploy import main
+from contracts.devchain import DEFAULT_CHAIN_ID, DevChain
+from contracts.evm import ChainClient
+from protocol.errors import ExitCode
+from protocol.signing import checksum
+
+VALIDATORS = tuple(bytes([n]) * 20 for n in (0xA1, 0xB2, 0xC3))
+
+
+@dataclass
+class Case:
+    chain: DevChain
+    folder: Path
+    capture: pytest.CaptureFixture[str]
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "addresses.json"
+
+    def run(self, *options: str) -> tuple[int, Any, str]:
+        """Exit status, JSON printed and last line on standard error."""
+        given = ["--rpc-url", self.chain.rpc_url, "--key-file", str(self.folder / "key"), "--out", str(self.out)]
+        chain_id = [] if "--chain-id" in options else ["--chain-id", str(DEFAULT_CHAIN_ID)]
+        status = main([*given, *chain_id, *options, "--json"])
+        printed = self.capture.readouterr()
+        return status, json.loads(printed.out or "null"), printed.err
+
+    def named(self, count: int = 3) -> list[str]:
+        return [word for one in VALIDATORS[:count] for word in ("--validator", checksum(one))]
+
+    def blocks(self) -> int:
+        return int(self.chain.request("eth_blockNumber", []), 16)
+
+
+@pytest.fixture
+def case(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Case]:
+    with DevChain() as chain:
+        (tmp_path / "key").write_text(chain.private_key(0).hex() + "\n")
+        yield Case(chain, tmp_path, capsys)
+
+
+def test_contracts_are_deployed_once_with_a_majority_as_quorum(case: Case) -> None:
+    status, facts, _ = case.run(*case.named())
+    assert (status, facts["deployed"]) == (0, True)
+    addresses = Addresses.from_json(json.loads(case.out.read_text()))
+    client = ChainClient.connect(ChainConfig(case.chain.rpc_url, DEFAULT_CHAIN_ID, addresses))
+    assert client.state().threshold == 2
+    blocks = case.blocks()
+    status, again, _ = case.run(*case.named())
+    assert (status, again["deployed"], again["rewards"]) == (0, False, facts["rewards"])
+    assert case.blocks() == blocks
+
+
+def test_a_dry_run_sends_nothing(case: Case) -> None:
+    status, planned, _ = case.run(*case.named(2), "--dry-run", "--threshold", "2")
+    assert status == 0
+    assert planned["deployer"] == checksum(address_of(case.chain.private_key(0)))
+    assert (planned["threshold"], len(planned["validators"]), planned["exists"]) == (2, 2, False)
+    assert int(planned["deployer_wei"]) > 0
+    assert case.blocks() == 0
+    assert not case.out.exists()
+
+
+def test_coins_are_given_and_topped_up(case: Case) -> None:
+    key = os.urandom(32)
+    (case.folder / "key").write_text(key.hex())
+    assert case.run(*case.named(1))[0] == ExitCode.CHAIN  # nobody pays for the gas
+    assert not case.out.exists()
+    coins = ["--dev-balance-wei", str(10**20), "--gas-wei", str(10**18)]
+    assert case.run(*case.named(1), *coins)[0] == 0
+    client = ChainClient.connect(ChainConfig(case.chain.rpc_url, DEFAULT_CHAIN_ID, _read(case.out)))
+    assert client.balances(VALIDATORS[0]).eth_wei == 10**18
+    coins[-1] = str(3 * 10**18)
+    assert case.run(*case.named(2), *coins)[0] == 0
+    assert [client.balances(one).eth_wei for one in VALIDATORS[:2]] == [3 * 10**18] * 2
+
+
+def _read(path: Path) -> Addresses:
+    return Addresses.from_json(json.loads(path.read_text()))
+
+
+def test_validators_come_from_what_the_keys_command_prints(case: Case) -> None:
+    keys = case.folder / "validator.json"
+    keys.write_text(json.dumps({"origin": "x", "attestation_address": checksum(VALIDATORS[2])}))
+    _, planned, _ = case.run("--validator-keys", str(keys), *case.named(), "--dry-run")
+    assert planned["validators"] == [checksum(one) for one in VALIDATORS]
+    keys.write_text("[]")
+    status, error, _ = case.run("--validator-keys", str(keys))
+    assert (status, error["error"]["code"]) == (ExitCode.CONFIG, "VALIDATOR_KEYS_INVALID")
+
+
+def test_a_chain_that_forgot_its_contracts_is_not_deployed_to_again(case: Case) -> None:
+    assert case.run(*case.named())[0] == 0
+    before = case.out.read_bytes()
+    with DevChain() as other:
+        status, error, _ = Case(other, case.folder, case.capture).run(*case.named())
+    assert (status, error["error"]["code"]) == (ExitCode.CHAIN, "CHAIN_NO_CONTRACT")
+    assert case.out.read_bytes() == before
+
+
+def test_coins_by_decree_need_a_chain_that_allows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "key").write_text(os.urandom(32).hex())
+    with DevChain(engine="eth-tester") as chain:
+        case = Case(chain, tmp_path, capsys)
+        status, error, _ = case.run(*case.named(), "--dev-balance-wei", "1")
+    assert (status, error["error"]["code"]) == (ExitCode.CHAIN, "CHAIN_REFUSED")
+
+
+def test_mistakes_are_told_before_anything_is_sent(case: Case) -> None:
+    wrong = checksum(VALIDATORS[0])
+    wrong = wrong.swapcase().replace("0X", "0x")
+    for options, status, code in (
+        ([], ExitCode.USAGE, "USAGE"),
+        ([*case.named(2), "--threshold", "1"], ExitCode.USAGE, "USAGE"),
+        ([*case.named(2), "--threshold", "3"], ExitCode.USAGE, "USAGE"),
+        (["--validator", "0x12"], ExitCode.CONFIG, "ADDRESS_INVALID"),
+        (["--validator", wrong], ExitCode.CONFIG, "ADDRESS_INVALID"),
+        ([*case.named(), "--chain-id", "1"], ExitCode.CHAIN, "CHAIN_WRONG_ID"),
+        ([*case.named(), "--out", str(case.folder / "no" / "a.json")], ExitCode.CONFIG, "ADDRESSES_NOT_WRITTEN"),
+    ):
+        given, _, err = case.run(*options)
+        assert (given, err.partition(":")[0]) == (status, code), options
+    case.out.write_text("not JSON")
+    assert case.run(*case.named())[1]["error"]["code"] == "ADDRESSES_INVALID"
+    assert case.blocks() == 0
+
+
+@pytest.mark.parametrize("content", ["", "ab" * 31, "zz" * 32, "\xff"])
+def test_a_key_file_that_holds_no_key_is_never_shown(case: Case, content: str) -> None:
+    (case.folder / "key").write_bytes(content.encode("latin-1"))
+    status, error, err = case.run(*case.named())
+    assert (status, error["error"]["code"]) == (ExitCode.WALLET, "WALLET_KEY_FILE")
+    assert not content or content not in err
