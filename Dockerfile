@@ -1,0 +1,49 @@
+# One image for every service of docker-compose.yml but PostgreSQL. It is laid out like a checkout (/app), so that what
+# holds in the tests holds in it. Base images are pinned by release; pin them by digest where you build.
+
+# npm carries the chain's native binary and the emoji material. No install script is run (.npmrc).
+FROM node:22.14.0-bookworm-slim AS parts
+WORKDIR /parts
+COPY package.json package-lock.json .npmrc ./
+RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund \
+ && cp node_modules/@foundry-rs/anvil-linux-*/bin/anvil /parts/anvil \
+ && rm -rf node_modules/emoji-datasource-google/img/google/sheets*
+
+FROM python:3.11.13-slim-bookworm AS build
+WORKDIR /app
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+RUN python -m venv .venv
+COPY pyproject.toml constraints.txt ./
+# Alone and first: it is the largest layer and changes least. Give TORCH_INDEX="" for PyPI's own build with CUDA.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+RUN .venv/bin/pip install -c constraints.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
+    "$(sed -n 's/^ *"\(torch[^"]*\)".*/\1/p' pyproject.toml)"
+COPY README.md LICENSE ./
+COPY contracts ./contracts
+COPY embedding ./embedding
+COPY explorer ./explorer
+COPY node ./node
+COPY protocol ./protocol
+COPY trainer ./trainer
+COPY validator ./validator
+RUN .venv/bin/pip install -c constraints.txt -e . \
+ && .venv/bin/python -m compileall -q contracts embedding explorer node protocol trainer validator
+
+FROM python:3.11.13-slim-bookworm AS run
+# libseccomp2: the system-call filter of the decode processes.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends libseccomp2 \
+ && rm -rf /var/lib/apt/lists/* \
+ && groupadd --gid 10001 curiosity \
+ && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin curiosity \
+ && install -d -o curiosity -g curiosity -m 0700 /data /chain /checkpoints /mirror /network /pairs
+COPY --from=parts /parts/anvil /usr/local/bin/anvil
+WORKDIR /app
+COPY --from=build /app ./
+COPY --from=parts /parts/node_modules/emoji-datasource-google ./node_modules/emoji-datasource-google
+COPY --from=parts /parts/node_modules/emojibase-data ./node_modules/emojibase-data
+COPY deploy/healthy.py ./deploy/healthy.py
+ENV PATH=/app/.venv/bin:$PATH HOME=/data PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS=1
+USER 10001:10001
+HEALTHCHECK NONE
+CMD ["curiosity", "--help"]
