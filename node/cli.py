@@ -143,3 +143,7 @@ def _fail(problem: dict[str, str], status: int, as_json: bool) -> int:
 def main() -> None:
     """Entry point of the command."""
     sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

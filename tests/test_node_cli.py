@@ -1,0 +1,344 @@
+"""The command as its users meet it: run in processes of its own, against a real validator."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node.demo.processes import ValidatorProcess
+from node.demo.stage import write_config
+from node.receipts import read_saved, verify_saved
+from tests.service_material import digit_pairs
+
+PASSWORD = "correct horse battery staple"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command printed and its exit status."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        return json.loads(self.out)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Shell:
+    """A user's terminal: a home of its own and the command."""
+
+    home: Path
+    url: str = "http://127.0.0.1:9"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("CURIOSITY_")}
+        return kept | {
+            "CURIOSITY_NODE__HOME": str(self.home),
+            "CURIOSITY_NODE__VALIDATOR_URL": self.url,
+            "CURIOSITY_NODE__SCRYPT_N": "1024",
+            "CURIOSITY_NODE__PATIENCE_S": "20",
+            "CURIOSITY_PASSWORD_FILE": str(self.home / "password"),
+        }
+
+    def run(self, *arguments: str | Path, timeout_s: float = 120.0) -> Done:
+        self.home.mkdir(parents=True, exist_ok=True)
+        (self.home / "password").write_text(PASSWORD + "\n")
+        done = subprocess.run(
+            [sys.executable, "-m", "node.cli", *map(str, arguments)],
+            capture_output=True, text=True, timeout=timeout_s, env=self.environment, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert "Traceback" not in done.stdout + done.stderr, done.stderr
+        return Done(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path / "home")
+
+
+@pytest.fixture(scope="module")
+def validator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValidatorProcess]:
+    folder = tmp_path_factory.mktemp("network")
+    config = folder / "curiosity.toml"
+    config.write_text(f'[validator]\nport = 0\ndata_dir = "{folder / "v"}"\ndecode_workers = 1\n')
+    with ValidatorProcess(config, folder / "validator.log") as process:
+        process.start()
+        yield process
+
+
+@pytest.fixture
+def online(tmp_path: Path, validator: ValidatorProcess) -> Shell:
+    made = Shell(tmp_path / "home", str(validator.facts["url"]))
+    assert made.run("wallet", "new", "alice").status == 0
+    return made
+
+
+def captioned(folder: Path, count: int, start: int = 0) -> Path:
+    """A user's folder of pictures with a text file beside each; different pictures for different ``start``."""
+    folder.mkdir(parents=True)
+    pairs = [pair for pair in digit_pairs() if pair.modalities == "image-text"][start : start + count]
+    for number, pair in enumerate(pairs):
+        (folder / f"{number:02d}.png").write_bytes(pair.a.read())
+        (folder / f"{number:02d}.txt").write_bytes(pair.b.read())
+    return folder
+
+
+def test_light_commands_start_without_heavy_libraries() -> None:
+    for command in ("submit", "verify", "query", "claim", "payouts"):
+        code = (
+            f"import sys, node.cli as c; s = c.run([{command!r}, '--help']); "
+            "heavy = {'torch', 'web3', 'sqlalchemy', 'transformers', 'sklearn'} & set(sys.modules); "
+            "sys.exit(9 if heavy else s)"
+        )
+        assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0, command
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    import click
+
+    from node.cli import COMMANDS, SUMMARIES, curiosity
+
+    assert set(COMMANDS) == set(SUMMARIES)
+    context = click.Context(curiosity)
+    for name in COMMANDS:
+        command = curiosity.get_command(context, name)
+        assert command is not None
+        commands = [command, *(command.commands.values() if isinstance(command, click.Group) else [])]
+        for one in commands:
+            assert one.help, one.name
+            if not one.context_settings.get("ignore_unknown_options"):
+                assert "Example:" in (one.epilog or ""), f"{name} {one.name}"
+
+
+def test_wallets_are_encrypted_and_only_the_password_opens_them(shell: Shell) -> None:
+    made = shell.run("wallet", "new", "alice", "--json").json
+    path = Path(made["path"])
+    assert path.stat().st_mode & 0o777 == 0o600
+    keystore = json.loads(path.read_text())
+    assert keystore["version"] == 3
+    assert keystore["crypto"]["kdf"] == "scrypt"
+    exported = shell.run("wallet", "export", "alice", "--private-key", "--yes", "--json").json
+    assert exported["private_key"][2:] not in path.read_text()
+    from eth_account import Account
+
+    assert Account.from_key(exported["private_key"]).address == made["address"]
+    assert bytes(Account.decrypt(keystore, PASSWORD)).hex() == exported["private_key"][2:]  # another library opens it
+    (shell.home / "wrong").write_text("not it")
+    refused = shell.run("wallet", "export", "alice", "--private-key", "--yes", "--password-file", shell.home / "wrong")
+    assert refused.status == 7
+    assert refused.err.startswith("WALLET_PASSWORD_WRONG: ")
+    assert exported["private_key"][2:] not in refused.err
+    key_file = shell.home / "key"
+    key_file.write_text(exported["private_key"])
+    imported = shell.run("wallet", "import", "copy", "--key-file", key_file, "--json").json
+    assert imported["address"] == made["address"]
+    words = shell.run("wallet", "new", "carol", "--mnemonic", "--json").json
+    (shell.home / "words").write_text(words["mnemonic"])
+    back = shell.run("wallet", "import", "carol2", "--mnemonic-file", shell.home / "words", "--json").json
+    assert back["address"] == words["address"]
+    assert {one["name"] for one in shell.run("wallet", "list", "--json").json["wallets"]} == {
+        "alice", "copy", "carol", "carol2",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "status"),
+    [
+        (("submt",), "USAGE", 2),
+        (("query",), "USAGE", 2),
+        (("submit", "/nowhere", "--wallet", "a"), "SOURCE_MISSING", 8),
+        (("submit", ".", "--license", "MIT"), "WALLET_NEEDED", 7),
+        (("wallet", "show", "nobody"), "WALLET_MISSING", 7),
+        (("wallet", "new", "../evil"), "WALLET_NAME", 7),
+        (("query", "hello"), "SERVICE_UNREACHABLE", 12),
+        (("payouts", "--entries", "/nowhere"), "MIRROR_UNREADABLE", 8),
+        (("verify", "/nowhere.json"), "RECEIPT_UNREADABLE", 8),
+        (("config", "show", "--config", "/nowhere.toml"), "CONFIG_NOT_FOUND", 6),
+    ],
+)
+def test_bad_input_gets_a_code_a_remedy_and_a_status(
+    shell: Shell, arguments: tuple[str, ...], code: str, status: int
+) -> None:
+    quick = {"CURIOSITY_NODE__PATIENCE_S": "0"}
+    os.environ.update(quick)
+    try:
+        done = shell.run(*arguments)
+    finally:
+        for name in quick:
+            del os.environ[name]
+    assert (done.status, done.err.split(":")[0]) == (status, code), done.err
+    assert len(done.err.strip().splitlines()) == 1
+    as_json = shell.run(*arguments, "--json") if code != "SERVICE_UNREACHABLE" else None
+    assert as_json is None or as_json.json["error"]["code"] == code
+
+
+def test_an_unknown_setting_names_the_nearest(shell: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "curiosity.toml"
+    file.write_text('[node]\nvalidator_ulr = "http://x"\n\n[validator]\nanything = "is theirs"\n')
+    done = shell.run("config", "show", "--config", file)
+    assert done.status == 6
+    assert "CONFIG_UNKNOWN_KEY" in done.err
+    assert "'validator_url'" in done.err
+    made = tmp_path / "made.toml"
+    assert shell.run("config", "init", "--out", made).status == 0
+    assert shell.run("config", "show", "--config", made, "--json").json["node"]["concurrency"] == 16
+
+
+def test_a_users_own_folder_from_submission_to_offline_proof(online: Shell, tmp_path: Path) -> None:
+    folder = captioned(tmp_path / "mine", 12)
+    (folder / "broken.png").write_bytes(b"not a picture")
+    (folder / "broken.txt").write_text("a caption")
+    done = online.run("submit", folder, "--wallet", "alice", "--license", "CC0-1.0", "--prove", "--json")
+    assert done.status == 0, done.err
+    told = done.json
+    assert told["accepted"] + sum(told["rejected"].values()) == 12
+    assert told["accepted"] >= 8
+    assert told["receipts_verified"] == told["proofs"] == 12
+    assert [error["code"] for error in told["unreadable"]] == ["NOT_AN_IMAGE"]
+    checked = online.run("verify", "--json").json
+    assert (checked["verified"], checked["with_proof"], checked["wrong"]) == (12, 12, [])
+    again = online.run("submit", folder, "--wallet", "alice", "--license", "CC0-1.0", "--json").json
+    assert (again["known"], again["receipts_verified"]) == (12, 0)
+
+    file = sorted((online.home / "receipts").glob("*.json"))[0]
+    one = online.run("verify", file)
+    assert one.status == 0
+    assert "is in the signed tree of" in one.out
+    assert "trusting" in one.out
+    for name, change in {
+        "SIGNATURE_WRONG": _flip_note,
+        "RECEIPT_MALFORMED": lambda text: text[:-20],
+        "RECEIPT_ENTRY": lambda text: text.replace("image-text", "text-image", 1),
+        "PROOF_MISMATCH": _flip_path,
+    }.items():
+        bad = tmp_path / f"{name}.json"
+        bad.write_text(change(file.read_text()))
+        refused = online.run("verify", bad, "--json")
+        assert refused.status == 5
+        assert refused.json["error"]["code"] == name
+    stranger = "curiosity-local/receipt+00000000+" + "A" * 44
+    assert online.run("verify", file, "--vkey", stranger).status == 5
+
+    found = online.run("query", "three", "--to", "image", "-k", "3", "--json").json
+    assert len(found["found"]) == 3
+    picture = online.run("query", "--image", folder / "00.png", "--to", "text", "--save", tmp_path / "found", "--json")
+    assert len(picture.json["found"]) > 0
+    assert len(list((tmp_path / "found").iterdir())) == len(picture.json["found"])
+
+    mirrored = online.run("ledger", "mirror", "--out", tmp_path / "mirror", "--json").json
+    assert mirrored["accepted"] >= told["accepted"]
+    derived = online.run("payouts", "--entries", tmp_path / "mirror", "--json").json["epochs"]
+    assert derived == online.run("payouts", "--derive", "--json").json["epochs"]
+    assert sum(map(int, derived[-1]["amounts_wei"].values())) == int(derived[-1]["emission_wei"]) > 0
+
+
+def _flip_note(text: str) -> str:
+    value = json.loads(text)
+    lines = value["decision"]["receipt"]["note"].split("\n")
+    lines[4] = str(int(lines[4]) + 1)  # the time at which it was issued
+    value["decision"]["receipt"]["note"] = "\n".join(lines)
+    return json.dumps(value)
+
+
+def _flip_path(text: str) -> str:
+    value = json.loads(text)
+    value["proof"]["path"][0] = "0x" + "11" * 32
+    return json.dumps(value)
+
+
+def test_two_files_are_a_pair_and_a_pinned_key_is_held_to(online: Shell, tmp_path: Path) -> None:
+    folder = captioned(tmp_path / "mine", 1, start=30)
+    pair = (folder / "00.png", folder / "00.txt")
+    pinned = "curiosity-local/receipt+00000000+" + "A" * 44
+    done = subprocess.run(
+        [sys.executable, "-m", "node.cli", "submit", *map(str, pair), "--wallet", "alice", "--license", "MIT"],
+        capture_output=True, text=True, env=online.environment | {"CURIOSITY_NODE__RECEIPT_VKEY": pinned},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.split(":")[0]) == (5, "KEY_NOT_PINNED")
+    told = online.run("submit", *pair, "--wallet", "alice", "--license", "MIT", "--json").json
+    assert told["receipts_verified"] == 1
+
+
+def test_nothing_is_lost_or_doubled_when_both_sides_are_killed(tmp_path: Path) -> None:
+    """SIGKILL of the validator in the middle of a submission, then of the contributor, each started again."""
+    network = tmp_path / "network"
+    network.mkdir()
+    config = network / "curiosity.toml"
+    config.write_text(f'[validator]\nport = 0\ndata_dir = "{network / "v"}"\ndecode_workers = 1\n')
+    folder = captioned(tmp_path / "mine", 110)
+    with ValidatorProcess(config, network / "log") as validator:
+        port = int(validator.start()["url"].rpartition(":")[2])
+        config.write_text(config.read_text().replace("port = 0", f"port = {port}"))
+        shell = Shell(tmp_path / "home", f"http://127.0.0.1:{port}")
+        assert shell.run("wallet", "new", "alice").status == 0
+        command = [sys.executable, "-m", "node.cli", "submit", str(folder), "--wallet", "alice", "--license", "MIT"]
+        receipts = shell.home / "receipts"
+
+        contributor = subprocess.Popen([*command, "--json"], env=shell.environment, stdout=subprocess.PIPE, text=True)
+        _wait_for(receipts, 15)
+        validator.kill()
+        promised = set(receipts.glob("*.json"))
+        validator.start()
+        _wait_for(receipts, len(promised) + 15)
+        contributor.send_signal(signal.SIGKILL)
+        contributor.wait()
+        before = len(set(receipts.glob("*.json")))
+        assert 30 <= before < 110
+
+        told = shell.run("submit", folder, "--wallet", "alice", "--license", "MIT", "--json").json
+        files = sorted(receipts.glob("*.json"))
+        assert len(files) == 110
+        assert told["known"] + told["receipts_verified"] == 110
+        proved = [verify_saved(read_saved(file)) for file in files]
+        assert len({one.index for one in proved}) == 110  # nobody's promise was given to another
+        entries = shell.run("ledger", "mirror", "--out", tmp_path / "mirror", "--json").json
+        assert entries["pairs"] == 110  # and no pair is there twice
+        for receipt in promised:
+            assert verify_saved(read_saved(receipt)).index < entries["size"]
+
+
+def _wait_for(folder: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while len(list(folder.glob("*.json"))) < count:
+        assert time.monotonic() < deadline, f"{len(list(folder.glob('*.json')))} receipts"
+        time.sleep(0.02)
+
+
+def test_a_full_disk_stops_the_run_and_a_later_one_goes_on(online: Shell, tmp_path: Path) -> None:
+    folder = captioned(tmp_path / "mine", 6, start=40)
+    limited = (
+        "import resource, signal, sys\nfrom node.cli import run\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))\n"
+        f"sys.exit(run(['submit', {str(folder)!r}, '--wallet', 'alice', '--license', 'MIT']))"
+    )
+    done = subprocess.run([sys.executable, "-c", limited], capture_output=True, text=True, env=online.environment)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 8, done.stderr
+    assert done.stderr.strip().splitlines()[-1].split(":")[0] in ("JOURNAL_NOT_WRITABLE", "RECEIPT_NOT_WRITTEN")
+    told = online.run("submit", folder, "--wallet", "alice", "--license", "MIT", "--json").json
+    assert told["receipts_verified"] + told["known"] == 6
+
+
+def test_the_chain_section_serves_validator_and_node(tmp_path: Path) -> None:
+    """The demo writes one settings file; both roles must be able to read it."""
+    from node.config import load_settings as node_settings
+    from validator.config import load_settings as validator_settings
+
+    (tmp_path / "chain").mkdir()
+    path = tmp_path / "curiosity.toml"
+    write_config(path, tmp_path, "http://127.0.0.1:1", port=5, epoch_s=7)
+    assert validator_settings(path, {}).validator.epoch_s == 7
+    assert node_settings(path, {}).chain.rpc_url == "http://127.0.0.1:1"
