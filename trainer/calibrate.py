@@ -33,7 +33,7 @@ from protocol.scoring import (
     quantise,
 )
 from trainer.feed import FedItem, FedPair
-from trainer.library import Library
+from trainer.library import Library, Prepared
 
 # Share of honest pairs of new concepts that a threshold refuses, by modality pair: where the curves of
 # docs/scoring.md bend for the genesis encoder. A pair not named here takes DEFAULT_ALPHA_MICRO.
@@ -104,9 +104,9 @@ def _order(pair: Joined) -> bytes:
 class _Embedded:
     """Quantised embeddings of trusted items, each made once."""
 
-    def __init__(self, space: EmbeddingSpace, pairs: Sequence[FedPair]) -> None:
+    def __init__(self, space: EmbeddingSpace, pairs: Sequence[FedPair], prepared: Prepared | None = None) -> None:
         self.space = space
-        self.library = Library(space)
+        self.library = Library(space, prepared)
         self.pairs = self.library.add(pairs)
         self.rows = {name: quantise(space.embed_features(name, f)) for name, f in self.library.features.items()}
 
@@ -121,6 +121,7 @@ def calibrate(
     *,
     alpha_micro: Mapping[str, int] = ALPHA_MICRO,
     unseen_split: str = "calibration",
+    prepared: Prepared | None = None,
 ) -> tuple[Calibration, Anchors]:
     """Every number and every anchor that verdicts under this checkpoint stand on.
 
@@ -130,7 +131,7 @@ def calibrate(
     Raises:
         ValueError: when the unseen pairs are too few for alpha.
     """
-    known = _Embedded(space, trusted)
+    known = _Embedded(space, trusted, prepared)
     unseen = [pair for pair in known.pairs if pair.split == unseen_split]
     anchors: dict[str, Quantised] = {f"empty/{m}": quantise(space.embed_empty(m)) for m in space.modalities}
     names = [tuple(sorted(two)) for two in combinations(space.modalities, 2)]

@@ -8,7 +8,7 @@ import numpy as np
 from embedding.retrieval import Recall, measure_recall
 from embedding.space import EmbeddingSpace
 from trainer.feed import FedItem, FedPair
-from trainer.library import Library
+from trainer.library import Library, Prepared
 
 UNKNOWN_VOICE = "unknown-voice"
 
@@ -19,6 +19,7 @@ def evaluate(
     *,
     trained: Iterable[str],
     known_voices: Iterable[str],
+    prepared: Prepared | None = None,
 ) -> dict[str, dict[str, Recall]]:
     """Recall by set and direction: ``{"emoji": {"text-image": Recall, "audio-image@unknown-voice": Recall, ...}}``.
 
@@ -26,7 +27,7 @@ def evaluate(
     ``@unknown-voice`` hear voices that training heard; where a set has none of those, the plain direction hears what
     there is. ``trained`` names the modality pairs that were trained (``audio-text``); others are emergent.
     """
-    library = Library(space)
+    library = Library(space, prepared)
     held_out = library.add(held_out)
     vectors = {name: space.embed_features(name, rows) for name, rows in library.features.items()}
     trained, known = set(trained), set(known_voices)

@@ -36,11 +36,20 @@ class Stream:
     weights: NDArray[np.float64]
 
 
-class Library:
-    """Features and frozen-tower outputs by content digest; grows as pairs are added."""
+Prepared = dict[tuple[str, str], tuple[Features, Array]]
+"""Features and decoded array of each (modality, digest): preparing does not depend on the trained weights."""
 
-    def __init__(self, space: EmbeddingSpace) -> None:
+
+class Library:
+    """Features and frozen-tower outputs by content digest; grows as pairs are added.
+
+    ``prepared`` is shared by the libraries of one run, so that an item is decoded once for training, calibration and
+    both evaluations.
+    """
+
+    def __init__(self, space: EmbeddingSpace, prepared: Prepared | None = None) -> None:
         self.space = space
+        self._prepared: Prepared = {} if prepared is None else prepared
         self.features: dict[str, list[Features]] = {name: [] for name in space.modalities}
         self.digests: dict[str, list[str]] = {name: [] for name in space.modalities}
         self.kept: dict[str, list[Array]] = {name: [] for name in space.modalities}
@@ -72,8 +81,10 @@ class Library:
         """
         key = (item.modality, item.digest)
         if key not in self._row:
-            array = decode(item.modality, item.load(), item.media_type)
-            features = self.space.prepare(item.modality, [array])[0]
+            if key not in self._prepared:
+                array = decode(item.modality, item.load(), item.media_type)
+                self._prepared[key] = (self.space.prepare(item.modality, [array])[0], array)
+            features, array = self._prepared[key]
             content = (item.modality, features.tobytes())
             if content not in self._same:
                 self._same[content] = len(self.features[item.modality])

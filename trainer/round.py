@@ -24,7 +24,7 @@ from protocol.errors import CuriosityError, ExitCode
 from trainer.calibrate import calibrate
 from trainer.evaluate import evaluate, is_fit, to_json
 from trainer.feed import FedPair, LedgerSlice, read_trusted
-from trainer.library import Library
+from trainer.library import Library, Prepared
 from trainer.mirror import read_mirror
 from trainer.publish import describe_recipe, describe_trusted, pairs_root, publish
 from trainer.train import Recipe, train
@@ -32,7 +32,7 @@ from trainer.train import Recipe, train
 Progress = Callable[[str, int, int, float | None], None]
 """Called as (what is being done, done, total, loss while training)."""
 
-ROUND_RECIPE = Recipe(steps=320)
+ROUND_RECIPE = Recipe(steps=320, junk_pool=96)
 REPLAY_SHARE = 0.1  # at least this share of what is drawn comes from the trusted pairs, so that they do not fade
 
 
@@ -87,9 +87,10 @@ def run(
     voices = {pair.voice for pair in known if pair.voice}
     names = {pair.name for pair in [*pairs, *known]}
     tell("evaluate", 0, 2, None)
-    before = evaluate(space, held_out, trained=names, known_voices=voices)
+    prepared: Prepared = {}
+    before = evaluate(space, held_out, trained=names, known_voices=voices, prepared=prepared)
     clock.stop("evaluate_before")
-    library = Library(space)
+    library = Library(space, prepared)
     usable = library.add(pairs, lambda what, done, total: tell(what, done, total, None))
     replay = library.add([pair for pair in known if pair.split == "genesis"])
     clock.stop("prepare")
@@ -102,10 +103,10 @@ def run(
     )
     clock.stop("train")
     tell("calibrate", 0, 1, None)
-    calibration, anchors = calibrate(space, known)
+    calibration, anchors = calibrate(space, known, prepared=prepared)
     clock.stop("calibrate")
     tell("evaluate", 1, 2, None)
-    after = evaluate(space, held_out, trained=names, known_voices=voices)
+    after = evaluate(space, held_out, trained=names, known_voices=voices, prepared=prepared)
     clock.stop("evaluate_after")
     made = publish(
         out,

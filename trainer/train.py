@@ -78,7 +78,6 @@ def _train(
     recipe: Recipe,
     progress: StepProgress | None,
 ) -> Trained:
-    started, cpu = time.monotonic(), time.process_time()
     rng = np.random.default_rng(recipe.seed)
     device = space.device
     inputs = {name: tensor.to(device) for name, tensor in library.tensors().items()}
@@ -93,6 +92,7 @@ def _train(
     )
     space.train()
     losses: list[float] = []
+    started, cpu = time.monotonic(), time.process_time()  # what is prepared once does not count against max_s
     for step in range(recipe.steps):
         done = max(step / recipe.steps, (time.monotonic() - started) / recipe.max_s)
         if done >= 1:
