@@ -37,6 +37,7 @@ T = TypeVar("T")
 PAIR_MEDIA_TYPE = "application/vnd.curiosity.pair"
 _FIRST_WAIT_S = 0.2
 _LONGEST_WAIT_S = 5.0
+_MAX_ANSWER_BYTES = 256 << 20  # a page of 1,000 entries of 65,535 bytes each is the largest honest answer
 
 
 class ValidatorClient:
@@ -165,7 +166,8 @@ class ValidatorClient:
                 return await self._once(method, path, parameters, data, headers)
             except Overloaded as error:
                 failure: CuriosityError = error
-                pause_s = float(error.retry_after_s)
+                pause_s = max(float(error.retry_after_s), wait_s)
+                wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
             except ServiceError as error:
                 if error.code == "SERVICE_ANSWER":
                     raise
@@ -186,7 +188,7 @@ class ValidatorClient:
             async with self._session.request(
                 method, self.url + path, params=query, data=data, headers=headers
             ) as response:
-                body = await response.read()
+                body = await _read(response, f"{method} {path}")
                 if response.status == 200:
                     return body
                 raise _refusal(response.status, body, response.headers.get("Retry-After", ""), f"{method} {path}")
@@ -196,6 +198,19 @@ class ValidatorClient:
                 f"{self.url} did not answer {method} {path} ({type(error).__name__}: {error})",
                 "Check the address (--url, [node] validator_url) and that the validator runs: curiosity doctor.",
             ) from None
+
+
+async def _read(response: aiohttp.ClientResponse, what: str) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(1 << 16):
+        body += chunk
+        if len(body) > _MAX_ANSWER_BYTES:
+            raise ServiceError(
+                "SERVICE_ANSWER",
+                f"{what} answered more than {_MAX_ANSWER_BYTES} bytes",
+                "Check that the address is a Curiosity validator of this version.",
+            )
+    return bytes(body)
 
 
 def _refusal(status: int, body: bytes, retry_after: str, what: str) -> CuriosityError:
@@ -208,7 +223,7 @@ def _refusal(status: int, body: bytes, retry_after: str, what: str) -> Curiosity
             f"{what} answered status {status} with {body[:80]!r}",
             "Check that the address is a Curiosity validator of this version.",
         )
-    if status == 503:
+    if status in (429, 503):  # too much from us, or too much in all: the same bytes later
         return Overloaded(code, happened, remedy, retry_after_s=int(retry_after) if retry_after.isdecimal() else 1)
     if status >= 500:
         return ServiceError(code, happened, remedy)

@@ -52,6 +52,7 @@ class Journal:
         self.plans: dict[str, Plan] = {}
         self.results: dict[str, Result] = {}
         self._file: Any = None
+        self._size = 0  # bytes of whole records
 
     @classmethod
     def of(cls, home: Path, contributor: bytes, network_id: bytes) -> Self:
@@ -61,7 +62,8 @@ class Journal:
     def __enter__(self) -> Self:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("a+b")
+            # Unbuffered: what a full disk refused must not be tried again when the file closes.
+            self._file = self.path.open("a+b", buffering=0)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SourceError(
@@ -79,46 +81,52 @@ class Journal:
 
     def _load(self) -> None:
         self._file.seek(0)
-        whole = 0
-        for line in self._file:
-            if not line.endswith(b"\n"):
-                break  # a write that was cut off; what it said was never acted on
-            record = json.loads(line)
-            kind = record.pop("kind")
-            if kind == "plan":
-                self.plans[record["row"]] = Plan(**record)
-                self.results.pop(record["row"], None)
-            else:
-                self.results[record["row"]] = Result(**record)
-            whole += len(line)
-        self._file.truncate(whole)
-        self._file.seek(0, os.SEEK_END)
+        lines = self._file.read().split(b"\n")
+        for number, line in enumerate(lines[:-1], start=1):
+            try:
+                record = json.loads(line)
+                kind = record.pop("kind")
+                if kind == "plan":
+                    self.plans[record["row"]] = Plan(**record)
+                    self.results.pop(record["row"], None)
+                else:
+                    self.results[record["row"]] = Result(**record)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise SourceError(
+                    "JOURNAL_CORRUPT",
+                    f"{self.path} line {number} is no record ({type(error).__name__})",
+                    "Move the file away: what was decided comes back as a content duplicate, receipts are kept.",
+                ) from None
+        # Behind the last newline stands a write that was cut off; what it said was never acted on.
+        self._size = sum(len(line) + 1 for line in lines[:-1])
+        self._file.truncate(self._size)
 
     def plan(self, plans: list[Plan]) -> None:
         """Make plans durable. Nothing of a row may be sent before this returns."""
-        for plan in plans:
-            self._write({"kind": "plan", **asdict(plan)})
-            self.plans[plan.row] = plan
-            self.results.pop(plan.row, None)
-        self._sync()
-
-    def record(self, result: Result) -> None:
-        """Write a result. It need not be durable: a lost one is asked for again and comes back the same."""
-        self._write({"kind": "result", **asdict(result)})
-        self.results[result.row] = result
-
-    def _write(self, record: dict[str, Any]) -> None:
-        try:
-            self._file.write(json.dumps(record).encode() + b"\n")
-            self._file.flush()
-        except OSError as error:
-            raise self._full(error) from None
-
-    def _sync(self) -> None:
+        self._write([{"kind": "plan", **asdict(plan)} for plan in plans])
         try:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise self._full(error) from None
+        for plan in plans:
+            self.plans[plan.row] = plan
+            self.results.pop(plan.row, None)
+
+    def record(self, result: Result) -> None:
+        """Write a result. It need not be durable: a lost one is asked for again and comes back the same."""
+        self._write([{"kind": "result", **asdict(result)}])
+        self.results[result.row] = result
+
+    def _write(self, records: list[dict[str, Any]]) -> None:
+        data = b"".join(json.dumps(record).encode() + b"\n" for record in records)
+        written = 0
+        try:
+            while written < len(data):
+                written += self._file.write(data[written:])
+        except OSError as error:
+            self._file.truncate(self._size)  # half a record would make the next one unreadable
+            raise self._full(error) from None
+        self._size += len(data)
 
     def _full(self, error: OSError) -> SourceError:
         return SourceError(

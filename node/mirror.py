@@ -88,7 +88,11 @@ async def _head_text(client: ValidatorClient, network: Network, size: int) -> st
 
 async def _leaves(client: ValidatorClient, path: Path, size: int, tell: Progress) -> list[bytes]:
     leaves = await asyncio.to_thread(_kept_leaves, path)
-    del leaves[size:]
+    if len(leaves) > size:
+        raise ProofError(
+            "MIRROR_SHRANK",
+            f"{path} holds {len(leaves)} leaves that were signed once, the validator now signs {size}",
+        )
     while len(leaves) < size:
         page = await client.entries(len(leaves), min(_PAGE, size - len(leaves)))
         if not page.entries:

@@ -87,7 +87,10 @@ def check_decision(decision: Decision, envelope: Envelope, digest: bytes, origin
             ("final a", sent.final_a, measured.final_a),
             ("final b", sent.final_b, measured.final_b),
         ):
-            got = sha256(base64.b64decode(text)).digest()
+            try:
+                got = sha256(base64.b64decode(text, validate=True)).digest()
+            except ValueError:
+                raise ProofError("EMBEDDING_DIFFERS", f"embedding {name} is not base64: {text[:40]!r}") from None
             if got != wanted:
                 raise ProofError("EMBEDDING_DIFFERS", f"embedding {name} has digest {got.hex()}, not {wanted.hex()}")
     return checked

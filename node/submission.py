@@ -13,7 +13,7 @@ from node.client import ValidatorClient
 from node.journal import Journal, Plan, Result, row_key
 from node.receipts import check_decision, save_receipt
 from node.sources.pairset import SourcePair
-from protocol.errors import CuriosityError, Rejected, SourceError
+from protocol.errors import CuriosityError, ProofError, Rejected, SourceError
 from protocol.messages import Decision, Network
 from protocol.pair import Item, SignedPair, sign_pair
 
@@ -51,7 +51,7 @@ class Tally:
     rejected: Counter[str] = field(default_factory=Counter)  # by reason, decided and logged
     refused: Counter[str] = field(default_factory=Counter)  # by code, no decision was made
     unreadable: list[SourceError] = field(default_factory=list)
-    known: int = 0  # rows with a result from an earlier run
+    known: int = 0  # rows that have their decision already, from an earlier run or an earlier row
     replayed: int = 0  # decisions that had been made before and came back
     receipts_verified: int = 0
     seconds: float = 0.0
@@ -89,13 +89,13 @@ Watcher = Callable[[SourcePair, Decision | CuriosityError], None]
 
 
 def check_network(network: Network, rules: Rules) -> None:
-    """Refuse a validator that is not the pinned one. Raises ServiceError-like Rejected KEY_NOT_PINNED."""
+    """Refuse a validator that is not the pinned one. Raises ProofError KEY_NOT_PINNED."""
     for name, pinned, shown in (
         ("receipt_vkey", rules.receipt_vkey, network.receipt_vkey),
         ("origin", rules.origin, network.origin),
     ):
         if pinned and pinned != shown:
-            raise Rejected(
+            raise ProofError(
                 "KEY_NOT_PINNED",
                 f"the validator shows {name} {shown}, pinned is {pinned}",
                 f"Check that you reach the right validator, or correct [node] {name}.",
@@ -148,6 +148,8 @@ class _Run:
     tally: Tally
     gate: asyncio.Semaphore
     watch: Watcher
+    seen: set[str] = field(default_factory=set)
+    failure: CuriosityError | None = None  # what ended the run; rows after it are not sent
 
     def read(self, source: SourcePair | SourceError) -> _Row | None:
         """Return a row with its content, None if it cannot be read or has a result."""
@@ -169,10 +171,16 @@ class _Run:
             self.watch(source, unreadable)
             return None
         row = _Row(row_key(a.digest, b.digest, license), a, b, license, source.captured_at or 0)
-        if row.key in self.journal.results and not self.rules.again:
+        if row.key in self.seen or (self._is_decided(row) and not self.rules.again):
             self.tally.known += 1
             return None
+        self.seen.add(row.key)
         return row
+
+    def _is_decided(self, row: _Row) -> bool:
+        # A refusal decided nothing: what was wrong may have been mended since.
+        result = self.journal.results.get(row.key)
+        return result is not None and result.outcome != "refused"
 
     def _check_size(self, source: SourcePair, item: Item) -> None:
         limit = self.network.max_item_bytes.get(item.modality)
@@ -194,28 +202,29 @@ class _Run:
         fresh = [row for _, row in chunk if row.key not in self.journal.plans or row.key in self.journal.results]
         self.journal.plan([self._plan(row) for row in fresh])
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._guarded(source, row)) for source, row in chunk]
-        for task in tasks:
-            failure = task.result()
-            if failure is not None:
-                raise failure
+            for source, row in chunk:
+                group.create_task(self._guarded(source, row))
+        if self.failure is not None:
+            raise self.failure
 
     def _plan(self, row: _Row) -> Plan:
         expiry = int(time.time()) + self.rules.lifetime_s
         return Plan(row.key, secrets.token_hex(32), expiry, row.license, row.captured_at, CLIENT)
 
-    async def _guarded(self, source: SourcePair, row: _Row) -> CuriosityError | None:
-        """Send one row; return a failure that concerns the whole run instead of raising it inside the group."""
+    async def _guarded(self, source: SourcePair, row: _Row) -> None:
+        """Send one row. A failure that concerns the whole run is kept; what is on its way still comes to its end."""
         async with self.gate:
+            if self.failure is not None:
+                return
             try:
-                await self._submit(source, row)
-            except Rejected as error:
-                self.tally.refused[error.code] += 1
-                self.journal.record(Result(row.key, "refused", error.code, "", None))
-                self.watch(source, error)
+                try:
+                    await self._submit(source, row)
+                except Rejected as error:
+                    self.tally.refused[error.code] += 1
+                    self.journal.record(Result(row.key, "refused", error.code, "", None))
+                    self.watch(source, error)
             except CuriosityError as error:
-                return error
-        return None
+                self.failure = self.failure or error
 
     async def _submit(self, source: SourcePair, row: _Row) -> None:
         signed = self._sign(row)

@@ -1,0 +1,262 @@
+"""Submitting many pairs to a real validator: nothing twice and nothing lost, whatever happens on the way."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node.client import ValidatorClient
+from node.journal import Journal, Plan, Result
+from node.receipts import read_saved, verify_saved
+from node.sources.pairset import SourceItem
+from node.submission import Contributor, Rules, Tally, submit_pairs
+from protocol.entry import PairEntry, parse_entry
+from protocol.errors import Overloaded, ProofError, ServiceError, SourceError
+from protocol.pair import read_envelope
+from protocol.signing import address_of
+from tests.front_material import Front, front
+from tests.service_material import ALICE, Running, pictures, running
+
+RULES = Rules(concurrency=4)
+OVERLOAD = {"code": "QUEUE_FULL", "what": "full", "remedy": "later", "fault": "infrastructure"}
+
+
+@pytest.fixture
+async def live(tmp_path: Path) -> AsyncIterator[Running]:
+    async with running(tmp_path / "validator") as made:
+        yield made
+
+
+@pytest.fixture
+async def before(live: Running) -> AsyncIterator[Front]:
+    async with front(live.url) as made:
+        yield made
+
+
+def contributor(tmp_path: Path) -> Contributor:
+    return Contributor(ALICE, address_of(ALICE), tmp_path / "home")
+
+
+async def submit(
+    live: Running, url: str, tmp_path: Path, rows: list[Any], rules: Rules = RULES, patience_s: float = 10.0
+) -> Tally:
+    async with ValidatorClient(url, patience_s=patience_s) as client:
+        return await submit_pairs(
+            rows, client=client, network=live.network, contributor=contributor(tmp_path), rules=rules
+        )
+
+
+def pair_entries(live: Running) -> list[PairEntry]:
+    entries = [parse_entry(leaf) for leaf in live.service.store.leaves(0, 1000)]
+    return [entry for entry in entries if isinstance(entry, PairEntry)]
+
+
+def nonces(made: Front) -> list[bytes]:
+    return [read_envelope(body)[0].submission.nonce for body in made.bodies]
+
+
+async def test_every_pair_gets_a_receipt_that_holds_and_a_second_run_sends_nothing(
+    live: Running, before: Front, tmp_path: Path
+) -> None:
+    rows = pictures(6)
+    tally = await submit(live, before.url, tmp_path, [*rows, rows[0]])
+    assert tally.decided == tally.receipts_verified == len(rows) == len(before.bodies) == len(pair_entries(live))
+    assert tally.known == 1  # the row that the source repeats
+    assert tally.accepted >= 4
+    files = sorted((tmp_path / "home" / "receipts").glob("*.json"))
+    assert {verify_saved(read_saved(file)).pair for file in files} == {entry.pair for entry in pair_entries(live)}
+
+    again = await submit(live, before.url, tmp_path, rows)
+    assert (again.known, again.decided, len(before.bodies)) == (len(rows), 0, len(rows))
+
+    third = await submit(live, before.url, tmp_path, rows[:1], replace(RULES, again=True))
+    assert third.rejected == {"CONTENT_DUPLICATE": 1}  # a fresh nonce: a new submission of old content
+
+
+async def test_a_lost_answer_is_asked_for_with_the_same_bytes(live: Running, before: Front, tmp_path: Path) -> None:
+    before.drop_answer = lambda number: number <= 2
+    before.deny = lambda path, number: (503, {"Retry-After": "0"}, OVERLOAD) if number == 3 else None
+    tally = await submit(live, before.url, tmp_path, pictures(2))
+    assert (tally.decided, tally.replayed) == (2, 2)
+    assert len(before.bodies) > 2
+    assert len(set(before.bodies)) == 2
+    assert len(pair_entries(live)) == 2
+
+
+async def test_a_killed_run_goes_on_with_the_nonces_it_had_planned(
+    live: Running, before: Front, tmp_path: Path
+) -> None:
+    rows = pictures(5)
+    two_decided = asyncio.Event()
+
+    def drop(number: int) -> bool:  # decided, but the contributor never hears of it
+        if number == 2:
+            two_decided.set()
+        return True
+
+    before.drop_answer = drop
+    task = asyncio.create_task(submit(live, before.url, tmp_path, rows))
+    await two_decided.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    before.drop_answer = lambda number: False
+    tally = await submit(live, before.url, tmp_path, rows)
+    assert tally.decided == tally.receipts_verified == 5
+    assert tally.replayed >= 2
+    assert len(pair_entries(live)) == len(set(nonces(before))) == 5
+
+
+async def test_an_expired_plan_is_signed_anew_only_if_it_was_never_decided(
+    live: Running, before: Front, tmp_path: Path
+) -> None:
+    decided, unsent = pictures(2)
+    before.drop_answer = lambda number: True
+    with pytest.raises(ServiceError, match="SERVICE_UNREACHABLE"):
+        await submit(live, before.url, tmp_path, [decided], replace(RULES, lifetime_s=1), patience_s=0.1)
+    before.drop_answer = lambda number: False
+    before.deny = lambda path, number: "drop"
+    with pytest.raises(ServiceError, match="SERVICE_UNREACHABLE"):
+        await submit(live, before.url, tmp_path, [unsent], replace(RULES, lifetime_s=1), patience_s=0.1)
+    before.deny = lambda path, number: None
+    planned = set(nonces(before))
+    await asyncio.sleep(2.1)
+
+    tally = await submit(live, before.url, tmp_path, [decided, unsent])
+    assert (tally.decided, tally.replayed) == (2, 1)
+    assert len(set(nonces(before)) - planned) == 1
+    assert len(pair_entries(live)) == 2
+
+
+async def test_a_validator_that_is_away_ends_the_run_at_once_and_the_next_run_goes_on(
+    live: Running, before: Front, tmp_path: Path
+) -> None:
+    rows = pictures(8)
+    before.deny = lambda path, number: "drop"
+    started = time.monotonic()
+    with pytest.raises(ServiceError, match="SERVICE_UNREACHABLE"):
+        await submit(live, before.url, tmp_path, rows, replace(RULES, concurrency=1), patience_s=0.5)
+    assert time.monotonic() - started < 2.0  # not once for each row
+    before.deny = lambda path, number: None
+    assert (await submit(live, before.url, tmp_path, rows)).decided == 8
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_overload_that_stays_is_not_a_refusal(live: Running, before: Front, tmp_path: Path, status: int) -> None:
+    before.deny = lambda path, number: (status, {}, OVERLOAD)
+    with pytest.raises(Overloaded, match="QUEUE_FULL"):
+        await submit(live, before.url, tmp_path, pictures(1), patience_s=0.2)
+    before.deny = lambda path, number: None
+    assert (await submit(live, before.url, tmp_path, pictures(1))).decided == 1
+
+
+async def test_what_was_refused_is_counted_and_tried_again_by_the_next_run(
+    live: Running, before: Front, tmp_path: Path
+) -> None:
+    wrong = [replace(pair, license="LicenseRef-Mine") for pair in pictures(2)]
+    tally = await submit(live, before.url, tmp_path, [*wrong, *pictures(1, 2)])
+    assert tally.refused == {"LICENSE_NOT_ALLOWED": 2}
+    assert tally.decided == 1
+    assert (await submit(live, before.url, tmp_path, wrong)).refused == {"LICENSE_NOT_ALLOWED": 2}
+
+
+async def test_rows_that_cannot_be_sent_are_named_and_the_others_go_on(live: Running, tmp_path: Path) -> None:
+    good = pictures(1)[0]
+    gone = replace(good, id="gone", a=SourceItem("image", "image/png", tmp_path / "no.png"))
+    fat = replace(good, id="fat", b=SourceItem("text", "text/plain", tmp_path, b"x" * 200_000))
+    film = replace(good, id="film", a=SourceItem("video", "video/mp4", tmp_path, b"film"))
+    bare = replace(good, id="bare", license="")
+    tally = await submit(
+        live, live.url, tmp_path, [gone, fat, film, bare, SourceError("ROW_NOT_JSON", "line 7", "x"), good]
+    )
+    assert [error.code for error in tally.unreadable] == [
+        "CANNOT_READ", "ITEM_TOO_LARGE", "MODALITY_NOT_TAKEN", "LICENSE_MISSING", "ROW_NOT_JSON"
+    ]  # fmt: skip
+    assert tally.decided == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "code"),
+    [
+        (("receipt", "index"), 999, "RECEIPT_INDEX"),
+        (("receipt", "note"), "x", "NOTE_MALFORMED"),
+        (("verdict", "curiosity_micro"), 77, "VERDICT_DIFFERS"),
+        (("embeddings", "final_a"), "AAAA", "EMBEDDING_DIFFERS"),
+        (("embeddings", "a"), "not base64!", "EMBEDDING_DIFFERS"),
+        (("embeddings",), None, "EMBEDDING_DIFFERS"),
+    ],
+)
+async def test_a_decision_that_was_changed_on_the_way_is_not_believed(
+    live: Running, before: Front, tmp_path: Path, path: tuple[str, ...], value: object, code: str
+) -> None:
+    def change(where: str, answer: Any) -> Any:
+        if where == "/v1/pairs":
+            inner = answer
+            for key in path[:-1]:
+                inner = inner[key]
+            inner[path[-1]] = value
+        return answer
+
+    before.change = change
+    with pytest.raises(ProofError) as caught:
+        await submit(live, before.url, tmp_path, pictures(1))
+    assert caught.value.code == code
+    assert not list((tmp_path / "home").glob("receipts/*"))
+
+
+async def test_the_receipt_of_another_pair_is_not_believed(live: Running, before: Front, tmp_path: Path) -> None:
+    first = json.loads((await _raw(live)).decode())
+    before.change = lambda where, answer: first if where == "/v1/pairs" else answer
+    with pytest.raises(ProofError, match="RECEIPT_OF_ANOTHER"):
+        await submit(live, before.url, tmp_path, pictures(1, 3))
+
+
+async def _raw(live: Running) -> bytes:
+    return await live.client._request("POST", "/v1/pairs", data=live.sign(pictures(1)[0]).encode())
+
+
+@pytest.mark.parametrize(("name", "value"), [("receipt_vkey", "other+00000000+AAAA"), ("origin", "elsewhere")])
+async def test_a_validator_with_another_key_than_the_pinned_one_gets_nothing(
+    live: Running, before: Front, tmp_path: Path, name: str, value: str
+) -> None:
+    with pytest.raises(ProofError, match="KEY_NOT_PINNED"):
+        await submit(live, before.url, tmp_path, pictures(1), replace(RULES, **{name: value}))
+    assert not before.bodies
+
+
+def plan_of(row: str) -> Plan:
+    return Plan(row, "00" * 32, 1, "CC0-1.0", 0, "test")
+
+
+def test_the_journal_forgets_a_torn_line_and_keeps_the_rest(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j.jsonl") as journal:
+        journal.plan([plan_of("a"), plan_of("b")])
+        journal.record(Result("a", "accepted", "BELONGS_TOGETHER", "00", 3))
+    whole = journal.path.read_bytes()
+    journal.path.write_bytes(whole + b'{"kind": "plan", "row": "c"')
+    with Journal(journal.path) as journal:
+        assert (set(journal.plans), set(journal.results)) == ({"a", "b"}, {"a"})
+        journal.plan([plan_of("d")])
+    assert journal.path.read_bytes().startswith(whole)
+    with Journal(journal.path) as journal:
+        assert set(journal.plans) == {"a", "b", "d"}
+
+
+def test_a_corrupt_journal_and_one_in_use_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    path.write_bytes(b'{"kind": "plan"}\n')
+    with pytest.raises(SourceError, match=r"JOURNAL_CORRUPT: .* line 1 "), Journal(path):
+        pass
+    path.unlink()
+    with Journal(path), pytest.raises(SourceError, match="JOURNAL_IN_USE"), Journal(path):
+        pass
+
+
+def test_pairs_of_one_journal_do_not_count_for_another_network_or_contributor(tmp_path: Path) -> None:
+    paths = {Journal.of(tmp_path, a, b).path for a in (b"\1" * 20, b"\2" * 20) for b in (b"\1" * 32, b"\2" * 32)}
+    assert len(paths) == 4
