@@ -243,6 +243,15 @@ def test_a_corrupted_proof_fails(leaves: dict[bytes, int], data: st.DataObject) 
         assert failure.value.code == "REWARD_PROOF_INVALID"
 
 
+def test_a_hash_of_another_length_is_named() -> None:
+    tree = RewardTree([(b"\x01" * 20, 1), (b"\x02" * 20, 2)])
+    (sibling,) = tree.proof(b"\x01" * 20)
+    for bad in (sibling[:-1], sibling + b"\x00"):
+        with pytest.raises(ProofError) as failure:
+            verify_claim(tree.root, b"\x01" * 20, 1, [bad])
+        assert f"hash 0 of the proof has {len(bad)} bytes" in failure.value.what
+
+
 def test_an_empty_tree_proves_nothing() -> None:
     tree = RewardTree([])
     assert (tree.root, tree.total_wei, len(tree)) == (EMPTY_REWARD_ROOT, 0, 0)
