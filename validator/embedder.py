@@ -20,7 +20,7 @@ import numpy.typing as npt
 import embedding.checkpoint
 from embedding.checkpoint import Checkpoint
 from embedding.masks import mask_seed
-from protocol.errors import Overloaded
+from protocol.errors import ConfigError, Overloaded
 from protocol.judgement import Embedded
 from protocol.scoring import Calibration, Quantised
 
@@ -61,6 +61,8 @@ class Embedder:
         self._wake = threading.Condition()
         self._closing = False
         self._cache: OrderedDict[tuple[bytes, str, bytes], Embedded] = OrderedDict()
+        self._cache_lock = threading.Lock()
+        self._max_batch = MAX_BATCH  # falls where the device turns out to be too small, and rises again
         self._thread = threading.Thread(target=self._run, name="device", daemon=True)
         self._thread.start()
 
@@ -68,7 +70,7 @@ class Embedder:
     def load(cls, path: Path, device: str | None = None) -> Self:
         """Return an embedder for the checkpoint in ``path`` on ``device`` ("cuda", "cpu"; None picks).
 
-        Raises CheckpointError if it does not verify.
+        Raises CheckpointError if it does not verify, ConfigError DEVICE_NOT_USABLE.
         """
         return cls(_load(path, device))
 
@@ -115,11 +117,15 @@ class Embedder:
     async def embed(self, modality: str, digest: bytes, array: Array) -> tuple[Embedded, bytes]:
         """Return an item's embeddings, with those of its masked halves, and the checkpoint that made them.
 
-        ``digest`` is the item's SHA-256: it seeds the masks. Raises Overloaded DEVICE_BUSY if too many wait.
+        ``digest`` is the item's SHA-256: it seeds the masks, with the checkpoint's digest as the beacon. Raises
+        Overloaded DEVICE_BUSY if too many wait, Rejected if ``array`` is not in its modality's contract.
         """
-        known = self._cache.get((self._loaded.digest, modality, digest))
-        if known is not None:
-            return known, self._loaded.digest
+        key = (self._loaded.digest, modality, digest)
+        with self._cache_lock:
+            known = self._cache.get(key)
+            if known is not None:
+                self._cache.move_to_end(key)
+                return known, key[0]
         embedded, checkpoint = await self._submit(_Job(modality, digest, [array], whole_only=False))
         return embedded, checkpoint
 
@@ -135,6 +141,7 @@ class Embedder:
         loaded = await asyncio.to_thread(_load, path, self.device)
         with self._wake:
             self._loaded = loaded
+        with self._cache_lock:
             self._cache.clear()
 
     def close(self) -> None:
@@ -168,52 +175,70 @@ class Embedder:
                     return
                 batch = self._take()
                 loaded = self._loaded
-            try:
-                self._process(loaded, batch)
-            except Exception as error:  # noqa: BLE001 - the edge of the thread: whoever waits gets the error
-                if len(batch) > 1:
-                    self._one_by_one(loaded, batch)
-                else:
-                    batch[0].done.set_exception(error)
+            if batch and self._measure(loaded, batch) and len(batch) == self._max_batch:
+                self._max_batch = min(MAX_BATCH, self._max_batch + 1)
 
     def _take(self) -> list[_Job]:
-        """Take the oldest job and those that can run with it."""
-        first = self._waiting.popleft()
-        if first.whole_only:
-            return [first]
-        batch, rest = [first], deque[_Job]()
-        while self._waiting and len(batch) < MAX_BATCH:
+        """Take the oldest job that somebody still waits for, and those that can run with it."""
+        batch, rest = list[_Job](), deque[_Job]()
+        while self._waiting and len(batch) < self._max_batch:
             job = self._waiting.popleft()
-            fits = job.modality == first.modality and not job.whole_only
-            (batch if fits else rest).append(job)
+            fits = not batch or (job.modality == batch[0].modality and not job.whole_only)
+            if not fits:
+                rest.append(job)
+            # From here on the caller can no longer cancel it: a result for a cancelled job would end the thread.
+            elif job.done.set_running_or_notify_cancel():
+                batch.append(job)
+                if job.whole_only:
+                    break
         self._waiting.extendleft(reversed(rest))
         return batch
 
-    def _one_by_one(self, loaded: _Loaded, batch: Sequence[_Job]) -> None:
-        """Run a failed batch again item by item, so that one bad item or a full device fails no other."""
-        for job in batch:
-            if job.done.done():
-                continue
-            try:
-                self._process(loaded, [job])
-            except Exception as error:  # noqa: BLE001 - as in _run
-                job.done.set_exception(error)
+    def _measure(self, loaded: _Loaded, batch: Sequence[_Job]) -> bool:
+        """Run a batch, in ever smaller parts where it fails; return True unless an item failed by itself.
+
+        One bad item fails no other. If the batch failed but each part succeeds, the device has too little memory for
+        it, and the next batches are smaller.
+        """
+        failure: Exception | None = None
+        try:
+            self._process(loaded, batch)
+        except Exception as error:  # noqa: BLE001 - the edge of the thread: whoever waits gets the error
+            failure = error
+        # Outside the handler: there the failed batch's tensors would stay in memory.
+        if failure is None:
+            return True
+        if len(batch) == 1:
+            batch[0].done.set_exception(failure)
+            return False
+        failed = type(failure).__name__
+        del failure
+        half = len(batch) // 2
+        first, second = self._measure(loaded, batch[:half]), self._measure(loaded, batch[half:])
+        if first and second:
+            self._max_batch = min(self._max_batch, half)
+            log.warning("event=batch_halved error=%s failed=%d max_batch=%d", failed, len(batch), self._max_batch)
+        return first and second
 
     def _process(self, loaded: _Loaded, batch: Sequence[_Job]) -> None:
         if batch[0].whole_only:
             batch[0].done.set_result(loaded.space.embed(batch[0].modality, batch[0].arrays))
             return
+        modality = batch[0].modality
         unique = {job.digest: job.arrays[0] for job in batch}
         seeds = [mask_seed(loaded.digest, digest) for digest in unique]
-        measured = loaded.space.measure(batch[0].modality, list(unique.values()), seeds, loaded.masks)
+        measured = loaded.space.measure(modality, list(unique.values()), seeds, loaded.masks)
+        for shared in (measured.whole, measured.masked, measured.halves):
+            shared.flags.writeable = False  # the cache hands the same arrays to many
         embedded = {
             digest: Embedded(measured.whole[row], measured.masked, measured.halves[row])
             for row, digest in enumerate(unique)
         }
-        for digest, value in embedded.items():
-            self._cache[loaded.digest, batch[0].modality, digest] = value
-        while len(self._cache) > CACHED_ITEMS:
-            self._cache.popitem(last=False)
+        with self._cache_lock:
+            for digest, value in embedded.items():
+                self._cache[loaded.digest, modality, digest] = value
+            while len(self._cache) > CACHED_ITEMS:
+                self._cache.popitem(last=False)
         for job in batch:
             job.done.set_result((embedded[job.digest], loaded.digest))
 
@@ -222,6 +247,13 @@ def _load(path: Path, device: str | None) -> _Loaded:
     from embedding.space import pick_device
 
     checkpoint = embedding.checkpoint.load(path)
-    chosen = pick_device() if not device else type(pick_device())(device)
-    space = checkpoint.space(chosen)
+    picked = pick_device()
+    try:
+        space = checkpoint.space(type(picked)(device) if device else picked)
+    except (RuntimeError, AssertionError) as error:  # what torch raises for a device that it does not know or have
+        raise ConfigError(
+            "DEVICE_NOT_USABLE",
+            f"device {device or str(picked)!r}: {str(error).splitlines()[0][:200]}",
+            'Leave it empty to let the program pick, or use "cpu".',
+        ) from error
     return _Loaded(checkpoint, space, bytes.fromhex(checkpoint.digest), checkpoint.calibration.masks)
