@@ -1,0 +1,251 @@
+"""The rules of the house that no type checker sees: who imports whom, what no code may call, what no file may say."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("protocol", "embedding", "node", "validator", "trainer", "contracts", "explorer")
+ROLES = ("validator", "trainer", "node")
+LINT = str(Path(sys.executable).parent / "lint-imports")
+
+
+def tracked() -> list[Path]:
+    """Files that are in the repository or about to be."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout
+    paths = [ROOT / os.fsdecode(name) for name in listed.split(b"\0") if name]
+    return [path for path in paths if path.is_file()]
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Syntax trees of our packages by path, such as ``node/cli.py``."""
+    return {
+        str(path.relative_to(ROOT)): ast.parse(path.read_text(encoding="utf-8"))
+        for path in tracked()
+        if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in PACKAGES
+    }
+
+
+def imports_of(tree: ast.AST) -> Iterator[str]:
+    """Dotted names that a file imports anywhere, in functions too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+# -- imports
+
+
+def test_import_rules_hold() -> None:
+    done = subprocess.run([LINT, "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    assert f"{len(contracts)} kept, 0 broken" in done.stdout
+
+
+def test_a_broken_import_rule_would_be_found(tmp_path: Path) -> None:
+    for package in PACKAGES:
+        shutil.copytree(
+            ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("*.safetensors", "__pycache__")
+        )
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "node/spy.py").write_text("def look():\n    from validator import judge\n\n    return judge\n")
+    done = subprocess.run(
+        [LINT, "--no-cache"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert done.returncode == 1
+    assert "node.spy -> validator.judge" in done.stdout
+
+
+def test_roles_meet_only_through_messages() -> None:
+    for path, tree in modules().items():
+        role = path.split("/")[0]
+        if role in ROLES:
+            foreign = [name for name in imports_of(tree) if name.split(".")[0] in set(ROLES) - {role}]
+            assert foreign == [], path
+
+
+@pytest.mark.parametrize(
+    ("libraries", "home"),
+    [
+        ({"torch", "transformers"}, r"(embedding|trainer)/"),
+        ({"web3"}, r"contracts/evm/"),
+        ({"eth_tester"}, r"contracts/tester_rpc\.py"),
+        ({"sqlalchemy", "alembic", "psycopg", "pysqlite3"}, r"validator/store/"),
+        ({"aiohttp"}, r"(node/client|validator/(app|routes|__main__))\.py"),
+        ({"click"}, r"(node/|validator/__main__\.py|contracts/deploy\.py)"),
+    ],
+)
+def test_heavy_libraries_have_one_home(libraries: set[str], home: str) -> None:
+    users = {path for path, tree in modules().items() if {name.split(".")[0] for name in imports_of(tree)} & libraries}
+    assert users
+    assert [path for path in sorted(users) if not re.match(home, path)] == []
+
+
+def test_no_module_is_a_drawer_and_no_test_folder_shadows_a_package() -> None:
+    drawers = {"utils", "util", "helpers", "helper", "manager", "common", "misc"}
+    for path in tracked():
+        parts = {part.removesuffix(".py") for part in path.relative_to(ROOT).parts}
+        assert not parts & drawers, path
+    assert not {path.name for path in (ROOT / "tests").iterdir() if path.is_dir()} & set(PACKAGES)
+
+
+# -- T32: nothing may run what it reads
+
+
+RUNNERS = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "shelve", "marshal", "joblib", "jsonpickle"}
+CALLS = {
+    "eval", "exec", "compile", "__import__", "torch.load", "torch.jit.load", "torch.hub.load", "os.system", "os.popen",
+    "yaml.load", "yaml.unsafe_load", "yaml.full_load", "subprocess.getoutput", "subprocess.getstatusoutput",
+    "pandas.read_pickle", "asyncio.create_subprocess_shell", "shutil.unpack_archive",
+}  # fmt: skip
+SUSPECT_KEYWORDS = {("shell", True), ("allow_pickle", True), ("weights_only", False), ("trust_remote_code", True)}
+
+
+def dotted(node: ast.expr) -> str:
+    """``a.b.c`` of a name or attribute, empty for anything else."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        owner = dotted(node.value)
+        return f"{owner}.{node.attr}" if owner else ""
+    return ""
+
+
+def dangers(tree: ast.Module) -> list[str]:
+    """Uses of what runs data as code, with their lines. Aliases of imports are followed."""
+    aliases: dict[str, str] = {}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            aliases |= {name.asname: name.name for name in node.names if name.asname}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            aliases |= {name.asname or name.name: f"{node.module}.{name.name}" for name in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [name.name for name in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            found += [f"{node.lineno}: import {name}" for name in names if name.split(".")[0] in RUNNERS]
+        elif isinstance(node, ast.Call):
+            name = dotted(node.func)
+            head, _, tail = name.partition(".")
+            full = ".".join(part for part in (aliases.get(head, head), tail) if part)
+            if full in CALLS:
+                found.append(f"{node.lineno}: {full}")
+            for keyword in node.keywords:
+                value = keyword.value.value if isinstance(keyword.value, ast.Constant) else None
+                if any(keyword.arg == name and value is bad for name, bad in SUSPECT_KEYWORDS):
+                    found.append(f"{node.lineno}: {keyword.arg}={value!r}")
+    return found
+
+
+def test_no_call_that_runs_what_it_reads() -> None:
+    assert len(modules()) > 80
+    assert {path: found for path, tree in modules().items() if (found := dangers(tree))} == {}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pickle",
+        "from joblib import load",
+        "def f():\n    import marshal",
+        "eval('1')",
+        "exec(text)",
+        "import torch\ntorch.load(p)",
+        "import torch as t\nt.load(p)",
+        "from torch import load as read\nread(p)",
+        "import numpy as np\nnp.load(p, allow_pickle=True)",
+        "import subprocess\nsubprocess.run('ls', shell=True)",
+        "import os\nos.system('ls')",
+        "import yaml\nyaml.load(text)",
+        "from transformers import AutoModel\nAutoModel.from_pretrained(p, trust_remote_code=True)",
+    ],
+)
+def test_a_dangerous_call_would_be_found(code: str) -> None:
+    assert dangers(ast.parse(code)) != []
+
+
+@pytest.mark.parametrize("code", ["model.eval()", "import yaml\nyaml.safe_load(t)", "np.load(p, allow_pickle=False)"])
+def test_harmless_calls_are_left_alone(code: str) -> None:
+    assert dangers(ast.parse(code)) == []
+
+
+# -- what no file may say
+
+# Folders of somebody's machine. Paths of containers and of the system (/tmp, /etc, /usr) are not among them.
+PRIVATE_PATH = re.compile(r"(?<![\w.~)}-])/(?:work|workspace|root|opt|mnt|srv|home/\w+|Users/\w+)/[\w.]")
+PRIVATE_HOST = re.compile(
+    r"(?:https?://|@)(?:[\w-]+\.)+(?:internal|local|lan|corp|intranet)\b"
+    r"|https?://(?:10\.\d+|192\.168|172\.(?:1[6-9]|2\d|3[01]))\.\d+\.\d+"
+)
+PUBLIC_HOSTS = {"pypi.org", "files.pythonhosted.org", "registry.npmjs.org", "registry.yarnpkg.com", "localhost", ""}
+
+
+def machine_words() -> set[str]:
+    """What only this machine is called: the folder of the checkout and the registries that it is set up for."""
+    words = {str(ROOT)} if len(ROOT.parts) > 2 else set()
+    settings = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, cwd=ROOT
+    ).stdout
+    settings += "\n".join(value for name, value in os.environ.items() if re.search(r"index_url|registry", name, re.I))
+    if (npm := shutil.which("npm")) is not None:
+        settings += subprocess.run([npm, "config", "get", "registry"], capture_output=True, text=True, cwd="/").stdout
+    hosts = {urlsplit(url).hostname or "" for url in re.findall(r"https?://[^\s'\"]+", settings)}
+    return words | {host for host in hosts - PUBLIC_HOSTS if not host.startswith("127.")}
+
+
+def texts() -> Iterator[tuple[Path, str]]:
+    for path in tracked():
+        try:
+            yield path, path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+
+
+def test_no_file_names_a_machine() -> None:
+    words = machine_words()
+    found = []
+    for path, text in texts():
+        for line in text.splitlines():
+            hit = PRIVATE_PATH.search(line) or PRIVATE_HOST.search(line)
+            if hit or any(word in line for word in words):
+                found.append(f"{path.relative_to(ROOT)}: {line.strip()[:100]}")
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [("/wo", "rk/main/x.py"), ("/home/", "jo/x"), ("see /op", "t/wheels"), ("http://nexus.", "internal/simple")],
+)
+def test_a_machines_name_would_be_found(parts: tuple[str, str]) -> None:
+    text = "".join(parts)  # in two halves, since this file is read too
+    assert PRIVATE_PATH.search(text) or PRIVATE_HOST.search(text)
+
+
+def test_the_lock_file_names_no_registry() -> None:
+    packages = json.loads((ROOT / "package-lock.json").read_text())["packages"]
+    assert packages
+    assert {urlsplit(one.get("resolved", "")).hostname for one in packages.values()} <= {None, "registry.npmjs.org"}
