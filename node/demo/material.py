@@ -13,7 +13,7 @@ from node.wallet import Wallet, create_wallet
 from protocol.errors import SourceError
 
 NAMES = ("ada", "grace", "hedy")
-DIGIT_SCANS = 200  # of the about 1,190 that may be submitted: they teach in seconds
+DIGIT_SCANS = 500  # of the about 1,190 that may be submitted: they teach in seconds
 SCRYPT_N = 2**14  # throw-away wallets; `curiosity wallet new` takes 2**18
 
 
