@@ -575,6 +575,10 @@ def test_health_of_the_wrong_chain_is_bad(stack: Stack) -> None:
     check = [sys.executable, str(ROOT / "deploy/healthy.py"), "chain", f"http://{stack.hosts['chain:8545']}"]
     assert subprocess.run([*check, "1"], capture_output=True, text=True).stderr == "chain id is 31337, expected 1\n"
     assert subprocess.run(check, capture_output=True).returncode == 2
+    # What answers, but not as a validator that is well, is not well either.
+    check = [*check[:2], "validator", check[3]]
+    done = subprocess.run(check, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.split(":")[0]) == (1, "HTTPError")
 
 
 def test_the_database_check_answers_for_a_real_server(postgres_socket: str, tmp_path: Path) -> None:
