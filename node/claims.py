@@ -1,5 +1,6 @@
 """Claiming: an account's leaf and proof from the validator, checked, then paid by the contract. Talks to the chain."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,14 +64,19 @@ async def fetch_ticket(client: ValidatorClient, account: bytes) -> ClaimTicket:
     return ticket
 
 
-def check_ticket(ticket: ClaimTicket, payout: EpochPayout) -> None:
+def check_ticket(ticket: ClaimTicket, payouts: Iterable[EpochPayout]) -> None:
     """Compare a ticket with what follows from the ledger. Raises ProofError TICKET_DIFFERS."""
+    payout = next((one for one in payouts if one.epoch == ticket.epoch and one.entry is not None), None)
+    if payout is None:
+        raise ProofError(
+            "TICKET_DIFFERS", f"the validator offers a claim under epoch {ticket.epoch}, no entry closes it"
+        )
     derived = payout.cumulative_wei.get(ticket.account, 0)
-    if (payout.epoch, payout.reward_root, derived) != (ticket.epoch, ticket.reward_root, int(ticket.cumulative_wei)):
+    if (payout.reward_root, derived) != (ticket.reward_root, int(ticket.cumulative_wei)):
         raise ProofError(
             "TICKET_DIFFERS",
-            f"the validator offers {ticket.cumulative_wei} wei under epoch {ticket.epoch}, the ledger gives {derived} "
-            f"under epoch {payout.epoch}",
+            f"the validator offers {ticket.cumulative_wei} wei under root 0x{ticket.reward_root.hex()} of epoch "
+            f"{ticket.epoch}, the ledger gives {derived} under 0x{payout.reward_root.hex()}",
         )
 
 

@@ -95,6 +95,9 @@ def run(arguments: Sequence[str]) -> int:
         return result if isinstance(result, int) else int(ExitCode.OK)
     except CuriosityError as error:
         return _fail(error.to_json(), int(error.exit_code), as_json)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        return int(ExitCode.USAGE)
     except click.ClickException as error:
         problem = {"code": "USAGE", "what": error.format_message().rstrip("."), "remedy": _usage_remedy(error)}
         return _fail(problem, int(ExitCode.USAGE), as_json)

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from protocol.errors import ConfigError
-from protocol.settings import SETTINGS, read_section
+from protocol.settings import SETTINGS, check_sections, read_section
 
 ENV_FILE: Final = "CURIOSITY_CONFIG"
 FILE_NAME: Final = "curiosity.toml"
+_PREFIX: Final = "CURIOSITY_"
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class NodeSettings:
     wallet: str = ""  # used when a command names none
     license: str = ""  # SPDX expression for pairs whose source states none
     receipt_vkey: str = ""  # pinned key of the validator's receipts
+    log_vkey: str = ""  # pinned key of the ledger's tree heads
     origin: str = ""  # pinned origin line of the ledger
     concurrency: int = 16  # pairs on their way at once
     patience_s: float = 60.0  # how long one request is repeated while there is no answer
@@ -88,6 +90,7 @@ def load_settings(given: Path | None = None, environment: Mapping[str, str] | No
     `protocol.settings.read_section` raises.
     """
     environment = os.environ if environment is None else environment
+    _check_environment(environment)
     file = find_config(given)
     document = _read_toml(file) if file else {}
     source = str(file) if file else "the environment"
@@ -96,6 +99,14 @@ def load_settings(given: Path | None = None, environment: Mapping[str, str] | No
         read_section(ChainSettings, "chain", document, environment, source),
         file,
     )
+
+
+def _check_environment(environment: Mapping[str, str]) -> None:
+    # A variable of a section that nobody reads would go unnoticed, and with it the typing error in its name.
+    for name in environment:
+        section, separator, _ = name.removeprefix(_PREFIX).partition("__")
+        if name.startswith(_PREFIX) and separator:
+            check_sections({section.lower(): None}, f"the environment variable {name}")
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

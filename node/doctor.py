@@ -50,7 +50,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _emoji()
     yield _disk(settings.node.folder)
     yield Finding("config", "ok", str(settings.file) if settings.file else "no file: every setting at its default")
-    yield _guard("chain", lambda: _chain(settings))
+    yield _chain(settings)
 
 
 def _guard(name: str, look: Callable[[], Finding]) -> Finding:
@@ -154,12 +154,16 @@ def _disk(home: Path) -> Finding:
 
 
 def _chain(settings: Settings) -> Finding:
-    told = _run(
-        "import json, sys, urllib.request as u\n"
-        f"r = u.Request({settings.chain.rpc_url!r}, json.dumps({{'jsonrpc': '2.0', 'id': 1, 'method': 'eth_chainId', "
-        "'params': []}).encode(), {'Content-Type': 'application/json'})\n"
-        "print(int(json.load(u.urlopen(r, timeout=5))['result'], 16))"
-    )
+    try:
+        told = _run(
+            "import json, sys, urllib.request as u\n"
+            f"r = u.Request({settings.chain.rpc_url!r}, json.dumps({{'jsonrpc': '2.0', 'id': 1, 'method': "
+            "'eth_chainId', 'params': []}).encode(), {'Content-Type': 'application/json'})\n"
+            "print(int(json.load(u.urlopen(r, timeout=5))['result'], 16))"
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        what = f"{settings.chain.rpc_url} does not answer ({error})"
+        return Finding("chain", "warn", what, "Needed to claim: start one (curiosity up), or set [chain] rpc_url.")
     wanted = settings.chain.chain_id
     if wanted and told != str(wanted):
         return Finding(

@@ -47,12 +47,20 @@ async def mirror(
     """Copy the ledger to ``out``, going on from what is there, and verify all of it.
 
     ``log_vkey`` is the pinned tree head key; empty trusts the one that the validator shows. Raises ProofError: what
-    `verify_checkpoint` raises, MIRROR_ROOT if the leaves do not lead to the signed root, MIRROR_SUBMISSION or
-    MIRROR_ITEM if content is not what the ledger names; SourceError MIRROR_NOT_WRITTEN.
+    `verify_checkpoint` raises, MIRROR_OF_ANOTHER if ``out`` holds another ledger, MIRROR_SHRANK if it holds more than
+    is signed now, MIRROR_ROOT if the leaves do not lead to the signed root, MIRROR_SUBMISSION or MIRROR_ITEM if content
+    is missing or not what the ledger names; SourceError MIRROR_NOT_WRITTEN, MIRROR_UNREADABLE.
     """
     tell = progress or (lambda *_: None)
     network = await client.network()
-    head = verify_checkpoint(await client.tree_head(), network.origin, [log_vkey or network.log_vkey])
+    if (out / "network.json").exists() and (kept := read_network(out)).network_id != network.network_id:
+        raise ProofError(
+            "MIRROR_OF_ANOTHER",
+            f"{out} holds the ledger {kept.origin!r}, the validator keeps {network.origin!r} of another network",
+            "Choose another folder, or another validator.",
+        )
+    note = await client.tree_head()
+    head = verify_checkpoint(note, network.origin, [log_vkey or network.log_vkey])
     try:
         (out / "blobs").mkdir(parents=True, exist_ok=True)
         leaves = await _leaves(client, out / "entries.jsonl", head.size, tell)
@@ -68,7 +76,7 @@ async def mirror(
         fetched = await _items(client, out / "blobs", wanted, tell)
         _write(out / "submissions.jsonl", b"".join(encode(row) + b"\n" for row in submissions))
         _write(out / "network.json", encode(network))
-        _write(out / "tree-head.txt", (await _head_text(client, network, head.size)).encode())
+        _write(out / "tree-head.txt", note.encode())
     except OSError as error:
         raise SourceError(
             "MIRROR_NOT_WRITTEN", f"{out}: {error.strerror}", "Free space there; the copy goes on where it stopped."
@@ -77,17 +85,8 @@ async def mirror(
     return Mirrored(head.size, head.root, len(submissions), accepted, len(wanted), fetched)
 
 
-async def _head_text(client: ValidatorClient, network: Network, size: int) -> str:
-    """Return a signed head of exactly ``size`` leaves: the ledger may have grown since."""
-    proof = await client.inclusion(0, size)
-    if proof.tree_head is None:
-        raise ProofError("PROOF_WITHOUT_HEAD", f"the validator gives no signed tree head of size {size}")
-    verify_checkpoint(proof.tree_head, network.origin, [network.log_vkey])
-    return proof.tree_head
-
-
 async def _leaves(client: ValidatorClient, path: Path, size: int, tell: Progress) -> list[bytes]:
-    leaves = await asyncio.to_thread(_kept_leaves, path)
+    leaves = await asyncio.to_thread(_keep_whole_lines, path)
     if len(leaves) > size:
         raise ProofError(
             "MIRROR_SHRANK",
@@ -95,16 +94,28 @@ async def _leaves(client: ValidatorClient, path: Path, size: int, tell: Progress
         )
     while len(leaves) < size:
         page = await client.entries(len(leaves), min(_PAGE, size - len(leaves)))
-        if not page.entries:
+        fetched = [entry.encode() for entry in page.entries]
+        if not fetched:
             raise ProofError("MIRROR_ROOT", f"the validator gave {len(leaves)} of {size} leaves")
-        leaves += [entry.encode() for entry in page.entries]
+        await asyncio.to_thread(_append, path, fetched)
+        leaves += fetched
         tell("leaves", len(leaves), size)
-    _write(path, b"".join(leaf + b"\n" for leaf in leaves))
     return leaves
 
 
-def _kept_leaves(path: Path) -> list[bytes]:
-    return path.read_bytes().splitlines() if path.exists() else []
+def _keep_whole_lines(path: Path) -> list[bytes]:
+    """Return the leaves in ``path``; a last line that was cut off is removed."""
+    if not path.exists():
+        path.touch()
+    with path.open("r+b") as file:
+        lines = file.read().split(b"\n")
+        file.truncate(sum(len(line) + 1 for line in lines[:-1]))
+    return lines[:-1]
+
+
+def _append(path: Path, leaves: list[bytes]) -> None:
+    with path.open("ab") as file:
+        file.write(b"".join(leaf + b"\n" for leaf in leaves))
 
 
 async def _submissions(
@@ -125,6 +136,12 @@ async def _submissions(
             raise ProofError("MIRROR_SUBMISSION", f"entry {row.index}: {error.what}") from None
         if not isinstance(entry, PairEntry) or entry.pair != digest:
             raise ProofError("MIRROR_SUBMISSION", f"entry {row.index} is not about pair 0x{digest.hex()}")
+    given = {row.index for row in rows}
+    missing = [index for index, leaf in enumerate(leaves) if index not in given and _is_accepted(leaf)]
+    if missing:
+        raise ProofError(
+            "MIRROR_SUBMISSION", f"no submission behind {len(missing)} accepted entries, the first {missing[0]}"
+        )
     return rows
 
 
@@ -158,9 +175,12 @@ async def _items(client: ValidatorClient, folder: Path, wanted: list[bytes], tel
         if done % 100 == 0 or done == len(missing):
             tell("items", done, len(missing))
 
-    for outcome in await asyncio.gather(*(fetch(digest) for digest in missing), return_exceptions=True):
-        if isinstance(outcome, BaseException):
-            raise outcome
+    try:
+        async with asyncio.TaskGroup() as group:
+            for digest in missing:
+                group.create_task(fetch(digest))
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None  # the others are of the same moment: the group ended with the first
     return len(missing)
 
 
@@ -174,17 +194,17 @@ def read_leaves(path: Path) -> list[bytes]:
     """Return the leaves of a mirror folder or an entries file. Raises SourceError MIRROR_UNREADABLE."""
     file = path / "entries.jsonl" if path.is_dir() else path
     try:
-        return [line for line in file.read_bytes().splitlines() if line]
+        return [line for line in file.read_bytes().split(b"\n") if line]
     except OSError as error:
         raise SourceError(
             "MIRROR_UNREADABLE", f"{file}: {error.strerror}", "Make one with `curiosity ledger mirror --out DIR`."
         ) from None
 
 
-async def fetch_leaves(client: ValidatorClient) -> list[bytes]:
-    """Return all leaves of a validator's ledger, checked against its signed tree head."""
+async def fetch_leaves(client: ValidatorClient, log_vkey: str = "") -> list[bytes]:
+    """Return all leaves of a validator's ledger, checked against its signed tree head; ``log_vkey`` as in `mirror`."""
     network = await client.network()
-    head = verify_checkpoint(await client.tree_head(), network.origin, [network.log_vkey])
+    head = verify_checkpoint(await client.tree_head(), network.origin, [log_vkey or network.log_vkey])
     leaves: list[bytes] = []
     frontier = Frontier()
     while len(leaves) < head.size:
@@ -205,3 +225,5 @@ def read_network(folder: Path) -> Network:
         return parse(Network, (folder / "network.json").read_bytes())
     except OSError as error:
         raise SourceError("MIRROR_UNREADABLE", f"{folder}: {error.strerror}", "Name a mirror folder.") from None
+    except Rejected as error:
+        raise SourceError("MIRROR_UNREADABLE", f"{folder}: {error.what}", "Make the mirror again.") from None

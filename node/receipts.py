@@ -51,13 +51,16 @@ class Proved:
     reason: str
     tree_size: int | None  # of the signed tree head that holds the entry; None without a proof
     receipt_vkey: str
+    is_pinned: bool  # the receipt key was given from outside, not read from the receipt's own file
 
     def sentence(self) -> str:
         """Return it in one sentence, with the key that was trusted."""
+        whence = "as pinned" if self.is_pinned else "as kept beside the receipt"
         proof = f" and is in the signed tree of {self.tree_size} entries" if self.tree_size is not None else ""
         return (
             f"Pair 0x{self.pair.hex()} of {checksum(self.contributor)} was {self.outcome} ({self.reason}) as entry "
-            f"{self.index}{proof}; trusting {self.receipt_vkey.split('+')[0]} (key {self.receipt_vkey.split('+')[1]})."
+            f"{self.index}{proof}; trusting {self.receipt_vkey.split('+')[0]} (key {self.receipt_vkey.split('+')[1]}, "
+            f"{whence})."
         )
 
 
@@ -110,8 +113,8 @@ def check_proof(proof: InclusionProof, checked: CheckedReceipt, origin: str, log
     return head.size
 
 
-def verify_saved(saved: SavedReceipt, *, receipt_vkey: str = "") -> Proved:
-    """Check a saved receipt offline; ``receipt_vkey`` overrides the key kept in it.
+def verify_saved(saved: SavedReceipt, *, receipt_vkey: str = "", log_vkey: str = "") -> Proved:
+    """Check a saved receipt offline; ``receipt_vkey`` and ``log_vkey`` override the keys kept in it.
 
     Raises ProofError with a code for every way of being wrong, PAIR_SIGNATURE if the contributor did not sign.
     """
@@ -124,10 +127,20 @@ def verify_saved(saved: SavedReceipt, *, receipt_vkey: str = "") -> Proved:
     if signer != saved.envelope.submission.contributor:
         raise ProofError("PAIR_SIGNATURE", f"the pair was signed by 0x{signer.hex()}, not by its contributor")
     checked = check_decision(saved.decision, saved.envelope, digest, saved.origin, vkey)
-    size = None if saved.proof is None else check_proof(saved.proof, checked, saved.origin, saved.log_vkey)
+    size = None
+    if saved.proof is not None:
+        size = check_proof(saved.proof, checked, saved.origin, log_vkey or saved.log_vkey)
     verdict = saved.decision.verdict
     return Proved(
-        digest, signer, checked.index, checked.issued_at, verdict.outcome.value, verdict.reason.value, size, vkey
+        pair=digest,
+        contributor=signer,
+        index=checked.index,
+        issued_at=checked.issued_at,
+        outcome=verdict.outcome.value,
+        reason=verdict.reason.value,
+        tree_size=size,
+        receipt_vkey=vkey,
+        is_pinned=bool(receipt_vkey),
     )
 
 

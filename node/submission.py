@@ -40,6 +40,7 @@ class Rules:
     lifetime_s: int = 12 * 3600
     again: bool = False
     receipt_vkey: str = ""  # pinned; empty trusts what the network shows
+    log_vkey: str = ""
     origin: str = ""
 
 
@@ -92,6 +93,7 @@ def check_network(network: Network, rules: Rules) -> None:
     """Refuse a validator that is not the pinned one. Raises ProofError KEY_NOT_PINNED."""
     for name, pinned, shown in (
         ("receipt_vkey", rules.receipt_vkey, network.receipt_vkey),
+        ("log_vkey", rules.log_vkey, network.log_vkey),
         ("origin", rules.origin, network.origin),
     ):
         if pinned and pinned != shown:

@@ -6,6 +6,7 @@ import secrets
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -104,21 +105,33 @@ def list_wallets(home: Path) -> list[Wallet]:
 
 def unlock(wallet: Wallet, password: str) -> bytes:
     """Return the private key. Raises WalletError: WALLET_PASSWORD_WRONG, WALLET_UNREADABLE."""
-    from eth_keyfile.keyfile import decode_keyfile_json
-
     try:
-        keystore = json.loads(wallet.path.read_text())
-        return bytes(decode_keyfile_json(keystore, password.encode()))
-    except ValueError as error:
-        if "MAC" in str(error):
-            raise WalletError(
-                "WALLET_PASSWORD_WRONG", f"the password does not open {wallet.path}", "Type it again."
-            ) from None
-        raise WalletError("WALLET_UNREADABLE", f"{wallet.path}: {error}", "Restore it from a backup.") from None
-    except (OSError, KeyError, TypeError, NotImplementedError) as error:
+        key = open_keystore(json.loads(wallet.path.read_text()), password, wallet.path)
+    except (OSError, ValueError) as error:
         raise WalletError(
             "WALLET_UNREADABLE", f"{wallet.path}: {type(error).__name__}", "Restore it from a backup."
         ) from None
+    if address_of(key) != wallet.address:
+        raise WalletError(
+            "WALLET_UNREADABLE",
+            f"{wallet.path} names {checksum(wallet.address)}, its key is of {checksum(address_of(key))}",
+            "Restore it from a backup; the address in the file was changed.",
+        )
+    return key
+
+
+def open_keystore(keystore: Any, password: str, path: Path) -> bytes:
+    """Return the private key in a keystore v3 document. Raises WalletError as `unlock` does."""
+    from eth_keyfile.keyfile import decode_keyfile_json
+
+    try:
+        return bytes(decode_keyfile_json(keystore, password.encode()))
+    except ValueError as error:
+        if "MAC" in str(error):
+            raise WalletError("WALLET_PASSWORD_WRONG", f"the password does not open {path}", "Type it again.") from None
+        raise WalletError("WALLET_UNREADABLE", f"{path}: {error}", "Restore it from a backup.") from None
+    except (KeyError, TypeError, AttributeError, NotImplementedError) as error:
+        raise WalletError("WALLET_UNREADABLE", f"{path}: {type(error).__name__}", "Restore it from a backup.") from None
 
 
 def read_password(password_file: Path | None, *, prompt: str, confirm: bool = False) -> str:

@@ -220,12 +220,14 @@ async def _raw(live: Running) -> bytes:
     return await live.client._request("POST", "/v1/pairs", data=live.sign(pictures(1)[0]).encode())
 
 
-@pytest.mark.parametrize(("name", "value"), [("receipt_vkey", "other+00000000+AAAA"), ("origin", "elsewhere")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("receipt_vkey", "other+0+AA"), ("log_vkey", "other+0+AA"), ("origin", "x")]
+)
 async def test_a_validator_with_another_key_than_the_pinned_one_gets_nothing(
     live: Running, before: Front, tmp_path: Path, name: str, value: str
 ) -> None:
     with pytest.raises(ProofError, match="KEY_NOT_PINNED"):
-        await submit(live, before.url, tmp_path, pictures(1), replace(RULES, **{name: value}))
+        await submit(live, before.url, tmp_path, pictures(1), replace(RULES, **{name: value}))  # type: ignore[arg-type]
     assert not before.bodies
 
 

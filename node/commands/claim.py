@@ -46,8 +46,7 @@ def claim(
             network = await client.network()
             ticket = await fetch_ticket(client, found.address)
             if derived:
-                closed = [p for p in derive(await fetch_leaves(client), RewardParameters()) if p.entry is not None]
-                check_ticket(ticket, closed[-1])
+                check_ticket(ticket, derive(await fetch_leaves(client, node.log_vkey), RewardParameters()))
             return network, ticket
 
     network, ticket = asyncio.run(ask())

@@ -1,6 +1,8 @@
 """`curiosity demo` and `curiosity up`."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -8,27 +10,33 @@ from node.command import PATH, Session, example, session_options
 from protocol.errors import ExitCode
 
 _FOLDER = Path(".cache/curiosity")
+_OPTIONS = (
+    click.option("--out", type=PATH, default=Path("demo.json"), show_default=True, help="Where to write the figures."),
+    click.option(
+        "--folder", type=PATH, default=_FOLDER, show_default=True, help="Where to keep pair sets and the run."
+    ),
+    click.option("--seed", type=int, default=1, show_default=True, help="Seed of the bad pairs and of the training."),
+    click.option("--limit", type=click.IntRange(min=100), help="Submit at most so many honest pairs."),
+    click.option(
+        "--emoji/--no-emoji", default=True, show_default=True, help="With the emoji set, or the digits alone."
+    ),
+    click.option("--voices", type=click.IntRange(1, 12), default=3, show_default=True, help="Voices a name (emoji)."),
+    click.option(
+        "--training-s", type=float, default=75.0, show_default=True, help="Bound on the training, in seconds."
+    ),
+)
+
+
+def _demo_options(callback: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_OPTIONS):
+        callback = option(callback)
+    return callback
 
 
 @click.command(epilog=example("curiosity demo", "curiosity demo --limit 300 --no-emoji --out quick.json"))
-@click.option("--out", type=PATH, default=Path("demo.json"), show_default=True, help="Where to write the figures.")
-@click.option("--folder", type=PATH, default=_FOLDER, show_default=True, help="Where to keep pair sets and the run.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the bad pairs and of the training.")
-@click.option("--limit", type=click.IntRange(min=100), help="Submit at most so many honest pairs.")
-@click.option("--emoji/--no-emoji", default=True, show_default=True, help="With the emoji set, or the digits alone.")
-@click.option("--voices", type=click.IntRange(1, 12), default=3, show_default=True, help="Voices a name (emoji).")
-@click.option("--training-s", type=float, default=85.0, show_default=True, help="Bound on the training, in seconds.")
+@_demo_options
 @session_options()
-def demo(
-    session: Session,
-    out: Path,
-    folder: Path,
-    seed: int,
-    limit: int | None,
-    emoji: bool,
-    voices: int,
-    training_s: float,
-) -> int:
+def demo(session: Session, out: Path, folder: Path, **choices: Any) -> int:
     """Run the whole network end to end on real pairs, then stop everything that was started.
 
     Chain, contracts, wallets, validation, receipts, an epoch paid and claimed, a training round, and searches before
@@ -36,22 +44,24 @@ def demo(
     """
     from node.demo.run import Options, run
 
-    options = Options(
-        folder=folder.resolve(), out=out, seed=seed, limit=limit, emoji=emoji, voices=voices, training_s=training_s
-    )
-    figures = run(options, session.screen)
+    figures = run(Options(folder=folder.resolve(), out=out, **choices), session.screen)
     session.screen.finish(figures, lambda _screen: None)
     return int(ExitCode.OK if all(figures["checks"].values()) else ExitCode.FAILED)
 
 
-@click.command(epilog=example("curiosity up"))
-@click.option("--folder", type=PATH, default=_FOLDER, show_default=True, help="Where to keep pair sets and the run.")
+@click.command(epilog=example("curiosity up", "curiosity up --fresh"))
 @click.option("--port", type=int, default=8440, show_default=True, help="Port of the validator.")
 @click.option("--chain-port", type=int, default=8545, show_default=True, help="Port of the chain.")
 @click.option("--epoch-s", type=int, default=60, show_default=True, help="Close an epoch after so many seconds.")
+@click.option("--fresh", is_flag=True, help="Forget the network that was up before and start anew.")
+@_demo_options
 @session_options()
-def up(session: Session, folder: Path, port: int, chain_port: int, epoch_s: int) -> None:
-    """Start chain and validator and leave them running until Ctrl-C; what was there before is kept."""
+def up(
+    session: Session, port: int, chain_port: int, epoch_s: int, fresh: bool, folder: Path, out: Path, **choices: Any
+) -> None:
+    """Run the demo once, then keep its chain and validator up until Ctrl-C; the next time it goes on from there."""
+    from node.demo.run import Options
     from node.demo.up import up as stay_up
 
-    stay_up(folder.resolve(), session.screen, port=port, chain_port=chain_port, epoch_s=epoch_s)
+    options = Options(folder=folder.resolve(), out=out, port=port, chain_port=chain_port, **choices)
+    stay_up(options, session.screen, epoch_s=epoch_s, fresh=fresh)

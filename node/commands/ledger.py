@@ -17,7 +17,7 @@ def ledger() -> None:
 
 @ledger.command("mirror", epilog=example("curiosity ledger mirror --out mirror/"))
 @click.option("--out", type=PATH, required=True, help="Folder to copy to; goes on from what is there.")
-@click.option("--log-vkey", default="", help="Tree head key to trust; by default the one that the validator shows.")
+@click.option("--log-vkey", default="", help="Tree head key to trust; by default the pinned one, else what is shown.")
 @session_options(network=True)
 def mirror_(session: Session, out: Path, log_vkey: str) -> None:
     """Copy leaves, submissions and items, and verify all of it against the signed tree head."""
@@ -29,7 +29,7 @@ def mirror_(session: Session, out: Path, log_vkey: str) -> None:
                 return await mirror(
                     client,
                     out,
-                    log_vkey=log_vkey,
+                    log_vkey=log_vkey or node.log_vkey,
                     progress=lambda what, done, total: meter.advance(0, f"{what} {done}/{total}"),
                 )
 

@@ -36,7 +36,7 @@ def payouts(session: Session, derived: bool, epoch: int | None, entries: Path | 
 
     async def fetch() -> list[bytes]:
         async with ValidatorClient(session.settings.node.validator_url, patience_s=10.0) as client:
-            return await fetch_leaves(client)
+            return await fetch_leaves(client, session.settings.node.log_vkey)
 
     leaves = read_leaves(entries) if entries is not None else asyncio.run(fetch())
     found = [one for one in derive(leaves, RewardParameters()) if epoch is None or one.epoch == epoch]
@@ -45,7 +45,7 @@ def payouts(session: Session, derived: bool, epoch: int | None, entries: Path | 
     result: dict[str, Any] = {"entries": len(leaves), "epochs": [_plain(one) for one in found]}
     if check:
         result["chain"] = _compare(session, found)
-    session.screen.finish(result, lambda screen: _show(screen, found, check))
+    session.screen.finish(result, lambda screen: _show(screen, found, result.get("chain")))
 
 
 def _plain(payout: EpochPayout) -> dict[str, Any]:
@@ -84,7 +84,13 @@ def _compare(session: Session, found: list[EpochPayout]) -> dict[str, Any]:
     return {"epoch": state.latest_epoch, "equal": None, "active_epoch": state.active_epoch}
 
 
-def _show(screen: Screen, found: list[EpochPayout], check: bool) -> None:
+def _compared(chain: dict[str, Any]) -> str:
+    if chain["equal"] is None:
+        return f"Nothing was compared: the chain's latest epoch is {chain['epoch']}, which is not among those above."
+    return f"The chain holds the same root and total for epoch {chain['epoch']}; active is {chain['active_epoch']}."
+
+
+def _show(screen: Screen, found: list[EpochPayout], chain: dict[str, Any] | None) -> None:
     for payout in found:
         state = "closed" if payout.entry is not None else "open, so far"
         rows = [(checksum(account), wei, payout.cumulative_wei[account]) for account, wei in payout.amounts_wei.items()]
@@ -94,5 +100,5 @@ def _show(screen: Screen, found: list[EpochPayout], check: bool) -> None:
             ("account", "wei in this epoch", "wei in all"),
             rows,
         )
-    if check:
-        screen.line("The chain holds the same root.")
+    if chain is not None:
+        screen.line(_compared(chain))

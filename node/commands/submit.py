@@ -1,6 +1,7 @@
 """`curiosity submit`."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from node.submission import Contributor, Rules, Tally, submit_pairs
 from node.wallet import find_wallet, read_password, unlock
 from protocol.errors import CuriosityError, ExitCode, SourceError, WalletError
 from protocol.messages import Decision
+from protocol.verdict import Reason
 
 
 def read_sources(paths: tuple[Path, ...], license: str, split: str) -> Iterator[SourcePair | SourceError]:
@@ -105,6 +107,7 @@ def submit(
         lifetime_s=node.signature_lifetime_s,
         again=again,
         receipt_vkey=node.receipt_vkey,
+        log_vkey=node.log_vkey,
         origin=node.origin,
     )
 
@@ -125,7 +128,7 @@ def submit(
                     network=network,
                     contributor=Contributor(key, found.address, session.home),
                     rules=rules,
-                    watch=lambda _source, outcome: _tick(meter, outcome),
+                    watch=_Watch(meter),
                 )
             proofs = 0
             if prove:
@@ -137,7 +140,9 @@ def submit(
     tally, proofs = asyncio.run(work())
     result = tally.to_json() | {"receipts": str(session.home / "receipts")} | ({"proofs": proofs} if prove else {})
     session.screen.finish(result, lambda screen: show_tally(screen, tally, session.home))
-    return int(ExitCode.SOURCE if tally.unreadable and not tally.decided and not tally.known else ExitCode.OK)
+    if tally.decided or tally.known:
+        return int(ExitCode.OK)
+    return int(ExitCode.REJECTED if tally.refused else ExitCode.SOURCE)
 
 
 def _take(rows: Iterator[SourcePair | SourceError], limit: int | None) -> Iterator[SourcePair | SourceError]:
@@ -147,8 +152,20 @@ def _take(rows: Iterator[SourcePair | SourceError], limit: int | None) -> Iterat
         yield row
 
 
-def _tick(meter: Meter, outcome: Decision | CuriosityError) -> None:
-    meter.advance(1, outcome.code if isinstance(outcome, CuriosityError) else outcome.verdict.reason.value)
+class _Watch:
+    """Shows how a run goes: accepted, the rest by reason, pairs per second."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._codes: Counter[str] = Counter()
+        self._started = time.monotonic()
+
+    def __call__(self, _source: SourcePair, outcome: Decision | CuriosityError) -> None:
+        code = outcome.code if isinstance(outcome, CuriosityError) else outcome.verdict.reason.value
+        self._codes["accepted" if code == Reason.BELONGS_TOGETHER else code] += 1
+        counts = ", ".join(f"{count} {name}" for name, count in self._codes.most_common())
+        rate = self._codes.total() / max(time.monotonic() - self._started, 1e-3)
+        self._meter.advance(1, f"{counts}; {rate:.1f} pairs/s")
 
 
 def show_tally(screen: Screen, tally: Tally, home: Path) -> None:

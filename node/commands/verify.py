@@ -25,15 +25,17 @@ def find_receipts(paths: Sequence[Path]) -> list[Path]:
 
 @click.command(epilog=example("curiosity verify ~/.curiosity/receipts", "curiosity verify receipt.json --json"))
 @click.argument("paths", nargs=-1, type=PATH)
-@click.option("--vkey", default="", help="Receipt key to trust, in place of the one that was pinned at submission.")
+@click.option("--vkey", default="", help="Receipt key to trust; by default the pinned one, else the receipt's own.")
+@click.option("--log-vkey", default="", help="Tree head key to trust, likewise.")
 @session_options()
-def verify(session: Session, paths: tuple[Path, ...], vkey: str) -> int:
+def verify(session: Session, paths: tuple[Path, ...], vkey: str, log_vkey: str) -> int:
     """Check receipts with no network: signature, entry, contributor's signature, inclusion proof if there is one."""
     files = find_receipts(paths or (session.home / "receipts",))
     proved, wrong = [], []
     for file in files:
         try:
-            proved.append(verify_saved(read_saved(file), receipt_vkey=vkey or session.settings.node.receipt_vkey))
+            keys = (vkey or session.settings.node.receipt_vkey, log_vkey or session.settings.node.log_vkey)
+            proved.append(verify_saved(read_saved(file), receipt_vkey=keys[0], log_vkey=keys[1]))
         except ProofError as error:
             wrong.append((file, error))
     if len(files) == 1 and wrong:
@@ -50,10 +52,13 @@ def verify(session: Session, paths: tuple[Path, ...], vkey: str) -> int:
         if len(proved) == 1:
             session.screen.line(proved[0].sentence())
         else:
-            keys = {one.receipt_vkey.split("+")[0] for one in proved}
+            trusted = {
+                f"{one.receipt_vkey.split('+')[0]} ({'as pinned' if one.is_pinned else 'as kept beside the receipts'})"
+                for one in proved
+            }
             session.screen.line(
-                f"{len(proved)} receipts hold, {result['with_proof']} of them with an inclusion proof; "
-                f"trusting {', '.join(sorted(keys))}."
+                f"{len(proved)} of {len(files)} receipts hold, {result['with_proof']} of them with an inclusion proof; "
+                f"trusting {', '.join(sorted(trusted)) or 'no key'}."
             )
         for file, error in wrong:
             session.screen.line(f"{file.name}: {error.code}: {error.what}")

@@ -1,11 +1,21 @@
 """`curiosity wallet`."""
 
+import json
 from pathlib import Path
 
 import click
 
 from node.command import PATH, Session, example, session_options
-from node.wallet import create_wallet, find_wallet, key_of_mnemonic, list_wallets, new_mnemonic, read_password, unlock
+from node.wallet import (
+    create_wallet,
+    find_wallet,
+    key_of_mnemonic,
+    list_wallets,
+    new_mnemonic,
+    open_keystore,
+    read_password,
+    unlock,
+)
 from protocol.errors import WalletError
 
 _password_file = click.option("--password-file", type=PATH, help="File with the password; else you are asked.")
@@ -92,6 +102,13 @@ def fund(session: Session, name: str) -> None:
     )
 
 
+def _open(text: str, source: Path, password: str) -> bytes:
+    try:
+        return open_keystore(json.loads(text), password, source)
+    except ValueError:
+        raise WalletError("WALLET_KEY_FILE", f"{source} is no JSON", "Name a keystore v3 file.") from None
+
+
 @wallet.command("import", epilog=example("curiosity wallet import bob --key-file bob.key"))
 @click.argument("name")
 @click.option("--key-file", type=PATH, help="File with 64 hex digits, or a keystore v3 file.")
@@ -101,7 +118,7 @@ def fund(session: Session, name: str) -> None:
 def import_(
     session: Session, name: str, key_file: Path | None, mnemonic_file: Path | None, password_file: Path | None
 ) -> None:
-    """Make a wallet from a key or from words that you have."""
+    """Make a wallet from a key, a keystore (with its password) or words that you have."""
     if (key_file is None) == (mnemonic_file is None):
         raise click.UsageError("give either --key-file or --mnemonic-file")
     source = key_file or mnemonic_file
@@ -112,6 +129,8 @@ def import_(
         raise WalletError("WALLET_KEY_FILE", f"{source}: {error}", "Name a readable text file.") from None
     if mnemonic_file is not None:
         key = key_of_mnemonic(text)
+    elif text.startswith("{"):
+        key = _open(text, source, read_password(password_file, prompt=f"Password of {source}"))
     else:
         try:
             key = bytes.fromhex(text.removeprefix("0x"))
