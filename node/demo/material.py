@@ -73,6 +73,13 @@ def make_cast(home: Path) -> list[Cast]:
     return cast
 
 
+def choose(pairs: Sequence[SourcePair], limit: int | None, seed: int) -> Sequence[SourcePair]:
+    """Return at most ``limit`` of the pairs, drawn alike from all of them."""
+    if limit is None or limit >= len(pairs):
+        return pairs
+    return random.Random(seed).sample(list(pairs), limit)  # noqa: S311 - a repeatable demo
+
+
 def deal(pairs: Sequence[SourcePair], bad: Sequence[SourcePair], hands: int, seed: int) -> list[list[SourcePair]]:
     """Deal the pairs: each concept to one contributor, the digits before the emoji, the bad ones mixed in."""
     draw = random.Random(seed)  # noqa: S311 - a repeatable demo

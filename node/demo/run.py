@@ -11,7 +11,7 @@ from typing import Any
 from embedding.checkpoint import GENESIS
 from node.claims import Claimed, claim, fetch_ticket
 from node.client import ValidatorClient
-from node.demo.material import Cast, Material, deal, make_cast, make_material
+from node.demo.material import Cast, Material, choose, deal, make_cast, make_material
 from node.demo.mischief import KINDS, attack, kind_of, make_bad_pairs
 from node.demo.processes import run_json_lines
 from node.demo.report import Report, check_recall, directions, recall_rows
@@ -43,7 +43,7 @@ class Options:
     seed: int = 1
     voices: int = 3
     emoji: bool = True
-    training_s: float = 85.0
+    training_s: float = 75.0
     limit: int | None = None  # pairs at most, for a quick look
     port: int = 0
     chain_port: int | None = None
@@ -133,7 +133,7 @@ async def _network_steps(made: Stage, options: Options, material: Material, cast
 async def _submit(made: Stage, options: Options, material: Material, cast: list[Cast], client: ValidatorClient) -> None:
     assert made.network is not None
     report = made.report
-    honest = material.submit[: options.limit] if options.limit else material.submit
+    honest = choose(material.submit, options.limit, options.seed)
     bad = make_bad_pairs(honest, max(2, min(BAD_EACH, len(honest) // 40)), options.seed)
     hands = deal(honest, bad, len(cast), options.seed)
     by_kind: dict[str, Counter[str]] = {kind: Counter() for kind in ("honest", *KINDS)}

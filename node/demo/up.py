@@ -2,30 +2,29 @@
 
 import shutil
 import threading
-from pathlib import Path
 
 from node.demo.report import Report
-from node.demo.run import RUN, Options, finish, play
+from node.demo.run import Options, finish, play
 from node.demo.stage import open_stage
 from node.screen import Screen
 
+UP = "up"  # below the demo's folder; kept from one run to the next
 _PLAYED = "played"  # this file marks a run that came to its end, so that it can be taken up again
 
 
-def up(folder: Path, screen: Screen, *, port: int, chain_port: int, epoch_s: int) -> None:
-    """Run the demo if it has not been run here, then keep chain and validator up until Ctrl-C or SIGTERM."""
-    run = folder / RUN
-    resumes = (run / _PLAYED).exists()
-    if not resumes:
+def up(options: Options, screen: Screen, *, epoch_s: int, fresh: bool) -> None:
+    """Run the demo if it has not come to its end here, then keep chain and validator up until Ctrl-C or SIGTERM."""
+    run = options.folder / UP
+    if fresh or not (run / _PLAYED).exists():
         shutil.rmtree(run, ignore_errors=True)
     report = Report(screen)
-    with open_stage(run, report, port=port, chain_port=chain_port, epoch_s=epoch_s) as made:
-        if resumes:
+    with open_stage(run, report, port=options.port, chain_port=options.chain_port, epoch_s=epoch_s) as made:
+        if (run / _PLAYED).exists():
             with report.step("validator", "The validator, with the ledger that was there"):
                 made.validator.start()
         else:
-            play(made, Options(folder=folder, out=Path("demo.json")))
-            finish(report, Path("demo.json"))
+            play(made, options)
+            finish(report, options.out)
             (run / _PLAYED).touch()
         facts = made.validator.facts
         screen.say(
