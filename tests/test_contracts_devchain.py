@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from eth_account import Account
+from test_contracts_flow import wait_for_receipt
 
 from contracts.attestation import address_of
 from contracts.chain import ChainConfig
@@ -56,7 +57,7 @@ def test_a_transaction_for_another_chain_id_is_refused(engine: Engine) -> None:
         with pytest.raises(ChainError):
             chain.request("eth_sendRawTransaction", ["0x" + foreign])
         home = Account.sign_transaction({**fields, **fees, "chainId": 31337}, key).raw_transaction.hex()
-        chain.request("eth_sendRawTransaction", ["0x" + home])
+        wait_for_receipt(chain, chain.request("eth_sendRawTransaction", ["0x" + home]))
         assert int(chain.request("eth_getBalance", ["0x" + "11" * 20, "latest"]), 16) == 1
 
 

@@ -3,9 +3,11 @@
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,6 +70,17 @@ def start_network(engine: Engine, *, min_epoch_interval_s: int = 0) -> Iterator[
             ),
         )
         yield Network(chain, client, keys[0], keys[1], keys[2:5], keys[5:])
+
+
+def wait_for_receipt(chain: DevChain, digest: str) -> dict[str, Any]:
+    """anvil answers a transaction before its block is there."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        receipt: dict[str, Any] | None = chain.request("eth_getTransactionReceipt", [digest])
+        if receipt is not None:
+            return receipt
+        time.sleep(0.02)
+    raise TimeoutError(digest)
 
 
 @pytest.fixture(scope="module", params=["anvil", "eth-tester"])
@@ -161,6 +174,14 @@ def test_an_account_without_coins_is_told_so(network: Network) -> None:
     with pytest.raises(ChainError) as failure:
         network.client.fund(os.urandom(32), os.urandom(20), eth_wei=1)
     assert failure.value.code == "CHAIN_NO_FUNDS"
+    # Enough for the amount and not for the gas: found out before anything is signed, where estimates ask for no fee.
+    poor = os.urandom(32)
+    network.client.fund(network.owner, address_of(poor), eth_wei=1_000)
+    with pytest.raises(ChainError) as failure:
+        network.client.fund(poor, os.urandom(20), eth_wei=1)
+    assert failure.value.code == "CHAIN_NO_FUNDS"
+    if network.chain.engine == "anvil":
+        assert "holds 1000 wei, the transaction may need" in failure.value.what
 
 
 def test_a_wrong_chain_id_is_refused(network: Network) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_contracts_flow import DELAY_S, PARAMETERS, Network, start_network
+from test_contracts_flow import DELAY_S, PARAMETERS, Network, start_network, wait_for_receipt
 
 from contracts.attestation import (
     Attestation,
@@ -483,7 +483,7 @@ def create_compiled(net: Network, name: str, key: bytes, *, holder: bytes | None
     digest = net.chain.request(
         "eth_sendTransaction", [{"from": "0x" + address_of(net.owner).hex(), "data": bytecode + argument}]
     )
-    receipt = net.chain.request("eth_getTransactionReceipt", [digest])
+    receipt = wait_for_receipt(net.chain, digest)
     assert receipt["status"] == "0x1"
     return bytes.fromhex(receipt["contractAddress"][2:])
 
