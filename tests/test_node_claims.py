@@ -1,0 +1,117 @@
+"""Claiming from real contracts on a development chain: what is paid, and each way of not being paid."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from contracts.attestation import address_of, sign_attestation
+from contracts.chain import ChainConfig, DeploySettings
+from contracts.devchain import DEFAULT_CHAIN_ID, DevChain
+from contracts.evm import ChainClient
+from node.claims import claim, connect
+from node.config import ChainSettings
+from protocol.errors import ChainError
+from protocol.messages import ClaimTicket, Network
+from protocol.rewards import RewardTree
+from protocol.signing import Domain
+
+DELAY_S = 600
+EARNER, POOR = b"\x21" * 32, b"\x22" * 32
+EARNED_WEI = 5 * 10**18
+
+
+@dataclass
+class Chain:
+    """A chain with contracts, and the keys that act on it."""
+
+    dev: DevChain
+    client: ChainClient
+    owner: bytes
+    validator: bytes
+
+    @property
+    def network(self) -> Network:
+        """What a validator on this chain would say of itself."""
+        addresses = self.client.addresses
+        return Network(
+            name="test", network_id=b"\1" * 32, domain=Domain(DEFAULT_CHAIN_ID, addresses.rewards), origin="test",
+            receipt_vkey="", log_vkey="", token=addresses.token, checkpoint=b"\2" * 32, checkpoint_parent=None,
+            modalities=(), pairs=(), max_item_bytes={}, media_types={}, licenses=(), epoch=1, ledger_size=1,
+        )  # fmt: skip
+
+    def post(self, totals: dict[bytes, int], ledger_size: int) -> tuple[RewardTree, int]:
+        """Post an epoch, not yet active; return its tree and number."""
+        tree = RewardTree(list(totals.items()))
+        attestation = self.client.state().next_attestation(
+            ledger_size=ledger_size,
+            ledger_root=bytes([ledger_size]) * 32,
+            reward_root=tree.root,
+            cumulative_total_wei=tree.total_wei,
+        )
+        signature = sign_attestation(attestation, self.client.domain, self.validator)
+        self.client.post_root(self.owner, attestation, [signature])
+        return tree, attestation.epoch
+
+    def activate(self, epoch: int) -> None:
+        self.dev.advance(DELAY_S)
+        self.client.activate(self.owner, epoch)
+
+
+@pytest.fixture(scope="module")
+def chain() -> Iterator[Chain]:
+    with DevChain() as dev:
+        owner, validator = dev.private_key(0), dev.private_key(1)
+        client = ChainClient.connect(ChainConfig(dev.rpc_url, DEFAULT_CHAIN_ID))
+        settings = DeploySettings((address_of(validator),), 1, activation_delay_s=DELAY_S, min_epoch_interval_s=0)
+        client.deploy(owner, settings)
+        client.fund(owner, address_of(EARNER), eth_wei=10**17)
+        yield Chain(dev, client, owner, validator)
+
+
+def ticket_of(tree: RewardTree, epoch: int, key: bytes) -> ClaimTicket:
+    account = address_of(key)
+    return ClaimTicket(account, epoch, str(tree.amount_wei(account)), tuple(tree.proof(account)), tree.root)
+
+
+def test_a_claim_waits_for_activation_is_paid_once_and_costs_gas(chain: Chain) -> None:
+    client = connect(ChainSettings(rpc_url=chain.dev.rpc_url), chain.network)
+    account = address_of(EARNER)
+    tree, epoch = chain.post({account: EARNED_WEI, address_of(POOR): 7}, 10)
+    ticket = ticket_of(tree, epoch, EARNER)
+    with pytest.raises(ChainError, match=rf"CLAIM_NOT_ACTIVE: epoch {epoch} is not active.* Claim after \d{{4}}-"):
+        claim(client, ticket, EARNER)
+    chain.activate(epoch)
+
+    tried = claim(client, ticket, b"", dry_run=True)
+    assert (tried.due_wei, tried.paid_wei, tried.gas_used, tried.transaction) == (EARNED_WEI, 0, 0, None)
+    assert client.balances(account).token_wei == 0
+
+    done = claim(client, ticket, EARNER)
+    assert done.paid_wei == done.due_wei == EARNED_WEI
+    assert (done.balance_before_wei, done.balance_after_wei) == (0, EARNED_WEI)
+    assert client.balances(account).token_wei == EARNED_WEI
+    assert done.gas_used > 21_000
+    assert done.to_json()["paid_wei"] == str(EARNED_WEI)
+
+    again = claim(client, ticket, EARNER)
+    assert (again.due_wei, again.paid_wei, again.transaction) == (0, 0, None)
+
+    # Cumulative: the next epoch pays the difference only.
+    tree, epoch = chain.post({account: EARNED_WEI + 3, address_of(POOR): 7}, 20)
+    chain.activate(epoch)
+    assert claim(client, ticket_of(tree, epoch, EARNER), EARNER).paid_wei == 3
+
+    with pytest.raises(ChainError) as caught:
+        claim(client, ticket_of(tree, epoch, POOR), POOR)  # owed 7 wei, but without coins for gas
+    assert caught.value.code == "CHAIN_NO_FUNDS"
+
+
+def test_a_wrong_chain_a_silent_one_and_an_empty_one_are_told_apart(chain: Chain) -> None:
+    with pytest.raises(ChainError, match="CHAIN_WRONG_ID"):
+        connect(ChainSettings(rpc_url=chain.dev.rpc_url, chain_id=1), chain.network)
+    with pytest.raises(ChainError, match="CHAIN_UNREACHABLE"):
+        connect(ChainSettings(rpc_url="http://127.0.0.1:9", request_timeout_s=2.0), chain.network)
+    elsewhere = Network(**(vars(chain.network) | {"token": b"\x99" * 20}))
+    with pytest.raises(ChainError, match="CHAIN_NO_CONTRACT"):
+        connect(ChainSettings(rpc_url=chain.dev.rpc_url), elsewhere)
