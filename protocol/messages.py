@@ -113,7 +113,7 @@ class SubmissionPage:
 
 @dataclass(frozen=True)
 class InclusionProof:
-    """RFC 6962 audit path of ``index`` in the tree of ``size`` leaves, and the signed tree head of that size if known."""
+    """RFC 6962 audit path of ``index`` in the tree of ``size`` leaves, and that tree's signed head if known."""
 
     index: int
     size: int

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 from eth_account import Account
-from test_contracts_flow import wait_for_receipt
 
 from contracts.attestation import address_of
 from contracts.chain import ChainConfig
 from contracts.devchain import ANVIL_VARIABLE, DevChain, Engine, find_anvil, main
 from contracts.evm import ChainClient
 from protocol.errors import ChainError, ConfigError
+from tests.test_contracts_flow import wait_for_receipt
 
 ENGINES: tuple[Engine, ...] = ("anvil", "eth-tester")
 ROOT = Path(__file__).parent.parent

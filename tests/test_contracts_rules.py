@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_contracts_flow import DELAY_S, PARAMETERS, Network, start_network, wait_for_receipt
 
 from contracts.attestation import (
     Attestation,
@@ -27,6 +26,7 @@ from contracts.evm import ChainClient
 from contracts.evm.connection import to_checksum
 from protocol.errors import ChainError
 from protocol.rewards import RewardParameters, RewardTree, leaf_hash
+from tests.test_contracts_flow import DELAY_S, PARAMETERS, Network, start_network, wait_for_receipt
 
 needs_node = pytest.mark.skipif(
     shutil.which("node") is None, reason="node is absent: the helper contracts of these tests cannot be compiled"

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from protocol.errors import Rejected
 from protocol.pair import (
-    Envelope,
     Item,
     Part,
     SignedPair,
@@ -128,7 +127,10 @@ def test_digest_equals_eth_account(
         texts[2], numbers[3], texts[3], b"\x09" * 32, tuple(refs),
     )  # fmt: skip
     domain = Domain(chain_id, contract)
-    as_message = lambda p: {"modality": p.modality, "mediaType": p.media_type, "size": p.size, "sha256": p.sha256}  # noqa: E731
+
+    def as_message(p: Part) -> dict[str, object]:
+        return {"modality": p.modality, "mediaType": p.media_type, "size": p.size, "sha256": p.sha256}
+
     signable = encode_typed_data(
         full_message={
             "types": TYPES,
@@ -244,7 +246,6 @@ def test_bodies_that_are_not_what_was_signed() -> None:
 
 def test_envelope_refuses_unknown_fields_and_coercion() -> None:
     head = json.loads(make_pair().encode()[4:].split(b"\x89PNG")[0])
-    assert Envelope  # parsed below through read_envelope
     for change in [{"extra": 1}, {"signature": "0x00"}, {"submission": head["submission"] | {"expiry": "5"}}]:
         data = json.dumps(head | change).encode()
         with pytest.raises(Rejected, match="MESSAGE_MALFORMED"):

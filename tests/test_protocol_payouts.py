@@ -154,13 +154,14 @@ def test_a_validator_cannot_pay_an_account_that_did_not_sign() -> None:
 
 
 def test_settings_refuse_unknown_keys_with_the_nearest_one() -> None:
-    for document, environment, code, hint in [
+    cases: list[tuple[dict[str, object], dict[str, str], str, str]] = [
         ({"validator": {"prot": 1}}, {}, "CONFIG_UNKNOWN_KEY", "'port'"),
         ({"validatr": {}}, {}, "CONFIG_UNKNOWN_SECTION", "'validator'"),
         ({"validator": {"port": "many"}}, {}, "CONFIG_INVALID", "port"),
         ({"validator": 5}, {}, "CONFIG_INVALID", "validator"),
         ({}, {"CURIOSITY_VALIDATOR__HOTS": "x"}, "CONFIG_UNKNOWN_KEY", "'host'"),
-    ]:
+    ]
+    for document, environment, code, hint in cases:
         with pytest.raises(ConfigError) as caught:
             read_section(ValidatorConfig, "validator", document, environment, "file.toml")
         assert caught.value.code == code

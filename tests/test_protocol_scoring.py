@@ -13,6 +13,7 @@ from protocol.scoring import (
     MICRO,
     SCALE,
     Calibration,
+    Floats,
     PairThresholds,
     Quantised,
     conformal_high,
@@ -62,7 +63,10 @@ def test_cosine_and_distance_equal_a_plain_reference(seed: int) -> None:
 
 
 def plain_loss(whole: Quantised, masked: Quantised, halves: Quantised, ref: Quantised, tau: float) -> float:
-    unit = lambda v: v / np.linalg.norm(v)  # noqa: E731
+    def unit(vector: Floats) -> Floats:
+        scaled: Floats = vector / np.linalg.norm(vector)
+        return scaled
+
     e, total = unit(whole.astype(float)), 0.0
     for first, second in halves:
         u = unit(unit(first.astype(float)) + unit(second.astype(float)) - unit(masked.astype(float)))
@@ -124,7 +128,10 @@ def test_the_total_pull_is_fixed_and_the_worse_understood_moves_more(a: int, b: 
 def test_the_final_angle_is_half_the_raw_angle_whatever_the_medians(seed: int, median_a: int, median_b: int) -> None:
     a, b = cloud(seed, 2)
     final_a, final_b = cross_average(a, b, *pulls_micro(median_a, median_b))
-    angle = lambda x, y: math.acos(cosine_micro(x, y) / MICRO)  # noqa: E731
+
+    def angle(x: Quantised, y: Quantised) -> float:
+        return math.acos(cosine_micro(x, y) / MICRO)
+
     assert angle(final_a, final_b) == pytest.approx(0.5 * angle(a, b), abs=2e-3)
 
 
@@ -137,7 +144,10 @@ def test_cross_average_leaves_equal_and_opposite_vectors_alone() -> None:
 
 
 def plain_csls(a: Quantised, b: Quantised, bank_a: Quantised, bank_b: Quantised) -> float:
-    unit = lambda m: m.astype(float) / np.linalg.norm(m.astype(float), axis=-1, keepdims=True)  # noqa: E731
+    def unit(quantised: Quantised) -> Floats:
+        scaled: Floats = quantised / np.linalg.norm(quantised.astype(float), axis=-1, keepdims=True)
+        return scaled
+
     x, y, p, q = unit(a), unit(b), unit(bank_a), unit(bank_b)
     near_a = sorted((x @ r for r in q if y @ r <= 0.95), reverse=True)[:10]
     near_b = sorted((y @ r for r in p if x @ r <= 0.95), reverse=True)[:10]

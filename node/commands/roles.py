@@ -3,12 +3,21 @@
 The roles never import each other; what they share is the command's name.
 """
 
+import asyncio
 import os
 import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
 
 import click
 
-from node.command import example
+from node.client import ValidatorClient
+from node.command import PATH, Session, example, session_options
+from protocol.errors import ConfigError
+from protocol.wire import to_plain
+
+T = TypeVar("T")
 
 _PASS = {"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
 
@@ -20,7 +29,7 @@ def _become(module: str, arguments: tuple[str, ...]) -> None:
 
 @click.group(epilog=example("curiosity validator run --config curiosity.toml"))
 def validator() -> None:
-    """Run a validator."""
+    """Run a validator, or tell a running one what to do."""
 
 
 @validator.command("run", context_settings=_PASS, add_help_option=False)
@@ -42,6 +51,52 @@ def validator_keys(arguments: tuple[str, ...]) -> None:
 def check_ledger(arguments: tuple[str, ...]) -> None:
     """Hash a validator's whole ledger again (see --help)."""
     _become("validator", ("check", *arguments))
+
+
+_token = click.option("--token-file", type=PATH, required=True, help="keys/admin.token in the validator's data folder.")
+
+
+@validator.command("close-epoch", epilog=example("curiosity validator close-epoch --token-file keys/admin.token"))
+@_token
+@session_options(network=True)
+def close_epoch(session: Session, token_file: Path) -> None:
+    """Close the open epoch of a running validator and post its root."""
+    report = asyncio.run(_ask(session, lambda client: client.close_epoch(_read_token(token_file))))
+    session.screen.finish(
+        to_plain(report),
+        lambda screen: screen.line(
+            f"Epoch {report.epoch}: {report.paid_pairs} pairs share {report.emission_wei} wei; entry {report.entry}."
+        ),
+    )
+
+
+@validator.command(epilog=example("curiosity validator switch next/ --token-file keys/admin.token"))
+@click.argument("checkpoint", type=PATH)
+@_token
+@session_options(network=True)
+def switch(session: Session, checkpoint: Path, token_file: Path) -> None:
+    """Have a running validator on this machine judge under the checkpoint in a folder from now on."""
+    path = str(checkpoint.resolve())
+    report = asyncio.run(_ask(session, lambda client: client.switch_checkpoint(_read_token(token_file), path)))
+    session.screen.finish(
+        to_plain(report),
+        lambda screen: screen.line(
+            f"Judging under 0x{report.checkpoint.hex()}; {report.reindexed} pairs embedded again, entry {report.entry}."
+        ),
+    )
+
+
+def _read_token(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("TOKEN_FILE", f"{path}: {error}", "Name keys/admin.token of the validator.") from None
+
+
+async def _ask(session: Session, question: Callable[[ValidatorClient], Awaitable[T]]) -> T:
+    node = session.settings.node
+    async with ValidatorClient(node.validator_url, patience_s=0.0, timeout_s=node.request_timeout_s) as client:
+        return await question(client)
 
 
 @click.group(epilog=example("curiosity trainer run --parent DIR --ledger mirror/ --trusted pairs/emoji --out next/"))
