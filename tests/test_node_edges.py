@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import node.commands.config
 from node.cli import run
 from node.commands.payouts import _compared
-from node.config import load_settings, template
+from node.config import ChainSettings, NodeSettings, load_settings, template
 from node.doctor import examine
 from node.wallet import create_wallet, find_wallet, open_keystore, unlock
 from protocol.errors import ConfigError, ExitCode, WalletError
@@ -152,3 +153,22 @@ def test_doctor_looks_at_this_machine_and_calls_an_absent_chain_a_warning(tmp_pa
     assert "http://127.0.0.1:9" in findings["chain"].what
     assert [finding for finding in findings.values() if finding.state == "fail"] == []
     assert all(finding.remedy for finding in findings.values() if finding.state != "ok")
+
+
+def test_the_document_names_every_status_and_setting() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "cli.md").read_text()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("|")]
+    assert {row[0] for row in rows if row[0].isdecimal()} == {str(int(code)) for code in ExitCode}
+    for section, settings in (("node", NodeSettings()), ("chain", ChainSettings())):
+        said = {
+            name: row[1]
+            for row in rows
+            if row[0].startswith(f"`[{section}]`")
+            for name in re.findall(r"`(\w+)`", row[0])
+        }
+        assert set(said) == set(vars(settings))
+        for name, default in said.items():
+            value = getattr(settings, name)
+            assert default.strip("`") == (
+                f"{value:g}" if isinstance(value, float) else str("" if value in ("", None) else value)
+            )
