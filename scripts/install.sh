@@ -69,5 +69,15 @@ say "Fetching the embedded chain, the Solidity compiler and emoji data from npm 
 "$NPM" ci --ignore-scripts --no-audit --no-fund --loglevel=error || fail NPM_FAILED "npm ci failed" \
   "Check the network and run make install again. Without it: eth-tester is the chain, the digits are the only pair set."
 
+# The lock file holds the chain's binary for 64-bit Linux on x86; the same version for other machines comes by name.
+case "$(uname -s)" in Linux) system=linux ;; Darwin) system=darwin ;; *) system=win32 ;; esac
+case "$(uname -m)" in x86_64 | amd64) machine=amd64 ;; *) machine=arm64 ;; esac
+ANVIL="@foundry-rs/anvil-$system-$machine"
+if [ ! -d "node_modules/$ANVIL" ]; then
+  version=$(sed -n 's/.*anvil-linux-amd64": "\(.*\)".*/\1/p' package.json)
+  "$NPM" install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error "$ANVIL@$version" ||
+    say "No $ANVIL $version to be had: eth-tester takes the place of anvil (slower, keeps no state)."
+fi
+
 printf '%s' "$wanted" >"$STAMP"
 say "Installed. Try: make demo"
