@@ -1,6 +1,9 @@
 """Untrusted bytes to arrays, in processes that can do nothing else and can be killed (see `validator.sandbox`).
 
 A worker takes one item at a time, so that a crash or a time-out is the fault of exactly that item. The others go on.
+A worker that something else ended (a SIGKILL, which no item can cause) or that got no processor time is our fault: the
+item is tried once more, and then the sender is told to come back. What a worker answers is untrusted too: a codec that
+was taken over may answer anything, and must gain nothing but the refusal of its item.
 """
 
 import asyncio
@@ -8,15 +11,20 @@ import contextlib
 import json
 import logging
 import os
+import re
+import signal
 import struct
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from protocol.errors import Overloaded, Rejected, StoreError
+from embedding.modalities import find
+from embedding.modality import check_contract
+from protocol.errors import CuriosityError, Overloaded, Rejected, StoreError
 from validator.sandbox import frame
 
 log = logging.getLogger(__name__)
@@ -24,7 +32,12 @@ log = logging.getLogger(__name__)
 ITEM_TIMEOUT_S = 5.0
 START_TIMEOUT_S = 60.0
 MAX_WAITING = 4096
+MAX_WAITING_BYTES = 256 << 20
+ATTEMPTS = 2  # for an item whose worker was lost through no visible fault of its own
+_EXIT_GRACE_S = 5.0  # the kernel frees a large process slowly on a busy machine
 _MAX_HEADER_BYTES = 1 << 16
+_MAX_ANSWER_BYTES = 64 << 20  # of an array; the largest today, 30 s of sound, has 2 MB
+_CODE = re.compile("[A-Z][A-Z0-9_]{1,63}")
 
 Array = npt.NDArray[Any]
 
@@ -38,7 +51,15 @@ class _Job:
 
 
 class _WorkerDied(Exception):
-    """The process ended or wrote something that is no frame."""
+    """The process closed its side of the pipe."""
+
+
+class _WorkerLies(Exception):
+    """The process wrote something that no honest worker writes."""
+
+
+class _WorkerLost(Exception):
+    """The process is gone, and nothing shows that the item did it."""
 
 
 class _Worker:
@@ -50,24 +71,29 @@ class _Worker:
 
     @classmethod
     async def spawn(cls) -> "_Worker":
+        # Neither keys nor the database's password are in the environment that a worker inherits.
         environment = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "LC_ALL")}
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "validator.sandbox",
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=environment | threads,
-        )  # fmt: skip
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "validator.sandbox", limit=1 << 20,
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=environment | threads,
+            )  # fmt: skip
+        except OSError as error:
+            raise _not_starting(str(error)) from error
         worker = cls(process)
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 header, _ = await worker.read()
-        except (TimeoutError, _WorkerDied):
+            worker.protections = [str(name) for name in header.get("protections", ())]
+        except TimeoutError:
             await worker.kill()
-            raise StoreError(
-                "DECODER_NOT_STARTING",
-                f"a decode worker did not start in {START_TIMEOUT_S:g} s",
-                "Run `python -m validator.sandbox` by hand to see why.",
-            ) from None
-        worker.protections = list(header["protections"])
+            raise _not_starting(f"no answer in {START_TIMEOUT_S:g} s") from None
+        except (_WorkerDied, _WorkerLies):
+            raise _not_starting(f"it ended with status {await worker.kill()}") from None
+        except BaseException:  # cancelled: leave no process behind
+            await worker.kill()
+            raise
         return worker
 
     async def read(self) -> tuple[dict[str, Any], bytes]:
@@ -75,11 +101,17 @@ class _Worker:
         try:
             (length,) = struct.unpack(">I", await self.process.stdout.readexactly(4))
             if length > _MAX_HEADER_BYTES:
-                raise _WorkerDied
+                raise _WorkerLies
             header = json.loads(await self.process.stdout.readexactly(length))
-            return header, await self.process.stdout.readexactly(header["size"])
-        except (asyncio.IncompleteReadError, ValueError, KeyError, ConnectionError):
+            if not isinstance(header, dict) or type(size := header.get("size")) is not int:
+                raise _WorkerLies
+            if not 0 <= size <= _MAX_ANSWER_BYTES:
+                raise _WorkerLies
+            return header, await self.process.stdout.readexactly(size)
+        except (asyncio.IncompleteReadError, ConnectionError):
             raise _WorkerDied from None
+        except (ValueError, RecursionError):
+            raise _WorkerLies from None
 
     async def ask(self, job: _Job) -> tuple[dict[str, Any], bytes]:
         assert self.process.stdin is not None
@@ -91,6 +123,23 @@ class _Worker:
             raise _WorkerDied from None
         return await self.read()
 
+    def processor_s(self) -> float | None:
+        """Seconds of processor time that the process has used; None where /proc does not tell."""
+        try:
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    async def end(self) -> int | None:
+        """Return the exit status of a process that closed its pipe; None if it did not end and had to be killed."""
+        try:
+            async with asyncio.timeout(_EXIT_GRACE_S):
+                return await self.process.wait()
+        except TimeoutError:
+            await self.kill()
+            return None
+
     async def kill(self) -> int:
         """End the process and return its exit status."""
         with contextlib.suppress(ProcessLookupError):
@@ -101,37 +150,60 @@ class _Worker:
 class Decoder:
     """Decodes items in ``workers`` sandboxed processes. Start it and close it on the event loop that uses it."""
 
-    def __init__(self, workers: int, *, item_timeout_s: float = ITEM_TIMEOUT_S, max_waiting: int = MAX_WAITING) -> None:
+    def __init__(
+        self,
+        workers: int,
+        *,
+        item_timeout_s: float = ITEM_TIMEOUT_S,
+        max_waiting: int = MAX_WAITING,
+        max_waiting_bytes: int = MAX_WAITING_BYTES,
+    ) -> None:
         self._count = workers
         self._item_timeout_s = item_timeout_s
         self._max_waiting = max_waiting
+        self._max_waiting_bytes = max_waiting_bytes
+        self._waiting_bytes = 0
         self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
         self._workers: list[_Worker | None] = [None] * workers
         self._tasks: list[asyncio.Task[None]] = []
         self._protections: list[str] = []
+        self._replaced = 0
 
     async def start(self) -> None:
         """Start the processes. Raises StoreError DECODER_NOT_STARTING if they do not come up."""
-        started = await asyncio.gather(*(_Worker.spawn() for _ in range(self._count)))
-        self._workers = list(started)
-        self._protections = started[0].protections
+        started = await asyncio.gather(*(_Worker.spawn() for _ in range(self._count)), return_exceptions=True)
+        up = [worker for worker in started if isinstance(worker, _Worker)]
+        self._workers = list(up)
+        for failure in started:
+            if isinstance(failure, BaseException):
+                await self.close()
+                raise failure
+        self._protections = [p for p in up[0].protections if all(p in worker.protections for worker in up)]
         missing = {"system-call-filter"} - set(self._protections)
         if missing:
             log.warning("event=sandbox_incomplete missing=%s", ",".join(missing))
         self._tasks = [asyncio.create_task(self._serve(slot)) for slot in range(self._count)]
 
     async def close(self) -> None:
-        """End the processes; items that still wait are cancelled."""
-        for task in self._tasks:
+        """End the processes; whoever still waits gets Overloaded DECODER_STOPPED."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(worker.kill() for worker in self._workers if worker is not None))
         while not self._jobs.empty():
-            self._jobs.get_nowait().done.cancel()
+            _fail(self._jobs.get_nowait(), _stopped())
+        self._waiting_bytes = 0
 
     def describe(self) -> dict[str, Any]:
         """Return which protections are in force, for `curiosity doctor` and the logs."""
-        return {"workers": self._count, "protections": self._protections, "item_timeout_s": self._item_timeout_s}
+        return {
+            "workers": self._count,
+            "protections": self._protections,
+            "item_timeout_s": self._item_timeout_s,
+            "waiting": self._jobs.qsize(),
+            "replaced": self._replaced,
+        }
 
     @property
     def pids(self) -> list[int]:
@@ -139,71 +211,138 @@ class Decoder:
         return [worker.process.pid for worker in self._workers if worker is not None]
 
     async def decode(self, modality: str, media_type: str, data: bytes) -> Array:
-        """Return the item's array under its modality's contract.
+        """Return the item's array under its modality's contract, read-only.
 
-        Raises Rejected with the rule that the item breaks, ITEM_TIMEOUT if it takes too long, ITEM_CRASHED_DECODER if
-        the process died on it; Overloaded DECODER_BUSY if too many items wait.
+        Raises Rejected with the rule that the item breaks, ITEM_TIMEOUT if it keeps a processor busy for too long,
+        ITEM_CRASHED_DECODER if the process broke on it. Raises Overloaded DECODER_BUSY if too many items or bytes
+        wait, DECODER_STALLED if its workers were ended or starved from outside, DECODER_STOPPED when closing.
         """
-        if self._jobs.qsize() >= self._max_waiting:
+        if not self._tasks:
+            raise _stopped()
+        waiting, held = self._jobs.qsize(), self._waiting_bytes
+        if waiting >= self._max_waiting or (waiting and held + len(data) > self._max_waiting_bytes):
             raise Overloaded(
                 "DECODER_BUSY",
-                f"{self._jobs.qsize()} items wait to be decoded, at most {self._max_waiting}",
+                f"{waiting} items of {held} bytes wait to be decoded, "
+                f"at most {self._max_waiting} items and {self._max_waiting_bytes} bytes",
                 "Send the same bytes again after the time in Retry-After.",
                 retry_after_s=2,
             )
         job = _Job(modality, media_type, data, asyncio.get_running_loop().create_future())
+        self._waiting_bytes += len(data)
         self._jobs.put_nowait(job)
         return await job.done
 
     async def _serve(self, slot: int) -> None:
         while True:
             job = await self._jobs.get()
+            self._waiting_bytes -= len(job.data)
             if job.done.cancelled():
                 continue
             try:
-                worker = self._workers[slot]
-                if worker is None:
-                    worker = self._workers[slot] = await _Worker.spawn()
-                outcome = await self._run(slot, worker, job)
-            except StoreError as error:
-                outcome = error
-                await asyncio.sleep(1.0)  # do not spin on a machine that cannot start processes
+                array = await self._run(slot, job)
             except asyncio.CancelledError:
-                job.done.cancel()
+                _fail(job, _stopped())
                 raise
-            if job.done.done():
-                continue
-            if isinstance(outcome, BaseException):
-                job.done.set_exception(outcome)
+            except CuriosityError as error:
+                _fail(job, error)
+                if isinstance(error, StoreError):
+                    await asyncio.sleep(1.0)  # do not spin on a machine that cannot start processes
             else:
-                job.done.set_result(outcome)
+                if not job.done.done():
+                    job.done.set_result(array)
 
-    async def _run(self, slot: int, worker: _Worker, job: _Job) -> "Array | Rejected | StoreError":
+    async def _run(self, slot: int, job: _Job) -> Array:
+        lost = ""
+        for _ in range(ATTEMPTS):
+            worker = self._workers[slot]
+            if worker is None or worker.process.returncode is not None:  # it may have been ended while it had no item
+                worker = self._workers[slot] = await _Worker.spawn()
+            try:
+                return await self._ask(slot, worker, job)
+            except _WorkerLost as error:
+                lost = str(error)
+        raise Overloaded(
+            "DECODER_STALLED",
+            f"decoding {len(job.data)} bytes of {job.media_type} was given up {ATTEMPTS} times: {lost}",
+            "Send the same bytes again after the time in Retry-After.",
+            retry_after_s=10,
+        )
+
+    async def _ask(self, slot: int, worker: _Worker, job: _Job) -> Array:
+        before_s = worker.processor_s()
         try:
             async with asyncio.timeout(self._item_timeout_s):
-                header, payload = await worker.ask(job)
+                return _to_array(job, *await worker.ask(job))
         except TimeoutError:
-            await self._replace(slot, worker)
-            return Rejected(
+            after_s = worker.processor_s()
+            used_s = None if before_s is None or after_s is None else after_s - before_s
+            await self._replace(slot, worker, f"time-out, processor_s={used_s}")
+            if used_s is not None and used_s < self._item_timeout_s / 2:
+                raise _WorkerLost(f"in {self._item_timeout_s:g} s it got {used_s:.2f} s of a processor") from None
+            raise Rejected(
                 "ITEM_TIMEOUT",
                 f"decoding {len(job.data)} bytes of {job.media_type} took over {self._item_timeout_s:g} s",
                 "Make the item smaller or simpler.",
                 status=422,
-            )
+            ) from None
         except _WorkerDied:
-            status = await self._replace(slot, worker)
-            return Rejected(
-                "ITEM_CRASHED_DECODER",
-                f"decoding {len(job.data)} bytes of {job.media_type} ended the decoder with status {status}",
-                "Write the file again with a common program.",
-                status=422,
-            )
-        if "code" in header:
-            return Rejected(header["code"], header["what"], header["remedy"], status=422)
-        return np.frombuffer(payload, dtype=header["dtype"]).reshape(header["shape"])
+            status = await worker.end()
+            await self._replace(slot, worker, f"status {status}")
+            if status == -signal.SIGKILL:
+                raise _WorkerLost("something else on this machine ended the process with SIGKILL") from None
+            raise _crashed(job, f"ended the decoder with status {status}") from None
+        except _WorkerLies:
+            await self._replace(slot, worker, "answer is none")
+            raise _crashed(job, "made the decoder answer what is not an item") from None
 
-    async def _replace(self, slot: int, worker: _Worker) -> int:
+    async def _replace(self, slot: int, worker: _Worker, why: str) -> None:
         self._workers[slot] = None
-        status = await worker.kill()
-        log.warning("event=decoder_replaced slot=%d status=%d", slot, status)
-        return status
+        self._replaced += 1
+        await worker.kill()
+        log.warning("event=decoder_replaced slot=%d why=%r", slot, why)
+
+
+def _to_array(job: _Job, header: dict[str, Any], payload: bytes) -> Array:
+    """Return the answer's array. Raises Rejected if it is a refusal, _WorkerLies if it is neither."""
+    if "code" in header:
+        code, what, remedy = (header.get(name) for name in ("code", "what", "remedy"))
+        if not (isinstance(code, str) and _CODE.fullmatch(code) and isinstance(what, str) and isinstance(remedy, str)):
+            raise _WorkerLies
+        raise Rejected(code, what[:1000], remedy[:1000], status=422)
+    try:
+        # The dtype is the contract's, whatever the worker says; the shape is checked against it.
+        modality = find(job.modality)
+        array = np.frombuffer(payload, dtype=modality.contract.dtype).reshape(header["shape"])
+        check_contract(modality, array)
+    except (Rejected, KeyError, TypeError, ValueError, OverflowError):
+        raise _WorkerLies from None
+    return array
+
+
+def _fail(job: _Job, error: CuriosityError) -> None:
+    if not job.done.done():
+        job.done.set_exception(error)
+
+
+def _crashed(job: _Job, how: str) -> Rejected:
+    return Rejected(
+        "ITEM_CRASHED_DECODER",
+        f"decoding {len(job.data)} bytes of {job.media_type} {how}",
+        "Write the file again with a common program.",
+        status=422,
+    )
+
+
+def _not_starting(why: str) -> StoreError:
+    return StoreError(
+        "DECODER_NOT_STARTING",
+        f"a decode worker did not start: {why}",
+        "Run `python -m validator.sandbox` by hand to see why.",
+    )
+
+
+def _stopped() -> Overloaded:
+    return Overloaded(
+        "DECODER_STOPPED", "the decoder is not running", "Send the same bytes again in a moment.", retry_after_s=5
+    )
