@@ -6,6 +6,8 @@ FROM node:22.14.0-bookworm-slim AS parts
 WORKDIR /parts
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund \
+ && ANVIL=$(sed -n 's/.*anvil-linux-amd64": "\(.*\)".*/\1/p' package.json) \
+ && npm install --no-save --omit=dev --ignore-scripts "@foundry-rs/anvil-linux-$(dpkg --print-architecture)@$ANVIL" \
  && cp node_modules/@foundry-rs/anvil-linux-*/bin/anvil /parts/anvil \
  && rm -rf node_modules/emoji-datasource-google/img/google/sheets*
 

@@ -72,9 +72,10 @@ class Rejected(CuriosityError):
 
     exit_code = ExitCode.REJECTED
 
-    def __init__(self, code: str, what: str, remedy: str, *, status: int = 400) -> None:
+    def __init__(self, code: str, what: str, remedy: str, *, status: int = 400, retry_after_s: int = 0) -> None:
         super().__init__(code, what, remedy)
         self.status = status
+        self.retry_after_s = retry_after_s  # 0: the same bytes will be refused again
 
 
 class Overloaded(CuriosityError):

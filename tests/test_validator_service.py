@@ -322,6 +322,7 @@ async def test_quotas_are_a_contributors_own(tmp_path: Path) -> None:
         async with aiohttp.ClientSession(live.url) as session:
             response = await session.post("/v1/pairs", data=live.sign(pictures(4)[3]).encode())
             assert ((await response.json())["code"], response.status) == ("QUOTA_EXCEEDED", 429)
+            assert 1 <= int(response.headers["Retry-After"]) <= 61
         await live.client.post_pair(live.sign(pictures(4)[3], BOB).encode())
 
 

@@ -131,6 +131,7 @@ class Intake:
                 f"more than {self.rules.pairs_per_minute} pairs a minute from one contributor",
                 f"Send the next one in {wait_s} s.",
                 status=429,
+                retry_after_s=wait_s,
             )
         return Admitted(digest, pair)
 

@@ -231,7 +231,8 @@ async def post_query(request: web.Request) -> web.Response:
     wait_s = s.query_limit.retry_after_s(request.remote)
     if wait_s:
         limit = s.settings.validator.queries_per_minute
-        raise Rejected("QUOTA_EXCEEDED", f"over {limit} queries a minute", f"Ask again in {wait_s} s.", status=429)
+        remedy = f"Ask again in {wait_s} s."
+        raise Rejected("QUOTA_EXCEEDED", f"over {limit} queries a minute", remedy, status=429, retry_after_s=wait_s)
     modality = request.query.get("modality", "text")
     known = BY_NAME.get(modality)
     if known is None:
@@ -395,10 +396,9 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
 def error_response(error: CuriosityError) -> web.Response:
     """Return an error as the JSON and status that the protocol gives it."""
     message = ErrorMessage(error.code, error.what, error.remedy, error.fault.value)
-    if isinstance(error, Rejected):
-        return answer(message, error.status)
-    response = answer(message, FAULT_STATUS[error.fault])
-    if isinstance(error, Overloaded):
-        response = answer(message, 503)
+    if not isinstance(error, Rejected | Overloaded):
+        return answer(message, FAULT_STATUS[error.fault])
+    response = answer(message, error.status if isinstance(error, Rejected) else 503)
+    if error.retry_after_s:
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response
