@@ -178,7 +178,7 @@ async def test_mutated_files_never_stop_the_decoder(decoder: Decoder) -> None:
     assert len(decoder.pids) == 2
 
 
-async def test_a_hanging_worker_is_replaced_and_costs_no_item() -> None:
+async def test_a_hanging_worker_is_replaced_and_the_others_go_on() -> None:
     async with running(2, item_timeout_s=1.0) as decoder:
         stopped = decoder.pids[0]
         os.kill(stopped, signal.SIGSTOP)
