@@ -7,31 +7,18 @@ No web3 here: a validator signs and checks attestations without a connection to 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from coincurve import PrivateKey, PublicKey
-from sha3 import keccak_256
-
-from protocol.errors import ConfigError, ProofError, WalletError
+from protocol import signing
+from protocol.errors import ConfigError, ProofError, Rejected, WalletError
+from protocol.signing import keccak
 
 DOMAIN_NAME = "CuriosityRewards"
 DOMAIN_VERSION = "1"
-SIGNATURE_BYTES = 65
 
-# Half of the order of secp256k1: a higher s is the malleable twin of a valid signature (EIP-2).
-_HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
-
-
-def _keccak(data: bytes) -> bytes:
-    return bytes(keccak_256(data).digest())
-
-
-_DOMAIN_TYPE = _keccak(
-    b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)",
-)
-_ATTESTATION_TYPE = _keccak(
+_ATTESTATION_TYPE = keccak(
     b"Attestation(uint64 epoch,uint64 ledgerSize,bytes32 ledgerRoot,bytes32 rewardRoot,uint256 cumulativeTotal,"
     b"bytes32 previousRoot,uint64 setId,uint32 attempt)",
 )
-_CLAIM_TO_TYPE = _keccak(b"ClaimTo(address account,address recipient,uint256 nonce,uint256 deadline)")
+_CLAIM_TO_TYPE = keccak(b"ClaimTo(address account,address recipient,uint256 nonce,uint256 deadline)")
 
 
 @dataclass(frozen=True)
@@ -43,13 +30,9 @@ class RewardsDomain:
 
     def separator(self) -> bytes:
         """EIP-712 domain separator, 32 bytes."""
-        return _keccak(
-            _DOMAIN_TYPE
-            + _keccak(DOMAIN_NAME.encode())
-            + _keccak(DOMAIN_VERSION.encode())
-            + _uint(self.chain_id, 256, "chain_id")
-            + _address(self.rewards, "rewards")
-        )
+        _uint(self.chain_id, 256, "chain_id")
+        _address(self.rewards, "rewards")
+        return signing.domain_separator(signing.Domain(self.chain_id, self.rewards, DOMAIN_NAME, DOMAIN_VERSION))
 
 
 @dataclass(frozen=True)
@@ -73,7 +56,7 @@ class Attestation:
 
     def digest(self, domain: RewardsDomain) -> bytes:
         """The 32 bytes that are signed. Raises ConfigError ``ATTESTATION_INVALID`` for a value out of range."""
-        struct_hash = _keccak(
+        struct_hash = keccak(
             _ATTESTATION_TYPE
             + _uint(self.epoch, 64, "epoch")
             + _uint(self.ledger_size, 64, "ledger_size")
@@ -84,7 +67,7 @@ class Attestation:
             + _uint(self.set_id, 64, "set_id")
             + _uint(self.attempt, 32, "attempt")
         )
-        return _keccak(b"\x19\x01" + domain.separator() + struct_hash)
+        return keccak(b"\x19\x01" + domain.separator() + struct_hash)
 
 
 @dataclass(frozen=True)
@@ -101,25 +84,30 @@ class ClaimPermission:
 
     def digest(self, domain: RewardsDomain) -> bytes:
         """The 32 bytes that are signed. Raises ConfigError ``ATTESTATION_INVALID`` for a value out of range."""
-        struct_hash = _keccak(
+        struct_hash = keccak(
             _CLAIM_TO_TYPE
             + _address(self.account, "account")
             + _address(self.recipient, "recipient")
             + _uint(self.nonce, 256, "nonce")
             + _uint(self.deadline, 256, "deadline")
         )
-        return _keccak(b"\x19\x01" + domain.separator() + struct_hash)
+        return keccak(b"\x19\x01" + domain.separator() + struct_hash)
 
 
 def address_of(private_key: bytes) -> bytes:
     """The 20-byte address of a private key. Raises WalletError ``KEY_INVALID``."""
-    return _address_of_public(_load_key(private_key).public_key)
+    try:
+        return signing.address_of(private_key)
+    except ValueError:
+        raise _invalid_key(private_key) from None
 
 
 def sign_digest(digest: bytes, private_key: bytes) -> bytes:
     """A 65-byte signature (r, s, v): low s, v 27 or 28, deterministic (RFC 6979). Raises WalletError."""
-    signature = _load_key(private_key).sign_recoverable(digest, hasher=None)
-    return signature[:64] + bytes([27 + signature[64]])
+    try:
+        return signing.sign(digest, private_key)
+    except ValueError:
+        raise _invalid_key(private_key) from None
 
 
 def recover_signer(digest: bytes, signature: bytes) -> bytes:
@@ -127,17 +115,10 @@ def recover_signer(digest: bytes, signature: bytes) -> bytes:
 
     Raises ProofError ``SIGNATURE_INVALID`` for a length but 65, a v but 27 or 28, a high s, or no such point.
     """
-    if len(signature) != SIGNATURE_BYTES:
-        raise ProofError("SIGNATURE_INVALID", f"the signature has {len(signature)} bytes, not {SIGNATURE_BYTES}")
-    if signature[64] not in (27, 28):
-        raise ProofError("SIGNATURE_INVALID", f"v is {signature[64]}, not 27 or 28")
-    if int.from_bytes(signature[32:64], "big") > _HALF_ORDER:
-        raise ProofError("SIGNATURE_INVALID", "s lies in the upper half of the order (the malleable twin)")
     try:
-        public = PublicKey.from_signature_and_message(signature[:64] + bytes([signature[64] - 27]), digest, hasher=None)
-    except ValueError as error:
-        raise ProofError("SIGNATURE_INVALID", "no key can have made the signature") from error
-    return _address_of_public(public)
+        return signing.recover(digest, signature)
+    except Rejected as error:
+        raise ProofError("SIGNATURE_INVALID", error.what) from None
 
 
 def sign_attestation(attestation: Attestation, domain: RewardsDomain, private_key: bytes) -> bytes:
@@ -156,20 +137,13 @@ def order_signatures(
     return sorted({recover_signer(digest, signature): signature for signature in signatures}.items())
 
 
-def _load_key(private_key: bytes) -> PrivateKey:
-    try:
-        return PrivateKey(private_key)
-    except ValueError as error:
-        # The key itself never enters a message.
-        raise WalletError(
-            "KEY_INVALID",
-            f"a private key of {len(private_key)} bytes lies outside 1 .. order - 1",
-            "Give a secp256k1 key as 32 bytes.",
-        ) from error
-
-
-def _address_of_public(public: PublicKey) -> bytes:
-    return _keccak(public.format(compressed=False)[1:])[12:]
+def _invalid_key(private_key: bytes) -> WalletError:
+    # The key itself never enters a message.
+    return WalletError(
+        "KEY_INVALID",
+        f"a private key of {len(private_key)} bytes lies outside 1 .. order - 1",
+        "Give a secp256k1 key as 32 bytes.",
+    )
 
 
 def _uint(value: int, bits: int, name: str) -> bytes:

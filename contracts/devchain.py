@@ -179,7 +179,7 @@ class DevChain:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             cwd=ROOT if self.engine == "eth-tester" else None,
-            preexec_fn=_die_with_parent(),
+            preexec_fn=die_with_parent(),
         )
 
     def _command(self) -> list[str]:
@@ -238,8 +238,8 @@ class DevChain:
         )
 
 
-def _die_with_parent() -> Callable[[], None] | None:
-    """What the child runs before it becomes the chain: asks the kernel to be killed when its parent dies (Linux)."""
+def die_with_parent() -> Callable[[], None] | None:
+    """What a child runs before its program, so that the kernel kills it when its parent dies; None outside Linux."""
     if sys.platform != "linux":
         return None
     # Loaded before the fork: between fork and exec only the plain system call is safe.

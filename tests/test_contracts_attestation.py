@@ -127,7 +127,7 @@ def test_strange_signatures_are_refused() -> None:
         (good[:64], "64 bytes"),
         (good + b"\x00", "66 bytes"),
         (good[:64] + b"\x00", "v is 0"),
-        (twin, "malleable"),
+        (twin, "upper half"),
         (b"\xff" * 32 + good[32:], "no key"),
         (bytes(64) + b"\x1b", "no key"),
     ):

@@ -1,30 +1,20 @@
 """The demo's other processes: a validator and a trainer, which a node only knows as commands. They end with us."""
 
-import ctypes
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from contracts.devchain import die_with_parent
 from protocol.errors import ServiceError
 
-_PR_SET_PDEATHSIG = 1
 _START_TIMEOUT_S = 120.0
 _STOP_TIMEOUT_S = 30.0
-
-
-def die_with_parent() -> Callable[[], None] | None:
-    """Return what a child runs before its program so that the kernel ends it with us; None outside Linux."""
-    if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None, use_errno=True)  # loaded here: after a fork only little may be called
-    return lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) and None
 
 
 class ValidatorProcess:
