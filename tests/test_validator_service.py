@@ -7,6 +7,7 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -14,10 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from embedding.checkpoint import GENESIS, load, save
 from node.client import ValidatorClient
 from node.receipts import check_decision, check_proof
 from protocol.entry import CheckpointEntry, EpochEntry, PairEntry, parse_entry
-from protocol.errors import Overloaded, Rejected
+from protocol.errors import Overloaded, Rejected, ServiceError
 from protocol.merkle import leaf_hash, root, verify_consistency
 from protocol.pair import Envelope, Item, SignedPair
 from protocol.payouts import derive
@@ -258,13 +260,41 @@ async def test_epochs_pay_what_follows_from_the_ledger(live: Running) -> None:
 
 
 async def test_a_checkpoint_that_is_no_child_is_refused(live: Running) -> None:
-    from embedding.checkpoint import GENESIS
-
     token = live.service.keys.admin_token
     for path, code in [(str(GENESIS), "CHECKPOINT_NOT_CHILD"), ("/nowhere", "CHECKPOINT_MISSING")]:
         with pytest.raises(Exception, match=code):
             await live.client.switch_checkpoint(token, path)
     assert live.service.pipeline.judge.checkpoint == live.network.checkpoint
+
+
+def child_of_genesis(path: Path, *, fit: bool) -> Path:
+    """A checkpoint with genesis' weights and one anchor less, so that its digest is its own."""
+    genesis = load(GENESIS)
+    anchors = {name: array[1:] if name.startswith("ref/") else array for name, array in genesis.anchors.items()}
+    manifest = replace(genesis.manifest, parent=genesis.digest, data=genesis.manifest.data | {"fit": fit})
+    save(path, manifest=manifest, model=(GENESIS / "model.safetensors").read_bytes(), anchors=anchors, card="child")
+    return path
+
+
+async def test_a_fit_child_is_switched_to_and_everything_is_embedded_again(live: Running, tmp_path: Path) -> None:
+    signed = [live.sign(pair) for pair in pictures(6)]
+    before = [await live.client.post_pair(one.encode()) for one in signed]
+    accepted = sum(decision.verdict.is_accepted for decision in before)
+    token = live.service.keys.admin_token
+    with pytest.raises(ServiceError, match="CHECKPOINT_UNFIT"):
+        await live.client.switch_checkpoint(token, str(child_of_genesis(tmp_path / "unfit", fit=False)))
+    report = await live.client.switch_checkpoint(token, str(child_of_genesis(tmp_path / "fit", fit=True)))
+    assert report.reindexed == accepted > 0
+    network = await live.client.network()
+    assert network.checkpoint == report.checkpoint != live.network.checkpoint
+    assert network.checkpoint_parent == live.network.checkpoint
+    entry = parse_entry((await live.client.entries(report.entry, 1)).entries[0].encode())
+    assert entry == CheckpointEntry(report.checkpoint, live.network.checkpoint)
+    assert (await live.client.query("text", "text/plain", b"three", "image", 9)).indexed == accepted
+    again = await live.client.post_pair(signed[0].encode())
+    assert again.receipt == before[0].receipt  # what was decided stays decided
+    fresh = await live.client.post_pair(live.sign(pictures(7)[6]).encode())
+    assert fresh.verdict.checkpoint == report.checkpoint
 
 
 async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:

@@ -211,7 +211,9 @@ class Pipeline:
             try:
                 return await self._decoder.decode(item.modality, item.media_type, item.data)
             except Rejected as refusal:
-                raise Rejected(refusal.code, f"item {name}: {refusal.what}", refusal.remedy) from None
+                raise Rejected(
+                    refusal.code, f"item {name}: {refusal.what}", refusal.remedy, status=refusal.status
+                ) from None
 
         decoded = await asyncio.gather(decode("a", pair.a), decode("b", pair.b), return_exceptions=True)
         for value in decoded:

@@ -57,7 +57,8 @@ def make_judge(embedder: Embedder, rule: str) -> Judge:
 async def switch_checkpoint(s: Service, path: Path) -> tuple[int, int]:
     """Judge under the checkpoint in ``path`` from now on; return the index of its entry and the pairs re-embedded.
 
-    Pairs that arrive meanwhile wait. Raises CheckpointError if it is not a child of the checkpoint in force.
+    Pairs that arrive meanwhile wait. Raises CheckpointError: CHECKPOINT_NOT_CHILD unless its parent is in force,
+    CHECKPOINT_UNFIT if it is near chance by its own evaluation, and what loading it raises.
     """
     loaded = await asyncio.to_thread(embedding.checkpoint.load, path)
     if loaded.manifest.parent != s.embedder.checkpoint.hex():
@@ -65,6 +66,12 @@ async def switch_checkpoint(s: Service, path: Path) -> tuple[int, int]:
             "CHECKPOINT_NOT_CHILD",
             f"its parent is {loaded.manifest.parent or 'none'}, in force is {s.embedder.checkpoint.hex()}",
             "Train from the checkpoint in force.",
+        )
+    if not loaded.manifest.data.get("fit"):
+        raise CheckpointError(
+            "CHECKPOINT_UNFIT",
+            "its evaluation on held-out pairs is near chance, by its own manifest",
+            "Train longer, or on more pairs; judging under it would let anything pass.",
         )
     parent = s.embedder.checkpoint
 
