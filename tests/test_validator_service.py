@@ -68,6 +68,8 @@ async def test_a_pair_becomes_a_receipt_a_proof_and_a_search_result(live: Runnin
     assert answer.indexed == len(accepted)
     assert answer.found[0].license == "CC0-1.0"
     assert await live.client.item(answer.found[0].sha256)
+    names = await live.client.query("text", "text/plain", b"three", "text", 5)
+    assert len({found.sha256 for found in names.found}) == len(names.found) < len(accepted)  # names repeat
     cosines = [found.cosine_micro for found in answer.found]
     assert cosines == sorted(cosines, reverse=True)
 

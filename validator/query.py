@@ -1,6 +1,6 @@
 """Search: an item of one modality in, the nearest accepted items of another out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from protocol.errors import Rejected
@@ -15,6 +15,7 @@ from validator.pipeline import INDEX_KEYS_PER_ENTRY
 from validator.store import Store
 
 MAX_SHOWN_CHARS = 500
+OVERSAMPLE = 8  # neighbours looked at for each result, because one content may be in several pairs
 
 
 class Search:
@@ -57,9 +58,19 @@ class Search:
         if not 1 <= k <= self._max_results:
             raise Rejected("QUERY_INVALID", f"k is {k}", f"Ask for 1 to {self._max_results} results.")
         vector = await self.embed(modality, media_type, data)
-        nearest = self._index.search(to, vector, k)
-        found = await read(lambda: tuple(self._describe(key, cosine) for key, cosine in nearest))
+        nearest = self._index.search(to, vector, OVERSAMPLE * k)
+        found = await read(lambda: self._describe_distinct(nearest, k))
         return Answer(modality, to, self._embedder.checkpoint, self._index.count(to), found)
+
+    def _describe_distinct(self, nearest: Sequence[tuple[int, int]], k: int) -> tuple[Found, ...]:
+        """Return up to ``k`` items of different content: a caption that came with many pictures is one result."""
+        found: dict[bytes, Found] = {}
+        for key, cosine in nearest:
+            one = self._describe(key, cosine)
+            found.setdefault(one.sha256, one)
+            if len(found) == k:
+                break
+        return tuple(found.values())
 
     def _describe(self, key: int, cosine_micro: int) -> Found:
         entry, side = divmod(key, INDEX_KEYS_PER_ENTRY)
