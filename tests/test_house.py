@@ -201,7 +201,6 @@ PRIVATE_HOST = re.compile(
     r"(?:https?://|@)(?:[\w-]+\.)+(?:internal|local|lan|corp|intranet)\b"
     r"|https?://(?:10\.\d+|192\.168|172\.(?:1[6-9]|2\d|3[01]))\.\d+\.\d+"
 )
-PUBLIC_HOSTS = {"pypi.org", "files.pythonhosted.org", "registry.npmjs.org", "registry.yarnpkg.com", "localhost", ""}
 
 
 def machine_words() -> set[str]:
@@ -214,7 +213,7 @@ def machine_words() -> set[str]:
     if (npm := shutil.which("npm")) is not None:
         settings += subprocess.run([npm, "config", "get", "registry"], capture_output=True, text=True, cwd="/").stdout
     hosts = {urlsplit(url).hostname or "" for url in re.findall(r"https?://[^\s'\"]+", settings)}
-    return words | {host for host in hosts - PUBLIC_HOSTS if not host.startswith("127.")}
+    return words | {host for host in hosts - {"localhost", ""} if not host.startswith("127.")}
 
 
 def texts() -> Iterator[tuple[Path, str]]:
@@ -248,4 +247,4 @@ def test_a_machines_name_would_be_found(parts: tuple[str, str]) -> None:
 def test_the_lock_file_names_no_registry() -> None:
     packages = json.loads((ROOT / "package-lock.json").read_text())["packages"]
     assert packages
-    assert {urlsplit(one.get("resolved", "")).hostname for one in packages.values()} <= {None, "registry.npmjs.org"}
+    assert [name for name, one in packages.items() if "resolved" in one] == []
