@@ -23,7 +23,8 @@ from trainer.feed import FedPair, LedgerSlice, read_trusted
 from trainer.genesis import make_genesis
 from trainer.library import Library
 from trainer.round import run
-from trainer.train import Recipe, Trained, train
+from trainer.step import Recipe
+from trainer.train import Trained, train
 
 SHORT = Recipe(steps=60, batch=64, junk_each=12, junk_pool=12)
 TRAINED_PAIRS = ["image-text", "audio-text"]

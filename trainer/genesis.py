@@ -24,7 +24,8 @@ from trainer.evaluate import evaluate, is_fit
 from trainer.feed import read_trusted
 from trainer.library import Library
 from trainer.publish import describe_recipe, describe_trusted, publish
-from trainer.train import Recipe, StepProgress, train
+from trainer.step import Recipe
+from trainer.train import StepProgress, train
 
 GENESIS_RECIPE = Recipe(steps=400)
 

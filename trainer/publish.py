@@ -14,7 +14,7 @@ from protocol.merkle import root
 from protocol.scoring import Calibration
 from trainer.evaluate import to_manifest
 from trainer.feed import FedPair
-from trainer.train import Recipe
+from trainer.step import Recipe
 
 LICENSES = {
     "weights": "MIT",

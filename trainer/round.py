@@ -27,7 +27,8 @@ from trainer.feed import FedPair, LedgerSlice, read_trusted
 from trainer.library import Library, Prepared
 from trainer.mirror import read_mirror
 from trainer.publish import describe_recipe, describe_trusted, pairs_root, publish
-from trainer.train import Recipe, train
+from trainer.step import Recipe
+from trainer.train import train
 
 Progress = Callable[[str, int, int, float | None], None]
 """Called as (what is being done, done, total, loss while training)."""
