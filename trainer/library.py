@@ -26,7 +26,8 @@ Progress = Callable[[str, int, int], None]
 class Stream:
     """The pairs of one modality pair: rows of the library's tensors, and how often each is drawn.
 
-    ``rows_a``, ``rows_b`` int64[P]; ``weights`` float64[P] sum to 1.
+    ``rows_a``, ``rows_b`` int64[P]; ``weights`` float64[P] sum to 1. ``loss_weight`` is what the stream counts for in
+    a step, beside the others.
     """
 
     a: str
@@ -34,6 +35,7 @@ class Stream:
     rows_a: NDArray[np.int64]
     rows_b: NDArray[np.int64]
     weights: NDArray[np.float64]
+    loss_weight: float = 1.0
 
 
 Prepared = dict[tuple[str, str], tuple[Features, Array]]

@@ -1,64 +1,304 @@
-"""One training step: what is drawn from every stream, one forward of each tower, the loss."""
+"""One training step: one forward of each tower, the loss of every stream, the gradient.
 
-import math
+The batch of a step is global: every process draws the same, works on its slice of each modality's rows (real items,
+junk, probes and the empty item together) and gathers the embeddings. Losses, gradients and random changes of items are
+the same for any number of processes.
+"""
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.nn.parallel import DistributedDataParallel
 
-from embedding.losses import Null, contrast
-from embedding.null import TRAINED, make_junk
+from embedding.losses import (
+    FIRST_BIAS,
+    MAX_LOG_SCALE,
+    Null,
+    contrast,
+    contrast_sigmoid,
+    differential,
+    distil,
+    squared_distance,
+)
 from embedding.space import EmbeddingSpace
-from trainer.library import Library, Stream
+from protocol.errors import ConfigError
+from protocol.scoring import MICRO, pulls_micro
+from trainer.distributed import Group
+from trainer.layers import BLOCK, Place, block_seed, has_batch_statistics, share_layers
+from trainer.library import Stream
+from trainer.material import Material, Part, plan_step
+from trainer.material import draw as draw
+from trainer.material import gather_material as gather_material
+from trainer.recipe import Recipe as Recipe
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a run learns. ``max_s`` bounds the wall time: the schedule then ends with it, and steps may be fewer."""
+class Step:
+    """Takes training steps on a space: ``backward`` leaves the same gradients in every process.
 
-    steps: int = 260
-    batch: int = 160
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-    warmup_share: float = 0.05
-    null_weight: float = 0.3
-    junk_each: int = 32  # junk items of each modality in a step
-    junk_pool: int = 256  # items made of each family
-    augment: bool = True
-    seed: int = 0
-    max_s: float = math.inf
+    Layers of the space that look at the whole batch are replaced by ones that see every process's rows
+    (``trainer.layers``); weights keep their names. Weights and buffers of the first process are copied to the others.
 
-
-@dataclass(frozen=True)
-class Material:
-    """What the steps of a run draw from, on the device of the space: tensors by modality, [N, ...] each.
-
-    ``inputs`` are the collated items of the library, ``junk`` those that belong to nothing, ``empty`` [1, ...] the
-    fully masked item.
+    ``medians`` (epoch median of the differential loss by modality, in millionths, from the parent's calibration) set
+    how far distillation pulls each half; without them both halves move alike. With ``precision`` (torch.bfloat16) the
+    towers run under autocast; losses are always float32.
     """
 
-    inputs: Mapping[str, Tensor]
-    junk: Mapping[str, Tensor]
-    empty: Mapping[str, Tensor]
+    def __init__(
+        self,
+        space: EmbeddingSpace,
+        streams: Sequence[Stream],
+        material: Material,
+        recipe: Recipe,
+        group: Group | None = None,
+        *,
+        medians: Mapping[str, int] | None = None,
+        precision: torch.dtype | None = None,
+    ) -> None:
+        self.space, self.streams, self.material, self.recipe = space, streams, material, recipe
+        self.group = group or Group()
+        self.medians = dict(medians or {})
+        self.precision = precision
+        self.bias = nn.Parameter(torch.tensor(FIRST_BIAS, device=space.device)) if recipe.loss == "siglip" else None
+        self._place = Place()
+        share_layers(space, self._place, self.group)
+        self.group.copy_first(space)
+        used = sorted({name for stream in streams for name in (stream.a, stream.b)})
+        towers = _Towers(space, used, self._place, precision)
+        trained = any(p.requires_grad for name in used for p in space.tower(name).parameters())
+        self._averaged: list[nn.Parameter] = [p for p in (space.log_scale, self.bias) if p is not None]
+        self._towers: nn.Module = towers
+        if self.group.size > 1 and recipe.sharding == "fsdp":
+            for name in used:
+                fully_shard(space.tower(name))
+        elif self.group.size > 1 and recipe.chunk:
+            self._averaged += [p for name in used for p in space.tower(name).parameters()]
+        elif self.group.size > 1 and trained:
+            self._towers = DistributedDataParallel(
+                towers, broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
+            )
+
+    def parameter_groups(self) -> list[dict[str, object]]:
+        """What an optimizer takes. Matrices decay; vectors, the temperature and the bias do not. Frozen ones are left
+        out."""
+        own = {id(p) for p in (self.space.log_scale, self.bias)}
+        weights = [p for p in self.space.parameters() if p.requires_grad and id(p) not in own]
+        return [
+            {"params": [p for p in weights if p.ndim > 1], "weight_decay": self.recipe.weight_decay},
+            {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
+            # Apart from the others: under FSDP those are split tensors and these are not.
+            {"params": [p for p in (self.space.log_scale, self.bias) if p is not None], "weight_decay": 0.0},
+        ]
+
+    def clamp(self) -> None:
+        """Bring the temperature back into its range; call it after the optimizer's step."""
+        with torch.no_grad():
+            self.space.log_scale.clamp_(0.0, MAX_LOG_SCALE)
+
+    def backward(self, drawn: Sequence[NDArray[np.int64]], rng: np.random.Generator) -> Tensor:
+        """The loss, detached, of the drawn pairs of every stream; gradients are added to the weights'.
+
+        Raises:
+            ConfigError: BATCH_EMPTY, when nothing was drawn.
+        """
+        parts = plan_step(self.streams, drawn, self.material, self.recipe, rng)
+        if self.recipe.chunk:
+            loss = self._backward_cached(parts, drawn)
+        else:
+            loss = self._loss(parts, drawn, self._embed(parts))
+            loss.backward()  # type: ignore[no-untyped-call]
+        self.group.average_gradients(self._averaged)
+        return loss.detach()
+
+    def loss(self, drawn: Sequence[NDArray[np.int64]], rng: np.random.Generator) -> Tensor:
+        """The loss with its graph. Under DDP or gradient caching use ``backward``."""
+        parts = plan_step(self.streams, drawn, self.material, self.recipe, rng)
+        return self._loss(parts, drawn, self._embed(parts))
+
+    def _embed(self, parts: Mapping[str, Part]) -> dict[str, Tensor]:
+        """Unit embeddings [total, D] of all rows of every modality, from all processes."""
+        slices = {name: self._slice(name, part) for name, part in parts.items()}
+        here = self._towers(slices)
+        return {name: self.group.gather(rows, parts[name].total) for name, rows in here.items()}
+
+    def _slice(self, name: str, part: Part) -> "Slice":
+        first, last = self.group.bounds(part.total)
+        return Slice(self._inputs(name, part, first, last), self.material.empty[name], first, part.seed)
+
+    def _inputs(self, name: str, part: Part, first: int, last: int) -> Tensor:
+        """Rows ``first`` to ``last`` of a part, augmented in blocks that do not depend on where a process begins."""
+        material, pieces = self.material, []
+        real, total = len(part.real), part.changed
+        if first < total:
+            start, stop = first // BLOCK * BLOCK, min(total, -(-min(last, total) // BLOCK) * BLOCK)
+            rows = torch.from_numpy(part.real[start:stop])
+            junk = torch.from_numpy(part.junk[max(0, start - real) : max(0, stop - real)])
+            batch = torch.cat([material.inputs[name][rows], material.junk[name][junk]])
+            if self.recipe.augment:
+                augment = self.space.tower(name).augment
+                blocks = [
+                    augment(batch[at : at + BLOCK], block_seed(part.seed, (start + at) // BLOCK))
+                    for at in range(0, len(batch), BLOCK)
+                ]
+                batch = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+            pieces.append(batch[first - start : last - start])
+        tail = []
+        if len(part.probes):
+            chosen, probes = torch.from_numpy(part.probes), material.probes[name]
+            tail = [probes.whole[chosen], probes.halves[chosen].flatten(0, 2)]
+        rest = torch.cat([*tail, material.empty[name]])
+        pieces.append(rest[max(0, first - total) : max(0, last - total)])
+        return torch.cat(pieces)
+
+    def _backward_cached(self, parts: Mapping[str, Part], drawn: Sequence[NDArray[np.int64]]) -> Tensor:
+        """As a plain backward, but the graph of ``chunk`` rows of one tower at a time (Gao et al. 2021, section 3.2).
+
+        1. Embed every chunk without a graph. 2. Loss and its gradient by embedding. 3. Embed every chunk again, with
+        the same random numbers, and send its rows' gradient back. A tower whose batch-norm is in training mode is
+        embedded whole and once: statistics of a chunk would be others, and sending gradients through statistics of all
+        chunks would need the graph of all chunks. In evaluation mode it is
+        cached like any other.
+        """
+        slices = {name: self._slice(name, part) for name, part in parts.items()}
+        # As many chunks in every process: under FSDP each forward needs all of them.
+        chunks = {
+            name: max(1, -(-max(self.group.share(part.total)) // self.recipe.chunk)) for name, part in parts.items()
+        }
+        towers = self._towers
+        assert isinstance(towers, _Towers)
+        here: dict[str, Tensor] = {}
+        for name, slice_ in slices.items():
+            if has_batch_statistics(self.space.tower(name)):
+                chunks[name] = 1
+            with torch.set_grad_enabled(chunks[name] == 1):
+                here[name] = torch.cat([towers.embed(name, one) for one in slice_.cut(chunks[name])])
+        leaves = {name: rows.detach().requires_grad_() for name, rows in here.items()}
+        loss = self._loss(
+            parts, drawn, {name: self.group.gather(rows, parts[name].total) for name, rows in leaves.items()}
+        )
+        loss.backward()  # type: ignore[no-untyped-call]
+        for name, slice_ in slices.items():
+            gradient = leaves[name].grad
+            if gradient is None:
+                gradient = torch.zeros_like(leaves[name])
+            if chunks[name] == 1:
+                if here[name].requires_grad:
+                    here[name].backward(gradient)  # type: ignore[no-untyped-call]
+                continue
+            at = 0
+            for number, one in enumerate(slice_.cut(chunks[name])):
+                if self.recipe.sharding == "fsdp" and self.group.size > 1:
+                    tower = self.space.tower(name)
+                    assert isinstance(tower, FSDPModule)
+                    tower.set_requires_gradient_sync(number == chunks[name] - 1)
+                rows = towers.embed(name, one)
+                if rows.requires_grad:
+                    rows.backward(gradient[at : at + len(rows)])  # type: ignore[no-untyped-call]
+                at += len(rows)
+        return loss
+
+    def _loss(
+        self, parts: Mapping[str, Part], drawn: Sequence[NDArray[np.int64]], rows: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Weighted mean over streams of the loss of all drawn pairs, the same in every process."""
+        recipe, space = self.recipe, self.space
+        with torch.autocast(space.device.type, enabled=False):
+            nulls = {name: (rows[name][len(part.real) : part.changed], rows[name][-1]) for name, part in parts.items()}
+            terms, weights = [], []
+            for number, (stream, chosen) in enumerate(zip(self.streams, drawn, strict=True)):
+                if not len(chosen):
+                    continue
+                a = rows[stream.a][torch.from_numpy(parts[stream.a].sides[number, 0])]
+                b = rows[stream.b][torch.from_numpy(parts[stream.b].sides[number, 1])]
+                null = Null(nulls[stream.a][0], nulls[stream.b][0], nulls[stream.a][1], nulls[stream.b][1])
+                terms.append(self._stream_loss(stream, chosen, a, b, null if recipe.null_weight else None))
+                weights.append(stream.loss_weight)
+            if sum(weights) <= 0:
+                raise ConfigError(
+                    "BATCH_EMPTY", "no pair was drawn from a stream with a weight above 0", "Give streams with pairs"
+                )
+            loss = sum((w * term for w, term in zip(weights, terms, strict=True)), torch.zeros_like(terms[0]))
+            loss = loss / sum(weights)
+            if recipe.differential_weight:
+                probed = [self._differential(name, part, rows[name]) for name, part in parts.items()]
+                loss = loss + recipe.differential_weight * torch.stack(probed).mean()
+        return loss
+
+    def _stream_loss(
+        self, stream: Stream, chosen: NDArray[np.int64], a: Tensor, b: Tensor, null: Null | None
+    ) -> Tensor:
+        recipe, scale = self.recipe, self.space.log_scale
+        keys = [torch.from_numpy(rows[chosen]).to(a.device) for rows in (stream.rows_a, stream.rows_b)]
+        if self.bias is None:
+            loss = contrast(a, b, scale, keys[0], keys[1], null, recipe.null_weight)
+        else:
+            loss = contrast_sigmoid(a, b, scale, self.bias, keys[0], keys[1], null, recipe.null_weight)
+        if recipe.mse_weight:
+            loss = loss + recipe.mse_weight * squared_distance(a, b)
+        if recipe.distillation_weight:
+            pulls = pulls_micro(self.medians.get(stream.a, 0), self.medians.get(stream.b, 0))
+            loss = loss + recipe.distillation_weight * distil(a, b, pulls[0] / MICRO, pulls[1] / MICRO)
+        return loss
+
+    def _differential(self, name: str, part: Part, rows: Tensor) -> Tensor:
+        """The differential loss of the probes; references are the step's real items as they are embedded now."""
+        count, start = len(part.probes), part.changed
+        whole, halves = rows[start : start + count], rows[start + count : -1]
+        known = self.material.probes[name].rows[part.probes]
+        same = torch.from_numpy(known[:, None] == part.real[None, :]).to(rows.device)
+        return differential(whole, rows[-1], halves.view(count, -1, 2, rows.shape[1]), rows[: len(part.real)], same)
 
 
-def gather_material(space: EmbeddingSpace, library: Library, streams: Sequence[Stream], recipe: Recipe) -> Material:
-    """The material of the streams' modalities. Frozen towers run here, once."""
-    device = space.device
-    used = sorted({name for stream in streams for name in (stream.a, stream.b)})
-    return Material(
-        inputs={name: tensor.to(device) for name, tensor in library.tensors().items() if name in used},
-        junk={name: _junk_inputs(space, library, name, recipe).to(device) for name in used},
-        empty={name: space.tower(name).collate([space.tower(name).empty()]).to(device) for name in used},
-    )
+@dataclass(frozen=True)
+class Slice:
+    """Rows of one modality that a tower takes now: ``inputs`` [n, ...] from row ``first`` of the whole batch on.
+
+    ``ghost`` [1, ...] stands in where there is no row, so that every process runs the same layers.
+    """
+
+    inputs: Tensor
+    ghost: Tensor
+    first: int
+    seed: int
+
+    def cut(self, count: int) -> list["Slice"]:
+        """``count`` slices, as even as can be; some have no row where there are fewer rows than slices."""
+        out, at = [], 0
+        for size in Group(size=count).share(len(self.inputs)):
+            out.append(Slice(self.inputs[at : at + size], self.ghost, self.first + at, self.seed))
+            at += size
+        return out
 
 
-def draw(streams: Sequence[Stream], batch: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
-    """For every stream the indices of ``batch`` of its pairs (all, where it has fewer): int64[B] each."""
-    return [rng.choice(len(s.weights), min(batch, len(s.weights)), p=s.weights) for s in streams]
+class _Towers(nn.Module):
+    """The towers that a run trains, as the one module whose forward embeds this process's rows of every modality."""
+
+    def __init__(self, space: EmbeddingSpace, used: Sequence[str], place: Place, precision: torch.dtype | None) -> None:
+        super().__init__()
+        self.towers = nn.ModuleDict({name: space.tower(name) for name in used})
+        self.place = place
+        self.precision = precision
+
+    def forward(self, slices: Mapping[str, Slice]) -> dict[str, Tensor]:
+        return {name: self.embed(name, one) for name, one in slices.items()}
+
+    def embed(self, name: str, one: Slice) -> Tensor:
+        """Unit embeddings float32[n, D] with gradient; n may be 0."""
+        tower = self.towers[name]
+        # A ghost row would count in batch statistics; towers that have some are convolutions and take no row as well.
+        ghost = not len(one.inputs) and not has_batch_statistics(tower)
+        inputs = one.ghost if ghost else one.inputs
+        self.place.put(one.first, len(inputs), one.seed)
+        torch.manual_seed(block_seed(one.seed, one.first))  # for dropout that is not a layer of its own
+        with torch.autocast(inputs.device.type, dtype=self.precision, enabled=self.precision is not None):
+            raw = tower(inputs)
+        self.place.put(0, 0, 0)
+        rows = nn.functional.normalize(raw if raw.dtype == torch.float64 else raw.float(), dim=1)
+        return rows[:0] if ghost else rows
 
 
 def step_loss(
@@ -69,47 +309,7 @@ def step_loss(
     recipe: Recipe,
     rng: np.random.Generator,
 ) -> Tensor:
-    """Mean loss of the drawn pairs of every stream. Each tower runs once: real items, junk and the empty item together.
-
-    Apart they would each give batch-norm other statistics, which halves recall (docs/scoring.md).
-    """
-    inputs, junk, empty = material.inputs, material.junk, material.empty
-    rows: dict[str, list[NDArray[np.int64]]] = {name: [] for name in junk}
-    for stream, chosen in zip(streams, drawn, strict=True):
-        rows[stream.a].append(stream.rows_a[chosen])
-        rows[stream.b].append(stream.rows_b[chosen])
-    real: dict[str, list[Tensor]] = {}
-    null: dict[str, tuple[Tensor, Tensor]] = {}
-    for name, parts in rows.items():
-        unique, back = np.unique(np.concatenate(parts), return_inverse=True)
-        picked = torch.from_numpy(rng.integers(0, len(junk[name]), recipe.junk_each))
-        # Junk is changed like the real items, else its few hundred examples are learned by heart.
-        batch = torch.cat([inputs[name][torch.from_numpy(unique)], junk[name][picked]])
-        if recipe.augment:
-            batch = space.tower(name).augment(batch, int(rng.integers(2**62)))
-        out = space(name, torch.cat([batch, empty[name]]))
-        real[name] = list(out[torch.from_numpy(back)].split([len(part) for part in parts]))
-        null[name] = (out[len(unique) : -1], out[-1])
-    total = torch.zeros((), device=space.device)
-    for stream, chosen in zip(streams, drawn, strict=True):
-        total = total + contrast(
-            real[stream.a].pop(0),
-            real[stream.b].pop(0),
-            space.log_scale,
-            torch.from_numpy(stream.rows_a[chosen]).to(space.device),
-            torch.from_numpy(stream.rows_b[chosen]).to(space.device),
-            Null(null[stream.a][0], null[stream.b][0], null[stream.a][1], null[stream.b][1])
-            if recipe.null_weight
-            else None,
-            recipe.null_weight,
-        )
-    return total / len(streams)
-
-
-def _junk_inputs(space: EmbeddingSpace, library: Library, modality: str, recipe: Recipe) -> Tensor:
-    """Collated junk of every trained family of a modality, [families * pool, ...]."""
-    tower, parts = space.tower(modality), []
-    for number, make in enumerate(TRAINED[modality].values()):
-        arrays = make_junk(make, recipe.junk_pool, recipe.seed * 1_000 + number, library.kept[modality])
-        parts += space.prepare(modality, arrays)
-    return torch.cat([tower.collate(parts[i : i + 512]) for i in range(0, len(parts), 512)])
+    """Mean loss of the drawn pairs of every stream in one process. Each tower runs once: real items, junk and the
+    empty item together. Apart they would each give batch-norm other statistics, which halves recall
+    (docs/scoring.md)."""
+    return Step(space, streams, material, recipe).loss(drawn, rng)
