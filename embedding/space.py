@@ -5,7 +5,7 @@ B items in a batch, K masks, D dimension.
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from embedding.losses import MAX_LOG_SCALE
 from embedding.masks import hidden_units
 from embedding.modalities import find
 from embedding.modality import Array, check_contract
-from embedding.presets import Preset, find_preset
+from embedding.presets import OURS, Preset, Source, find_preset
 from embedding.towers.base import Features, Tower
 from protocol.errors import ConfigError
 from protocol.scoring import Quantised, quantise
@@ -40,24 +40,39 @@ class Measured:
 
 
 class EmbeddingSpace(nn.Module):
-    """Towers into one dimension. Equal preset and seed give equal weights, whatever else is registered."""
+    """Towers into one dimension. Equal preset and seed give equal weights, whatever else is registered.
 
-    def __init__(self, preset: str = "tiny", *, seed: int = 0, modalities: Sequence[str] | None = None) -> None:
+    ``pretrained`` says which towers start from published weights: True for all that the preset names some for, or by
+    modality True, a name on the hub, or a local folder. Nothing is downloaded unless it is asked for here.
+    """
+
+    def __init__(
+        self,
+        preset: str = "tiny",
+        *,
+        seed: int = 0,
+        modalities: Sequence[str] | None = None,
+        pretrained: Mapping[str, Source] | bool = False,
+    ) -> None:
         super().__init__()
         chosen = find_preset(preset)
         self.preset: Preset = chosen
         self.dim = chosen.dim
         self.towers = nn.ModuleDict()
-        for name in modalities if modalities is not None else chosen.towers:
-            self.register(name, seed=seed)
+        names = tuple(modalities if modalities is not None else chosen.towers)
+        sources = _sources(chosen, names, pretrained)
+        for name in names:
+            self.register(name, seed=seed, pretrained=sources.get(name, False))
         # Log temperature of the contrastive losses; kept with the weights so that a round goes on where one ended.
         self.log_scale = nn.Parameter(torch.tensor(min(math.log(1 / 0.07), MAX_LOG_SCALE)))
 
-    def register(self, modality: str, *, seed: int = 0) -> None:
+    def register(self, modality: str, *, seed: int = 0, pretrained: Source = False) -> None:
         """Add one modality's tower; those already there keep their weights bit for bit.
 
         Raises:
-            ConfigError: MODALITY_NOT_IN_PRESET, when the preset has no tower for it.
+            ConfigError: MODALITY_NOT_IN_PRESET, when the preset has no tower for it; WEIGHTS_NOT_DECLARED or
+                WEIGHTS_NOT_TAKEN, when it has no such weights.
+            CheckpointError: when published weights are missing, broken or made for another architecture.
         """
         if modality not in self.preset.towers:
             raise ConfigError(
@@ -68,7 +83,7 @@ class EmbeddingSpace(nn.Module):
         own = int.from_bytes(hashlib.sha256(f"{seed}/{modality}".encode()).digest()[:8], "big") >> 1
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(own)
-            self.towers[modality] = self.preset.towers[modality](self.dim)
+            self.towers[modality] = self.preset.towers[modality].build(self.dim, pretrained)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -96,6 +111,33 @@ class EmbeddingSpace(nn.Module):
         assert isinstance(tower, Tower)
         return tower
 
+    def freeze(self, modality: str, *, stored: bool = True) -> None:
+        """Stop training a modality's encoder; its projection is trained on. See ``Tower.freeze``."""
+        self.tower(modality).freeze(stored=stored)
+
+    def unfreeze(self, modality: str) -> None:
+        """Train a modality's encoder again."""
+        self.tower(modality).unfreeze()
+
+    def trainable_parameters(self) -> Iterator[nn.Parameter]:
+        """What an optimiser should get: projections, encoders that are not frozen, the temperature."""
+        return (parameter for parameter in self.parameters() if parameter.requires_grad)
+
+    def enable_gradient_checkpointing(self) -> tuple[str, ...]:
+        """Trade time for memory in training; returns the modalities whose tower can."""
+        return tuple(name for name in self.modalities if self.tower(name).enable_gradient_checkpointing())
+
+    def licenses(self) -> dict[str, str]:
+        """SPDX identifier of everything that these weights hold or stand on, by what it is."""
+        out = {"weights": OURS}
+        for modality in self.modalities:
+            tower = self.tower(modality)
+            if tower.weights is not None:
+                stored = "" if tower.is_stored else ", not stored here"
+                frozen = "frozen" if tower.is_frozen else "fine-tuned"
+                out[f"{modality} encoder from {tower.weights.name} ({frozen}{stored})"] = tower.weights.licence
+        return out
+
     def prepare(self, modality: str, arrays: Sequence[Array]) -> list[Features]:
         """Features of decoded items, each checked against its modality's contract.
 
@@ -108,8 +150,8 @@ class EmbeddingSpace(nn.Module):
         return [tower.prepare(array) for array in arrays]
 
     def forward(self, modality: str, inputs: Tensor) -> Tensor:
-        """Unit embeddings float32[B, D] of collated inputs, with gradient."""
-        return nn.functional.normalize(self.tower(modality)(inputs), dim=1)
+        """Unit embeddings float32[B, D] of collated inputs, with gradient; under autocast too."""
+        return nn.functional.normalize(self.tower(modality)(inputs).float(), dim=1)
 
     def embed_features(self, modality: str, features: Sequence[Features]) -> NDArray[np.float32]:
         """Unit embeddings float32[B, D] of prepared items. Does not train: batch-norm uses what it has learned."""
@@ -181,3 +223,22 @@ class EmbeddingSpace(nn.Module):
 def pick_device() -> torch.device:
     """CUDA where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _sources(preset: Preset, names: Sequence[str], pretrained: Mapping[str, Source] | bool) -> Mapping[str, Source]:
+    """Where the weights of each of ``names`` come from.
+
+    Raises:
+        ConfigError: MODALITY_NOT_REGISTERED, when weights are given for a modality that is not among ``names``.
+    """
+    if isinstance(pretrained, bool):
+        declared = (name for name in names if name in preset.towers and preset.towers[name].weights is not None)
+        return dict.fromkeys(declared, pretrained)
+    unknown = sorted(set(pretrained) - set(names))
+    if unknown:
+        raise ConfigError(
+            "MODALITY_NOT_REGISTERED",
+            f"weights are given for {', '.join(unknown)}, but not registered",
+            f"It has {', '.join(sorted(names))}",
+        )
+    return pretrained

@@ -6,7 +6,7 @@ import sys
 PROGRAM = """
 import sys
 from embedding.modalities import decode
-import embedding.modality, embedding.masks, embedding.checkpoint
+import embedding.modality, embedding.masks, embedding.checkpoint, embedding.presets
 decode("text", b"a cat", "text/plain")
 heavy = sorted(name for name in ("torch", "transformers") if name in sys.modules)
 print(heavy)

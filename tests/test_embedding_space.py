@@ -9,7 +9,7 @@ from embedding.checkpoint import GENESIS, load
 from embedding.masks import mask_seed
 from embedding.modality import Array
 from embedding.null import LEFT_OUT, TRAINED, make_junk
-from embedding.presets import Preset
+from embedding.presets import Preset, TowerSpec
 from embedding.space import EmbeddingSpace
 from embedding.towers.text import MiniLmText, ScratchText
 from protocol.errors import CheckpointError, ConfigError, Rejected
@@ -187,6 +187,6 @@ def test_differential_loss_is_one_for_a_constant_encoder_and_falls_with_training
 
 
 def test_a_preset_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = Preset("own", 16, {"text": ScratchText}, "own/1")
+    own = Preset("own", 16, {"text": TowerSpec("embedding.towers.text:ScratchText", "n-grams")}, "own/1")
     monkeypatch.setitem(embedding.presets.PRESETS, "own", own)
     assert EmbeddingSpace("own").embed("text", make_items("text", 2)).shape == (2, 16)

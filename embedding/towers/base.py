@@ -5,12 +5,15 @@ B items in a batch, U natural units of an item, D dimension of the space.
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from embedding.modality import Array
+from embedding.tower_spec import Weights
+from protocol.errors import ConfigError
 
 Features = NDArray[np.float32] | NDArray[np.int64]
 
@@ -19,8 +22,13 @@ class Tower(nn.Module):
     """Encoder and projection of one modality.
 
     ``prepare`` and ``hide`` are numpy and work on one item, so that an item's features do not depend on its batch;
-    ``collate`` makes the input of ``forward`` and holds whatever is frozen; only ``forward`` is trained.
+    ``collate`` makes the input of ``forward``; only ``forward`` is trained. What a tower calls ``encoder`` can be
+    frozen; the rest, its projection, is always trained.
     """
+
+    weights: Weights | None = None  # the published weights that the encoder started from
+    is_frozen = False
+    is_stored = True  # whether a checkpoint carries the encoder's weights; else it names them by SHA-256
 
     @abstractmethod
     def prepare(self, array: Array) -> Features:
@@ -51,8 +59,51 @@ class Tower(nn.Module):
         return inputs
 
     def frozen_sha256(self) -> str:
-        """SHA-256 of the frozen weights that the checkpoint does not carry; empty when there are none."""
+        """SHA-256 of what ``forward`` stands on and the checkpoint does not carry; empty when there is nothing."""
         return ""
+
+    def load_weights(self, source: Weights) -> None:
+        """Start the encoder from published weights.
+
+        Raises:
+            ConfigError: WEIGHTS_NOT_TAKEN, by towers that are only trained from scratch.
+            CheckpointError: when the weights are missing, broken or made for another architecture.
+        """
+        raise ConfigError(
+            "WEIGHTS_NOT_TAKEN",
+            f"{type(self).__name__} takes no published weights, got {source.name}",
+            "Leave this modality out of `pretrained`",
+        )
+
+    def freeze(self, *, stored: bool = True) -> None:
+        """Stop training the encoder, and keep it in evaluation mode: no dropout, batch-norm statistics as they are.
+
+        ``stored`` False: checkpoints name its weights by SHA-256 and do not carry them.
+        """
+        self._set_frozen(True, stored)
+
+    def unfreeze(self) -> None:
+        """Train the encoder again."""
+        self._set_frozen(False, True)
+
+    def _set_frozen(self, frozen: bool, stored: bool) -> None:
+        encoder = self._modules.get("encoder")
+        if encoder is not None:
+            self.is_frozen, self.is_stored = frozen, stored
+            encoder.requires_grad_(not frozen)
+            self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode for everything but a frozen encoder."""
+        super().train(mode)
+        encoder = self._modules.get("encoder")
+        if self.is_frozen and encoder is not None:
+            encoder.eval()
+        return self
+
+    def enable_gradient_checkpointing(self) -> bool:
+        """Compute activations again in the backward pass rather than keep them; False where the tower cannot."""
+        return False
 
 
 def hide_patches(grid: NDArray[np.float32], hidden: NDArray[np.bool_], patch: int) -> NDArray[np.float32]:

@@ -129,6 +129,8 @@ class MiniLmText(Tower):
     learn how words sound. Dropout in training keeps the head from memorising names.
     """
 
+    is_frozen, is_stored = True, False
+
     def __init__(self, dim: int, width: int = 384, dropout: float = 0.1) -> None:
         super().__init__()
         _frozen()
