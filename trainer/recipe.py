@@ -11,7 +11,8 @@ SHARDINGS = ("ddp", "fsdp")
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a run learns. ``max_s`` bounds the wall time: the schedule then ends with it, and steps may be fewer.
+    """How a run learns. ``max_s`` bounds the wall time, ``max_cpu_s`` the processor time of all threads of the process:
+    the schedule then ends with it, and steps may be fewer.
 
     Raises:
         ConfigError: LOSS_UNKNOWN; LOSS_COLLAPSES, for a loss that every constant encoder minimises; SHARDING_UNKNOWN;
@@ -29,6 +30,7 @@ class Recipe:
     augment: bool = True
     seed: int = 0
     max_s: float = math.inf
+    max_cpu_s: float = math.inf  # gathering the material counts too: frozen towers are part of what training costs
     loss: str = "infonce"  # or "siglip"
     mse_weight: float = 0.0  # squared distance of the halves of a pair
     differential_weight: float = 0.0  # docs/scoring.md, "Differential loss"

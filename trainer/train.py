@@ -39,8 +39,8 @@ def train(
 ) -> Trained:
     """Train the towers of ``space`` in place on the streams, every stream in every step.
 
-    The same space, streams and recipe give the same weights on the same machine and thread count, unless ``max_s``
-    ends the run.
+    The same space, streams and recipe give the same weights on the same machine and thread count, unless ``max_s`` or
+    ``max_cpu_s`` ends the run.
 
     Raises:
         ValueError: when there is no stream.
@@ -60,6 +60,7 @@ def _train(
     progress: StepProgress | None,
 ) -> Trained:
     rng = np.random.default_rng(recipe.seed)
+    cpu = time.process_time()
     material = gather_material(space, library, streams, recipe)
     decayed = [p for p in space.parameters() if p.ndim > 1]
     plain = [p for p in space.parameters() if p.ndim <= 1]
@@ -69,9 +70,10 @@ def _train(
     )
     space.train()
     losses: list[float] = []
-    started, cpu = time.monotonic(), time.process_time()  # what is prepared once does not count against max_s
+    started = time.monotonic()  # what is prepared once does not count against max_s
     for step in range(recipe.steps):
-        done = max(step / recipe.steps, (time.monotonic() - started) / recipe.max_s)
+        spent = time.process_time() - cpu
+        done = max(step / recipe.steps, (time.monotonic() - started) / recipe.max_s, spent / recipe.max_cpu_s)
         if done >= 1:
             break
         rate = recipe.learning_rate * _schedule(done, recipe.warmup_share)
