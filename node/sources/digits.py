@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from node.sources.pairset import DraftPair, Origin, find_pair_set, write_pair_set
+from node.sources.pairset import DraftHalf, DraftPair, Origin, find_pair_set, write_pair_set
 from node.sources.speech import (
     HELD_OUT_SPEAKER,
     TAKES,
@@ -147,7 +147,7 @@ def _draft_scans(
     for split, scans in splits.items():
         for turn, scan in enumerate(scans):
             label = int(labels[scan])
-            picture = ("image/png", pictures[scan])
+            picture = DraftHalf("image", "image/png", pictures[scan])
             yield DraftPair(
                 id=f"digits-{scan:04d}-image-text",
                 split=split,
@@ -155,7 +155,7 @@ def _draft_scans(
                 license=_IMAGE_LICENSE,
                 attribution=_SCAN_CREDIT,
                 voice=None,
-                halves=(picture, ("text/plain", NAMES[label].encode())),
+                halves=(picture, DraftHalf("text", "text/plain", NAMES[label].encode())),
             )
             if split in paired:
                 heard = [each for each in spoken if each[0] == split and each[1] == label]
@@ -167,7 +167,7 @@ def _draft_scans(
                     license=_IMAGE_LICENSE,
                     attribution=f"{_SCAN_CREDIT}; {_SPEECH_CREDIT}",
                     voice=voice,
-                    halves=(picture, ("audio/wav", file)),
+                    halves=(picture, DraftHalf("audio", "audio/wav", file)),
                 )
 
 
@@ -180,7 +180,10 @@ def _draft_names(spoken: list[tuple[str, int, int, str, Path]]) -> Iterator[Draf
             license=_SPOKEN_LICENSE,
             attribution=_SPEECH_CREDIT,
             voice=voice,
-            halves=(("audio/wav", file), ("text/plain", NAMES[label].encode())),
+            halves=(
+                DraftHalf("audio", "audio/wav", file),
+                DraftHalf("text", "text/plain", NAMES[label].encode()),
+            ),
         )
 
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from node.sources.families import group_families, order_by_seed, split_families
-from node.sources.pairset import DraftPair, Origin, find_pair_set, write_pair_set
+from node.sources.pairset import DraftHalf, DraftPair, Origin, find_pair_set, write_pair_set
 from node.sources.speech import (
     HELD_OUT_SPEAKER,
     TRAINING_SPEAKERS,
@@ -239,11 +239,9 @@ def _list_utterances(
 def _draft_pairs(
     emoji: Emoji, split: str, png: bytes, spoken: list[tuple[str, Path]], is_paired: bool, is_captioned: bool
 ) -> Iterator[DraftPair]:
-    picture, name = ("image/png", png), ("text/plain", emoji.name.encode())
+    picture, name = DraftHalf("image", "image/png", png), DraftHalf("text", "text/plain", emoji.name.encode())
 
-    def draft(
-        kind: str, license: str, attribution: str, voice: str | None, *halves: tuple[str, bytes | Path]
-    ) -> DraftPair:
+    def draft(kind: str, license: str, attribution: str, voice: str | None, *halves: DraftHalf) -> DraftPair:
         return DraftPair(
             id=f"emoji-{emoji.code}-{kind}" + (f"-{voice}" if voice else ""),
             split=split,
@@ -257,10 +255,10 @@ def _draft_pairs(
     both = f"{_PICTURE_LICENSE} AND Unicode-3.0"
     yield draft("image-text", both, f"{_PICTURE_CREDIT}; {_NAME_CREDIT}", None, picture, name)
     if is_captioned and emoji.caption != emoji.name:
-        caption = ("text/plain", emoji.caption.encode())
+        caption = DraftHalf("text", "text/plain", emoji.caption.encode())
         yield draft("image-text-keywords", both, f"{_PICTURE_CREDIT}; {_NAME_CREDIT}", None, picture, caption)
     for voice, file in spoken:
-        sound = ("audio/wav", file)
+        sound = DraftHalf("audio", "audio/wav", file)
         credit = f"{_NAME_CREDIT}, {_SPEECH_CREDIT}"
         yield draft("audio-text", _TEXT_LICENSE, credit, voice, sound, name)
         if is_paired:

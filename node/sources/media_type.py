@@ -5,7 +5,7 @@ import wave
 from pathlib import Path
 from typing import Final
 
-from node.sources.pairset import SourceItem, modality_of
+from node.sources.pairset import SourceItem
 from protocol.errors import SourceError
 
 MAX_TEXT_BYTES: Final = 65_536
@@ -76,7 +76,7 @@ def load_item(path: Path, *, where: str = "") -> SourceItem:
         raise SourceError("FILE_EMPTY", f"{name} has 0 bytes", "Copy it again or leave it out.")
     media_type = sniff(head)
     wanted = "image" if suffix in IMAGE_SUFFIXES else "audio"
-    if media_type is None or modality_of(media_type) != wanted:
+    if media_type is None or media_type.partition("/")[0] != wanted:
         raise _mismatch(name, wanted, media_type, head)
     if media_type == "audio/ogg":
         return SourceItem("audio", "audio/wav", path, convert_to_wav(path, where=name))

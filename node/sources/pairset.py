@@ -18,18 +18,33 @@ from protocol.errors import SourceError
 
 FORMAT: Final = 1
 SPLITS: Final = ("genesis", "calibration", "submit", "held-out")
-MODALITIES: Final = ("audio", "image", "text")
-EXTENSIONS: Final = {"image/png": "png", "text/plain": "txt", "audio/wav": "wav"}
+EXTENSIONS: Final = {
+    "application/x-npy": "npy",
+    "audio/flac": "flac",
+    "audio/wav": "wav",
+    "image/gif": "gif",
+    "image/jpeg": "jpg",
+    "image/png": "png",
+    "image/webp": "webp",
+    "text/plain": "txt",
+    "video/mp4": "mp4",
+    "video/webm": "webm",
+}
+"""Media type of an item in a pair set -> the extension of its file."""
 
 
 @dataclass(frozen=True)
 class SourceItem:
-    """One half of a pair before it is signed: a file, or ``content`` where a file would not hold just the item."""
+    """One half of a pair before it is signed: a file, or ``content`` where a file would not hold just the item.
+
+    ``stream`` tells apart items of one modality that were recorded at once, such as the cameras of one scene.
+    """
 
     modality: str
     media_type: str
     path: Path
     content: bytes | None = None
+    stream: str | None = None
 
     def read(self) -> bytes:
         """The bytes to hash, sign and send: metadata of pictures and sounds is stripped. Raises ``SourceError``."""
@@ -81,8 +96,22 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class DraftHalf:
+    """One half to write: its bytes, or the file that holds them.
+
+    The modality is stated because a media type does not tell it: five sensors share ``application/x-npy``, and a GIF
+    is a video. ``stream`` is such as ``camera1`` where several of one modality were recorded at once.
+    """
+
+    modality: str
+    media_type: str
+    content: bytes | Path
+    stream: str | None = None
+
+
+@dataclass(frozen=True)
 class DraftPair:
-    """A pair to write; each half is (media type, bytes or the file that holds them)."""
+    """A pair to write; its halves may come in either order."""
 
     id: str
     split: str
@@ -90,12 +119,7 @@ class DraftPair:
     license: str
     attribution: str
     voice: str | None
-    halves: tuple[tuple[str, bytes | Path], tuple[str, bytes | Path]]
-
-
-def modality_of(media_type: str) -> str:
-    """``image``, ``audio`` or ``text``: the first part of the media type."""
-    return media_type.partition("/")[0]
+    halves: tuple[DraftHalf, DraftHalf]
 
 
 def write_pair_set(
@@ -103,7 +127,8 @@ def write_pair_set(
 ) -> dict[str, Any]:
     """Write the set ``name`` below ``out`` and return its card; files of an earlier set there are replaced.
 
-    Raises ``SourceError`` CANNOT_WRITE (disk full, no permission) and NOT_A_PAIR_SET when ``out`` holds other things.
+    Raises ``SourceError`` CANNOT_WRITE (disk full, no permission), NOT_A_PAIR_SET when ``out`` holds other things,
+    MEDIA_TYPE_UNKNOWN.
     """
     try:
         return _write(out, name, parameters, list(origins), list(drafts))
@@ -142,7 +167,10 @@ def read_pairs(out: Path) -> Iterator[SourcePair]:
         for number, line in enumerate(lines, start=1):
             try:
                 row = json.loads(line)
-                a, b = (SourceItem(row[s]["modality"], row[s]["media_type"], out / row[s]["path"]) for s in ("a", "b"))
+                a, b = (
+                    SourceItem(half["modality"], half["media_type"], out / half["path"], stream=half.get("stream"))
+                    for half in (row["a"], row["b"])
+                )
                 yield SourcePair(
                     id=row["id"],
                     set=row["set"],
@@ -191,17 +219,7 @@ def _write(
     known: dict[Path, str] = {}  # a file used by several pairs is hashed once
     rows: list[dict[str, Any]] = []
     for draft in drafts:
-        halves = sorted(
-            (
-                {
-                    "modality": modality_of(media_type),
-                    "media_type": media_type,
-                    "path": _store(media, media_type, content, known),
-                }
-                for media_type, content in draft.halves
-            ),
-            key=lambda half: half["modality"],
-        )
+        halves = sorted((_write_half(media, half, known) for half in draft.halves), key=lambda half: half["modality"])
         rows.append(
             {
                 "id": draft.id,
@@ -238,9 +256,25 @@ def _write(
     return card
 
 
+def _write_half(media: Path, half: DraftHalf, known: dict[Path, str]) -> dict[str, str]:
+    """The half as a row names it, once its file is there."""
+    row = {
+        "modality": half.modality,
+        "media_type": half.media_type,
+        "path": _store(media, half.media_type, half.content, known),
+    }
+    return row if half.stream is None else row | {"stream": half.stream}
+
+
 def _store(media: Path, media_type: str, content: bytes | Path, known: dict[Path, str]) -> str:
     if isinstance(content, Path) and content in known:
         return known[content]
+    if media_type not in EXTENSIONS:
+        raise SourceError(
+            "MEDIA_TYPE_UNKNOWN",
+            f"a pair set cannot hold {media_type}",
+            f"Convert it to one of: {', '.join(sorted(EXTENSIONS))}.",
+        )
     data = content.read_bytes() if isinstance(content, Path) else content
     name = f"{hashlib.sha256(data).hexdigest()}.{EXTENSIONS[media_type]}"
     if not (media / name).exists():
