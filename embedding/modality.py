@@ -5,6 +5,7 @@ it stands in ``embedding/towers`` and is chosen by the preset. Nothing here impo
 processes of a validator import this module and ``embedding.modalities`` only.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,17 +25,40 @@ class Limits:
     max_pixels: int = 0
     max_chars: int = 0
     max_s: float = 0.0
+    max_frames: int = 0
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the last axis that has a unit and a closed range of its own."""
+
+    name: str
+    unit: str
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
 class Contract:
-    """What a decoded array must be: dtype, shape (None: any positive length), closed range of its values."""
+    """What a decoded array must be: dtype, shape, closed range of its values.
+
+    A length in ``shape`` is fixed, or a closed span ``(shortest, longest)``, or None: any positive length. Where the
+    columns of the last axis differ, ``columns`` has one for each and ``low`` and ``high`` enclose them all.
+    """
 
     dtype: str
-    shape: tuple[int | None, ...]
+    shape: tuple[int | tuple[int, int] | None, ...]
     low: float
     high: float
     meaning: str
+    unit: str = ""
+    columns: tuple[Column, ...] = ()
+
+    @property
+    def max_array_bytes(self) -> int:
+        """Bytes of the largest array, 0 where some length has no limit."""
+        longest = (length[1] if isinstance(length, tuple) else length or 0 for length in self.shape)
+        return int(math.prod(longest)) * np.dtype(self.dtype).itemsize
 
 
 class Modality(Protocol):
@@ -59,6 +83,14 @@ class Modality(Protocol):
     @property
     def mask_share(self) -> float:
         """Share of the natural units that a seeded mask hides (SCORING, Symbols)."""
+
+    @property
+    def natural_unit(self) -> str:
+        """What a mask hides one of, in words; plural."""
+
+    @property
+    def preparation(self) -> str:
+        """What happens between the bytes and the array, in words, for people."""
 
     def decode(self, data: bytes, media_type: str) -> Array:
         """The item as one array that meets ``contract``.
@@ -105,15 +137,32 @@ def check_contract(modality: Modality, array: Array) -> None:
     problem = ""
     if array.dtype != np.dtype(contract.dtype):
         problem = f"dtype {array.dtype}, expected {contract.dtype}"
-    elif array.ndim != len(contract.shape) or any(
-        got == 0 or (want is not None and got != want) for got, want in zip(array.shape, contract.shape, strict=True)
-    ):
+    elif array.ndim != len(contract.shape) or not all(map(_has_length, array.shape, contract.shape)):
         problem = f"shape {array.shape}, expected {contract.shape}"
     elif array.dtype.kind == "f" and not bool(np.isfinite(array).all()):
         problem = "values that are not finite"
     elif array.size and (array.min() < contract.low or array.max() > contract.high):
         problem = f"values from {array.min()} to {array.max()}, expected {contract.low} to {contract.high}"
+    elif (where := find_outside_column(contract, array)) is not None:
+        column, value = contract.columns[where[-1]], array[where]
+        problem = f"{column.name} {value} at {where[:-1]}, expected {column.low} to {column.high} {column.unit}"
     if problem:
         raise refuse(
             "ARRAY_NOT_IN_CONTRACT", f"{modality.name}: {problem}", f"Decode the item first: {contract.meaning}"
         )
+
+
+def find_outside_column(contract: Contract, array: Array) -> tuple[int, ...] | None:
+    """Index of the first value that is outside its own column's range; None where there is none."""
+    if not contract.columns:
+        return None
+    low = np.array([column.low for column in contract.columns], dtype=array.dtype)
+    high = np.array([column.high for column in contract.columns], dtype=array.dtype)
+    outside = np.argwhere((array < low) | (array > high))
+    return tuple(int(index) for index in outside[0]) if len(outside) else None
+
+
+def _has_length(got: int, want: int | tuple[int, int] | None) -> bool:
+    if isinstance(want, tuple):
+        return want[0] <= got <= want[1]
+    return got == want if want is not None else got > 0

@@ -1,11 +1,27 @@
 """The registered modalities. One file here and one line in ``MODALITIES`` add another."""
 
+from embedding.modalities.action import ACTION
 from embedding.modalities.audio import AUDIO
+from embedding.modalities.emg import EMG
 from embedding.modalities.image import IMAGE
+from embedding.modalities.point_cloud import POINT_CLOUD
+from embedding.modalities.pressure import PRESSURE
 from embedding.modalities.text import TEXT
+from embedding.modalities.touch import TOUCH
+from embedding.modalities.video import VIDEO
 from embedding.modality import Array, Modality, check_contract, check_envelope, refuse
 
-MODALITIES: tuple[Modality, ...] = (TEXT, IMAGE, AUDIO)
+MODALITIES: tuple[Modality, ...] = (
+    TEXT,
+    IMAGE,
+    AUDIO,
+    VIDEO,
+    POINT_CLOUD,
+    TOUCH,
+    PRESSURE,
+    EMG,
+    ACTION,
+)
 
 BY_NAME: dict[str, Modality] = {modality.name: modality for modality in MODALITIES}
 

@@ -18,7 +18,7 @@ MIN_RATE_HZ, MAX_RATE_HZ, MAX_CHANNELS = 8_000, 96_000, 2
 # A lossy codec overshoots its input; more than this is not an overshoot.
 MAX_LOSSY_PEAK = 1.5
 LIMITS = Limits(max_bytes=16 * 2**20, max_s=30.0)
-CONTRACT = Contract("float32", (None,), -1.0, 1.0, "one channel at 16 kHz, full scale 1")
+CONTRACT = Contract("float32", (None,), -1.0, 1.0, "one channel at 16 kHz, full scale 1", "full scale")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,11 @@ class Audio:
     limits: Limits = LIMITS
     contract: Contract = CONTRACT
     mask_share: float = 0.80
+    natural_unit: str = "time-frequency patches"
+    preparation: str = (
+        "Channels averaged, resampled to 16 kHz in the frequency domain, brought down as a whole where the peak passes "
+        "full scale."
+    )
 
     def decode(self, data: bytes, media_type: str) -> Array:
         """float32[n] at 16 kHz in [-1, 1].

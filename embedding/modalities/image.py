@@ -17,7 +17,7 @@ FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP"}
 MAX_SIDE_PX = 384
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, OverflowError)
 LIMITS = Limits(max_bytes=16 * 2**20, max_pixels=50_000_000)
-CONTRACT = Contract("uint8", (None, None, 3), 0, 255, "RGB, rows from the top, at most 384 px a side")
+CONTRACT = Contract("uint8", (None, None, 3), 0, 255, "RGB, rows from the top, at most 384 px a side", "8-bit level")
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ class Image:
     limits: Limits = LIMITS
     contract: Contract = CONTRACT
     mask_share: float = 0.85
+    natural_unit: str = "16-px patches"
+    preparation: str = (
+        "Upright after EXIF orientation, transparency on white, 16-bit grey to its high byte, RGB, the longest side at "
+        "most 384 px (box filter)."
+    )
 
     def decode(self, data: bytes, media_type: str) -> Array:
         """uint8[height, width, 3].

@@ -8,7 +8,7 @@ import numpy as np
 from embedding.modality import Array, Contract, Limits, refuse
 
 LIMITS = Limits(max_bytes=16_384, max_chars=4_000)
-CONTRACT = Contract("uint8", (None,), 1, 255, "UTF-8 bytes of the normalised text")
+CONTRACT = Contract("uint8", (None,), 1, 255, "UTF-8 bytes of the normalised text", "UTF-8 bytes")
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,11 @@ class Text:
     limits: Limits = LIMITS
     contract: Contract = CONTRACT
     mask_share: float = 0.15
+    natural_unit: str = "tokens"
+    preparation: str = (
+        "Byte order mark dropped, composed form (NFC), every run of white space one space; control and unassigned "
+        "characters are refused."
+    )
 
     def decode(self, data: bytes, media_type: str) -> Array:  # noqa: ARG002 - one media type
         """uint8[n], the UTF-8 bytes of the normalised text.
