@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedding.modality import Array
+from embedding.null_sensors import LEFT_OUT as SENSORS_LEFT_OUT
+from embedding.null_sensors import TRAINED as SENSORS_TRAINED
 
 Make = Callable[[np.random.Generator, Sequence[Array]], Array]
 
@@ -188,6 +190,7 @@ TRAINED: dict[str, dict[str, Make]] = {
         "clicks": _clicks,
     },
     "text": {"random-letters": _letters, "generic-caption": _generic(_GENERIC), "numbers": _numbers},
+    **SENSORS_TRAINED,
 }
 LEFT_OUT: dict[str, dict[str, Make]] = {
     "image": {"salt-and-pepper": _salt_and_pepper, "stripes": _stripes, "crop": _crop},
@@ -197,6 +200,7 @@ LEFT_OUT: dict[str, dict[str, Make]] = {
         "repeated-words": _repeated,
         "other-generic-caption": _generic(_GENERIC_LEFT_OUT),
     },
+    **SENSORS_LEFT_OUT,
 }
 
 

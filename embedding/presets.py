@@ -17,6 +17,15 @@ _MINILM = Weights(
 _IMAGE = TowerSpec("embedding.towers.image:TinyImage", "4 convolutions on 32 px")
 _AUDIO = TowerSpec("embedding.towers.audio:TinyAudio", "4 convolutions over 96 log-mel frames")
 
+_SENSORS = {
+    "video": TowerSpec("embedding.towers.video:TinyVideo", "tubelets of 2 x 4 x 4, convolutions over space, then time"),
+    "point_cloud": TowerSpec("embedding.towers.points:TinyPoints", "32 groups of 8 points, 1 attention block"),
+    "touch": TowerSpec("embedding.towers.sensors:TinyTouch", "3 convolutions over 50 ms steps"),
+    "pressure": TowerSpec("embedding.towers.sensors:TinyPressure", "3 convolutions over 25 ms patches"),
+    "emg": TowerSpec("embedding.towers.sensors:TinyEmg", "3 convolutions over 25 ms patches of 8 channels"),
+    "action": TowerSpec("embedding.towers.sensors:TinyAction", "3 convolutions over 50 ms steps"),
+}
+
 TINY = Preset(
     "tiny",
     128,
@@ -24,6 +33,7 @@ TINY = Preset(
         "text": TowerSpec("embedding.towers.text:MiniLmText", "frozen MiniLM-L6, trained head", weights=_MINILM),
         "image": _IMAGE,
         "audio": _AUDIO,
+        **_SENSORS,
     },
     "tiny/1",
 )
