@@ -35,6 +35,7 @@ DEFAULT_SEED: Final = 20260101
 DEFAULT_VOICES: Final = 3
 # Concepts of each split; all others are submitted. The numbers of the trials in docs/data.md.
 SPLIT_SIZES: Final = {"held-out": 240, "calibration": 143, "genesis": 213}
+SPLIT_RULES: Final = ("families", "concepts")
 # A larger family would be a fair share of a gallery by itself: it goes to ``submit``.
 LARGEST_FAMILY: Final = 8
 _IMAGES: Final = "emoji-datasource-google"
@@ -84,6 +85,7 @@ def make_emoji(
     voices: int = DEFAULT_VOICES,
     keyword_captions: bool = False,
     image_audio: bool = False,
+    split_by: str = "families",
     limit: int | None = None,
     cache: Path | None = None,
     packages: Path | None = None,
@@ -93,15 +95,21 @@ def make_emoji(
 
     Each concept outside held-out is spoken by ``voices`` of the twelve training speakers in turn. ``keyword_captions``
     adds a second caption with keywords to genesis and submit, ``image_audio`` adds picture-speech pairs to submit.
+    ``split_by`` is ``families`` or ``concepts``: the second lets variants of one thing fall into different splits.
     ``limit`` keeps that many concepts, splits in proportion (for tests). ``packages`` is the ``node_modules`` folder.
 
-    Raises ``SourceError``: PARTS_MISSING (npm packages absent), VOICES (not 1 to 12), or when it cannot be written.
+    Raises ``SourceError``: PARTS_MISSING (npm packages absent), VOICES (not 1 to 12), SPLIT_RULE (no such
+    ``split_by``), or when it cannot be written.
     """
     if not 1 <= voices <= len(TRAINING_SPEAKERS):
         raise SourceError(
             "VOICES",
             f"{voices} voices asked, {len(TRAINING_SPEAKERS)} there are",
             "Ask for a number between them and 1.",
+        )
+    if split_by not in SPLIT_RULES:
+        raise SourceError(
+            "SPLIT_RULE", f"there is no way to split by {split_by!r}", f"Use one of {', '.join(SPLIT_RULES)}."
         )
     packages = packages or Path(__file__).parents[2] / "node_modules"
     versions = {
@@ -114,6 +122,7 @@ def make_emoji(
         "voices": voices,
         "keyword_captions": keyword_captions,
         "image_audio": image_audio,
+        "split_by": split_by,
         "limit": limit,
         "recipe": 1,
         "versions": versions,
@@ -123,7 +132,7 @@ def make_emoji(
         return card
     emoji = load_emoji(packages)
     pictures = {each.code: load_picture(each.picture) for each in emoji}
-    splits = split_emoji(emoji, pictures, seed=seed, limit=limit)
+    splits = split_emoji(emoji, pictures, seed=seed, split_by=split_by, limit=limit)
     kept = {each.code: each for each in emoji if each.code in splits}
     said = list(_list_utterances(kept, splits, voices=voices, seed=seed))
     files = speak_all([Utterance(kept[code].spoken, speaker) for code, speaker in said], cache=cache, progress=progress)
@@ -195,10 +204,18 @@ def encode_picture(pixels: npt.NDArray[np.uint8]) -> bytes:
 
 
 def split_emoji(
-    emoji: list[Emoji], pictures: Mapping[str, npt.NDArray[np.uint8]], *, seed: int, limit: int | None = None
+    emoji: list[Emoji],
+    pictures: Mapping[str, npt.NDArray[np.uint8]],
+    *,
+    seed: int,
+    split_by: str = "families",
+    limit: int | None = None,
 ) -> dict[str, str]:
-    """Split of each hex code; families (see ``families``) stay together. With ``limit``, of that many concepts."""
-    families = find_families(emoji, pictures)
+    """Split of each hex code; families (see ``families``) stay together, unless ``split_by`` is ``concepts``.
+
+    With ``limit``, of that many concepts.
+    """
+    families = find_families(emoji, pictures) if split_by == "families" else {each.code: each.code for each in emoji}
     sizes = SPLIT_SIZES
     if limit is not None:
         sizes = {split: max(1, size * limit // len(emoji)) for split, size in SPLIT_SIZES.items()}
