@@ -58,7 +58,9 @@ class _Frozen:
         self.first = self.tokenizer.token_to_id("[CLS]")
         self.last = self.tokenizer.token_to_id("[SEP]")
         config = BertConfig(**json.loads((folder / "config.json").read_text()))
-        self.model: nn.Module = BertModel(config, add_pooling_layer=False)
+        # Built once a process, its first weights thrown away: it must not use up what the first tower is seeded with.
+        with torch.random.fork_rng(devices=[]):
+            self.model: nn.Module = BertModel(config, add_pooling_layer=False)
         tensors = load_file(folder / "model.safetensors")
         # The pooler is not used; the position numbers are a constant that newer versions do not store.
         unused = ("pooler.", "embeddings.position_ids")
