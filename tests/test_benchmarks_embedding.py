@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import embedding as bench
+from node.sources.emoji import make_emoji
 from node.sources.pairset import read_pairs
 from trainer.feed import read_trusted
 
@@ -61,7 +62,7 @@ def test_the_cached_set_serves_again_and_another_seed_splits_otherwise(cache: Pa
     before = (folder / "card.json").stat().st_mtime_ns
     held_out = {pair.concept for pair in read_pairs(folder) if pair.split == "held-out"}
     for seed in (7, 8):
-        bench.make_emoji(
+        make_emoji(
             cache / f"emoji-families-{seed}", **bench.describe_emoji(seed, "families", 60), cache=cache / "speech"
         )
     assert (folder / "card.json").stat().st_mtime_ns == before
