@@ -3,13 +3,18 @@
 Lossless: pixels and samples stay as they are. Containers are parsed, and only what is needed to decode is kept.
 """
 
+import io
+import math
 import struct
+import tokenize
 import zlib
 from collections.abc import Callable
 from typing import Final
 
+from node.sources.strip_video import strip_video
 from protocol.errors import SourceError
 
+_MAX_NPY_HEADER_BYTES: Final = 4096
 _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 # Critical chunks, transparency, and the three chunks that say how numbers become colours.
 _PNG_KEPT: Final = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB"}
@@ -20,7 +25,8 @@ def strip_metadata(data: bytes, media_type: str, *, where: str = "the file") -> 
 
     PNG keeps the chunks that decide pixels. JPEG keeps JFIF (without its thumbnail) and Adobe's colour marker, and of
     EXIF only an orientation other than upright, so that the picture still stands as it was seen. WebP loses its EXIF,
-    XMP and ICC chunks. WAV keeps ``fmt`` and ``data``, FLAC its stream information and frames.
+    XMP and ICC chunks. WAV keeps ``fmt`` and ``data``, FLAC its stream information and frames. A GIF keeps its frames
+    and how often they are shown; of MP4 and WebM see ``strip_video``. The header of a NumPy array is written anew.
 
     Raises ``SourceError``: BROKEN_FILE (cannot be parsed), CANNOT_STRIP (no rule for this media type).
     """
@@ -194,10 +200,81 @@ def _strip_flac(data: bytes) -> bytes:
     return b"fLaC\x80\x00\x00\x22" + stream_info + data[position:]
 
 
+def _strip_gif(data: bytes) -> bytes:
+    """Blocks as in the GIF89a specification, sections 17 to 27."""
+    if data[:6] not in (b"GIF87a", b"GIF89a"):
+        raise ValueError("no GIF signature")
+    position = 13 + _gif_table_bytes(data[10])
+    kept = [data[:position]]
+    while data[position] != 0x3B:  # what follows the trailer is dropped
+        start, kind = position, data[position]
+        if kind == 0x2C:
+            position = _skip_gif_blocks(data, position + 11 + _gif_table_bytes(data[position + 9]))
+        elif kind == 0x21:
+            position = _skip_gif_blocks(data, position + 2)
+        else:
+            raise ValueError(f"byte {position} is {kind:#04x}, which starts no block")
+        is_loop = data[start + 1] == 0xFF and data[start + 3 : start + 14] == b"NETSCAPE2.0" and position == start + 19
+        if kind == 0x2C or data[start + 1] == 0xF9 or is_loop:
+            kept.append(data[start:position])
+    return b"".join(kept) + b"\x3b"
+
+
+def _gif_table_bytes(flags: int) -> int:
+    """Bytes of the colour table that the flags announce."""
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _skip_gif_blocks(data: bytes, position: int) -> int:
+    """Where the chain of sub-blocks that starts at ``position`` ends."""
+    while data[position]:
+        position += data[position] + 1
+    return position + 1
+
+
+def _strip_npy(data: bytes) -> bytes:
+    """The array behind the header that numpy writes today: spaces and key order of another can carry a message."""
+    import numpy as np
+
+    file = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(file)
+        if version == (1, 0):
+            shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file, max_header_size=_MAX_NPY_HEADER_BYTES)
+        else:
+            shape, is_fortran, dtype = np.lib.format.read_array_header_2_0(file, max_header_size=_MAX_NPY_HEADER_BYTES)
+    except (
+        SyntaxError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+        MemoryError,
+        tokenize.TokenError,
+    ) as error:
+        raise ValueError(f"{type(error).__name__} in the header") from error
+    if dtype.hasobject or dtype.names is not None:
+        raise ValueError(f"values of type {str(dtype)[:40]} are not numbers")
+    if any(type(length) is not int or length < 0 for length in shape):
+        raise ValueError("a length in the header is no count")
+    size = math.prod(shape) * dtype.itemsize
+    values = data[file.tell() : file.tell() + size]  # what follows the array is dropped
+    if len(values) < size:
+        raise ValueError(f"{size} bytes of values are promised")
+    head = io.BytesIO()
+    described = np.lib.format.dtype_to_descr(dtype)
+    np.lib.format.write_array_header_1_0(head, {"descr": described, "fortran_order": is_fortran, "shape": shape})
+    return head.getvalue() + values
+
+
 _STRIPPERS: Final[dict[str, Callable[[bytes], bytes]]] = {
     "image/png": _strip_png,
     "image/jpeg": _strip_jpeg,
     "image/webp": _strip_webp,
     "audio/wav": _strip_wav,
     "audio/flac": _strip_flac,
+    "image/gif": _strip_gif,
+    "video/mp4": lambda data: strip_video(data, "video/mp4"),
+    "video/webm": lambda data: strip_video(data, "video/webm"),
+    "application/x-npy": _strip_npy,
 }
