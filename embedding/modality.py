@@ -141,11 +141,11 @@ def check_contract(modality: Modality, array: Array) -> None:
         problem = f"shape {array.shape}, expected {contract.shape}"
     elif array.dtype.kind == "f" and not bool(np.isfinite(array).all()):
         problem = "values that are not finite"
-    elif array.size and (array.min() < contract.low or array.max() > contract.high):
-        problem = f"values from {array.min()} to {array.max()}, expected {contract.low} to {contract.high}"
     elif (where := find_outside_column(contract, array)) is not None:
         column, value = contract.columns[where[-1]], array[where]
         problem = f"{column.name} {value} at {where[:-1]}, expected {column.low} to {column.high} {column.unit}"
+    elif array.size and (array.min() < contract.low or array.max() > contract.high):
+        problem = f"values from {array.min()} to {array.max()}, expected {contract.low} to {contract.high}"
     if problem:
         raise refuse(
             "ARRAY_NOT_IN_CONTRACT", f"{modality.name}: {problem}", f"Decode the item first: {contract.meaning}"

@@ -17,7 +17,9 @@ MEDIA_TYPE = "application/x-npy"
 DTYPE = "<f4"
 # numpy writes 118 bytes for any array that is taken here; a longer header only gives its parser more to chew.
 MAX_HEADER_BYTES = 1_024
-_PREFIX_BYTES = 12  # magic, version and the length of the header
+# Beyond the largest array: the header, and enough that an array a little too long is told its length, not its bytes.
+_ROOM_BYTES = 4_096
+_MANY = 2**63  # a number for messages; a hostile shape promises one of hundreds of digits
 # What numpy's header parser raises on hostile text; MemoryError and RecursionError come from deep nesting.
 _BROKEN = (
     ValueError, SyntaxError, TypeError, KeyError, IndexError, AttributeError, EOFError, OverflowError, RecursionError,
@@ -26,8 +28,8 @@ _BROKEN = (
 
 
 def max_file_bytes(contract: Contract) -> int:
-    """Bytes of the largest file: header and the largest array that the contract allows."""
-    return _PREFIX_BYTES + MAX_HEADER_BYTES + contract.max_array_bytes
+    """Bytes of the largest file: room for a header and the largest array that the contract allows."""
+    return _ROOM_BYTES + contract.max_array_bytes
 
 
 def read_array(name: str, contract: Contract, data: bytes) -> Array:
@@ -43,7 +45,8 @@ def read_array(name: str, contract: Contract, data: bytes) -> Array:
     if promised > follow:
         raise refuse(
             "ARRAY_TRUNCATED",
-            f"{name}: the header says shape {_short(shape)}, {promised} bytes, but {follow} follow it",
+            f"{name}: the header says shape {_short(shape)}, at least "
+            f"{min(promised, _MANY)} bytes, but {follow} follow it",
             "Save the array again and send the whole file",
         )
     if promised < follow:
@@ -153,5 +156,6 @@ def _check_values(name: str, contract: Contract, array: Array) -> None:
 
 def _short(shape: tuple[int, ...]) -> str:
     """The shape for a message; a hostile one has hundreds of lengths of hundreds of digits."""
-    text = str(shape) if len(shape) <= 8 and all(abs(length) < 2**64 for length in shape) else f"{len(shape)} lengths"
-    return text.replace("np.", "")
+    return (
+        str(shape) if len(shape) <= 8 and all(abs(length) < _MANY for length in shape) else f"of {len(shape)} lengths"
+    )
