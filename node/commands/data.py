@@ -6,39 +6,110 @@ from typing import Any
 import click
 
 from node.command import PATH, Session, example, session_options
+from node.screen import Screen
+from node.sources import SOURCES
+from node.sources.pairset import SourceItem, check_pair_set, read_card, read_pairs
+from protocol.errors import ExitCode, Rejected
 
-_SETS = ("digits", "emoji")
+# Options that not every set knows.
+_ONLY = {"voices": "emoji", "episodes": "world", "renderer": "world"}
 
 
 @click.group(epilog=example("curiosity data make digits --out pairs/digits"))
 def data() -> None:
-    """Make pair sets to try the network with."""
+    """Make pair sets to try the network with, and look at them."""
 
 
-@data.command(epilog=example("curiosity data make emoji --out pairs/emoji --voices 2"))
-@click.argument("name", type=click.Choice(_SETS))
+@data.command(
+    epilog=example(
+        "curiosity data make emoji --out pairs/emoji --voices 2",
+        "curiosity data make world --out pairs/world --episodes 600 --cache pairs/episodes",
+    )
+)
+@click.argument("name", type=click.Choice(sorted(SOURCES)))
 @click.option("--out", type=PATH, required=True, help="Folder to write.")
 @click.option("--seed", type=int, help="Seed of the splits; the default is that of the shipped genesis checkpoint.")
-@click.option("--voices", type=click.IntRange(1, 12), default=3, show_default=True, help="Voices a name (emoji).")
-@click.option("--cache", type=PATH, help="Folder to keep spoken names in between runs.")
+@click.option("--voices", type=click.IntRange(1, 12), help="Voices a name (emoji; 3 if not given).")
+@click.option("--episodes", type=click.IntRange(min=1), help="Episodes to simulate (world; 2,400 if not given).")
+@click.option(
+    "--renderer", type=click.Choice(["cpu", "gl", "auto"]), help="What draws the world's pictures (cpu if not given)."
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Make a small set: at most so many things of a split.")
+@click.option("--cache", type=PATH, help="Folder to keep spoken names or episodes in between runs.")
 @session_options()
-def make(session: Session, name: str, out: Path, seed: int | None, voices: int, cache: Path | None) -> None:
-    """Write the pair set NAME: pictures, names and spoken names from installed packages."""
+def make(
+    session: Session, name: str, out: Path, seed: int | None, limit: int | None, cache: Path | None, **some: Any
+) -> None:
+    """Write the pair set NAME: digits, emoji (pictures, names, spoken names) or world (a simulated gripper)."""
     from node.sources import load_source
 
-    arguments: dict[str, Any] = {"cache": cache} | ({"voices": voices} if name == "emoji" else {})
-    if seed is not None:
-        arguments["seed"] = seed
+    asked = {option: value for option, value in some.items() if value is not None}
+    for option in asked:
+        if _ONLY[option] != name:
+            raise click.UsageError(f"--{option} is for {_ONLY[option]}, not for {name}")
+    arguments = asked | ({} if seed is None else {"seed": seed}) | ({} if limit is None else {"limit": limit})
     with session.screen.progress(f"Making {name}", None) as meter:
         card = load_source(name)(
-            out, progress=lambda what, done, total: meter.advance(0, f"{what} {done}/{total}"), **arguments
+            out,
+            cache=cache,
+            progress=lambda what, done, total: meter.advance(0, f"{what} {done}/{total}"),
+            **arguments,
         )
-    counts = card["counts"]
-    session.screen.finish(
-        {"out": str(out), "card": card},
-        lambda screen: screen.table(
-            f"{name} in {out}",
-            ("split", "modalities", "pairs"),
-            [(split, pair, count) for split, by in counts.items() for pair, count in by.items()],
-        ),
+    session.screen.finish({"out": str(out), "card": card}, lambda screen: _show_counts(screen, out, card))
+
+
+@data.command(epilog=example("curiosity data show pairs/world"))
+@click.argument("folder", type=PATH)
+@session_options()
+def show(session: Session, folder: Path) -> None:
+    """Print the card of a pair set: what it holds, where it comes from, under which licences."""
+    card = read_card(folder)
+
+    def print_card(screen: Screen) -> None:
+        _show_counts(screen, folder, card)
+        screen.table("licences", ("SPDX", "pairs"), list(card["licenses"].items()))
+        columns = ("package", "version", "takes", "license", "stated_in")
+        screen.table("sources", columns, [[source[key] for key in columns] for source in card["sources"]])
+        screen.line(f"made with {card['parameters']}")
+        screen.line(f"{card['media_files']} files, digest {card['digest']}")
+
+    session.screen.finish({"folder": str(folder), "card": card}, print_card)
+
+
+@data.command(epilog=example("curiosity data check pairs/world"))
+@click.argument("folder", type=PATH)
+@session_options()
+def check(session: Session, folder: Path) -> int:
+    """Hash every file of a pair set again and decode every item as a validator does."""
+    from embedding.modalities import decode
+
+    pairs = check_pair_set(folder)
+    items: dict[tuple[str, Path], SourceItem] = {
+        (item.modality, item.path): item for pair in read_pairs(folder) for item in (pair.a, pair.b)
+    }
+    broken: list[dict[str, str]] = []
+    with session.screen.progress("Decoding", len(items)) as meter:
+        for item in items.values():
+            try:
+                decode(item.modality, item.read(), item.media_type)
+            except Rejected as error:
+                broken.append({"path": str(item.path), "code": error.code, "what": error.what})
+            meter.advance(1, f"{len(broken)} broken" if broken else "")
+
+    def print_result(screen: Screen) -> None:
+        screen.line(f"{pairs} pairs of {len(items)} items have their digests; {len(broken)} cannot be decoded.")
+        for one in broken[:20]:
+            screen.line(f"{one['code']}: {one['path']}: {one['what']}")
+
+    session.screen.finish({"pairs": pairs, "items": len(items), "broken": broken}, print_result)
+    return int(ExitCode.SOURCE if broken else ExitCode.OK)
+
+
+def _show_counts(screen: Screen, folder: Path, card: dict[str, Any]) -> None:
+    counts: dict[str, dict[str, int]] = card["counts"]
+    kinds = dict.fromkeys(kind for by in counts.values() for kind in by)
+    screen.table(
+        f"{card['set']} in {folder}",
+        ("", *counts),
+        [(kind, *(by.get(kind, 0) for by in counts.values())) for kind in kinds],
     )

@@ -1,7 +1,7 @@
-"""Where pairs come from: made sets (digits, emoji, speech) and a contributor's own folder or manifest.
+"""Where pairs come from: made sets (digits, emoji, world) and a contributor's own files.
 
 A new source is one module with a ``make_<name>(out, *, seed, ...)`` function and one line in ``SOURCES``. The modules
-are loaded when asked for, so that listing the sources costs no numpy, scipy or scikit-learn.
+are loaded when asked for, so that listing the sources costs no numpy, scipy, scikit-learn or MuJoCo.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from protocol.errors import SourceError
 SOURCES: Final[dict[str, str]] = {
     "digits": "node.sources.digits:make_digits",
     "emoji": "node.sources.emoji:make_emoji",
+    "world": "node.sources.world.make:make_world",
     "world": "node.sources.world.make:make_world",
 }
 """Name of a pair set -> ``module:function`` that makes it."""

@@ -188,10 +188,25 @@ def read_pairs(out: Path) -> Iterator[SourcePair]:
                 ) from error
 
 
+def read_card(out: Path) -> dict[str, Any]:
+    """The card of the set at ``out``. Raises ``SourceError``: NOT_A_PAIR_SET, CARD_BROKEN."""
+    try:
+        card = json.loads((out / "card.json").read_bytes())
+    except OSError as error:
+        raise SourceError(
+            "NOT_A_PAIR_SET", f"{out} holds no finished pair set (card.json: {error.strerror})", "Make the set first."
+        ) from error
+    except ValueError as error:
+        raise SourceError("CARD_BROKEN", f"{out / 'card.json'} is not JSON ({error})", "Make it again.") from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise SourceError("CARD_BROKEN", f"{out / 'card.json'} is no card of format {FORMAT}", "Make it again.")
+    return card
+
+
 def check_pair_set(out: Path) -> int:
     """The number of pairs, after hashing every file again. Raises ``SourceError`` PAIR_SET_CHANGED on a difference."""
     pairs = list(read_pairs(out))
-    card = json.loads((out / "card.json").read_bytes())
+    card = read_card(out)
     media = {item.path for pair in pairs for item in (pair.a, pair.b)}
     for path in sorted(media):
         found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "nothing"
@@ -199,9 +214,11 @@ def check_pair_set(out: Path) -> int:
             raise SourceError("PAIR_SET_CHANGED", f"{path} holds {found}", "Delete the set and make it again.")
     listing = (out / "pairs.jsonl").read_bytes()
     digest = _digest(hashlib.sha256(listing).hexdigest(), {f"media/{path.name}" for path in media})
-    if digest != card["digest"]:
+    if digest != card.get("digest"):
         raise SourceError(
-            "PAIR_SET_CHANGED", f"{out} has digest {digest}, its card {card['digest']}", "Delete it and make it again."
+            "PAIR_SET_CHANGED",
+            f"{out} has digest {digest}, its card {card.get('digest')}",
+            "Delete it and make it again.",
         )
     return len(pairs)
 
