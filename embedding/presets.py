@@ -3,6 +3,7 @@
 The big presets, whose towers can start from published weights, are in ``embedding.presets_big``.
 """
 
+from embedding.presets_big import BIG
 from embedding.tower_spec import OURS, PERMISSIVE, Preset, Source, TowerSpec, Weights
 from protocol.errors import ConfigError
 
@@ -48,7 +49,7 @@ TINY_SCRATCH = Preset(
     "tiny-scratch/1",
 )
 
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in (TINY, TINY_SCRATCH)}
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in (TINY, TINY_SCRATCH, *BIG)}
 
 
 def find_preset(name: str) -> Preset:

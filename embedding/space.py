@@ -23,7 +23,6 @@ from protocol.errors import ConfigError
 from protocol.scoring import Quantised, quantise
 
 MASKS = 4  # K of the differential loss (SCORING, Symbols)
-BATCH = 512  # rows that one pass of a tower takes; bounds memory, changes no result
 
 
 @dataclass(frozen=True)
@@ -161,8 +160,8 @@ class EmbeddingSpace(nn.Module):
         rows = []
         try:
             with torch.inference_mode():
-                for start in range(0, len(features), BATCH):
-                    inputs = tower.collate(features[start : start + BATCH]).to(self.device)
+                for start in range(0, len(features), tower.max_rows):
+                    inputs = tower.collate(features[start : start + tower.max_rows]).to(self.device)
                     rows.append(self(modality, inputs).float().cpu().numpy())
         finally:
             tower.train(was_training)

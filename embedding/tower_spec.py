@@ -63,13 +63,21 @@ class TowerSpec:
             CheckpointError: what loading the weights raises.
         """
         module, _, name = self.tower.partition(":")
-        made: Tower = getattr(import_module(module), name)(dim, **self.options)
+        made: type[Tower] = getattr(import_module(module), name)
         chosen = self.choose(pretrained)
         if self.weights is not None and self.weights.package:
-            made.weights = self.weights  # in place already, whatever is asked for
-        elif chosen is not None:
-            made.load_weights(chosen)
-        return made
+            built = made(dim, **self.options)
+            built.weights = self.weights  # in place already, whatever is asked for
+            return built
+        if chosen is None:
+            return made(dim, **self.options)
+        if not made.takes_weights:
+            raise ConfigError(
+                "WEIGHTS_NOT_TAKEN",
+                f"{name} is trained from scratch and takes no published weights, got {chosen.name}",
+                "Leave this modality out of `pretrained`",
+            )
+        return made(dim, **self.options, weights=chosen)
 
     def choose(self, pretrained: Source) -> Weights | None:
         """The weights that ``pretrained`` means for this tower; None for seeded ones.

@@ -26,7 +26,9 @@ class Tower(nn.Module):
     frozen; the rest, its projection, is always trained.
     """
 
+    takes_weights = False  # whether the class has a keyword ``weights`` for published ones
     weights: Weights | None = None  # the published weights that the encoder started from
+    max_rows = 512  # rows that one pass takes in evaluation; bounds memory, changes no result
     is_frozen = False
     is_stored = True  # whether a checkpoint carries the encoder's weights; else it names them by SHA-256
 
@@ -62,24 +64,20 @@ class Tower(nn.Module):
         """SHA-256 of what ``forward`` stands on and the checkpoint does not carry; empty when there is nothing."""
         return ""
 
-    def load_weights(self, source: Weights) -> None:
-        """Start the encoder from published weights.
-
-        Raises:
-            ConfigError: WEIGHTS_NOT_TAKEN, by towers that are only trained from scratch.
-            CheckpointError: when the weights are missing, broken or made for another architecture.
-        """
-        raise ConfigError(
-            "WEIGHTS_NOT_TAKEN",
-            f"{type(self).__name__} takes no published weights, got {source.name}",
-            "Leave this modality out of `pretrained`",
-        )
-
     def freeze(self, *, stored: bool = True) -> None:
         """Stop training the encoder, and keep it in evaluation mode: no dropout, batch-norm statistics as they are.
 
         ``stored`` False: checkpoints name its weights by SHA-256 and do not carry them.
+
+        Raises:
+            ConfigError: ENCODER_NOT_PUBLISHED, when nobody else has the weights that a checkpoint would leave out.
         """
+        if not stored and self.weights is None:
+            raise ConfigError(
+                "ENCODER_NOT_PUBLISHED",
+                f"the encoder of {type(self).__name__} started from a seed; a checkpoint without it could not be read",
+                "Freeze it with stored=True, or start from published weights",
+            )
         self._set_frozen(True, stored)
 
     def unfreeze(self) -> None:
