@@ -7,6 +7,7 @@ from protocol.errors import ConfigError
 
 LOSSES = ("infonce", "siglip")
 SHARDINGS = ("ddp", "fsdp")
+PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Recipe:
 
     Raises:
         ConfigError: LOSS_UNKNOWN; LOSS_COLLAPSES, for a loss that every constant encoder minimises; SHARDING_UNKNOWN;
-            RECIPE_RANGE, for a weight below zero.
+            PRECISION_UNKNOWN; RECIPE_RANGE, for a weight below zero.
     """
 
     steps: int = 260
@@ -40,6 +41,8 @@ class Recipe:
     probe_masks: int = 1
     chunk: int = 0  # rows that a tower takes at once, by gradient caching; 0: all
     sharding: str = "ddp"  # or "fsdp": weights and optimizer state are split over the processes
+    precision: str = "fp32"  # of the towers' passes; weights, their gradients and the loss are float32 in any case
+    clip_norm: float = 0.0  # longest gradient of a step over all weights together; 0: any length
 
     def __post_init__(self) -> None:
         if self.loss == "mse":
@@ -48,9 +51,14 @@ class Recipe:
                 "squared distance alone is smallest where every item has the same embedding",
                 f"Choose the loss {' or '.join(LOSSES)} and set mse_weight above 0",
             )
-        for value, known, code in ((self.loss, LOSSES, "LOSS_UNKNOWN"), (self.sharding, SHARDINGS, "SHARDING_UNKNOWN")):
+        for value, known, code in (
+            (self.loss, LOSSES, "LOSS_UNKNOWN"),
+            (self.sharding, SHARDINGS, "SHARDING_UNKNOWN"),
+            (self.precision, PRECISIONS, "PRECISION_UNKNOWN"),
+        ):
             if value not in known:
                 raise ConfigError(code, f"there is no {value!r}", f"Use one of {', '.join(known)}")
-        for name in ("null_weight", "mse_weight", "differential_weight", "distillation_weight", "chunk", "junk_each"):
+        weights = ("null_weight", "mse_weight", "differential_weight", "distillation_weight")
+        for name in (*weights, "chunk", "junk_each", "clip_norm"):
             if getattr(self, name) < 0:
                 raise ConfigError("RECIPE_RANGE", f"{name} is {getattr(self, name)}", "Give 0 or more")

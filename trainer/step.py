@@ -63,6 +63,7 @@ class Step:
         self.group = group or Group()
         self.medians = dict(medians or {})
         self.precision = precision
+        self.loss_scale = 1.0  # what gradients come out times larger by; float16 needs it, lest small ones become zero
         self.bias = nn.Parameter(torch.tensor(FIRST_BIAS, device=space.device)) if recipe.loss == "siglip" else None
         self._place = Place()
         share_layers(space, self._place, self.group)
@@ -110,7 +111,7 @@ class Step:
             loss = self._backward_cached(parts, drawn)
         else:
             loss = self._loss(parts, drawn, self._embed(parts))
-            loss.backward()  # type: ignore[no-untyped-call]
+            (loss * self.loss_scale).backward()  # type: ignore[no-untyped-call]
         self.group.average_gradients(self._averaged)
         return loss.detach()
 
@@ -180,7 +181,7 @@ class Step:
         loss = self._loss(
             parts, drawn, {name: self.group.gather(rows, parts[name].total) for name, rows in leaves.items()}
         )
-        loss.backward()  # type: ignore[no-untyped-call]
+        (loss * self.loss_scale).backward()  # type: ignore[no-untyped-call]
         for name, slice_ in slices.items():
             gradient = leaves[name].grad
             if gradient is None:
