@@ -2,6 +2,7 @@
 
     manifest.json        canonical JSON; its SHA-256 is the checkpoint's digest
     model.safetensors    the trained weights (frozen towers are named by SHA-256 and not stored)
+    config.json          preset and modalities, for ``embedding.hub``; checkpoints made before it have none
     anchors.safetensors  int16 embeddings that verdicts stand on (see ``Anchors``)
     README.md            the card
 
@@ -12,7 +13,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 FORMAT = "curiosity-checkpoint/1"
 MANIFEST, MODEL, ANCHORS, CARD = "manifest.json", "model.safetensors", "anchors.safetensors", "README.md"
+CONFIG = "config.json"
 GENESIS = Path(__file__).parent / "genesis"
 
 Anchors = Mapping[str, Quantised]
@@ -72,6 +74,16 @@ class Manifest:
     evaluation: dict[str, Any]
     licenses: dict[str, str]
     files: dict[str, str]  # file name -> SHA-256
+
+    def trained_pairs(self) -> frozenset[str]:
+        """Names of the modality pairs that were trained: ``audio-text``. Others met by themselves.
+
+        Checkpoints that do not say it were made from the trusted split ``genesis`` alone.
+        """
+        named = self.data.get("trained")
+        if named is None:
+            named = [key.split("/")[2] for key in self.data.get("pairs", {}) if key.split("/")[1:2] == ["genesis"]]
+        return frozenset(named)
 
     def encode(self) -> bytes:
         """Canonical JSON; its SHA-256 is the checkpoint's digest."""
@@ -164,7 +176,7 @@ def load(path: Path, *, expected: str | None = None) -> Checkpoint:
     if expected is not None and digest != expected:
         raise _differs(path / MANIFEST, expected, digest)
     manifest = Manifest.decode(data)
-    if set(manifest.files) != {MODEL, ANCHORS, CARD}:
+    if set(manifest.files) not in ({MODEL, ANCHORS, CARD}, {MODEL, ANCHORS, CARD, CONFIG}):
         raise CheckpointError(
             "CHECKPOINT_FORMAT", f"the manifest names {sorted(manifest.files)}", "Publish the checkpoint again"
         )
@@ -196,6 +208,7 @@ def save(
         MODEL: model,
         ANCHORS: encode_arrays({name: np.ascontiguousarray(array) for name, array in sorted(anchors.items())}),
         CARD: card.encode(),
+        CONFIG: encode_config(manifest.preset, manifest.modalities),
     }
     final = replace(manifest, files={name: hashlib.sha256(data).hexdigest() for name, data in contents.items()})
     contents[MANIFEST] = final.encode()
@@ -221,6 +234,11 @@ def save(
             "CHECKPOINT_NOT_WRITTEN", f"{path}: {error.strerror or error}", "Free space or choose another folder"
         ) from error
     return Checkpoint(path, digest, final)
+
+
+def encode_config(preset: str, modalities: Sequence[str]) -> bytes:
+    """What ``embedding.hub`` needs to make the towers that the weights belong to: canonical JSON."""
+    return canonical_json({"modalities": list(modalities), "preset": preset})
 
 
 def _read(path: Path) -> bytes:

@@ -9,7 +9,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Recall:
-    """One direction of one pair of modalities. Shares from 0 to 1; ``median_rank`` counts from 1."""
+    """One direction of one pair of modalities. Shares from 0 to 1; ``median_rank`` counts from 1.
+
+    ``chance1``, ``chance5``, ``chance10`` are the recall at 1, 5, 10 of a random order; ``concepts`` the number of
+    different labels among the queries. Queries of one label are found or missed together, so that evidence counts by
+    label.
+    """
 
     r1: float
     r5: float
@@ -17,7 +22,10 @@ class Recall:
     median_rank: float
     queries: int
     gallery: int
-    chance10: float  # recall at 10 of a random order
+    chance1: float
+    chance5: float
+    chance10: float
+    concepts: int
     emergent: bool = False  # the two modalities were never trained as a pair
 
     def to_micro(self) -> dict[str, int | bool]:
@@ -29,7 +37,10 @@ class Recall:
             "median_rank_micro": round(1e6 * self.median_rank),
             "queries": self.queries,
             "gallery": self.gallery,
+            "chance1_micro": round(1e6 * self.chance1),
+            "chance5_micro": round(1e6 * self.chance5),
             "chance10_micro": round(1e6 * self.chance10),
+            "concepts": self.concepts,
             "emergent": self.emergent,
         }
 
@@ -45,8 +56,8 @@ def measure_recall(
     """Recall of unit embeddings float[Q, D] in float[G, D]; a gallery entry is right when its label is the query's.
 
     The rank of a query is that of the best right entry, and a wrong entry that scores the same goes before it: a
-    constant encoder finds nothing. ``chance10`` is exact: the mean over queries of 1 - C(G - R, 10) / C(G, 10) with R
-    right entries.
+    constant encoder finds nothing. Chance is exact: the mean over queries of 1 - C(G - R, k) / C(G, k) with R right
+    entries.
 
     Raises:
         ValueError: when a query has no right entry, or there is no query.
@@ -59,10 +70,8 @@ def measure_recall(
     scores = np.round(scores, 6)
     best = np.where(right, scores, -np.inf).max(axis=1, keepdims=True)
     ranks = 1 + ((scores >= best) & ~right).sum(axis=1)
-    size = len(gallery)
-    missed = np.ones(len(queries))
-    for drawn in range(min(10, size)):
-        missed *= np.maximum(0, size - right.sum(axis=1) - drawn) / (size - drawn)
+    size, entries = len(gallery), right.sum(axis=1)
+    chance = {k: _chance(size, entries, k) for k in (1, 5, 10)}
     return Recall(
         r1=float((ranks <= 1).mean()),
         r5=float((ranks <= 5).mean()),
@@ -70,6 +79,17 @@ def measure_recall(
         median_rank=float(np.median(ranks)),
         queries=len(queries),
         gallery=size,
-        chance10=float(1 - missed.mean()),
+        chance1=chance[1],
+        chance5=chance[5],
+        chance10=chance[10],
+        concepts=len(set(query_labels)),
         emergent=emergent,
     )
+
+
+def _chance(size: int, entries_Q: NDArray[np.int64], k: int) -> float:
+    """Mean over queries of the chance that ``k`` draws from ``size`` entries hit one of a query's right ones."""
+    missed = np.ones(len(entries_Q))
+    for drawn in range(min(k, size)):
+        missed *= np.maximum(0, size - entries_Q - drawn) / (size - drawn)
+    return float(1 - missed.mean())

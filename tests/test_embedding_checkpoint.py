@@ -1,13 +1,26 @@
 """A checkpoint is what its manifest says, or it is refused."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from embedding.checkpoint import ANCHORS, CARD, GENESIS, MANIFEST, MODEL, Checkpoint, LedgerRange, Manifest, load, save
+from embedding.checkpoint import (
+    ANCHORS,
+    CARD,
+    CONFIG,
+    GENESIS,
+    MANIFEST,
+    MODEL,
+    Checkpoint,
+    LedgerRange,
+    Manifest,
+    load,
+    save,
+)
 from embedding.space import EmbeddingSpace
 from embedding.weights import encode_weights, halve_weights
 from protocol.errors import CheckpointError
@@ -70,7 +83,7 @@ def test_the_digest_names_the_content(tmp_path: Path, space: EmbeddingSpace) -> 
         load(tmp_path / "one", expected=other.digest)
 
 
-@pytest.mark.parametrize("name", [MANIFEST, MODEL, ANCHORS, CARD])
+@pytest.mark.parametrize("name", [MANIFEST, MODEL, ANCHORS, CARD, CONFIG])
 def test_one_flipped_bit_is_refused(tmp_path: Path, space: EmbeddingSpace, name: str) -> None:
     made = make(tmp_path / "one", space)
     whole = (tmp_path / "one" / name).read_bytes()
@@ -137,6 +150,29 @@ def test_halved_weights_are_stored_in_half_and_read_back_exactly(tmp_path: Path,
     read = make(tmp_path / "one", space).space()
     for name, tensor in read.state_dict().items():
         torch.testing.assert_close(tensor, space.state_dict()[name], atol=0, rtol=0)
+
+
+def test_a_checkpoint_without_a_configuration_is_read_and_one_that_lost_it_is_not(
+    tmp_path: Path, space: EmbeddingSpace
+) -> None:
+    made = make(tmp_path / "one", space)
+    (tmp_path / "one" / CONFIG).unlink()
+    with pytest.raises(CheckpointError, match=r"CHECKPOINT_MISSING.*config\.json"):
+        load(tmp_path / "one")
+    # As checkpoints were before the file existed.
+    old = replace(made.manifest, files={n: d for n, d in made.manifest.files.items() if n != CONFIG})
+    (tmp_path / "one" / MANIFEST).write_bytes(old.encode())
+    assert load(tmp_path / "one").space().modalities == ("audio", "image")
+    (tmp_path / "one" / MANIFEST).write_bytes(replace(old, files=old.files | {"evil.pt": "ab" * 32}).encode())
+    with pytest.raises(CheckpointError, match="CHECKPOINT_FORMAT"):
+        load(tmp_path / "one")
+
+
+def test_trained_pairs_are_what_the_manifest_says_or_those_of_genesis(tmp_path: Path, space: EmbeddingSpace) -> None:
+    counts = {"digits/genesis/image-text": 9, "digits/calibration/audio-text": 9}
+    assert make(tmp_path / "one", space, data={"pairs": counts}).manifest.trained_pairs() == {"image-text"}
+    said = make(tmp_path / "two", space, data={"pairs": counts, "trained": ["emg-touch"]})
+    assert said.manifest.trained_pairs() == {"emg-touch"}
 
 
 def test_the_genesis_checkpoint_is_whole_and_small(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_encoders_that_know_nothing_are_not_fit(
 
 
 def test_one_blind_direction_is_enough_to_be_unfit() -> None:
-    good = Recall(0.5, 0.8, 0.9, 1.0, 100, 100, 0.1)
+    good = Recall(0.5, 0.8, 0.9, 1.0, 100, 100, 0.01, 0.05, 0.1, 100)
     blind = replace(good, r1=0.0, r5=0.05, r10=0.1)
     assert is_fit({"s": {"image-text": good}})
     assert not is_fit({"s": {"image-text": good, "text-image": blind}})
@@ -164,7 +164,7 @@ def test_a_round_learns_from_accepted_pairs_and_says_so(digits: Path, genesis: P
         assert child.manifest.data[key] == root([pair.digest for pair in read_trusted([digits], [split])]).hex()
     assert (child.manifest.ledger.pairs, result.refused) == (len(accepted), ())
     assert result.after["digits"]["image-audio"].r1 > result.before["digits"]["image-audio"].r1
-    assert child.manifest.evaluation["digits"]["image-audio"]["r1_micro"] == round(
+    assert child.manifest.evaluation["recall"]["digits"]["image-audio"]["r1_micro"] == round(
         1e6 * result.after["digits"]["image-audio"].r1
     )
     assert {"prepare", "train", "calibrate", "evaluate"} <= set(seen)

@@ -1,62 +1,134 @@
-"""Retrieval on held-out material: recall in every direction, for every set, known and unknown voices apart."""
+"""Retrieval on held-out material, and how the modalities lie beside each other; a table, JSON, a map.
 
+    python -m trainer.evaluate --checkpoint DIR --held-out DIR [--held-out DIR] [--json FILE] [--map FILE.png]
+
+Prints recall in every direction for every set, pairs that were never trained marked, and the alignment of every two
+modalities. The exit status says whether the checkpoint is fit: 0, or 9 when it is near chance.
+"""
+
+import argparse
+import json
+import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
+from embedding.checkpoint import GENESIS, Checkpoint, load
 from embedding.retrieval import Recall, measure_recall
-from embedding.space import EmbeddingSpace
-from trainer.feed import FedItem, FedPair
+from embedding.space import EmbeddingSpace, pick_device
+from protocol.errors import CuriosityError, ExitCode
+from trainer.calibrate import Joined, join_by_concept, spread
+from trainer.feed import FedItem, FedPair, read_trusted
 from trainer.library import Library, Prepared
+from trainer.survey import PairSurvey, survey_pair
 
 UNKNOWN_VOICE = "unknown-voice"
+ALIGNED_EACH = 512  # pairs, one of each concept, that the alignment of two modalities is measured over
+LEAST_TIMES_CHANCE = 2.0
+LEAST_SIGMAS = 3.0
+
+Recalls = Mapping[str, Mapping[str, Recall]]
+"""By set and direction: ``{"emoji": {"text-image": Recall, "audio-image@unknown-voice": Recall, ...}}``."""
+Surveys = Mapping[str, Mapping[str, PairSurvey]]
+"""By set and modality pair: ``{"emoji": {"audio-image": PairSurvey, ...}}``."""
+
+
+class HeldOut:
+    """Held-out pairs and the embedding of every item of theirs, each made once."""
+
+    def __init__(self, space: EmbeddingSpace, pairs: Sequence[FedPair], prepared: Prepared | None = None) -> None:
+        library = Library(space, prepared)
+        self.pairs = library.add(pairs)
+        self.sets = sorted({pair.set for pair in self.pairs})
+        self._library = library
+        self._vectors = {name: space.embed_features(name, rows) for name, rows in library.features.items()}
+
+    def rows(self, modality: str, items: Iterable[FedItem]) -> NDArray[np.float32]:
+        """Unit embeddings float32[N, D] of items of one modality."""
+        found: NDArray[np.float32] = self._vectors[modality][[self._library.row(item) for item in items]]
+        return found
+
+    def partners(self, set_name: str) -> dict[tuple[str, str], list[Joined]]:
+        """True pairs of every two modalities of a set, one of each concept; at most ``ALIGNED_EACH``."""
+        own = [pair for pair in self.pairs if pair.set == set_name]
+        out = {}
+        for a, b in combinations(sorted({item.modality for pair in own for item in (pair.a, pair.b)}), 2):
+            joined = join_by_concept(own, a, b)
+            if joined:
+                out[a, b] = spread(joined, min(ALIGNED_EACH, len({pair.concept for pair in joined})))
+        return out
 
 
 def evaluate(
     space: EmbeddingSpace,
-    held_out: Sequence[FedPair],
+    held_out: Sequence[FedPair] | HeldOut,
     *,
     trained: Iterable[str],
     known_voices: Iterable[str],
     prepared: Prepared | None = None,
 ) -> dict[str, dict[str, Recall]]:
-    """Recall by set and direction: ``{"emoji": {"text-image": Recall, "audio-image@unknown-voice": Recall, ...}}``.
+    """Recall by set and direction.
 
     A direction is query, then gallery. An entry is right when it is of the query's concept. Directions without
-    ``@unknown-voice`` hear voices that training heard; where a set has none of those, the plain direction hears what
-    there is. ``trained`` names the modality pairs that were trained (``audio-text``); others are emergent.
+    ``@unknown-voice`` hear recordings without a voice and voices that training heard; where a set has none of those,
+    the plain direction hears what there is. ``trained`` names the modality pairs that were trained (``audio-text``);
+    others are emergent.
     """
-    library = Library(space, prepared)
-    held_out = library.add(held_out)
-    vectors = {name: space.embed_features(name, rows) for name, rows in library.features.items()}
+    held = held_out if isinstance(held_out, HeldOut) else HeldOut(space, held_out, prepared)
     trained, known = set(trained), set(known_voices)
     out: dict[str, dict[str, Recall]] = {}
-    for set_name in sorted({pair.set for pair in held_out}):
-        chosen = [pair for pair in held_out if pair.set == set_name]
+    for set_name in held.sets:
+        chosen = [pair for pair in held.pairs if pair.set == set_name]
         spoken = {pair.voice for pair in chosen if pair.voice}
-        groups = {"": spoken & known or spoken, "@" + UNKNOWN_VOICE: spoken - known}
         out[set_name] = {}
-        for suffix, voices in groups.items():
+        for suffix, voices in (("", (spoken & known or spoken) | {""}), ("@" + UNKNOWN_VOICE, spoken - known)):
             items = _by_modality(chosen, voices)
             for query in sorted(items):
                 for gallery in sorted(items):
                     if query == gallery or (suffix and ("audio" not in (query, gallery) or not voices)):
                         continue
-                    rows = {m: [library.row(item) for item, _ in items[m]] for m in (query, gallery)}
-                    labels = {m: [concept for _, concept in items[m]] for m in (query, gallery)}
-                    out[set_name][f"{query}-{gallery}{suffix}"] = measure_recall(
-                        vectors[query][rows[query]],
-                        vectors[gallery][rows[gallery]],
-                        labels[query],
-                        labels[gallery],
-                        emergent="-".join(sorted((query, gallery))) not in trained,
-                    )
+                    measured = _measure(held, items[query], items[gallery])
+                    if measured:
+                        emergent = "-".join(sorted((query, gallery))) not in trained
+                        out[set_name][f"{query}-{gallery}{suffix}"] = measure_recall(*measured, emergent=emergent)
     return out
 
 
-def _by_modality(pairs: Sequence[FedPair], voices: set[str]) -> dict[str, list[tuple[FedItem, str]]]:
-    """Distinct items of each modality with their concepts; sounds of the given voices only."""
+def survey(
+    space: EmbeddingSpace,
+    held_out: Sequence[FedPair] | HeldOut,
+    *,
+    medians: Mapping[str, int] | None = None,
+    prepared: Prepared | None = None,
+) -> dict[str, dict[str, PairSurvey]]:
+    """Alignment, kept neighbourhoods and modality gap of every two modalities of every set.
+
+    ``medians`` (median differential loss by modality, in millionths) set how far the cross-average moves each half;
+    without them both move alike. Two modalities that share fewer than three concepts are left out.
+    """
+    held = held_out if isinstance(held_out, HeldOut) else HeldOut(space, held_out, prepared)
+    out: dict[str, dict[str, PairSurvey]] = {}
+    for set_name in held.sets:
+        out[set_name] = {}
+        for (a, b), pairs in held.partners(set_name).items():
+            if len(pairs) >= 3:
+                rows = held.rows(a, [pair.a for pair in pairs]), held.rows(b, [pair.b for pair in pairs])
+                out[set_name][f"{a}-{b}"] = survey_pair(a, b, *rows, medians or {})
+    return out
+
+
+Items = list[tuple[FedItem, str]]
+
+
+def _by_modality(pairs: Sequence[FedPair], voices: set[str]) -> dict[str, Items]:
+    """Distinct items of each modality with their concepts; sounds of the given voices only ("": of none)."""
     found: dict[str, dict[tuple[str, str], FedItem]] = {}
     for pair in pairs:
         for item in (pair.a, pair.b):
@@ -65,37 +137,173 @@ def _by_modality(pairs: Sequence[FedPair], voices: set[str]) -> dict[str, list[t
     return {m: [(item, concept) for (_, concept), item in items.items()] for m, items in found.items()}
 
 
-def to_manifest(recall: Mapping[str, Mapping[str, Recall]]) -> dict[str, Any]:
+def _measure(
+    held: HeldOut, queries: Items, gallery: Items
+) -> tuple[NDArray[np.float32], NDArray[np.float32], list[str], list[str]] | None:
+    """What ``measure_recall`` takes: queries that have an answer; None where no concept is on both sides."""
+    answered = {concept for _, concept in gallery}
+    asked = [(item, concept) for item, concept in queries if concept in answered]
+    if not asked:
+        return None
+    rows = [held.rows(items[0][0].modality, [item for item, _ in items]) for items in (asked, gallery)]
+    return rows[0], rows[1], [concept for _, concept in asked], [concept for _, concept in gallery]
+
+
+def to_manifest(recall: Recalls, surveys: Surveys) -> dict[str, Any]:
     """The evaluation in integers, as a manifest holds it."""
-    return {name: {d: r.to_micro() for d, r in directions.items()} for name, directions in recall.items()}
+    return {
+        "recall": {name: {d: r.to_micro() for d, r in directions.items()} for name, directions in recall.items()},
+        "alignment": {name: {p: s.to_micro() for p, s in pairs.items()} for name, pairs in surveys.items()},
+    }
 
 
-def to_json(recall: Mapping[str, Mapping[str, Recall]]) -> dict[str, Any]:
-    """The evaluation in shares of 1, as reports print it."""
+def to_json(recall: Recalls) -> dict[str, Any]:
+    """The recall in shares of 1, as reports print it."""
     return {
         name: {direction: {k: _round(v) for k, v in vars(r).items()} for direction, r in directions.items()}
         for name, directions in recall.items()
     }
 
 
-def is_fit(recall: Mapping[str, Mapping[str, Recall]], *, least_times_chance: float = 2.0) -> bool:
+def is_fit(recall: Recalls) -> bool:
     """Whether every direction that was trained finds its partner clearly more often than by chance.
 
-    Collapsed, random and constant encoders fail: the differential loss of a checkpoint counts only after this.
-    The first five of the gallery are looked at where the gallery has more than 50 entries, else the first.
+    Collapsed, random and constant encoders fail: the differential loss of a checkpoint counts only after this. What
+    was found must be twice chance (half-way from chance to all, where twice is more than that) and three standard
+    deviations above it, counted by concept: an encoder at random puts all pictures of one digit near one wrong name,
+    and near the right one now and then. A direction with too few concepts to tell is not judged; where none is left,
+    nothing shows that the encoder is fit.
     """
     judged = [
-        r for directions in recall.values() for name, r in directions.items() if not r.emergent and "@" not in name
+        is_above
+        for directions in recall.values()
+        for name, r in directions.items()
+        if not r.emergent and "@" not in name and (is_above := _is_above_chance(r)) is not None
     ]
-    if not judged:
-        return False
-    for r in judged:
-        chance = r.chance10 / min(10, r.gallery)
-        found, by_chance = (r.r5, 5 * chance) if r.gallery > 50 else (r.r1, chance)
-        if found < least_times_chance * by_chance:
-            return False
-    return True
+    return bool(judged) and all(judged)
+
+
+def _is_above_chance(r: Recall) -> bool | None:
+    """None where there are too few concepts to tell. Of a large gallery the first five are looked at."""
+    found, chance = (r.r5, r.chance5) if r.gallery > 50 and r.chance5 < 0.25 else (r.r1, r.chance1)
+    surely = chance + LEAST_SIGMAS * math.sqrt(chance * (1 - chance) / r.concepts)
+    if surely > 1 or chance >= 1:
+        return None
+    return found >= surely and found >= min(LEAST_TIMES_CHANCE * chance, (1 + chance) / 2)
 
 
 def _round(value: Any) -> Any:
     return round(float(value), 4) if isinstance(value, float | np.floating) else value
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a checkpoint reaches on held-out pairs. ``held`` are those pairs with their embeddings."""
+
+    checkpoint: str
+    recall: Recalls
+    surveys: Surveys
+    held: HeldOut
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything in shares of 1."""
+        return {
+            "checkpoint": self.checkpoint,
+            "fit": is_fit(self.recall),
+            "recall": to_json(self.recall),
+            "alignment": {name: {p: s.to_json() for p, s in pairs.items()} for name, pairs in self.surveys.items()},
+        }
+
+    def to_markdown(self) -> str:
+        """Both tables."""
+        title = f"Checkpoint `{self.checkpoint[:16]}`, {'fit' if is_fit(self.recall) else 'NOT fit'}"
+        return "\n".join([title, "", *recall_table(self.recall), "", *survey_table(self.surveys)])
+
+
+def evaluate_checkpoint(checkpoint: Checkpoint, folders: Sequence[Path]) -> Evaluation:
+    """The evaluation on the split ``held-out`` of pair sets. Which pairs and voices were trained the manifest says.
+
+    Raises:
+        SourceError: when a pair set is missing or differs.
+        CheckpointError: when the weights do not load.
+    """
+    space = checkpoint.space(pick_device())
+    held_out = [
+        pair
+        for pair in read_trusted(folders, ["held-out"])
+        if {pair.a.modality, pair.b.modality} <= set(space.modalities)
+    ]
+    held, manifest = HeldOut(space, held_out), checkpoint.manifest
+    return Evaluation(
+        checkpoint=checkpoint.digest,
+        recall=evaluate(space, held, trained=manifest.trained_pairs(), known_voices=manifest.data.get("voices", ())),
+        surveys=survey(space, held, medians=manifest.calibration.median_loss_micro),
+        held=held,
+    )
+
+
+def recall_table(recall: Recalls) -> list[str]:
+    """Lines of a Markdown table, one for each direction."""
+    lines = [
+        "| set | direction | recall at 1 | at 5 | at 10 | median rank | gallery | chance at 10 | trained as a pair |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, directions in sorted(recall.items()):
+        lines += [
+            f"| {name} | {direction} | {r.r1:.1%} | {r.r5:.1%} | {r.r10:.1%} | {r.median_rank:g} | {r.gallery} "
+            f"| {r.chance10:.1%} | {'no' if r.emergent else 'yes'} |"
+            for direction, r in sorted(directions.items())
+        ]
+    return lines
+
+
+def survey_table(surveys: Surveys) -> list[str]:
+    """Lines of a Markdown table, one for each modality pair."""
+    lines = [
+        "| set | pair | concepts | diagonal top-1 | neighbours kept | gap | separability |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, pairs in sorted(surveys.items()):
+        for pair, s in sorted(pairs.items()):
+            kept = ", ".join(f"{m} {n.kept:.1%}" for m, n in s.neighbourhood.items())
+            lines.append(
+                f"| {name} | {pair} | {s.alignment.pairs} | {s.alignment.score:.1%} | {kept} | {s.gap.distance:.2f} "
+                f"| {s.gap.separability:.1%} |"
+            )
+    return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; its exit status is one of ``protocol.errors.ExitCode``: CHECKPOINT when it is not fit."""
+    parser = argparse.ArgumentParser(prog="python -m trainer.evaluate", description=__doc__.splitlines()[0])
+    parser.add_argument("--checkpoint", type=Path, default=GENESIS, help="folder; genesis if left out")
+    parser.add_argument("--held-out", type=Path, action="append", required=True, help="folder of a pair set")
+    parser.add_argument("--json", type=Path, help="file to write")
+    parser.add_argument("--map", type=Path, help="picture of the space to write (PNG)")
+    parser.add_argument("--threads", type=int, default=0, help="processor threads; 0 leaves the choice to torch")
+    given = parser.parse_args(arguments)
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    try:
+        done = evaluate_checkpoint(load(given.checkpoint), given.held_out)
+        if given.map:
+            from trainer.space_map import draw_map
+
+            draw_map(done.held, given.map)
+        if given.json:
+            given.json.write_text(json.dumps(done.to_json(), indent=1, sort_keys=True) + "\n")
+    except CuriosityError as error:
+        print(f"{error.code}: {error.what}. {error.remedy}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        print(f"CANNOT_WRITE: {error.filename}: {error.strerror}. Choose another file", file=sys.stderr)
+        return ExitCode.FAILED
+    print(done.to_markdown())
+    if not is_fit(done.recall):
+        print("CHECKPOINT_UNFIT: it is near chance in a direction that was trained. Train longer", file=sys.stderr)
+        return ExitCode.CHECKPOINT
+    return ExitCode.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

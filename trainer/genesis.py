@@ -20,7 +20,7 @@ from embedding.space import EmbeddingSpace, pick_device
 from embedding.weights import halve_weights
 from protocol.errors import CuriosityError, ExitCode
 from trainer.calibrate import calibrate
-from trainer.evaluate import evaluate, is_fit
+from trainer.evaluate import HeldOut, evaluate, survey
 from trainer.feed import read_trusted
 from trainer.library import Library
 from trainer.publish import describe_recipe, describe_trusted, publish
@@ -46,14 +46,16 @@ def make_genesis(
     """
     trusted = read_trusted(folders, ["genesis", "calibration"])
     genesis = [pair for pair in trusted if pair.split == "genesis"]
-    space = EmbeddingSpace(preset, seed=recipe.seed).to(pick_device())
+    modalities = sorted({item.modality for pair in trusted for item in (pair.a, pair.b)})
+    space = EmbeddingSpace(preset, seed=recipe.seed, modalities=modalities).to(pick_device())
     library = Library(space)
     done = train(space, library, library.streams(library.add(genesis)), recipe, progress)
     halve_weights(space)
     calibration, anchors = calibrate(space, trusted)
+    held = HeldOut(space, read_trusted(folders, ["held-out"]))
     recall = evaluate(
         space,
-        read_trusted(folders, ["held-out"]),
+        held,
         trained={pair.name for pair in genesis},
         known_voices={pair.voice for pair in trusted if pair.voice},
     )
@@ -63,9 +65,9 @@ def make_genesis(
         calibration=calibration,
         anchors=anchors,
         recall=recall,
+        surveys=survey(space, held, medians=calibration.median_loss_micro),
         recipe=describe_recipe(recipe, done.steps),
-        data=describe_trusted(genesis, [pair for pair in trusted if pair.split == "calibration"])
-        | {"fit": is_fit(recall)},
+        data=describe_trusted(genesis, [pair for pair in trusted if pair.split == "calibration"]),
         command=_command(folders, preset, recipe),
     )
 

@@ -1,25 +1,19 @@
 """A trained space becomes a checkpoint: calibrated, evaluated, named by digest, written whole or not at all."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from embedding.checkpoint import Anchors, Checkpoint, LedgerRange, Manifest, save
-from embedding.retrieval import Recall
 from embedding.space import EmbeddingSpace
-from embedding.weights import encode_weights
+from embedding.weights import encode_weights, name_unstored
 from protocol.merkle import root
 from protocol.scoring import Calibration
-from trainer.evaluate import to_manifest
+from trainer.evaluate import Recalls, Surveys, is_fit, recall_table, survey_table, to_manifest
 from trainer.feed import FedPair
 from trainer.step import Recipe
-
-LICENSES = {
-    "weights": "MIT",
-    "frozen text tower (all-MiniLM-L6-v2, not stored here)": "Apache-2.0",
-}
 
 
 def pairs_root(pairs: Sequence[FedPair]) -> str:
@@ -27,14 +21,23 @@ def pairs_root(pairs: Sequence[FedPair]) -> str:
     return root([pair.digest for pair in pairs]).hex() if pairs else hashlib.sha256(b"").hexdigest()
 
 
-def describe_trusted(trained: Sequence[FedPair], unseen: Sequence[FedPair]) -> dict[str, Any]:
+def describe_trusted(
+    trained: Sequence[FedPair], unseen: Sequence[FedPair], accepted: Sequence[FedPair] = ()
+) -> dict[str, Any]:
     """Data card of trusted pairs: sets and splits with counts, the root over the digests of those trained on, and of
-    those that only gave thresholds."""
+    those that only gave thresholds; and of all training, with the ``accepted`` pairs of the ledger: which modality
+    pairs it saw and which voices it heard."""
     counts: dict[str, int] = {}
     for pair in [*trained, *unseen]:
         key = f"{pair.set}/{pair.split}/{pair.name}"
         counts[key] = counts.get(key, 0) + 1
-    return {"pairs": counts, "pairs_root": pairs_root(trained), "calibration_root": pairs_root(unseen)}
+    return {
+        "pairs": counts,
+        "pairs_root": pairs_root(trained),
+        "calibration_root": pairs_root(unseen),
+        "trained": sorted({pair.name for pair in [*trained, *accepted]}),
+        "voices": sorted({pair.voice for pair in [*trained, *unseen] if pair.voice}),
+    }
 
 
 def describe_recipe(recipe: Recipe, steps_taken: int) -> dict[str, Any]:
@@ -55,7 +58,8 @@ def publish(
     *,
     calibration: Calibration,
     anchors: Anchors,
-    recall: Mapping[str, Mapping[str, Recall]],
+    recall: Recalls,
+    surveys: Surveys,
     recipe: dict[str, Any],
     data: dict[str, Any],
     parent: str = "",
@@ -68,6 +72,7 @@ def publish(
         CheckpointError: CHECKPOINT_NOT_WRITTEN.
     """
     frozen = {m: space.tower(m).frozen_sha256() for m in space.modalities}
+    unstored = name_unstored(space)
     manifest = Manifest(
         preset=space.preset.name,
         dim=space.dim,
@@ -76,20 +81,25 @@ def publish(
         frozen={m: digest for m, digest in frozen.items() if digest},
         parent=parent,
         ledger=ledger,
-        data=data,
+        data=data | {"fit": is_fit(recall)} | ({"unstored": unstored} if unstored else {}),
         recipe=recipe,
         calibration=calibration,
-        evaluation=to_manifest(recall),
-        licenses=LICENSES,
+        evaluation=to_manifest(recall, surveys),
+        licenses=space.licenses(),
         files={},
     )
     return save(
-        path, manifest=manifest, model=encode_weights(space), anchors=anchors, card=_card(manifest, recall, command)
+        path,
+        manifest=manifest,
+        model=encode_weights(space),
+        anchors=anchors,
+        card=_card(manifest, recall, surveys, command),
     )
 
 
-def _card(manifest: Manifest, recall: Mapping[str, Mapping[str, Recall]], command: str) -> str:
-    """The model card. It does not name the checkpoint's own digest, which is made from it."""
+def _card(manifest: Manifest, recall: Recalls, surveys: Surveys, command: str) -> str:
+    """The model card, with the head that the Hugging Face hub reads. It does not name the checkpoint's own digest,
+    which is made from it."""
     origin = (
         f"Entries {manifest.ledger.first} to {manifest.ledger.first + manifest.ledger.size - 1} of the ledger "
         f"`{manifest.ledger.origin}` ({manifest.ledger.pairs} accepted pairs, root `{manifest.ledger.pairs_root}`), "
@@ -98,9 +108,17 @@ def _card(manifest: Manifest, recall: Mapping[str, Mapping[str, Recall]], comman
         else "Trusted pairs only: concepts that nobody submits. No ledger entry."
     )
     lines = [
+        "---",
+        "library_name: curiosity",
+        "license: mit",
+        "pipeline_tag: feature-extraction",
+        "tags: [multimodal, contrastive, curiosity]",
+        "---",
+        "",
         f"# Curiosity checkpoint, preset {manifest.preset}",
         "",
-        "Encoders of text, pictures and sound into one space, with the thresholds and anchors that verdicts stand on.",
+        f"Encoders of {', '.join(name.replace('_', ' ') for name in manifest.modalities)} into one space, with the "
+        "thresholds and anchors that verdicts stand on.",
         f"{manifest.dim} dimensions. The SHA-256 of `manifest.json` is the checkpoint's digest.",
         "",
         "## Learned from",
@@ -115,22 +133,25 @@ def _card(manifest: Manifest, recall: Mapping[str, Mapping[str, Recall]], comman
         "",
         "## Held-out retrieval",
         "",
-        "| set | direction | recall at 1 | at 10 | median rank | gallery | chance at 10 | trained as a pair |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for name, directions in sorted(recall.items()):
-        lines += [
-            f"| {name} | {direction} | {r.r1:.1%} | {r.r10:.1%} | {r.median_rank:.0f} | {r.gallery} | {r.chance10:.1%} "
-            f"| {'no' if r.emergent else 'yes'} |"
-            for direction, r in sorted(directions.items())
-        ]
-    lines += [
+        *recall_table(recall),
+        "",
+        "## How the modalities lie",
+        "",
+        "Diagonal top-1 of true pairs, one of each concept; share of each item's nearest of its own modality that the",
+        "cross-average keeps; distance of the two centroids, and how well a plane tells the two clouds apart (50 %: no",
+        "better than a coin).",
+        "",
+        *survey_table(surveys),
         "",
         "## Licences",
         "",
         *(f"- {what}: {licence}" for what, licence in sorted(manifest.licenses.items())),
         "",
-        "Small encoders for emoji, handwritten digits and synthetic English speech; they do not know photographs.",
+        "## What it does not know",
+        "",
+        f"Anything but what the sets above hold ({', '.join(sorted(recall))}). The encoders are trained for minutes;",
+        "they do not know photographs. Speech is synthetic, and so are the sounds and muscle signals of simulated",
+        "worlds.",
         "",
     ]
     return "\n".join(lines)

@@ -19,10 +19,10 @@ import torch
 
 from embedding.checkpoint import LedgerRange, load
 from embedding.retrieval import Recall
-from embedding.space import pick_device
+from embedding.space import EmbeddingSpace, pick_device
 from protocol.errors import CuriosityError, ExitCode
 from trainer.calibrate import calibrate
-from trainer.evaluate import evaluate, is_fit, to_json
+from trainer.evaluate import HeldOut, evaluate, survey, to_json
 from trainer.feed import FedPair, LedgerSlice, read_trusted
 from trainer.library import Library, Prepared
 from trainer.mirror import read_mirror
@@ -73,7 +73,8 @@ def run(
     """Train from ``parent`` on the accepted ``pairs`` with replay, calibrate, evaluate, write the folder ``out``.
 
     ``trusted`` are the folders of trusted pair sets: their split ``genesis`` is replayed, ``calibration`` gives the
-    thresholds, ``held-out`` the evaluation.
+    thresholds, ``held-out`` the evaluation. Modalities that the parent lacks get a new tower of its preset; pairs of
+    modalities that the preset has no tower for are left out, and named when they were accepted.
 
     Raises:
         CheckpointError: when the parent does not verify or the child cannot be written.
@@ -83,17 +84,19 @@ def run(
     clock, cpu = _Clock(), time.process_time()
     checkpoint = load(parent)
     space = checkpoint.space(pick_device())
-    known = read_trusted(trusted, ["genesis", "calibration"])
-    held_out = read_trusted(trusted, ["held-out"])
+    pairs, refused = extend(space, pairs, recipe.seed)
+    known, _ = extend(space, read_trusted(trusted, ["genesis", "calibration"]), recipe.seed)
+    held_out, _ = extend(space, read_trusted(trusted, ["held-out"]), recipe.seed)
     voices = {pair.voice for pair in known if pair.voice}
-    names = {pair.name for pair in [*pairs, *known]}
+    replayed = [pair for pair in known if pair.split == "genesis"]
+    names = checkpoint.manifest.trained_pairs() | {pair.name for pair in [*pairs, *replayed]}
     tell("evaluate", 0, 2, None)
     prepared: Prepared = {}
     before = evaluate(space, held_out, trained=names, known_voices=voices, prepared=prepared)
     clock.stop("evaluate_before")
     library = Library(space, prepared)
     usable = library.add(pairs, lambda what, done, total: tell(what, done, total, None))
-    replay = library.add([pair for pair in known if pair.split == "genesis"])
+    replay = library.add(replayed)
     clock.stop("prepare")
     done = train(
         space,
@@ -107,7 +110,9 @@ def run(
     calibration, anchors = calibrate(space, known, prepared=prepared)
     clock.stop("calibrate")
     tell("evaluate", 1, 2, None)
-    after = evaluate(space, held_out, trained=names, known_voices=voices, prepared=prepared)
+    held = HeldOut(space, held_out, prepared)
+    after = evaluate(space, held, trained=names, known_voices=voices)
+    surveys = survey(space, held, medians=calibration.median_loss_micro)
     clock.stop("evaluate_after")
     made = publish(
         out,
@@ -115,8 +120,10 @@ def run(
         calibration=calibration,
         anchors=anchors,
         recall=after,
+        surveys=surveys,
         recipe=describe_recipe(recipe, done.steps),
-        data=describe_trusted(replay, [pair for pair in known if pair.split == "calibration"]) | {"fit": is_fit(after)},
+        data=describe_trusted(replay, [pair for pair in known if pair.split == "calibration"], usable)
+        | {"trained": sorted(names)},
         parent=checkpoint.digest,
         ledger=LedgerRange(**asdict(ledger), pairs_root=pairs_root(usable), pairs=len(usable)),
         command=command,
@@ -127,7 +134,7 @@ def run(
         digest=made.digest,
         parent=checkpoint.digest,
         pairs=len(usable),
-        refused=tuple(library.refused),
+        refused=(*refused, *library.refused),
         steps=done.steps,
         loss=done.loss,
         seconds=clock.seconds,
@@ -135,6 +142,26 @@ def run(
         before=before,
         after=after,
     )
+
+
+def extend(space: EmbeddingSpace, pairs: Sequence[FedPair], seed: int) -> tuple[list[FedPair], list[str]]:
+    """Register the modalities of ``pairs`` that ``space`` lacks and its preset has a tower for.
+
+    Returns the pairs that the space can then embed, and of the others the digest and a code. Towers that were there
+    keep their weights bit for bit.
+    """
+    wanted = {item.modality for pair in pairs for item in (pair.a, pair.b)}
+    for modality in sorted(wanted - set(space.modalities)):
+        if modality in space.preset.towers:
+            space.register(modality, seed=seed)
+    space.to(space.device)
+    kept, refused = [], []
+    for pair in pairs:
+        if {pair.a.modality, pair.b.modality} <= set(space.modalities):
+            kept.append(pair)
+        else:
+            refused.append(f"{pair.digest.hex()}: MODALITY_NOT_IN_PRESET")
+    return kept, refused
 
 
 class _Clock:
