@@ -14,7 +14,6 @@ SOURCES: Final[dict[str, str]] = {
     "digits": "node.sources.digits:make_digits",
     "emoji": "node.sources.emoji:make_emoji",
     "world": "node.sources.world.make:make_world",
-    "world": "node.sources.world.make:make_world",
 }
 """Name of a pair set -> ``module:function`` that makes it."""
 
