@@ -1,7 +1,6 @@
 """Encoders that know nothing are unfit whatever the set looks like, and one that knows is fit on the same set."""
 
 import hashlib
-import io
 import itertools
 import json
 from collections.abc import Iterable
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from evaluation_material import make_item, make_set
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -32,58 +32,6 @@ SHAPES = {
     "large gallery": (["image", "text"], 60, 1),
     "nine modalities": (sorted(BY_NAME), 12, 1),
 }
-
-
-def to_npy(array: NDArray[np.generic]) -> bytes:
-    out = io.BytesIO()
-    np.save(out, array)
-    return out.getvalue()
-
-
-def make_item(modality: str, rng: np.random.Generator) -> FedItem:
-    media_type = "application/x-npy"
-    match modality:
-        case "text":
-            media_type, data = "text/plain", " ".join("abcdefgh"[i] * 3 for i in rng.integers(0, 8, 6)).encode()
-        case "image" | "video":
-            frames = [Image.fromarray(rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)) for _ in range(3)]
-            media_type, out = ("image/png", io.BytesIO()) if modality == "image" else ("image/gif", io.BytesIO())
-            if modality == "image":
-                frames[0].save(out, "PNG")
-            else:
-                frames[0].save(out, "GIF", save_all=True, append_images=frames[1:], duration=50)
-            data = out.getvalue()
-        case "audio":
-            import soundfile
-
-            media_type, out = "audio/wav", io.BytesIO()
-            soundfile.write(out, rng.normal(0, 0.1, 4_000), 16_000, format="WAV", subtype="PCM_16")
-            data = out.getvalue()
-        case "point_cloud":
-            data = to_npy(rng.normal(0, 0.2, (64, 3)).astype(np.float32))
-        case "touch":
-            data = to_npy(rng.uniform(0, 9, (4, 2, 16, 16)).astype(np.float32))
-        case "pressure":
-            data = to_npy(rng.normal(0, 3, 400).astype(np.float32))
-        case "emg":
-            data = to_npy(rng.normal(0, 90, (8, 400)).astype(np.float32))
-        case _:
-            data = to_npy(np.clip(rng.normal(0.4, 0.2, (8, 7)), 0, 1).astype(np.float32))
-    return FedItem(modality, media_type, hashlib.sha256(data).hexdigest(), lambda: data)
-
-
-def make_set(modalities: Iterable[str], concepts: int, each: int) -> list[FedPair]:
-    """Pairs of every two neighbours of a ring of modalities: the others are never given as pairs."""
-    rng = np.random.default_rng(0)
-    names, pairs = list(modalities), []
-    for concept in range(concepts):
-        text = make_item("text", rng)
-        items = {m: [text if m == "text" else make_item(m, rng) for _ in range(each)] for m in names}
-        for one, other in itertools.pairwise(names):
-            for a, b in zip(items[one], items[other], strict=True):
-                digest = hashlib.sha256(f"{a.digest}{b.digest}".encode()).digest()
-                pairs.append(FedPair(digest, a, b, f"concept {concept}", "", "made", "held-out"))
-    return pairs
 
 
 class Knowing(HeldOut):

@@ -45,6 +45,11 @@ MARGIN_MICRO = 500
 NEAREST_SHARE_MICRO = 100_000  # 10 % of known points have a nearer neighbour than the floor
 RATIO_SHARE_MICRO = 100_000  # q = 0.9
 ANCHORS_EACH = 512
+LEAST_ANCHORS = 64  # ten values give a tenth; the gap looks at 8 neighbours
+# Nine modalities make 36 pairs, and everybody who judges holds all anchors: with 512 of each they would be 19 MB at 128
+# dimensions and 113 MB at 768.
+ANCHOR_BYTES = 8 * 2**20
+JUDGED_EACH = 512  # unseen pairs of one set and modality pair that thresholds are taken from
 LOSS_ITEMS = 128  # items of each modality that the median loss is taken over
 BEACON = b"curiosity/calibration/1"
 
@@ -61,21 +66,20 @@ class Joined:
 
 
 def join_by_concept(pairs: Sequence[FedPair], a: str, b: str) -> list[Joined]:
-    """True pairs of two modalities: those given as pairs, or (never paired) the items of one concept of one split.
+    """True pairs of two modalities: of each set those given as pairs, or (never paired) the items of one concept of
+    one split.
 
     Without given pairs an item is joined with one partner of each concept only, chosen by digest, so that many items
     of one concept do not count quadratically.
     """
-    given = [p for p in pairs if (p.a.modality, p.b.modality) == (a, b)]
-    if given:
-        return [Joined(p.set, p.concept, p.split, p.a, p.b) for p in given]
+    joined = [Joined(p.set, p.concept, p.split, p.a, p.b) for p in pairs if (p.a.modality, p.b.modality) == (a, b)]
+    given = {pair.set for pair in joined}
     found: dict[tuple[str, str, str], dict[str, dict[str, FedItem]]] = {}
     for pair in pairs:
         for item in (pair.a, pair.b):
-            if item.modality in (a, b):
+            if item.modality in (a, b) and pair.set not in given:
                 key = (pair.set, pair.split, pair.concept)
                 found.setdefault(key, {}).setdefault(item.modality, {})[item.digest] = item
-    joined = []
     for (set_name, split, concept), items in sorted(found.items()):
         left, right = (sorted(items.get(m, {}).values(), key=lambda item: item.digest) for m in (a, b))
         if left and right:
@@ -126,10 +130,12 @@ def calibrate(
     """Every number and every anchor that verdicts under this checkpoint stand on.
 
     ``trusted`` are the pairs of the splits ``genesis`` (trained on) and ``unseen_split`` (never trained on). Anchors
-    are taken from both, one of each concept first; thresholds from the second alone.
+    are taken from both, one of each concept first; thresholds from the second alone. Every two modalities whose items
+    meet in a concept get thresholds, whether they were given as pairs or not. Those that were not, and have too few
+    for alpha, get none: no verdict is given on such a pair.
 
     Raises:
-        ValueError: when the unseen pairs are too few for alpha.
+        ValueError: when the unseen pairs of two modalities that were given as pairs are too few for alpha.
     """
     known = _Embedded(space, trusted, prepared)
     unseen = [pair for pair in known.pairs if pair.split == unseen_split]
@@ -139,7 +145,14 @@ def calibrate(
     joined = {two: pairs for two, pairs in joined.items() if any(p.split == unseen_split for p in pairs)}
     if not joined:
         raise ValueError(f"{len(unseen)} pairs of the split {unseen_split} are too few: they join no two modalities")
+    given = {pair.name for pair in known.pairs}
+    joined = {
+        two: pairs
+        for two, pairs in joined.items()
+        if pair_name(*two) in given or _has_enough(pairs, unseen_split, _alpha_of(alpha_micro, *two))
+    }
     modalities = sorted({m for two in joined for m in two})
+    each = anchors_each(len(joined), space.dim)
     for m in modalities:
         own = [p for pairs in joined.values() for p in pairs if m in (p.a.modality, p.b.modality)]
         halves = [i for p in spread(own, 4 * ANCHORS_EACH) for i in (p.a, p.b) if i.modality == m]
@@ -150,23 +163,32 @@ def calibrate(
     for (a, b), pairs in joined.items():
         name = pair_name(a, b)
         pulls = pulls_micro(median_loss[a], median_loss[b])
-        bank = spread(pairs, ANCHORS_EACH)
+        bank = spread(pairs, each)
         for side, halves in ((a, [p.a for p in bank]), (b, [p.b for p in bank])):
             distinct = list({i.digest: i for i in halves}.values())
             anchors[f"bank/{name}/{side}"] = np.stack([known.of(i) for i in distinct])
         anchors[f"history/{name}"] = np.stack(
             [joint(*cross_average(known.of(p.a), known.of(p.b), *pulls)) for p in bank]
         )
-        judged = [p for p in pairs if p.split == unseen_split]
-        thresholds[name] = _thresholds(known, judged, anchors, name, pulls, alpha_micro.get(name, DEFAULT_ALPHA_MICRO))
+        thresholds[name] = _thresholds(
+            known, _judged(pairs, unseen_split), anchors, name, pulls, _alpha_of(alpha_micro, a, b)
+        )
     calibration = Calibration(
         pairs=thresholds,
         null_max_micro=_null_gates(known, unseen, anchors, modalities),
         median_loss_micro=median_loss,
-        alpha_micro={name: alpha_micro.get(name, DEFAULT_ALPHA_MICRO) for name in thresholds},
+        alpha_micro={name: _alpha_of(alpha_micro, *name.split("-")) for name in thresholds},
         masks=MASKS,
     )
     return calibration, anchors
+
+
+def anchors_each(pairs: int, dim: int) -> int:
+    """How many trusted pairs each modality pair's bank and history hold, so that all stay below ``ANCHOR_BYTES``.
+
+    Two banks of ``dim`` and one history of ``2 dim`` components, int16; never fewer than ``LEAST_ANCHORS``.
+    """
+    return max(LEAST_ANCHORS, min(ANCHORS_EACH, ANCHOR_BYTES // (pairs * 4 * dim * 2)))
 
 
 def measure_pair(a: Quantised, b: Quantised, anchors: Anchors, name: str, pulls: tuple[int, int]) -> tuple[int, int]:
@@ -174,6 +196,27 @@ def measure_pair(a: Quantised, b: Quantised, anchors: Anchors, name: str, pulls:
     one, other = name.split("-")
     final = cross_average(a, b, *pulls)
     return distance_micro(*final), csls_micro(a, b, anchors[f"bank/{name}/{one}"], anchors[f"bank/{name}/{other}"])
+
+
+def _alpha_of(alpha_micro: Mapping[str, int], a: str, b: str) -> int:
+    return alpha_micro.get(pair_name(a, b), DEFAULT_ALPHA_MICRO)
+
+
+def _judged(pairs: Sequence[Joined], split: str) -> list[Joined]:
+    """The unseen pairs that thresholds are taken from: at most ``JUDGED_EACH`` of a set, one of each concept first."""
+    unseen = [pair for pair in pairs if pair.split == split]
+    return [
+        pair
+        for name in sorted({pair.set for pair in unseen})
+        for pair in spread((one for one in unseen if one.set == name), JUDGED_EACH)
+    ]
+
+
+def _has_enough(pairs: Sequence[Joined], split: str, alpha: int) -> bool:
+    counts: dict[str, int] = {}
+    for pair in _judged(pairs, split):
+        counts[pair.set] = counts.get(pair.set, 0) + 1
+    return any(alpha * (count + 1) >= MICRO for count in counts.values())
 
 
 def _thresholds(
