@@ -12,6 +12,7 @@ from typing import Any
 from node.client import ValidatorClient
 from node.journal import Journal, Plan, Result, row_key
 from node.receipts import check_decision, save_receipt
+from node.sources.item import check_item
 from node.sources.pairset import SourcePair
 from protocol.errors import CuriosityError, ProofError, Rejected, SourceError
 from protocol.messages import Decision, Network
@@ -19,6 +20,7 @@ from protocol.pair import Item, SignedPair, sign_pair
 
 CLIENT = "curiosity-node/0.1"
 _CHUNK = 128  # rows planned with one sync
+_CHUNK_BYTES = 64 << 20  # of items held at once
 _EXPIRED = ("SIGNATURE_EXPIRED",)
 
 
@@ -51,6 +53,7 @@ class Tally:
     accepted: int = 0
     rejected: Counter[str] = field(default_factory=Counter)  # by reason, decided and logged
     refused: Counter[str] = field(default_factory=Counter)  # by code, no decision was made
+    not_taken: Counter[str] = field(default_factory=Counter)  # by modality pair: this validator does not judge it
     unreadable: list[SourceError] = field(default_factory=list)
     known: int = 0  # rows that have their decision already, from an earlier run or an earlier row
     replayed: int = 0  # decisions that had been made before and came back
@@ -68,6 +71,7 @@ class Tally:
             "accepted": self.accepted,
             "rejected": dict(sorted(self.rejected.items())),
             "refused": dict(sorted(self.refused.items())),
+            "not_taken": dict(sorted(self.not_taken.items())),
             "unreadable": [error.to_json() for error in self.unreadable],
             "known": self.known,
             "replayed": self.replayed,
@@ -126,15 +130,17 @@ async def submit_pairs(
     with Journal.of(contributor.home, contributor.address, network.network_id) as journal:
         run = _Run(client, network, contributor, rules, journal, tally, gate, watch or (lambda *_: None))
         chunk: list[tuple[SourcePair, _Row]] = []
+        held = 0
         for source in rows:
             row = run.read(source)
             if row is None:
                 continue
             assert isinstance(source, SourcePair)
             chunk.append((source, row))
-            if len(chunk) == _CHUNK:
+            held += len(row.a.data) + len(row.b.data)
+            if len(chunk) == _CHUNK or held >= _CHUNK_BYTES:
                 await run.send(chunk)
-                chunk = []
+                chunk, held = [], 0
         await run.send(chunk)
     tally.seconds = time.monotonic() - started
     return tally
@@ -151,12 +157,16 @@ class _Run:
     gate: asyncio.Semaphore
     watch: Watcher
     seen: set[str] = field(default_factory=set)
+    checked: set[tuple[str, bytes]] = field(default_factory=set)  # items that were decoded: one may be in many pairs
     failure: CuriosityError | None = None  # what ended the run; rows after it are not sent
 
     def read(self, source: SourcePair | SourceError) -> _Row | None:
-        """Return a row with its content, None if it cannot be read or has a result."""
+        """Return a row with its content, None if it cannot be read, has a result or is nothing for this validator."""
         if isinstance(source, SourceError):
             self.tally.unreadable.append(source)
+            return None
+        if not self._is_taken(source):
+            self.tally.not_taken[source.modalities] += 1
             return None
         license = source.license or self.rules.license
         try:
@@ -165,16 +175,18 @@ class _Run:
                     "LICENSE_MISSING", f"{source.id} states no licence", "Give --license, such as CC-BY-4.0."
                 )
             a, b = (Item(part.modality, part.media_type, part.read()) for part in (source.a, source.b))
-            for item in (a, b):
+            row = _Row(row_key(a.digest, b.digest, license), a, b, license, source.captured_at or 0)
+            if row.key in self.seen or (self._is_decided(row) and not self.rules.again):
+                self.tally.known += 1
+                return None
+            for part, item in ((source.a, a), (source.b, b)):
                 self._check_size(source, item)
-        except (SourceError, Rejected) as error:
-            unreadable = error if isinstance(error, SourceError) else SourceError(error.code, error.what, error.remedy)
-            self.tally.unreadable.append(unreadable)
-            self.watch(source, unreadable)
-            return None
-        row = _Row(row_key(a.digest, b.digest, license), a, b, license, source.captured_at or 0)
-        if row.key in self.seen or (self._is_decided(row) and not self.rules.again):
-            self.tally.known += 1
+                if (item.modality, item.digest) not in self.checked:
+                    check_item(part, item.data, where=source.id)
+                    self.checked.add((item.modality, item.digest))
+        except SourceError as error:
+            self.tally.unreadable.append(error)
+            self.watch(source, error)
             return None
         self.seen.add(row.key)
         return row
@@ -184,14 +196,14 @@ class _Run:
         result = self.journal.results.get(row.key)
         return result is not None and result.outcome != "refused"
 
+    def _is_taken(self, source: SourcePair) -> bool:
+        """Whether this validator's checkpoint judges such a pair: if not, nothing need be read or signed."""
+        return source.modalities in self.network.pairs and all(
+            item.modality in self.network.max_item_bytes for item in (source.a, source.b)
+        )
+
     def _check_size(self, source: SourcePair, item: Item) -> None:
-        limit = self.network.max_item_bytes.get(item.modality)
-        if limit is None:
-            raise SourceError(
-                "MODALITY_NOT_TAKEN",
-                f"{source.id}: this validator takes {', '.join(self.network.modalities)}, not {item.modality}",
-                "Submit it to a network that takes it.",
-            )
+        limit = self.network.max_item_bytes[item.modality]
         if len(item.data) > limit:
             raise SourceError(
                 "ITEM_TOO_LARGE",

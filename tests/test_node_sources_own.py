@@ -272,7 +272,12 @@ def test_folder_gives_pairs_of_files_side_by_side(folder: Path) -> None:
     ("name", "content", "code", "said"),
     [
         ("bad.png", b"<html>not found</html>", "NOT_AN_IMAGE", "bad.png does not start as a picture"),
-        ("bad.png", b"GIF89a" + bytes(20), "NOT_AN_IMAGE", "a GIF picture"),
+        ("bad.png", b"GIF89a" + bytes(20), "NOT_AN_IMAGE", "image/gif"),
+        ("bad.png", b"BM" + bytes(20), "NOT_AN_IMAGE", "a BMP picture"),
+        ("bad.mp4", b"\0\0\0\x18ftypM4A \0\0", "NOT_A_VIDEO", "an M4A sound"),
+        ("bad.webm", b"\x1a\x45\xdf\xa3matroska", "NOT_A_VIDEO", "a Matroska film"),
+        ("bad.npy", b"PK\x03\x04" + bytes(20), "NOT_AN_ARRAY", "as .npz is"),
+        ("bad.npy", b"\x93NUMPY\x01\0\x02\0{}", "BROKEN_FILE", "no header of an array"),
         ("bad.png", tag_wav(1), "NOT_AN_IMAGE", "audio/wav"),
         ("bad.wav", b"ID3" + bytes(20), "NOT_A_SOUND", "an MP3 sound"),
         ("bad.png", b"", "FILE_EMPTY", "0 bytes"),

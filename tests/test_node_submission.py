@@ -175,9 +175,21 @@ async def test_rows_that_cannot_be_sent_are_named_and_the_others_go_on(live: Run
         live, live.url, tmp_path, [gone, fat, film, bare, SourceError("ROW_NOT_JSON", "line 7", "x"), good]
     )
     assert [error.code for error in tally.unreadable] == [
-        "CANNOT_READ", "ITEM_TOO_LARGE", "MODALITY_NOT_TAKEN", "LICENSE_MISSING", "ROW_NOT_JSON"
+        "CANNOT_READ", "ITEM_TOO_LARGE", "LICENSE_MISSING", "ROW_NOT_JSON"
     ]  # fmt: skip
+    assert tally.not_taken == {"text-video": 1}
     assert tally.decided == 1
+
+
+async def test_what_no_decoder_takes_is_told_before_anything_is_signed(
+    live: Running, before: Front, tmp_path: Path
+) -> None:
+    good, other = pictures(2)
+    whole = good.a.read()
+    torn = replace(good, id="torn", a=SourceItem("image", "image/png", Path("torn.png"), whole[: len(whole) // 2]))
+    tally = await submit(live, before.url, tmp_path, [torn, other])
+    assert [(error.code, "torn.png" in error.what) for error in tally.unreadable] == [("IMAGE_NOT_DECODABLE", True)]
+    assert (tally.decided, len(before.bodies)) == (1, 1)
 
 
 @pytest.mark.parametrize(

@@ -7,41 +7,60 @@ import click
 
 from node.client import ValidatorClient
 from node.command import PATH, Session, example, session_options
-from node.sources.media_type import load_item
+from node.sources.item import check_item, load_item
+from node.sources.pairset import EXTENSIONS
 from protocol.messages import Answer
 from protocol.wire import to_plain
 
 
 @click.command(
-    epilog=example('curiosity query "a red heart"', "curiosity query --image cat.png --to audio", "curiosity query two")
+    epilog=example(
+        'curiosity query "a red heart"',
+        "curiosity query --image cat.png --to audio",
+        "curiosity query --file grasp.touch.npy --to video --save found/",
+    )
 )
 @click.argument("text", required=False)
+@click.option("--file", type=PATH, help="Search with this file, of any modality: told by its content.")
 @click.option("--image", type=PATH, help="Search with this picture.")
 @click.option("--sound", type=PATH, help="Search with this sound.")
-@click.option("--to", default="image", show_default=True, help="Modality to find: image, text, audio.")
+@click.option("--modality", help="What the file is, where neither its name nor its content says it.")
+@click.option("--to", default="image", show_default=True, help="Modality to find: image, text, audio, video, touch...")
 @click.option("-k", "count", type=click.IntRange(1, 100), default=10, show_default=True, help="How many.")
 @click.option("--save", type=PATH, help="Save what was found into this folder.")
 @session_options(network=True)
 def query(
-    session: Session, text: str | None, image: Path | None, sound: Path | None, to: str, count: int, save: Path | None
+    session: Session,
+    text: str | None,
+    file: Path | None,
+    image: Path | None,
+    sound: Path | None,
+    modality: str | None,
+    to: str,
+    count: int,
+    save: Path | None,
 ) -> None:
-    """Search the shared space by text, picture or sound."""
-    if sum(given is not None for given in (text, image, sound)) != 1:
-        raise click.UsageError("give one of TEXT, --image, --sound")
+    """Search the shared space by text, or by a file of any modality."""
+    if sum(given is not None for given in (text, file, image, sound)) != 1:
+        raise click.UsageError("give one of TEXT, --file, --image, --sound")
+    if modality is not None and file is None:
+        raise click.UsageError("--modality goes with --file")
     if text is not None:
-        modality, media_type, data = "text", "text/plain", text.encode()
+        kind, media_type, data = "text", "text/plain", text.encode()
     else:
-        item = load_item(image or sound or Path())
-        modality, media_type, data = item.modality, item.media_type, item.read()
+        stated = "image" if image else "audio" if sound else modality
+        item = load_item(file or image or sound or Path(), modality=stated)
+        kind, media_type, data = item.modality, item.media_type, item.read()
+        check_item(item, data, where="the query")
     node = session.settings.node
 
     async def work() -> Answer:
         async with ValidatorClient(node.validator_url, patience_s=min(node.patience_s, 10.0)) as client:
-            answer = await client.query(modality, media_type, data, to, count)
+            answer = await client.query(kind, media_type, data, to, count)
             if save is not None:
                 await asyncio.to_thread(save.mkdir, parents=True, exist_ok=True)
                 for rank, found in enumerate(answer.found, start=1):
-                    suffix = found.media_type.split("/")[1].replace("plain", "txt")
+                    suffix = EXTENSIONS.get(found.media_type, "bin")
                     content = await client.item(found.sha256)
                     await asyncio.to_thread((save / f"{rank:03d}-{found.index}.{suffix}").write_bytes, content)
             return answer
@@ -51,7 +70,7 @@ def query(
         (rank, f"{found.cosine_micro / 1e6:.3f}", found.text or found.partner_text or "", found.index, found.license)
         for rank, found in enumerate(answer.found, start=1)
     ]
-    title = f"{modality} to {to}, {answer.indexed} indexed, checkpoint {answer.checkpoint.hex()[:12]}"
+    title = f"{kind} to {to}, {answer.indexed} indexed, checkpoint {answer.checkpoint.hex()[:12]}"
     session.screen.finish(
         to_plain(answer),
         lambda screen: screen.table(title, ("", "cosine", "text or caption", "entry", "licence"), rows),

@@ -3,58 +3,26 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import Any, Final
 
 import click
 
 from node.client import ValidatorClient
 from node.command import PATH, Session, example, session_options
+from node.preview import preview
 from node.screen import Meter, Screen
-from node.sources.folder import make_pair, read_folder
-from node.sources.manifest import read_manifest
-from node.sources.media_type import load_item
-from node.sources.pairset import SourcePair, read_pairs
+from node.sources.own import read_sources
+from node.sources.pairset import SourcePair
 from node.submission import Contributor, Rules, Tally, submit_pairs
 from node.wallet import find_wallet, read_password, unlock
 from protocol.errors import CuriosityError, ExitCode, SourceError, WalletError
 from protocol.messages import Decision
 from protocol.verdict import Reason
 
-
-def read_sources(paths: tuple[Path, ...], license: str, split: str) -> Iterator[SourcePair | SourceError]:
-    """Yield pairs from what was named: two files, a folder, a manifest, or a pair set.
-
-    Raises SourceError SOURCE_MISSING, SOURCE_UNKNOWN.
-    """
-    for path in paths:
-        if not path.exists():
-            raise SourceError("SOURCE_MISSING", f"there is no {path}", "Check the path.")
-    if len(paths) == 2 and all(path.is_file() for path in paths):
-        yield make_pair(
-            load_item(paths[0]),
-            load_item(paths[1]),
-            id=paths[0].stem,
-            set_name="own",
-            concept="",
-            row={},
-            license=license or None,
-            where=f"{paths[0].name} and {paths[1].name}",
-        )
-        return
-    for path in paths:
-        if path.is_file() and path.suffix == ".jsonl":
-            yield from read_manifest(path, license=license or None)
-        elif path.is_dir() and (path / "pairs.jsonl").is_file():
-            yield from (pair for pair in read_pairs(path) if pair.split == split)
-        elif path.is_dir():
-            yield from read_folder(path, license=license or None)
-        else:
-            raise SourceError(
-                "SOURCE_UNKNOWN",
-                f"{path} is neither a folder nor a .jsonl manifest, and one file alone is no pair",
-                "Name two files, a folder of captioned pictures, or a manifest.",
-            )
+_SHOWN: Final = 20  # rows of a dry run for people
 
 
 @click.command(
@@ -62,6 +30,8 @@ def read_sources(paths: tuple[Path, ...], license: str, split: str) -> Iterator[
         "curiosity submit cat.png cat.txt --wallet alice --license CC-BY-4.0",
         "curiosity submit holiday/ --wallet alice --license CC-BY-4.0",
         "curiosity submit pairs.jsonl --wallet alice",
+        "curiosity submit 'train-{000..012}.tar' --wallet alice --pairs video-touch,action-video",
+        "curiosity submit photos.parquet --columns image=img,text=caption --license MIT --dry-run",
     )
 )
 @click.argument("paths", nargs=-1, required=True, type=PATH)
@@ -69,8 +39,11 @@ def read_sources(paths: tuple[Path, ...], license: str, split: str) -> Iterator[
 @click.option("--password-file", type=PATH, help="File with the wallet's password; else you are asked.")
 @click.option("--license", "license_", default="", help="SPDX expression for what states none, such as CC-BY-4.0.")
 @click.option("--split", default="submit", show_default=True, help="Split of a pair set to submit.")
+@click.option("--pairs", default="", help="Pairs of modalities to submit, such as video-touch,image-text; else all.")
+@click.option("--columns", default="", help="What the columns of a Parquet file hold: image=img,text=caption.")
 @click.option("--limit", type=click.IntRange(min=1), help="Submit at most so many.")
 @click.option("--again", is_flag=True, help="Submit what has a result already, too.")
+@click.option("--dry-run", is_flag=True, help="Read and check everything, show what would be sent, send nothing.")
 @click.option("--prove", is_flag=True, help="Fetch an inclusion proof for each receipt at the end.")
 @session_options(network=True)
 def submit(
@@ -80,25 +53,31 @@ def submit(
     password_file: Path | None,
     license_: str,
     split: str,
+    pairs: str,
+    columns: str,
     limit: int | None,
     again: bool,
+    dry_run: bool,
     prove: bool,
 ) -> int:
-    """Submit pairs: two files, a folder, a JSONL manifest, or a pair set.
+    """Submit pairs: files, a folder, a JSONL manifest, WebDataset shards, Parquet, or a pair set.
 
-    A folder holds pictures or sounds with a text file of the same name beside each (cat.png, cat.txt), or a
-    captions.csv, captions.jsonl or metadata.jsonl. Interrupt it at any time and run the same command again: it goes on,
-    nothing is submitted twice and no receipt is lost. Metadata such as a camera's position is removed first.
+    In a folder files of one name belong together (cat.png, cat.txt; grasp1.mp4, grasp1.touch.npy), or a captions.csv,
+    captions.jsonl or metadata.jsonl says what does. Every two of them that differ in modality are a pair. Interrupt it
+    at any time and run the same command again: it goes on, nothing is submitted twice and no receipt is lost. Metadata
+    such as a camera's position is removed, and every item decoded once, before anything is signed.
     """
     node = session.settings.node
     name = wallet_name or node.wallet
-    if not name:
+    if not name and not dry_run:
         raise WalletError("WALLET_NEEDED", "no wallet was named", "Give --wallet NAME, or set [node] wallet.")
     license_ = license_ or node.license
-    rows = _take(read_sources(paths, license_, split), limit)
+    rows = _take(_open(paths, license_, split, pairs, columns), limit)
     first = next(rows, None)  # a wrong path should not ask for a password first
     if first is None:
-        raise SourceError("SOURCE_EMPTY", f"{paths[0]} holds no pairs", "Put captioned pictures or sounds there.")
+        raise SourceError("SOURCE_EMPTY", f"{paths[0]} holds no such pairs", "Check --split and --pairs.")
+    if dry_run:
+        return _preview(session, chain([first], rows), license_)
     found = find_wallet(session.home, name)
     key = unlock(found, read_password(password_file, prompt=f"Password of {name}"))
     rules = Rules(
@@ -111,24 +90,20 @@ def submit(
         origin=node.origin,
     )
 
-    def chained() -> Iterator[SourcePair | SourceError]:
-        assert first is not None
-        yield first
-        yield from rows
-
     async def work() -> tuple[Tally, int]:
         async with ValidatorClient(
             node.validator_url, patience_s=node.patience_s, timeout_s=node.request_timeout_s
         ) as client:
             network = await client.network()
             with session.screen.progress("Submitting", None) as meter:
+                watch = _Watch(meter)
                 tally = await submit_pairs(
-                    chained(),
+                    watch.count(chain([first], rows)),
                     client=client,
                     network=network,
                     contributor=Contributor(key, found.address, session.home),
                     rules=rules,
-                    watch=_Watch(meter),
+                    watch=watch,
                 )
             proofs = 0
             if prove:
@@ -142,7 +117,45 @@ def submit(
     session.screen.finish(result, lambda screen: show_tally(screen, tally, session.home))
     if tally.decided or tally.known:
         return int(ExitCode.OK)
-    return int(ExitCode.REJECTED if tally.refused else ExitCode.SOURCE)
+    return int(ExitCode.REJECTED if tally.refused or tally.not_taken else ExitCode.SOURCE)
+
+
+def _open(
+    paths: tuple[Path, ...], license: str, split: str, pairs: str, columns: str
+) -> Iterator[SourcePair | SourceError]:
+    from node.sources.group import parse_pairs  # these load NumPy or pyarrow, where they are asked for
+
+    mapping = None
+    if columns:
+        from node.sources.parquet import parse_columns
+
+        mapping = parse_columns(columns)
+    wanted = parse_pairs(pairs) if pairs else frozenset()
+    return read_sources(paths, license=license or None, split=split, pairs=wanted, columns=mapping)
+
+
+def _preview(session: Session, rows: Iterable[SourcePair | SourceError], license: str) -> int:
+    with session.screen.progress("Reading", None) as meter:
+        found = preview(rows, license=license, watch=lambda so_far: meter.advance(1, f"{so_far.items} items"))
+
+    def show(screen: Screen) -> None:
+        counts = [(pair, count) for pair, count in sorted(found.pairs.items())]
+        screen.table("would be sent", ("modalities", "pairs"), counts)
+        for row in found.rows[:_SHOWN]:
+            halves = " + ".join(_describe(row[side]) for side in ("a", "b"))
+            screen.line(f"{row['id']} ({row['license']}): {halves}")
+        if found.pairs.total() > _SHOWN:
+            screen.line(f"... and {found.pairs.total() - _SHOWN} more; --json lists them.")
+        _show_unreadable(screen, found.unreadable)
+        screen.line(f"{found.pairs.total()} pairs of {found.items} items, {found.item_bytes} bytes. Nothing was sent.")
+
+    session.screen.finish(found.to_json(), show)
+    return int(ExitCode.OK if found.pairs else ExitCode.SOURCE)
+
+
+def _describe(half: dict[str, Any]) -> str:
+    said = f" {half['text'][:40]!r}" if "text" in half else f", {half['bytes']} bytes"
+    return f"{half['modality']}{said}"
 
 
 def _take(rows: Iterator[SourcePair | SourceError], limit: int | None) -> Iterator[SourcePair | SourceError]:
@@ -158,14 +171,27 @@ class _Watch:
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
         self._codes: Counter[str] = Counter()
+        self._read = 0
         self._started = time.monotonic()
+
+    def count(self, rows: Iterable[SourcePair | SourceError]) -> Iterator[SourcePair | SourceError]:
+        """The same rows; shows how many were read, also while those of an earlier run are passed over."""
+        for row in rows:
+            self._read += 1
+            self._show(0)
+            yield row
 
     def __call__(self, _source: SourcePair, outcome: Decision | CuriosityError) -> None:
         code = outcome.code if isinstance(outcome, CuriosityError) else outcome.verdict.reason.value
         self._codes["accepted" if code == Reason.BELONGS_TOGETHER else code] += 1
+        self._show(1)
+
+    def _show(self, by: int) -> None:
         counts = ", ".join(f"{count} {name}" for name, count in self._codes.most_common())
         rate = self._codes.total() / max(time.monotonic() - self._started, 1e-3)
-        self._meter.advance(1, f"{counts}; {rate:.1f} pairs/s")
+        self._meter.advance(
+            by, f"of {self._read} read; {counts}; {rate:.1f} pairs/s" if counts else f"{self._read} read"
+        )
 
 
 def show_tally(screen: Screen, tally: Tally, home: Path) -> None:
@@ -175,14 +201,21 @@ def show_tally(screen: Screen, tally: Tally, home: Path) -> None:
     rows += [("refused", count, code) for code, count in tally.refused.most_common()]
     codes = Counter(error.code for error in tally.unreadable)
     rows += [("not readable", count, code) for code, count in codes.most_common()]
+    rows += [("not for this validator", count, pair) for pair, count in tally.not_taken.most_common()]
     if tally.known:
         rows.append(("known from an earlier run", tally.known, "--again submits them too"))
     screen.table("", ("", "pairs", "why"), rows)
-    for error in tally.unreadable[:10]:
-        screen.line(f"{error.code}: {error.what}. {error.remedy}")
-    if len(tally.unreadable) > 10:
-        screen.line(f"... and {len(tally.unreadable) - 10} more that could not be read.")
+    _show_unreadable(screen, tally.unreadable)
+    if tally.not_taken:
+        screen.line("What is not for this validator was not sent: its checkpoint does not judge such pairs.")
     rate = tally.decided / tally.seconds if tally.seconds else 0.0
     screen.line(
         f"{tally.receipts_verified} receipts verified and kept in {home / 'receipts'}; {rate:.1f} pairs per second."
     )
+
+
+def _show_unreadable(screen: Screen, errors: Sequence[SourceError]) -> None:
+    for error in errors[:10]:
+        screen.line(f"{error.code}: {error.what}. {error.remedy}")
+    if len(errors) > 10:
+        screen.line(f"... and {len(errors) - 10} more that could not be read.")

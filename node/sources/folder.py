@@ -1,7 +1,8 @@
-"""A contributor's own folder: captioned pictures and sounds, as files side by side or with a table.
+"""A contributor's own folder: files of one name belong together, or a table says what does.
 
-Side by side: ``cat.png`` and ``cat.txt``. With a table: ``captions.csv``, ``captions.jsonl`` or ``metadata.jsonl``
-with the columns or keys ``file_name`` and ``text`` (and, where wanted, ``license``, ``attribution``, ``captured_at``).
+Side by side: ``cat.png`` and ``cat.txt``; ``scene1.mp4``, ``scene1.touch.npy`` and ``scene1.camera2.png``. With a
+table: ``captions.csv``, ``captions.jsonl`` or ``metadata.jsonl`` with the columns or keys ``file_name`` and ``text``
+(and, where wanted, ``license``, ``attribution``, ``captured_at``).
 What cannot be read is handed back as an error among the pairs, so that one bad row does not stop the rest.
 """
 
@@ -9,18 +10,12 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from node.sources.media_type import (
-    IMAGE_SUFFIXES,
-    SOUND_SUFFIXES,
-    TEXT_SUFFIX,
-    decode_text,
-    load_item,
-    make_text_item,
-)
+from node.sources.group import make_pair, pair_up
+from node.sources.item import decode_text, load_item, make_text_item
+from node.sources.media_type import read_name
 from node.sources.pairset import SourceItem, SourcePair
 from protocol.errors import SourceError
 
@@ -38,7 +33,7 @@ def read_folder(folder: Path, *, license: str | None = None) -> Iterator[SourceP
     """
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "is not there"
-        raise SourceError("FOLDER_MISSING", f"{folder} {what}", "Name a folder with captioned pictures or sounds.")
+        raise SourceError("FOLDER_MISSING", f"{folder} {what}", "Name a folder with things that belong together.")
     tables = [folder / name for name in TABLES if (folder / name).is_file()]
     if len(tables) > 1:
         raise SourceError(
@@ -53,7 +48,7 @@ def read_folder(folder: Path, *, license: str | None = None) -> Iterator[SourceP
     if first is None:
         raise SourceError(
             "NOTHING_FOUND",
-            f"{folder} holds no captioned picture or sound",
+            f"{folder} holds no two files that belong together",
             f"Put cat.png beside cat.txt, or write {TABLES[0]} with the columns file_name,text.",
         )
     yield first
@@ -103,47 +98,6 @@ def resolve_inside(folder: Path, name: object, *, where: str) -> Path:
             "OUTSIDE_FOLDER", f"{where}: {name} lies outside {folder}", "Move the file below the folder of the table."
         )
     return path
-
-
-def make_pair(
-    one: SourceItem,
-    other: SourceItem,
-    *,
-    id: str,
-    set_name: str,
-    concept: str,
-    row: Mapping[str, Any],
-    license: str | None,
-    where: str,
-) -> SourcePair:
-    """The pair of two items with what ``row`` says of it. Raises ``SourceError``: SAME_MODALITY, LICENSE_MISSING..."""
-    if one.modality == other.modality:
-        raise SourceError(
-            "SAME_MODALITY", f"{where}: both items are {one.modality}", "Pair two items of different kinds."
-        )
-    stated = row.get("license") or license
-    if not isinstance(stated, str) or not stated.strip():
-        raise SourceError(
-            "LICENSE_MISSING",
-            f"{where} states no licence",
-            'Add "license" (SPDX, such as CC-BY-4.0) to the row, or give one for all.',
-        )
-    attribution = row.get("attribution") or ""
-    if not isinstance(attribution, str):
-        raise SourceError("ROW_VALUE", f"{where}: attribution is {attribution!r}", "Write it as text.")
-    a, b = sorted((one, other), key=lambda item: item.modality)
-    return SourcePair(
-        id=id,
-        set=set_name,
-        split="submit",
-        concept=concept,
-        license=stated.strip(),
-        attribution=attribution,
-        voice=None,
-        a=a,
-        b=b,
-        captured_at=_read_time(row.get("captured_at"), where=where),
-    )
 
 
 def refuse_unknown_keys(row: Mapping[str, Any], known: frozenset[str], *, where: str) -> None:
@@ -211,13 +165,13 @@ def _read_side_by_side(folder: Path, license: str | None) -> Iterator[SourcePair
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if not hidden and path.is_file() and path.name.lower() not in _PASSED_OVER:
-            groups.setdefault(path.with_suffix(""), []).append(path)
+            groups.setdefault(path.parent / read_name(path.name).stem, []).append(path)
     for stem, paths in groups.items():
         yield from _read_group(folder, str(stem.relative_to(folder)), paths, license)
 
 
 def _read_group(folder: Path, name: str, paths: list[Path], license: str | None) -> Iterator[SourcePair | SourceError]:
-    """Each picture and sound of one name with its caption; without a caption, a picture with a sound."""
+    """Every two files of one name that differ in kind."""
     items: list[SourceItem] = []
     for path in paths:
         where = str(path.relative_to(folder))
@@ -227,56 +181,8 @@ def _read_group(folder: Path, name: str, paths: list[Path], license: str | None)
             yield error
     if len(items) < len(paths):
         return  # what is wrong with the group has been said
-    captions = [item for item in items if item.modality == "text"]
-    media = [item for item in items if item.modality != "text"]
-    if not media:
-        wanted = ", ".join(sorted(IMAGE_SUFFIXES | SOUND_SUFFIXES))
-        yield SourceError("MEDIA_MISSING", f"{name}{TEXT_SUFFIX} has no picture or sound beside it", f"Add {wanted}.")
-        return
-    if captions:
-        matches = [(item, captions[0]) for item in media]
-    elif {item.modality for item in media} == {"audio", "image"} and len(media) == 2:
-        matches = [(media[0], media[1])]
-    else:
-        yield SourceError(
-            "CAPTION_MISSING",
-            f"{media[0].path.name} has no caption {name}{TEXT_SUFFIX}",
-            "Write what it shows or says.",
-        )
-        return
-    for one, other in matches:
-        yield make_pair(
-            one,
-            other,
-            id=f"folder-{one.path.relative_to(folder.resolve())}",
-            set_name="folder",
-            concept=name,
-            row={},
-            license=license,
-            where=name,
-        )
-
-
-def _read_time(value: object, *, where: str) -> int | None:
-    """Unix seconds of a number or of an ISO 8601 text with a zone; None when not given. Raises ROW_VALUE."""
-    if value is None or value == "":
-        return None
     try:
-        if isinstance(value, bool) or not isinstance(value, int | str):
-            raise ValueError("neither a number nor text")
-        if isinstance(value, str) and not value.isdecimal():
-            moment = datetime.fromisoformat(value)
-            if moment.tzinfo is None:
-                raise ValueError("no time zone")
-            seconds = int(moment.timestamp())
-        else:
-            seconds = int(value)
-        if not 0 <= seconds <= int(datetime(9999, 1, 1, tzinfo=UTC).timestamp()):
-            raise ValueError("out of range")
-    except ValueError as error:
-        raise SourceError(
-            "ROW_VALUE",
-            f"{where}: captured_at is {value!r} ({error})",
-            "Write Unix seconds, or a time such as 2026-03-01T12:00:00Z.",
-        ) from error
-    return seconds
+        where = str(paths[0].relative_to(folder)) if len(paths) == 1 else name
+        yield from pair_up(items, key=name, set_name="folder", row={}, license=license, where=where)
+    except SourceError as error:
+        yield error

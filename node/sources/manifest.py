@@ -1,18 +1,21 @@
 """A manifest: a JSONL file with one pair a line, of any two kinds of item.
 
 A row is ``{"a": "photo.jpg", "b": {"text": "a red bicycle"}, "license": "CC0-1.0", "captured_at": 1767225600}``.
-Files are named relative to the manifest and must lie below its folder.
+A half may say what it is: ``{"file": "grasp.npy", "modality": "touch"}``, or ``{"file": "left.png", "stream":
+"camera1"}``. Files are named relative to the manifest and must lie below its folder.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from node.sources.folder import make_pair, read_rows, refuse_unknown_keys, resolve_inside
-from node.sources.media_type import load_item, make_text_item
+from node.sources.folder import read_rows, refuse_unknown_keys, resolve_inside
+from node.sources.group import make_pair
+from node.sources.item import load_item, make_text_item
 from node.sources.pairset import SourceItem, SourcePair
 from protocol.errors import SourceError
 
+_HALF: Final = 'Write a file name, {"text": "..."}, or {"file": "x.npy", "modality": "touch"}.'
 _ROW_KEYS: Final = frozenset({"id", "a", "b", "license", "attribution", "captured_at"})
 
 
@@ -56,11 +59,19 @@ def _read_row(path: Path, row: dict[str, Any], license: str | None, where: str) 
 
 
 def _read_item(path: Path, row: dict[str, Any], side: str, where: str) -> SourceItem:
-    value = row.get(side)
-    if isinstance(value, dict):
-        if set(value) != {"text"} or not isinstance(value["text"], str):
-            raise SourceError("ROW_VALUE", f"{where}: {side} is {value!r}", 'Write {"text": "..."} or a file name.')
-        return make_text_item(path, value["text"], where=f"{where}, {side}")
-    if not isinstance(value, str):
-        raise SourceError("ROW_VALUE", f"{where}: {side} is {value!r}", 'Write a file name or {"text": "..."}.')
-    return load_item(resolve_inside(path.parent, value, where=f"{where}, {side}"), where=f"{where}, {side}")
+    value: Any = {"file": row.get(side)} if isinstance(row.get(side), str) else row.get(side)
+    where = f"{where}, {side}"
+    is_text = isinstance(value, dict) and set(value) == {"text"}
+    if is_text and isinstance(value["text"], str):
+        return make_text_item(path, value["text"], where=where)
+    if is_text or not isinstance(value, dict) or not {"file"} <= set(value) <= {"file", "modality", "stream"}:
+        raise SourceError("ROW_VALUE", f"{where} is {row.get(side)!r}", _HALF)
+    for key in ("modality", "stream"):
+        if not isinstance(value.get(key, ""), str):
+            raise SourceError("ROW_VALUE", f"{where}: {key} is {value[key]!r}", "Write it as text.")
+    file = resolve_inside(path.parent, value["file"], where=where)
+    item = load_item(file, modality=value.get("modality"), stream=value.get("stream"), where=where)
+    stated = value.get("modality", item.modality)
+    if item.modality != stated:
+        raise SourceError("ROW_VALUE", f"{where}: {value['file']} is {item.modality}, not {stated}", _HALF)
+    return item

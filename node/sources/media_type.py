@@ -1,143 +1,196 @@
-"""What a file is, told by its first bytes and never by its name, and the item it becomes."""
+"""What a file is: told by its first bytes, and what its name says of it."""
 
-import io
-import wave
-from pathlib import Path
-from typing import Final
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
-from node.sources.pairset import SourceItem
+from node.sources.array import read_header
 from protocol.errors import SourceError
 
-MAX_TEXT_BYTES: Final = 65_536
-IMAGE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp"})
-SOUND_SUFFIXES: Final = frozenset({".wav", ".flac", ".ogg"})
+if TYPE_CHECKING:
+    from embedding.modality import Contract
+
+ARRAY: Final = "application/x-npy"
 TEXT_SUFFIX: Final = ".txt"
-_HEAD_BYTES: Final = 64
-# Known and refused: what they are and what to make of them.
+HEAD_BYTES: Final = 4096  # enough for the header of an array
+# Suffix -> modality; an array's is told by its shape.
+SUFFIXES: Final = {
+    ".png": "image", ".jpg": "image", ".jpeg": "image", ".webp": "image",
+    ".wav": "audio", ".flac": "audio", ".ogg": "audio",
+    ".mp4": "video", ".m4v": "video", ".mov": "video", ".webm": "video", ".gif": "video",
+    ".npy": "", TEXT_SUFFIX: "text",
+}  # fmt: skip
+_ALIASES: Final = {"points": "point_cloud", "pointcloud": "point_cloud", "actions": "action"}
+# What a file must be -> code and words of the refusal when it is not.
+_WANTED: Final = {
+    "image": ("NOT_AN_IMAGE", "a picture"),
+    "audio": ("NOT_A_SOUND", "a sound"),
+    "video": ("NOT_A_VIDEO", "a video"),
+    "": ("NOT_AN_ARRAY", "a NumPy array"),
+}
+# Known and refused: where the mark stands, the mark, what has it, what to make of it.
 _REFUSED: Final = (
-    (0, b"GIF8", "a GIF picture", "Save it as PNG."),
     (0, b"BM", "a BMP picture", "Save it as PNG."),
     (0, b"II*\0", "a TIFF picture", "Save it as PNG."),
     (0, b"MM\0*", "a TIFF picture", "Save it as PNG."),
-    (4, b"ftyphei", "a HEIC picture", "Save it as JPEG."),
-    (4, b"ftypavif", "an AVIF picture", "Save it as PNG."),
-    (4, b"ftyp", "an MP4 or QuickTime file", "Take out a picture (PNG) or the sound (WAV)."),
+    (4, b"ftyphe", "a HEIC picture", "Save it as JPEG."),
+    (4, b"ftypmif1", "a HEIC picture", "Save it as JPEG."),
+    (4, b"ftypavi", "an AVIF picture", "Save it as PNG."),
+    (4, b"ftypM4A", "an M4A sound", "Convert it to WAV or FLAC."),
     (0, b"ID3", "an MP3 sound", "Convert it to WAV or FLAC."),
     (0, b"\xff\xfb", "an MP3 sound", "Convert it to WAV or FLAC."),
+    (0, b"\x1a\x45\xdf\xa3", "a Matroska film", "Convert it to MP4 (H.264)."),
+    (8, b"AVI ", "an AVI film", "Convert it to MP4 (H.264)."),
     (0, b"%PDF", "a PDF document", "Save its text as .txt, or a page as PNG."),
+    (0, b"PK\x03\x04", "a ZIP archive, as .npz is", "Save each array alone, with numpy.save."),
 )
 
 
 def sniff(head: bytes) -> str | None:
-    """Media type of a file that starts with ``head`` (64 bytes are enough); None for what is not accepted."""
+    """Media type of a file that starts with ``head`` (64 bytes are enough); None for what is not accepted.
+
+    A QuickTime film is told as MP4: the two differ in their first bytes, and those are written anew.
+    """
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if head.startswith(b"\xff\xd8\xff"):
         return "image/jpeg"
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return "image/webp"
-    if head.startswith(b"RIFF") and head[8:12] == b"WAVE":
-        return "audio/wav"
+    if head.startswith(b"RIFF") and head[8:12] in (b"WEBP", b"WAVE"):
+        return "image/webp" if head[8:12] == b"WEBP" else "audio/wav"
     if head.startswith(b"fLaC"):
         return "audio/flac"
     if head.startswith(b"OggS"):
         return "audio/ogg"
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "image/gif"
+    if head[4:8] == b"ftyp" and _find_refused(head) is None:
+        return "video/mp4"
+    if head.startswith(b"\x1a\x45\xdf\xa3") and b"webm" in head[:64]:
+        return "video/webm"
+    if head.startswith(b"\x93NUMPY"):
+        return ARRAY
     return None
 
 
-def load_item(path: Path, *, where: str = "") -> SourceItem:
-    """The item in a picture, sound or ``.txt`` file; ``where`` (a file and line) is told in errors.
+def _find_refused(head: bytes) -> tuple[str, str] | None:
+    """What is known and refused, and what to do."""
+    found = ((kind, remedy) for offset, mark, kind, remedy in _REFUSED if head[offset : offset + len(mark)] == mark)
+    return next(found, None)
 
-    An Ogg sound becomes WAV, because its tags cannot be taken out without decoding. Raises ``SourceError``:
-    FILE_MISSING, CANNOT_READ, FILE_EMPTY, UNKNOWN_EXTENSION, NOT_AN_IMAGE, NOT_A_SOUND, BROKEN_FILE, and those of
-    ``load_text``.
+
+def tell(head: bytes, *, where: str, modality: str | None = None) -> tuple[str, str]:
+    """(modality, media type) of content that starts with ``head``, which is not text.
+
+    ``modality`` is what it is said to be: for an array the name of the sensor or "" for whichever fits its shape,
+    None where nothing is said. Raises ``SourceError``: FILE_EMPTY, NOT_AN_IMAGE, NOT_A_SOUND, NOT_A_VIDEO,
+    NOT_AN_ARRAY, NOT_ACCEPTED, MODALITY_UNKNOWN, MODALITY_UNCLEAR, BROKEN_FILE.
     """
-    name = f"{where}: {path.name}" if where else str(path)
-    suffix = path.suffix.lower()
-    if suffix not in IMAGE_SUFFIXES | SOUND_SUFFIXES | {TEXT_SUFFIX}:
+    if modality is not None and modality not in _WANTED and modality not in sensors():
         raise SourceError(
-            "UNKNOWN_EXTENSION",
-            f"{name} has the extension {suffix or '(none)'}, which no rule reads",
-            f"Use one of {', '.join(sorted(IMAGE_SUFFIXES | SOUND_SUFFIXES | {TEXT_SUFFIX}))}, or move it away.",
+            "MODALITY_UNKNOWN",
+            f"{where}: there is no modality {modality!r}",
+            f"Use one of text, {', '.join(sorted({*_WANTED, *sensors()} - {''}))}.",
         )
-    try:
-        if suffix == TEXT_SUFFIX:
-            with path.open("rb") as file:
-                return make_text_item(path, decode_text(file.read(MAX_TEXT_BYTES + 1), where=name), where=name)
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-    except FileNotFoundError as error:
-        raise SourceError("FILE_MISSING", f"{name} is not there", "Check the name; it is relative.") from error
-    except OSError as error:
-        raise SourceError(
-            "CANNOT_READ", f"{name} cannot be read: {error.strerror}", "Check that it is a file that you may read."
-        ) from error
     if not head:
-        raise SourceError("FILE_EMPTY", f"{name} has 0 bytes", "Copy it again or leave it out.")
+        raise SourceError("FILE_EMPTY", f"{where} has 0 bytes", "Copy it again or leave it out.")
     media_type = sniff(head)
-    wanted = "image" if suffix in IMAGE_SUFFIXES else "audio"
-    if media_type is None or media_type.partition("/")[0] != wanted:
-        raise _mismatch(name, wanted, media_type, head)
-    if media_type == "audio/ogg":
-        return SourceItem("audio", "audio/wav", path, convert_to_wav(path, where=name))
-    return SourceItem(wanted, media_type, path)
+    kind = _kind_of(media_type)
+    wanted = None if modality is None else modality if modality in _WANTED else ""
+    if media_type is None or (wanted is not None and kind != wanted):
+        raise _mismatch(where, wanted, media_type, head)
+    if kind == "":
+        return modality or tell_sensor(_read_shape(head, where), where=where), ARRAY
+    return str(kind), media_type
 
 
-def decode_text(data: bytes, *, where: str) -> str:
-    """``data`` as UTF-8 (with or without byte order mark). Raises ``SourceError`` NOT_TEXT."""
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SourceError(
-            "NOT_TEXT",
-            f"{where} is not UTF-8 text: byte {error.start} is {data[error.start]:#04x}",
-            "Save it as UTF-8.",
-        ) from error
+def _kind_of(media_type: str | None) -> str | None:
+    """Modality of a media type, "" for an array."""
+    if media_type is None:
+        return None
+    return {"image/gif": "video", ARRAY: ""}.get(media_type, media_type.partition("/")[0])
 
 
-def make_text_item(path: Path, text: str, *, where: str) -> SourceItem:
-    """The item of ``text`` without space at its ends. Raises ``SourceError``: TEXT_EMPTY, TEXT_LONG, NOT_TEXT."""
-    stripped = text.strip()
-    content = stripped.encode("utf-8", "surrogatepass")
-    if not stripped:
-        raise SourceError("TEXT_EMPTY", f"{where} holds an empty text", "Write what the other item shows or says.")
-    if len(content) > MAX_TEXT_BYTES:
-        raise SourceError(
-            "TEXT_LONG", f"{where} holds more than {MAX_TEXT_BYTES} bytes of text", "Shorten it to what belongs."
-        )
-    if any((ord(sign) < 32 and sign not in "\t\r\n") or 0xD800 <= ord(sign) <= 0xDFFF for sign in stripped):
-        raise SourceError("NOT_TEXT", f"{where} holds control characters", "Save it as plain UTF-8 text.")
-    return SourceItem("text", "text/plain", path, content)
-
-
-def convert_to_wav(path: Path, *, where: str) -> bytes:
-    """The sound at ``path`` as 16-bit PCM in a WAV file, rate and channels as they are. Raises BROKEN_FILE."""
-    import soundfile  # slow to load, and only Ogg needs it
-
-    try:
-        samples, rate_hz = soundfile.read(path, dtype="int16", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise SourceError(
-            "BROKEN_FILE", f"{where} cannot be decoded: {error}", "Check that it opens in a player, and save it again."
-        ) from error
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as sound:
-        sound.setnchannels(samples.shape[1])
-        sound.setsampwidth(2)
-        sound.setframerate(rate_hz)
-        sound.writeframes(samples.astype("<i2").tobytes())
-    return buffer.getvalue()
-
-
-def _mismatch(name: str, wanted: str, media_type: str | None, head: bytes) -> SourceError:
-    code, thing = ("NOT_AN_IMAGE", "a picture") if wanted == "image" else ("NOT_A_SOUND", "a sound")
+def _mismatch(where: str, wanted: str | None, media_type: str | None, head: bytes) -> SourceError:
+    code, thing = _WANTED[wanted] if wanted is not None else ("NOT_ACCEPTED", "anything that is accepted")
     if media_type is not None:
-        return SourceError(code, f"{name} holds {media_type}, not {thing}", "Give the file its right extension.")
-    for offset, magic, kind, remedy in _REFUSED:
-        if head[offset : offset + len(magic)] == magic:
-            return SourceError(code, f"{name} is {kind}, which is not accepted", remedy)
+        return SourceError(code, f"{where} holds {media_type}, not {thing}", "Give the file its right extension.")
+    refused = _find_refused(head)
+    if refused is not None:
+        return SourceError(code, f"{where} is {refused[0]}, which is not accepted", refused[1])
     return SourceError(
         code,
-        f"{name} does not start as {thing} does (first bytes {head[:8].hex(' ')})",
+        f"{where} does not start as {thing} does (first bytes {head[:8].hex(' ')})",
         "Check that it opens in a viewer or player, and save it again.",
     )
+
+
+# -- arrays of sensors
+
+
+@cache
+def sensors() -> dict[str, "Contract"]:
+    """The modalities whose items are arrays, with what each array must be."""
+    from embedding.modalities import MODALITIES  # loads NumPy: not before it is needed
+
+    return {each.name: each.contract for each in MODALITIES if ARRAY in each.media_types}
+
+
+def tell_sensor(shape: tuple[int, ...], *, where: str) -> str:
+    """The modality that an array of this shape can only be. Raises ``SourceError`` MODALITY_UNCLEAR."""
+    for is_loose in (False, True):  # an array that is too short is still told what it is too short for
+        fitting = [name for name, contract in sensors().items() if _fits(contract.shape, shape, is_loose)]
+        if len(fitting) == 1:
+            return fitting[0]
+    raise SourceError(
+        "MODALITY_UNCLEAR",
+        f"{where} holds an array of shape {str(shape)[:80]}, which fits {', '.join(fitting) or 'no sensor'}",
+        f"Say what it is in its name, such as x.{next(iter(sensors()))}.npy: {', '.join(sensors())}.",
+    )
+
+
+def _fits(wanted: tuple[int | tuple[int, int] | None, ...], shape: tuple[int, ...], is_loose: bool) -> bool:
+    return len(wanted) == len(shape) and all(
+        got == want if isinstance(want, int) else is_loose or want is None or want[0] <= got <= want[1]
+        for want, got in zip(wanted, shape, strict=True)
+    )
+
+
+def _read_shape(head: bytes, where: str) -> tuple[int, ...]:
+    try:
+        return read_header(head)[0]
+    except ValueError as error:
+        raise SourceError(
+            "BROKEN_FILE", f"{where} has no header of an array of numbers ({error})", "Write it with numpy.save."
+        ) from error
+
+
+# -- names
+
+
+@dataclass(frozen=True)
+class Name:
+    """What a file name says: which files belong together, the suffix, and what stands between the two.
+
+    ``modality`` is None where the name says none, "" for an array of a sensor that it does not name.
+    """
+
+    stem: str
+    suffix: str
+    modality: str | None
+    stream: str | None = None
+
+
+def read_name(name: str) -> Name:
+    """What ``name`` says, such as ``scene1.touch.npy``, ``scene1.camera2.png``, ``scene1.mp4``."""
+    stem, dot, suffix = name.rpartition(".")
+    suffix = dot + suffix.lower()
+    if not stem:
+        return Name(name, "", None)
+    modality = SUFFIXES.get(suffix)
+    rest, _, middle = stem.rpartition(".")
+    middle = middle.lower()
+    if rest and suffix == ".npy" and _ALIASES.get(middle, middle) in sensors():
+        return Name(rest, suffix, _ALIASES.get(middle, middle))
+    if rest and modality == "image" and middle.startswith("camera") and middle[6:].isdecimal():
+        return Name(rest, suffix, modality, middle)
+    return Name(stem, suffix, modality)

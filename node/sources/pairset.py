@@ -80,8 +80,8 @@ class SourcePair:
 
     @property
     def modalities(self) -> str:
-        """Such as ``image-text``."""
-        return f"{self.a.modality}-{self.b.modality}"
+        """Such as ``image-text``: in the order in which pairs are named everywhere."""
+        return "-".join(sorted((self.a.modality, self.b.modality)))
 
 
 @dataclass(frozen=True)

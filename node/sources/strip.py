@@ -3,18 +3,15 @@
 Lossless: pixels and samples stay as they are. Containers are parsed, and only what is needed to decode is kept.
 """
 
-import io
-import math
 import struct
-import tokenize
 import zlib
 from collections.abc import Callable
 from typing import Final
 
+from node.sources.array import strip_array
 from node.sources.strip_video import strip_video
 from protocol.errors import SourceError
 
-_MAX_NPY_HEADER_BYTES: Final = 4096
 _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 # Critical chunks, transparency, and the three chunks that say how numbers become colours.
 _PNG_KEPT: Final = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB"}
@@ -232,41 +229,6 @@ def _skip_gif_blocks(data: bytes, position: int) -> int:
     return position + 1
 
 
-def _strip_npy(data: bytes) -> bytes:
-    """The array behind the header that numpy writes today: spaces and key order of another can carry a message."""
-    import numpy as np
-
-    file = io.BytesIO(data)
-    try:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file, max_header_size=_MAX_NPY_HEADER_BYTES)
-        else:
-            shape, is_fortran, dtype = np.lib.format.read_array_header_2_0(file, max_header_size=_MAX_NPY_HEADER_BYTES)
-    except (
-        SyntaxError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        RecursionError,
-        MemoryError,
-        tokenize.TokenError,
-    ) as error:
-        raise ValueError(f"{type(error).__name__} in the header") from error
-    if dtype.hasobject or dtype.names is not None:
-        raise ValueError(f"values of type {str(dtype)[:40]} are not numbers")
-    if any(type(length) is not int or length < 0 for length in shape):
-        raise ValueError("a length in the header is no count")
-    size = math.prod(shape) * dtype.itemsize
-    values = data[file.tell() : file.tell() + size]  # what follows the array is dropped
-    if len(values) < size:
-        raise ValueError(f"{size} bytes of values are promised")
-    head = io.BytesIO()
-    described = np.lib.format.dtype_to_descr(dtype)
-    np.lib.format.write_array_header_1_0(head, {"descr": described, "fortran_order": is_fortran, "shape": shape})
-    return head.getvalue() + values
-
-
 _STRIPPERS: Final[dict[str, Callable[[bytes], bytes]]] = {
     "image/png": _strip_png,
     "image/jpeg": _strip_jpeg,
@@ -276,5 +238,5 @@ _STRIPPERS: Final[dict[str, Callable[[bytes], bytes]]] = {
     "image/gif": _strip_gif,
     "video/mp4": lambda data: strip_video(data, "video/mp4"),
     "video/webm": lambda data: strip_video(data, "video/webm"),
-    "application/x-npy": _strip_npy,
+    "application/x-npy": strip_array,
 }

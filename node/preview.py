@@ -1,0 +1,89 @@
+"""What a submission would send, without a wallet or a validator: read, stripped, decoded and counted."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from node.sources.item import check_item
+from node.sources.pairset import SourceItem, SourcePair
+from protocol.errors import SourceError
+
+_MAX_LISTED = 10_000
+
+
+@dataclass
+class Preview:
+    """What would be sent. ``rows`` lists at most the first 10,000 pairs."""
+
+    pairs: Counter[str] = field(default_factory=Counter)  # by modality pair
+    licenses: Counter[str] = field(default_factory=Counter)
+    items: int = 0
+    item_bytes: int = 0  # of different items; one may be in many pairs
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    unreadable: list[SourceError] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the preview as plain JSON values."""
+        return {
+            "would_send": self.pairs.total(),
+            "pairs": dict(sorted(self.pairs.items())),
+            "licenses": dict(sorted(self.licenses.items())),
+            "items": self.items,
+            "bytes": self.item_bytes,
+            "rows": self.rows,
+            "unreadable": [error.to_json() for error in self.unreadable],
+        }
+
+
+def preview(
+    rows: Iterable[SourcePair | SourceError], *, license: str, watch: Callable[[Preview], None] = lambda _: None
+) -> Preview:
+    """Read every row as `submit_pairs` would; ``license`` is for rows that state none."""
+    made = Preview()
+    seen: set[tuple[str, bytes]] = set()
+    for row in rows:
+        watch(made)
+        if isinstance(row, SourceError):
+            made.unreadable.append(row)
+            continue
+        try:
+            stated = row.license or license
+            if not stated:
+                raise SourceError(
+                    "LICENSE_MISSING", f"{row.id} states no licence", "Give --license, such as CC-BY-4.0."
+                )
+            read = list(_read(row, seen, made))
+        except SourceError as error:
+            made.unreadable.append(error)
+            continue
+        made.pairs[row.modalities] += 1
+        made.licenses[stated] += 1
+        if len(made.rows) < _MAX_LISTED:
+            made.rows.append({"id": row.id, "license": stated, "a": read[0], "b": read[1]})
+    return made
+
+
+def _read(row: SourcePair, seen: set[tuple[str, bytes]], made: Preview) -> Iterator[dict[str, Any]]:
+    for item in (row.a, row.b):
+        data = item.read()
+        digest = sha256(data).digest()
+        if (item.modality, digest) not in seen:
+            check_item(item, data, where=row.id)
+            seen.add((item.modality, digest))
+            made.items += 1
+            made.item_bytes += len(data)
+        yield _describe(item, data, digest)
+
+
+def _describe(item: SourceItem, data: bytes, digest: bytes) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "modality": item.modality, "media_type": item.media_type, "bytes": len(data), "sha256": digest.hex(),
+        "from": str(item.path),
+    }  # fmt: skip
+    if item.stream is not None:
+        described["stream"] = item.stream
+    if item.modality == "text":
+        described["text"] = data.decode(errors="replace")[:200]
+    return described
