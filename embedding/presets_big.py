@@ -98,7 +98,10 @@ BALANCED = Preset(
         "text": TowerSpec(
             "embedding.towers.pretrained.text:SiglipText",
             "SigLIP-B text (transformers.SiglipTextModel), pooled",
-            {"config": _vit(768, 12, 12, vocab_size=32_000), "family": "siglip-base-patch16-224"},
+            {
+                "config": _vit(768, 12, 12, vocab_size=32_000, bos_token_id=1, eos_token_id=1),
+                "family": "siglip-base-patch16-224",
+            },
             _weights("google/siglip-base-patch16-224", "Apache-2.0"),
         ),
         "image": TowerSpec(

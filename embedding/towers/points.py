@@ -100,7 +100,7 @@ class TinyPoints(Tower):
         tokens = points.unflatten(1, (self.groups, self.group)).amax(dim=2)
         tokens = self.encoder["norm"](self.encoder["blocks"](tokens))
         out: Tensor = self.projection(torch.cat([tokens.mean(dim=1), tokens.amax(dim=1)], dim=1))
-        return out
+        return out.float()
 
     def enable_gradient_checkpointing(self) -> bool:
         """True."""

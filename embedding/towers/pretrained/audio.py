@@ -159,9 +159,10 @@ class ClapAudio(_Spectrum):
         own = min(len(samples), length)
         whole = np.tile(samples, max(1, length // len(samples)))[:length]
         mel = decibel_mel(np.pad(whole, (0, length - len(whole))), self.settings)
-        # A frame belongs to the moment of the item that its centre shows.
+        # A frame belongs to the moment of the item that its centre shows; one just after the end still hears the end.
         centre = np.arange(len(mel)) * hop
-        numbers = np.where(centre < len(whole), centre % own // hop // PATCH_FRAMES, -1)
+        heard = centre < len(whole) + self.settings["fft"] // 2
+        numbers = np.where(heard, np.minimum(centre, len(whole) - 1) % own // hop // PATCH_FRAMES, -1)
         return self.place(mel, numbers)
 
     def encode(self, inputs: Tensor) -> Tensor:

@@ -75,7 +75,9 @@ class PretrainedTower(Tower):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """float32[B, D]."""
-        out: Tensor = self.projection(self.encode(inputs))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_frozen):
+            rows = self.encode(inputs)
+        out: Tensor = self.projection(rows)
         return out.float()
 
     def unstored_bytes(self) -> bytes:
@@ -97,7 +99,11 @@ class PretrainedTower(Tower):
         """True, but for encoders that cannot (CLAP)."""
         if not getattr(self.encoder, "supports_gradient_checkpointing", False):
             return False
-        self.encoder.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+        encoder: Any = self.encoder
+        encoder.activation_checkpointing_enable({"use_reentrant": False})
+        # transformers makes token embeddings ask for gradients, which only the re-entrant kind needs: a frozen encoder
+        # would keep its activations for nothing.
+        encoder.disable_input_require_grads()
         return True
 
 
@@ -111,7 +117,7 @@ def make_projection(width: int, dim: int, family: str) -> nn.Module:
         return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, dim))
     made = nn.Linear(width, dim, bias=False)
     seed = int.from_bytes(hashlib.sha256(f"{family}/{width}/{dim}".encode()).digest()[:8], "big") >> 1
-    drawn = torch.empty(dim, width)
+    drawn = torch.empty(dim, width, device="cpu")
     nn.init.orthogonal_(drawn, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
         made.weight.copy_(drawn)

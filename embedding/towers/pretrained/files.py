@@ -1,7 +1,8 @@
 """Published weights on disk: found or fetched, checked, loaded. Safetensors only: nothing that is read can run code."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -93,14 +94,15 @@ def load_encoder(
             "Convert them where they are trusted: model.save_pretrained(folder, safe_serialization=True)",
         )
     try:
-        encoder, report = model.from_pretrained(  # type: ignore[attr-defined]
-            folder,
-            use_safetensors=True,
-            local_files_only=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-            **options,
-        )
+        with _quiet():
+            encoder, report = model.from_pretrained(  # type: ignore[attr-defined]
+                folder,
+                use_safetensors=True,
+                local_files_only=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+                **options,
+            )
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise _broken(folder, error) from error
     except RuntimeError as error:  # how transformers reports shapes that do not fit
@@ -110,6 +112,23 @@ def load_encoder(
         raise _differs(folder, f"{len(missing)} tensors are missing, {missing[0]} the first")
     loaded: nn.Module = encoder.train()
     return loaded
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the reports of transformers: what its loading says is checked here, and the rest is no news."""
+    import transformers
+
+    logging: Any = transformers.utils.logging
+    verbosity, had_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if had_bar:
+            logging.enable_progress_bar()
 
 
 def _broken(path: Path, error: Exception) -> CheckpointError:

@@ -71,7 +71,7 @@ class _Tokens(PretrainedTower):
         return {
             "first": framed.ids[: inner[0]],
             "last": framed.ids[inner[-1] + 1 :],
-            "pad": self._pad(),
+            "pad": self._pad(folder is not None),
             "mask": self._find("[MASK]", "<mask>"),
             "tokens": int(settings.get("tokens", longest)),
         }
@@ -80,10 +80,12 @@ class _Tokens(PretrainedTower):
         found = [number for number in map(self.tokenizer.token_to_id, names) if number is not None]
         return int(found[0]) if found else ABSENT
 
-    def _pad(self) -> int:
+    def _pad(self, is_published: bool) -> int:
+        # SigLIP sees what pads a text, and was not trained with the token that its tokenizer calls <pad>.
         declared = getattr(self.config, "pad_token_id", None)
-        found = self._find("[PAD]", "<pad>")
-        return found if found != ABSENT else int(declared or 0)
+        if is_published and declared is not None:
+            return int(declared)
+        return max(0, self._find("[PAD]", "<pad>"))
 
     def unstored_bytes(self) -> bytes:
         """The tokenizer."""
