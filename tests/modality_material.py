@@ -1,11 +1,14 @@
 """One small honest item for every media type that the modalities take, made by the common program for it."""
 
 import io
+from collections.abc import Callable
 from functools import cache
+from typing import cast
 
 import av
 import numpy as np
 import soundfile
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -46,10 +49,10 @@ def clip(
     pixel_format: str = "yuv420p",
     options: dict[str, str] | None = None,
 ) -> bytes:
-    """A video of these frames."""
+    """A video of these frames. Encoders may write other bytes each time; keep what is to be compared."""
     out = io.BytesIO()
     with av.open(out, "w", format=container) as file:
-        stream = file.add_stream(codec, rate=rate_hz, options=options or {})
+        stream = cast(VideoStream, file.add_stream(codec, rate=rate_hz, options=options or {}))
         stream.height, stream.width = pixels.shape[1:3]
         stream.pix_fmt = pixel_format
         stream.codec_context.thread_count = 1
@@ -90,7 +93,7 @@ def sensor(name: str) -> NDArray[np.float32]:
 @cache
 def item(modality: str, media_type: str) -> bytes:
     """An honest item. Raises KeyError for a media type that has none here: add one with the modality."""
-    makers = {
+    makers: dict[str, Callable[[], bytes]] = {
         "text/plain": lambda: b"a red apple",
         "image/png": lambda: picture("PNG"),
         "image/jpeg": lambda: picture("JPEG"),

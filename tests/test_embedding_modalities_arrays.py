@@ -28,7 +28,7 @@ def claim(shape: object, descr: str = "<f4", order: object = False) -> str:
     return f"{{'descr': {descr!r}, 'fortran_order': {order}, 'shape': {shape}, }}"
 
 
-def changed(name: str, index: object, value: float) -> bytes:
+def changed(name: str, index: tuple[int, ...], value: float) -> bytes:
     array = sensor(name)
     array[index] = value
     return npy(array)

@@ -15,7 +15,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 from PIL import Image as Pillow
 
@@ -27,9 +27,10 @@ from embedding.modality import Array, Contract, Limits, refuse
 CONTAINERS = {"video/mp4": "mp4", "video/webm": "webm"}
 CODECS = ("h264", "hevc", "vp8", "vp9", "av1")
 _DECODERS = ",".join((*CODECS, "libdav1d", "libvpx", "libvpx-vp9"))
-# 8-bit planar YUV only. Pixels of ten bits come with transfer functions that nothing here knows.
+# 8-bit planar YUV only. Pixels of ten bits come with transfer functions that nothing here knows, and programs do not
+# agree on what black is in pictures without chroma.
 PIXEL_FORMATS = (
-    "yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "yuv440p", "yuvj440p", "gray",
+    "yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "yuv440p", "yuvj440p",
 )  # fmt: skip
 MIN_FRAMES, MAX_FRAMES = 2, 64
 # Frames times pixels that are decoded: bounds the time that one item takes, whatever its shape. One slow core decodes
@@ -44,8 +45,9 @@ CONTRACT = Contract(
     "2 to 64 RGB frames of one size, rows from the top, at most 256 px a side",
     "8-bit level",
 )
-# R, G and B of one full-range step of Cb and Cr, times 2^16 (ITU-R BT.601 and BT.709, from their Kr and Kb).
-_KR_KB = {Colorspace.ITU601: (0.299, 0.114), Colorspace.ITU709: (0.2126, 0.0722)}
+# Kr and Kb by the number that a file names its matrix with (ITU-T H.273, table 4): BT.709, and BT.601 in two editions.
+BT601, BT709 = (0.299, 0.114), (0.2126, 0.0722)
+_MATRICES = {1: BT709, 5: BT601, 6: BT601}
 _UNSPECIFIED = 2
 _HD_ROWS = 720  # what names no matrix is BT.709 from here up, BT.601 below, as players do
 _BROKEN: Final = (av.FFmpegError, OSError, ValueError, EOFError, OverflowError, IndexError)
@@ -130,7 +132,7 @@ class Video:
             for _ in range(2):
                 wanted, count, kept = set(self.sample(guess)), 0, []
                 with contextlib.closing(_open(data, media_type, self.limits.max_pixels)) as container:
-                    for frame in _decode(container):
+                    for frame in _decode(container, self.limits.max_pixels):
                         if count in wanted:
                             kept.append(_to_rgb(frame))
                         count += 1
@@ -169,6 +171,8 @@ class Video:
         for packet in container.demux(stream):
             if packet.size == 0 or packet.is_discard:
                 continue
+            if packet.is_corrupt:
+                raise ValueError("the file ends within a frame")
             count += 1
             if packet.pts is not None and packet.time_base is not None:
                 at_s = float(packet.pts * packet.time_base)
@@ -178,21 +182,22 @@ class Video:
 
 
 def _open(data: bytes, media_type: str, max_pixels: int) -> InputContainer:
-    """The container, of the media type's kind whatever the bytes look like; nothing but ``data`` is ever read."""
+    """The container, of the media type's kind whatever the bytes look like; nothing but ``data`` is ever read.
+
+    The white lists hold for the short look that FFmpeg takes at every track while it opens the container, too.
+    """
     options = {
         "codec_whitelist": _DECODERS,
         "protocol_whitelist": "",
-        "format_whitelist": {"mp4": "mov,mp4,m4a,3gp,3g2,mj2", "webm": "matroska,webm"}[CONTAINERS[media_type]],
         "max_pixels": str(max_pixels),
         "err_detect": "explode",
         "max_streams": "8",
-        "enable_drefs": "0",
     }
     return av.open(io.BytesIO(data), mode="r", format=CONTAINERS[media_type], options=options)
 
 
-def _decode(container: InputContainer) -> Iterator[VideoFrame]:
-    """Whole frames in the order in which they are shown.
+def _decode(container: InputContainer, max_pixels: int) -> Iterator[VideoFrame]:
+    """Whole frames in the order in which they are shown; a decoder that is told of larger ones allocates nothing.
 
     ``err_detect`` and ``ec`` make a decoder fail where it would otherwise paint over damage with what it guesses.
     """
@@ -200,7 +205,12 @@ def _decode(container: InputContainer) -> Iterator[VideoFrame]:
     codec = stream.codec_context
     codec.thread_count = 1
     codec.thread_type = "NONE"
-    codec.options = {"err_detect": "explode+crccheck+bitstream+buffer", "ec": "0", "flags": "+bitexact"}
+    codec.options = {
+        "err_detect": "explode+crccheck+bitstream+buffer",
+        "ec": "0",
+        "flags": "+bitexact",
+        "max_pixels": str(max_pixels),
+    }
     for frame in container.decode(stream):
         if frame.is_corrupt:
             raise ValueError("a frame is damaged")
@@ -235,17 +245,17 @@ def _to_rgb(frame: VideoFrame) -> Array:
 
 def _matrix(frame: VideoFrame) -> tuple[float, float]:
     named = int(frame.colorspace)
-    if named in _KR_KB:
-        return _KR_KB[Colorspace(named)]
+    if named in _MATRICES:
+        return _MATRICES[named]
     if named == _UNSPECIFIED:
-        return _KR_KB[Colorspace.ITU709 if frame.height >= _HD_ROWS else Colorspace.ITU601]
+        return BT709 if frame.height >= _HD_ROWS else BT601
     raise refuse(
         "VIDEO_FORMAT", f"the colours are of kind {named}, taken are BT.601 and BT.709", "Convert it to BT.709"
     )
 
 
 def yuv_to_rgb(planes: list[Array], matrix: tuple[float, float], *, full_range: bool) -> Array:
-    """uint8[H, W, 3] of planes Y, Cb, Cr (or Y alone), each uint8[H, W]; ``matrix`` is (Kr, Kb).
+    """uint8[H, W, 3] of planes Y, Cb, Cr, each uint8[H, W]; ``matrix`` is (Kr, Kb).
 
     Integers with 16 bits behind the point, rounded half up, cut at 0 and 255 where YUV leaves RGB. The coefficients
     are those of ITU-R BT.709-6, items 3.2 and 3.3, and of BT.601-7; they are rounded once, so no machine can differ.
@@ -261,8 +271,6 @@ def yuv_to_rgb(planes: list[Array], matrix: tuple[float, float], *, full_range: 
         2 * (1 - kb) * chroma_scale,
     )]  # fmt: skip
     luma = (planes[0].astype(np.int32) - black) * fixed[0] + 32_768
-    if len(planes) == 1:
-        return np.repeat((luma >> 16).clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
     cb, cr = (plane.astype(np.int32) - 128 for plane in planes[1:])
     rgb = (luma + fixed[1] * cr, luma + fixed[2] * cb + fixed[3] * cr, luma + fixed[4] * cb)
     return np.stack([(channel >> 16).clip(0, 255).astype(np.uint8) for channel in rgb], axis=2)
