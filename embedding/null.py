@@ -39,6 +39,12 @@ _GENERIC = (
     "the item shown here",
     "sample text",
 )
+# None of those that the left-out family of repeated words has.
+_STOP_WORDS = (
+    *("a", "an", "or", "but", "to", "in", "on", "at", "by", "for", "with", "from", "as", "it", "its", "this", "that"),
+    *("these", "those", "are", "was", "were", "be", "been", "has", "have", "had", "do", "does", "not", "so", "if"),
+    *("then", "than", "too", "also", "just", "only", "some", "any", "all", "each", "more", "most", "other", "such"),
+)
 _GENERIC_LEFT_OUT = ("picture of an item", "some content", "image file", "n/a", "description", "stuff", "voice memo")
 
 
@@ -64,15 +70,23 @@ def _blurred(rng: np.random.Generator, _: Sequence[Array]) -> Array:
     return _picture(rows[:, low] * (1 - inside)[None, :, None] + rows[:, low + 1] * inside[None, :, None])
 
 
-def _shuffled_patches(rng: np.random.Generator, real: Sequence[Array]) -> Array:
+def _shuffle_patches(rng: np.random.Generator, real: Sequence[Array], parts: int) -> Array:
     source = real[int(rng.integers(len(real)))]
-    parts = int(rng.choice([4, 8]))
     height, width = source.shape[0] // parts * parts, source.shape[1] // parts * parts
     if not height or not width:
         return _noise(rng, real)
     cut = source[:height, :width].reshape(parts, height // parts, parts, width // parts, 3).swapaxes(1, 2)
     mixed = rng.permutation(cut.reshape(parts * parts, *cut.shape[2:])).reshape(cut.shape)
     return np.ascontiguousarray(mixed.swapaxes(1, 2).reshape(height, width, 3))
+
+
+def _shuffled_patches(rng: np.random.Generator, real: Sequence[Array]) -> Array:
+    # Sixteenths look more like a picture than 64ths do, and are learned more slowly: show them more often.
+    return _shuffle_patches(rng, real, int(rng.choice([4, 4, 8])))
+
+
+def _shuffled_ninths(rng: np.random.Generator, real: Sequence[Array]) -> Array:
+    return _shuffle_patches(rng, real, 3)
 
 
 def _salt_and_pepper(rng: np.random.Generator, _: Sequence[Array]) -> Array:
@@ -111,14 +125,23 @@ def _hiss(rng: np.random.Generator, _: Sequence[Array]) -> Array:
     return loud
 
 
-def _shuffled_frames(rng: np.random.Generator, real: Sequence[Array]) -> Array:
+def _shuffle_frames(rng: np.random.Generator, real: Sequence[Array], frame: int) -> Array:
     source = real[int(rng.integers(len(real)))]
-    frame = int(rng.choice([160, 320, 640]))
     count = len(source) // frame
     if count < 2:
         return source
     mixed: Array = source[: count * frame].reshape(count, frame)[rng.permutation(count)].reshape(-1)
     return mixed
+
+
+def _shuffled_frames(rng: np.random.Generator, real: Sequence[Array]) -> Array:
+    """Frames of 10 or 20 ms, as speech is analysed in."""
+    return _shuffle_frames(rng, real, int(rng.choice([160, 320])))
+
+
+def _shuffled_phones(rng: np.random.Generator, real: Sequence[Array]) -> Array:
+    """Pieces of 40 or 80 ms, which hold a whole sound of a language: other words with the same sounds."""
+    return _shuffle_frames(rng, real, int(rng.choice([640, 1_280])))
 
 
 def _tone(rng: np.random.Generator, _: Sequence[Array]) -> Array:
@@ -165,6 +188,10 @@ def _numbers(rng: np.random.Generator, _: Sequence[Array]) -> Array:
     return _encode(" ".join(str(n) for n in rng.integers(1_000, 10**8, int(rng.integers(1, 4)))))
 
 
+def _stop_words(rng: np.random.Generator, _: Sequence[Array]) -> Array:
+    return _encode(" ".join(_STOP_WORDS[i] for i in rng.integers(0, len(_STOP_WORDS), int(rng.integers(2, 7)))))
+
+
 def _hexadecimal(rng: np.random.Generator, _: Sequence[Array]) -> Array:
     return _encode(rng.bytes(int(rng.integers(4, 12))).hex())
 
@@ -189,12 +216,27 @@ TRAINED: dict[str, dict[str, Make]] = {
         "tone": _tone,
         "clicks": _clicks,
     },
-    "text": {"random-letters": _letters, "generic-caption": _generic(_GENERIC), "numbers": _numbers},
+    "text": {
+        "random-letters": _letters,
+        "generic-caption": _generic(_GENERIC),
+        "numbers": _numbers,
+        "stop-words": _stop_words,
+    },
     **SENSORS_TRAINED,
 }
 LEFT_OUT: dict[str, dict[str, Make]] = {
-    "image": {"salt-and-pepper": _salt_and_pepper, "stripes": _stripes, "crop": _crop},
-    "audio": {"chirp": _chirp, "pulses": _pulses, "backwards": _backwards},
+    "image": {
+        "salt-and-pepper": _salt_and_pepper,
+        "stripes": _stripes,
+        "crop": _crop,
+        "shuffled-ninths": _shuffled_ninths,
+    },
+    "audio": {
+        "chirp": _chirp,
+        "pulses": _pulses,
+        "backwards": _backwards,
+        "shuffled-phones": _shuffled_phones,
+    },
     "text": {
         "hexadecimal": _hexadecimal,
         "repeated-words": _repeated,
@@ -202,6 +244,11 @@ LEFT_OUT: dict[str, dict[str, Make]] = {
     },
     **SENSORS_LEFT_OUT,
 }
+
+
+# Families that are cut from real items are nearest to them: of these training sees more than of the others.
+POOLS: dict[str, int] = {"shuffled-patches": 4, "shuffled-frames": 2, "random-letters": 2}
+"""By family how many times the usual number of items; 1 where it is not named."""
 
 
 def make_junk(make: Make, count: int, seed: int, real: Sequence[Array]) -> list[Array]:

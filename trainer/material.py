@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from embedding.null import TRAINED, make_junk
+from embedding.null import POOLS, TRAINED, make_junk
 from embedding.space import EmbeddingSpace
 from trainer.library import Library, Stream
 from trainer.recipe import Recipe
@@ -113,10 +113,12 @@ def plan_step(
 
 
 def _junk_inputs(space: EmbeddingSpace, library: Library, modality: str, recipe: Recipe) -> Tensor:
-    """Collated junk of every trained family of a modality, [families * pool, ...]."""
+    """Collated junk of every trained family of a modality, [J, ...]; what is drawn is drawn alike from all of it."""
     tower, parts = space.tower(modality), []
-    for number, make in enumerate(TRAINED[modality].values()):
-        arrays = make_junk(make, recipe.junk_pool, recipe.seed * 1_000 + number, library.kept[modality])
+    for number, (family, make) in enumerate(TRAINED[modality].items()):
+        arrays = make_junk(
+            make, recipe.junk_pool * POOLS.get(family, 1), recipe.seed * 1_000 + number, library.kept[modality]
+        )
         parts += space.prepare(modality, arrays)
     return torch.cat([tower.collate(parts[i : i + 512]) for i in range(0, len(parts), 512)])
 
