@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +29,7 @@ from node.sources.speech import (
     speak_all,
     speech_versions,
 )
+from node.sources.styles import LANGUAGES, STYLES, choose_speaker, describe_style, find_drawings, load_names
 from protocol.errors import SourceError
 
 DEFAULT_SEED: Final = 20260101
@@ -44,6 +45,7 @@ _SKIPPED_GROUPS: Final = frozenset({"component"})
 _SKIPPED_SUBGROUPS: Final = frozenset({"country-flag", "subdivision-flag"})
 _TWIN_SIDE_PX: Final = 24
 _KEYWORDS: Final = 4
+_STYLE_SIDE_PX: Final = 64  # as large as the Noto pictures
 # espeak-ng leaves these out as punctuation.
 _SPOKEN_SIGNS: Final = {"#": "hash", "*": "asterisk"}
 _TEXT_LICENSE: Final = "MIT AND Unicode-3.0"
@@ -86,6 +88,8 @@ def make_emoji(
     keyword_captions: bool = False,
     image_audio: bool = False,
     split_by: str = "families",
+    styles: Sequence[str] = (),
+    languages: Sequence[str] = (),
     limit: int | None = None,
     cache: Path | None = None,
     packages: Path | None = None,
@@ -96,10 +100,12 @@ def make_emoji(
     Each concept outside held-out is spoken by ``voices`` of the twelve training speakers in turn. ``keyword_captions``
     adds a second caption with keywords to genesis and submit, ``image_audio`` adds picture-speech pairs to submit.
     ``split_by`` is ``families`` or ``concepts``: the second lets variants of one thing fall into different splits.
+    Genesis and submit also get pictures of further ``styles`` and names, written and spoken, in further ``languages``
+    (``node/sources/styles``); what is held out stays Noto pictures and English names, so that figures compare.
     ``limit`` keeps that many concepts, splits in proportion (for tests). ``packages`` is the ``node_modules`` folder.
 
     Raises ``SourceError``: PARTS_MISSING (npm packages absent), VOICES (not 1 to 12), SPLIT_RULE (no such
-    ``split_by``), or when it cannot be written.
+    ``split_by``), STYLE, LANGUAGE (none of that name), or when it cannot be written.
     """
     if not 1 <= voices <= len(TRAINING_SPEAKERS):
         raise SourceError(
@@ -111,11 +117,15 @@ def make_emoji(
         raise SourceError(
             "SPLIT_RULE", f"there is no way to split by {split_by!r}", f"Use one of {', '.join(SPLIT_RULES)}."
         )
+    for asked, known, code in ((styles, STYLES, "STYLE"), (languages, LANGUAGES, "LANGUAGE")):
+        for each in asked:
+            if each not in known:
+                raise SourceError(code, f"there is no {code.lower()} {each!r}", f"Use some of {', '.join(known)}.")
     packages = packages or Path(__file__).parents[2] / "node_modules"
     versions = {
         **speech_versions(),
         "pillow": version("pillow"),
-        **{name: _read_version(packages, name) for name in (_IMAGES, _NAMES)},
+        **{name: _read_version(packages, name) for name in (_IMAGES, _NAMES, *(STYLES[s].package for s in styles))},
     }
     parameters = {
         "seed": seed,
@@ -123,6 +133,8 @@ def make_emoji(
         "keyword_captions": keyword_captions,
         "image_audio": image_audio,
         "split_by": split_by,
+        "styles": list(styles),
+        "languages": list(languages),
         "limit": limit,
         "recipe": 1,
         "versions": versions,
@@ -139,6 +151,9 @@ def make_emoji(
     spoken: dict[str, list[tuple[str, Path]]] = {}
     for (code, speaker), file in zip(said, files, strict=True):
         spoken.setdefault(code, []).append((speaker.name, file))
+    training = [code for code in kept if splits[code] in ("genesis", "submit")]
+    drawn = _draw_styles(packages, styles, training)
+    named = _speak_languages(packages, languages, training, cache, progress)
     paired = {"held-out", "submit"} if image_audio else {"held-out"}
     captioned = {"genesis", "submit"} if keyword_captions else set()
     drafts = [
@@ -151,9 +166,12 @@ def make_emoji(
             spoken[code],
             splits[code] in paired,
             splits[code] in captioned,
+            drawn.get(code, []),
+            named.get(code, []),
         )
     ]
-    card = write_pair_set(out, name="emoji", parameters=parameters, origins=_list_origins(versions), drafts=drafts)
+    origins = _list_origins(versions) + [describe_style(STYLES[s], versions[STYLES[s].package]) for s in styles]
+    card = write_pair_set(out, name="emoji", parameters=parameters, origins=origins, drafts=drafts)
     if progress:
         progress("emoji", len(drafts), len(drafts))
     return card
@@ -253,8 +271,51 @@ def _list_utterances(
             yield code, HELD_OUT_SPEAKER
 
 
+def _draw_styles(packages: Path, styles: Sequence[str], codes: Sequence[str]) -> dict[str, list[tuple[str, bytes]]]:
+    """Style and PNG of each further drawing of a hex code. A style lacks some."""
+    drawn: dict[str, list[tuple[str, bytes]]] = {}
+    for style in styles:
+        try:
+            files = find_drawings(packages, STYLES[style])
+        except OSError as error:
+            raise _parts_missing(packages, error) from error
+        for code in codes:
+            file = files.get(code.replace("-FE0F", ""))
+            if file is not None:
+                picture = Image.fromarray(load_picture(file))
+                picture.thumbnail((_STYLE_SIDE_PX, _STYLE_SIDE_PX), Image.Resampling.BOX)
+                drawn.setdefault(code, []).append((style, encode_picture(np.asarray(picture))))
+    return drawn
+
+
+def _speak_languages(
+    packages: Path, languages: Sequence[str], codes: Sequence[str], cache: Path | None, progress: Progress | None
+) -> dict[str, list[tuple[str, str, str, Path]]]:
+    """Language, name, voice and recording of each further name of a hex code. A language lacks some."""
+    said: list[tuple[str, str, str, Speaker]] = []
+    for language in languages:
+        try:
+            names = load_names(packages, language)
+        except OSError as error:
+            raise _parts_missing(packages, error) from error
+        known = [code for code in codes if code in names]
+        said += [(code, language, names[code], choose_speaker(language, turn)) for turn, code in enumerate(known)]
+    files = speak_all([Utterance(name, speaker) for _, _, name, speaker in said], cache=cache, progress=progress)
+    named: dict[str, list[tuple[str, str, str, Path]]] = {}
+    for (code, language, name, speaker), file in zip(said, files, strict=True):
+        named.setdefault(code, []).append((language, name, speaker.name, file))
+    return named
+
+
 def _draft_pairs(
-    emoji: Emoji, split: str, png: bytes, spoken: list[tuple[str, Path]], is_paired: bool, is_captioned: bool
+    emoji: Emoji,
+    split: str,
+    png: bytes,
+    spoken: list[tuple[str, Path]],
+    is_paired: bool,
+    is_captioned: bool,
+    drawn: list[tuple[str, bytes]],
+    named: list[tuple[str, str, str, Path]],
 ) -> Iterator[DraftPair]:
     picture, name = DraftHalf("image", "image/png", png), DraftHalf("text", "text/plain", emoji.name.encode())
 
@@ -271,15 +332,32 @@ def _draft_pairs(
 
     both = f"{_PICTURE_LICENSE} AND Unicode-3.0"
     yield draft("image-text", both, f"{_PICTURE_CREDIT}; {_NAME_CREDIT}", None, picture, name)
+    captions = [("", name)]
     if is_captioned and emoji.caption != emoji.name:
-        caption = DraftHalf("text", "text/plain", emoji.caption.encode())
-        yield draft("image-text-keywords", both, f"{_PICTURE_CREDIT}; {_NAME_CREDIT}", None, picture, caption)
+        captions.append(("-keywords", DraftHalf("text", "text/plain", emoji.caption.encode())))
+        yield draft("image-text-keywords", both, f"{_PICTURE_CREDIT}; {_NAME_CREDIT}", None, picture, captions[1][1])
+    for style, drawing in drawn:
+        further = DraftHalf("image", "image/png", drawing)
+        for kind, caption in captions:
+            credit = f"{STYLES[style].credit}; {_NAME_CREDIT}"
+            yield draft(f"image-text-{style}{kind}", _join_licenses(style), credit, None, further, caption)
+    for language, words, voice, file in named:
+        text = DraftHalf("text", "text/plain", words.encode())
+        yield draft(f"image-text-{language}", both, f"{_PICTURE_CREDIT}; {_NAME_CREDIT}", None, picture, text)
+        sound, credit = DraftHalf("audio", "audio/wav", file), f"{_NAME_CREDIT}, {_SPEECH_CREDIT}"
+        yield draft(f"audio-text-{language}", _TEXT_LICENSE, credit, voice, sound, text)
     for voice, file in spoken:
         sound = DraftHalf("audio", "audio/wav", file)
         credit = f"{_NAME_CREDIT}, {_SPEECH_CREDIT}"
         yield draft("audio-text", _TEXT_LICENSE, credit, voice, sound, name)
         if is_paired:
             yield draft("audio-image", both, f"{_PICTURE_CREDIT}; {credit}", voice, sound, picture)
+
+
+def _join_licenses(style: str) -> str:
+    """Licence of a pair of a style's picture and a name."""
+    parts = dict.fromkeys([*STYLES[style].license.split(" AND "), *_TEXT_LICENSE.split(" AND ")])
+    return " AND ".join(parts)
 
 
 def _read_version(packages: Path, name: str) -> str:
