@@ -50,7 +50,8 @@ class Options:
     cache: Path
     max_cpu_s: float | None = None
     limit: int | None = None
-    split: str = "families"
+    split: str = "concepts"
+    precision: str | None = None
 
 
 def measure_emoji(options: Options) -> dict[str, Any]:
@@ -74,7 +75,14 @@ def measure_emoji(options: Options) -> dict[str, Any]:
 
 def describe_emoji(seed: int, split: str, limit: int | None) -> dict[str, Any]:
     """Arguments of ``make_emoji`` that decide what is in the set."""
-    return {"seed": seed, "split_by": split, "limit": limit}
+    return {
+        "seed": seed,
+        "split_by": split,
+        "limit": limit,
+        "voices": 12,
+        "keyword_captions": True,
+        "styles": ["fluent"],
+    }
 
 
 def measure_digits(options: Options) -> dict[str, Any]:
@@ -88,8 +96,20 @@ def measure_digits(options: Options) -> dict[str, Any]:
 SETS: dict[str, Callable[[Options], dict[str, Any]]] = {"emoji": measure_emoji, "digits": measure_digits}
 
 
+def choose_precision() -> str:
+    """``bf16`` where the processor multiplies bfloat16 matrices in hardware (Intel AMX), else ``fp32``.
+
+    With it a step takes 0.14 CPU-seconds, without 0.24; without the hardware bfloat16 is the slower one.
+    """
+    try:
+        return "bf16" if "amx_bf16" in Path("/proc/cpuinfo").read_text() else "fp32"
+    except OSError:
+        return "fp32"
+
+
 def _bound(recipe: Recipe, options: Options) -> Recipe:
-    return replace(recipe, seed=options.seed, max_cpu_s=options.max_cpu_s or recipe.max_cpu_s)
+    bound = options.max_cpu_s or recipe.max_cpu_s
+    return replace(recipe, seed=options.seed, max_cpu_s=bound, precision=options.precision or choose_precision())
 
 
 def _learn(folder: Path, recipe: Recipe) -> tuple[EmbeddingSpace, Trained, dict[str, Recall]]:
@@ -121,6 +141,7 @@ def _report(
         "seed": options.seed,
         "preset": PRESET,
         "cpu_seconds": round(done.cpu_s, 2),
+        "precision": options.precision or choose_precision(),
         "steps": done.steps,
         "pair_set": card["digest"],
         "counts": card["counts"],
@@ -168,7 +189,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", choices=sorted(SETS))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, help="file to write")
-    parser.add_argument("--split", choices=("families", "concepts"), default="families", help="emoji only")
+    parser.add_argument("--split", choices=("families", "concepts"), default="concepts", help="emoji only")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), help="of training; what this processor is best at")
     parser.add_argument("--max-cpu-seconds", type=float, help="bound on training, if not the set's own")
     parser.add_argument("--limit", type=int, help="make the set this small (tests)")
     parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "benchmarks", help="where sets are kept")
@@ -184,7 +206,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         torch.set_num_threads(given.threads)
     started, cpu = time.monotonic(), time.process_time()
     try:
-        report = SETS[given.set](Options(given.seed, given.cache, given.max_cpu_seconds, given.limit, given.split))
+        report = SETS[given.set](
+            Options(given.seed, given.cache, given.max_cpu_seconds, given.limit, given.split, given.precision)
+        )
     except CuriosityError as error:
         print(f"{error.code}: {error.what}. {error.remedy}", file=sys.stderr)
         return error.exit_code

@@ -58,20 +58,20 @@ def test_training_stays_within_the_processor_seconds(emoji: dict[str, object]) -
 
 
 def test_the_cached_set_serves_again_and_another_seed_splits_otherwise(cache: Path, emoji: dict[str, object]) -> None:
-    folder = cache / "emoji-families-7"
+    folder = cache / "emoji-concepts-7"
     before = (folder / "card.json").stat().st_mtime_ns
     held_out = {pair.concept for pair in read_pairs(folder) if pair.split == "held-out"}
     for seed in (7, 8):
         make_emoji(
-            cache / f"emoji-families-{seed}", **bench.describe_emoji(seed, "families", 60), cache=cache / "speech"
+            cache / f"emoji-concepts-{seed}", **bench.describe_emoji(seed, "concepts", 60), cache=cache / "speech"
         )
     assert (folder / "card.json").stat().st_mtime_ns == before
-    others = {pair.concept for pair in read_pairs(cache / "emoji-families-8") if pair.split == "held-out"}
+    others = {pair.concept for pair in read_pairs(cache / "emoji-concepts-8") if pair.split == "held-out"}
     assert held_out != others
 
 
 def test_held_out_material_that_was_trained_on_is_refused(cache: Path, emoji: dict[str, object]) -> None:
-    pairs = read_trusted([cache / "emoji-families-7"], ["held-out"])
+    pairs = read_trusted([cache / "emoji-concepts-7"], ["held-out"])
     with pytest.raises(RuntimeError, match="trained on"):
         bench.refuse_overlap(pairs[:1], pairs)
 
