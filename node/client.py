@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 
 import aiohttp
 
-from protocol.errors import CuriosityError, Overloaded, Rejected, ServiceError
+from protocol.errors import CuriosityError, Fault, Overloaded, Rejected, ServiceError
 from protocol.messages import (
     Answer,
     CheckpointOrder,
@@ -227,4 +227,5 @@ def _refusal(status: int, body: bytes, retry_after: str, what: str) -> Curiosity
         return Overloaded(code, happened, remedy, retry_after_s=int(retry_after) if retry_after.isdecimal() else 1)
     if status >= 500:
         return ServiceError(code, happened, remedy)
-    return Rejected(code, happened, remedy, status=status)
+    faults = {each.value: each for each in Fault}
+    return Rejected(code, happened, remedy, status=status, fault=faults.get(message.get("fault"), Fault.CONTRIBUTOR))

@@ -68,12 +68,25 @@ class CuriosityError(Exception):
 
 
 class Rejected(CuriosityError):
-    """A submission that cannot become a decision as it stands: HTTP ``status``, nothing is logged, nothing is owed."""
+    """A submission that cannot become a decision as it stands: HTTP ``status``, nothing is logged, nothing is owed.
+
+    ``fault`` is the sender's unless the network is not yet able to judge what was sent.
+    """
 
     exit_code = ExitCode.REJECTED
 
-    def __init__(self, code: str, what: str, remedy: str, *, status: int = 400, retry_after_s: int = 0) -> None:
+    def __init__(
+        self,
+        code: str,
+        what: str,
+        remedy: str,
+        *,
+        status: int = 400,
+        retry_after_s: int = 0,
+        fault: Fault = Fault.CONTRIBUTOR,
+    ) -> None:
         super().__init__(code, what, remedy)
+        self.fault = fault
         self.status = status
         self.retry_after_s = retry_after_s  # 0: the same bytes will be refused again
 

@@ -3,11 +3,11 @@
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from embedding.modality import Modality
-from protocol.errors import Rejected
+from protocol.errors import Fault, Rejected
 from protocol.pair import (
     MAX_LIFETIME_S,
     Envelope,
@@ -135,16 +135,28 @@ class Intake:
             )
         return Admitted(digest, pair)
 
+    def take_pairs(self, pairs: frozenset[str]) -> None:
+        """From now on admit these modality pairs: what the checkpoint in force can judge."""
+        self.rules = replace(self.rules, pairs=pairs)
+
+    def check_pair(self, modalities: str) -> None:
+        """Raise Rejected PAIR_UNSUPPORTED (422) for a modality pair that the checkpoint in force cannot judge.
+
+        That is nobody's fault who sent it: the network has not learned it yet.
+        """
+        if modalities not in self.rules.pairs:
+            raise Rejected(
+                "PAIR_UNSUPPORTED",
+                f"{modalities} cannot be judged: the checkpoint in force judges {', '.join(sorted(self.rules.pairs))}",
+                "Submit one of these, or wait for a checkpoint that knows more.",
+                status=422,
+                fault=Fault.INFRASTRUCTURE,
+            )
+
     def _check_form(self, envelope: Envelope) -> None:
         submission = envelope.submission
         check_modalities(submission)
-        if submission.modalities not in self.rules.pairs:
-            raise Rejected(
-                "PAIR_UNSUPPORTED",
-                f"{submission.modalities} cannot be judged, only {', '.join(sorted(self.rules.pairs))}",
-                "Submit one of these, or wait for a checkpoint that knows more.",
-                status=422,
-            )
+        self.check_pair(submission.modalities)
         for part in (submission.a, submission.b):
             modality = self.rules.modalities[part.modality]
             if part.media_type not in modality.media_types:

@@ -194,6 +194,8 @@ class Pipeline:
             ready = Ready(admitted, refusal=(Reason.ITEM_UNDECODABLE, f"{refusal.code}: {refusal.what}"[:500]))
             return await self._enqueue(ready)
         for _ in range(_MAX_EMBED_ROUNDS):
+            # Again in each round: the checkpoint may have been switched to one that judges other pairs.
+            self.intake.check_pair(envelope.submission.modalities)
             ready = await self._embed(admitted, arrays)  # 3
             try:
                 return await self._enqueue(ready)  # 4 and 5

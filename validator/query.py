@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from protocol.errors import Rejected
+from embedding.modalities import BY_NAME
+from protocol.errors import Fault, Rejected
 from protocol.messages import Answer, Found
 from protocol.pair import Envelope, Part
 from protocol.scoring import quantise
@@ -50,11 +51,22 @@ class Search:
         """Return the ``k`` accepted items of modality ``to`` nearest to the query.
 
         ``read`` runs a blocking read off the event loop. Raises Rejected QUERY_INVALID for an unknown modality or a k
-        outside 1 to the limit, and what `embed` raises.
+        outside 1 to the limit, MODALITY_UNSUPPORTED for a modality that the checkpoint in force does not embed, and
+        what `embed` raises.
         """
         known = self._embedder.modalities
-        if modality not in known or to not in known:
-            raise Rejected("QUERY_INVALID", f"from {modality!r} to {to!r}", f"Search among {', '.join(sorted(known))}.")
+        for name in (modality, to):
+            if name not in BY_NAME:
+                remedy = f"Search among {', '.join(sorted(known))}."
+                raise Rejected("QUERY_INVALID", f"from {modality!r} to {to!r}", remedy)
+            if name not in known:
+                raise Rejected(
+                    "MODALITY_UNSUPPORTED",
+                    f"the checkpoint in force does not embed {name}, only {', '.join(sorted(known))}",
+                    "Search among these, or wait for a checkpoint that knows more.",
+                    status=422,
+                    fault=Fault.INFRASTRUCTURE,
+                )
         if not 1 <= k <= self._max_results:
             raise Rejected("QUERY_INVALID", f"k is {k}", f"Ask for 1 to {self._max_results} results.")
         vector = await self.embed(modality, media_type, data)

@@ -58,7 +58,8 @@ async def switch_checkpoint(s: Service, path: Path) -> tuple[int, int]:
     """Judge under the checkpoint in ``path`` from now on; return the index of its entry and the pairs re-embedded.
 
     Pairs that arrive meanwhile wait. Raises CheckpointError: CHECKPOINT_NOT_CHILD unless its parent is in force,
-    CHECKPOINT_UNFIT if it is near chance by its own evaluation, and what loading it raises.
+    CHECKPOINT_UNFIT if it is near chance by its own evaluation, CHECKPOINT_FORGETS if it judges fewer kinds of pairs
+    than the one in force, and what loading it raises.
     """
     loaded = await asyncio.to_thread(embedding.checkpoint.load, path)
     if loaded.manifest.parent != s.embedder.checkpoint.hex():
@@ -73,11 +74,19 @@ async def switch_checkpoint(s: Service, path: Path) -> tuple[int, int]:
             "its evaluation on held-out pairs is near chance, by its own manifest",
             "Train longer, or on more pairs; judging under it would let anything pass.",
         )
+    forgotten = s.pipeline.judge.pairs - set(loaded.calibration.pairs)
+    if forgotten:
+        raise CheckpointError(
+            "CHECKPOINT_FORGETS",
+            f"it cannot judge {', '.join(sorted(forgotten))}, which the checkpoint in force can",
+            "Train on these too: accepted pairs of theirs are searched and must be embedded again.",
+        )
     parent = s.embedder.checkpoint
 
     async def switch() -> tuple[int, int]:
         await s.embedder.swap(path)
         s.pipeline.judge = make_judge(s.embedder, s.settings.validator.curiosity_rule)
+        s.pipeline.intake.take_pairs(s.pipeline.judge.pairs)
         count = await s.reindexer.rebuild()
         entry = encode_entry(CheckpointEntry(s.embedder.checkpoint, parent))
         (receipt,) = await s.pipeline.on_writer(lambda: s.ledger.append([NewEntry(entry, None)]))

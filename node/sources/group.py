@@ -49,7 +49,7 @@ def pair_up(
     if len(kinds) == 1:
         raise SourceError(
             "CAPTION_MISSING",
-            f"{where} has {items[0].path.name} and nothing to pair it with, such as {key.rpartition('/')[2]}.txt",
+            f"{where}: {items[0].path.name} has nothing to pair it with, such as {key.rpartition('/')[2]}.txt",
             "Write what it shows or says, or add what was recorded with it, under the same name.",
         )
     for one, other in combinations(items, 2):
