@@ -70,14 +70,14 @@ def read_parquet(
 
     number = 0
     try:
-        with parquet.ParquetFile(path, buffer_size=1 << 20, memory_map=False) as file:
+        with parquet.ParquetFile(path, buffer_size=1 << 20, page_checksum_verification=True) as file:
             chosen, facts = _choose(path, file.schema_arrow, columns)
             needed = {column.name for column in chosen} | {each.shapes for each in chosen if each.shapes}
             for batch in file.iter_batches(_BATCH_ROWS, columns=sorted(needed | set(facts.values()))):
                 for cells in batch.to_pylist():
                     number += 1
                     yield from _read_row(path, number, cells, chosen, facts, license)
-    except (arrow.ArrowException, OSError) as error:
+    except (arrow.ArrowException, OSError, ValueError) as error:
         problem = SourceError(
             "PARQUET_BROKEN",
             f"{path.name} cannot be read{f' behind row {number}' if number else ''}: {str(error)[:200]}",
