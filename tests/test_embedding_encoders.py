@@ -14,6 +14,7 @@ from embedding.masks import hidden_units
 from embedding.modality import Array
 from embedding.towers.base import Features, Tower
 from embedding.towers.pretrained.base import PretrainedTower
+from embedding.towers.pretrained.text import SiglipText
 from embedding.towers.pretrained.video import pick_frames
 
 hf: Any = transformers  # untyped in parts
@@ -160,9 +161,10 @@ def test_sounds_are_prepared_as_the_feature_extractors_do() -> None:
         loud = change_rate(item, 48_000)
         want = clap(loud, sampling_rate=48_000, return_tensors="np")["input_features"][0, 0]
         np.testing.assert_allclose(clap_tower.prepare(item)[:, :-1], want, atol=2e-4)
-    sine = np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000).astype(np.float32)
-    exact = np.sin(2 * np.pi * 440 * np.arange(48_000) / 48_000)
-    np.testing.assert_allclose(change_rate(sine, 48_000), exact, atol=1e-6)
+    for hz in (440, 7_900):
+        sine = np.sin(2 * np.pi * hz * np.arange(16_000) / 16_000).astype(np.float32)
+        exact = np.sin(2 * np.pi * hz * np.arange(48_000) / 48_000)
+        np.testing.assert_allclose(change_rate(sine, 48_000), exact, atol=1e-6)
 
 
 def test_a_repeated_recording_is_hidden_in_every_repetition() -> None:
@@ -175,6 +177,29 @@ def test_a_repeated_recording_is_hidden_in_every_repetition() -> None:
     quiet = tower.hide(features, hidden)[:, :-1].max(axis=1) == -100.0
     np.testing.assert_array_equal(quiet[: starts[0]], quiet[starts[0] + 1 : 2 * starts[0] + 1])
     assert quiet.sum() >= 3 * 15
+
+
+def test_a_hidden_patch_becomes_the_mask_token_and_a_grey_one_does_not() -> None:
+    tower = build("vit-image")
+    token = dict(tower.named_parameters())["encoder.embeddings.mask_token"]
+    grey = np.zeros((3, 32, 32), dtype=np.float32)
+    before = embed(tower, [grey, tower.empty()])
+    with torch.no_grad():
+        token.normal_()
+    after = embed(tower, [grey, tower.empty()])
+    np.testing.assert_array_equal(before[0], after[0])
+    assert np.abs(before[1] - after[1]).max() > 1e-3
+
+
+def test_a_hidden_tubelet_never_enters_videomae() -> None:
+    tower = build("videomae-video")
+    entered: list[int] = []
+    blocks = next(one for one in tower.modules() if isinstance(one, torch.nn.ModuleList))
+    blocks[0].register_forward_pre_hook(lambda _, inputs: entered.append(inputs[0].shape[1]))
+    whole = tower.prepare(make_items("video")[0])
+    half = tower.hide(whole, np.arange(32) < 20)
+    embed(tower, [half, whole, tower.empty()])
+    assert sorted(entered) == [12, 32]
 
 
 def test_the_order_of_points_changes_nothing() -> None:
@@ -195,7 +220,10 @@ def test_an_angle_and_the_same_angle_once_round_are_one_action() -> None:
 
 def test_siglip_reads_text_without_case_and_punctuation() -> None:
     texts = [np.frombuffer(s, dtype=np.uint8) for s in (b"A Dog, running!", b"a dog running", b"a dog walking")]
-    one, two, other = (build("siglip-text").prepare(text) for text in texts)
+    tower = build("siglip-text")
+    assert isinstance(tower, SiglipText)
+    assert tower.read_text("A  Dog, running!") == "a dog running"
+    one, two, other = (tower.prepare(text) for text in texts)
     np.testing.assert_array_equal(one, two)
     assert not np.array_equal(one, other)
     clip = build("bert-text")

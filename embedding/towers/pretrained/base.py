@@ -75,6 +75,8 @@ class PretrainedTower(Tower):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """float32[B, D]."""
+        # Said outright, because under checkpointing transformers lets token embeddings ask for gradients: a frozen
+        # encoder would keep its activations for nothing.
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_frozen):
             rows = self.encode(inputs)
         out: Tensor = self.projection(rows)
@@ -101,9 +103,6 @@ class PretrainedTower(Tower):
             return False
         encoder: Any = self.encoder
         encoder.activation_checkpointing_enable({"use_reentrant": False})
-        # transformers makes token embeddings ask for gradients, which only the re-entrant kind needs: a frozen encoder
-        # would keep its activations for nothing.
-        encoder.disable_input_require_grads()
         return True
 
 

@@ -44,7 +44,6 @@ def kaldi_mel(samples: NDArray[np.float32], bands: int) -> NDArray[np.float32]:
     frames = _frames(samples.astype(np.float64), 400, 160)
     frames = frames - frames.mean(axis=1, keepdims=True)
     frames[:, 1:] -= 0.97 * frames[:, :-1].copy()
-    frames[:, 0] *= 1 - 0.97
     spectrum = np.fft.rfft(frames * np.hanning(400), n=512).astype(np.complex64)
     energies = np.abs(spectrum, dtype=np.float64) ** 2 @ _mel_bank(bands, 512, 20.0, RATE_HZ // 2, RATE_HZ, "kaldi")
     return np.log(np.maximum(energies, 1.192092955078125e-07)).astype(np.float32)
