@@ -12,7 +12,7 @@ from trainer.material import Material, Probes
 from trainer.recipe import Recipe
 
 SHAPES = {"text": (384,), "image": (3, 32, 32), "audio": (96, 40)}
-ITEMS, POOL = 40, 24
+ITEMS, POOL = 150, 24
 
 
 def make_space(seed: int = 0) -> EmbeddingSpace:
@@ -20,17 +20,20 @@ def make_space(seed: int = 0) -> EmbeddingSpace:
 
 
 def make_material(space: EmbeddingSpace, recipe: Recipe, probes: bool = False) -> Material:
-    generator = torch.Generator().manual_seed(5)
+    """Of the dtype of the space."""
+    generator, dtype = torch.Generator().manual_seed(5), space.log_scale.dtype
 
     def rows(count: int, name: str) -> torch.Tensor:
         values = torch.rand(count, *SHAPES[name], generator=generator)
-        return torch.nn.functional.normalize(values - 0.5, dim=1) if name == "text" else values
+        if name == "text":
+            values = torch.nn.functional.normalize(values - 0.5, dim=1)
+        return (2 * values - 1 if name == "image" else values).to(dtype)
 
     inputs = {name: rows(ITEMS, name) for name in SHAPES}
     return Material(
         inputs=inputs,
         junk={name: rows(POOL, name) for name in SHAPES},
-        empty={name: space.tower(name).collate([space.tower(name).empty()]) for name in SHAPES},
+        empty={name: space.tower(name).collate([space.tower(name).empty()]).to(dtype) for name in SHAPES},
         probes={
             name: Probes(np.arange(5), inputs[name][:5], rows(5 * recipe.probe_masks * 2, name).view(5, -1, 2, *shape))
             for name, shape in SHAPES.items()

@@ -26,40 +26,44 @@ def block_seed(seed: int, *numbers: int) -> int:
 
 
 class Place:
-    """Which rows of the whole batch the running tower works on: ``rows`` from ``first`` on. Shared by its layers."""
+    """Which rows of the whole batch a tower works on: ``rows`` from ``first`` on. Shared by the tower's layers.
+
+    It stays until the tower's next forward, so that gradient checkpointing, which runs layers again in backward, finds
+    it as it was. ``seed`` is the same in every process and for every part of a batch.
+    """
 
     def __init__(self) -> None:
-        self.rows = self.first = self.seed = self.calls = 0
+        self.rows = self.first = self.seed = 0
 
     def put(self, first: int, rows: int, seed: int) -> None:
-        """Announce the next forward. ``seed`` is the same in every process and for every part of the batch."""
-        self.first, self.rows, self.seed, self.calls = first, rows, seed, 0
+        """Announce the next forward."""
+        self.first, self.rows, self.seed = first, rows, seed
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Place":
         return Place()  # a copied model is no longer part of the step
 
 
 class PlacedDropout(nn.Dropout):
-    """Dropout whose mask depends on a row's place in the whole batch, not on the process or the part it came in."""
+    """Dropout whose mask depends on a row's place in the whole batch and on the layer's ``number``, not on the process
+    or the part of the batch that the row came in. A layer that one forward runs twice drops the same twice."""
 
-    def __init__(self, p: float, place: Place) -> None:
+    def __init__(self, p: float, place: Place, number: int) -> None:
         super().__init__(p)
-        self.place = place
+        self.place, self.number = place, number
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """As ``nn.Dropout``; outside a training step (no place announced) exactly that."""
+        """As ``nn.Dropout``; where no place was announced, exactly that."""
         place = self.place
         if not self.training or self.p == 0.0:
             return inputs
         if not place.rows or len(inputs) % place.rows:
             return super().forward(inputs)
         each = len(inputs) // place.rows  # a tower may fold time into its rows
-        number, place.calls = place.calls, place.calls + 1
         start, stop = place.first // BLOCK, -(-(place.first + place.rows) // BLOCK)
         noise = inputs.new_empty((stop - start) * BLOCK * each, *inputs.shape[1:])
         generator = torch.Generator(inputs.device)
-        for index, part in enumerate(noise.split(BLOCK * each)):  # type: ignore[no-untyped-call]
-            generator.manual_seed(block_seed(place.seed, number, start + index))
+        for index, part in enumerate(torch.split(noise, BLOCK * each)):
+            generator.manual_seed(block_seed(place.seed, self.number, start + index))
             part.bernoulli_(1 - self.p, generator=generator)
         skip = (place.first - start * BLOCK) * each
         return inputs * noise[skip : skip + len(inputs)].div_(1 - self.p)
@@ -131,17 +135,15 @@ def share_layers(module: nn.Module, place: Place, group: Group) -> None:
     Weights, buffers, their names and the mode (training or not) stay. Dropout inside an attention function is no layer
     and stays as it is: it draws from torch's generator, which a step seeds by the first row of each part.
     """
-    for name, child in list(module.named_children()):
-        if isinstance(child, PlacedDropout):
-            child.place = place
-        elif type(child) is nn.Dropout:
-            setattr(module, name, PlacedDropout(child.p, place).train(child.training))
+    parents = [(parent, name, child) for parent in list(module.modules()) for name, child in parent.named_children()]
+    for number, (parent, name, child) in enumerate(parents):
+        if type(child) in (nn.Dropout, PlacedDropout):
+            assert isinstance(child, nn.Dropout)
+            setattr(parent, name, PlacedDropout(child.p, place, number).train(child.training))
         elif isinstance(child, SharedBatchNorm):
             child.group = group
         elif isinstance(child, _BatchNorm) and group.size > 1:
-            setattr(module, name, SharedBatchNorm(child, group))
-        else:
-            share_layers(child, place, group)
+            setattr(parent, name, SharedBatchNorm(child, group))
 
 
 def has_batch_statistics(module: nn.Module) -> bool:

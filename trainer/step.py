@@ -65,17 +65,20 @@ class Step:
         self.precision = precision
         self.loss_scale = 1.0  # what gradients come out times larger by; float16 needs it, lest small ones become zero
         self.bias = nn.Parameter(torch.tensor(FIRST_BIAS, device=space.device)) if recipe.loss == "siglip" else None
-        self._place = Place()
-        share_layers(space, self._place, self.group)
-        self.group.copy_first(space)
         used = sorted({name for stream in streams for name in (stream.a, stream.b)})
-        towers = _Towers(space, used, self._place, precision)
+        towers = _Towers(space, used, precision)
+        for name in used:
+            share_layers(space.tower(name), towers.places[name], self.group)
+        split = any(isinstance(space.tower(name), FSDPModule) for name in used)  # by an earlier step: they are equal
+        if not split:
+            self.group.copy_first(space)
         trained = any(p.requires_grad for name in used for p in space.tower(name).parameters())
         self._averaged: list[nn.Parameter] = [p for p in (space.log_scale, self.bias) if p is not None]
         self._towers: nn.Module = towers
         if self.group.size > 1 and recipe.sharding == "fsdp":
             for name in used:
-                fully_shard(space.tower(name))
+                if not isinstance(space.tower(name), FSDPModule):
+                    fully_shard(space.tower(name))
         elif self.group.size > 1 and recipe.chunk:
             self._averaged += [p for name in used for p in space.tower(name).parameters()]
         elif self.group.size > 1 and trained:
@@ -278,10 +281,10 @@ class Slice:
 class _Towers(nn.Module):
     """The towers that a run trains, as the one module whose forward embeds this process's rows of every modality."""
 
-    def __init__(self, space: EmbeddingSpace, used: Sequence[str], place: Place, precision: torch.dtype | None) -> None:
+    def __init__(self, space: EmbeddingSpace, used: Sequence[str], precision: torch.dtype | None) -> None:
         super().__init__()
         self.towers = nn.ModuleDict({name: space.tower(name) for name in used})
-        self.place = place
+        self.places = {name: Place() for name in used}
         self.precision = precision
 
     def forward(self, slices: Mapping[str, Slice]) -> dict[str, Tensor]:
@@ -293,11 +296,10 @@ class _Towers(nn.Module):
         # A ghost row would count in batch statistics; towers that have some are convolutions and take no row as well.
         ghost = not len(one.inputs) and not has_batch_statistics(tower)
         inputs = one.ghost if ghost else one.inputs
-        self.place.put(one.first, len(inputs), one.seed)
+        self.places[name].put(one.first, len(inputs), one.seed)
         torch.manual_seed(block_seed(one.seed, one.first))  # for dropout that is not a layer of its own
         with torch.autocast(inputs.device.type, dtype=self.precision, enabled=self.precision is not None):
             raw = tower(inputs)
-        self.place.put(0, 0, 0)
         rows = nn.functional.normalize(raw if raw.dtype == torch.float64 else raw.float(), dim=1)
         return rows[:0] if ghost else rows
 
