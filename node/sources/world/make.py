@@ -38,7 +38,7 @@ PAIRED: Final[tuple[tuple[str, str], ...]] = (
     ("text", "video"),
     ("touch", "video"),
     ("action", "video"),
-    ("audio", "video"),
+    ("audio", "touch"),
     ("action", "emg"),
     ("action", "point_cloud"),
     ("camera1", "point_cloud"),

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from node.sources.world.physics import Recording
-from node.sources.world.scene import CAMERAS, LIGHT_DIRECTION, MAT_HALF, MAT_RGB, TABLE_RGB, mujoco
+from node.sources.world.scene import CAMERAS, LAMP_OFF, LAMPS_ON, LIGHT_DIRECTION, MAT_HALF, MAT_RGB, TABLE_RGB, mujoco
 from protocol.errors import SourceError
 
 RENDERERS: Final = ("auto", "gl", "cpu")
 SIDE_PX: Final = 64
 AMBIENT: Final = 0.42
 DIFFUSE: Final = 0.60
+LAMP_MS: Final = 100
 _MOVING_GROUP: Final = np.array([1, 1, 1, 1, 0, 0], dtype=np.uint8)  # table and mat (group 4) are planes: cast here
 
 
@@ -59,6 +60,18 @@ def pick_renderer(name: str) -> Renderer:
         if name == "gl":
             raise
         return RayRenderer()
+
+
+def light_lamps(recording: Recording, step: int) -> None:
+    """Set the colours of the two force lamps for a step: the mean force of the last 100 ms, on a logarithmic scale.
+
+    A gripper with force display is a design choice of this world: it makes visible what the pads feel.
+    """
+    force = recording.pad_force[max(0, step - LAMP_MS + 1) : step + 1].mean(axis=0)
+    level = np.minimum(1.0, np.log1p(force / 0.05) / math.log1p(10.0 / 0.05))
+    for name, on, share in zip(("lamp_left", "lamp_right"), LAMPS_ON, level, strict=True):
+        shown = (1 - share) * np.array(LAMP_OFF) + share * np.array(on)
+        recording.model.geom(name).rgba[:3] = shown
 
 
 @dataclass(frozen=True)
@@ -110,6 +123,7 @@ class RayRenderer:
             self._data.qpos[:] = recording.positions[step]
             mujoco.mj_kinematics(self._model, self._data)
             mujoco.mj_camlight(self._model, self._data)
+            light_lamps(recording, step)
             self._step = step
 
     def _cast_moving(
@@ -214,6 +228,7 @@ class GlRenderer:
             self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
         self._data.qpos[:] = recording.positions[step]
         mujoco.mj_forward(self._model, self._data)
+        light_lamps(recording, step)
         eye = mujoco.MjvCamera()
         eye.type, eye.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, CAMERAS.index(camera)
         mujoco.mjv_updateScene(

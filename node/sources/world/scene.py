@@ -1,4 +1,4 @@
-"""The scene of an episode: a table, a seven-axis gripper with two padded fingers, and one object.
+"""The scene of an episode: a table, a seven-axis gripper with two padded fingers and a force lamp for each, and one object.
 
 The GL backend of MuJoCo is read when it is imported, so this module sets it first, and everything else of the world
 imports MuJoCo from here.
@@ -25,6 +25,9 @@ FINGER_KP: Final = 1000.0  # newtons of grip for each metre that a finger is tol
 MAT_HALF: Final = 0.16
 TABLE_RGB: Final = (0.62, 0.60, 0.56)
 MAT_RGB: Final = (0.36, 0.40, 0.44)
+# The palm is two lamps, one for each finger, that show how hard its pad is pressed (see ``render.light_lamps``).
+LAMP_OFF: Final = (0.20, 0.20, 0.22)
+LAMPS_ON: Final = ((0.30, 1.00, 1.00), (1.00, 0.55, 0.85))
 LIGHT_DIRECTION: Final = (-0.35, 0.45, -0.82)
 JOINTS: Final = ("x", "y", "z", "yaw", "pitch", "roll", "left", "right")
 CAMERAS: Final = ("camera1", "camera2")
@@ -80,6 +83,12 @@ def _write_xml(factors: Factors) -> str:
         </body>"""
         for name, sign, rgba in (("left", -1, "0.15 0.55 0.60 1"), ("right", 1, "0.85 0.45 0.55 1"))
     )
+    half = (OPEN_HALF + 0.012) / 2
+    lamps = "".join(
+        f'<geom name="lamp_{name}" type="box" size="{half} 0.016 0.012" pos="{sign * half} 0 0.072" mass="0.125" '
+        f'rgba="{_rgba(LAMP_OFF)}" contype="0" conaffinity="0"/>'
+        for name, sign in (("left", -1), ("right", 1))
+    )
     return f"""<mujoco model="world">
   <compiler angle="radian"/>
   <option timestep="{TIMESTEP_S}" integrator="implicitfast" cone="elliptic" impratio="5"/>
@@ -112,8 +121,7 @@ def _write_xml(factors: Factors) -> str:
         <body><joint name="pitch" type="hinge" axis="0 1 0" armature="0.002"/>
          <inertial pos="0 0 0" mass="0.05" diaginertia="1e-5 1e-5 1e-5"/>
          <body name="tool"><joint name="roll" type="hinge" axis="1 0 0" armature="0.002"/>
-          <geom name="palm" type="box" size="{OPEN_HALF + 0.012} 0.014 0.012" pos="0 0 0.072" mass="0.25"
-                rgba="0.78 0.78 0.82 1" contype="0" conaffinity="0"/>
+          {lamps}
           <geom name="wrist" type="cylinder" size="0.016 0.05" pos="0 0 0.134" mass="0.1" rgba="0.30 0.30 0.34 1"
                 contype="0" conaffinity="0"/>
           {fingers}
