@@ -38,7 +38,8 @@ RESULTS = Path(__file__).parent / "results"
 PRESET = "tiny"
 TRAINED_PAIRS = frozenset({"image-text", "audio-text"})  # picture and speech must meet through text alone
 EMOJI_RECIPE = Recipe(steps=100_000, max_cpu_s=74.0)  # a step takes up to a second: stay below 75
-DIGITS_RECIPE = Recipe(steps=100_000, max_cpu_s=14.5, junk_pool=96)
+# Smaller batches, more steps: 142 of 64 pairs reach 100 % in every direction where 76 of 160 reach 99.7 (seed 101).
+DIGITS_RECIPE = Recipe(steps=100_000, batch=64, max_cpu_s=14.5, junk_each=16, junk_pool=96)
 
 
 @dataclass(frozen=True)
