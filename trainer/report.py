@@ -9,7 +9,7 @@ second half from another concept of the same set.
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,12 @@ import numpy as np
 import torch
 
 from embedding.checkpoint import GENESIS, Checkpoint, load
-from embedding.null import LEFT_OUT, TRAINED, make_junk
-from embedding.space import EmbeddingSpace
 from protocol.errors import CuriosityError, ExitCode
 from protocol.scoring import MICRO, Calibration, Quantised, cosine_micro, pulls_micro, quantise
 from trainer.calibrate import Joined, calibrate, join_by_concept, measure_pair, spread
 from trainer.feed import FedPair, read_trusted
-from trainer.library import Library
+from trainer.library import Library, Prepared
+from trainer.null_gate import measure_null_gate, null_table
 
 ALPHAS_MICRO = (50_000, 100_000, 150_000, 200_000, 300_000)
 PAIRS_EACH = 600  # submit pairs of each set and modality pair that are judged
@@ -36,13 +35,16 @@ def report(checkpoint: Checkpoint, trusted: Sequence[Path]) -> dict[str, Any]:
     space = checkpoint.space()
     submitted = read_trusted(trusted, ["submit"])
     known = read_trusted(trusted, ["genesis", "calibration"])
-    library = Library(space)
-    chosen = _choose(library, submitted)
+    prepared: Prepared = {}
+    library = Library(space, prepared)
+    chosen = _choose(library, submitted, checkpoint.calibration.pairs)
     vectors = {name: quantise(space.embed_features(name, rows)) for name, rows in library.features.items()}
     curves: dict[str, Any] = {}
     measured = {name: _measure(checkpoint, library, vectors, name, pairs) for name, pairs in chosen.items()}
     for alpha in sorted({*ALPHAS_MICRO, *checkpoint.calibration.alpha_micro.values()}):
-        thresholds, _ = calibrate(space, known, alpha_micro=dict.fromkeys(checkpoint.calibration.pairs, alpha))
+        thresholds, _ = calibrate(
+            space, known, alpha_micro=dict.fromkeys(checkpoint.calibration.pairs, alpha), prepared=prepared
+        )
         for name in measured:
             curves.setdefault(name, {})[str(alpha / MICRO)] = _judge(thresholds, name, measured[name])
     own = {name: _judge(checkpoint.calibration, name, measured[name]) for name in measured}
@@ -52,17 +54,28 @@ def report(checkpoint: Checkpoint, trusted: Sequence[Path]) -> dict[str, Any]:
         "alpha": alpha_of,
         "own": own,
         "curves": curves,
-        "null": _null(checkpoint, space, library, vectors),
+        "null": measure_null_gate(
+            space,
+            checkpoint.calibration,
+            checkpoint.anchors,
+            vectors,
+            library.kept,
+            junk_each=JUNK_EACH,
+            seed=SEED,
+        ),
     }
 
 
-def _choose(library: Library, submitted: Sequence[FedPair]) -> dict[str, list[Joined]]:
+def _choose(library: Library, submitted: Sequence[FedPair], names: Iterable[str]) -> dict[str, list[Joined]]:
+    """Submitted pairs of every two modalities that the checkpoint judges; those that no set has are left out."""
     out = {}
-    for a, b in (("audio", "image"), ("audio", "text"), ("image", "text")):
-        joined = join_by_concept(submitted, a, b)
+    for name in sorted(names):
+        joined = join_by_concept(submitted, *name.split("-"))
         sets = sorted({pair.set for pair in joined})
-        out[f"{a}-{b}"] = [p for name in sets for p in spread((j for j in joined if j.set == name), PAIRS_EACH)]
-        for pair in out[f"{a}-{b}"]:
+        if not joined:
+            continue
+        out[name] = [p for name in sets for p in spread((j for j in joined if j.set == name), PAIRS_EACH)]
+        for pair in out[name]:
             library.add_item(pair.a)
             library.add_item(pair.b)
     return out
@@ -119,30 +132,6 @@ def _judge(calibration: Calibration, name: str, measured: Sequence[Measure]) -> 
     }
 
 
-def _null(
-    checkpoint: Checkpoint, space: EmbeddingSpace, library: Library, vectors: dict[str, Quantised]
-) -> dict[str, Any]:
-    """Share that passes the null gate, by modality, the partner's modality and family; ``honest`` are submit items."""
-    out: dict[str, Any] = {}
-    for m in space.modalities:
-        real = library.kept[m]
-        made = {
-            f"{kind}: {family}": quantise(space.embed(m, make_junk(make, JUNK_EACH, SEED, real)))
-            for kind, families in (("trained", TRAINED), ("left out", LEFT_OUT))
-            for family, make in families[m].items()
-        }
-        made = {"honest": vectors[m], **made}
-        for partner in space.modalities:
-            if partner != m:
-                limit = checkpoint.calibration.null_max_micro[f"{m}>{partner}"]
-                empty = checkpoint.anchors[f"empty/{partner}"]
-                out[f"{m}>{partner}"] = {
-                    family: round(float(np.mean([cosine_micro(row, empty) <= limit for row in rows])), 4)
-                    for family, rows in made.items()
-                }
-    return out
-
-
 def to_markdown(figures: dict[str, Any]) -> str:
     """The tables of docs/scoring.md."""
     lines = [
@@ -158,12 +147,7 @@ def to_markdown(figures: dict[str, Any]) -> str:
                 lines.append(
                     f"| {name} | {alpha}{mark} | {set_name} | {f['false_reject']:.1%} | {f['false_accept']:.1%} |"
                 )
-    lines += ["", "| family | " + " | ".join(sorted(figures["null"])) + " |"]
-    lines.append("|---|" + "---|" * len(figures["null"]))
-    families = list(dict.fromkeys(family for by in figures["null"].values() for family in by))
-    for family in families:
-        cells = [f"{by[family]:.1%}" if family in by else "" for _, by in sorted(figures["null"].items())]
-        lines.append(f"| {family} | " + " | ".join(cells) + " |")
+    lines += ["", *null_table(figures["null"])]
     return "\n".join(lines)
 
 
