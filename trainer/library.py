@@ -1,7 +1,14 @@
-"""Items of a training run, each decoded and prepared once, held as one tensor for each modality."""
+"""Items of a training run, each decoded and prepared once, held as one tensor for each modality.
 
-from collections.abc import Callable, Iterable, Sequence
+Decoded items are dropped (an hour of video is 100 times its features); features and tensors beyond a bound lie in files
+(``trainer.spill``). Nothing is decoded while steps are taken.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -11,12 +18,19 @@ from torch import Tensor
 from embedding.modalities import decode
 from embedding.modality import Array
 from embedding.space import EmbeddingSpace
-from embedding.towers.base import Features
+from embedding.towers.base import Features, Tower
 from protocol.errors import Rejected
 from trainer.feed import FedItem, FedPair
+from trainer.spill import Spill
 
 # Between drawing every pair alike (0: digits are half of all batches) and every text alike (1: they are never seen).
 SHARED_POWER = 0.25
+# Decoded items of each modality that junk is cut from. Of 256 pictures alone the gate learns the pictures: shuffles of
+# others passed twice as often as with all of 1,256.
+KEPT_BYTES = 64 * 2**20
+COLLATED = 512  # items that one call of a tower's collate takes
+_UNKNOWN_BYTES = 2**18  # what an item that is not decoded yet counts for
+_AHEAD = 256  # pairs whose items are decoded side by side
 
 Progress = Callable[[str, int, int], None]
 """Called as (what is being done, done, total)."""
@@ -38,8 +52,10 @@ class Stream:
     loss_weight: float = 1.0
 
 
-Prepared = dict[tuple[str, str], tuple[Features, Array]]
-"""Features and decoded array of each (modality, digest): preparing does not depend on the trained weights."""
+Prepared = dict[tuple[str, str], Features]
+"""Features of each (modality, digest): preparing does not depend on the trained weights."""
+
+_Decoded = tuple[Features, Array] | Rejected
 
 
 class Library:
@@ -49,29 +65,47 @@ class Library:
     both evaluations.
     """
 
-    def __init__(self, space: EmbeddingSpace, prepared: Prepared | None = None) -> None:
+    def __init__(self, space: EmbeddingSpace, prepared: Prepared | None = None, spill: Spill | None = None) -> None:
         self.space = space
+        self.spill = spill or Spill()
         self._prepared: Prepared = {} if prepared is None else prepared
         self.features: dict[str, list[Features]] = {name: [] for name in space.modalities}
         self.digests: dict[str, list[str]] = {name: [] for name in space.modalities}
-        self.kept: dict[str, list[Array]] = {name: [] for name in space.modalities}
+        self._kept: dict[str, list[Array | FedItem]] = {name: [] for name in space.modalities}
+        self._kept_bytes: dict[str, int] = {}
         self._row: dict[tuple[str, str], int] = {}
         self._same: dict[tuple[str, bytes], int] = {}
+        self._tensors: dict[str, tuple[tuple[int, bool], Tensor]] = {}
         self.refused: list[str] = []
 
+    @property
+    def kept(self) -> dict[str, list[Array]]:
+        """The first ``KEPT_BYTES`` of decoded items of each modality: real material for the junk that is cut from it."""
+        for kept in self._kept.values():  # what another library prepared is decoded again, once, if it is asked for
+            kept[:] = [_decode(one) if isinstance(one, FedItem) else one for one in kept]
+        return cast(dict[str, list[Array]], self._kept)
+
     def add(self, pairs: Iterable[FedPair], progress: Progress | None = None) -> list[FedPair]:
-        """Prepare every item that is new and return the pairs whose halves could be decoded."""
+        """Prepare every item that is new, on as many threads as torch uses, and return the pairs whose halves could be
+        decoded.
+
+        Raises:
+            SourceError: when an item is missing or has another digest.
+        """
         asked = list(pairs)
         kept = []
-        for done, pair in enumerate(asked, start=1):
-            try:
-                for item in (pair.a, pair.b):
-                    self.add_item(item)
-                kept.append(pair)
-            except Rejected as error:
-                self.refused.append(f"{pair.digest.hex()}: {error.code}")
-            if progress and (done % 200 == 0 or done == len(asked)):
-                progress("prepare", done, len(asked))
+        for start in range(0, len(asked), _AHEAD):
+            window = asked[start : start + _AHEAD]
+            decoded = dict(self._decode_side_by_side(window))
+            for done, pair in enumerate(window, start=start + 1):
+                try:
+                    for item in (pair.a, pair.b):
+                        self._add(item, decoded)
+                    kept.append(pair)
+                except Rejected as error:
+                    self.refused.append(f"{pair.digest.hex()}: {error.code}")
+                if progress and (done % 200 == 0 or done == len(asked)):
+                    progress("prepare", done, len(asked))
         return kept
 
     def add_item(self, item: FedItem) -> int:
@@ -81,21 +115,47 @@ class Library:
             Rejected: when it cannot be decoded.
             SourceError: when it is missing or has another digest.
         """
+        return self._add(item, {})
+
+    def _add(self, item: FedItem, decoded: dict[FedItem, _Decoded]) -> int:
         key = (item.modality, item.digest)
-        if key not in self._row:
-            if key not in self._prepared:
-                array = decode(item.modality, item.load(), item.media_type)
-                self._prepared[key] = (self.space.prepare(item.modality, [array])[0], array)
-            features, array = self._prepared[key]
-            content = (item.modality, features.tobytes())
-            if content not in self._same:
-                self._same[content] = len(self.features[item.modality])
-                self.features[item.modality].append(features)
-                self.digests[item.modality].append(item.digest)
-                if len(self.kept[item.modality]) < 256:  # real material for the junk that is cut from it
-                    self.kept[item.modality].append(array)
-            self._row[key] = self._same[content]
+        if key in self._row:
+            return self._row[key]
+        array: Array | None = None
+        if key not in self._prepared:
+            found = decoded.pop(item) if item in decoded else self._decode(item)
+            if isinstance(found, Rejected):
+                raise found
+            array = found[1]
+            self._prepared[key] = self.spill.keep(found[0])
+        features = self._prepared[key]
+        content = (item.modality, _digest(features))
+        if content not in self._same:
+            self._same[content] = len(self.features[item.modality])
+            self.features[item.modality].append(features)
+            self.digests[item.modality].append(item.digest)
+            if self._kept_bytes.get(item.modality, 0) < KEPT_BYTES:
+                self._kept[item.modality].append(item if array is None else array)
+                size = _UNKNOWN_BYTES if array is None else array.nbytes
+                self._kept_bytes[item.modality] = self._kept_bytes.get(item.modality, 0) + size
+        self._row[key] = self._same[content]
         return self._row[key]
+
+    def _decode_side_by_side(self, pairs: Sequence[FedPair]) -> Iterator[tuple[FedItem, _Decoded]]:
+        """Decoded items of the pairs that are not prepared yet; the order of adding does not depend on the threads."""
+        items = {(i.modality, i.digest, i.media_type): i for pair in pairs for i in (pair.a, pair.b)}
+        new = [item for item in items.values() if (item.modality, item.digest) not in self._prepared]
+        workers = torch.get_num_threads()
+        if workers > 1 and len(new) > 1:
+            with ThreadPoolExecutor(workers) as pool:
+                yield from zip(new, pool.map(self._decode, new), strict=True)
+
+    def _decode(self, item: FedItem) -> _Decoded:
+        try:
+            array = _decode(item)
+            return self.space.prepare(item.modality, [array])[0], array
+        except Rejected as error:
+            return error
 
     def row(self, item: FedItem) -> int:
         """Row of an item that was added.
@@ -106,13 +166,24 @@ class Library:
         return self._row[(item.modality, item.digest)]
 
     def tensors(self) -> dict[str, Tensor]:
-        """Collated inputs of every item, by modality; frozen towers run here, once."""
+        """Collated inputs of every item, by modality, made once; frozen towers run here."""
         out = {}
         for name, features in self.features.items():
+            tower = self.space.tower(name)
+            state = (len(features), tower.is_frozen)
+            if features and self._tensors.get(name, ((-1, False),))[0] != state:
+                self._tensors[name] = (state, self._collate(tower, features))
             if features:
-                parts = [self.space.tower(name).collate(features[i : i + 512]) for i in range(0, len(features), 512)]
-                out[name] = torch.cat(parts)
+                out[name] = self._tensors[name][1]
         return out
+
+    def _collate(self, tower: Tower, features: Sequence[Features]) -> Tensor:
+        first = tower.collate(features[:COLLATED])
+        room = torch.from_numpy(self.spill.make_room((len(features), *first.shape[1:]), first.numpy().dtype))
+        room[: len(first)] = first
+        for start in range(COLLATED, len(features), COLLATED):
+            room[start : start + COLLATED] = tower.collate(features[start : start + COLLATED])
+        return room
 
     def streams(
         self, pairs: Sequence[FedPair], replay: Sequence[FedPair] = (), replay_share: float = 0.0
@@ -138,3 +209,11 @@ class Library:
                 weights[len(fresh) :] *= replay_share / old
             out.append(Stream(chosen[0].a.modality, chosen[0].b.modality, rows_a, rows_b, weights))
         return out
+
+
+def _decode(item: FedItem) -> Array:
+    return decode(item.modality, item.load(), item.media_type)
+
+
+def _digest(features: Features) -> bytes:
+    return hashlib.sha256(f"{features.shape}".encode() + features.tobytes()).digest()
