@@ -131,10 +131,10 @@ def _write_xml(factors: Factors) -> str:
   <sensor>
     <touch site="left"/><touch site="right"/><touch site="object"/>
     {states}{forces}
-    <framepos objtype="body" objname="object"/><framequat objtype="body" objname="object"/>
-    <framelinvel objtype="body" objname="object"/>
-    <framepos objtype="body" objname="left"/><framequat objtype="body" objname="left"/>
-    <framepos objtype="body" objname="right"/><framequat objtype="body" objname="right"/>
+    <framepos objtype="xbody" objname="object"/><framequat objtype="xbody" objname="object"/>
+    <framelinvel objtype="xbody" objname="object"/>
+    <framepos objtype="xbody" objname="left"/><framequat objtype="xbody" objname="left"/>
+    <framepos objtype="xbody" objname="right"/><framequat objtype="xbody" objname="right"/>
   </sensor>
 </mujoco>"""
 
