@@ -25,8 +25,7 @@ from trainer.spill import Spill
 
 # Between drawing every pair alike (0: digits are half of all batches) and every text alike (1: they are never seen).
 SHARED_POWER = 0.25
-# Decoded items of each modality that junk is cut from. Of 256 pictures alone the gate learns the pictures: shuffles of
-# others passed twice as often as with all of 1,256.
+# Decoded items of each modality that junk is cut from; shuffles of few pictures teach those pictures.
 KEPT_BYTES = 64 * 2**20
 COLLATED = 512  # items that one call of a tower's collate takes
 _UNKNOWN_BYTES = 2**18  # what an item that is not decoded yet counts for
@@ -80,7 +79,7 @@ class Library:
 
     @property
     def kept(self) -> dict[str, list[Array]]:
-        """The first ``KEPT_BYTES`` of decoded items of each modality: real material for the junk that is cut from it."""
+        """The first ``KEPT_BYTES`` of each modality's decoded items: real material for the junk that is cut from it."""
         for kept in self._kept.values():  # what another library prepared is decoded again, once, if it is asked for
             kept[:] = [_decode(one) if isinstance(one, FedItem) else one for one in kept]
         return cast(dict[str, list[Array]], self._kept)
