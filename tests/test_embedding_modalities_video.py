@@ -21,9 +21,9 @@ from embedding.modality import Array, check_contract
 from protocol.errors import Rejected
 
 VECTORS = json.loads((Path(__file__).parent / "vectors/video.json").read_text())
+# HEVC comes from the vectors: the encoder x265 writes past its memory on pictures as small as these.
 KINDS = [
     ("libx264", "mp4"),
-    ("libx265", "mp4"),
     ("libvpx", "webm"),
     ("libvpx-vp9", "webm"),
     ("libvpx-vp9", "mp4"),
@@ -159,6 +159,9 @@ def test_the_same_bytes_give_the_same_bits_everywhere(vector: dict[str, Any]) ->
     array = decode("video", base64.b64decode(vector["base64"]), vector["media_type"])
     assert list(array.shape) == vector["shape"]
     assert hashlib.sha256(array.tobytes()).hexdigest() == vector["sha256"]
+    if vector["media_type"] != "image/gif":  # the same scene in every codec
+        first = decode("video", base64.b64decode(VECTORS[0]["base64"]), VECTORS[0]["media_type"])
+        assert np.abs(array.astype(int) - first).mean() < 6
 
 
 # -- refusals
@@ -284,14 +287,14 @@ def test_pixels_are_limited_by_the_header() -> None:
     assert code_of(data) == "VIDEO_TOO_LARGE"
 
 
-def test_a_stream_larger_than_its_container_says_is_refused() -> None:
-    """The key frame of a VP8 stream carries its own size (RFC 6386, section 9.1); the container says 48 x 32."""
-    data = bytearray(clip(frames(), "libvpx", "webm"))
-    at = data.index(b"\x9d\x01\x2a") + 3
-    assert struct.unpack_from("<HH", data, at) == (48, 32)
-    struct.pack_into("<HH", data, at, 16_383, 16_383)
-    # The decoder itself refuses: VIDEO_TOO_LARGE would mean that it gave a frame of 16383 x 16383 first.
-    assert code_of(bytes(data), "video/webm") == "VIDEO_NOT_DECODABLE"
+def test_a_stream_larger_than_its_container_says_is_refused_before_a_frame_is_made() -> None:
+    data = clip(np.zeros((2, 1_440, 2_560, 3), dtype=np.uint8), "libvpx", "webm", options={"deadline": "realtime"})
+    width, height = b"\xb0\x82\x0a\x00", b"\xba\x82\x05\xa0"  # PixelWidth and PixelHeight (RFC 9559)
+    assert data.count(width) == data.count(height) == 1
+    assert code_of(data, "video/webm") == "VIDEO_TOO_LARGE"  # the container tells
+    lying = data.replace(width, b"\xb0\x82\x00\x30").replace(height, b"\xba\x82\x00\x20")
+    # The decoder itself refuses: VIDEO_TOO_LARGE would mean that it gave a frame of 2560 x 1440 first.
+    assert code_of(lying, "video/webm") == "VIDEO_NOT_DECODABLE"
 
 
 def test_no_other_decoder_looks_at_a_track_while_the_file_is_opened() -> None:

@@ -1,7 +1,9 @@
 """The decode sandbox: hostile bytes, killed workers, and a process that can do nothing else."""
 
 import asyncio
+import base64
 import io
+import json
 import os
 import signal
 import struct
@@ -17,12 +19,16 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from modality_material import clip, frames, gif, item, npy, sensor
 from PIL import Image
 
-from embedding.modalities import MODALITIES
+from embedding.modalities import BY_NAME, MODALITIES
 from embedding.modalities import decode as decode_here
+from embedding.modality import check_contract
 from protocol.errors import Overloaded, Rejected
 from validator.decode import Decoder, _Worker
+
+VECTORS = json.loads((Path(__file__).parent / "vectors/video.json").read_text())
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -89,6 +95,11 @@ ITEMS = [
     *(("audio", f"audio/{form.lower()}", tone(form, 44_100)) for form in ("WAV", "FLAC", "OGG")),
     ("text", "text/plain", "grüne Äpfel 🍏".encode()),
     ("text", "text/plain", "\ufeffzwei  Wörter".encode()),
+    *(("video", "video/mp4", clip(frames(), codec)) for codec in ("libx264", "libvpx-vp9", "libsvtav1")),
+    *(("video", vector["media_type"], base64.b64decode(vector["base64"])) for vector in VECTORS),  # each codec
+    ("video", "video/mp4", clip(frames(100, 320, 240))),
+    ("video", "image/gif", gif(frames(100))),
+    *((name, "application/x-npy", npy(sensor(name))) for name in ("point_cloud", "touch", "pressure", "emg", "action")),
 ]  # fmt: skip
 
 
@@ -153,29 +164,115 @@ async def test_bombs_are_refused_by_their_header(decoder: Decoder) -> None:
     assert len(await decoder.decode("text", "text/plain", b"still alive")) > 0
 
 
-async def test_mutated_files_never_stop_the_decoder(decoder: Decoder) -> None:
-    rng = np.random.default_rng(7)
-    outcomes = []
-    for round_ in range(240):
-        modality, media_type, data = [
-            ("image", "image/png", picture(round_)),
-            ("audio", "audio/wav", sound(round_)),
-            ("text", "text/plain", b"some words to break"),
-        ][round_ % 3]
-        broken = bytearray(data)
-        for at in rng.integers(0, len(broken), 1 + round_ % 12):
+def tiny_gif(count: int, width: int, height: int) -> bytes:
+    """A GIF of ``count`` frames of one pixel each on a canvas of any size."""
+    head = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
+    frame = b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\x00"
+    return head + frame * count + b"\x3b"
+
+
+def claiming(shape: str) -> bytes:
+    """A .npy file whose header promises this shape, and 64 bytes behind it."""
+    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + bytes(64)
+
+
+def with_sample_count(data: bytes, count: int) -> bytes:
+    """The MP4 with an index that says ``count`` frames of one byte, each a tick long (ISO/IEC 14496-12, stsz, stts)."""
+    out = bytearray(data)
+    struct.pack_into(">II", out, data.index(b"stsz") + 8, 1, count)
+    struct.pack_into(">II", out, data.index(b"stts") + 12, count, 1)
+    return bytes(out)
+
+
+def with_size(data: bytes, width: int, height: int) -> bytes:
+    """The MP4 whose description of the track says this size."""
+    out = bytearray(data)
+    struct.pack_into(">HH", out, data.index(b"avc1", data.index(b"stsd")) + 28, width, height)
+    return bytes(out)
+
+
+MP4 = item("video", "video/mp4")
+BOMBS = {
+    "gif of 100,000 frames": ("video", "image/gif", tiny_gif(100_000, 1, 1), {"VIDEO_TOO_LONG"}),
+    "gif of 65,535 px a side": ("video", "image/gif", tiny_gif(2, 65_535, 65_535), {"VIDEO_TOO_LARGE"}),
+    "gif of too many pixels in all": ("video", "image/gif", tiny_gif(1_800, 1_900, 1_080), {"VIDEO_TOO_LARGE"}),
+    "mp4 of 2,560 x 1,440": ("video", "video/mp4", clip(np.zeros((2, 1_440, 2_560, 3), np.uint8)), {"VIDEO_TOO_LARGE"}),
+    "mp4 of 2^31 frames": (
+        "video", "video/mp4", with_sample_count(MP4, 2**31 - 1),
+        {"VIDEO_TOO_LONG", "VIDEO_NOT_DECODABLE", "ITEM_NEEDS_TOO_MUCH_MEMORY"},
+    ),
+    "mp4 of 20 million frames": (
+        "video", "video/mp4", with_sample_count(MP4, 20_000_000),
+        {"VIDEO_TOO_LONG", "VIDEO_NOT_DECODABLE", "ITEM_NEEDS_TOO_MUCH_MEMORY"},
+    ),
+    "array of 2^40": ("pressure", "application/x-npy", claiming("(1099511627776,)"), {"ARRAY_TRUNCATED"}),
+    "array of 2^64 by 2^64": (
+        "touch", "application/x-npy", claiming("(18446744073709551616, 18446744073709551616)"), {"ARRAY_TRUNCATED"}
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS.keys())
+async def test_bombs_in_videos_and_arrays_are_refused(bomb: tuple[str, str, bytes, set[str]], decoder: Decoder) -> None:
+    modality, media_type, data, codes = bomb
+    assert len(data) < 2_000_000
+    with pytest.raises(Rejected) as refused:
+        await decoder.decode(modality, media_type, data)
+    assert refused.value.status == 422
+    assert refused.value.code in codes
+    assert decoder.describe()["replaced"] == 0
+    for pid in decoder.pids:
+        status = await asyncio.to_thread(Path(f"/proc/{pid}/status").read_text)
+        (peak,) = (int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+        assert peak < 512 << 10
+
+
+async def test_a_size_that_only_the_container_claims_changes_nothing(decoder: Decoder) -> None:
+    """The stream says its own size, which is the one that is checked and decoded."""
+    array = await decoder.decode("video", "video/mp4", with_size(MP4, 65_535, 65_535))
+    assert np.array_equal(array, decode_here("video", MP4, "video/mp4"))
+
+
+KINDS = [(modality.name, media_type) for modality in MODALITIES for media_type in modality.media_types]
+
+
+def mutate(data: bytes, number: int, rng: np.random.Generator) -> bytes:
+    """Bytes replaced, bits flipped, a stretch zeroed, or the end cut off."""
+    broken = bytearray(data)
+    if number % 4 == 0:
+        for at in rng.integers(0, len(broken), 1 + number % 12):
             broken[at] = rng.integers(0, 256)
-        if round_ % 5 == 0:
-            del broken[rng.integers(1, len(broken)) :]
-        try:
-            await decoder.decode(modality, media_type, bytes(broken))
-            outcomes.append("decoded")
-        except Rejected as refusal:
-            outcomes.append(refusal.code if refusal.status == 422 else "wrong status")
-    assert "decoded" in outcomes
-    assert "wrong status" not in outcomes
-    assert len(set(outcomes)) >= 3  # several rules were broken, each with its own code
-    assert len(decoder.pids) == 2
+    elif number % 4 == 1:
+        for at in rng.integers(0, len(broken), 1 + number % 5):
+            broken[at] ^= 1 << int(rng.integers(0, 8))
+    elif number % 4 == 2:
+        at = int(rng.integers(0, len(broken)))
+        broken[at : at + 16] = bytes(len(broken[at : at + 16]))
+    else:
+        del broken[int(rng.integers(1, len(broken) + 1)) :]
+    return bytes(broken)
+
+
+@pytest.mark.parametrize(("modality", "media_type"), KINDS, ids=[" ".join(kind) for kind in KINDS])
+async def test_damaged_files_are_decoded_or_refused_and_nothing_else(modality: str, media_type: str) -> None:
+    """240 of each kind. What comes back meets the contract (`Decoder` looks), or is a 422 with a code."""
+    rng = np.random.default_rng(7)
+    data = item(modality, media_type)
+    async with running(1) as decoder:
+        jobs = (decoder.decode(modality, media_type, mutate(data, number, rng)) for number in range(240))
+        results = await asyncio.gather(*jobs, return_exceptions=True)
+        assert decoder.describe()["replaced"] == 0
+    codes = []
+    for result in results:
+        if isinstance(result, np.ndarray):
+            check_contract(BY_NAME[modality], result)
+        else:
+            assert isinstance(result, Rejected), result
+            assert result.status == 422
+            codes.append(result.code)
+    assert codes or modality == "text"
+    assert not {"ARRAY_NOT_IN_CONTRACT", "ITEM_CRASHED_DECODER", "ITEM_TIMEOUT", "ITEM_BREAKS_DECODER"} & set(codes)
 
 
 async def test_a_hanging_worker_is_replaced_and_the_others_go_on() -> None:

@@ -36,7 +36,7 @@ MAX_WAITING_BYTES = 256 << 20
 ATTEMPTS = 2  # for an item whose worker was lost through no visible fault of its own
 _EXIT_GRACE_S = 5.0  # the kernel frees a large process slowly on a busy machine
 _MAX_HEADER_BYTES = 1 << 16
-_MAX_ANSWER_BYTES = 64 << 20  # of an array; the largest today, 30 s of sound, has 2 MB
+_MAX_ANSWER_BYTES = 64 << 20  # of an array; the largest, 64 frames of video, has 12 MB
 _CODE = re.compile("[A-Z][A-Z0-9_]{1,63}")
 
 Array = npt.NDArray[Any]

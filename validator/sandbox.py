@@ -13,7 +13,7 @@ import struct
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 # Address space beyond what the libraries take: the largest picture that a modality takes, 50 million RGBA pixels, needs
 # 955 MiB. An item within the published limits must not be refused for memory.
@@ -23,8 +23,8 @@ NOBODY = 65_534
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 
-# What numpy, Pillow and libsndfile call once they are loaded. Everything else answers EPERM, and so do the calls that
-# `filter_system_calls` allows with some arguments only.
+# What numpy, Pillow, libsndfile and FFmpeg call once they are loaded. Everything else answers EPERM, and so do the
+# calls that `filter_system_calls` allows with some arguments only.
 _ALLOWED = (
     "lseek", "fstat", "close", "munmap", "mremap", "brk", "madvise", "futex", "rt_sigaction", "rt_sigprocmask",
     "rt_sigreturn", "sigaltstack", "exit", "exit_group", "clock_gettime", "clock_getres", "clock_nanosleep",
@@ -114,11 +114,12 @@ def warm_up() -> None:
     """Load every codec and lazy import now: afterwards no file can be opened."""
     import io
 
+    import av
     import numpy as np
     import soundfile
     from PIL import Image
 
-    from embedding.modalities import decode
+    from embedding.modalities import MODALITIES, decode
     from protocol.errors import Rejected
 
     Image.init()
@@ -131,12 +132,30 @@ def warm_up() -> None:
         buffer = io.BytesIO()
         soundfile.write(buffer, tone, 22_050, format=form)
         decode("audio", buffer.getvalue(), f"audio/{form.lower()}")
+    stills = [Image.new("RGB", (64, 64), (shade, 30, 30)) for shade in (20, 90, 160)]
+    buffer = io.BytesIO()
+    stills[0].save(buffer, "GIF", save_all=True, append_images=stills[1:])
+    decode("video", buffer.getvalue(), "image/gif")
+    for form, codec in (("mp4", "libx264"), ("webm", "libvpx")):
+        buffer = io.BytesIO()
+        with av.open(buffer, "w", format=form) as container:
+            stream = cast(av.VideoStream, container.add_stream(codec, rate=10))
+            stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+            stream.codec_context.thread_count = 1
+            for still in stills:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(still), format="rgb24")))
+            container.mux(stream.encode())
+        decode("video", buffer.getvalue(), f"video/{form}")
+    buffer = io.BytesIO()
+    np.save(buffer, np.ones((16, 3), dtype=np.float32))
+    decode("point_cloud", buffer.getvalue(), "application/x-npy")
     decode("text", b"warm up", "text/plain")
-    for modality, media_type in (("image", "image/png"), ("audio", "audio/wav")):
-        try:
-            decode(modality, b"broken", media_type)
-        except Rejected:
-            continue
+    for modality in MODALITIES:
+        for media_type in modality.media_types:
+            try:
+                decode(modality.name, b"broken", media_type)
+            except Rejected:
+                continue
 
 
 def read_frame(stream: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
