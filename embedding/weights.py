@@ -22,7 +22,7 @@ def halve_weights(space: EmbeddingSpace) -> None:
     """
     with torch.no_grad():
         for parameter in space.parameters():
-            if parameter.ndim > 1:
+            if parameter.ndim > 1 and parameter.requires_grad:
                 parameter.copy_(parameter.half().float())
 
 
@@ -125,7 +125,7 @@ def _check_towers(space: EmbeddingSpace, manifest: Manifest) -> None:
             raise CheckpointError(
                 "FROZEN_TOWER_DIFFERS",
                 f"the frozen {modality} weights have SHA-256 {got or 'none'}, expected {want or 'none'}",
-                "Install the version of the package that pyproject.toml pins",
+                "Install the version of the package that pyproject.toml pins, or name its weights in `pretrained`",
             )
 
 
