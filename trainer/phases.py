@@ -1,0 +1,197 @@
+"""The command that trains in phases.
+
+    python -m trainer.phases --pairs DIR [--pairs DIR] [--config FILE.yaml] [--out DIR] [--resume]
+    torchrun --nproc_per_node=N -m trainer.phases --pairs DIR ...
+
+On a terminal it shows a progress bar and a table; else, and with ``--json``, it prints one JSON object a line and at
+last ``{"event": "done", ...}`` with the report, or ``{"event": "error", "code", "what", "remedy"}``. docs/training.md
+says the rest.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from protocol.errors import CuriosityError, ExitCode
+from trainer.distributed import join_group
+from trainer.phase_material import read_material
+from trainer.phase_report import finite_only, make_table
+from trainer.plan import TINY, read_plan
+from trainer.progressive import Interrupted, Saving, Training
+
+EVERY_S = 0.5  # a progress line at most so often
+
+
+class JsonLines:
+    """Prints events as JSON, progress not more often than ``EVERY_S``."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, float] = {}
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        if event["event"] == "progress":
+            what, now = event["what"], time.monotonic()
+            if event["done"] != event["total"] and now - self._last.get(what, -EVERY_S) < EVERY_S:
+                return
+            self._last[what] = now
+        print(json.dumps(finite_only(event)), flush=True)  # the command's output is its interface
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Bar:
+    """Shows events on a terminal."""
+
+    def __init__(self) -> None:
+        self.console = Console()
+        self._progress = Progress(
+            TextColumn("{task.description:<12}"), BarColumn(), TextColumn("{task.fields[said]}"), TimeElapsedColumn()
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._progress.start()
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        if event["event"] == "progress":
+            name = event.get("phase", event["what"])
+            if name not in self._tasks:
+                self._tasks[name] = self._progress.add_task(name, total=1.0, said="")
+            said = f"{event['done']}"
+            if "loss" in event:
+                said = f"step {event['done']} loss {event['loss']:.3f} temperature {event['temperature']:.3f}"
+            done = event.get("share", event["done"] / event["total"])
+            self._progress.update(self._tasks[name], completed=done, said=said)
+        elif event["event"] in ("notice", "resumed"):
+            self._progress.console.print(event.get("what") or f"going on at step {event['step']}")
+
+    def close(self) -> None:
+        """Leave the bars as they are."""
+        self._progress.stop()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; its exit status is one of ``protocol.errors.ExitCode``."""
+    given = _parse(arguments)
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    is_plain = given.json or not sys.stdout.isatty()
+    is_first = os.environ.get("RANK", "0") == "0"
+    tell: JsonLines | Bar = JsonLines() if is_plain or not is_first else Bar()
+    stop = _Stop()
+    try:
+        plan = read_plan(given.config)
+        if given.seed is not None:
+            plan = plan.with_seed(given.seed)
+        plan, material = read_material(given.pairs, plan)
+        with join_group() as group:
+            training = Training(
+                plan,
+                material,
+                given.out,
+                group=group,
+                tell=tell,
+                should_stop=stop.is_asked,
+                saving=Saving(given.save_steps, given.save_seconds),
+                command=_command(given, plan.seed),
+            )
+            report = training.run(resume=given.resume)
+    except CuriosityError as error:
+        tell.close()
+        if is_first:
+            _print_error(error, is_plain)
+        return error.exit_code
+    finally:
+        stop.close()
+    tell.close()
+    if not is_first:
+        return ExitCode.OK
+    if isinstance(tell, Bar):
+        _print_report(tell.console, report)
+    else:
+        tell({"event": "done", **report})
+    return ExitCode.OK
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer.phases", description="Train in phases and publish a checkpoint."
+    )
+    parser.add_argument("--config", type=Path, default=TINY, help="YAML file; trainer/configs/tiny.yaml if left out")
+    parser.add_argument("--pairs", type=Path, action="append", required=True, help="folder of a pair set")
+    parser.add_argument("--out", type=Path, default=Path("training"), help="folder for all that it writes")
+    parser.add_argument("--resume", action="store_true", help="go on from the state in --out, if there is one")
+    parser.add_argument("--seed", type=int, help="instead of the seed in the YAML file")
+    parser.add_argument("--threads", type=int, default=0, help="processor threads; 0 leaves the choice to torch")
+    parser.add_argument("--save-steps", type=int, default=Saving.every_steps, help="steps between two saved states")
+    parser.add_argument("--save-seconds", type=float, default=Saving.every_s, help="seconds between two saved states")
+    parser.add_argument("--json", action="store_true", help="JSON lines on a terminal too; the last is the report")
+    given = parser.parse_args(arguments)
+    if given.save_steps < 1 or given.save_seconds <= 0:
+        parser.error("--save-steps and --save-seconds must be above 0")
+    if given.seed is not None and not 0 <= given.seed < 2**31:
+        parser.error("--seed must be from 0 to 2147483647")
+    return given
+
+
+class _Stop:
+    """Remembers SIGTERM and the first SIGINT; the second SIGINT interrupts at once."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def _ask(self, number: int, _frame: FrameType | None) -> None:
+        self._asked = True
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_IGN)
+
+    def is_asked(self) -> bool:
+        return self._asked
+
+    def close(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def _command(given: argparse.Namespace, seed: int) -> str:
+    """What makes the same checkpoint again, without folders of this machine."""
+    sets = " ".join(f"--pairs {folder.resolve().name}" for folder in given.pairs)
+    threads = torch.get_num_threads()
+    return f"python -m trainer.phases --config {given.config.name} {sets} --out DIR --seed {seed} --threads {threads}"
+
+
+def _print_error(error: CuriosityError, is_plain: bool) -> None:
+    if is_plain:
+        kind = "interrupted" if isinstance(error, Interrupted) else "error"
+        print(json.dumps({"event": kind, **error.to_json()}), flush=True)
+    else:
+        print(f"{error.code}: {error.what}. {error.remedy}", file=sys.stderr)
+
+
+def _print_report(console: Console, report: dict[str, Any]) -> None:
+    head, *rows = make_table(report["phases"])
+    table = Table(title="Recall at 10 (%) after each phase; * never trained as a pair")
+    for name in head:
+        table.add_column(name, justify="left" if name in ("set", "direction") else "right")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    if report["lost_points"]["largest"] is not None:
+        console.print(f"Largest loss of an earlier pair: {report['lost_points']['largest']:.1f} points")
+    if report["checkpoint"]:
+        console.print(f"Checkpoint {report['checkpoint']['digest']} in {report['checkpoint']['path']}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
