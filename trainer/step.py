@@ -297,7 +297,12 @@ class _Towers(nn.Module):
         ghost = not len(one.inputs) and not has_batch_statistics(tower)
         inputs = one.ghost if ghost else one.inputs
         self.places[name].put(one.first, len(inputs), one.seed)
-        torch.manual_seed(block_seed(one.seed, one.first))  # for dropout that is not a layer of its own
+        # For dropout that is no layer of its own. torch.manual_seed would do both, and format a stack for CUDA's sake:
+        # 1.6 ms, as much as drawing the whole batch.
+        seed = block_seed(one.seed, one.first)
+        torch.default_generator.manual_seed(seed)
+        if inputs.is_cuda:
+            torch.cuda.manual_seed(seed)
         with torch.autocast(inputs.device.type, dtype=self.precision, enabled=self.precision is not None):
             raw = tower(inputs)
         rows = nn.functional.normalize(raw if raw.dtype == torch.float64 else raw.float(), dim=1)
