@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from evaluation_material import make_item, make_set
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -18,6 +17,7 @@ from embedding.modalities import BY_NAME
 from embedding.space import EmbeddingSpace
 from embedding.weights import encode_weights
 from node.sources.digits import make_digits
+from tests.evaluation_material import make_item, make_set
 from trainer.evaluate import HeldOut, evaluate, is_fit, main, survey, to_manifest
 from trainer.feed import FedItem, FedPair
 from trainer.space_map import draw_map

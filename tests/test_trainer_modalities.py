@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from evaluation_material import make_set, write_set
 
 from embedding.checkpoint import ANCHORS, GENESIS, load
 from embedding.modalities import BY_NAME
 from embedding.space import EmbeddingSpace
 from protocol.judgement import Anchors, Embedded, judge
 from protocol.verdict import Outcome
+from tests.evaluation_material import make_set, write_set
 from trainer.calibrate import ANCHOR_BYTES, ANCHORS_EACH, LEAST_ANCHORS, anchors_each, calibrate, join_by_concept
 from trainer.feed import FedPair, LedgerSlice
 from trainer.library import Library
