@@ -140,7 +140,7 @@ def _pressure_rest(rng: np.random.Generator, _: Sequence[Array]) -> Array:
 
 
 def _pressure_noise(rng: np.random.Generator, _: Sequence[Array]) -> Array:
-    return rng.normal(0, 10 ** rng.uniform(-0.5, 1.5), 1600).clip(-1000, 1000).astype(np.float32)
+    return np.clip(rng.normal(0, 10 ** rng.uniform(-0.5, 1.5), 1600), -1000, 1000).astype(np.float32)
 
 
 def _pressure_level(rng: np.random.Generator, _: Sequence[Array]) -> Array:
@@ -148,7 +148,8 @@ def _pressure_level(rng: np.random.Generator, _: Sequence[Array]) -> Array:
 
 
 def _pressure_mixed(rng: np.random.Generator, real: Sequence[Array]) -> Array:
-    return _shuffle_stretches(rng, _pick(rng, real)[None], 50)[0]
+    mixed: Array = _shuffle_stretches(rng, _pick(rng, real)[None], 50)[0]
+    return mixed
 
 
 def _pressure_wave(rng: np.random.Generator, _: Sequence[Array]) -> Array:
@@ -166,12 +167,14 @@ def _emg_rest(rng: np.random.Generator, _: Sequence[Array]) -> Array:
 
 def _emg_noise(rng: np.random.Generator, _: Sequence[Array]) -> Array:
     """Every muscle at a level of its own that never changes."""
-    return (10 ** rng.uniform(1, 3, (8, 1)) * rng.normal(0, 1, (8, 1600))).clip(-10_000, 10_000).astype(np.float32)
+    levels = 10 ** rng.uniform(1, 3, (8, 1))
+    return np.clip(levels * rng.normal(0, 1, (8, 1600)), -10_000, 10_000).astype(np.float32)
 
 
 def _emg_mains(rng: np.random.Generator, _: Sequence[Array]) -> Array:
     wave = np.sin(2 * np.pi * rng.choice([50.0, 60.0]) * np.arange(1600) / 1000 + rng.uniform(0, 6))
-    return (rng.uniform(20, 800, (8, 1)) * wave + rng.normal(0, 5, (8, 1600))).astype(np.float32)
+    mixed: Floats = rng.uniform(20, 800, (8, 1)) * wave + rng.normal(0, 5, (8, 1600))
+    return mixed.astype(np.float32)
 
 
 def _emg_mixed(rng: np.random.Generator, real: Sequence[Array]) -> Array:
@@ -205,8 +208,9 @@ def _action_mixed(rng: np.random.Generator, real: Sequence[Array]) -> Array:
 def _action_wander(rng: np.random.Generator, _: Sequence[Array]) -> Array:
     """A random walk."""
     start = rng.uniform(_POSE_LOW, _POSE_HIGH)
-    walk = start + np.cumsum(rng.normal(0, 0.06, (32, 7)) * (_POSE_HIGH - _POSE_LOW), axis=0)
-    return np.clip(walk, _POSE_LOW, _POSE_HIGH).astype(np.float32)
+    walk: Floats = start + np.cumsum(rng.normal(0, 0.06, (32, 7)) * (_POSE_HIGH - _POSE_LOW), axis=0)
+    kept: Floats = np.clip(walk, _POSE_LOW, _POSE_HIGH)
+    return kept.astype(np.float32)
 
 
 def _action_circle(rng: np.random.Generator, _: Sequence[Array]) -> Array:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from embedding.modalities import decode
 from embedding.modality import Array
@@ -160,7 +161,7 @@ def test_sound_of_a_contact_comes_with_the_contact() -> None:
     assert after.max() > 3 * before.max()
 
 
-def _read_wav(data: bytes) -> np.ndarray:  # type: ignore[type-arg]
+def _read_wav(data: bytes) -> NDArray[np.float64]:
     with wave.open(io.BytesIO(data)) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (RATE_HZ, 1, 2)
         return np.frombuffer(file.readframes(file.getnframes()), dtype="<i2").astype(np.float64)

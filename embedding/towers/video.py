@@ -85,7 +85,7 @@ class TinyVideo(Tower):
         return out
 
     def augment(self, inputs: Tensor, seed: int) -> Tensor:
-        """Contrast and brightness jittered, the same for all frames of a video; never shifted (where things are counts)."""
+        """Contrast and brightness jittered, alike for all frames of a video; not shifted: where things are counts."""
         rng = torch.Generator().manual_seed(seed)
         count = len(inputs)
         gain = 1 + 0.2 * (torch.rand(count, 1, 1, 1, 1, generator=rng) - 0.5)

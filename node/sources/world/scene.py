@@ -1,4 +1,4 @@
-"""The scene of an episode: a table, a seven-axis gripper with two padded fingers and a force lamp for each, and one object.
+"""The scene of an episode: table, seven-axis gripper, two padded fingers with a force lamp each, one object.
 
 The GL backend of MuJoCo is read when it is imported, so this module sets it first, and everything else of the world
 imports MuJoCo from here.
