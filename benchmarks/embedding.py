@@ -1,6 +1,6 @@
 """Retrieval of concepts that training never saw, for a split by a seed that nobody has tried.
 
-    python -m benchmarks.embedding --set emoji|digits --seed N --json FILE
+    python -m benchmarks.embedding --set emoji|world|digits --seed N --json FILE
     python -m benchmarks.embedding --summary
 
 Makes the pair set split by the seed (kept in a cache folder), trains the preset from scratch on every concept that is
@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.world import run_world
 from embedding.modalities import decode
 from embedding.retrieval import Recall, measure_recall
 from embedding.space import EmbeddingSpace, pick_device
@@ -94,7 +95,11 @@ def measure_digits(options: Options) -> dict[str, Any]:
     return _report("digits", options, card, done, recall)
 
 
-SETS: dict[str, Callable[[Options], dict[str, Any]]] = {"emoji": measure_emoji, "digits": measure_digits}
+SETS: dict[str, Callable[[Options], dict[str, Any]]] = {
+    "emoji": measure_emoji,
+    "digits": measure_digits,
+    "world": lambda options: run_world(options.seed, options.cache, limit=options.limit),
+}
 
 
 def choose_precision() -> str:
