@@ -74,17 +74,17 @@ def test_gradient_caching_keeps_the_graph_of_one_chunk(monkeypatch: pytest.Monke
 @pytest.mark.parametrize("loss", ["infonce", "siglip"])
 def test_every_term_moves_the_gradient(loss: str) -> None:
     drawn = draw_first(STREAMS, 12, 7)
-    base = replace(SMALL, loss=loss)
+    base = replace(SMALL, loss=loss, differential_weight=0.3, distillation_weight=0.3, mse_weight=0.3)
+    first, want = gradients(make_step(base), drawn)
     changed = {
         "differential": replace(base, differential_weight=0.9),
         "distillation": replace(base, distillation_weight=0.9),
         "squared distance": replace(base, mse_weight=0.9),
         "null": replace(base, null_weight=0.9),
     }
-    first, want = gradients(make_step(base), drawn)
     for name, recipe in changed.items():
         other, got = gradients(make_step(recipe), drawn)
-        assert other != pytest.approx(first, abs=1e-4), name
+        assert other > first + 0.01, name
         assert (
             float((got["towers.image.projection.weight"] - want["towers.image.projection.weight"]).abs().max()) > 1e-5
         )
