@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import torch
 
     from embedding.space import EmbeddingSpace
+    from embedding.tower_spec import Source
 
 FORMAT = "curiosity-checkpoint/1"
 MANIFEST, MODEL, ANCHORS, CARD = "manifest.json", "model.safetensors", "anchors.safetensors", "README.md"
@@ -149,15 +150,19 @@ class Checkpoint:
         """Every number that a verdict depends on beside the anchors."""
         return self.manifest.calibration
 
-    def space(self, device: "torch.device | None" = None) -> "EmbeddingSpace":
+    def space(
+        self, device: "torch.device | None" = None, pretrained: "Mapping[str, Source] | None" = None
+    ) -> "EmbeddingSpace":
         """The encoders, in evaluation mode. Imports torch.
+
+        ``pretrained`` says where published weights come from that the checkpoint names and does not carry.
 
         Raises:
             CheckpointError: when the weights do not fit the preset, or a frozen tower is missing or another one.
         """
         from embedding.weights import read_space
 
-        return read_space(self, device)
+        return read_space(self, device, pretrained)
 
 
 def load(path: Path, *, expected: str | None = None) -> Checkpoint:

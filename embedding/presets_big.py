@@ -84,7 +84,6 @@ LIGHTWEIGHT = Preset(
             _VIDEOMAE,
             "VideoMAE-S/16, 16 frames at 224 px (transformers.VideoMAEModel), mean over tubelets",
             {"config": _vit(384, 12, 6, image_size=224, patch_size=16), "preprocessing": _IMAGENET},
-            opt_in=(_weights("MCG-NJU/videomae-small-finetuned-kinetics", "CC-BY-NC-4.0"),),
         ),
         **_sensors(128, 4, 4),
     },

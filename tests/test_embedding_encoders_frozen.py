@@ -195,3 +195,18 @@ def test_a_frozen_encoder_keeps_nothing_for_the_backward_pass() -> None:
     out = tower(tower.collate([tower.prepare(item) for item in make_items("text")]))
     assert not seen[0].requires_grad
     assert out.requires_grad
+
+
+def test_the_document_lists_every_weight_with_its_licence() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "encoders.md").read_text()
+    rows = {tuple(cell.strip() for cell in line.split("|")[1:-1]) for line in text.splitlines() if line.startswith("|")}
+    wanted = set()
+    for preset in PRESETS.values():
+        for modality, spec in preset.towers.items():
+            for weights in filter(None, (spec.weights, *spec.opt_in)):
+                row = next(r for r in rows if r[:2] == (preset.name, modality) and r[2].startswith(f"[{weights.name}]"))
+                assert f"({weights.source})" in row[2]
+                assert row[3] == weights.licence
+                assert (row[4] == "yes") == (weights is spec.weights and weights.is_permissive)
+                wanted.add(row)
+    assert {row for row in rows if row[0] in PRESETS} == wanted

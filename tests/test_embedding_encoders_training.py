@@ -166,5 +166,5 @@ def test_a_stored_encoder_with_a_tokenizer_of_its_own_asks_for_it(published: Pat
     made = make(tmp_path / "checkpoint", space, frozen={"text": space.tower("text").frozen_sha256()})
     with pytest.raises(CheckpointError, match=r"FROZEN_TOWER_DIFFERS.*pretrained"):
         made.space()
-    read = read_space(made, pretrained={"text": published})
+    read = made.space(pretrained={"text": published})
     np.testing.assert_array_equal(read.embed("text", make_items("text")), space.embed("text", make_items("text")))
