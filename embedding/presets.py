@@ -3,7 +3,10 @@
 The big presets, whose towers can start from published weights, are in ``embedding.presets_big``.
 """
 
+from dataclasses import replace
+
 from embedding.presets_big import BIG
+from embedding.registration import Registration, installed
 from embedding.tower_spec import OURS, PERMISSIVE, Preset, Source, TowerSpec, Weights
 from protocol.errors import ConfigError
 
@@ -52,6 +55,21 @@ TINY_SCRATCH = Preset(
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (TINY, TINY_SCRATCH, *BIG)}
 
 
+def add_towers(registration: Registration) -> None:
+    """Give presets the tower of a modality more; call ``embedding.registration.register``.
+
+    Raises:
+        ConfigError: PRESET_UNKNOWN, or MODALITY_TAKEN when a preset has a tower for it.
+    """
+    name = registration.modality.name
+    chosen = {preset: find_preset(preset) for preset in registration.towers}
+    for preset in chosen.values():
+        if name in preset.towers:
+            raise ConfigError("MODALITY_TAKEN", f"preset {preset.name} has a tower for {name!r}", "Choose another name")
+    for preset in chosen.values():
+        PRESETS[preset.name] = replace(preset, towers={**preset.towers, name: registration.towers[preset.name]})
+
+
 def find_preset(name: str) -> Preset:
     """The preset of that name.
 
@@ -61,3 +79,7 @@ def find_preset(name: str) -> Preset:
     if name not in PRESETS:
         raise ConfigError("PRESET_UNKNOWN", f"there is no preset {name!r}", f"Use one of {', '.join(sorted(PRESETS))}")
     return PRESETS[name]
+
+
+for _registration in installed():
+    add_towers(_registration)

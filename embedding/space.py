@@ -175,6 +175,19 @@ class EmbeddingSpace(nn.Module):
         """
         return self.embed_features(modality, self.prepare(modality, arrays))
 
+    def embed_streams(self, modality: str, streams: Mapping[str, Sequence[Array]]) -> dict[str, NDArray[np.float32]]:
+        """Unit embeddings float32[B, D] of several streams of one modality, by stream id: two cameras, one tower.
+
+        Streams share the modality's weights and may differ in length; an item's embedding does not depend on its
+        stream.
+
+        Raises:
+            Rejected: ARRAY_NOT_IN_CONTRACT.
+        """
+        rows = self.embed(modality, [array for arrays in streams.values() for array in arrays])
+        ends = np.cumsum([len(arrays) for arrays in streams.values()], dtype=np.int64)
+        return dict(zip(streams, np.split(rows, ends[:-1]), strict=True)) if streams else {}
+
     def embed_empty(self, modality: str) -> NDArray[np.float32]:
         """Unit embedding float32[D] of the fully masked item, ``e_0``."""
         row: NDArray[np.float32] = self.embed_features(modality, [self.tower(modality).empty()])[0]

@@ -119,7 +119,7 @@ def warm_up() -> None:
     import soundfile
     from PIL import Image
 
-    from embedding.modalities import MODALITIES, decode
+    from embedding.modalities import BY_NAME, decode
     from protocol.errors import Rejected
 
     Image.init()
@@ -150,7 +150,7 @@ def warm_up() -> None:
     np.save(buffer, np.ones((16, 3), dtype=np.float32))
     decode("point_cloud", buffer.getvalue(), "application/x-npy")
     decode("text", b"warm up", "text/plain")
-    for modality in MODALITIES:
+    for modality in BY_NAME.values():
         for media_type in modality.media_types:
             try:
                 decode(modality.name, b"broken", media_type)

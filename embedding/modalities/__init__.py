@@ -1,4 +1,7 @@
-"""The registered modalities. One file here and one line in ``MODALITIES`` add another."""
+"""The registered modalities. One file here and one line in ``MODALITIES`` add another.
+
+Packages outside this repository add theirs as ``embedding.registration`` says; ``BY_NAME`` holds them too.
+"""
 
 from embedding.modalities.action import ACTION
 from embedding.modalities.audio import AUDIO
@@ -10,6 +13,8 @@ from embedding.modalities.text import TEXT
 from embedding.modalities.touch import TOUCH
 from embedding.modalities.video import VIDEO
 from embedding.modality import Array, Modality, check_contract, check_envelope, refuse
+from embedding.registration import installed
+from protocol.errors import ConfigError
 
 MODALITIES: tuple[Modality, ...] = (
     TEXT,
@@ -24,6 +29,17 @@ MODALITIES: tuple[Modality, ...] = (
 )
 
 BY_NAME: dict[str, Modality] = {modality.name: modality for modality in MODALITIES}
+
+
+def add(modality: Modality) -> None:
+    """Make a modality known by its name; call ``embedding.registration.register``, which adds its towers too.
+
+    Raises:
+        ConfigError: MODALITY_TAKEN, when the name is another's.
+    """
+    if modality.name in BY_NAME:
+        raise ConfigError("MODALITY_TAKEN", f"there is a modality {modality.name!r} already", "Choose another name")
+    BY_NAME[modality.name] = modality
 
 
 def find(name: str) -> Modality:
@@ -54,3 +70,7 @@ def decode(name: str, data: bytes, media_type: str) -> Array:
 def pair_name(a: str, b: str) -> str:
     """Name of a modality pair, alphabetical: ``audio-text``."""
     return "-".join(sorted((a, b)))
+
+
+for _registration in installed():
+    add(_registration.modality)
