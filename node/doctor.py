@@ -34,6 +34,9 @@ _NEEDED = (
     "safetensors",
     "soundfile",
     "pillow",
+    "av",
+    "pyarrow",
+    "mujoco",
 )
 _LOW_DISK_BYTES = 2 << 30
 
@@ -44,6 +47,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _packages()
     yield _guard("sqlite", _sqlite)
     yield _guard("device", _device)
+    yield _guard("modalities", _modalities)
     yield _guard("sandbox", _sandbox)
     yield _guard("chain binary", _anvil)
     yield _guard("speech", _speech)
@@ -101,6 +105,11 @@ def _device() -> Finding:
         "print(torch.__version__, torch.cuda.get_device_name(0) if c else 'cpu')"
     )
     return Finding("device", "ok", f"torch {told}")
+
+
+def _modalities() -> Finding:
+    told = _run("from embedding.modalities import MODALITIES; print(', '.join(each.name for each in MODALITIES))")
+    return Finding("modalities", "ok", f"decoders for {told}; a network takes what its checkpoint knows")
 
 
 def _sandbox() -> Finding:

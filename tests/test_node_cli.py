@@ -96,10 +96,11 @@ def captioned(folder: Path, count: int, start: int = 0) -> Path:
 
 
 def test_light_commands_start_without_heavy_libraries() -> None:
-    for command in ("submit", "verify", "query", "claim", "payouts"):
+    for command in ("submit", "verify", "query", "claim", "payouts", "data"):
         code = (
             f"import sys, node.cli as c; s = c.run([{command!r}, '--help']); "
-            "heavy = {'torch', 'web3', 'sqlalchemy', 'transformers', 'sklearn'} & set(sys.modules); "
+            "heavy = {'torch', 'web3', 'sqlalchemy', 'transformers', 'sklearn', 'av', 'pyarrow', 'mujoco', 'PIL'}; "
+            "heavy &= set(sys.modules); "
             "sys.exit(9 if heavy else s)"
         )
         assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0, command
@@ -182,6 +183,40 @@ def test_bad_input_gets_a_code_a_remedy_and_a_status(
     assert len(done.err.strip().splitlines()) == 1
     as_json = shell.run(*arguments, "--json") if code != "SERVICE_UNREACHABLE" else None
     assert as_json is None or as_json.json["error"]["code"] == code
+
+
+def test_a_dry_run_shows_what_would_be_sent_and_needs_neither_wallet_nor_validator(
+    shell: Shell, tmp_path: Path
+) -> None:
+    from tests.test_node_sources_formats import array, pack, scene
+    from tests.test_node_sources_own import SECRET, tag_png
+
+    parts = {name.replace("grasp", "0001"): content for name, content in scene().items()}
+    torn = tag_png(1)[:300]
+    shard = pack(tmp_path / "s-0.tar", [*parts.items(), ("0002.png", torn), ("0002.txt", b"torn")])
+    pack(tmp_path / "s-1.tar", [("0003.emg.npy", array("touch")), ("0003.txt", b"no EMG")])
+    done = shell.run("submit", str(tmp_path / "s-{0..1}.tar"), "--license", "MIT", "--dry-run", "--json")
+    told = done.json
+    assert (done.status, told["would_send"], told["items"], told["licenses"]) == (0, 44, 10, {"MIT": 44})
+    assert told["pairs"]["touch-video"] == 1
+    assert told["pairs"]["image-text"] == 2
+    assert [(error["code"], "s-" in error["what"] or "0003" in error["what"]) for error in told["unreadable"]] == [
+        ("BROKEN_FILE", True), ("ARRAY_RANK", True)
+    ]  # fmt: skip
+    video = next(row["b"] for row in told["rows"] if row["b"]["modality"] == "video")
+    assert video["media_type"] == "video/mp4"
+    assert video["bytes"] < len(parts["0001.mp4"])  # sound and texts are gone
+    assert SECRET not in done.out
+    shown = shell.run("submit", shard, "--license", "MIT", "--pairs", "video-touch,emg-action", "--dry-run")
+    assert shown.status == 0
+    assert "2 pairs of 4 items" in shown.out
+    assert not (shell.home / "journal").exists()
+    for arguments, code in (
+        (("--pairs", "touch-smell"), "PAIRS_UNKNOWN"),
+        (("--columns", "image"), "COLUMNS_INVALID"),
+    ):
+        refused = shell.run("submit", shard, "--license", "MIT", "--dry-run", *arguments)
+        assert (refused.status, refused.err.split(":")[0]) == (8, code)
 
 
 def test_an_unknown_setting_names_the_nearest(shell: Shell, tmp_path: Path) -> None:
