@@ -51,7 +51,7 @@ def sense_touch(recording: Recording, rng: np.random.Generator) -> NDArray[np.fl
     hardest = recording.pad_force.reshape(frames, TOUCH_STEP_MS, 2).argmax(axis=1)
     out = np.zeros((frames, 2, CELLS, CELLS))
     for frame, pad in np.argwhere(force > 1e-4):
-        gap = _measure_gaps(recording, frame * TOUCH_STEP_MS + int(hardest[frame, pad]), int(pad))
+        gap = measure_gaps(recording, frame * TOUCH_STEP_MS + int(hardest[frame, pad]), int(pad))
         out[frame, pad] = _spread(gap, float(force[frame, pad]))
     out += rng.normal(0.0, TOUCH_NOISE_KPA, out.shape)
     return np.round(np.clip(out, 0.0, PAD_LIMIT_KPA), 2).astype(np.float32)
@@ -102,7 +102,7 @@ def sense_emg(recording: Recording, rng: np.random.Generator) -> NDArray[np.floa
     return np.round(np.clip(signal, -EMG_LIMIT_UV, EMG_LIMIT_UV), 1).astype(np.float32)
 
 
-def _measure_gaps(recording: Recording, step: int, pad: int) -> Floats:
+def measure_gaps(recording: Recording, step: int, pad: int) -> Floats:
     """Metres from each cell of a pad, along its normal, to the object: float64[16, 16], inf where it misses.
 
     Negative inside the object (contacts are soft and overlap a little).
