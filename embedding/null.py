@@ -246,8 +246,16 @@ LEFT_OUT: dict[str, dict[str, Make]] = {
 }
 
 
-# Families that are cut from real items are nearest to them: of these training sees more than of the others.
-POOLS: dict[str, int] = {"shuffled-patches": 4, "shuffled-frames": 2, "random-letters": 2}
+# Families that are cut from real items are nearest to them: of these training sees most. A family with one member needs
+# no more than that.
+POOLS: dict[str, float] = {
+    "shuffled-patches": 8,
+    "shuffled-frames": 2,
+    "random-letters": 2,
+    "flat": 0.5,
+    "black": 0.1,
+    "white": 0.1,
+}
 """By family how many times the usual number of items; 1 where it is not named."""
 
 

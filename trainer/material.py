@@ -116,9 +116,8 @@ def _junk_inputs(space: EmbeddingSpace, library: Library, modality: str, recipe:
     """Collated junk of every trained family of a modality, [J, ...]; what is drawn is drawn alike from all of it."""
     tower, parts = space.tower(modality), []
     for number, (family, make) in enumerate(TRAINED[modality].items()):
-        arrays = make_junk(
-            make, recipe.junk_pool * POOLS.get(family, 1), recipe.seed * 1_000 + number, library.kept[modality]
-        )
+        count = max(1, round(recipe.junk_pool * POOLS.get(family, 1)))
+        arrays = make_junk(make, count, recipe.seed * 1_000 + number, library.kept[modality])
         parts += space.prepare(modality, arrays)
     return torch.cat([tower.collate(parts[i : i + 512]) for i in range(0, len(parts), 512)])
 
