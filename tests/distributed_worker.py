@@ -39,6 +39,7 @@ class Case:
     fixed_statistics: bool = False  # batch-norm in evaluation mode
     learn: bool = False  # whether an optimizer takes each step
     probes: bool = False
+    anew: bool = False  # every step by a new Step, as in phases
     dtype: torch.dtype = torch.float64  # where rounding hides nothing
 
 
@@ -61,6 +62,8 @@ CASES = {
     "cached-float32": Case(replace(CHANGING, chunk=4), alone=CHANGING, dtype=torch.float32),
     "cached-fixed": Case(replace(SMALL, chunk=3), alone=SMALL, fixed_statistics=True),
     "split": Case(replace(SMALL, sharding="fsdp"), ((13, 7), (9, 0)), alone=SMALL, learn=True),
+    "anew": Case(SMALL, ((9, 5), (0, 3)), learn=True, anew=True),
+    "split-anew": Case(replace(SMALL, sharding="fsdp"), ((9, 0), (4, 5)), alone=SMALL, learn=True, anew=True),
     "split-cached": Case(replace(SMALL, sharding="fsdp", chunk=3), alone=SMALL, fixed_statistics=True, learn=True),
     "narrow": NARROW,
     "narrow-cached": replace(
@@ -81,12 +84,15 @@ def run_case(case: Case, group: Group) -> dict[str, Any]:
         for layer in space.modules():
             if isinstance(layer, _BatchNorm):
                 layer.eval()
-    step = Step(space, case.streams, make_material(space, recipe, case.probes), recipe, group)
-    optimizer = torch.optim.AdamW(step.parameter_groups(), lr=1e-3)
+    material = make_material(space, recipe, case.probes)
     rng, losses = np.random.default_rng(3), []
-    for counts in case.counts:
+    for number, counts in enumerate(case.counts):
+        if case.anew or not number:
+            used = [s for s, count in zip(case.streams, counts, strict=True) if count or not case.anew]
+            step = Step(space, used, material, recipe, group)
+            optimizer = torch.optim.AdamW(step.parameter_groups(), lr=1e-3)
         optimizer.zero_grad()
-        losses.append(float(step.backward(draw_first(case.streams, *counts), rng)))
+        losses.append(float(step.backward(draw_first(used, *(c for c in counts if c or not case.anew)), rng)))
         gradients = {name: whole(p.grad) for name, p in space.named_parameters() if p.grad is not None}
         if case.learn:
             optimizer.step()

@@ -69,9 +69,7 @@ class Step:
         towers = _Towers(space, used, precision)
         for name in used:
             share_layers(space.tower(name), towers.places[name], self.group)
-        split = any(isinstance(space.tower(name), FSDPModule) for name in used)  # by an earlier step: they are equal
-        if not split:
-            self.group.copy_first(space)
+        self.group.copy_first(space)
         trained = any(p.requires_grad for name in used for p in space.tower(name).parameters())
         self._averaged: list[nn.Parameter] = [p for p in (space.log_scale, self.bias) if p is not None]
         self._towers: nn.Module = towers
