@@ -64,10 +64,11 @@ class Video:
     mask_share: float = 0.90
     natural_unit: str = "tubelets (2 frames of 16 x 16 px)"
     preparation: str = (
-        "Every frame decoded on one thread; of n over 64 frames those numbered floor((2i + 1) n / 128) are kept. "
-        "Longest side brought to at most 256 px (box filter, chroma planes apart), YUV to RGB in integers (BT.601, or "
-        "BT.709 where the file says so or from 720 rows up), turned upright by quarter turns. GIF frames are composed, "
-        "transparency on white. Time stamps, sound and pixel aspect are not looked at."
+        f"Every frame decoded on one thread, at most {MAX_DECODED_PIXELS // 10**6} million pixels in all; of n over 64 "
+        "frames those numbered floor((2i + 1) n / 128) are kept. Longest side brought to at most 256 px (box filter, "
+        "chroma planes apart), YUV to RGB in integers (BT.601, or BT.709 where the file says so or from 720 rows up), "
+        "turned upright by quarter turns. GIF frames are composed, transparency on white. Time stamps, sound and pixel "
+        "aspect are not looked at. Codecs: H.264, HEVC, VP8, VP9, AV1, 8 bits."
     )
 
     def decode(self, data: bytes, media_type: str) -> Array:
