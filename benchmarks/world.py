@@ -43,7 +43,7 @@ def run_world(
     done = train(space, library, library.streams(kept), recipe)
     trained = {pair.name for pair in kept}
     held_out = read_trusted([folder], ["held-out"])
-    _refuse_overlap(kept, held_out)
+    refuse_overlap(kept, held_out)
     recall = measure_world(space, held_out, trained)
     return {
         "set": "world",
@@ -88,7 +88,7 @@ def measure_world(space: EmbeddingSpace, held_out: list[FedPair], trained: set[s
     }
 
 
-def _refuse_overlap(trained: list[FedPair], held_out: list[FedPair]) -> None:
+def refuse_overlap(trained: list[FedPair], held_out: list[FedPair]) -> None:
     """No episode is on both sides, nor anything recorded of it; two sentences may be the same."""
     seen = {pair.concept for pair in trained}
     both = {pair.concept for pair in held_out} & seen
