@@ -213,6 +213,19 @@ def test_what_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     assert code_of(mute, "bert-text") == "PRETRAINED_MISSING"
 
 
+def test_a_configuration_cannot_have_code_fetched_and_run(tmp_path: Path) -> None:
+    """transformers loads attention kernels and model code from the hub where a configuration names them."""
+    publish("siglip-image", tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for part in (config, config["vision_config"]):
+        part |= {"attn_implementation": "owner/kernel", "_attn_implementation": "owner/kernel"}
+        part |= {"auto_map": {"AutoModel": "own--code.Model", "AutoConfig": "own--code.Config"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    tower = load("siglip-image", tmp_path)
+    assert tower.config._attn_implementation == "sdpa"
+    assert type(tower.encoder) is hf.SiglipVisionModel
+
+
 def test_the_minilm_of_the_package_loads_as_published_weights() -> None:
     """The only real published weights that are at hand offline, against the tower that tiny has of them."""
     folder = minilm_folder()

@@ -101,6 +101,8 @@ def load_encoder(
                 local_files_only=True,
                 dtype=torch.float32,
                 output_loading_info=True,
+                # Said here, because a config.json can name one that transformers would fetch from the hub and run.
+                attn_implementation="sdpa" if getattr(model, "_supports_sdpa", False) else "eager",
                 **options,
             )
     except (SafetensorError, OSError, ValueError, KeyError) as error:

@@ -3,6 +3,7 @@
 N samples, F frames, M mel bands.
 """
 
+import warnings
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -17,16 +18,18 @@ from embedding.modalities.audio import RATE_HZ
 def _mel_bank(bands: int, fft: int, low_hz: float, high_hz: float, rate_hz: int, kind: str) -> NDArray[np.float64]:
     from transformers.audio_utils import mel_filter_bank
 
-    bank: NDArray[np.float64] = mel_filter_bank(
-        num_frequency_bins=fft // 2 + 1,
-        num_mel_filters=bands,
-        min_frequency=low_hz,
-        max_frequency=high_hz,
-        sampling_rate=rate_hz,
-        norm="slaney" if kind == "slaney" else None,
-        mel_scale=kind,
-        triangularize_in_mel_space=kind == "kaldi",
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # AST's lowest bands fall between two bins, in its training too
+        bank: NDArray[np.float64] = mel_filter_bank(
+            num_frequency_bins=fft // 2 + 1,
+            num_mel_filters=bands,
+            min_frequency=low_hz,
+            max_frequency=high_hz,
+            sampling_rate=rate_hz,
+            norm="slaney" if kind == "slaney" else None,
+            mel_scale=kind,
+            triangularize_in_mel_space=kind == "kaldi",
+        )
     return bank
 
 
