@@ -137,7 +137,7 @@ def whole(tensor: torch.Tensor) -> torch.Tensor:
 
 def main(folder: str, *names: str) -> None:
     torch.set_num_threads(1)
-    with join_group(timeout_s=60) as group:
+    with join_group(timeout_s=300) as group:
         for name in names:
             made = run_collectives(group) if name == "collectives" else run_case(CASES[name], group)
             torch.save(made, Path(folder) / f"{name}.{group.rank}.pt")

@@ -27,7 +27,7 @@ def launch(processes: int, names: list[str], folder: Path) -> Results:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     command += [str(TESTS / "distributed_worker.py"), str(folder), *names]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS.parent)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=TESTS.parent, timeout=240)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=TESTS.parent, timeout=600)
     assert done.returncode == 0, done.stderr[-4000:]
     return {
         name: [torch.load(folder / f"{name}.{rank}.pt", weights_only=False) for rank in range(processes)]
