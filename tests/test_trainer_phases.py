@@ -1,6 +1,8 @@
 """Training in phases: plans are read strictly, every phase is reported, the checkpoint and the curves are usable."""
 
 import json
+import re
+import shlex
 import struct
 from collections.abc import Iterator
 from dataclasses import fields, replace
@@ -13,6 +15,7 @@ import torch
 from phase_material import PLAN, make_small_digits, read_streams, short_plan
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
+from torch.distributed.run import get_args_parser
 
 from embedding.checkpoint import load
 from embedding.losses import MAX_LOG_SCALE
@@ -353,3 +356,30 @@ def test_threads_change_neither_rows_nor_refusals(digits: Path) -> None:
     torch.set_num_threads(1)
     assert found[0] == found[1]
     assert len(found[0][1]) == 1
+
+
+DOCUMENT = (Path(__file__).parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
+
+
+def test_commands_in_the_document_parse() -> None:
+    lines = [line for line in DOCUMENT.splitlines() if "-m trainer.phases " in line and not line.startswith("|")]
+    assert len(lines) >= 4
+    for line in lines:
+        launcher, _, rest = line.partition("-m trainer.phases ")
+        given = phases._parse(shlex.split(rest))
+
+        assert given.config == TINY or (CONFIGS.parents[1] / given.config).is_file()
+        if launcher.startswith("torchrun"):
+            get_args_parser().parse_args([*shlex.split(launcher)[1:], "-m", "trainer.phases"])
+
+
+def test_the_document_s_plan_is_read_and_names_every_key() -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL)
+    plan = parse_plan(text)
+    assert [phase.name for phase in plan.phases] == ["language", "sound", "all"]
+    for key in {field.name for field in fields(Recipe)} - {"seed"}:
+        assert f"`{key}`" in DOCUMENT, key
+    for field in fields(Recipe):
+        row = re.search(rf"^\| `{field.name}` \| ([\d.]+) \|", DOCUMENT, re.MULTILINE)
+        if row and field.name != "replay":
+            assert float(row[1]) == field.default, field.name

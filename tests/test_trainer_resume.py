@@ -68,20 +68,32 @@ def assert_equal_runs(one: Path, other: Path) -> None:
     assert [p["recall"] for p in reports[0]["phases"]] == [p["recall"] for p in reports[1]["phases"]]
 
 
+def start(digits: Path, config: Path, out: Path, processes: int = 1, resume: bool = False) -> subprocess.Popen[str]:
+    launcher = ["-m", "trainer.phases"]
+    if processes > 1:
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", *launcher]
+    command = [sys.executable, *launcher, "--config", str(config), "--pairs", str(digits), "--out", str(out)]
+    command += ["--threads", "1", "--save-steps", "2", *(["--resume"] if resume else [])]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+
+
+def wait_for_save(process: subprocess.Popen[str], phase: int, step: int) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        event = json.loads(line) if line.startswith("{") else {}
+        if (event.get("event"), event.get("phase"), event.get("step")) == ("saved", phase, step):
+            return
+    raise AssertionError("it ended before that state was saved")
+
+
 def test_a_killed_training_goes_on_to_the_same_weights_bit_for_bit(digits: Path, whole: Path, tmp_path: Path) -> None:
     config, out = tmp_path / "plan.yaml", tmp_path / "run"
     config.write_text(SHORT_PLAN)
-    command = [sys.executable, "-m", "trainer.phases", "--config", str(config), "--pairs", str(digits)]
-    command += ["--out", str(out), "--threads", "1", "--save-steps", "2"]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            event = json.loads(line)
-            if (event["event"], event.get("phase"), event.get("step")) == ("saved", 1, 4):
-                process.kill()  # in the second phase, between step 4 and the end
-                break
+    with start(digits, config, out) as process:
+        wait_for_save(process, 1, 4)
+        process.kill()  # in the second phase, between step 4 and the end
     assert process.returncode == -signal.SIGKILL
     found = read_state(out / "state")
     assert found is not None
@@ -89,8 +101,27 @@ def test_a_killed_training_goes_on_to_the_same_weights_bit_for_bit(digits: Path,
     assert 4 <= found.facts["steps"] < 6
     said: list[dict[str, Any]] = []
     make_training(digits, out, tell=said.append).run(resume=True)
-    assert said[1]["event"] == "resumed" or {"event": "resumed", "phase": 1, "step": found.facts["steps"]} in said
+    assert {"event": "resumed", "phase": 1, "step": found.facts["steps"]} in said
     assert_equal_runs(whole, out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", ["ddp", "fsdp"])
+def test_two_processes_that_are_stopped_go_on_to_the_same_weights(digits: Path, tmp_path: Path, sharding: str) -> None:
+    config = tmp_path / "plan.yaml"
+    config.write_text(SHORT_PLAN.replace("{batch", f"{{sharding: {sharding}, batch"))
+    for out, stopped in ((tmp_path / "whole", False), (tmp_path / "stopped", True)):
+        with start(digits, config, out, 2) as process:
+            if stopped:
+                wait_for_save(process, 1, 2)
+                process.terminate()  # torchrun passes it on to both
+            process.communicate(timeout=300)
+        assert (process.returncode == 0) is not stopped
+    assert [read.facts["phase"] for read in [read_state(tmp_path / "stopped" / "state")] if read] == [1]
+    with start(digits, config, tmp_path / "stopped", 2, resume=True) as process:
+        process.communicate(timeout=300)
+    assert process.returncode == 0
+    assert_equal_runs(tmp_path / "whole", tmp_path / "stopped")
 
 
 def test_a_stop_is_to_the_step_and_costs_nothing(digits: Path, whole: Path, tmp_path: Path) -> None:
