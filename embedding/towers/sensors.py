@@ -153,10 +153,12 @@ class TinyAction(TimeTower):
 
 
 class TinyTouch(TimeTower):
-    """Steps of 50 ms; the cells of both pads in groups of 2 x 2 are the channels of the convolutions."""
+    """Steps of 50 ms; the cells of both pads in groups of 2 x 2 are the channels of the convolutions, and beside them
+    what each pad feels wherever it is pressed: its mean, its most, and the middle of the pressure."""
 
     def __init__(self, dim: int, widths: tuple[int, ...] = (96, 128, 128)) -> None:
         super().__init__(dim, STEPS, 2 * CELL_GRID**2 + 1, widths)
+        self.encoder[0] = nn.Conv1d(self.inputs + 8, widths[0], 5, stride=2, padding=2, bias=False)
 
     def prepare(self, array: Array) -> Features:
         """float32[32, 129]."""
@@ -173,3 +175,18 @@ class TinyTouch(TimeTower):
         kept = features.astype(np.float32)
         kept[:, :-1][:, hidden] = 0.0
         return kept
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """float32[B, D]."""
+        pads = (
+            inputs[..., :-1].clamp(min=0.0).expm1().reshape(*inputs.shape[:2], 2, CELL_GRID, CELL_GRID)
+        )  # in TOUCH_KPA
+        # A tenth of a TOUCH_KPA of noise on every cell must not move the middle of a pad that nothing touches.
+        firm = (pads - 0.1).clamp(min=0.0)
+        mean, most = firm.mean(dim=(3, 4)), firm.amax(dim=(3, 4))
+        at = torch.linspace(-1, 1, CELL_GRID, device=inputs.device)
+        share = 1.0 / (mean + 0.01)
+        down, across = ((firm * where).mean(dim=(3, 4)) * share for where in (at[:, None], at))
+        felt = torch.cat([(30 * mean).log1p(), most.log1p(), down, across], dim=-1)
+        out: Tensor = self.projection(self.encoder(torch.cat([felt, inputs], dim=-1).transpose(1, 2)))
+        return out

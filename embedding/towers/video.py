@@ -27,16 +27,23 @@ class TinyVideo(Tower):
         patch, space, time = widths
         self.encoder = nn.ModuleDict(
             {
-                "space": nn.Sequential(
+                "patch": nn.Sequential(
                     nn.Conv2d(CHANNELS, patch, PATCH_PX, stride=PATCH_PX, bias=False),
                     nn.BatchNorm2d(patch),
                     nn.GELU(),
-                    nn.Conv2d(patch, space, 3, stride=2, padding=1, bias=False),
+                    nn.Conv2d(patch, space, 1, bias=False),
                     nn.BatchNorm2d(space),
                     nn.GELU(),
                 ),
+                "where": nn.Sequential(
+                    nn.Conv2d(space, space, 3, stride=2, padding=1, bias=False),
+                    nn.BatchNorm2d(space),
+                    nn.GELU(),
+                    nn.Flatten(),
+                    nn.Linear(space * (GRID // 2) ** 2, space),
+                ),
                 "time": nn.Sequential(
-                    nn.Conv1d(space * (GRID // 2) ** 2, time, 3, padding=1, bias=False),
+                    nn.Conv1d(3 * space, time, 3, padding=1, bias=False),
                     nn.BatchNorm1d(time),
                     nn.GELU(),
                     nn.Conv1d(time, time, 3, padding=1, bias=False),
@@ -79,9 +86,11 @@ class TinyVideo(Tower):
     def forward(self, inputs: Tensor) -> Tensor:
         """float32[B, D]."""
         # Colours last in memory: the convolutions take half the time.
-        slices = self.encoder["space"](inputs.flatten(0, 1).permute(0, 3, 1, 2))
-        inside = slices.reshape(len(inputs), DEPTH, -1).transpose(1, 2)
-        out: Tensor = self.projection(self.encoder["time"](inside))
+        patches = self.encoder["patch"](inputs.flatten(0, 1).permute(0, 3, 1, 2))
+        # What is there, wherever it is; and where it is. Without the first a lamp is learned for each place apart.
+        seen = [patches.mean(dim=(2, 3)), patches.amax(dim=(2, 3)), self.encoder["where"](patches)]
+        slices = torch.cat(seen, dim=1).reshape(len(inputs), DEPTH, -1)
+        out: Tensor = self.projection(self.encoder["time"](slices.transpose(1, 2)))
         return out
 
     def augment(self, inputs: Tensor, seed: int) -> Tensor:

@@ -149,7 +149,10 @@ class RayRenderer:
         distance[chosen] = length[seen]
         painted = model.geom_matid[part]
         gloss = np.where(painted >= 0, model.mat_specular[np.maximum(painted, 0)], 0.2)
-        picture[chosen] = _shade(model.geom_rgba[part, :3], normals[seen], gloss, back.rays[chosen])
+        rgb = model.geom_rgba[part, :3]
+        shines = model.mat_emission[np.maximum(painted, 0)] * (painted >= 0) > 0  # a lamp is as bright from every side
+        shaded = _shade(rgb, normals[seen], gloss, back.rays[chosen])
+        picture[chosen] = np.where(shines[:, None], np.rint(rgb * 255).astype(np.uint8), shaded)
         return chosen
 
 

@@ -26,8 +26,9 @@ MAT_HALF: Final = 0.16
 TABLE_RGB: Final = (0.62, 0.60, 0.56)
 MAT_RGB: Final = (0.36, 0.40, 0.44)
 # The palm is two lamps, one for each finger, that show how hard its pad is pressed (see ``render.light_lamps``).
-LAMP_OFF: Final = (0.20, 0.20, 0.22)
-LAMPS_ON: Final = ((0.30, 1.00, 1.00), (1.00, 0.55, 0.85))
+# They shine by themselves, in colours that no object has.
+LAMP_OFF: Final = (0.10, 0.10, 0.10)
+LAMPS_ON: Final = ((0.00, 1.00, 1.00), (1.00, 0.00, 1.00))
 LIGHT_DIRECTION: Final = (-0.35, 0.45, -0.82)
 JOINTS: Final = ("x", "y", "z", "yaw", "pitch", "roll", "left", "right")
 CAMERAS: Final = ("camera1", "camera2")
@@ -86,7 +87,7 @@ def _write_xml(factors: Factors) -> str:
     half = (OPEN_HALF + 0.012) / 2
     lamps = "".join(
         f'<geom name="lamp_{name}" type="box" size="{half} 0.016 0.012" pos="{sign * half} 0 0.072" mass="0.125" '
-        f'rgba="{_rgba(LAMP_OFF)}" contype="0" conaffinity="0"/>'
+        f'material="lamp" rgba="{_rgba(LAMP_OFF)}" contype="0" conaffinity="0"/>'
         for name, sign in (("left", -1), ("right", 1))
     )
     return f"""<mujoco model="world">
@@ -94,7 +95,8 @@ def _write_xml(factors: Factors) -> str:
   <option timestep="{TIMESTEP_S}" integrator="implicitfast" cone="elliptic" impratio="5"/>
   <visual><headlight ambient="0.42 0.42 0.42" diffuse="0 0 0" specular="0 0 0"/><quality shadowsize="0" offsamples="0"/>
     <map znear="0.01" zfar="10"/></visual>
-  <asset><material name="object" specular="{gloss}" shininess="0.4"/></asset>
+  <asset><material name="object" specular="{gloss}" shininess="0.4"/>
+    <material name="lamp" specular="0" emission="0.6"/></asset>
   <worldbody>
     <light directional="true" dir="{light}" diffuse="0.6 0.6 0.6" specular="0.5 0.5 0.5" castshadow="false"/>
     {cameras}
