@@ -69,6 +69,14 @@ CASES = {
     "narrow-cached": replace(
         NARROW, recipe=replace(NARROW.recipe, chunk=1), alone=NARROW.recipe, fixed_statistics=True
     ),
+    # Some processes have one row, and so one chunk, more than others.
+    "narrow-split-cached": replace(
+        NARROW,
+        recipe=replace(NARROW.recipe, chunk=1, sharding="fsdp"),
+        counts=((3, 1),),
+        alone=NARROW.recipe,
+        fixed_statistics=True,
+    ),
     "narrow-split": replace(NARROW, recipe=replace(NARROW.recipe, sharding="fsdp"), alone=NARROW.recipe),
 }
 

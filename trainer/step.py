@@ -166,7 +166,7 @@ class Step:
         cached like any other.
         """
         slices = {name: self._slice(name, part) for name, part in parts.items()}
-        # As many chunks in every process: under FSDP each forward needs all of them.
+        # As many chunks in every process: where FSDP gathers weights for each forward, all of them take part in it.
         chunks = {
             name: max(1, -(-max(self.group.share(part.total)) // self.recipe.chunk)) for name, part in parts.items()
         }
