@@ -42,8 +42,10 @@ from trainer.null_gate import measure_null_gate, null_table, summarise_null_gate
 from trainer.recipe import Recipe
 from trainer.train import train
 
-# Steps after which a checkpoint is looked at, beside the end. Far apart: near ones differ by chance.
-CHECKPOINTS = (8, 16, 32, 64, 128, 256)
+# Steps after which a checkpoint is looked at, beside the end. Near ones differ by chance: the last before the end is
+# left out when the end has less than half as many steps again.
+CHECKPOINTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+APART = 1.5
 JUNK_EACH = 400
 BEACON = b"curiosity/benchmark/1"
 
@@ -202,7 +204,7 @@ def _train_and_keep(
             kept.append((step, {name: t.detach().clone() for name, t in space.state_dict().items()}))
 
     done = train(space, library, library.streams(pairs), recipe, look)
-    if kept and kept[-1][0] == done.steps:
+    if kept and done.steps < APART * kept[-1][0]:
         kept.pop()
     kept.append((done.steps, {name: t.detach().clone() for name, t in space.state_dict().items()}))
     return kept, {"steps": done.steps, "cpu_s": round(done.cpu_s, 2)}
