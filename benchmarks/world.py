@@ -19,7 +19,7 @@ from trainer.recipe import Recipe
 from trainer.train import train
 
 PRESET = "tiny"
-WORLD_RECIPE = Recipe(steps=220, batch=96, junk_each=16, junk_pool=96)
+WORLD_RECIPE = Recipe(steps=200, batch=64, junk_each=16, junk_pool=96)
 
 
 def run_world(
