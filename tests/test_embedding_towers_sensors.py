@@ -1,6 +1,7 @@
 """The tiny towers of the six sensor modalities: batches, halves, lengths, order of points; and their junk."""
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
@@ -117,13 +118,30 @@ def test_a_video_of_any_size_and_length_becomes_eight_slices() -> None:
     tower = TinyVideo(16)
     wide = np.full((5, 20, 60, 3), 255, dtype=np.uint8)
     features = tower.prepare(wide)
-    assert features.shape == (8, 32, 32, 4)
-    assert features[:, 16, 16, :3].min() == 1.0  # the picture
+    assert features.shape == (16, 32, 32, 3)
+    assert features[:, 16, 16].min() == 1.0  # the picture
     assert np.abs(features[:, 0]).max() == 0.0  # mid-grey above it
     blink = np.zeros((16, 32, 32, 3), dtype=np.uint8)
     blink[1::2] = 255
-    assert tower.prepare(blink)[..., 3].min() == 2.0  # every slice gets brighter
-    assert np.abs(tower.prepare(blink)[..., :3]).max() == 0.0
+    pixels = tower.collate([tower.prepare(blink)])[0, :, : 32 * 32 * 4].reshape(8, 32, 32, 4)
+    assert pixels[..., 3].min() == 2.0  # every slice gets brighter
+    assert pixels[..., :3].abs().max() == 0.0
+
+
+def test_a_small_light_is_seen_wherever_it_is() -> None:
+    tower = TinyVideo(16)
+
+    def colours(row: int, column: int) -> npt.NDArray[np.float32]:
+        video = np.zeros((16, 32, 32, 3), dtype=np.uint8)
+        video[5, row : row + 2, column : column + 2] = (0, 255, 255)
+        frames: npt.NDArray[np.float32] = tower.collate([tower.prepare(video)])[0, :, 32 * 32 * 4 :].numpy()
+        return frames.reshape(16, 2, 8)  # mean and most of the eight corners, red slowest
+
+    here, there = colours(3, 4), colours(20, 27)
+    assert np.array_equal(here, there)
+    assert here[5, 1, 0b011] == 1.0  # pure cyan somewhere in that frame
+    assert here[5, 0, 0b011] == pytest.approx(4 / 1024)
+    assert np.delete(here[:, 1, 0b011], 5).max() == 0.0
 
 
 @pytest.mark.parametrize("modality", SENSORS)

@@ -126,7 +126,7 @@ def parse_plan(text: str, source: str = "plan") -> Plan:
             MODALITY_UNKNOWN, MODALITY_NOT_IN_PRESET or PRESET_UNKNOWN, each with the path of what is wrong.
     """
     try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader that refuses a key given twice
+        value = _Loader(text).get_single_data()
     except yaml.YAMLError as error:
         raise ConfigError(
             "CONFIG_NOT_YAML", f"{source}: {' '.join(str(error).split())}", "Correct the file at that line"
@@ -135,6 +135,8 @@ def parse_plan(text: str, source: str = "plan") -> Plan:
 
 
 class _Loader(yaml.SafeLoader):
+    """Plain values only, and no key given twice."""
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = [key for number, key in enumerate(keys) if key in keys[:number]]
