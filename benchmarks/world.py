@@ -5,6 +5,7 @@ out), starts the towers and draws the batches.
 """
 
 import time
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,10 @@ from trainer.recipe import Recipe
 from trainer.train import train
 
 PRESET = "tiny"
-WORLD_RECIPE = Recipe(steps=200, batch=64, junk_each=16, junk_pool=96)
+WORLD_RECIPE = Recipe(steps=300, batch=64, junk_each=16, junk_pool=96)
+# Touch has two other partners that are easier to please (pressure is its own mean): alike in weight, touch-video ends
+# at 92 and 84 % of recall at 10 (seed 1, 200 steps), alone at 99.5 %.
+LOSS_WEIGHTS = {"touch-video": 3.0}
 
 
 def run_world(
@@ -40,7 +44,10 @@ def run_world(
     library = Library(space, prepared)
     kept = library.add(read_trusted([folder], ["genesis", "submit"]))
     ready = time.process_time()
-    done = train(space, library, library.streams(kept), recipe)
+    streams = [
+        replace(stream, loss_weight=LOSS_WEIGHTS.get(f"{stream.a}-{stream.b}", 1.0)) for stream in library.streams(kept)
+    ]
+    done = train(space, library, streams, recipe)
     trained = {pair.name for pair in kept}
     held_out = read_trusted([folder], ["held-out"])
     refuse_overlap(kept, held_out)

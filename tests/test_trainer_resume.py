@@ -14,7 +14,10 @@ import pytest
 import torch
 from phase_material import SHORT_PLAN, make_small_digits, read_streams, short_plan
 
+from embedding.modalities import decode
+from embedding.space import EmbeddingSpace
 from protocol.errors import CheckpointError, ConfigError, ExitCode
+from trainer.feed import read_trusted
 from trainer.phase_material import read_material
 from trainer.phases import _Stop
 from trainer.plan import Plan, parse_plan
@@ -88,9 +91,13 @@ def wait_for_save(process: subprocess.Popen[str], phase: int, step: int) -> None
     raise AssertionError("it ended before that state was saved")
 
 
-def test_a_killed_training_goes_on_to_the_same_weights_bit_for_bit(digits: Path, whole: Path, tmp_path: Path) -> None:
-    config, out = tmp_path / "plan.yaml", tmp_path / "run"
+def test_a_killed_training_goes_on_to_the_same_weights_bit_for_bit(digits: Path, tmp_path: Path) -> None:
+    config, out, whole = tmp_path / "plan.yaml", tmp_path / "run", tmp_path / "whole"
     config.write_text(SHORT_PLAN)
+    # All in processes of their own: what other tests did to this one must not matter.
+    with start(digits, config, whole) as process:
+        process.communicate(timeout=300)
+    assert process.returncode == 0
     with start(digits, config, out) as process:
         wait_for_save(process, 1, 4)
         process.kill()  # in the second phase, between step 4 and the end
@@ -99,10 +106,23 @@ def test_a_killed_training_goes_on_to_the_same_weights_bit_for_bit(digits: Path,
     assert found is not None
     assert found.facts["phase"] == 1
     assert 4 <= found.facts["steps"] < 6
-    said: list[dict[str, Any]] = []
-    make_training(digits, out, tell=said.append).run(resume=True)
-    assert {"event": "resumed", "phase": 1, "step": found.facts["steps"]} in said
+    with start(digits, config, out, resume=True) as process:
+        said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    resumed = {"event": "resumed", "phase": 1, "step": found.facts["steps"]}
+    assert resumed in [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     assert_equal_runs(whole, out)
+
+
+def test_what_was_embedded_before_does_not_change_a_training(digits: Path, whole: Path, tmp_path: Path) -> None:
+    space = EmbeddingSpace("tiny", modalities=["text"])
+    space.tower("text").forget()
+    read = read_trusted([digits], ["genesis", "submit"])
+    texts = {pair.item("text").load() for pair in read if "text" in pair.name}
+    for text in sorted(texts):  # alone: in another company than in the training, so other in the last bits
+        space.embed("text", [decode("text", text, "text/plain")])
+    make_training(digits, tmp_path / "run").run()
+    assert_equal_runs(whole, tmp_path / "run")
 
 
 @pytest.mark.slow

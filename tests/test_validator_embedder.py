@@ -231,7 +231,7 @@ async def test_what_runs_during_a_swap_says_the_old_checkpoint(
 
 
 async def test_a_checkpoint_that_differs_is_not_put_in_force(embedder: Embedder, tmp_path: Path) -> None:
-    for name in ("manifest.json", "anchors.safetensors", "README.md"):
+    for name in ("manifest.json", "config.json", "anchors.safetensors", "README.md"):
         (tmp_path / name).write_bytes((GENESIS / name).read_bytes())
     weights = bytearray((GENESIS / "model.safetensors").read_bytes())
     weights[-1] ^= 1

@@ -42,6 +42,8 @@ def gather_material(space: EmbeddingSpace, library: Library, streams: Sequence[S
     """The material of the streams' modalities. Frozen towers run here, once."""
     device = space.device
     used = sorted({name for stream in streams for name in (stream.a, stream.b)})
+    for name in used:
+        space.tower(name).forget()  # else a resumed run, which has embedded less before, would differ in its last bits
     return Material(
         inputs={name: tensor.to(device) for name, tensor in library.tensors().items() if name in used},
         junk={name: _junk_inputs(space, library, name, recipe).to(device) for name in used},

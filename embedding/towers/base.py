@@ -60,6 +60,10 @@ class Tower(nn.Module):
         """A lightly changed copy of a training batch; the same for the same seed."""
         return inputs
 
+    def forget(self) -> None:
+        """Drop the outputs of frozen weights that were kept. Their last bits depend on the company that they were
+        computed in, so what must be repeatable starts with none."""
+
     def frozen_sha256(self) -> str:
         """SHA-256 of what ``forward`` stands on and the checkpoint does not carry; empty when there is nothing."""
         return ""

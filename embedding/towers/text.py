@@ -87,6 +87,10 @@ class _Frozen:
             self._known.popitem(last=False)
         return out
 
+    def forget(self) -> None:
+        """Drop every kept output."""
+        self._known.clear()
+
     @torch.inference_mode()
     def _encode(self, keys: list[bytes], tokens: dict[bytes, NDArray[np.int64]], device: torch.device) -> None:
         self.model.to(device)
@@ -170,6 +174,10 @@ class MiniLmText(Tower):
         spread = self.dropout(inputs * MINILM_WIDTH**0.5)
         out: Tensor = self.linear(spread) + self.layers(spread)
         return out
+
+    def forget(self) -> None:
+        """Drop what the sentence encoder gave before, in every space of the process."""
+        _frozen().forget()
 
     def frozen_sha256(self) -> str:
         """SHA-256 of the MiniLM weights in use."""
