@@ -9,12 +9,12 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from modality_material import item
 from PIL import Image
 
 from embedding.modalities import MODALITIES, decode, find
 from embedding.modality import check_contract
 from protocol.errors import Rejected
+from tests.modality_material import item
 
 
 def png(pixels: np.ndarray, **options: object) -> bytes:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from encoder_material import ALL, DIM, make_items
 from numpy.typing import NDArray
 
 from embedding.masks import hidden_units
@@ -16,6 +15,7 @@ from embedding.towers.base import Features, Tower
 from embedding.towers.pretrained.base import PretrainedTower
 from embedding.towers.pretrained.text import SiglipText
 from embedding.towers.pretrained.video import pick_frames
+from tests.encoder_material import ALL, DIM, make_items
 
 hf: Any = transformers  # untyped in parts
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from encoder_material import ALL, DIM, OWN, PUBLISHED, make_items
 from torch import nn
 
 from embedding.presets import PRESETS, Preset, TowerSpec, Weights, find_preset
@@ -13,6 +12,7 @@ from embedding.space import EmbeddingSpace
 from embedding.towers.base import Tower
 from embedding.towers.blocks import Block
 from protocol.errors import ConfigError
+from tests.encoder_material import ALL, DIM, OWN, PUBLISHED, make_items
 
 BIG = ("lightweight", "balanced", "high_capacity")
 # Millions of parameters: those of the published encoders, and a projection.

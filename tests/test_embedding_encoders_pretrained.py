@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from encoder_material import DIM, PUBLISHED, Small, make_items
 from torch import nn
 
 from embedding.modality import Array
@@ -19,6 +18,7 @@ from embedding.towers.pretrained.base import PretrainedTower
 from embedding.towers.pretrained.text import SiglipText
 from embedding.towers.text import minilm_folder
 from protocol.errors import CheckpointError, ConfigError
+from tests.encoder_material import DIM, PUBLISHED, Small, make_items
 
 hf: Any = transformers  # untyped in parts
 

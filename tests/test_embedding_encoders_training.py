@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from encoder_material import ALL, DIM, OWN, PUBLISHED, make_items
-from test_embedding_checkpoint import make
 
 from embedding.checkpoint import load
 from embedding.presets import PRESETS, Preset, TowerSpec
 from embedding.space import EmbeddingSpace
 from embedding.weights import encode_weights, fill_weights, halve_weights, name_unstored, read_space
 from protocol.errors import CheckpointError
+from tests.encoder_material import ALL, DIM, OWN, PUBLISHED, make_items
+from tests.test_embedding_checkpoint import make
 from trainer.library import Stream
 from trainer.material import Material
 from trainer.recipe import Recipe
@@ -119,7 +119,7 @@ def test_every_tower_comes_back_from_a_checkpoint(name: str, monkeypatch: pytest
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The preset ``published`` and a folder of weights for its texts, tokenizer and all."""
-    from test_embedding_encoders_pretrained import publish
+    from tests.test_embedding_encoders_pretrained import publish
 
     publish("bert-text", tmp_path / "bert")
     towers = {"text": PUBLISHED["bert-text"].spec, "action": OWN["action"].spec}

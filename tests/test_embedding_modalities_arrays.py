@@ -6,12 +6,12 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from modality_material import npy, sensor
 from numpy.typing import NDArray
 
 from embedding.modalities import MODALITIES, decode, find
 from embedding.modality import check_contract
 from protocol.errors import Rejected
+from tests.modality_material import npy, sensor
 
 MEDIA_TYPE = "application/x-npy"
 SENSORS = tuple(modality.name for modality in MODALITIES if modality.media_types == (MEDIA_TYPE,))

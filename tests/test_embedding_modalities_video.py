@@ -11,7 +11,6 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from modality_material import clip, frames, gif, item
 from PIL import Image
 
 from embedding.modalities import decode, find
@@ -19,6 +18,7 @@ from embedding.modalities.gif import fit, scan
 from embedding.modalities.video import BT601, BT709, MAX_DECODED_PIXELS, VIDEO, yuv_to_rgb
 from embedding.modality import Array, check_contract
 from protocol.errors import Rejected
+from tests.modality_material import clip, frames, gif, item
 
 VECTORS = json.loads((Path(__file__).parent / "vectors/video.json").read_text())
 # HEVC comes from the vectors: the encoder x265 writes past its memory on pictures as small as these.

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from modality_material import item, npy
 
 from embedding.modalities import BY_NAME, MODALITIES, decode
 from embedding.modalities.arrays import read_array
@@ -19,6 +18,7 @@ from embedding.registration import Registration, register
 from embedding.space import EmbeddingSpace
 from embedding.tower_spec import TowerSpec
 from protocol.errors import ConfigError
+from tests.modality_material import item, npy
 
 LIMITS = Limits(max_bytes=100_000)
 CONTRACT = Contract("float32", ((16, 1_000),), -1.0, 1.0, "16 to 1000 readings")

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from phase_material import PLAN, make_small_digits, read_streams, short_plan
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 from torch.distributed.run import get_args_parser
@@ -22,6 +21,7 @@ from embedding.losses import MAX_LOG_SCALE
 from embedding.modalities import BY_NAME
 from embedding.retrieval import Recall
 from protocol.errors import ConfigError, ExitCode, SourceError
+from tests.phase_material import PLAN, make_small_digits, read_streams, short_plan
 from trainer import phases
 from trainer.evaluate import evaluate
 from trainer.feed import read_trusted

@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from modality_material import clip, frames, gif, item, npy, sensor
 from PIL import Image
 
 from embedding.modalities import BY_NAME, MODALITIES
 from embedding.modalities import decode as decode_here
 from embedding.modality import check_contract
 from protocol.errors import Overloaded, Rejected
+from tests.modality_material import clip, frames, gif, item, npy, sensor
 from validator.decode import Decoder, _Worker
 
 VECTORS = json.loads((Path(__file__).parent / "vectors/video.json").read_text())

@@ -14,11 +14,10 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
-
-from modality_material import clip, gif  # noqa: E402
+sys.path.insert(0, str(HERE.parent.parent))
 
 from embedding.modalities import decode  # noqa: E402
+from tests.modality_material import clip, gif  # noqa: E402
 
 CLIPS = (
     ("h264", "video/mp4", "libx264", {"crf": "30"}),
