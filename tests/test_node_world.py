@@ -282,9 +282,25 @@ def test_the_set_is_whole_and_made_once(tmp_path: Path) -> None:
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def test_without_opengl_the_renderer_falls_back_and_says_so(tmp_path: Path) -> None:
+# A machine that has no OpenGL library at all: none is found, and none can be loaded.
+HIDE_GL = """
+import ctypes, ctypes.util
+hidden = ("EGL", "GL", "OSMesa", "GLESv2")
+find, load = ctypes.util.find_library, ctypes.CDLL.__init__
+ctypes.util.find_library = lambda name: None if name in hidden else find(name)
+def refuse(self, name, *more, **options):
+    if any(f"lib{one}" in str(name) for one in hidden):
+        raise OSError(f"{name}: cannot open shared object file")
+    load(self, name, *more, **options)
+ctypes.CDLL.__init__ = refuse
+"""
+
+
+@pytest.mark.parametrize("missing", ["switched off", "no library"])
+def test_without_opengl_the_renderer_falls_back_and_says_so(missing: str) -> None:
     """In a process of its own, since MuJoCo reads its backend once."""
-    code = (
+    code = HIDE_GL if missing == "no library" else ""
+    code += (
         "import sys, hashlib\n"
         "from node.sources.world.render import pick_renderer\n"
         "from node.sources.world.episode import record_episode\n"
@@ -294,7 +310,9 @@ def test_without_opengl_the_renderer_falls_back_and_says_so(tmp_path: Path) -> N
         "chosen = pick_renderer('auto')\n"
         "print(chosen.name, hashlib.sha256(record_episode(7, 1, chosen).items['camera1'].content).hexdigest())\n"
     )
-    environment = os.environ | {"MUJOCO_GL": "disable"}
+    environment = {name: value for name, value in os.environ.items() if name != "MUJOCO_GL"}
+    if missing == "switched off":
+        environment["MUJOCO_GL"] = "disable"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     here = hashlib.sha256(record_episode(7, 1, RayRenderer()).items["camera1"].content).hexdigest()

@@ -7,11 +7,14 @@ imports MuJoCo from here.
 import math
 import os
 import sys
+from ctypes.util import find_library
 from typing import Any, Final
 
 if "mujoco" not in sys.modules and sys.platform == "linux":
-    # Off screen, without a display server; a backend that the user chose stays.
-    os.environ.setdefault("MUJOCO_GL", "egl")
+    # Off screen, without a display server; a backend that the user chose stays. To ask for one whose library is missing
+    # would make the import itself fail.
+    found = [name for name, library in (("egl", "EGL"), ("osmesa", "OSMesa")) if find_library(library)]
+    os.environ.setdefault("MUJOCO_GL", found[0] if found else "disable")
 
 import mujoco as mujoco
 
