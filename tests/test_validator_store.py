@@ -266,6 +266,19 @@ def test_processes_that_open_a_new_database_at_once_do_not_race(store_url: str) 
         assert [store.meta_get(str(number)) for number in range(4)] == ["open"] * 4
 
 
+def test_a_new_file_that_another_is_about_to_write_is_waited_for(tmp_path: Path) -> None:
+    other = dbapi2.connect(tmp_path / "ledger.db", isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE held (x)")
+    other.execute("BEGIN IMMEDIATE")  # SQLite answers "locked" to this at once, whatever the busy timeout
+    released = threading.Timer(0.5, other.execute, ["ROLLBACK"])
+    released.start()
+    with Store.open(f"sqlite:///{tmp_path / 'ledger.db'}") as store:
+        assert not released.is_alive()
+        store.meta_set("one", "open")
+        assert store.meta_get("one") == "open"
+    other.close()
+
+
 def test_two_validators_cannot_write_one_ledger(
     store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """Connections: one writer and a pool of readers on SQLite or PostgreSQL, durable or refused."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -153,7 +154,7 @@ def _connect_sqlite(url: URL) -> Engines:
             cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
             cursor.execute("PRAGMA foreign_keys=ON")
             if is_writer:
-                (mode,) = cursor.execute("PRAGMA journal_mode=WAL").fetchone()
+                mode = _switch_to_wal(cursor)
                 if mode != "wal":
                     raise StoreError(
                         "STORE_NOT_DURABLE",
@@ -176,6 +177,21 @@ def _connect_sqlite(url: URL) -> Engines:
         return engine
 
     return Engines(make(True, 1), make(False, READERS), database)
+
+
+def _switch_to_wal(cursor: Any) -> str:
+    """The journal mode after asking for WAL. Waits for others: the busy timeout does not hold while another process has
+    begun to write a new file, SQLite then answers "locked" at once."""
+    until = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            (mode,) = cursor.execute("PRAGMA journal_mode=WAL").fetchone()
+        except sqlite.OperationalError as error:
+            if error.sqlite_errorcode != sqlite.SQLITE_BUSY or time.monotonic() >= until:
+                raise
+            time.sleep(0.02)
+        else:
+            return str(mode)
 
 
 def _connect_postgresql(url: URL) -> Engines:
