@@ -3,6 +3,7 @@
 F frames that the encoder takes, M mel bands, N samples.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,9 @@ class _Spectrum(PretrainedTower):
         return int(self.settings["frames"])
 
     @property
+    @abstractmethod
     def silence(self) -> float:
         """What stands for a hidden or absent cell."""
-        raise NotImplementedError
 
     def units(self, features: Features) -> int:
         """One for each patch of frames and bands of the item."""

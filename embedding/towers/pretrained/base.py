@@ -5,6 +5,7 @@ B items in a batch, W width of the encoder's output, D dimension of the space.
 
 import hashlib
 import json
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -65,13 +66,13 @@ class PretrainedTower(Tower):
         """W, the width of what ``encode`` returns."""
         return int(self.config.hidden_size)
 
+    @abstractmethod
     def read_settings(self, folder: Path | None, settings: dict[str, Any]) -> dict[str, Any]:
         """Preprocessing settings as plain JSON: the preset's, replaced by the published ones where there are some."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encode(self, inputs: Tensor) -> Tensor:
         """The encoder's output, one row per item: [B, W]."""
-        raise NotImplementedError
 
     def forward(self, inputs: Tensor) -> Tensor:
         """float32[B, D]."""
