@@ -11,6 +11,7 @@ import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 
 from cryptography.exceptions import InvalidSignature
@@ -34,7 +35,7 @@ class Verifier:
     algorithm: int
     public_key: bytes
 
-    @property
+    @cached_property
     def key_id(self) -> bytes:
         """First four bytes of SHA-256(name || newline || algorithm || key)."""
         return sha256(self.name.encode() + b"\n" + bytes([self.algorithm]) + self.public_key).digest()[:4]
@@ -53,11 +54,15 @@ class Signer:
     seed: bytes
     algorithm: int = ED25519
 
-    @property
+    @cached_property
+    def private_key(self) -> Ed25519PrivateKey:
+        """The key, made once: making one costs as much as a signature."""
+        return Ed25519PrivateKey.from_private_bytes(self.seed)
+
+    @cached_property
     def verifier(self) -> Verifier:
         """The public half."""
-        public = Ed25519PrivateKey.from_private_bytes(self.seed).public_key().public_bytes_raw()
-        return Verifier(self.name, self.algorithm, public)
+        return Verifier(self.name, self.algorithm, self.private_key.public_key().public_bytes_raw())
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,7 @@ def sign_note(text: str, signer: Signer, existing: str = "") -> str:
         raise ValueError(f"a key's name is one word without plus signs, got {signer.name!r}")
     if not text.endswith("\n") or any(ord(c) < 0x20 and c != "\n" for c in text):
         raise ValueError("a note's text ends in a newline and holds no control characters")
-    signature = Ed25519PrivateKey.from_private_bytes(signer.seed).sign(text.encode())
+    signature = signer.private_key.sign(text.encode())
     return f"{text}\n{existing}{_signature_line(signer.verifier, signature)}"
 
 
@@ -199,7 +204,7 @@ def cosign(note: str, signer: Signer, timestamp: int) -> str:
     """
     text, _ = _split_note(note)
     message = f"cosignature/v1\ntime {timestamp}\n{text}".encode()
-    signature = Ed25519PrivateKey.from_private_bytes(signer.seed).sign(message)
+    signature = signer.private_key.sign(message)
     verifier = Verifier(signer.name, COSIGNATURE_V1, signer.verifier.public_key)
     return note + _signature_line(verifier, struct.pack(">Q", timestamp) + signature)
 
