@@ -22,7 +22,7 @@ from protocol.errors import Fault
 from protocol.pair import Item, check_signature, sign_pair
 from protocol.signing import Domain, address_of
 from protocol.tlog import Signer
-from protocol.verdict import Outcome, Reason, Verdict
+from protocol.verdict import Opening, Outcome, Reason, Verdict
 from protocol.wire import encode
 from validator.ledger import Ledger, NewEntry, NewSubmission
 from validator.store import Store
@@ -163,11 +163,24 @@ def _entry() -> NewEntry:
     s = signed.envelope.submission
     verdict = Verdict(Outcome.REJECTED, Reason.ITEM_UNDECODABLE, bytes(32), Fault.CONTRIBUTOR)
     digest = s.digest(domain)
-    leaf = encode_entry(PairEntry(digest, s.contributor, signed.envelope.signature, s.modalities, s.license, verdict))
+    opening = Opening(secrets.token_bytes(32), signed.a.digest, signed.b.digest)
+    leaf = encode_entry(
+        PairEntry(
+            digest, s.contributor, signed.envelope.signature, s.modalities, s.license, verdict, opening.commitment()
+        )
+    )
     return NewEntry(
         leaf,
         NewSubmission(
-            digest, s.contributor, s.nonce, encode(signed.envelope), signed.a, signed.b, accepted=False, embeddings=None
+            digest,
+            s.contributor,
+            s.nonce,
+            encode(signed.envelope),
+            signed.a,
+            signed.b,
+            accepted=False,
+            embeddings=None,
+            opening=encode(opening),
         ),
     )
 

@@ -136,6 +136,8 @@ async def _submissions(
             raise ProofError("MIRROR_SUBMISSION", f"entry {row.index}: {error.what}") from None
         if not isinstance(entry, PairEntry) or entry.pair != digest:
             raise ProofError("MIRROR_SUBMISSION", f"entry {row.index} is not about pair 0x{digest.hex()}")
+        if row.opening.commitment() != entry.commitment:
+            raise ProofError("MIRROR_OPENING", f"what came with entry {row.index} is not what its commitment hides")
     given = {row.index for row in rows}
     missing = [index for index, leaf in enumerate(leaves) if index not in given and _is_accepted(leaf)]
     if missing:

@@ -67,7 +67,8 @@ class Proved:
 def check_decision(decision: Decision, envelope: Envelope, digest: bytes, origin: str, vkey: str) -> CheckedReceipt:
     """Check that a decision is about this very submission, signed by the pinned key, and consistent in itself.
 
-    Raises ProofError: what `verify_receipt` raises, RECEIPT_OF_ANOTHER, VERDICT_DIFFERS, EMBEDDING_DIFFERS.
+    Raises ProofError: what `verify_receipt` raises, RECEIPT_OF_ANOTHER, VERDICT_DIFFERS, OPENING_DIFFERS,
+    OPENING_OF_ANOTHER, EMBEDDING_DIFFERS.
     """
     checked = verify_receipt(decision.receipt, origin, vkey)
     entry = checked.entry
@@ -79,7 +80,14 @@ def check_decision(decision: Decision, envelope: Envelope, digest: bytes, origin
         raise ProofError("RECEIPT_OF_ANOTHER", f"the receipt's entry is not about pair 0x{digest.hex()}")
     if entry.verdict != decision.verdict:
         raise ProofError("VERDICT_DIFFERS", "the verdict beside the receipt is not the one in its entry")
-    measured = entry.verdict.measurement
+    opening = decision.opening
+    if opening.commitment() != entry.commitment:
+        raise ProofError(
+            "OPENING_DIFFERS", f"the opening gives {opening.commitment().hex()}, not the entry's commitment"
+        )
+    if (opening.a, opening.b) != (submission.a.sha256, submission.b.sha256):
+        raise ProofError("OPENING_OF_ANOTHER", "the opening is of other items than those that were signed")
+    measured = opening.measurement
     if (measured is None) != (decision.embeddings is None):
         raise ProofError("EMBEDDING_DIFFERS", "embeddings are there without a measurement, or the reverse")
     if measured is not None and decision.embeddings is not None:

@@ -10,6 +10,10 @@ import numpy as np
 
 from protocol.scoring import MICRO, SCALE, Gap, PairThresholds, Quantised, measure_gap
 
+SCORE_BITS = 3
+"""A score is one of four in an octave: at most the gap, at least four fifths of it. What that tells of a paid pair is
+measured in docs/adr/0015-what-the-log-tells.md."""
+
 Rule = Callable[[Quantised, Quantised, Gap, PairThresholds], bool]
 
 
@@ -46,5 +50,11 @@ def is_novel(gap: Gap, thresholds: PairThresholds, *, inside: bool) -> bool:
 
 
 def curiosity_micro(gap: Gap) -> int:
-    """Return the score that ranks and pays a novel pair: the size of the gap it fills, at most ``2 * MICRO``."""
-    return min(gap.gap_micro, 2 * MICRO)
+    """Return the score that ranks and pays a novel pair: the size of the gap it fills, at most ``2 * MICRO``, rounded
+    down to ``SCORE_BITS`` leading bits.
+
+    The score is public for ever, and the whole gap would tell which pair it is of to anybody who can guess the items.
+    """
+    size = min(gap.gap_micro, 2 * MICRO)
+    dropped = max(size.bit_length() - SCORE_BITS, 0)
+    return size >> dropped << dropped

@@ -1,6 +1,7 @@
 """Ledger entries: the leaves of the log. Canonical JSON of hashes, integers and ids; never content.
 
-A pair's digest covers a random nonce, so that nobody can confirm a guess of its content from the entry alone.
+Nobody can confirm a guess of a pair's content from its entry: the pair's digest covers a random nonce, the commitment
+a random salt, and the verdict holds only what pays.
 """
 
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from protocol.errors import ProofError
+from protocol.takedown import Asker, SignedTakedown, TakedownReason, TakedownRequest
 from protocol.verdict import Verdict
-from protocol.wire import STRICT, Bytes20, Bytes32, Bytes65, ShortText, Uint64, adapter, encode
+from protocol.wire import STRICT, Bytes20, Bytes32, Bytes65, ShortText, Uint53, adapter, encode
 
 MAX_ENTRY_BYTES = 65_535  # c2sp.org/tlog-tiles: an entry's length is a uint16
 
@@ -28,8 +30,9 @@ class PairEntry:
     modalities: ShortText
     license: ShortText
     verdict: Verdict
+    commitment: Bytes32  # of the protocol.verdict.Opening
     kind: Literal["pair"] = "pair"
-    v: Literal[1] = 1
+    v: Literal[2] = 2
 
     __pydantic_config__ = STRICT
 
@@ -50,10 +53,10 @@ class CheckpointEntry:
 class EpochEntry:
     """An epoch was closed: it covers the entries from ``first`` up to the one before this."""
 
-    epoch: Uint64
-    first: Uint64
+    epoch: Uint53
+    first: Uint53
     parameters: Bytes32  # digest of the RewardParameters in force
-    paid_pairs: Uint64
+    paid_pairs: Uint53
     emission_wei: Wei
     cumulative_wei: Wei
     reward_root: Bytes32
@@ -63,8 +66,36 @@ class EpochEntry:
     __pydantic_config__ = STRICT
 
 
-Entry = Annotated[PairEntry | CheckpointEntry | EpochEntry, Field(discriminator="kind")]
-AnyEntry = PairEntry | CheckpointEntry | EpochEntry
+@dataclass(frozen=True)
+class TakedownEntry:
+    """The content of the pair at ``index`` is erased: items, embeddings, envelope, salt and opening.
+
+    ``named`` is the pair that the request names: ``pair`` itself, unless it went because the request reached further
+    (``everywhere``, or a copy that was refused as a duplicate). ``signature`` is the contributor's over a
+    `protocol.takedown.TakedownRequest` of these values; the operator's takedowns have none, and 0 for ``expiry``.
+    """
+
+    index: Uint53
+    pair: Bytes32
+    named: Bytes32
+    reason: TakedownReason
+    everywhere: ShortText
+    asker: Asker
+    expiry: Uint53
+    signature: Bytes65 | None
+    kind: Literal["takedown"] = "takedown"
+    v: Literal[1] = 1
+
+    __pydantic_config__ = STRICT
+
+    def signed(self, network_id: bytes) -> SignedTakedown:
+        """Return the request behind it, for `protocol.takedown.check_takedown`."""
+        request = TakedownRequest(network_id, self.named, self.reason, self.everywhere, self.expiry)
+        return SignedTakedown(request, self.signature)
+
+
+AnyEntry = PairEntry | CheckpointEntry | EpochEntry | TakedownEntry
+Entry = Annotated[AnyEntry, Field(discriminator="kind")]
 
 
 def encode_entry(entry: AnyEntry) -> bytes:
@@ -76,7 +107,13 @@ def encode_entry(entry: AnyEntry) -> bytes:
 
 
 def parse_entry(leaf: bytes) -> AnyEntry:
-    """Return the entry that a leaf spells. Raises ProofError ENTRY_MALFORMED unless it is one, in canonical form."""
+    """Return the entry that a leaf spells.
+
+    Raises ProofError: ENTRY_TOO_LONG, ENTRY_MALFORMED if it is none, ENTRY_NOT_CANONICAL if it is one in another
+    spelling than the one that `encode_entry` gives.
+    """
+    if len(leaf) > MAX_ENTRY_BYTES:
+        raise ProofError("ENTRY_TOO_LONG", f"an entry of {len(leaf)} bytes, at most {MAX_ENTRY_BYTES}")
     try:
         entry: AnyEntry = adapter(Entry).validate_json(leaf)
     except ValueError as error:

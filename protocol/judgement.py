@@ -60,9 +60,15 @@ class Anchors:
 
 @dataclass(frozen=True)
 class Judged:
-    """A verdict with the two embeddings that go with it: cross-averaged if accepted, the originals if not."""
+    """A verdict with the two embeddings that go with it: cross-averaged if accepted, the originals if not.
+
+    ``gap`` is measured on accepted pairs and written nowhere: it tells the distance to other people's pairs, and must
+    not outlive them in this pair's record.
+    """
 
     verdict: Verdict
+    measurement: Measurement
+    gap: Gap | None
     final_a: Quantised
     final_b: Quantised
     joint: Quantised | None  # the point that joins the history, if novel
@@ -122,26 +128,25 @@ def judge(
         reason=reason,
         checkpoint=checkpoint,
         fault=Fault.CONTRIBUTOR if outcome is Outcome.REJECTED else None,
-        measurement=Measurement(
-            raw_distance_micro=distance_micro(a.whole, b.whole),
-            distance_micro=distance,
-            csls_micro=csls,
-            null_a_micro=null_a,
-            null_b_micro=null_b,
-            loss_a_micro=differential_loss_micro(a.whole, a.masked, a.halves, anchors.references[name_a]),
-            loss_b_micro=differential_loss_micro(b.whole, b.masked, b.halves, anchors.references[name_b]),
-            pull_a_micro=pull_a,
-            pull_b_micro=pull_b,
-            embedding_a=embedding_digest(a.whole),
-            embedding_b=embedding_digest(b.whole),
-            final_a=embedding_digest(kept_a),
-            final_b=embedding_digest(kept_b),
-        ),
-        gap=gap,
         novel=novel,
         curiosity_micro=curiosity_micro(gap) if novel and gap is not None else 0,
     )
-    return Judged(verdict, kept_a, kept_b, point if novel else None)
+    measurement = Measurement(
+        raw_distance_micro=distance_micro(a.whole, b.whole),
+        distance_micro=distance,
+        csls_micro=csls,
+        null_a_micro=null_a,
+        null_b_micro=null_b,
+        loss_a_micro=differential_loss_micro(a.whole, a.masked, a.halves, anchors.references[name_a]),
+        loss_b_micro=differential_loss_micro(b.whole, b.masked, b.halves, anchors.references[name_b]),
+        pull_a_micro=pull_a,
+        pull_b_micro=pull_b,
+        embedding_a=embedding_digest(a.whole),
+        embedding_b=embedding_digest(b.whole),
+        final_a=embedding_digest(kept_a),
+        final_b=embedding_digest(kept_b),
+    )
+    return Judged(verdict, measurement, gap, kept_a, kept_b, point if novel else None)
 
 
 def _decide(tests: tuple[tuple[Reason, int], ...], margin_micro: int) -> tuple[Outcome, Reason]:

@@ -26,7 +26,7 @@ from protocol.entry import Wei
 from protocol.pair import Submission
 from protocol.receipt import Receipt
 from protocol.signing import Domain
-from protocol.verdict import Verdict
+from protocol.verdict import Opening, Verdict
 from protocol.wire import STRICT, Bytes20, Bytes32, Bytes65
 
 
@@ -68,10 +68,12 @@ class Embeddings:
 
 @dataclass(frozen=True)
 class Decision:
-    """The answer to a pair: a receipt, the verdict it holds, and both embeddings where the items were embedded."""
+    """The answer to a pair: a receipt, the verdict it holds, what its commitment hides, and both embeddings where the
+    items were embedded."""
 
     receipt: Receipt
     verdict: Verdict
+    opening: Opening  # of the commitment in the entry
     embeddings: Embeddings | None = None
     replayed: bool = False  # the same submission was decided before; this is that receipt
 
@@ -91,11 +93,12 @@ class EntryPage:
 
 @dataclass(frozen=True)
 class IndexedSubmission:
-    """The signed submission behind the pair entry at ``index``."""
+    """The signed submission behind the pair entry at ``index``, and what its commitment hides."""
 
     index: int
     submission: Submission
     signature: Bytes65
+    opening: Opening
 
     __pydantic_config__ = STRICT
 

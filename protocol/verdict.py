@@ -1,11 +1,18 @@
-"""What a validator decides about a pair: outcome, public reason, whose fault, and every number behind it."""
+"""What a validator decides about a pair: the verdict, which is public, and the opening, which can be erased.
+
+The log holds the verdict and a commitment to the opening. Whatever anybody could compute from a guess of the two items
+under the public checkpoint, such as a distance or the digest of an embedding, belongs into the opening: the salt in it
+keeps a guess from being confirmed by the log, and once salt and opening are erased the log proves nothing of the items.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import sha256
 
 from protocol.errors import Fault
-from protocol.scoring import Gap
-from protocol.wire import STRICT, Bytes32
+from protocol.wire import STRICT, Bytes32, Uint53, canonical_json, to_plain
+
+OPENING_TAG = b"curiosity/opening/1\x00"
 
 
 class Outcome(StrEnum):
@@ -51,17 +58,14 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One decision under one checkpoint. ``measurement`` is missing where the items were never embedded."""
+    """One decision under one checkpoint, as the log shows it: no more than is needed to blame, to rank and to pay."""
 
     outcome: Outcome
     reason: Reason
     checkpoint: Bytes32
     fault: Fault | None = None
-    detail: str = ""
-    measurement: Measurement | None = None
-    gap: Gap | None = None
     novel: bool = False
-    curiosity_micro: int = 0  # what ranks and pays; 0 unless accepted and novel
+    curiosity_micro: Uint53 = 0  # what ranks and pays, the gap's three leading bits; 0 unless accepted and novel
 
     __pydantic_config__ = STRICT
 
@@ -69,3 +73,26 @@ class Verdict:
     def is_accepted(self) -> bool:
         """True if the two items belong together."""
         return self.outcome is Outcome.ACCEPTED
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What an entry's commitment hides: which items were judged and the numbers behind the verdict.
+
+    The contributor has it with the receipt, mirrors with the submission; a takedown erases it. ``measurement`` is
+    missing where the items were never embedded.
+    """
+
+    salt: Bytes32  # random, the validator's; never used twice
+    a: Bytes32  # SHA-256 of item a
+    b: Bytes32
+    detail: str = ""
+    measurement: Measurement | None = None
+
+    __pydantic_config__ = STRICT
+
+    def commitment(self) -> bytes:
+        """Return SHA-256 over a tag, the salt, and the canonical JSON of the rest (docs/protocol.md, step 12)."""
+        plain = to_plain(self)
+        del plain["salt"]
+        return sha256(OPENING_TAG + self.salt + canonical_json(plain)).digest()

@@ -20,6 +20,7 @@ STRICT = ConfigDict(extra="forbid", strict=True)
 """Config for a protocol dataclass: unknown fields and coerced types are refused."""
 
 UINT64_MAX = 2**64 - 1
+UINT53_MAX = 2**53 - 1
 
 
 def _hex_parser(length: int) -> Callable[[object], bytes]:
@@ -53,6 +54,9 @@ Bytes20 = Annotated[bytes, BeforeValidator(_hex_parser(20)), PlainSerializer(to_
 Bytes32 = Annotated[bytes, BeforeValidator(_hex_parser(32)), PlainSerializer(to_hex, return_type=str), _schema(32)]
 Bytes65 = Annotated[bytes, BeforeValidator(_hex_parser(65)), PlainSerializer(to_hex, return_type=str), _schema(65)]
 Uint64 = Annotated[int, Field(ge=0, le=UINT64_MAX)]
+Uint53 = Annotated[int, Field(ge=0, le=UINT53_MAX)]
+"""An integer that every JSON reader keeps exactly (RFC 7493, section 2.2)."""
+
 ShortText = Annotated[str, Field(max_length=128)]
 
 

@@ -18,7 +18,7 @@ from protocol.entry import PairEntry, encode_entry
 from protocol.pair import Item, SignedPair, sign_pair
 from protocol.signing import Domain
 from protocol.tlog import Signer
-from protocol.verdict import Outcome, Reason, Verdict
+from protocol.verdict import Opening, Outcome, Reason, Verdict
 from protocol.wire import encode
 from validator.ledger import Ledger, NewEntry, NewSubmission
 from validator.store import Store
@@ -58,9 +58,16 @@ def make_entry(number: int, *, accepted: bool = True, pair: SignedPair | None = 
         Reason.BELONGS_TOGETHER if accepted else Reason.PAIR_TOO_FAR,
         b"\x55" * 32,
     )
+    opening = Opening(sha256(b"salt %d" % number).digest(), pair.a.digest, pair.b.digest)
     leaf = encode_entry(
         PairEntry(
-            digest, submission.contributor, pair.envelope.signature, submission.modalities, submission.license, verdict
+            digest,
+            submission.contributor,
+            pair.envelope.signature,
+            submission.modalities,
+            submission.license,
+            verdict,
+            opening.commitment(),
         )
     )
     return NewEntry(
@@ -74,6 +81,7 @@ def make_entry(number: int, *, accepted: bool = True, pair: SignedPair | None = 
             b=pair.b,
             accepted=accepted,
             embeddings=b"embeddings %d" % number,
+            opening=encode(opening),
         ),
     )
 

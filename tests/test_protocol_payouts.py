@@ -13,7 +13,6 @@ from protocol.merkle import leaf_hash
 from protocol.payouts import EpochPayout, derive
 from protocol.receipt import Receipt, issue_receipt, verify_receipt
 from protocol.rewards import RewardParameters, verify_claim
-from protocol.scoring import Gap
 from protocol.settings import read_section
 from protocol.signing import address_of, sign
 from protocol.tlog import Signer
@@ -34,11 +33,10 @@ def pair_entry(key: bytes, score: int, *, outcome: Outcome = Outcome.ACCEPTED) -
         reason=Reason.BELONGS_TOGETHER if accepted else Reason.PAIR_TOO_FAR,
         checkpoint=bytes(32),
         fault=None if accepted else Fault.CONTRIBUTOR,
-        gap=Gap(score, 1, 2),
         novel=score > 0,
         curiosity_micro=score,
     )
-    return PairEntry(pair, address_of(key), sign(pair, key), "image-text", "MIT", verdict)
+    return PairEntry(pair, address_of(key), sign(pair, key), "image-text", "MIT", verdict, secrets.token_bytes(32))
 
 
 def ledger(*epochs: list[PairEntry], parameters: RewardParameters = PARAMETERS) -> list[bytes]:

@@ -186,8 +186,8 @@ def test_the_database_itself_refuses_doubles(store_url: str, tmp_path: Path) -> 
     with open_ledger(store_url, tmp_path / "head") as opened:
         opened.ledger.append(make_entries(0, 2))
     copy = (
-        "INSERT INTO pairs (leaf_index, pair, contributor, nonce, a_sha256, b_sha256, is_accepted, envelope)"
-        " SELECT 1, {pair}, contributor, {nonce}, a_sha256, b_sha256, {accepted}, envelope"
+        "INSERT INTO pairs (leaf_index, pair, contributor, nonce, a_sha256, b_sha256, is_accepted, envelope, opening)"
+        " SELECT 1, {pair}, contributor, {nonce}, a_sha256, b_sha256, {accepted}, envelope, opening"
         " FROM pairs WHERE leaf_index = 0"
     )
 

@@ -50,8 +50,8 @@ async def test_a_pair_becomes_a_receipt_a_proof_and_a_search_result(live: Runnin
     accepted = [d for d in decisions if d.verdict.is_accepted]  # type: ignore[attr-defined]
     assert len(accepted) >= 4
     first = accepted[0]
-    verdict = first.verdict  # type: ignore[attr-defined]
-    assert verdict.measurement.distance_micro < verdict.measurement.raw_distance_micro
+    measurement = first.opening.measurement  # type: ignore[attr-defined]
+    assert measurement.distance_micro < measurement.raw_distance_micro
     vectors = [
         np.frombuffer(base64.b64decode(text), dtype="<i2")
         for text in (first.embeddings.a, first.embeddings.final_a, first.embeddings.b, first.embeddings.final_b)  # type: ignore[attr-defined]
@@ -141,7 +141,7 @@ async def test_junk_is_rejected_with_its_reason_and_logged(live: Running) -> Non
     assert blank.embeddings.final_a == blank.embeddings.a  # type: ignore[attr-defined]
     broken = await send(live, live.sign((Item("image", "image/png", b"\x89PNG\r\n\x1a\n broken"), caption)))
     assert broken.verdict.reason is Reason.ITEM_UNDECODABLE  # type: ignore[attr-defined]
-    assert "item a" in broken.verdict.detail  # type: ignore[attr-defined]
+    assert "item a" in broken.opening.detail  # type: ignore[attr-defined]
     assert broken.embeddings is None  # type: ignore[attr-defined]
     assert live.service.ledger.size == 3
 

@@ -24,7 +24,7 @@ def read_mirror(folder: Path, *, log_vkey: str = "") -> tuple[LedgerSlice, list[
 
     ``folder`` is what `curiosity ledger mirror` writes; ``log_vkey`` pins the key of the tree head, empty trusts the
     one that the mirror names. Raises SourceError MIRROR_MISSING or MIRROR_ROW; ProofError: what `verify_checkpoint`
-    raises, MIRROR_ROOT, MIRROR_SUBMISSION.
+    raises, MIRROR_ROOT, MIRROR_SUBMISSION, MIRROR_OPENING.
     """
     network = _parse(Network, _read(folder / "network.json"), "network.json")
     head = verify_checkpoint(
@@ -41,6 +41,8 @@ def read_mirror(folder: Path, *, log_vkey: str = "") -> tuple[LedgerSlice, list[
         digest = _signed_digest(row, network)
         if not isinstance(entry, PairEntry) or entry.pair != digest:
             raise ProofError("MIRROR_SUBMISSION", f"entry {row.index} is not about pair 0x{digest.hex()}")
+        if row.opening.commitment() != entry.commitment:
+            raise ProofError("MIRROR_OPENING", f"what came with entry {row.index} is not what its commitment hides")
         if entry.verdict.is_accepted:
             pairs.append(FedPair(digest, _item(folder, row.submission.a), _item(folder, row.submission.b)))
     return LedgerSlice(network.origin, 0, head.size, head.root.hex()), pairs

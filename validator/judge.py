@@ -73,6 +73,6 @@ class Judge:
         """Add the joint point of a pair that was paid before this checkpoint."""
         self._history[modalities].append(point)
 
-    def refuse(self, reason: Reason, detail: str) -> Verdict:
+    def refuse(self, reason: Reason) -> Verdict:
         """Return the verdict about a pair whose items are not embedded."""
-        return Verdict(Outcome.REJECTED, reason, self.checkpoint, Fault.CONTRIBUTOR, detail)
+        return Verdict(Outcome.REJECTED, reason, self.checkpoint, Fault.CONTRIBUTOR)

@@ -13,6 +13,7 @@ order of the ledger. No step calls back up. A pair that is too far apart is a ve
 import asyncio
 import base64
 import logging
+import secrets
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from protocol.messages import Decision, Embeddings
 from protocol.pair import Envelope, Item, SignedPair
 from protocol.receipt import Receipt
 from protocol.scoring import Quantised
-from protocol.verdict import Reason, Verdict
+from protocol.verdict import Measurement, Opening, Reason, Verdict
 from protocol.wire import encode, parse
 from validator.decode import Decoder
 from validator.embedder import Embedder
@@ -59,6 +60,16 @@ class Ready:
 class _InFlight:
     digest: bytes
     decision: "asyncio.Future[Decision]"
+
+
+@dataclass(frozen=True)
+class _Decided:
+    """A pair with its verdict and what the entry's commitment hides."""
+
+    ready: Ready
+    verdict: Verdict
+    opening: Opening
+    judged: Judged | None  # None where the items were not embedded
 
 
 class _Stale(Exception):
@@ -276,43 +287,46 @@ class Pipeline:
     def _commit(self, batch: Sequence[Ready]) -> list[Decision | Exception]:
         """Judge a batch in order and append it in one transaction. Runs on the writer thread."""
         slots: list[int | None] = []
-        verdicts: list[tuple[Ready, Verdict, Judged | None]] = []
+        verdicts: list[_Decided] = []
         accepted_now: dict[tuple[bytes, bytes], int] = {}
         for ready in batch:
             if ready.refusal is None and ready.checkpoint != self.judge.checkpoint:
                 slots.append(None)
                 continue
             slots.append(len(verdicts))
-            verdict, judged = self._judge(ready, accepted_now, self._ledger.size + len(verdicts))
-            verdicts.append((ready, verdict, judged))
-        entries = [_new_entry(*row) for row in verdicts]
+            verdicts.append(self._judge(ready, accepted_now, self._ledger.size + len(verdicts)))
+        entries = [_new_entry(decided) for decided in verdicts]
         receipts = self._ledger.append(entries) if entries else []
-        for (ready, verdict, judged), receipt in zip(verdicts, receipts, strict=True):
-            if verdict.is_accepted and judged is not None:
-                self._remember(ready.admitted.pair, receipt.index, judged)
-        return [
-            _Stale() if slot is None else _answer(receipts[slot], verdicts[slot][0], verdicts[slot][2])
-            for slot in slots
-        ]
+        for decided, receipt in zip(verdicts, receipts, strict=True):
+            if decided.verdict.is_accepted and decided.judged is not None:
+                self._remember(decided.ready.admitted.pair, receipt.index, decided.judged)
+        answers = [self._answer(*row) for row in zip(receipts, entries, verdicts, strict=True)]
+        return [_Stale() if slot is None else answers[slot] for slot in slots]
 
-    def _judge(
-        self, ready: Ready, accepted_now: dict[tuple[bytes, bytes], int], index: int
-    ) -> tuple[Verdict, Judged | None]:
+    def _answer(self, receipt: Receipt, entry: NewEntry, decided: _Decided) -> Decision:
+        if receipt.entry.encode() != entry.leaf:  # decided earlier: that receipt goes with that opening
+            stored = self._store.find_pair(decided.ready.admitted.digest)
+            assert stored is not None, "the ledger has just named it"
+            return replay(stored)
+        return Decision(receipt, decided.verdict, decided.opening, _embeddings(_packed(decided)))
+
+    def _judge(self, ready: Ready, accepted_now: dict[tuple[bytes, bytes], int], index: int) -> _Decided:
         if ready.refusal is not None:
-            return self.judge.refuse(*ready.refusal), None
+            reason, detail = ready.refusal
+            return _Decided(ready, self.judge.refuse(reason), _open(ready, detail, None), None)
         contents = (ready.admitted.pair.a.digest, ready.admitted.pair.b.digest)
         known = accepted_now.get(contents)
         if known is None:
             known = self._store.is_content_known(*contents)
         if known is not None:
             detail = f"entry {known} holds the same two contents"
-            return self.judge.refuse(Reason.CONTENT_DUPLICATE, detail), None
+            return _Decided(ready, self.judge.refuse(Reason.CONTENT_DUPLICATE), _open(ready, detail, None), None)
         assert ready.a is not None, "Ready holds two embedded items or a refusal"
         assert ready.b is not None, "Ready holds two embedded items or a refusal"
         judged = self.judge.judge(ready.admitted.pair.envelope.submission.modalities, ready.a, ready.b)
         if judged.verdict.is_accepted:
             accepted_now[contents] = index
-        return judged.verdict, judged
+        return _Decided(ready, judged.verdict, _open(ready, "", judged.measurement), judged)
 
     def _remember(self, pair: SignedPair, index: int, judged: Judged) -> None:
         for offset, item, vector in ((0, pair.a, judged.final_a), (1, pair.b, judged.final_b)):
@@ -325,34 +339,43 @@ def _interrupted() -> StoreError:
     )
 
 
-def _new_entry(ready: Ready, verdict: Verdict, judged: Judged | None) -> NewEntry:
-    pair, submission = ready.admitted.pair, ready.admitted.pair.envelope.submission
+def _open(ready: Ready, detail: str, measurement: Measurement | None) -> Opening:
+    pair = ready.admitted.pair
+    return Opening(secrets.token_bytes(32), pair.a.digest, pair.b.digest, detail, measurement)
+
+
+def _new_entry(decided: _Decided) -> NewEntry:
+    admitted = decided.ready.admitted
+    pair, submission = admitted.pair, admitted.pair.envelope.submission
     leaf = encode_entry(
         PairEntry(
-            pair=ready.admitted.digest,
+            pair=admitted.digest,
             contributor=submission.contributor,
             signature=pair.envelope.signature,
             modalities=submission.modalities,
             license=submission.license,
-            verdict=verdict,
+            verdict=decided.verdict,
+            commitment=decided.opening.commitment(),
         )
     )
     return NewEntry(
         leaf,
         NewSubmission(
-            pair=ready.admitted.digest,
+            pair=admitted.digest,
             contributor=submission.contributor,
             nonce=submission.nonce,
             envelope=encode(pair.envelope),
             a=pair.a,
             b=pair.b,
-            accepted=verdict.is_accepted,
-            embeddings=_packed(ready, judged),
+            accepted=decided.verdict.is_accepted,
+            embeddings=_packed(decided),
+            opening=encode(decided.opening),
         ),
     )
 
 
-def _packed(ready: Ready, judged: Judged | None) -> bytes | None:
+def _packed(decided: _Decided) -> bytes | None:
+    ready, judged = decided.ready, decided.judged
     if judged is None or ready.a is None or ready.b is None:
         return None
     return pack_embeddings(ready.a.whole, ready.b.whole, judged.final_a, judged.final_b)
@@ -364,18 +387,11 @@ def _embeddings(packed: bytes | None) -> Embeddings | None:
     return Embeddings(*(base64.b64encode(pack_embeddings(vector)).decode() for vector in unpack_embeddings(packed)))
 
 
-def _answer(receipt: Receipt, ready: Ready, judged: Judged | None) -> Decision:
-    return Decision(receipt, _verdict_of(receipt), _embeddings(_packed(ready, judged)))
-
-
-def _verdict_of(receipt: Receipt) -> Verdict:
-    return parse(PairEntry, receipt.entry).verdict
-
-
 def replay(decided: StoredDecision) -> Decision:
     """Return the decision that the store holds, with the identical receipt."""
-    receipt = parse(Receipt, decided.receipt)
-    return Decision(receipt, _verdict_of(receipt), _embeddings(decided.embeddings), replayed=True)
+    verdict = parse(PairEntry, decided.leaf).verdict
+    opening = parse(Opening, decided.opening)
+    return Decision(decided.to_receipt(), verdict, opening, _embeddings(decided.embeddings), replayed=True)
 
 
 FAULT_STATUS = {Fault.CONTRIBUTOR: 400, Fault.VALIDATOR: 500, Fault.INFRASTRUCTURE: 503}

@@ -34,6 +34,7 @@ from protocol.messages import (
     SubmissionPage,
 )
 from protocol.pair import MAX_ENVELOPE_BYTES, Envelope
+from protocol.verdict import Opening
 from protocol.wire import encode, from_hex, parse
 from validator.openapi import PAIR_MEDIA_TYPE, Operation, describe
 from validator.pipeline import FAULT_STATUS, replay
@@ -174,7 +175,8 @@ async def get_submissions(request: web.Request) -> web.Response:
     shown = []
     for row in rows:
         envelope = parse(Envelope, row.envelope)
-        shown.append(IndexedSubmission(row.index, envelope.submission, envelope.signature))
+        opening = parse(Opening, row.opening)
+        shown.append(IndexedSubmission(row.index, envelope.submission, envelope.signature, opening))
     following = rows[-1].index + 1 if len(rows) == count else None
     return answer(SubmissionPage(start, following, tuple(shown)))
 

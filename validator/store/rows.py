@@ -20,6 +20,7 @@ class NewSubmission:
     b: Item
     accepted: bool
     embeddings: bytes | None = field(repr=False)
+    opening: bytes = field(repr=False)  # canonical JSON of `protocol.verdict.Opening`
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class StoredDecision:
     leaf: bytes
     note: str
     embeddings: bytes | None = field(repr=False)
+    opening: bytes = field(repr=False)
 
     def to_receipt(self) -> Receipt:
         """Return the receipt as it was issued, bit for bit."""
@@ -71,6 +73,7 @@ class StoredSubmission:
     envelope: bytes = field(repr=False)
     leaf: bytes = field(repr=False)
     embeddings: bytes | None = field(repr=False)
+    opening: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@
 | pairs | what is known of the pair behind an entry, with the signed envelope and its embeddings |
 | items | one content by SHA-256; ``data`` is null where a file holds it |
 | epochs, rewards | a closed epoch and the cumulative amount of each account in it |
+| takedowns | a takedown from its first durable moment on: the leaf that says so, and whether all is erased |
+| blocked | a keyed hash of contents that must not come back |
 | meta | small values by name |
 """
 
@@ -61,6 +63,7 @@ class PairColumns(TypedColumns):
     is_accepted = Column(Boolean, nullable=False)
     envelope = Column(LargeBinary, nullable=False)
     embeddings: Column[bytes | None] = Column(LargeBinary, nullable=True)
+    opening = Column(LargeBinary, nullable=False)
 
 
 class ItemColumns(TypedColumns):
@@ -97,6 +100,20 @@ class RewardColumns(TypedColumns):
     cumulative_wei = Column(String(78), nullable=False)
 
 
+class TakedownColumns(TypedColumns):
+    """One pair that is taken down. Neither its nonce nor its contents' hashes stay: they would confirm a guess."""
+
+    pair = Column(LargeBinary(32), primary_key=True)
+    leaf = Column(LargeBinary, nullable=False)  # the takedown's entry, logged or about to be
+    is_erased = Column(Boolean, nullable=False)
+
+
+class BlockedColumns(TypedColumns):
+    """One HMAC of contents under the validator's pepper."""
+
+    key = Column(LargeBinary(32), primary_key=True)
+
+
 class MetaColumns(TypedColumns):
     """One small value."""
 
@@ -110,6 +127,8 @@ items = Table("items", metadata, ItemColumns)
 pairs = Table("pairs", metadata, PairColumns, UniqueConstraint("contributor", "nonce", name="pairs_nonce"))
 epochs = Table("epochs", metadata, EpochColumns)
 rewards = Table("rewards", metadata, RewardColumns, sqlite_with_rowid=False)
+takedowns = Table("takedowns", metadata, TakedownColumns, sqlite_with_rowid=False)
+blocked = Table("blocked", metadata, BlockedColumns, sqlite_with_rowid=False)
 meta = Table("meta", metadata, MetaColumns, sqlite_with_rowid=False)
 
 # Two contents are paid once, whatever the judge believed.

@@ -190,7 +190,7 @@ class Store:
     def _submissions(self, start: int, count: int, *, only_accepted: bool) -> list[StoredSubmission]:
         c = schema.pairs.c
         statement = (
-            select(c.leaf_index, c.pair, c.is_accepted, c.envelope, c.embeddings, schema.entries.c.leaf)
+            select(c.leaf_index, c.pair, c.is_accepted, c.envelope, c.embeddings, c.opening, schema.entries.c.leaf)
             .join(schema.entries, schema.entries.c.leaf_index == c.leaf_index)
             .where(c.leaf_index >= start)
             .order_by(c.leaf_index)
@@ -205,6 +205,7 @@ class Store:
                 envelope=row["envelope"],
                 leaf=row["leaf"],
                 embeddings=row["embeddings"],
+                opening=row["opening"],
             )
             for row in rows
         ]
@@ -348,6 +349,7 @@ _DECISIONS = select(
     schema.pairs.c.contributor,
     schema.pairs.c.nonce,
     schema.pairs.c.embeddings,
+    schema.pairs.c.opening,
     schema.entries.c.leaf,
     schema.entries.c.note,
 ).join(schema.entries, schema.entries.c.leaf_index == schema.pairs.c.leaf_index)
@@ -355,7 +357,12 @@ _DECISIONS = select(
 
 def _decision(row: RowMapping) -> StoredDecision:
     return StoredDecision(
-        pair=row["pair"], index=row["leaf_index"], leaf=row["leaf"], note=row["note"], embeddings=row["embeddings"]
+        pair=row["pair"],
+        index=row["leaf_index"],
+        leaf=row["leaf"],
+        note=row["note"],
+        embeddings=row["embeddings"],
+        opening=row["opening"],
     )
 
 
@@ -370,6 +377,7 @@ def _pair_values(index: int, submission: NewSubmission) -> dict[str, object]:
         "is_accepted": submission.accepted,
         "envelope": submission.envelope,
         "embeddings": submission.embeddings,
+        "opening": submission.opening,
     }
 
 
