@@ -4,7 +4,8 @@ Section numbers refer to RFC 6962; the verifying algorithms are those of RFC 916
 describe the same trees.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 from protocol.errors import ProofError
@@ -22,8 +23,20 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return sha256(b"\x01" + left + right).digest()
 
 
+@dataclass(frozen=True)
+class Run:
+    """Hashes of consecutive complete subtrees of ``1 << level`` leaves each; the first is the ``first``-th of them.
+
+    The subtree at position p of a level holds the leaves from ``p << level`` on. Level 0 are the leaf hashes.
+    """
+
+    level: int
+    first: int
+    hashes: list[bytes] = field(repr=False)
+
+
 class Frontier:
-    """An append-only tree's right edge: its root in O(log n) memory.
+    """An append-only tree's right edge, or compact range: grows by leaf hashes, knows its root, in O(log n) memory.
 
     Holds the roots of the complete subtrees that make up the tree, widest first, as the binary digits of its size.
     """
@@ -43,6 +56,32 @@ class Frontier:
         self.nodes.append(hash_)
         self.size += 1
 
+    def extend(self, hashes: Iterable[bytes]) -> list[Run]:
+        """Add leaf hashes and return every subtree that they complete, themselves included, from level 0 up.
+
+        What is returned is all that a storage needs to keep: any root, proof or tile of this tree or of an earlier one
+        is made of such subtrees (`protocol.subtrees`, `protocol.tiles`). It hashes a whole level at a time, which
+        takes two thirds of the time of as many `append`s.
+        """
+        runs: list[Run] = []
+        edge: list[bytes] = []  # narrowest first
+        row = list(hashes)
+        added, level = len(row), 0
+        while row or self.nodes:
+            position = self.size >> level
+            if row:
+                runs.append(Run(level, position, row))
+            if position & 1:
+                row = [self.nodes.pop(), *row]
+            if len(row) & 1:
+                edge.append(row[-1])
+            pairs = iter(row)
+            row = [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)]
+            level += 1
+        self.nodes = edge[::-1]
+        self.size += added
+        return runs
+
     def copy(self) -> "Frontier":
         """Return an independent copy."""
         return Frontier(self.size, self.nodes)
@@ -59,8 +98,7 @@ class Frontier:
 
 def _root_of_hashes(hashes: Sequence[bytes]) -> bytes:
     frontier = Frontier()
-    for hash_ in hashes:
-        frontier.append(hash_)
+    frontier.extend(hashes)
     return frontier.root()
 
 
@@ -107,10 +145,20 @@ def _mismatch(what: str) -> ProofError:
     return ProofError("PROOF_MISMATCH", what)
 
 
+def _too_long(length: int, what: str) -> ProofError:
+    return ProofError("PROOF_TOO_LONG", f"the proof has {length} hashes, more than {what} needs")
+
+
+def _too_short(length: int, what: str) -> ProofError:
+    return ProofError("PROOF_TOO_SHORT", f"the proof has {length} hashes, fewer than {what} needs")
+
+
 def verify_inclusion(leaf_hash: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
     """Check that the leaf is at ``index`` of the tree of ``size`` leaves with this root (RFC 9162 section 2.1.3.2).
 
-    Raises ProofError if it is not, or if the proof is longer or shorter than the tree's shape demands.
+    ``size`` and ``root`` are those of a verified tree head, never the prover's word. Raises ProofError:
+    PROOF_INDEX_OUT_OF_RANGE, PROOF_MALFORMED for hashes that are not 32 bytes, PROOF_TOO_LONG or PROOF_TOO_SHORT if
+    the tree's shape demands another number of them, PROOF_MISMATCH if they lead to another root.
     """
     if not 0 <= index < size:
         raise ProofError("PROOF_INDEX_OUT_OF_RANGE", f"leaf {index} is not in a tree of {size} leaves")
@@ -118,7 +166,7 @@ def verify_inclusion(leaf_hash: bytes, index: int, size: int, proof: Sequence[by
     node, last, hash_ = index, size - 1, leaf_hash
     for sibling in proof:
         if last == 0:
-            raise _mismatch(f"the inclusion proof has {len(proof)} hashes, more than a tree of {size} leaves needs")
+            raise _too_long(len(proof), f"leaf {index} of {size}")
         if node & 1 or node == last:
             hash_ = node_hash(sibling, hash_)
             while not node & 1 and node:
@@ -129,7 +177,7 @@ def verify_inclusion(leaf_hash: bytes, index: int, size: int, proof: Sequence[by
         node >>= 1
         last >>= 1
     if last != 0:
-        raise _mismatch(f"the inclusion proof has {len(proof)} hashes, fewer than a tree of {size} leaves needs")
+        raise _too_short(len(proof), f"leaf {index} of {size}")
     if hash_ != root:
         raise _mismatch(f"leaf {index} leads to root {hash_.hex()}, not to {root.hex()} of size {size}")
 
@@ -166,21 +214,21 @@ def consistency_proof(first: int, leaves: Sequence[bytes]) -> list[bytes]:
 def verify_consistency(size1: int, size2: int, proof: Sequence[bytes], root1: bytes, root2: bytes) -> None:
     """Check that the tree ``(size1, root1)`` is a prefix of ``(size2, root2)`` (RFC 9162 section 2.1.4.2).
 
-    The empty tree is a prefix of every tree, by an empty proof. Raises ProofError if it is not.
+    The empty tree is a prefix of every tree, by an empty proof. Raises ProofError: as `verify_inclusion`.
     """
     if not 0 <= size1 <= size2:
         raise ProofError("PROOF_INDEX_OUT_OF_RANGE", f"a tree of {size1} leaves cannot be a prefix of one of {size2}")
     _check_hashes([root1, root2, *proof])
     if size1 == 0 or size1 == size2:
         if proof:
-            raise _mismatch(f"the consistency proof has {len(proof)} hashes, needs none from {size1} to {size2}")
+            raise _too_long(len(proof), f"consistency from {size1} to {size2}")
         expected = EMPTY_ROOT if size1 == 0 else root2
         if root1 != expected:
             raise _mismatch(f"root of size {size1} is {root1.hex()}, expected {expected.hex()}")
         return
     path = [root1, *proof] if size1 & (size1 - 1) == 0 else list(proof)
     if not path:
-        raise _mismatch(f"the consistency proof from {size1} to {size2} is empty")
+        raise _too_short(len(proof), f"consistency from {size1} to {size2}")
     first, second = size1 - 1, size2 - 1
     while first & 1:
         first >>= 1
@@ -188,7 +236,7 @@ def verify_consistency(size1: int, size2: int, proof: Sequence[bytes], root1: by
     old = new = path[0]
     for hash_ in path[1:]:
         if second == 0:
-            raise _mismatch(f"the consistency proof has {len(proof)} hashes, more than {size1} to {size2} needs")
+            raise _too_long(len(proof), f"consistency from {size1} to {size2}")
         if first & 1 or first == second:
             old, new = node_hash(hash_, old), node_hash(hash_, new)
             while not first & 1 and first:
@@ -199,7 +247,7 @@ def verify_consistency(size1: int, size2: int, proof: Sequence[bytes], root1: by
         first >>= 1
         second >>= 1
     if second != 0:
-        raise _mismatch(f"the consistency proof has {len(proof)} hashes, fewer than {size1} to {size2} needs")
+        raise _too_short(len(proof), f"consistency from {size1} to {size2}")
     if old != root1:
         raise _mismatch(f"the proof leads to root {old.hex()} of size {size1}, not to {root1.hex()}")
     if new != root2:
