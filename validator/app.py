@@ -19,6 +19,7 @@ from protocol.rewards import RewardParameters
 from protocol.signing import Domain
 from validator.config import Settings
 from validator.decode import Decoder
+from validator.edge import SERVICE, edge
 from validator.embedder import Embedder
 from validator.epochs import Epochs
 from validator.index import VectorIndex
@@ -29,7 +30,7 @@ from validator.metrics import Metrics
 from validator.pipeline import Pipeline
 from validator.query import Search
 from validator.reindex import Reindexer
-from validator.routes import ROUTES, SERVICE, edge
+from validator.routes import ROUTES
 from validator.service import Service, close, make_judge
 from validator.store import Store
 

@@ -1,0 +1,68 @@
+"""Routes of whoever runs the validator: orders under the admin token, health and counters."""
+
+import hmac
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from aiohttp import web
+
+from protocol.errors import Rejected
+from protocol.messages import CheckpointOrder, CheckpointReport, Health
+from protocol.pair import MAX_ENVELOPE_BYTES
+from protocol.wire import parse
+from validator.edge import SERVICE, answer, read_body
+from validator.service import switch_checkpoint
+
+VERSION = version("curiosity")
+
+
+def require_admin(request: web.Request) -> None:
+    """Raise Rejected ADMIN_TOKEN (401) unless the request carries the admin token."""
+    expected = f"Bearer {request.app[SERVICE].keys.admin_token}"
+    if not hmac.compare_digest(request.headers.get("Authorization", "").encode(), expected.encode()):
+        raise Rejected(
+            "ADMIN_TOKEN",
+            "the admin token is missing or wrong",
+            "Send the content of keys/admin.token in the validator's data folder as a bearer token.",
+            status=401,
+        )
+
+
+async def post_epoch(request: web.Request) -> web.Response:
+    require_admin(request)
+    return answer(await request.app[SERVICE].epochs.close())
+
+
+async def post_checkpoint(request: web.Request) -> web.Response:
+    require_admin(request)
+    s = request.app[SERVICE]
+    order = parse(CheckpointOrder, await read_body(request, MAX_ENVELOPE_BYTES))
+    started = time.monotonic()
+    index, reindexed = await switch_checkpoint(s, Path(order.path))
+    seconds = round(time.monotonic() - started)
+    return answer(CheckpointReport(s.embedder.checkpoint, index, reindexed, seconds))
+
+
+async def get_health(request: web.Request) -> web.Response:
+    s = request.app[SERVICE]
+    return answer(
+        Health(
+            status="ok" if s.pipeline.failure is None else s.pipeline.failure.code,
+            version=VERSION,
+            device=s.embedder.device,
+            checkpoint=s.embedder.checkpoint,
+            ledger_size=s.ledger.size,
+            queue=s.pipeline.queued,
+            epoch=s.epochs.open_epoch,
+        ),
+        status=200 if s.pipeline.failure is None else 503,
+    )
+
+
+async def get_metrics(request: web.Request) -> web.Response:
+    s = request.app[SERVICE]
+    s.metrics.ledger_size.set(s.ledger.size)
+    s.metrics.queued.set(s.pipeline.queued)
+    s.metrics.epoch.set(s.epochs.open_epoch)
+    return web.Response(body=s.metrics.text(), content_type="text/plain", charset="utf-8")

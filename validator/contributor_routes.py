@@ -1,0 +1,75 @@
+"""Routes of contributors, claimers and searchers."""
+
+from aiohttp import web
+
+from embedding.modalities import BY_NAME
+from protocol.errors import Rejected
+from protocol.messages import Network
+from protocol.pair import MAX_ENVELOPE_BYTES
+from validator.edge import SERVICE, answer, hex_in_path, not_found, number, read_body
+from validator.pipeline import replay
+
+
+async def get_network(request: web.Request) -> web.Response:
+    s = request.app[SERVICE]
+    judge = s.pipeline.judge
+    modalities = sorted({name for pair in judge.pairs for name in pair.split("-")})
+    return answer(
+        Network(
+            name=s.settings.validator.name,
+            network_id=s.network_id,
+            domain=s.domain,
+            origin=s.settings.validator.name,
+            receipt_vkey=s.keys.receipt.verifier.vkey(),
+            log_vkey=s.keys.log.verifier.vkey(),
+            token=s.addresses.token,
+            checkpoint=judge.checkpoint,
+            checkpoint_parent=s.embedder.parent,
+            modalities=tuple(modalities),
+            pairs=tuple(sorted(judge.pairs)),
+            max_item_bytes={name: BY_NAME[name].limits.max_bytes for name in modalities},
+            media_types={name: tuple(BY_NAME[name].media_types) for name in modalities},
+            licenses=tuple(s.settings.validator.licenses),
+            epoch=s.epochs.open_epoch,
+            ledger_size=s.ledger.size,
+        )
+    )
+
+
+async def post_pair(request: web.Request) -> web.Response:
+    """The front door of the spine."""
+    limit = 4 + MAX_ENVELOPE_BYTES + 2 * max(modality.limits.max_bytes for modality in BY_NAME.values())
+    return answer(await request.app[SERVICE].pipeline.validate(await read_body(request, limit)))
+
+
+async def get_receipt(request: web.Request) -> web.Response:
+    s = request.app[SERVICE]
+    digest = hex_in_path(request, "pair", 32)
+    decided = await s.pipeline.on_reader(lambda: s.store.find_pair(digest))
+    if decided is None:
+        raise not_found(f"pair 0x{digest.hex()} is not in this ledger")
+    return answer(replay(decided))
+
+
+async def get_claim(request: web.Request) -> web.Response:
+    s = request.app[SERVICE]
+    account = hex_in_path(request, "account", 20)
+    return answer(await s.pipeline.on_reader(lambda: s.epochs.ticket(account)))
+
+
+async def post_query(request: web.Request) -> web.Response:
+    s = request.app[SERVICE]
+    wait_s = s.query_limit.retry_after_s(request.remote)
+    if wait_s:
+        limit = s.settings.validator.queries_per_minute
+        remedy = f"Ask again in {wait_s} s."
+        raise Rejected("QUOTA_EXCEEDED", f"over {limit} queries a minute", remedy, status=429, retry_after_s=wait_s)
+    modality = request.query.get("modality", "text")
+    known = BY_NAME.get(modality)
+    if known is None:
+        raise Rejected("QUERY_INVALID", f"modality is {modality!r}", f"Use one of {', '.join(sorted(BY_NAME))}.")
+    default = known.media_types[0]
+    media_type = default if request.content_type == "application/octet-stream" else request.content_type
+    body = await read_body(request, known.limits.max_bytes)
+    to = request.query.get("to", "image")
+    return answer(await s.search.search(modality, media_type, body, to, number(request, "k", 10), s.pipeline.on_reader))

@@ -1,0 +1,128 @@
+"""Between HTTP and the routes: reading requests, writing answers, and the one middleware, `edge`, in which every error
+becomes an ErrorMessage.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from protocol.errors import CuriosityError, Overloaded, Rejected
+from protocol.messages import ErrorMessage
+from protocol.wire import encode, from_hex
+from validator.pipeline import FAULT_STATUS
+from validator.service import Service
+
+log = logging.getLogger(__name__)
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+SERVICE = web.AppKey("service", Service)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+async def read_body(request: web.Request, max_bytes: int) -> bytes:
+    """Return the raw request body. Raises Rejected BODY_TOO_LARGE (413) before reading, BODY_TIMEOUT, BODY_ENCODED."""
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise Rejected("BODY_ENCODED", "the body is compressed", "Send the bytes as they are.", status=415)
+    length = request.content_length
+    if length is not None and length > max_bytes:
+        raise Rejected("BODY_TOO_LARGE", f"{length} bytes, at most {max_bytes}", "Send a smaller item.", status=413)
+    timeout_s = request.app[SERVICE].settings.validator.body_timeout_s
+    body = bytearray()
+    try:
+        async with asyncio.timeout(timeout_s):
+            async for chunk in request.content.iter_chunked(1 << 16):
+                body += chunk
+                if len(body) > max_bytes:
+                    raise Rejected("BODY_TOO_LARGE", f"over {max_bytes} bytes", "Send a smaller item.", status=413)
+    except TimeoutError:
+        raise Rejected("BODY_TIMEOUT", f"not whole after {timeout_s:g} s", "Send it faster.", status=408) from None
+    return bytes(body)
+
+
+def number(request: web.Request, name: str, default: int | None = None, *, most: int | None = None) -> int:
+    """Return a whole number from the query string. Raises Rejected QUERY_INVALID."""
+    text = request.query.get(name)
+    if text is None and default is not None:
+        return default
+    if text is None or not text.isascii() or not text.isdecimal() or len(text) > 18:
+        raise Rejected("QUERY_INVALID", f"{name} is {text!r}", f"Give {name} as a whole number.")
+    return int(text) if most is None else min(int(text), most)
+
+
+def hex_in_path(request: web.Request, name: str, length: int) -> bytes:
+    """Return bytes from the path. Raises Rejected QUERY_INVALID."""
+    try:
+        return from_hex(request.match_info[name].lower(), length)
+    except ValueError as error:
+        raise Rejected(
+            "QUERY_INVALID", f"{name} is {request.match_info[name][:80]!r}: {error}", "Correct it."
+        ) from None
+
+
+def answer(message: Any, status: int = 200) -> web.Response:
+    """Return a protocol message as a JSON response."""
+    return web.Response(body=encode(message), status=status, content_type="application/json")
+
+
+def not_found(what: str) -> Rejected:
+    """The refusal of something that is not here (HTTP 404)."""
+    return Rejected("NOT_FOUND", what, "Check the id; GET /v1/network tells the ledger's size.", status=404)
+
+
+@web.middleware
+async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every error as an ErrorMessage, add the security headers, log one line a request."""
+    started = time.monotonic()
+    service = request.app[SERVICE]
+    code = ""
+    try:
+        response = await handler(request)
+    except CuriosityError as error:
+        code = error.code
+        response = error_response(error)
+    except web.HTTPException as error:
+        code = f"HTTP_{error.status}"
+        remedy = "GET /openapi.json lists the routes."
+        message = ErrorMessage(code, f"{request.method} {request.path[:100]}: {error.reason}", remedy, "contributor")
+        response = answer(message, error.status)
+    except ConnectionError:
+        raise
+    except Exception:  # the process edge: logged once, told without a traceback
+        log.exception("event=request_failed path=%s", request.path)
+        code = "INTERNAL"
+        message = ErrorMessage(code, "the validator failed on this request", "Send it again later.", "validator")
+        response = answer(message, 500)
+    if code:
+        service.metrics.count_refusal(code)
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    seconds = time.monotonic() - started
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else "none"
+    service.metrics.time_request(route, seconds)
+    log.info(
+        "event=request method=%s route=%s status=%d code=%s ms=%.1f",
+        request.method, route, response.status, code or "-", 1000 * seconds,
+    )  # fmt: skip
+    return response
+
+
+def error_response(error: CuriosityError) -> web.Response:
+    """Return an error as the JSON and status that the protocol gives it."""
+    message = ErrorMessage(error.code, error.what, error.remedy, error.fault.value)
+    if not isinstance(error, Rejected | Overloaded):
+        return answer(message, FAULT_STATUS[error.fault])
+    response = answer(message, error.status if isinstance(error, Rejected) else 503)
+    if error.retry_after_s:
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    return response

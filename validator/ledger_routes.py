@@ -1,0 +1,76 @@
+"""Routes of whoever checks: leaves, submissions, tree heads, proofs and items."""
+
+from aiohttp import web
+
+from protocol.merkle import leaf_hash
+from protocol.messages import ConsistencyProof, EntryPage, InclusionProof, IndexedSubmission, SubmissionPage
+from protocol.pair import Envelope
+from protocol.verdict import Opening
+from protocol.wire import parse
+from validator.edge import SERVICE, answer, hex_in_path, not_found, number
+
+MAX_PAGE = 1000
+
+
+async def get_entries(request: web.Request) -> web.Response:
+    s = request.app[SERVICE]
+    start, count = number(request, "start", 0), number(request, "count", 100, most=MAX_PAGE)
+    leaves = await s.pipeline.on_reader(lambda: s.store.leaves(start, count))
+    return answer(EntryPage(start, s.ledger.size, tuple(leaf.decode() for leaf in leaves)))
+
+
+async def get_submissions(request: web.Request) -> web.Response:
+    s = request.app[SERVICE]
+    start, count = number(request, "start", 0), number(request, "count", 100, most=MAX_PAGE)
+    rows = await s.pipeline.on_reader(lambda: s.store.submissions(start, count))
+    shown = []
+    for row in rows:
+        envelope = parse(Envelope, row.envelope)
+        opening = parse(Opening, row.opening)
+        shown.append(IndexedSubmission(row.index, envelope.submission, envelope.signature, opening))
+    following = rows[-1].index + 1 if len(rows) == count else None
+    return answer(SubmissionPage(start, following, tuple(shown)))
+
+
+async def get_tree_head(request: web.Request) -> web.Response:
+    s = request.app[SERVICE]
+    return web.Response(text=await s.pipeline.on_reader(s.ledger.tree_head), content_type="text/plain")
+
+
+async def get_inclusion(request: web.Request) -> web.Response:
+    s = request.app[SERVICE]
+    size = number(request, "size", s.ledger.size)
+    index = number(request, "index")
+
+    def prove() -> InclusionProof:
+        if not 0 <= index < size <= s.ledger.size:
+            raise not_found(f"entry {index} in a tree of {size}; the ledger has {s.ledger.size}")
+        (leaf,) = s.store.leaves(index, 1)
+        root = s.ledger.root_at(size)
+        path = tuple(s.ledger.inclusion_proof(index, size))
+        return InclusionProof(index, size, leaf_hash(leaf), path, root, s.ledger.tree_head_at(size))
+
+    return answer(await s.pipeline.on_reader(prove))
+
+
+async def get_consistency(request: web.Request) -> web.Response:
+    s = request.app[SERVICE]
+    size = number(request, "size", s.ledger.size)
+    first = number(request, "first")
+    if not 0 < first <= size <= s.ledger.size:
+        raise not_found(f"no proof from {first} to {size}; the ledger has {s.ledger.size} entries")
+    path = await s.pipeline.on_reader(lambda: tuple(s.ledger.consistency_proof(first, size)))
+    return answer(ConsistencyProof(first, size, path))
+
+
+async def get_item(request: web.Request) -> web.Response:
+    s = request.app[SERVICE]
+    digest = hex_in_path(request, "sha256", 32)
+    item, content = await s.pipeline.on_reader(lambda: (s.store.item(digest), s.store.blob(digest)))
+    if item is None or content is None:
+        raise not_found(f"item 0x{digest.hex()} is not kept here")
+    return web.Response(
+        body=content,
+        content_type=item.media_type,
+        headers={"Cache-Control": "public, max-age=31536000, immutable", "Content-Disposition": "attachment"},
+    )
