@@ -6,7 +6,7 @@ from functools import cached_property
 from hashlib import sha256
 
 from protocol.errors import Rejected
-from protocol.signing import Domain, address_of, keccak, recover, sign, typed_digest, word
+from protocol.signing import Domain, address_of, keccak, recover, sign, text_hash, typed_digest, word
 from protocol.wire import STRICT, Bytes20, Bytes32, Bytes65, ShortText, Uint64, encode, parse
 
 MAX_LIFETIME_S = 24 * 3600  # a signature that is never seen dies within a day
@@ -20,6 +20,7 @@ _SUBMISSION_TYPE = (
 )
 _PART_HASH = keccak(_PART_TYPE)
 _SUBMISSION_HASH = keccak(_SUBMISSION_TYPE)
+_NO_REFS_HASH = keccak(b"")
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,7 @@ class Part:
     def struct_hash(self) -> bytes:
         """Return the EIP-712 struct hash."""
         return keccak(
-            _PART_HASH
-            + keccak(self.modality.encode())
-            + keccak(self.media_type.encode())
-            + word(self.size)
-            + self.sha256
+            _PART_HASH + text_hash(self.modality) + text_hash(self.media_type) + word(self.size) + self.sha256
         )
 
 
@@ -82,20 +79,21 @@ class Submission:
 
     def struct_hash(self) -> bytes:
         """Return the EIP-712 struct hash."""
-        return keccak(
-            _SUBMISSION_HASH
-            + self.network_id
-            + self.contributor.rjust(32, b"\0")
-            + self.nonce
-            + word(self.expiry)
-            + self.a.struct_hash()
-            + self.b.struct_hash()
-            + keccak(self.license.encode())
-            + word(self.captured_at)
-            + keccak(self.client.encode())
-            + self.meta_hash
-            + keccak(b"".join(self.refs))
+        fields = (
+            _SUBMISSION_HASH,
+            self.network_id,
+            self.contributor.rjust(32, b"\0"),
+            self.nonce,
+            word(self.expiry),
+            self.a.struct_hash(),
+            self.b.struct_hash(),
+            text_hash(self.license),
+            word(self.captured_at),
+            text_hash(self.client),
+            self.meta_hash,
+            keccak(b"".join(self.refs)) if self.refs else _NO_REFS_HASH,
         )
+        return keccak(b"".join(fields))
 
     def digest(self, domain: Domain) -> bytes:
         """Return the pair's digest: the 32 bytes that the wallet signs and the ledger names the pair by."""

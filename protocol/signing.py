@@ -24,6 +24,12 @@ def keccak(data: bytes) -> bytes:
     return digest
 
 
+@lru_cache(maxsize=4096)
+def text_hash(text: str) -> bytes:
+    """Return Keccak-256 of ``text``, as EIP-712 encodes a string; remembered, since media types and licences repeat."""
+    return keccak(text.encode())
+
+
 def word(value: int) -> bytes:
     """Return an unsigned integer as one 32-byte ABI word."""
     return value.to_bytes(32, "big")
