@@ -8,14 +8,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from aiohttp import web
-
 from node.client import ValidatorClient
 from node.sources import load_source
 from node.sources.pairset import SourcePair, read_pairs
 from protocol.messages import Network
 from protocol.pair import Item, SignedPair, sign_pair
-from validator.app import build, make_application
+from validator.app import build, listen
 from validator.config import Settings, ValidatorConfig
 from validator.service import Service
 
@@ -71,9 +69,7 @@ async def running(data_dir: Path, **changes: object) -> AsyncIterator[Running]:
     """Run a validator in ``data_dir`` on a free port; ``changes`` are settings."""
     config = replace(ValidatorConfig(data_dir=data_dir, port=0, decode_workers=1), **changes)  # type: ignore[arg-type]
     service = await build(Settings(config))
-    runner = web.AppRunner(make_application(service), auto_decompress=False, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    runner = await listen(service)
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
         async with ValidatorClient(url, patience_s=20.0) as client:

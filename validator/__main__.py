@@ -9,11 +9,10 @@ import time
 from pathlib import Path
 
 import click
-from aiohttp import web
 
-from protocol.errors import ConfigError, CuriosityError, ExitCode
+from protocol.errors import CuriosityError, ExitCode
 from protocol.signing import address_of, checksum
-from validator.app import build, make_application
+from validator.app import build, listen
 from validator.config import Settings, load_settings
 from validator.keys import load_keys
 from validator.ledger import Ledger
@@ -24,19 +23,8 @@ from validator.store import Store
 async def serve(settings: Settings, *, ready_file: Path | None, as_json: bool) -> None:
     """Listen until SIGINT or SIGTERM, then finish what was admitted."""
     service: Service = await build(settings)
-    runner = web.AppRunner(make_application(service), auto_decompress=False, access_log=None)
-    await runner.setup()
+    runner = await listen(service)
     config = settings.validator
-    site = web.TCPSite(runner, config.host, config.port, reuse_address=True)
-    try:
-        await site.start()
-    except OSError as error:
-        await runner.cleanup()
-        raise ConfigError(
-            "PORT_TAKEN",
-            f"cannot listen on {config.host}:{config.port}: {error.strerror}",
-            "Stop the other program, or set [validator] port (0 picks a free one).",
-        ) from None
     port = runner.addresses[0][1]
     url = f"http://{config.host}:{port}"
     facts = {

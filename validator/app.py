@@ -17,6 +17,7 @@ from protocol.errors import ConfigError
 from protocol.pair import network_id_of
 from protocol.rewards import RewardParameters
 from protocol.signing import Domain
+from protocol.verdict import Verdict
 from validator.config import Settings
 from validator.decode import Decoder
 from validator.edge import SERVICE, edge
@@ -71,8 +72,10 @@ def read_addresses(text: str) -> Addresses:
         raise ConfigError("ADDRESSES_INVALID", f"not JSON: {error}", "Deploy again, or restore the file.") from None
 
 
-async def build(settings: Settings) -> Service:
+async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
     """Return the wired service, its ledger checked and its index rebuilt; nothing listens yet.
+
+    ``fixed`` is for measuring only: see `validator.pipeline.Pipeline`.
 
     Raises StoreError, ConfigError, CheckpointError or ChainError if something cannot be used as it is.
     """
@@ -109,8 +112,7 @@ async def build(settings: Settings) -> Service:
             pairs=judge.pairs,
             licenses=frozenset(config.licenses),
             pairs_per_minute=config.pairs_per_minute,
-        ),
-        store.find_nonce,
+        )
     )
     index = VectorIndex(embedder.dim)
     pipeline = Pipeline(
@@ -123,6 +125,7 @@ async def build(settings: Settings) -> Service:
         index=index,
         max_queue_pairs=config.max_queue_pairs,
         max_batch_pairs=config.max_batch_pairs,
+        fixed=fixed,
     )
     metrics = Metrics()
     pipeline.on_decision = metrics.count_decision
@@ -175,3 +178,24 @@ def make_application(service: Service) -> web.Application:
 
     app.cleanup_ctx.append(run)
     return app
+
+
+async def listen(service: Service) -> web.AppRunner:
+    """Listen at the configured address and return the runner; its ``cleanup`` finishes what was admitted.
+
+    Raises ConfigError PORT_TAKEN.
+    """
+    config = service.settings.validator
+    runner = web.AppRunner(make_application(service), auto_decompress=False, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, config.host, config.port, reuse_address=True)
+    try:
+        await site.start()
+    except OSError as error:
+        await runner.cleanup()
+        raise ConfigError(
+            "PORT_TAKEN",
+            f"cannot listen on {config.host}:{config.port}: {error.strerror}",
+            "Stop the other program, or set [validator] port (0 picks a free one).",
+        ) from None
+    return runner

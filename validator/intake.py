@@ -4,7 +4,6 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from embedding.modality import Modality
 from protocol.errors import Fault, Rejected
@@ -20,14 +19,6 @@ from protocol.pair import (
 from protocol.signing import Domain
 
 _MAX_TRACKED = 100_000
-
-
-class Decided(Protocol):
-    """A decision that the store holds."""
-
-    @property
-    def pair(self) -> bytes:
-        """The pair's digest."""
 
 
 @dataclass(frozen=True)
@@ -76,16 +67,10 @@ class RateLimit:
 
 
 class Intake:
-    """Admits submissions by the rules; asks ``find_nonce`` what the ledger knows. Decodes nothing, writes nothing."""
+    """Admits submissions by the rules. Decodes nothing, reads nothing, writes nothing."""
 
-    def __init__(
-        self,
-        rules: IntakeRules,
-        find_nonce: Callable[[bytes, bytes], Decided | None],
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, rules: IntakeRules, clock: Callable[[], float] = time.time) -> None:
         self.rules = rules
-        self._find_nonce = find_nonce
         self._clock = clock
         self._quota = RateLimit(rules.pairs_per_minute)
 
@@ -103,16 +88,6 @@ class Intake:
                 "Fetch /v1/network again and sign for it.",
             )
         return envelope, offset, check_signature(envelope, self.rules.domain)
-
-    def find_decided(self, envelope: Envelope, digest: bytes) -> Decided | None:
-        """Return the decision that this very submission got before, if it did.
-
-        Raises Rejected NONCE_REUSED (409) if the contributor used the nonce for another submission.
-        """
-        decided = self._find_nonce(envelope.submission.contributor, envelope.submission.nonce)
-        if decided is not None and decided.pair != digest:
-            raise nonce_reused(envelope, decided.pair)
-        return decided
 
     def admit(self, body: bytes, envelope: Envelope, offset: int, digest: bytes) -> Admitted:
         """Return the submission with its items, if it may be judged.

@@ -1,0 +1,78 @@
+"""Lookups that share a read: everybody gets his own answer, and a crowd costs few reads."""
+
+import asyncio
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+
+from protocol.errors import StoreError
+from validator.lookup import SharedLookup
+
+
+@contextmanager
+def one_thread() -> Iterator[ThreadPoolExecutor]:
+    executor = ThreadPoolExecutor(1)
+    yield executor
+    executor.shutdown()
+
+
+async def test_everybody_gets_his_own_answer_from_few_reads() -> None:
+    reads: list[Sequence[int]] = []
+
+    def read(keys: Sequence[int]) -> Mapping[int, str]:
+        reads.append(keys)
+        return {key: f"value {key}" for key in keys if key % 3}
+
+    with one_thread() as executor:
+        lookup = SharedLookup(read, executor)
+        found = await asyncio.gather(*(lookup.find(number % 50) for number in range(200)))
+        assert found == [f"value {n % 50}" if n % 50 % 3 else None for n in range(200)]
+        assert await lookup.find(7) == "value 7"
+    assert len(reads) == 2
+    assert all(len(set(keys)) == len(keys) for keys in reads)
+
+
+async def test_who_asks_during_a_read_gets_what_a_later_read_finds() -> None:
+    """A decision that was stored after a read had begun is found by whoever asked after that."""
+    stored: dict[int, str] = {}
+    began, go_on = threading.Event(), threading.Event()
+
+    def read(keys: Sequence[int]) -> Mapping[int, str]:
+        found = {key: stored[key] for key in keys if key in stored}
+        began.set()
+        assert go_on.wait(10)
+        return found
+
+    with one_thread() as executor:
+        lookup = SharedLookup(read, executor)
+        early = asyncio.create_task(lookup.find(1))
+        await asyncio.to_thread(began.wait, 10)
+        stored[1] = "decided"
+        late = asyncio.create_task(lookup.find(1))
+        await asyncio.sleep(0)
+        go_on.set()
+        assert (await early, await late) == (None, "decided")
+
+
+async def test_a_failed_read_fails_those_who_waited_for_it_and_nobody_else() -> None:
+    broken = True
+
+    def read(keys: Sequence[int]) -> Mapping[int, str]:
+        if broken:
+            raise StoreError("STORE_UNREACHABLE", "gone", "Wait.")
+        return dict.fromkeys(keys, "there")
+
+    with one_thread() as executor:
+        lookup = SharedLookup(read, executor)
+        gone = asyncio.create_task(lookup.find(9))
+        await asyncio.sleep(0)
+        gone.cancel()
+        results = await asyncio.gather(*(lookup.find(n) for n in range(5)), return_exceptions=True)
+        assert {type(result) for result in results} == {StoreError}
+        broken = False
+        assert await lookup.find(1) == "there"
+        with pytest.raises(asyncio.CancelledError):
+            await gone
