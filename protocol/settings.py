@@ -14,7 +14,7 @@ from protocol.errors import ConfigError
 
 T = TypeVar("T")
 
-SECTIONS = ("node", "validator", "trainer", "chain")
+SECTIONS = ("node", "validator", "trainer", "witness", "chain")
 SETTINGS = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 """Pydantic config for a settings dataclass: numbers may come as strings from the environment, unknown keys may not."""
 

@@ -19,6 +19,7 @@ from markdown_it.token import Token
 
 from node.cli import COMMANDS, curiosity
 from validator.__main__ import main as validator_command
+from witness.__main__ import main as witness_command
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(
@@ -98,8 +99,9 @@ def check(words: list[str], *, whole: bool) -> None:
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
         found = command.get_command(context, rest[0])
         assert found is not None, f"no sub-command {rest[0]}"
-        if words[0] == "validator" and rest[0] in validator_command.commands:
-            found = validator_command.commands[rest[0]]  # what the command becomes, with its real options
+        becomes = {"validator": validator_command, "witness": witness_command}.get(words[0])
+        if becomes is not None and rest[0] in becomes.commands:
+            found = becomes.commands[rest[0]]  # what the command becomes, with its real options
         context = click.Context(found, parent=context, info_name=found.name)
         command, rest = found, rest[1:]
     module = PROGRAMS.get((words[0], words[1])) if len(words) > 1 else None
@@ -229,7 +231,7 @@ def test_a_dead_link_would_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_files_named_in_documents_exist() -> None:
     """A path in backticks that begins with one of our folders."""
-    folders = "protocol|embedding|node|validator|trainer|contracts|explorer|docs|tests|scripts|deploy"
+    folders = "protocol|embedding|node|validator|trainer|witness|contracts|explorer|docs|tests|scripts|deploy"
     for path in DOCUMENTS:
         for token in tokens_of(path):
             if token.type != "code_inline":

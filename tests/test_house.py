@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("protocol", "embedding", "node", "validator", "trainer", "contracts", "explorer")
-ROLES = ("validator", "trainer", "node")
+PACKAGES = ("protocol", "embedding", "node", "validator", "trainer", "witness", "contracts", "explorer")
+ROLES = ("validator", "trainer", "node", "witness")
 LINT = str(Path(sys.executable).parent / "lint-imports")
 
 
@@ -95,8 +95,8 @@ def test_roles_meet_only_through_messages() -> None:
         ({"web3"}, r"contracts/evm/"),
         ({"eth_tester"}, r"contracts/tester_rpc\.py"),
         ({"sqlalchemy", "alembic", "psycopg", "pysqlite3"}, r"validator/store/"),
-        ({"aiohttp"}, r"(node/client|validator/(app|routes|__main__))\.py"),
-        ({"click"}, r"(node/|validator/__main__\.py|contracts/deploy\.py)"),
+        ({"aiohttp"}, r"(node/(client|tiles)|validator/(app|routes|log_routes|witnesses|__main__)|witness/app)\.py"),
+        ({"click"}, r"(node/|(validator|witness)/__main__\.py|contracts/deploy\.py)"),
     ],
 )
 def test_heavy_libraries_have_one_home(libraries: set[str], home: str) -> None:

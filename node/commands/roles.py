@@ -19,10 +19,11 @@ from protocol.wire import to_plain
 
 T = TypeVar("T")
 
-_PASS = {"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
+PASS = {"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
 
 
-def _become(module: str, arguments: tuple[str, ...]) -> None:
+def become(module: str, arguments: tuple[str, ...]) -> None:
+    """Run one of our other programs in place of this one; does not return."""
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - our own module
 
@@ -32,25 +33,25 @@ def validator() -> None:
     """Run a validator, or tell a running one what to do."""
 
 
-@validator.command("run", context_settings=_PASS, add_help_option=False)
+@validator.command("run", context_settings=PASS, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run_validator(arguments: tuple[str, ...]) -> None:
     """Take pairs, judge them, keep the ledger, close epochs, answer searches (see --help)."""
-    _become("validator", ("run", *arguments))
+    become("validator", ("run", *arguments))
 
 
-@validator.command("keys", context_settings=_PASS, add_help_option=False)
+@validator.command("keys", context_settings=PASS, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def validator_keys(arguments: tuple[str, ...]) -> None:
     """Show a validator's public keys, to pin and to register (see --help)."""
-    _become("validator", ("keys", *arguments))
+    become("validator", ("keys", *arguments))
 
 
-@validator.command("check", context_settings=_PASS, add_help_option=False)
+@validator.command("check", context_settings=PASS, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def check_ledger(arguments: tuple[str, ...]) -> None:
     """Hash a validator's whole ledger again (see --help)."""
-    _become("validator", ("check", *arguments))
+    become("validator", ("check", *arguments))
 
 
 _token = click.option("--token-file", type=PATH, required=True, help="keys/admin.token in the validator's data folder.")
@@ -104,15 +105,15 @@ def trainer() -> None:
     """Train checkpoints."""
 
 
-@trainer.command("run", context_settings=_PASS, add_help_option=False)
+@trainer.command("run", context_settings=PASS, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run_trainer(arguments: tuple[str, ...]) -> None:
     """Train a child of a checkpoint on a mirrored ledger (see --help)."""
-    _become("trainer.round", arguments)
+    become("trainer.round", arguments)
 
 
-@trainer.command("genesis", context_settings=_PASS, add_help_option=False)
+@trainer.command("genesis", context_settings=PASS, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def genesis(arguments: tuple[str, ...]) -> None:
     """Make a genesis checkpoint from trusted pair sets (see --help)."""
-    _become("trainer.genesis", arguments)
+    become("trainer.genesis", arguments)

@@ -1,0 +1,141 @@
+"""``python -m witness run|keys|evidence``."""
+
+import asyncio
+import json
+import logging
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from protocol.errors import CuriosityError, ExitCode, SourceError
+from protocol.evidence import check_evidence, encode_evidence
+from witness.config import WitnessConfig, load_config
+from witness.heads import EVIDENCE_FOLDER, read_evidence
+from witness.keys import load_keys
+
+_PATH = click.Path(path_type=Path)
+_CONFIG = click.option("--config", "config_path", type=_PATH, envvar="CURIOSITY_CONFIG", help="TOML file.")
+_DATA = click.option("--data-dir", type=_PATH, help="Folder of keys, heads and evidence.")
+_NAME = click.option("--name", help="Name of the key, such as example.org/witness; must not change later.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+def _settings(config_path: Path | None, **changes: object) -> WitnessConfig:
+    given = {name: value for name, value in changes.items() if value}
+    return replace(load_config(config_path), **given)  # type: ignore[arg-type]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Cosign the tree heads of logs that only grow, and keep evidence of those that do not."""
+
+
+@main.command(epilog="Example: curiosity witness run --name example.org/witness --log VKEY")
+@_CONFIG
+@_DATA
+@_NAME
+@click.option("--log", "logs", multiple=True, help="VKEY of a trusted log, or 'ORIGIN VKEY'; repeatable.")
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", type=int, help="Port to listen on; 0 picks a free one.")
+@click.option("--ready-file", type=_PATH, help="Write the address here once it listens.")
+@_JSON
+@click.option("-v", "--verbose", is_flag=True, help="Log every request.")
+def run(
+    config_path: Path | None,
+    data_dir: Path | None,
+    name: str | None,
+    logs: tuple[str, ...],
+    host: str | None,
+    port: int | None,
+    ready_file: Path | None,
+    as_json: bool,
+    verbose: bool,
+) -> None:
+    """Answer add-checkpoint for the trusted logs (c2sp.org/tlog-witness), until Ctrl-C."""
+    from witness.app import serve
+
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s level=%(levelname)s %(message)s"
+    )
+    config = _settings(config_path, data_dir=data_dir, name=name, logs=logs, host=host)
+    if port is not None:
+        config = replace(config, port=port)
+    asyncio.run(serve(config, ready_file=ready_file, as_json=as_json))
+
+
+@main.command(epilog="Example: curiosity witness keys --name example.org/witness")
+@_CONFIG
+@_DATA
+@_NAME
+@_JSON
+def keys(config_path: Path | None, data_dir: Path | None, name: str | None, as_json: bool) -> None:
+    """Show the public keys, made now if there are none: for logs to ask under, and for whoever verifies to trust."""
+    config = _settings(config_path, data_dir=data_dir, name=name)
+    ed25519, ml_dsa = load_keys(config.folder, config.name).vkeys
+    if as_json:
+        click.echo(json.dumps({"name": config.name, "vkey": ed25519, "ml_dsa_vkey": ml_dsa}))
+    else:
+        click.echo(f"vkey: {ed25519}\nml_dsa_vkey: {ml_dsa}")
+
+
+@main.command(epilog="Example: curiosity witness evidence --export 0123456789abcdef --out fork.json")
+@_CONFIG
+@_DATA
+@click.option("--export", "id_", help="Write the evidence with this id.")
+@click.option("--out", type=_PATH, help="Where to write it; by default standard output.")
+@_JSON
+def evidence(config_path: Path | None, data_dir: Path | None, id_: str | None, out: Path | None, as_json: bool) -> None:
+    """List the forks that this witness has seen, or export one for others to check with `curiosity verify`."""
+    folder = _settings(config_path, data_dir=data_dir).folder / EVIDENCE_FOLDER
+    kept = {one.id: one for _, one in read_evidence(folder)}
+    if id_ is not None:
+        if id_ not in kept:
+            raise SourceError("EVIDENCE_NONE", f"no evidence {id_!r} in {folder}", "Leave --export out to list it.")
+        data = encode_evidence(kept[id_])
+        if out is None:
+            click.echo(data.decode())
+        else:
+            out.write_bytes(data)
+            click.echo(json.dumps({"id": id_, "out": str(out)}) if as_json else f"Wrote {out}.")
+        return
+    found = [(one_id, check_evidence(one)) for one_id, one in kept.items()]
+    if as_json:
+        rows = [
+            {
+                "id": one_id,
+                "origin": one.first.origin,
+                "shown": one.shown.value,
+                "is_fork": one.is_fork,
+                "sizes": [one.first.size, one.second.size],
+            }
+            for one_id, one in found
+        ]
+        click.echo(json.dumps({"evidence": rows}))
+    else:
+        click.echo("\n".join(f"{one_id}  {one.sentence()}" for one_id, one in found) or "No evidence of any fork.")
+
+
+def run_main(arguments: list[str]) -> int:
+    """Run a sub-command and return its exit status; an error is one line, never a traceback."""
+    try:
+        main.main(args=arguments, prog_name="curiosity witness", standalone_mode=False)
+    except CuriosityError as error:
+        if "--json" in arguments:
+            click.echo(json.dumps({"error": error.to_json()}))
+        click.echo(f"{error.code}: {error.what}. {error.remedy}", err=True)
+        return int(error.exit_code)
+    except click.ClickException as error:
+        click.echo(f"USAGE: {error.format_message()} See: curiosity witness --help", err=True)
+        return int(ExitCode.USAGE)
+    except OSError as error:
+        click.echo(f"SYSTEM: {error.filename or ''}: {error.strerror}. Check the path and its permissions.", err=True)
+        return int(ExitCode.FAILED)
+    except (KeyboardInterrupt, click.Abort):
+        return int(ExitCode.INTERRUPTED)
+    return int(ExitCode.OK)
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(sys.argv[1:]))

@@ -1,0 +1,170 @@
+"""The witness's HTTP interface (c2sp.org/tlog-witness), and its process: the only place that knows aiohttp here."""
+
+import asyncio
+import json
+import logging
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from protocol.errors import ConfigError, CuriosityError, Rejected
+from protocol.evidence import check_evidence, encode_evidence
+from protocol.witness_request import SIZE_MEDIA_TYPE
+from witness.config import WitnessConfig, trusted_logs
+from witness.heads import EVIDENCE_FOLDER, Memory, read_evidence
+from witness.keys import WitnessKeys, load_keys
+from witness.service import Conflict, Witness
+
+log = logging.getLogger(__name__)
+
+WITNESS = web.AppKey("witness", Witness)
+CONFIG = web.AppKey("config", WitnessConfig)
+MAX_BODY_BYTES = 512 * 1024  # a note of 128 Ki characters, in UTF-8, and 63 hashes
+_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+
+
+async def post_checkpoint(request: web.Request) -> web.Response:
+    """add-checkpoint: cosignature lines, or the status that says why not."""
+    lines = await request.app[WITNESS].add_checkpoint(await _read(request))
+    return web.Response(text=lines)
+
+
+async def get_checkpoint(request: web.Request) -> web.Response:
+    """The latest cosigned head of the log with this hash of its origin (section "Monitor Retrieval Mechanism")."""
+    note = request.app[WITNESS].latest(request.match_info["origin"])
+    if note is None:
+        raise Rejected("HEAD_NONE", "no head of such a log was cosigned here", "Check the origin.", status=404)
+    return web.Response(text=note)
+
+
+async def get_evidence(request: web.Request) -> web.Response:
+    """Ids of the forks that were seen, and what each shows: anybody may know."""
+    folder = request.app[CONFIG].folder / EVIDENCE_FOLDER
+    return web.json_response({"evidence": await asyncio.to_thread(list_evidence, folder)})
+
+
+async def get_one_evidence(request: web.Request) -> web.Response:
+    """One piece of evidence, as `curiosity verify` checks it."""
+    folder = request.app[CONFIG].folder / EVIDENCE_FOLDER
+    for _, evidence in await asyncio.to_thread(lambda: list(read_evidence(folder))):
+        if evidence.id == request.match_info["id"]:
+            return web.Response(body=encode_evidence(evidence), content_type="application/json")
+    raise Rejected("EVIDENCE_NONE", "no such evidence is kept here", "GET /evidence lists it.", status=404)
+
+
+async def get_health(request: web.Request) -> web.Response:
+    """Liveness."""
+    return web.json_response({"status": "ok", "name": request.app[CONFIG].name})
+
+
+def list_evidence(folder: Path) -> list[dict[str, Any]]:
+    """Return what is kept below an evidence folder: id, origin, sizes and what it shows."""
+    rows = []
+    for path, evidence in read_evidence(folder):
+        checked = check_evidence(evidence)
+        rows.append(
+            {
+                "id": evidence.id,
+                "origin": evidence.origin,
+                "shown": checked.shown.value,
+                "is_fork": checked.is_fork,
+                "sizes": [checked.first.size, checked.second.size],
+                "file": path.name,
+            }
+        )
+    return rows
+
+
+async def _read(request: web.Request) -> bytes:
+    if (request.content_length or 0) > MAX_BODY_BYTES:
+        raise Rejected("BODY_TOO_LARGE", f"over {MAX_BODY_BYTES} bytes", "Send one head and its proof.", status=413)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(request.app[CONFIG].body_timeout_s):
+            async for chunk in request.content.iter_chunked(1 << 16):
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise Rejected(
+                        "BODY_TOO_LARGE", f"over {MAX_BODY_BYTES} bytes", "Send one head and its proof.", status=413
+                    )
+    except TimeoutError:
+        raise Rejected("BODY_TIMEOUT", "the body did not come in time", "Send it faster.", status=408) from None
+    return bytes(body)
+
+
+@web.middleware
+async def edge(request: web.Request, handler: Any) -> web.StreamResponse:
+    """Answer every error as the specification says, in one line of text; nothing else may escape."""
+    response: web.StreamResponse
+    try:
+        response = await handler(request)
+    except Conflict as conflict:
+        response = web.Response(status=409, body=b"%d\n" % conflict.size, headers={"Content-Type": SIZE_MEDIA_TYPE})
+    except CuriosityError as error:
+        status = error.status if isinstance(error, Rejected) else 500
+        response = web.Response(status=status, text=f"{error.code}: {error.what}. {error.remedy}\n")
+    except web.HTTPException as error:
+        response = web.Response(status=error.status, text=f"HTTP_{error.status}: {error.reason}\n")
+    except ConnectionError:
+        raise
+    except Exception:  # the process edge: logged once, told without a traceback
+        log.exception("event=request_failed path=%s", request.path)
+        response = web.Response(status=500, text="INTERNAL: the witness failed on this request\n")
+    response.headers.update(_HEADERS)
+    log.info("event=request method=%s path=%s status=%d", request.method, request.path[:100], response.status)
+    return response
+
+
+def make_application(config: WitnessConfig, witness: Witness) -> web.Application:
+    """Return the aiohttp application over a wired witness. Submission and monitoring prefix are both the root."""
+    app = web.Application(middlewares=[edge], client_max_size=MAX_BODY_BYTES)
+    app[WITNESS], app[CONFIG] = witness, config
+    app.router.add_post("/add-checkpoint", post_checkpoint)
+    app.router.add_get("/{origin:[0-9a-f]{64}}/checkpoint", get_checkpoint)
+    app.router.add_get("/evidence", get_evidence)
+    app.router.add_get("/evidence/{id:[0-9a-f]{16}}", get_one_evidence)
+    app.router.add_get("/health", get_health)
+    return app
+
+
+def build(config: WitnessConfig) -> tuple[Witness, Memory, WitnessKeys]:
+    """Return a wired witness, the memory to close at the end, and its keys.
+
+    Raises ConfigError WITNESS_LOGS, StoreError WITNESS_ and KEY_FILE codes.
+    """
+    logs = trusted_logs(config.logs)
+    keys = load_keys(config.folder, config.name)
+    memory = Memory(config.folder, logs, max_evidence=config.max_evidence)
+    return Witness(memory, keys, logs, lambda: int(time.time())), memory, keys
+
+
+async def serve(config: WitnessConfig, *, ready_file: Path | None, as_json: bool) -> None:
+    """Listen until SIGINT or SIGTERM."""
+    witness, memory, keys = build(config)
+    runner = web.AppRunner(make_application(config, witness), auto_decompress=False, access_log=None)
+    try:
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, config.host, config.port, reuse_address=True).start()
+        except OSError as error:
+            raise ConfigError(
+                "PORT_TAKEN",
+                f"cannot listen on {config.host}:{config.port}: {error.strerror}",
+                "Stop the other program, or set [witness] port (0 picks a free one).",
+            ) from None
+        url = f"http://{config.host}:{runner.addresses[0][1]}"
+        facts = {"url": url, "name": config.name, "vkeys": list(keys.vkeys), "logs": sorted(trusted_logs(config.logs))}
+        line = f"Witness {config.name} listens on {url}; key {keys.vkeys[0]}; {len(facts['logs'])} logs."
+        print(json.dumps(facts) if as_json else line, flush=True)
+        if ready_file is not None:
+            await asyncio.to_thread(ready_file.write_text, json.dumps(facts))
+        stop = asyncio.Event()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(name, stop.set)
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+        memory.close()

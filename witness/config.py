@@ -1,0 +1,74 @@
+"""Every setting and limit of a witness, in one frozen value. The environment is read here and nowhere else."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from protocol.errors import ConfigError, ProofError
+from protocol.settings import SETTINGS, read_section
+from protocol.tlog import parse_vkey
+
+
+@dataclass(frozen=True)
+class WitnessConfig:
+    """Section [witness] of the configuration file."""
+
+    name: str = "curiosity-witness"  # of the key; better a host name and path of yours, such as example.org/witness
+    host: str = "127.0.0.1"
+    port: int = 8450  # 0 picks a free one and prints it
+    data_dir: Path = Path("~/.curiosity/witness")
+    logs: tuple[str, ...] = ()  # "VKEY", or "ORIGIN VKEY" where the key is not named like the log
+    body_timeout_s: float = 10.0
+    max_evidence: int = 1000  # files for each log; a log that forks more often than that is convicted already
+
+    __pydantic_config__ = SETTINGS
+
+    @property
+    def folder(self) -> Path:
+        """``data_dir`` with ~ spelled out."""
+        return self.data_dir.expanduser().resolve()
+
+
+def load_config(path: Path | None, environment: Mapping[str, str] | None = None) -> WitnessConfig:
+    """Return the settings from a TOML file and the environment.
+
+    Raises ConfigError: CONFIG_MISSING, CONFIG_NOT_TOML, and what `protocol.settings.read_section` raises.
+    """
+    document: dict[str, Any] = {}
+    if path is not None:
+        try:
+            document = tomllib.loads(path.read_text())
+        except OSError as error:
+            raise ConfigError(
+                "CONFIG_MISSING", f"{path} cannot be read: {error.strerror}", "Give --config an existing file."
+            ) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError("CONFIG_NOT_TOML", f"{path}: {error}", "Correct the line; the format is TOML.") from None
+    source = str(path) if path else "the environment"
+    return read_section(WitnessConfig, "witness", document, os.environ if environment is None else environment, source)
+
+
+def trusted_logs(lines: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Return the keys of each log by its origin. A line is a vkey, or an origin, a space and a vkey.
+
+    Raises ConfigError WITNESS_LOGS for a line that is neither, and if there is none at all.
+    """
+    logs: dict[str, tuple[str, ...]] = {}
+    for line in lines:
+        origin, _, vkey = line.strip().rpartition(" ")
+        try:
+            verifier = parse_vkey(vkey)
+        except ProofError as error:
+            raise ConfigError("WITNESS_LOGS", f"{line!r}: {error.what}", "Write VKEY, or ORIGIN and VKEY.") from None
+        origin = origin.strip() or verifier.name
+        logs[origin] = (*logs.get(origin, ()), vkey)
+    if not logs:
+        raise ConfigError(
+            "WITNESS_LOGS",
+            "no log is trusted, so nothing can be cosigned",
+            "Give --log VKEY (a validator shows its log_vkey with `curiosity validator keys`), or set [witness] logs.",
+        )
+    return logs

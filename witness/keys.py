@@ -1,0 +1,83 @@
+"""The witness's own keys, made once.
+
+Keys whose state was lost must not sign again: they would cosign a second history.
+"""
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from protocol.errors import StoreError
+from protocol.tlog import MLDSA44_COSIGNATURE, Signer
+from witness.heads import LOGS_FOLDER, sync_directory
+
+_SEED_BYTES = 32
+
+
+@dataclass(frozen=True, repr=False)
+class WitnessKeys:
+    """Two keys of one name; every head is cosigned by both (c2sp.org/tlog-cosignature)."""
+
+    ed25519: Signer
+    ml_dsa: Signer  # ML-DSA-44, which a quantum computer does not break
+
+    @property
+    def signers(self) -> tuple[Signer, Signer]:
+        """Both, in the order in which they sign."""
+        return self.ed25519, self.ml_dsa
+
+    @property
+    def vkeys(self) -> tuple[str, str]:
+        """The keys that verify the cosignatures, as text, in the same order."""
+        return self.ed25519.witness.vkey(), self.ml_dsa.witness.vkey()
+
+
+def load_keys(folder: Path, name: str) -> WitnessKeys:
+    """Return the keys of the witness in ``folder``; the first call makes them and its state, mode 0600 and 0700.
+
+    Raises StoreError: WITNESS_STATE_LOST if there is a key but no state, KEY_FILE if a key cannot be used.
+    """
+    paths, logs = [folder / "ed25519.key", folder / "ml-dsa-44.key"], folder / LOGS_FOLDER
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not any(path.exists() for path in paths):
+            logs.mkdir(exist_ok=True, mode=0o700)  # first, so that a key without it means that it was lost
+            sync_directory(folder)
+        for path in paths:
+            if not path.exists():
+                _write_new(path, secrets.token_bytes(_SEED_BYTES).hex().encode())
+        sync_directory(folder)
+        seeds = [_seed(path) for path in paths]
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(
+            "KEY_FILE", f"{folder}: {error}", "Make the folder readable and writable for this user."
+        ) from None
+    if not logs.is_dir():
+        raise StoreError(
+            "WITNESS_STATE_LOST",
+            f"{paths[0]} is there, {logs} with the heads that it cosigned is not",
+            "Restore the folder whole, or retire this key: start a new witness in an empty folder.",
+        )
+    return WitnessKeys(Signer(name, seeds[0]), Signer(name, seeds[1], MLDSA44_COSIGNATURE))
+
+
+def _seed(path: Path) -> bytes:
+    try:
+        seed = bytes.fromhex(path.read_text().strip())
+    except ValueError:
+        seed = b""
+    if len(seed) != _SEED_BYTES:
+        raise StoreError("KEY_FILE", f"{path} holds no 32-byte hex key", "Restore the file from a backup.")
+    return seed
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return  # another process was first; its key counts
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
