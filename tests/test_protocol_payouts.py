@@ -15,7 +15,7 @@ from protocol.receipt import Receipt, issue_receipt, verify_receipt
 from protocol.rewards import RewardParameters, verify_claim
 from protocol.settings import read_section
 from protocol.signing import address_of, sign
-from protocol.tlog import Signer
+from protocol.tlog import Signer, sign_note
 from protocol.verdict import Outcome, Reason, Verdict
 from validator.config import ValidatorConfig
 
@@ -78,13 +78,94 @@ def test_every_change_to_a_receipt_has_its_code() -> None:
         assert caught.value.code == code
 
 
-def test_a_key_cannot_sign_another_kind_of_note_into_a_receipt() -> None:
-    from protocol.tlog import sign_note
+@pytest.mark.parametrize(
+    ("line", "changed", "code"),
+    [
+        (0, "curiosity-receipt/v2", "RECEIPT_VERSION"),
+        (1, "example.org/ledger ", "RECEIPT_ORIGIN"),
+        (2, "041", "RECEIPT_NUMBER"),
+        (2, "+41", "RECEIPT_NUMBER"),
+        (2, " 41", "RECEIPT_NUMBER"),
+        (2, "٤١", "RECEIPT_NUMBER"),
+        (2, "-1", "RECEIPT_NUMBER"),
+        (2, str(2**53), "RECEIPT_NUMBER"),
+        (2, "", "RECEIPT_NUMBER"),
+        (3, "", "RECEIPT_BASE64"),
+        (3, "AAAA", "RECEIPT_BASE64"),
+        (3, base64.urlsafe_b64encode(b"\xff" * 32).decode(), "RECEIPT_BASE64"),
+        (3, "A" * 42 + "B=", "RECEIPT_BASE64"),  # bits that no byte keeps
+        (4, "5.0", "RECEIPT_NUMBER"),
+        (4, "05", "RECEIPT_NUMBER"),
+        (4, "5\n", "RECEIPT_LINES"),
+        (4, "5\n6", "RECEIPT_LINES"),
+    ],
+)
+def test_a_receipt_has_one_spelling(line: int, changed: str, code: str) -> None:
+    """Even the validator's own key cannot sign another one."""
+    leaf = encode_entry(pair_entry(KEYS[0], 7))
+    lines = ["curiosity-receipt/v1", "example.org/ledger", "41", base64.b64encode(leaf_hash(leaf)).decode(), "5"]
 
+    def check() -> None:
+        receipt = Receipt(leaf.decode(), 41, sign_note("".join(f"{one}\n" for one in lines), SIGNER))
+        verify_receipt(receipt, "example.org/ledger", VKEY)
+
+    check()
+    lines[line] = changed
+    with pytest.raises(ProofError) as caught:
+        check()
+    assert caught.value.code == code
+
+
+def test_a_receipt_has_one_signature_and_holds_an_entry() -> None:
+    receipt = issue_receipt(encode_entry(pair_entry(KEYS[0], 7)), 41, "example.org/ledger", 5, SIGNER)
+    text, _, line = receipt.note.partition("\n\n")
+    other = sign_note(text + "\n", Signer("other", b"\x07" * 32)).partition("\n\n")[2]
+    for more in (line + other, other + line, line + line):
+        with pytest.raises(ProofError, match=r"RECEIPT_SIGNATURES|NOTE_"):
+            verify_receipt(replace(receipt, note=f"{text}\n\n{more}"), "example.org/ledger", VKEY)
+    nothing = issue_receipt(b"{}", 41, "example.org/ledger", 5, SIGNER)
+    with pytest.raises(ProofError, match="ENTRY_MALFORMED"):
+        verify_receipt(nothing, "example.org/ledger", VKEY)
+    with pytest.raises(ProofError, match="RECEIPT_ENTRY"):
+        verify_receipt(replace(receipt, entry="\ud800"), "example.org/ledger", VKEY)
+
+
+def test_a_key_cannot_sign_another_kind_of_note_into_a_receipt() -> None:
     leaf = encode_entry(pair_entry(KEYS[0], 7))
     text = f"other/v1\nexample.org/ledger\n1\n{base64.b64encode(leaf_hash(leaf)).decode()}\n5\n"
-    with pytest.raises(ProofError, match="RECEIPT_MALFORMED"):
+    with pytest.raises(ProofError, match="RECEIPT_VERSION"):
         verify_receipt(Receipt(leaf.decode(), 1, sign_note(text, SIGNER)), "example.org/ledger", VKEY)
+
+
+def test_entries_are_canonical_to_the_byte() -> None:
+    """Each of these is JSON that a lax reader takes for the same entry, or for one."""
+    leaf = encode_entry(pair_entry(KEYS[0], 7))
+    assert parse_entry(leaf)
+    changes = [
+        (b'"curiosity_micro":7', b'"curiosity_micro":7.0'),
+        (b'"curiosity_micro":7', b'"curiosity_micro":-0'),
+        (b'"curiosity_micro":7', b'"curiosity_micro":9007199254740992'),
+        (b'"curiosity_micro":7', b'"curiosity_micro":1e1'),
+        (b'"curiosity_micro":7', b'"curiosity_micro":true'),
+        (b'"curiosity_micro":7', b'"curiosity_micro":7,"curiosity_micro":7'),
+        (b'"v":2', b'"v":1'),
+        (b'"v":2', b'"v":2 '),
+        (b'"MIT"', b'"\\u004dIT"'),
+        (b'"MIT"', b'"\\ud800"'),
+        (b'"MIT"', b'"\xff"'),
+        (b'"MIT"', b'"' + b"M" * 129 + b'"'),
+        (b'"fault":null,', b""),
+        (b'"commitment":"0x', b'"commitment":"0X'),
+    ]
+    for old, new in changes:
+        assert old in leaf
+        with pytest.raises(ProofError, match=r"ENTRY_NOT_CANONICAL|ENTRY_MALFORMED"):
+            parse_entry(leaf.replace(old, new))
+    for extra in (b"\n", b" ", b"\0", b"{}"):
+        with pytest.raises(ProofError, match="ENTRY_"):
+            parse_entry(leaf + extra)
+    with pytest.raises(ProofError, match="ENTRY_TOO_LONG"):
+        parse_entry(leaf + b" " * 65_536)
 
 
 def test_entries_have_one_form_only() -> None:
