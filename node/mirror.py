@@ -9,7 +9,7 @@ blobs/<sha256>      items of accepted pairs
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -20,11 +20,13 @@ from protocol.errors import ProofError, Rejected, SourceError
 from protocol.merkle import Frontier, leaf_hash
 from protocol.messages import IndexedSubmission, Network
 from protocol.pair import Envelope, check_signature
-from protocol.tlog import verify_checkpoint
+from protocol.tlog import TreeHead, verify_checkpoint
+from protocol.tombstones import check_takedowns
 from protocol.wire import encode, parse
 
 _PAGE = 1000
 _PARALLEL = 32
+_ATTEMPTS = 4  # a takedown in the middle of a copy makes what was about to be fetched disappear
 
 Progress = Callable[[str, int, int], None]
 
@@ -39,6 +41,7 @@ class Mirrored:
     accepted: int
     items: int
     fetched: int  # items that were not there yet
+    taken_down: int  # pairs whose content is not kept any more
 
 
 async def mirror(
@@ -48,8 +51,9 @@ async def mirror(
 
     ``log_vkey`` is the pinned tree head key; empty trusts the one that the validator shows. Raises ProofError: what
     `verify_checkpoint` raises, MIRROR_OF_ANOTHER if ``out`` holds another ledger, MIRROR_SHRANK if it holds more than
-    is signed now, MIRROR_ROOT if the leaves do not lead to the signed root, MIRROR_SUBMISSION or MIRROR_ITEM if content
-    is missing or not what the ledger names; SourceError MIRROR_NOT_WRITTEN, MIRROR_UNREADABLE.
+    is signed now, MIRROR_ROOT if the leaves do not lead to the signed root, MIRROR_SUBMISSION, MIRROR_OPENING or
+    MIRROR_ITEM if content is missing or not what the ledger names, TAKEDOWN_ codes; SourceError MIRROR_NOT_WRITTEN,
+    MIRROR_UNREADABLE. What the ledger says is taken down is neither fetched nor kept.
     """
     tell = progress or (lambda *_: None)
     network = await client.network()
@@ -59,8 +63,31 @@ async def mirror(
             f"{out} holds the ledger {kept.origin!r}, the validator keeps {network.origin!r} of another network",
             "Choose another folder, or another validator.",
         )
-    note = await client.tree_head()
-    head = verify_checkpoint(note, network.origin, [log_vkey or network.log_vkey])
+    size = -1
+    for attempt in range(1, _ATTEMPTS + 1):
+        note = await client.tree_head()
+        head = verify_checkpoint(note, network.origin, [log_vkey or network.log_vkey])
+        try:
+            return await _copy(client, out, network, note, head, tell)
+        except _Gone as gone:
+            # It may have been taken down since: then the ledger has grown by the entry that says so.
+            if head.size == size or attempt == _ATTEMPTS:
+                raise gone.error from None
+            size = head.size
+    raise AssertionError("the last attempt returns or raises")
+
+
+class _Gone(Exception):
+    """Something is not there that the ledger names."""
+
+    def __init__(self, error: ProofError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+async def _copy(
+    client: ValidatorClient, out: Path, network: Network, note: str, head: TreeHead, tell: Progress
+) -> Mirrored:
     try:
         (out / "blobs").mkdir(parents=True, exist_ok=True)
         leaves = await _leaves(client, out / "entries.jsonl", head.size, tell)
@@ -71,8 +98,10 @@ async def mirror(
             raise ProofError(
                 "MIRROR_ROOT", f"{head.size} leaves lead to {frontier.root().hex()}, signed is {head.root.hex()}"
             )
-        submissions = await _submissions(client, leaves, network, tell)
+        erased = check_takedowns(leaves, network.network_id, network.domain)
+        submissions = await _submissions(client, leaves, erased, network, tell)
         wanted = _wanted(leaves, submissions)
+        _forget(out, wanted)
         fetched = await _items(client, out / "blobs", wanted, tell)
         _write(out / "submissions.jsonl", b"".join(encode(row) + b"\n" for row in submissions))
         _write(out / "network.json", encode(network))
@@ -82,7 +111,17 @@ async def mirror(
             "MIRROR_NOT_WRITTEN", f"{out}: {error.strerror}", "Free space there; the copy goes on where it stopped."
         ) from None
     accepted = sum(_is_accepted(leaf) for leaf in leaves)
-    return Mirrored(head.size, head.root, len(submissions), accepted, len(wanted), fetched)
+    return Mirrored(head.size, head.root, len(submissions), accepted, len(wanted), fetched, len(erased))
+
+
+def _forget(out: Path, wanted: Collection[bytes]) -> None:
+    """Remove the items that no pair here has any more, and the submissions: they are about to be written anew."""
+    names = {digest.hex() for digest in wanted}
+    gone = [path for path in (out / "blobs").iterdir() if path.name not in names]
+    if gone:
+        (out / "submissions.jsonl").unlink(missing_ok=True)
+    for path in gone:
+        path.unlink()
 
 
 async def _leaves(client: ValidatorClient, path: Path, size: int, tell: Progress) -> list[bytes]:
@@ -119,13 +158,17 @@ def _append(path: Path, leaves: list[bytes]) -> None:
 
 
 async def _submissions(
-    client: ValidatorClient, leaves: list[bytes], network: Network, tell: Progress
+    client: ValidatorClient,
+    leaves: list[bytes],
+    erased: Collection[int],
+    network: Network,
+    tell: Progress,
 ) -> list[IndexedSubmission]:
     rows: list[IndexedSubmission] = []
     start: int | None = 0
     while start is not None:
         page = await client.submissions(start, _PAGE)
-        rows += [row for row in page.submissions if row.index < len(leaves)]
+        rows += [row for row in page.submissions if row.index < len(leaves) and row.index not in erased]
         start = page.next if page.next is not None and page.next < len(leaves) else None
         tell("submissions", len(rows), len(leaves))
     for row in rows:
@@ -138,12 +181,11 @@ async def _submissions(
             raise ProofError("MIRROR_SUBMISSION", f"entry {row.index} is not about pair 0x{digest.hex()}")
         if row.opening.commitment() != entry.commitment:
             raise ProofError("MIRROR_OPENING", f"what came with entry {row.index} is not what its commitment hides")
-    given = {row.index for row in rows}
+    given = {row.index for row in rows} | set(erased)
     missing = [index for index, leaf in enumerate(leaves) if index not in given and _is_accepted(leaf)]
     if missing:
-        raise ProofError(
-            "MIRROR_SUBMISSION", f"no submission behind {len(missing)} accepted entries, the first {missing[0]}"
-        )
+        what = f"no submission behind {len(missing)} accepted entries, the first {missing[0]}"
+        raise _Gone(ProofError("MIRROR_SUBMISSION", what))
     return rows
 
 
@@ -169,7 +211,10 @@ async def _items(client: ValidatorClient, folder: Path, wanted: list[bytes], tel
     async def fetch(digest: bytes) -> None:
         nonlocal done
         async with gate:
-            data = await client.item(digest)
+            try:
+                data = await client.item(digest)
+            except Rejected as error:
+                raise _Gone(ProofError("MIRROR_ITEM", error.what)) from None
         if sha256(data).digest() != digest:
             raise ProofError("MIRROR_ITEM", f"item 0x{digest.hex()} came with digest {sha256(data).hexdigest()}")
         await asyncio.to_thread(_write, folder / digest.hex(), data)

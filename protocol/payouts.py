@@ -7,7 +7,7 @@ recovered, so that a validator cannot pay an account in somebody else's name.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from protocol.entry import AnyEntry, EpochEntry, PairEntry, parse_entry
+from protocol.entry import AnyEntry, EpochEntry, PairEntry, TakedownEntry, parse_entry
 from protocol.errors import ProofError, Rejected
 from protocol.rewards import RewardParameters, RewardTree, allocate, cumulate
 from protocol.signing import recover
@@ -81,23 +81,35 @@ def close_epoch(
     return EpochPayout(epoch, first, size, sum(amounts.values()), paid, amounts, cumulative, root, None)
 
 
-def find_candidates(leaves: Iterable[bytes], first: int, *, check_signatures: bool = True) -> Iterator[PaidPair]:
-    """Yield the accepted, novel pairs among leaves ``first``, ``first + 1``, ...: those that an epoch may pay.
+def find_candidates(leaves: Iterable[bytes], first: int, *, check_signatures: bool = True) -> list[PaidPair]:
+    """Return the accepted, novel pairs among leaves ``first``, ``first + 1``, ... that are not taken down in them:
+    those that an epoch may pay.
 
-    Raises ProofError: ENTRY_ codes, PAYOUT_SIGNATURE.
+    Raises ProofError: ENTRY_ codes, PAYOUT_SIGNATURE, PAYOUT_TAKEDOWN.
     """
+    candidates: dict[int, PaidPair] = {}
     for index, leaf in enumerate(leaves, start=first):
-        candidate = _candidate(parse_entry(leaf), index, check_signatures)
-        if candidate is not None:
-            yield candidate
+        _take_in(candidates, parse_entry(leaf), index, check_signatures)
+    return list(candidates.values())
 
 
-def _candidate(entry: AnyEntry, index: int, check_signatures: bool) -> PaidPair | None:
+def _take_in(candidates: dict[int, PaidPair], entry: AnyEntry, index: int, check_signatures: bool) -> None:
+    """Bring the open epoch's candidates, by ledger index, up to the entry at ``index``.
+
+    A takedown before the epoch closes takes the pair out of it; one that comes later changes nothing that was paid.
+    """
+    if isinstance(entry, TakedownEntry):
+        candidate = candidates.pop(entry.index, None)
+        if candidate is not None and candidate.pair != entry.pair:
+            raise ProofError(
+                "PAYOUT_TAKEDOWN",
+                f"entry {index} takes down 0x{entry.pair.hex()}, entry {entry.index} is of 0x{candidate.pair.hex()}",
+            )
     if not isinstance(entry, PairEntry) or not entry.verdict.is_accepted or entry.verdict.curiosity_micro <= 0:
-        return None
+        return
     if check_signatures:
         _check_signature(entry, index)
-    return PaidPair(index, entry.pair, entry.contributor, entry.verdict.curiosity_micro)
+    candidates[index] = PaidPair(index, entry.pair, entry.contributor, entry.verdict.curiosity_micro)
 
 
 def derive(
@@ -106,23 +118,22 @@ def derive(
     """Yield the payout of every epoch in the ledger, the open one last.
 
     ``leaves`` are all leaves from index 0. Raises ProofError: ENTRY_ codes for a leaf that is no entry,
-    PAYOUT_SIGNATURE if a paid pair was not signed by the account it pays, PAYOUT_MISMATCH if an epoch's entry says
+    PAYOUT_SIGNATURE if a paid pair was not signed by the account it pays, PAYOUT_TAKEDOWN if a takedown names another
+    pair than its index, PAYOUT_MISMATCH if an epoch's entry says
     anything else than what follows from the entries before it.
     """
     epoch, first, index = 1, 0, -1
-    candidates: list[PaidPair] = []
+    candidates: dict[int, PaidPair] = {}
     cumulative: Mapping[bytes, int] = {}
     for index, leaf in enumerate(leaves):
         entry = parse_entry(leaf)
-        candidate = _candidate(entry, index, check_signatures)
-        if candidate is not None:
-            candidates.append(candidate)
-        elif isinstance(entry, EpochEntry):
-            payout = close_epoch(epoch, first, index, candidates, cumulative, parameters)
+        _take_in(candidates, entry, index, check_signatures)
+        if isinstance(entry, EpochEntry):
+            payout = close_epoch(epoch, first, index, candidates.values(), cumulative, parameters)
             _compare(entry, payout.expected_entry(parameters), index)
             yield EpochPayout(**{**vars(payout), "entry": entry})
-            epoch, first, candidates, cumulative = epoch + 1, index + 1, [], payout.cumulative_wei
-    yield close_epoch(epoch, first, index + 1, candidates, cumulative, parameters)
+            epoch, first, candidates, cumulative = epoch + 1, index + 1, {}, payout.cumulative_wei
+    yield close_epoch(epoch, first, index + 1, candidates.values(), cumulative, parameters)
 
 
 def _check_signature(entry: PairEntry, index: int) -> None:

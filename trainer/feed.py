@@ -43,12 +43,16 @@ class FedItem:
 
 @dataclass(frozen=True)
 class LedgerSlice:
-    """Entries ``first`` to ``first + size - 1`` of the ledger ``origin``; ``ledger_root`` in hex, at their end."""
+    """Entries ``first`` to ``first + size - 1`` of the ledger ``origin``; ``ledger_root`` in hex, at their end.
+
+    ``takedowns`` are the indices of the entries among them that take a pair down: none of those pairs is fed.
+    """
 
     origin: str
     first: int
     size: int
     ledger_root: str
+    takedowns: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from protocol.merkle import Frontier, leaf_hash
 from protocol.messages import IndexedSubmission, Network
 from protocol.pair import Envelope, Part, check_signature
 from protocol.tlog import TreeHead, verify_checkpoint
+from protocol.tombstones import check_takedowns, find_takedowns
 from protocol.wire import parse
 from trainer.feed import FedItem, FedPair, LedgerSlice
 
@@ -20,11 +21,11 @@ T = TypeVar("T")
 
 
 def read_mirror(folder: Path, *, log_vkey: str = "") -> tuple[LedgerSlice, list[FedPair]]:
-    """Return the whole ledger as a slice, and its accepted pairs in ledger order.
+    """Return the whole ledger as a slice, and its accepted pairs in ledger order, without those that are taken down.
 
     ``folder`` is what `curiosity ledger mirror` writes; ``log_vkey`` pins the key of the tree head, empty trusts the
     one that the mirror names. Raises SourceError MIRROR_MISSING or MIRROR_ROW; ProofError: what `verify_checkpoint`
-    raises, MIRROR_ROOT, MIRROR_SUBMISSION, MIRROR_OPENING.
+    raises, MIRROR_ROOT, MIRROR_SUBMISSION, MIRROR_OPENING, TAKEDOWN_ codes.
     """
     network = _parse(Network, _read(folder / "network.json"), "network.json")
     head = verify_checkpoint(
@@ -32,11 +33,12 @@ def read_mirror(folder: Path, *, log_vkey: str = "") -> tuple[LedgerSlice, list[
     )
     leaves = _read(folder / "entries.jsonl").splitlines()
     _check_root(leaves, head)
+    erased = check_takedowns(leaves, network.network_id, network.domain)
     pairs = []
     for line in _read(folder / "submissions.jsonl").splitlines():
         row = _parse(IndexedSubmission, line, "submissions.jsonl")
-        if row.index >= head.size:
-            continue
+        if row.index >= head.size or row.index in erased:
+            continue  # whatever an old mirror still has of it
         entry = parse_entry(leaves[row.index])
         digest = _signed_digest(row, network)
         if not isinstance(entry, PairEntry) or entry.pair != digest:
@@ -45,7 +47,8 @@ def read_mirror(folder: Path, *, log_vkey: str = "") -> tuple[LedgerSlice, list[
             raise ProofError("MIRROR_OPENING", f"what came with entry {row.index} is not what its commitment hides")
         if entry.verdict.is_accepted:
             pairs.append(FedPair(digest, _item(folder, row.submission.a), _item(folder, row.submission.b)))
-    return LedgerSlice(network.origin, 0, head.size, head.root.hex()), pairs
+    takedowns = tuple(index for index, _ in find_takedowns(leaves))
+    return LedgerSlice(network.origin, 0, head.size, head.root.hex(), takedowns), pairs
 
 
 def _read(path: Path) -> bytes:

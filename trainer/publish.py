@@ -97,6 +97,12 @@ def publish(
     )
 
 
+def _erased(manifest: Manifest) -> str:
+    """Says how many takedowns were honoured, where there were any."""
+    count = len(manifest.data.get("takedowns", []))
+    return f" Nothing of what {count} takedowns among these entries erased was used." if count else ""
+
+
 def _card(manifest: Manifest, recall: Recalls, surveys: Surveys, command: str) -> str:
     """The model card, with the head that the Hugging Face hub reads. It does not name the checkpoint's own digest,
     which is made from it."""
@@ -104,6 +110,7 @@ def _card(manifest: Manifest, recall: Recalls, surveys: Surveys, command: str) -
         f"Entries {manifest.ledger.first} to {manifest.ledger.first + manifest.ledger.size - 1} of the ledger "
         f"`{manifest.ledger.origin}` ({manifest.ledger.pairs} accepted pairs, root `{manifest.ledger.pairs_root}`), "
         f"from the parent `{manifest.parent}`, with replay of the trusted pairs below."
+        f"{_erased(manifest)}"
         if manifest.ledger
         else "Trusted pairs only: concepts that nobody submits. No ledger entry."
     )

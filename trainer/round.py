@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +123,11 @@ def run(
         surveys=surveys,
         recipe=describe_recipe(recipe, done.steps),
         data=describe_trusted(replay, [pair for pair in known if pair.split == "calibration"], usable)
-        | {"trained": sorted(names)},
+        | {"trained": sorted(names), "takedowns": list(ledger.takedowns)},
         parent=checkpoint.digest,
-        ledger=LedgerRange(**asdict(ledger), pairs_root=pairs_root(usable), pairs=len(usable)),
+        ledger=LedgerRange(
+            ledger.origin, ledger.first, ledger.size, ledger.ledger_root, pairs_root(usable), len(usable)
+        ),
         command=command,
     )
     clock.stop("publish")

@@ -39,6 +39,6 @@ def mirror_(session: Session, out: Path, log_vkey: str) -> None:
         result,
         lambda screen: screen.line(
             f"{done.size} entries lead to root 0x{done.root.hex()}; {done.accepted} accepted pairs with "
-            f"{done.items} items in {out} ({done.fetched} fetched now)."
+            f"{done.items} items in {out} ({done.fetched} fetched now); {done.taken_down} pairs are taken down."
         ),
     )
