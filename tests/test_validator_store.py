@@ -17,7 +17,6 @@ from pysqlite3 import dbapi2
 from sqlalchemy import text
 
 from protocol.errors import StoreError
-from protocol.merkle import leaf_hash
 from protocol.pair import Envelope, Item
 from protocol.wire import parse
 from tests.ledger_material import (
@@ -32,8 +31,8 @@ from tests.ledger_material import (
     tamper,
 )
 from validator.ledger import Ledger, NewEntry
-from validator.store import EpochStatus, Store, StoredEpoch, StoredItem, claim, engine, schema
-from validator.store.blobs import MAX_INLINE_BYTES
+from validator.store import EpochStatus, Store, StoredEpoch, StoredItem, claim, engine, schema, schema_version
+from validator.store.packs import MAX_INLINE_BYTES
 
 
 def code_of(caught: pytest.ExceptionInfo[StoreError]) -> str:
@@ -83,7 +82,8 @@ def test_pages_of_leaves_and_submissions(store_url: str, tmp_path: Path) -> None
         assert store.leaves(0, 100) == leaves
         assert store.leaves(3, 4) == leaves[3:7]
         assert store.leaves(9, 4) == []
-        assert store.leaf_hashes(3, 4) == [leaf_hash(leaf) for leaf in leaves[3:7]]
+        assert store.indexed_leaves(3, 4) == list(enumerate(leaves[3:7], 3))
+        assert store.tiles(0, 0, 10) == {}
         page = store.submissions(2, 3)
         assert [row.index for row in page] == [2, 3, 4]
         for row in page:
@@ -115,8 +115,8 @@ def test_items_small_and_large_come_back(store_url: str, tmp_path: Path) -> None
             assert opened.store.item(digest) == StoredItem(digest, "image", "image/png", len(content))
         assert opened.store.blob(bytes(32)) is None
         assert opened.store.item(bytes(32)) is None
-    files = sorted(path.stat().st_size for path in tmp_path.glob("ledger.db.blobs/*/*"))
-    assert files == ([MAX_INLINE_BYTES + 1, 3 * MAX_INLINE_BYTES] if store_url.startswith("sqlite") else [])
+    packs = [path.stat().st_size for path in tmp_path.glob("ledger.db.blobs/*")]
+    assert packs == ([4 * MAX_INLINE_BYTES + 1] if store_url.startswith("sqlite") else [])
 
 
 def test_large_items_of_postgresql_go_to_a_folder_if_one_is_named(postgres_url: str, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_large_items_of_postgresql_go_to_a_folder_if_one_is_named(postgres_url: 
     with Store.open(postgres_url, blob_folder=folder) as store:
         fill(store, tmp_path, content)
         assert store.blob(digest) == content
-    assert [path.read_bytes() for path in folder.glob("*/*")] == [content]
+    assert [path.read_bytes() for path in folder.glob("*")] == [content]
     with Store.open(postgres_url) as store, pytest.raises(StoreError) as caught:
         store.blob(digest)
     assert code_of(caught) == "BLOB_FOLDER"
@@ -143,13 +143,15 @@ def test_changed_or_lost_content_is_never_served(sqlite_url: str, tmp_path: Path
     large, small = b"large" * MAX_INLINE_BYTES, b"small"
     with open_ledger(sqlite_url, tmp_path / "head") as opened:
         opened.ledger.append([make_entry(1, pair=make_pair(1, image=large, text=small))])
-        (path,) = tmp_path.glob("ledger.db.blobs/*/*")
+        (path,) = tmp_path.glob("ledger.db.blobs/*")
         path.write_bytes(large[:-1] + b"x")
         with pytest.raises(StoreError) as caught:
             opened.store.blob(sha256(large).digest())
         assert code_of(caught) == "BLOB_CORRUPT"
-        # The same content sent again mends the file.
-        opened.ledger.append([make_entry(2, pair=make_pair(2, image=large))])
+        path.write_bytes(large[:-1])
+        with pytest.raises(StoreError, match="BLOB_CORRUPT"):
+            opened.store.blob(sha256(large).digest())
+        path.write_bytes(large)
         assert opened.store.blob(sha256(large).digest()) == large
         path.unlink()
         with pytest.raises(StoreError, match="BLOB_CORRUPT"):
@@ -238,7 +240,9 @@ def test_small_values(store_url: str) -> None:
 def test_migrations_make_the_schema_that_the_queries_use(store_url: str) -> None:
     Store.open(store_url).close()
     with tamper(store_url) as connection:
-        assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+        context = MigrationContext.configure(connection)
+        assert context.get_current_revision() == schema_version.NEWEST
+        assert compare_metadata(context, schema.metadata) == []
 
 
 def test_a_database_of_newer_software_is_refused(store_url: str) -> None:
@@ -249,6 +253,16 @@ def test_a_database_of_newer_software_is_refused(store_url: str) -> None:
         Store.open(store_url)
     assert code_of(caught) == "SCHEMA_NEWER"
     assert "9999" in caught.value.what
+
+
+def test_a_database_of_an_abandoned_schema_is_refused(store_url: str) -> None:
+    Store.open(store_url).close()
+    with tamper(store_url) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    with pytest.raises(StoreError) as caught:
+        Store.open(store_url)
+    assert code_of(caught) == "SCHEMA_ABANDONED"
+    assert "0001" in caught.value.what
 
 
 OPEN = "import sys; from validator.store import Store; Store.open(sys.argv[1]).meta_set(sys.argv[2], 'open')"

@@ -10,17 +10,17 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from protocol.entry import MAX_ENTRY_BYTES
 from protocol.errors import ProofError, Rejected, StoreError
-from protocol.merkle import Frontier, leaf_hash
+from protocol.merkle import EMPTY_ROOT, leaf_hash
 from protocol.receipt import Receipt, issue_receipt
 from protocol.tlog import Signer, TreeHead, sign_note
-from validator.store import NewRow, NewSubmission, Node, Store
+from validator.store import NewRow, NewSubmission, Store, Tile
+from validator.store.hashes import TreeHashes
 from validator.store.head import KeptHead
-from validator.store.tree import Place, Span, consistency_spans, cover, fold, grow, inclusion_spans
+from validator.store.tree import HASH_BYTES, HEIGHT, WIDTH, Edge, consistency_spans, inclusion_spans, split
 
 __all__ = ["Ledger", "NewEntry", "NewSubmission"]
 
@@ -30,17 +30,21 @@ _PAGE = 4096  # leaves that a full check holds at a time
 
 @dataclass(frozen=True)
 class NewEntry:
-    """A leaf (`protocol.entry.encode_entry`) to append; with the submission behind it if it decides about a pair."""
+    """A leaf (`protocol.entry.encode_entry`) to append; with the submission behind it if it decides about a pair.
+
+    ``erases`` names earlier entries: what their pairs hold is removed with the same commit.
+    """
 
     leaf: bytes
     submission: NewSubmission | None = None
+    erases: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class _State:
     """What is durable: swapped whole, so that readers see one size, one root and one head."""
 
-    frontier: Frontier
+    edge: Edge
     head: str  # signed note
 
 
@@ -50,8 +54,8 @@ class Ledger:
     ``head_path`` is where the last signed tree head is kept outside the database; ``clock`` gives Unix seconds.
     Raises StoreError at start: LEDGER_IN_USE if another process writes this ledger, LEDGER_SMALLER or
     LEDGER_DIFFERENT, naming the first bad index, if the database does not extend the kept head, LEDGER_HEAD_MISSING
-    if there are entries but no head, LEDGER_HEAD_INVALID if the head is not one of ours, LEDGER_CORRUPT if nodes are
-    missing.
+    if there are entries but no head, LEDGER_HEAD_INVALID if the head is not one of ours, LEDGER_CORRUPT if entries or
+    tiles at the tree's right edge are missing.
     """
 
     def __init__(
@@ -72,8 +76,10 @@ class Ledger:
         self._lock = threading.Lock()
         self._stopped: str | None = None
         self._kept = KeptHead(head_path, origin, log_signer.verifier.vkey())
+        self._hashes = TreeHashes(store)
         store.claim_ledger()
         self._state = self._start()
+        store.finish_erasures()
 
     def _start(self) -> _State:
         size = self._store.size()
@@ -84,24 +90,27 @@ class Ledger:
                 f"the database holds {size} entries, {self._kept.path} with the last signed tree head is missing",
                 "Put a copy of any tree head that this ledger signed there (GET /checkpoint gave them out).",
             )
-        if head is not None:
-            if size < head.size:
-                bad = self._kept.first_difference(self._store, size)
-                raise StoreError(
-                    "LEDGER_SMALLER",
-                    f"the database holds {size} entries, the ledger has signed {head.size}; first bad index {bad}",
-                    "Restore the newest copy of the database; going on with an older one would fork the ledger.",
-                )
-            if self._frontier_at(head.size).root() != head.root:
-                raise self._different(head)
-        state = self._sign(self._frontier_at(size))
+        if head is not None and size < head.size:
+            bad = self._kept.first_difference(self._store, size)
+            raise StoreError(
+                "LEDGER_SMALLER",
+                f"the database holds {size} entries, the ledger has signed {head.size}; first bad index {bad}",
+                "Restore the newest copy of the database; going on with an older one would fork the ledger.",
+            )
+        edge = self._hashes.load_edge(size)
+        if head is not None and self._root_at(edge, head.size) != head.root:
+            raise self._different(head)
+        state = self._sign(edge)
         self._kept.refill(self._store, head.size if head is not None else 0, size)
-        self._kept.write(state.head)
+        self._kept.begin(state.head)
         return state
+
+    def _root_at(self, edge: Edge, size: int) -> bytes:
+        return EMPTY_ROOT if size == 0 else self._hashes.root_at(edge, size)
 
     def _different(self, head: TreeHead) -> StoreError:
         bad = self._kept.first_difference(self._store, head.size)
-        if bad == head.size:  # the leaf hashes are as they were, so a node above them is not
+        if bad == head.size:  # the leaf hashes are as they were, so a tile above them is not
             damage = self._first_damage(head.size, head.root)
             bad = damage[0] if damage is not None else 0
         return StoreError(
@@ -110,9 +119,9 @@ class Ledger:
             "Restore the database; what was signed cannot be changed.",
         )
 
-    def _sign(self, frontier: Frontier) -> _State:
-        head = TreeHead(self._origin, frontier.size, frontier.root())
-        return _State(frontier, sign_note(head.text(), self._log_signer))
+    def _sign(self, edge: Edge) -> _State:
+        head = TreeHead(self._origin, edge.size, edge.root())
+        return _State(edge, sign_note(head.text(), self._log_signer))
 
     def append(self, entries: Sequence[NewEntry]) -> list[Receipt]:
         """Make the entries durable in order and return the receipt of each.
@@ -120,14 +129,14 @@ class Ledger:
         An entry whose submission was decided before, in this batch or earlier, is not appended again: its receipt is
         the one issued then. Nothing is written if this raises before the commit: Rejected NONCE_REUSED for a known
         (contributor, nonce) with another pair digest, StoreError CONTENT_TWICE for accepted contents that are in the
-        ledger already, ValueError for a leaf above 65,535 bytes. Any StoreError from writing stops the ledger, and
-        later calls raise LEDGER_STOPPED.
+        ledger already, ValueError for a leaf above 65,535 bytes or an erasure of an entry that is not there yet. Any
+        StoreError from writing stops the ledger, and later calls raise LEDGER_STOPPED.
         """
         with self._lock:
             if self._stopped is not None:
                 raise StoreError(
                     "LEDGER_STOPPED",
-                    f"the ledger stopped at {self._state.frontier.size} entries: {self._stopped}",
+                    f"the ledger stopped at {self._state.edge.size} entries: {self._stopped}",
                     "Mend that, then start the validator again; contributors may send the same pairs again.",
                 )
             fresh, receipts = self._plan(entries)
@@ -138,12 +147,18 @@ class Ledger:
 
     def _plan(self, entries: Sequence[NewEntry]) -> tuple[list[tuple[NewRow, bytes]], list[Receipt]]:
         """Return the rows to write with their leaf hashes, and the receipt of each entry."""
-        keys = [(e.submission.contributor, e.submission.nonce) for e in entries if e.submission is not None]
+        pairs = {(s.contributor, s.nonce): s.pair for e in entries if (s := e.submission) is not None}
         answered = {
-            key: (decision.pair, decision.to_receipt()) for key, decision in self._store.find_nonces(keys).items()
+            key: (decision.pair, decision.to_receipt())
+            for key, decision in self._store.find_nonces(list(pairs)).items()
+        }
+        # The nonce of an erased pair is gone; its digest is in the log for good.
+        erased = self._store.find_pairs([pair for key, pair in pairs.items() if key not in answered])
+        answered |= {
+            key: (pair, erased[pair].to_receipt()) for key, pair in pairs.items() if pair in erased
         }
         issued_at = self._clock()
-        index = self._state.frontier.size
+        index = self._state.edge.size
         fresh: list[tuple[NewRow, bytes]] = []
         receipts: list[Receipt] = []
         for entry in entries:
@@ -156,8 +171,10 @@ class Ledger:
                     continue
             if len(entry.leaf) > MAX_ENTRY_BYTES:
                 raise ValueError(f"a leaf of {len(entry.leaf)} bytes, at most {MAX_ENTRY_BYTES}")
+            if any(not 0 <= erased < index for erased in entry.erases):
+                raise ValueError(f"entry {index} cannot erase {entry.erases}, only earlier entries")
             receipt = issue_receipt(entry.leaf, index, self._origin, issued_at, self._receipt_signer)
-            fresh.append((NewRow(index, entry.leaf, receipt.note, submission), leaf_hash(entry.leaf)))
+            fresh.append((NewRow(index, entry.leaf, receipt.note, submission, entry.erases), leaf_hash(entry.leaf)))
             receipts.append(receipt)
             if submission is not None:
                 answered[submission.contributor, submission.nonce] = (submission.pair, receipt)
@@ -166,17 +183,20 @@ class Ledger:
         return fresh, receipts
 
     def _check_contents(self, rows: Sequence[NewRow]) -> None:
-        accepted = [row for row in rows if row.submission is not None and row.submission.accepted]
-        keys = [(s.a.digest, s.b.digest) for s in (row.submission for row in accepted) if s is not None]
-        known = self._store.known_contents(keys)
-        for row, key in zip(accepted, keys, strict=True):
+        keys = {
+            row.index: (pair.a.digest, pair.b.digest)
+            for row in rows
+            if isinstance(pair := row.submission, NewSubmission) and pair.accepted
+        }
+        known = self._store.known_contents(list(keys.values()))
+        for index, key in keys.items():
             if key in known:
                 raise StoreError(
                     "CONTENT_TWICE",
-                    f"entries {known[key]} and {row.index} accept the same two contents {key[0].hex()}, {key[1].hex()}",
+                    f"entries {known[key]} and {index} accept the same two contents {key[0].hex()}, {key[1].hex()}",
                     "Judge a pair only after looking up its contents, those of its own batch included.",
                 )
-            known[key] = row.index
+            known[key] = index
 
     @contextmanager
     def _stopping(self) -> Iterator[None]:
@@ -185,27 +205,27 @@ class Ledger:
             yield
         except BaseException as error:
             self._stopped = str(error) or type(error).__name__
-            _log.error("ledger=stopped size=%d reason=%s", self._state.frontier.size, self._stopped)
+            _log.error("ledger=stopped size=%d reason=%s", self._state.edge.size, self._stopped)
             raise
 
     def _commit(self, fresh: Sequence[tuple[NewRow, bytes]]) -> None:
-        frontier = self._state.frontier.copy()
+        edge = self._state.edge.copy()
         hashes = [hash_ for _, hash_ in fresh]
-        nodes = grow(frontier, hashes)
-        state = self._sign(frontier)
-        self._store.append([row for row, _ in fresh], nodes)
-        self._kept.append_hashes(hashes)
+        tiles = edge.append(hashes)
+        state = self._sign(edge)
+        self._store.append([row for row, _ in fresh], tiles)
+        self._kept.append_hashes(self._state.edge.size, hashes)
         self._kept.write(state.head)
         self._state = state
 
     @property
     def size(self) -> int:
         """Number of entries."""
-        return self._state.frontier.size
+        return self._state.edge.size
 
     def root(self) -> bytes:
         """Return the RFC 6962 root of all entries."""
-        return self._state.frontier.root()
+        return self._state.edge.root()
 
     def tree_head(self) -> str:
         """Return the signed tree head of the current size, a note."""
@@ -222,7 +242,7 @@ class Ledger:
                 f"no root of {size} entries, the ledger has {self.size}",
                 "Ask for a size that the ledger has reached.",
             )
-        return self._frontier_at(size).root()
+        return self._root_at(self._state.edge, size)
 
     def tree_head_at(self, size: int) -> str:
         """Return a signed tree head of the first ``size`` entries, a note; one size has one root for ever.
@@ -242,7 +262,7 @@ class Ledger:
                 f"no proof of entry {index} in {size} entries, the ledger has {self.size}",
                 "Ask for an index below the size, and a size that the ledger has reached.",
             )
-        return self._hashes_of(inclusion_spans(index, size))
+        return self._hashes.spans(self._state.edge, inclusion_spans(index, size))
 
     def consistency_proof(self, first: int, size: int) -> list[bytes]:
         """Return the proof that the first ``first`` entries are a prefix of the first ``size``; empty from 0.
@@ -255,35 +275,33 @@ class Ledger:
                 f"no proof from {first} to {size} entries, the ledger has {self.size}",
                 "Ask for two sizes, the smaller first, that the ledger has reached.",
             )
-        return [] if first == 0 else self._hashes_of(consistency_spans(first, size))
+        return [] if first == 0 else self._hashes.spans(self._state.edge, consistency_spans(first, size))
 
-    def _hashes_of(self, spans: Sequence[Span]) -> list[bytes]:
-        covers = [cover(span) for span in spans]
-        hashes = iter(self._hashes_at([place for places in covers for place in places]))
-        return [fold(list(islice(hashes, len(places)))) for places in covers]
+    def tile(self, level: int, position: int, width: int = WIDTH) -> bytes:
+        """Return the first ``width`` hashes of a tile, 32 bytes each, as c2sp.org/tlog-tiles serves them.
 
-    def _frontier_at(self, size: int) -> Frontier:
-        return Frontier(size, self._hashes_at(cover((0, size))))
-
-    def _hashes_at(self, places: Sequence[Place]) -> list[bytes]:
-        found = self._store.nodes(places)
-        for level, position in places:
-            if (level, position) not in found:
-                raise StoreError(
-                    "LEDGER_CORRUPT",
-                    f"first bad index {position << level}: the tree node of level {level} at {position} is missing",
-                    "Restore the newest copy of the database.",
-                )
-        return [found[place] for place in places]
+        Raises ProofError PROOF_INDEX_OUT_OF_RANGE if the tree does not have so many there.
+        """
+        edge = self._state.edge
+        if level >= 0 and position >= 0 and 0 < width <= WIDTH:
+            if edge.holds(level, position) and width <= len(edge.hashes(level)):
+                return b"".join(edge.hashes(level)[:width])
+            if position < edge.size >> HEIGHT * (level + 1):
+                return self._hashes.tile(level, position).hashes[: width * HASH_BYTES]
+        raise ProofError(
+            "PROOF_INDEX_OUT_OF_RANGE",
+            f"no tile of level {level} at {position} with {width} hashes, the ledger has {edge.size} entries",
+            "Ask for a tile that the tree head's size fills so far.",
+        )
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Hash every leaf and node again and compare with what is stored and what was signed.
+        """Hash every leaf and tile again and compare with what is stored and what was signed.
 
         ``progress`` is called with (entries checked, entries). Raises StoreError LEDGER_CORRUPT naming the first bad
-        index: of a leaf that changed or is missing, or the first leaf below a node that did.
+        index: of a leaf that changed or is missing, or the first leaf below a hash that did.
         """
-        frontier = self._state.frontier
-        damage = self._first_damage(frontier.size, frontier.root(), progress)
+        edge = self._state.edge
+        damage = self._first_damage(edge.size, edge.root(), progress)
         if damage is not None:
             raise StoreError(
                 "LEDGER_CORRUPT",
@@ -296,53 +314,55 @@ class Ledger:
     ) -> tuple[int, str] | None:
         """Return the first bad index among ``size`` entries that should have this root, and what is wrong with it.
 
-        A leaf that disagrees with its stored hash is bad itself. Where nodes or the root disagree with the leaves, the
-        leaf hashes kept outside the database tell which leaf was rewritten; they accuse nobody on their own.
+        A leaf that disagrees with its hash in a tile is bad itself. Where all agree on another root than the signed
+        one, the leaf hashes kept outside the database tell which leaf was rewritten; they accuse nobody on their own.
         """
-        frontier = Frontier()
+        edge = Edge()
         rewritten: tuple[int, str] | None = None
         for start in range(0, size, _PAGE):
             count = min(_PAGE, size - start)
-            leaves = {index: leaf for index, leaf, _ in self._store.entries(start, count)}
-            stored = self._store.nodes_between(0, start, count)
-            kept = self._kept.hashes(start, count)
-            hashes: list[bytes] = []
-            for index in range(start, start + count):
-                if index not in leaves:
-                    return index, "the entry is missing"
-                hash_ = leaf_hash(leaves[index])
-                if stored.get(index) != hash_:
-                    return index, _describe(0, index, hash_, stored.get(index))
-                if rewritten is None and kept.get(index, hash_) != hash_:
-                    rewritten = index, f"the leaf hashes to {hash_.hex()}, signed was {kept[index].hex()}"
-                hashes.append(hash_)
-            damaged = self._damaged_nodes(start, count, grow(frontier, hashes))
+            found = self._store.indexed_leaves(start, count)
+            # Up to the first gap.
+            hashes = [leaf_hash(leaf) for index, (stored, leaf) in enumerate(found, start) if index == stored]
+            if rewritten is None:
+                kept = self._kept.hashes(start, len(hashes))
+                if kept != hashes[: len(kept)]:
+                    at = next(at for at, hash_ in enumerate(kept) if hash_ != hashes[at])
+                    rewritten = start + at, f"the leaf hashes to {hashes[at].hex()}, signed was {kept[at].hex()}"
+            damaged = self._damaged_tiles(edge.append(hashes))
             if damaged:
-                return rewritten or min(damaged)
+                return min(damaged)
+            if len(hashes) < count:
+                return start + len(hashes), "the entry is missing"
             if progress is not None:
                 progress(start + count, size)
-        if frontier.root() != root:
-            return rewritten or (0, f"all hashes agree, but on root {frontier.root().hex()}, signed was {root.hex()}")
+        if edge.root() != root:
+            return rewritten or (0, f"all hashes agree, but on root {edge.root().hex()}, signed was {root.hex()}")
         return None
 
-    def _damaged_nodes(self, start: int, count: int, made: Sequence[Node]) -> list[tuple[int, str]]:
-        """Return (first leaf below, what is wrong) of each node above these leaves that is not as computed."""
-        expected = {(node.level, node.position): node.hash for node in made}
+    def _damaged_tiles(self, made: Sequence[Tile]) -> list[tuple[int, str]]:
+        """Return (first leaf below, what is wrong) of each stored tile that is not as computed."""
         damaged: list[tuple[int, str]] = []
-        for level in range(1, (start + count).bit_length()):
-            low, high = start >> level, (start + count) >> level
-            stored = self._store.nodes_between(level, low, high - low)
-            for position in range(low, high):
-                if stored.get(position) != expected[level, position]:
-                    what = _describe(level, position, expected[level, position], stored.get(position))
-                    damaged.append((position << level, what))
+        for level in sorted({tile.level for tile in made}):
+            tiles = [tile for tile in made if tile.level == level]
+            stored = self._store.tiles(level, tiles[0].position, len(tiles))
+            damaged += [
+                _difference(tile, stored.get(tile.position)) for tile in tiles if stored.get(tile.position) != tile
+            ]
         return damaged
 
 
-def _describe(level: int, position: int, expected: bytes, actual: bytes | None) -> str:
-    first, last = position << level, ((position + 1) << level) - 1
-    place = f"entry {first}" if level == 0 else f"entries {first} to {last}"
-    return f"{place} hash to {expected.hex()}, stored is {'nothing' if actual is None else actual.hex()}"
+def _difference(expected: Tile, stored: Tile | None) -> tuple[int, str]:
+    """Return the first leaf below what differs, and how."""
+    place = f"the tile of level {expected.level} at {expected.position}"
+    if stored is None:
+        return expected.first_leaf, f"{place} is missing"
+    hashes = zip(split(expected.hashes), split(stored.hashes), strict=False)
+    for number, (computed, found) in enumerate(hashes):
+        if computed != found:
+            index = expected.leaf_below(number)
+            return index, f"hash {number} of {place} is {found.hex()}, computed is {computed.hex()}"
+    return expected.first_leaf, f"{place} says {stored.root.hex()} above it, computed is {expected.root.hex()}"
 
 
 def _check_same_pair(submission: NewSubmission, known: bytes) -> None:

@@ -1,25 +1,27 @@
-"""The store: entries, tree nodes, pairs, items, epochs, on SQLite or PostgreSQL. The only home of SQLAlchemy."""
+"""The store: entries, tiles, pairs, items, epochs, on SQLite or PostgreSQL. The only home of SQLAlchemy."""
 
 from validator.store.rows import (
     EpochStatus,
+    ErasedPair,
     NewRow,
     NewSubmission,
-    Node,
     StoredDecision,
     StoredEpoch,
     StoredItem,
     StoredSubmission,
 )
 from validator.store.store import Store
+from validator.store.tree import Tile
 
 __all__ = [
     "EpochStatus",
+    "ErasedPair",
     "NewRow",
     "NewSubmission",
-    "Node",
     "Store",
     "StoredDecision",
     "StoredEpoch",
     "StoredItem",
     "StoredSubmission",
+    "Tile",
 ]

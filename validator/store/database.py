@@ -6,12 +6,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select
+from sqlalchemy import Connection, Row, RowMapping, Select
 
 from validator.store import engine
-from validator.store.blobs import sync_directory
 from validator.store.claim import Claim
+from validator.store.files import sync_directory
 from validator.store.schema_version import upgrade_schema
+
+AnyRow = Row[*tuple[Any, ...]]
 
 
 class Database:
@@ -43,6 +45,11 @@ class Database:
         """The database's file on SQLite."""
         return self._engines.database
 
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether it is SQLite; PostgreSQL otherwise."""
+        return self.file is not None
+
     def close(self) -> None:
         """Close every connection and let another process write the ledger."""
         with self._lock:
@@ -71,3 +78,23 @@ class Database:
         """Return the rows of a query, from a connection that cannot write."""
         with engine.translated(), self._engines.reader.connect() as connection:
             return connection.execute(statement).mappings().all()
+
+    def rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> Sequence[AnyRow]:
+        """Return the rows of a query in the driver's own SQL, from a connection that cannot write."""
+        with engine.translated(), self._engines.reader.connect() as connection:
+            return connection.exec_driver_sql(sql, parameters).all()
+
+    def empty_log(self) -> bool:
+        """Move all of SQLite's write-ahead log into the database and truncate it; say whether that could be done.
+
+        The log holds older copies of pages, with what has been deleted since. PostgreSQL keeps its log to itself.
+        """
+        if not self.is_sqlite:
+            return True
+        with self._lock, engine.translated():
+            cursor = self._connection.connection.cursor()
+            try:
+                (busy, _, _) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                cursor.close()
+        return not busy

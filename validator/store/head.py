@@ -1,7 +1,9 @@
 """What is kept outside the database: the last signed tree head, and every leaf hash.
 
-The head is what start-up trusts. The leaf hashes, 32 bytes each in one flat file, only serve to say *which* entry is
-not as it was; they are synced with the head, and filled up again from a database that the head has confirmed.
+The head is what start-up trusts. Its file has two places of 4 KiB that are written in turn, so that keeping a head is
+one write and one sync over blocks that are there already, and a torn one leaves the head before it. The leaf hashes, 32
+bytes each in one flat file, only serve to say *which* entry is not as it was; they are synced now and then, and filled
+up again from a database that the head has confirmed.
 """
 
 import os
@@ -9,35 +11,54 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from protocol.errors import ProofError, StoreError
+from protocol.merkle import leaf_hash
 from protocol.tlog import TreeHead, verify_checkpoint
-from validator.store.blobs import sync_directory, write_durably
+from validator.store.files import sync_directory, write_at
 from validator.store.store import Store
+from validator.store.tree import HASH_BYTES, split
 
-_HASH_BYTES = 32
-_PAGE = 4096
+_PLACE_BYTES = 4096
+_PAGE = 4096  # leaf hashes read at a time, and after so many they are synced
 
 
 class KeptHead:
-    """The files ``path`` (a signed note) and ``path`` + ".leaves" (leaf hashes)."""
+    """The files ``path`` (signed notes, padded with newlines) and ``path`` + ".leaves" (leaf hashes)."""
 
     def __init__(self, path: Path, origin: str, log_vkey: str) -> None:
         self.path = path.absolute()
         self._leaves = self.path.with_name(self.path.name + ".leaves")
         self._origin = origin
         self._log_vkey = log_vkey
+        self._next_place = 0
 
     def read(self) -> TreeHead | None:
-        """Return the kept head, None if there is no file. Raises StoreError LEDGER_HEAD_INVALID."""
+        """Return the newest kept head, None if there is no file. A file with one plain note will do.
+
+        Raises StoreError LEDGER_HEAD_INVALID if no head in it is ours.
+        """
         try:
-            note = self.path.read_text()
+            data = self.path.read_bytes()
         except FileNotFoundError:
             return None
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise self._invalid(str(error)) from None
-        try:
-            return verify_checkpoint(note, self._origin, [self._log_vkey])
-        except ProofError as error:
-            raise self._invalid(f"{error.code}: {error.what}") from None
+        heads: dict[int, TreeHead] = {}
+        why = "the file is empty"
+        for place in range(-(-len(data) // _PLACE_BYTES)):
+            note = data[place * _PLACE_BYTES : (place + 1) * _PLACE_BYTES].rstrip(b"\n")
+            if not note:
+                continue
+            try:
+                heads[place] = verify_checkpoint(note.decode() + "\n", self._origin, [self._log_vkey])
+            except UnicodeDecodeError as error:
+                why = str(error)
+            except ProofError as error:
+                why = f"{error.code}: {error.what}"
+        if not heads:
+            raise self._invalid(why)
+        newest = max(heads, key=lambda place: heads[place].size)
+        self._next_place = 1 - newest % 2
+        return heads[newest]
 
     def _invalid(self, why: str) -> StoreError:
         return StoreError(
@@ -46,20 +67,52 @@ class KeptHead:
             "Start with the origin and the log key that this ledger was begun with, or restore the file.",
         )
 
-    def write(self, note: str) -> None:
-        """Replace the head, durably. Raises StoreError LEDGER_HEAD_UNWRITABLE."""
+    def begin(self, note: str) -> None:
+        """Make the file anew with this head in both places, durably. Raises StoreError LEDGER_HEAD_UNWRITABLE."""
+        temporary = self.path.with_name(f".{self.path.name}.tmp")
         try:
-            write_durably(self.path, note.encode())
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                file.write(self._padded(note) * 2)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.path)
+            sync_directory(self.path.parent)
         except OSError as error:
             raise self._unwritable(error) from None
 
-    def append_hashes(self, hashes: Sequence[bytes]) -> None:
-        """Add leaf hashes at the end, durably. Raises StoreError LEDGER_HEAD_UNWRITABLE."""
+    def write(self, note: str) -> None:
+        """Keep a newer head, durably. Raises StoreError LEDGER_HEAD_UNWRITABLE."""
         try:
-            with self._leaves.open("ab") as file:
-                file.write(b"".join(hashes))
-                file.flush()
-                os.fsync(file.fileno())
+            file = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                write_at(file, self._padded(note), self._next_place * _PLACE_BYTES)
+                os.fdatasync(file)
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise self._unwritable(error) from None
+        self._next_place = 1 - self._next_place
+
+    def _padded(self, note: str) -> bytes:
+        data = note.encode()
+        if len(data) > _PLACE_BYTES:
+            raise ValueError(f"a tree head of {len(data)} bytes, at most {_PLACE_BYTES}")
+        return data.ljust(_PLACE_BYTES, b"\n")
+
+    def append_hashes(self, start: int, hashes: Sequence[bytes]) -> None:
+        """Add leaf hashes from index ``start`` on. Raises StoreError LEDGER_HEAD_UNWRITABLE.
+
+        Synced at every multiple of 4,096 entries; `refill` writes the others again after a power cut.
+        """
+        try:
+            file = os.open(self._leaves, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                write_at(file, b"".join(hashes), start * HASH_BYTES)
+                if start // _PAGE != (start + len(hashes)) // _PAGE:
+                    os.fdatasync(file)
+            finally:
+                os.close(file)
         except OSError as error:
             raise self._unwritable(error) from None
 
@@ -70,28 +123,28 @@ class KeptHead:
             "Free space or make the folder writable, then start the validator again.",
         )
 
-    def hashes(self, start: int, count: int) -> dict[int, bytes]:
-        """Return the kept leaf hashes by index, as far as there are any."""
+    def hashes(self, start: int, count: int) -> list[bytes]:
+        """Return the kept leaf hashes from ``start`` on, as far as there are any."""
         try:
             with self._leaves.open("rb") as file:
-                file.seek(start * _HASH_BYTES)
-                data = file.read(count * _HASH_BYTES)
+                file.seek(start * HASH_BYTES)
+                data = file.read(count * HASH_BYTES)
         except FileNotFoundError:
-            return {}
-        return {start + i: data[32 * i : 32 * i + 32] for i in range(len(data) // _HASH_BYTES)}
+            return []
+        return split(data[: len(data) // HASH_BYTES * HASH_BYTES])
 
     def first_difference(self, store: Store, size: int) -> int:
-        """Return the first index below ``size`` whose stored leaf hash is not the kept one; ``size`` if none is."""
+        """Return the first index below ``size`` whose stored leaf hashes to another than the kept; ``size`` if none."""
         for start in range(0, size, _PAGE):
             count = min(_PAGE, size - start)
-            stored = store.nodes_between(0, start, count)
-            for index, hash_ in self.hashes(start, count).items():
-                if stored.get(index) != hash_:
+            leaves = dict(store.indexed_leaves(start, count))
+            for index, hash_ in enumerate(self.hashes(start, count), start):
+                if index not in leaves or leaf_hash(leaves[index]) != hash_:
                     return index
         return size
 
     def refill(self, store: Store, trusted: int, size: int) -> None:
-        """Make the file hold the ``size`` leaf hashes of the store; what it has below ``trusted`` stays.
+        """Make the file hold the ``size`` leaf hashes of the store; what was synced below ``trusted`` stays.
 
         The store's root at ``trusted`` has been compared with the signed one; what lies above was written by a
         process that ended before it could keep its head.
@@ -99,10 +152,11 @@ class KeptHead:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self._leaves.open("ab") as file:
-                whole = min(file.tell() // _HASH_BYTES, trusted)
-                file.truncate(whole * _HASH_BYTES)
+                whole = min(file.tell() // HASH_BYTES, trusted) // _PAGE * _PAGE
+                file.truncate(whole * HASH_BYTES)
                 for start in range(whole, size, _PAGE):
-                    file.write(b"".join(store.leaf_hashes(start, min(_PAGE, size - start))))
+                    leaves = store.leaves(start, min(_PAGE, size - start))
+                    file.write(b"".join(leaf_hash(leaf) for leaf in leaves))
                 file.flush()
                 os.fsync(file.fileno())
             sync_directory(self.path.parent)

@@ -24,22 +24,26 @@ class NewSubmission:
 
 
 @dataclass(frozen=True)
+class ErasedPair:
+    """What is left of an erased pair. Neither its nonce nor its contents' hashes stay: they would confirm a guess."""
+
+    pair: bytes
+    contributor: bytes
+    accepted: bool
+
+
+@dataclass(frozen=True)
 class NewRow:
-    """An entry on its way into the database: leaf, index, and the receipt's note."""
+    """An entry on its way into the database: leaf, index, the receipt's note, and the pair that it decides about.
+
+    ``erases`` are the indices of earlier entries whose pairs are erased in the same transaction.
+    """
 
     index: int
     leaf: bytes
     note: str
-    submission: NewSubmission | None
-
-
-@dataclass(frozen=True)
-class Node:
-    """The hash of one complete subtree: the leaves from ``position << level`` on, ``1 << level`` of them."""
-
-    level: int
-    position: int
-    hash: bytes
+    submission: NewSubmission | ErasedPair | None
+    erases: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ class StoredDecision:
     leaf: bytes
     note: str
     embeddings: bytes | None = field(repr=False)
-    opening: bytes = field(repr=False)
+    opening: bytes | None = field(repr=False)  # None once the pair is erased
+    erased: bool
 
     def to_receipt(self) -> Receipt:
         """Return the receipt as it was issued, bit for bit."""

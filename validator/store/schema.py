@@ -3,13 +3,17 @@
 | table | a row holds |
 |---|---|
 | entries | one leaf of the ledger and the note of its receipt |
-| nodes | the hash of one complete subtree: level 0 are leaf hashes, (level, position) covers 2^level leaves |
+| tiles | 256 hashes of one level of the tree, as c2sp.org/tlog-tiles cuts it, and the one above them; full ones only |
 | pairs | what is known of the pair behind an entry, with the signed envelope and its embeddings |
-| items | one content by SHA-256; ``data`` is null where a file holds it |
+| items | one content by SHA-256: ``data`` holds it, or ``pack`` and ``start`` say where it lies |
+| scrubs | an extent of a pack whose bytes are to be overwritten: its contents were erased |
 | epochs, rewards | a closed epoch and the cumulative amount of each account in it |
 | takedowns | a takedown from its first durable moment on: the leaf that says so, and whether all is erased |
 | blocked | a keyed hash of contents that must not come back |
 | meta | small values by name |
+
+A pair has no foreign key to its entry and its items: one transaction of the one writer makes all three, and the keys
+would cost more than the inserts. The order of the columns is the order in which `validator.store.bulk` writes them.
 """
 
 from sqlalchemy import (
@@ -43,27 +47,29 @@ class EntryColumns(TypedColumns):
     note = Column(Text, nullable=False)  # of the receipt; with leaf and index it is the whole receipt
 
 
-class NodeColumns(TypedColumns):
-    """One complete subtree."""
+class TileColumns(TypedColumns):
+    """One full tile: hashes ``position * 256`` up to ``position * 256 + 255`` of tile level ``level``."""
 
     level = Column(SmallInteger, primary_key=True, autoincrement=False)
     position = Column(_Index, primary_key=True, autoincrement=False)
-    hash = Column(LargeBinary(32), nullable=False)
+    root = Column(LargeBinary(32), nullable=False)
+    hashes = Column(LargeBinary(256 * 32), nullable=False)
 
 
 class PairColumns(TypedColumns):
-    """The pair behind an entry."""
+    """The pair behind an entry. Erasing it leaves the row, without nonce, contents, envelope, embeddings and opening."""
 
-    leaf_index = Column(_Index, ForeignKey("entries.leaf_index"), primary_key=True, autoincrement=False)
+    leaf_index = Column(_Index, primary_key=True, autoincrement=False)
     pair = Column(LargeBinary(32), nullable=False, unique=True)
     contributor = Column(LargeBinary(20), nullable=False)
-    nonce = Column(LargeBinary(32), nullable=False)
-    a_sha256 = Column(LargeBinary(32), ForeignKey("items.sha256"), nullable=False)
-    b_sha256 = Column(LargeBinary(32), ForeignKey("items.sha256"), nullable=False)
+    nonce: Column[bytes | None] = Column(LargeBinary(32), nullable=True)
+    a_sha256: Column[bytes | None] = Column(LargeBinary(32), nullable=True)
+    b_sha256: Column[bytes | None] = Column(LargeBinary(32), nullable=True)
     is_accepted = Column(Boolean, nullable=False)
-    envelope = Column(LargeBinary, nullable=False)
+    is_erased = Column(Boolean, nullable=False)
+    envelope: Column[bytes | None] = Column(LargeBinary, nullable=True)
     embeddings: Column[bytes | None] = Column(LargeBinary, nullable=True)
-    opening = Column(LargeBinary, nullable=False)
+    opening: Column[bytes | None] = Column(LargeBinary, nullable=True)
 
 
 class ItemColumns(TypedColumns):
@@ -74,7 +80,18 @@ class ItemColumns(TypedColumns):
     media_type = Column(String(128), nullable=False)
     size = Column(BigInteger, nullable=False)
     is_accepted = Column(Boolean, nullable=False)  # modality and media type are those of an accepted pair
+    uses = Column(BigInteger, nullable=False)  # how many halves of pairs that are not erased it is
     data: Column[bytes | None] = Column(LargeBinary, nullable=True)
+    pack: Column[int | None] = Column(Integer, nullable=True)
+    start: Column[int | None] = Column(BigInteger, nullable=True)
+
+
+class ScrubColumns(TypedColumns):
+    """One extent that no item has any more."""
+
+    pack = Column(Integer, primary_key=True, autoincrement=False)
+    start = Column(BigInteger, primary_key=True, autoincrement=False)
+    size = Column(BigInteger, nullable=False)
 
 
 class EpochColumns(TypedColumns):
@@ -122,9 +139,10 @@ class MetaColumns(TypedColumns):
 
 
 entries = Table("entries", metadata, EntryColumns)
-nodes = Table("nodes", metadata, NodeColumns, sqlite_with_rowid=False)
+tiles = Table("tiles", metadata, TileColumns)
 items = Table("items", metadata, ItemColumns)
 pairs = Table("pairs", metadata, PairColumns, UniqueConstraint("contributor", "nonce", name="pairs_nonce"))
+scrubs = Table("scrubs", metadata, ScrubColumns)
 epochs = Table("epochs", metadata, EpochColumns)
 rewards = Table("rewards", metadata, RewardColumns, sqlite_with_rowid=False)
 takedowns = Table("takedowns", metadata, TakedownColumns, sqlite_with_rowid=False)
@@ -139,4 +157,12 @@ Index(
     unique=True,
     sqlite_where=pairs.c.is_accepted,
     postgresql_where=pairs.c.is_accepted,
+)
+# Where a pack ends, and what lies in it.
+Index(
+    "items_packed",
+    items.c.pack,
+    items.c.start,
+    sqlite_where=items.c.pack.is_not(None),
+    postgresql_where=items.c.pack.is_not(None),
 )

@@ -1,9 +1,9 @@
-"""The first schema. A migration is frozen: it repeats the tables as they were, whatever schema.py says later."""
+"""The first schema that a ledger may be kept in. A migration is frozen: it repeats the tables as they were made."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001"
+revision = "0003"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -19,32 +19,44 @@ def upgrade() -> None:
         sa.Column("note", sa.Text(), nullable=False),
     )
     op.create_table(
-        "nodes",
+        "tiles",
         sa.Column("level", sa.SmallInteger(), primary_key=True, autoincrement=False),
         sa.Column("position", index, primary_key=True, autoincrement=False),
-        sa.Column("hash", sa.LargeBinary(32), nullable=False),
-        sqlite_with_rowid=False,
+        sa.Column("root", sa.LargeBinary(32), nullable=False),
+        sa.Column("hashes", sa.LargeBinary(256 * 32), nullable=False),
     )
-    op.create_table(
+    items = op.create_table(
         "items",
         sa.Column("sha256", sa.LargeBinary(32), primary_key=True),
         sa.Column("modality", sa.String(128), nullable=False),
         sa.Column("media_type", sa.String(128), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("is_accepted", sa.Boolean(), nullable=False),
+        sa.Column("uses", sa.BigInteger(), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=True),
+        sa.Column("pack", sa.Integer(), nullable=True),
+        sa.Column("start", sa.BigInteger(), nullable=True),
+    )
+    op.create_index(
+        "items_packed",
+        "items",
+        ["pack", "start"],
+        sqlite_where=items.c.pack.is_not(None),
+        postgresql_where=items.c.pack.is_not(None),
     )
     pairs = op.create_table(
         "pairs",
-        sa.Column("leaf_index", index, sa.ForeignKey("entries.leaf_index"), primary_key=True, autoincrement=False),
+        sa.Column("leaf_index", index, primary_key=True, autoincrement=False),
         sa.Column("pair", sa.LargeBinary(32), nullable=False, unique=True),
         sa.Column("contributor", sa.LargeBinary(20), nullable=False),
-        sa.Column("nonce", sa.LargeBinary(32), nullable=False),
-        sa.Column("a_sha256", sa.LargeBinary(32), sa.ForeignKey("items.sha256"), nullable=False),
-        sa.Column("b_sha256", sa.LargeBinary(32), sa.ForeignKey("items.sha256"), nullable=False),
+        sa.Column("nonce", sa.LargeBinary(32), nullable=True),
+        sa.Column("a_sha256", sa.LargeBinary(32), nullable=True),
+        sa.Column("b_sha256", sa.LargeBinary(32), nullable=True),
         sa.Column("is_accepted", sa.Boolean(), nullable=False),
-        sa.Column("envelope", sa.LargeBinary(), nullable=False),
+        sa.Column("is_erased", sa.Boolean(), nullable=False),
+        sa.Column("envelope", sa.LargeBinary(), nullable=True),
         sa.Column("embeddings", sa.LargeBinary(), nullable=True),
+        sa.Column("opening", sa.LargeBinary(), nullable=True),
         sa.UniqueConstraint("contributor", "nonce", name="pairs_nonce"),
     )
     op.create_index(
@@ -54,6 +66,12 @@ def upgrade() -> None:
         unique=True,
         sqlite_where=pairs.c.is_accepted,
         postgresql_where=pairs.c.is_accepted,
+    )
+    op.create_table(
+        "scrubs",
+        sa.Column("pack", sa.Integer(), primary_key=True, autoincrement=False),
+        sa.Column("start", sa.BigInteger(), primary_key=True, autoincrement=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
     )
     op.create_table(
         "epochs",
@@ -73,6 +91,18 @@ def upgrade() -> None:
         sa.Column("epoch", index, sa.ForeignKey("epochs.epoch"), primary_key=True, autoincrement=False),
         sa.Column("account", sa.LargeBinary(20), primary_key=True),
         sa.Column("cumulative_wei", sa.String(78), nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "takedowns",
+        sa.Column("pair", sa.LargeBinary(32), primary_key=True),
+        sa.Column("leaf", sa.LargeBinary(), nullable=False),
+        sa.Column("is_erased", sa.Boolean(), nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "blocked",
+        sa.Column("key", sa.LargeBinary(32), primary_key=True),
         sqlite_with_rowid=False,
     )
     op.create_table(

@@ -1,0 +1,193 @@
+"""What one transaction of the ledger writes, and what it takes away.
+
+In order: contents that are not known yet go to the pack or the items table, large ones synced; then entries, tiles and
+pairs; then what the rows erase is removed from the tables and noted as to be scrubbed; commit; scrub.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, case, delete, insert, or_, select, update
+
+from protocol.errors import StoreError
+from protocol.pair import Item
+from validator.store import schema
+from validator.store.bulk import Row, insert_rows, with_keys
+from validator.store.database import Database
+from validator.store.packs import MAX_INLINE_BYTES, Packs
+from validator.store.rows import ErasedPair, NewRow, NewSubmission
+from validator.store.tree import Tile
+
+_log = logging.getLogger(__name__)
+_KEYS_PER_QUERY = 500
+
+
+class Writer:
+    """Writes for one store; the database's lock keeps its transactions apart."""
+
+    def __init__(self, database: Database, packs: Packs | None) -> None:
+        self._database = database
+        self._packs = packs
+
+    def append(self, rows: Sequence[NewRow], tiles: Sequence[Tile]) -> None:
+        """See `Store.append`."""
+        erases = [index for row in rows for index in row.erases]
+        submissions = [row.submission for row in rows if isinstance(row.submission, NewSubmission)]
+        with self._database.write() as connection:
+            self._put_items(connection, submissions)
+            insert_rows(connection, schema.entries, [(row.index, row.leaf, row.note) for row in rows])
+            insert_rows(
+                connection, schema.tiles, [(tile.level, tile.position, tile.root, tile.hashes) for tile in tiles]
+            )
+            insert_rows(
+                connection, schema.pairs, [_pair_row(row.index, row.submission) for row in rows if row.submission]
+            )
+            if erases:
+                _erase(connection, erases)
+        if erases:
+            self.scrub()
+
+    def _put_items(self, connection: Connection, submissions: Sequence[NewSubmission]) -> None:
+        described = _describe(submissions)
+        known = self._known(connection, described)
+        new = [use for digest, use in described.items() if digest not in known]
+        large = [use for use in new if self._packs is not None and len(use.item.data) > MAX_INLINE_BYTES]
+        places = dict(
+            zip((use.item.digest for use in large), self._pack(connection, [u.item.data for u in large]), strict=True)
+        )
+        insert_rows(connection, schema.items, [_item_row(use, places.get(use.item.digest)) for use in new])
+        again = [use for digest, use in described.items() if digest in known]
+        if again:
+            connection.execute(_USE_AGAIN, [_use_again(use) for use in again])
+
+    def _known(self, connection: Connection, digests: Iterable[bytes]) -> set[bytes]:
+        keys = [(digest,) for digest in digests]
+        known: set[bytes] = set()
+        for start in range(0, len(keys), _KEYS_PER_QUERY):
+            head, parameters = with_keys(self._database.is_sqlite, keys[start : start + _KEYS_PER_QUERY])
+            query = f"{head}SELECT sha256 FROM k CROSS JOIN items WHERE sha256 = k.k0"  # noqa: S608
+            known.update(row[0] for row in connection.exec_driver_sql(query, parameters))
+        return known
+
+    def _pack(self, connection: Connection, contents: Sequence[bytes]) -> list[tuple[int, int]]:
+        if self._packs is None or not contents:
+            return []
+        if not self._packs.is_open:
+            self._packs.open_at(*_end_of_packs(connection))
+        return self._packs.append(contents)
+
+    def scrub(self) -> None:
+        """Overwrite the extents that nobody has any more, then SQLite's log. Raises StoreError BLOB_UNWRITABLE."""
+        c = schema.scrubs.c
+        extents = self._database.read(select(c.pack, c.start, c.size))
+        for extent in extents:
+            if self._packs is None:
+                raise StoreError(
+                    "BLOB_FOLDER", "erased content lies in a pack, no folder is set", "Set the blob folder."
+                )
+            self._packs.scrub(extent["pack"], extent["start"], extent["size"])
+        if extents:
+            with self._database.write() as connection:
+                for extent in extents:
+                    connection.execute(
+                        delete(schema.scrubs).where(c.pack == extent["pack"], c.start == extent["start"])
+                    )
+        if not self._database.empty_log():
+            _log.warning("erase=pending reason=readers the write-ahead log is emptied at the next erase or start")
+
+
+@dataclass(frozen=True)
+class _Use:
+    """A content of a batch: who describes it, and how many halves of pairs it is."""
+
+    item: Item
+    is_accepted: bool
+    uses: int
+
+
+def _describe(submissions: Sequence[NewSubmission]) -> dict[bytes, _Use]:
+    """Return each content once; the first accepted pair says what it is, not a refused one."""
+    described: dict[bytes, _Use] = {}
+    for submission in submissions:
+        accepted = submission.accepted
+        for item in (submission.a, submission.b):
+            known = described.get(item.digest)
+            if known is None:
+                described[item.digest] = _Use(item, accepted, 1)
+            elif accepted and not known.is_accepted:
+                described[item.digest] = _Use(item, True, known.uses + 1)
+            else:
+                described[item.digest] = _Use(known.item, known.is_accepted, known.uses + 1)
+    return described
+
+
+def _item_row(use: _Use, place: tuple[int, int] | None) -> Row:
+    item = use.item
+    data, pack, start = (item.data, None, None) if place is None else (None, *place)
+    return item.digest, item.modality, item.media_type, len(item.data), use.is_accepted, use.uses, data, pack, start
+
+
+def _pair_row(index: int, pair: NewSubmission | ErasedPair) -> Row:
+    key = index, pair.pair, pair.contributor
+    if isinstance(pair, ErasedPair):
+        return *key, None, None, None, pair.accepted, True, None, None, None
+    contents = pair.nonce, pair.a.digest, pair.b.digest
+    return *key, *contents, pair.accepted, False, pair.envelope, pair.embeddings, pair.opening
+
+
+_items = schema.items.c
+_says_better = bindparam("accepted") & ~_items.is_accepted  # an accepted pair, where only refused ones spoke yet
+_USE_AGAIN = (
+    update(schema.items)
+    .where(_items.sha256 == bindparam("digest"))
+    .values(
+        uses=_items.uses + bindparam("more"),
+        modality=case((_says_better, bindparam("said_modality")), else_=_items.modality),
+        media_type=case((_says_better, bindparam("said_media_type")), else_=_items.media_type),
+        is_accepted=or_(_items.is_accepted, bindparam("accepted")),
+    )
+)
+
+
+def _use_again(use: _Use) -> dict[str, object]:
+    return {
+        "digest": use.item.digest,
+        "more": use.uses,
+        "accepted": use.is_accepted,
+        "said_modality": use.item.modality,
+        "said_media_type": use.item.media_type,
+    }
+
+
+def _end_of_packs(connection: Connection) -> tuple[int, int]:
+    """Return the last pack and its length as the database knows them, extents that wait for their erasure included."""
+    ends = []
+    for c in (schema.items.c, schema.scrubs.c):
+        last = select(c.pack, c.start + c.size).where(c.pack.is_not(None)).order_by(c.pack.desc(), c.start.desc())
+        ends += [(int(pack), int(end)) for pack, end in connection.execute(last.limit(1)) if pack is not None and end]
+    return max(ends, default=(0, 0))
+
+
+def _erase(connection: Connection, indices: Sequence[int]) -> None:
+    """Remove what the pairs at these entries hold, and note the extents of packs that nobody needs any more."""
+    c = schema.pairs.c
+    is_due = c.leaf_index.in_(indices) & ~c.is_erased
+    freed: Counter[bytes] = Counter()
+    for a, b in connection.execute(select(c.a_sha256, c.b_sha256).where(is_due)):
+        freed.update(digest for digest in (a, b) if digest is not None)
+    for digest, count in freed.items():
+        connection.execute(update(schema.items).where(_items.sha256 == digest).values(uses=_items.uses - count))
+    unused = _items.sha256.in_(list(freed)) & (_items.uses <= 0)
+    extents = connection.execute(select(_items.pack, _items.start, _items.size).where(unused, _items.pack.is_not(None)))
+    for pack, start, size in extents.all():
+        connection.execute(insert(schema.scrubs).values(pack=pack, start=start, size=size))
+    connection.execute(delete(schema.items).where(unused))
+    connection.execute(
+        update(schema.pairs)
+        .where(is_due)
+        .values(
+            is_erased=True, nonce=None, a_sha256=None, b_sha256=None, envelope=None, embeddings=None, opening=None
+        )
+    )
