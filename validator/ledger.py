@@ -154,9 +154,7 @@ class Ledger:
         }
         # The nonce of an erased pair is gone; its digest is in the log for good.
         erased = self._store.find_pairs([pair for key, pair in pairs.items() if key not in answered])
-        answered |= {
-            key: (pair, erased[pair].to_receipt()) for key, pair in pairs.items() if pair in erased
-        }
+        answered |= {key: (pair, erased[pair].to_receipt()) for key, pair in pairs.items() if pair in erased}
         issued_at = self._clock()
         index = self._state.edge.size
         fresh: list[tuple[NewRow, bytes]] = []

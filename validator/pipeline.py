@@ -402,7 +402,14 @@ def _embeddings(packed: bytes | None) -> Embeddings | None:
 
 
 def replay(decided: StoredDecision) -> Decision:
-    """Return the decision that the store holds, with the identical receipt."""
+    """Return the decision that the store holds, with the identical receipt. Raises Rejected PAIR_ERASED."""
+    if decided.opening is None:
+        raise Rejected(
+            "PAIR_ERASED",
+            f"entry {decided.index} decided about this pair; what it held was taken down",
+            "Keep the receipt; do not send these contents again.",
+            status=410,
+        )
     verdict = parse(PairEntry, decided.leaf).verdict
     opening = parse(Opening, decided.opening)
     return Decision(decided.to_receipt(), verdict, opening, _embeddings(decided.embeddings), replayed=True)

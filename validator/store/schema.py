@@ -57,7 +57,7 @@ class TileColumns(TypedColumns):
 
 
 class PairColumns(TypedColumns):
-    """The pair behind an entry. Erasing it leaves the row, without nonce, contents, envelope, embeddings and opening."""
+    """The pair behind an entry. Erasing it leaves the row, without nonce, contents, envelope, embeddings, opening."""
 
     leaf_index = Column(_Index, primary_key=True, autoincrement=False)
     pair = Column(LargeBinary(32), nullable=False, unique=True)

@@ -241,7 +241,8 @@ class Store(EpochRows):
 
 _DECISIONS = (
     "SELECT pairs.pair, pairs.contributor, pairs.nonce, pairs.leaf_index, entries.leaf, entries.note,"
-    " pairs.embeddings, pairs.opening, pairs.is_erased FROM k CROSS JOIN pairs JOIN entries ON entries.leaf_index = pairs.leaf_index"
+    " pairs.embeddings, pairs.opening, pairs.is_erased"
+    " FROM k CROSS JOIN pairs JOIN entries ON entries.leaf_index = pairs.leaf_index"
 )
 
 

@@ -187,7 +187,5 @@ def _erase(connection: Connection, indices: Sequence[int]) -> None:
     connection.execute(
         update(schema.pairs)
         .where(is_due)
-        .values(
-            is_erased=True, nonce=None, a_sha256=None, b_sha256=None, envelope=None, embeddings=None, opening=None
-        )
+        .values(is_erased=True, nonce=None, a_sha256=None, b_sha256=None, envelope=None, embeddings=None, opening=None)
     )
