@@ -1,0 +1,42 @@
+"""A short round of the fuzzing of every parser; `python -m fuzz` runs the long ones, with coverage."""
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fuzz.targets import TARGETS, Target, mutated
+from protocol.errors import CuriosityError
+from protocol.tlog import parse_tile_path, parse_tree_head, parse_vkey
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_a_parser_gives_a_value_or_our_error(target: Target) -> None:
+    chance = random.Random(20_260_101)
+    for seed in target.seeds:
+        target.check(seed)
+    for _ in range(400):
+        target.check(mutated(target, chance))
+
+
+def test_the_seeds_are_good_examples() -> None:
+    """A target whose seeds are refused would test nothing but its first refusal."""
+    for name, read in (("vkey", parse_vkey), ("tree-head", parse_tree_head), ("tile-path", parse_tile_path)):
+        for seed in TARGETS[name].seeds:
+            read(seed.decode())
+    with pytest.raises(CuriosityError):
+        parse_vkey(mutated(TARGETS["vkey"], random.Random(1)).decode("utf-8", "surrogateescape"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_minute_with_coverage_finds_nothing(name: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fuzz", name, "--seconds", "60", "--folder", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
