@@ -222,9 +222,10 @@ def verify_consistency(size1: int, size2: int, proof: Sequence[bytes], root1: by
     if size1 == 0 or size1 == size2:
         if proof:
             raise _too_long(len(proof), f"consistency from {size1} to {size2}")
-        expected = EMPTY_ROOT if size1 == 0 else root2
-        if root1 != expected:
-            raise _mismatch(f"root of size {size1} is {root1.hex()}, expected {expected.hex()}")
+        if size1 == 0 and root1 != EMPTY_ROOT:
+            raise _mismatch(f"root of size 0 is {root1.hex()}, expected {EMPTY_ROOT.hex()}")
+        if size1 == size2 and root1 != root2:
+            raise _mismatch(f"two roots of size {size1}: {root1.hex()} and {root2.hex()}")
         return
     path = [root1, *proof] if size1 & (size1 - 1) == 0 else list(proof)
     if not path:
