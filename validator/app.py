@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import logging
+import resource
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -23,6 +25,7 @@ from validator.decode import Decoder
 from validator.edge import SERVICE, edge
 from validator.embedder import Embedder
 from validator.epochs import Epochs
+from validator.guard import Guard, GuardedSite, GuardLimits
 from validator.index import VectorIndex
 from validator.intake import Intake, IntakeRules, RateLimit
 from validator.keys import load_keys
@@ -34,6 +37,11 @@ from validator.reindex import Reindexer
 from validator.routes import ROUTES
 from validator.service import Service, close, make_judge
 from validator.store import Store
+
+log = logging.getLogger(__name__)
+
+LINGERING_S = 2.0  # how long the rest of a refused body is read, so that its sender gets to see the answer
+_OWN_FILES = 256  # databases, blobs, pipes of the decode workers
 
 
 def connect_chain(settings: Settings) -> tuple[ChainClient | None, Addresses]:
@@ -186,9 +194,27 @@ async def listen(service: Service) -> web.AppRunner:
     Raises ConfigError PORT_TAKEN.
     """
     config = service.settings.validator
-    runner = web.AppRunner(make_application(service), auto_decompress=False, access_log=None)
+    limits = GuardLimits(
+        header_timeout_s=config.header_timeout_s,
+        body_timeout_s=config.body_timeout_s,
+        min_body_bytes_per_s=config.min_body_bytes_per_s,
+        answer_timeout_s=config.answer_timeout_s,
+        max_connections=config.max_connections,
+        max_connections_per_address=config.max_connections_per_address,
+    )
+    make_room_for_connections(config.max_connections)
+    runner = web.AppRunner(make_application(service))
     await runner.setup()
-    site = web.TCPSite(runner, config.host, config.port, reuse_address=True)
+    site = GuardedSite(
+        runner,
+        Guard(limits, service.metrics.count_cut),
+        config.host,
+        config.port,
+        access_log=None,
+        auto_decompress=False,
+        keepalive_timeout=config.idle_timeout_s,
+        lingering_time=LINGERING_S,
+    )
     try:
         await site.start()
     except OSError as error:
@@ -199,3 +225,17 @@ async def listen(service: Service) -> web.AppRunner:
             "Stop the other program, or set [validator] port (0 picks a free one).",
         ) from None
     return runner
+
+
+def make_room_for_connections(connections: int) -> None:
+    """Raise the process's limit of open files, as far as it may, to hold so many connections and our own files.
+
+    Where that is not far enough a warning says so: the surplus connections would wait unaccepted.
+    """
+    needed = connections + _OWN_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        if allowed < needed:
+            log.warning("event=few_files limit=%d needed=%d lower=max_connections", allowed, needed)

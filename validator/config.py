@@ -42,7 +42,13 @@ class ValidatorConfig:
     pairs_per_minute: int = 0  # for each contributor; 0 is no limit
     queries_per_minute: int = 600  # for each remote address
     max_results: int = 100  # k of a search
-    body_timeout_s: float = 20.0
+    max_connections: int = 1024  # open at a time; one more gets 503
+    max_connections_per_address: int = 256  # 0 is no limit: behind a proxy all come from one
+    header_timeout_s: float = 4.0  # from connecting, or from the first byte, to the end of the head
+    body_timeout_s: float = 20.0  # from the end of the head to the end of the body
+    min_body_bytes_per_s: int = 1024  # over any 3.5 s of a body
+    answer_timeout_s: float = 20.0  # an answer of which so long nothing was fetched
+    idle_timeout_s: float = 75.0  # a connection between two requests
     epoch_s: int = 0  # close the epoch by itself after so many seconds; 0 waits for the operator
     activation_poll_s: float = 2.0
 

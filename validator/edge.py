@@ -2,7 +2,6 @@
 becomes an ErrorMessage.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -13,6 +12,7 @@ from aiohttp import web
 from protocol.errors import CuriosityError, Overloaded, Rejected
 from protocol.messages import ErrorMessage
 from protocol.wire import encode, from_hex
+from validator.guard import BodyEnded
 from validator.pipeline import FAULT_STATUS
 from validator.service import Service
 
@@ -30,23 +30,30 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 async def read_body(request: web.Request, max_bytes: int) -> bytes:
-    """Return the raw request body. Raises Rejected BODY_TOO_LARGE (413) before reading, BODY_TIMEOUT, BODY_ENCODED."""
-    if request.headers.get("Content-Encoding", "identity") != "identity":
+    """Return the raw request body.
+
+    Raises Rejected: BODY_ENCODED (415); BODY_TOO_LARGE (413), before reading where the length says so; BODY_TIMEOUT
+    (408), BODY_TRUNCATED, BODY_MALFORMED.
+    """
+    if any(encoding != "identity" for encoding in request.headers.getall("Content-Encoding", ())):
         raise Rejected("BODY_ENCODED", "the body is compressed", "Send the bytes as they are.", status=415)
     length = request.content_length
     if length is not None and length > max_bytes:
         raise Rejected("BODY_TOO_LARGE", f"{length} bytes, at most {max_bytes}", "Send a smaller item.", status=413)
-    timeout_s = request.app[SERVICE].settings.validator.body_timeout_s
-    body = bytearray()
+    parts: list[bytes] = []
+    size = 0
     try:
-        async with asyncio.timeout(timeout_s):
-            async for chunk in request.content.iter_chunked(1 << 16):
-                body += chunk
-                if len(body) > max_bytes:
-                    raise Rejected("BODY_TOO_LARGE", f"over {max_bytes} bytes", "Send a smaller item.", status=413)
-    except TimeoutError:
-        raise Rejected("BODY_TIMEOUT", f"not whole after {timeout_s:g} s", "Send it faster.", status=408) from None
-    return bytes(body)
+        while part := await request.content.readany():
+            size += len(part)
+            if size > max_bytes:
+                raise Rejected("BODY_TOO_LARGE", f"over {max_bytes} bytes", "Send a smaller item.", status=413)
+            parts.append(part)
+    except BodyEnded as ended:
+        raise ended.refusal from None
+    except web.RequestPayloadError as error:
+        what = " ".join(str(error).split())[:200]
+        raise Rejected("BODY_MALFORMED", f"the body's chunks cannot be read: {what}", "Correct the framing.") from None
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def number(request: web.Request, name: str, default: int | None = None, *, most: int | None = None) -> int:

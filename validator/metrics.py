@@ -16,6 +16,9 @@ class Metrics:
         self._refusals = Counter(
             "curiosity_refusals_total", "Requests refused before a decision", ["code"], registry=self.registry
         )
+        self._cuts = Counter(
+            "curiosity_connections_cut_total", "Connections refused or cut", ["code"], registry=self.registry
+        )
         self._seconds = Histogram(
             "curiosity_request_seconds", "Time to answer a request", ["route"], registry=self.registry
         )
@@ -30,6 +33,10 @@ class Metrics:
     def count_refusal(self, code: str) -> None:
         """Count one refused request."""
         self._refusals.labels(code).inc()
+
+    def count_cut(self, code: str) -> None:
+        """Count one connection that was refused or cut."""
+        self._cuts.labels(code).inc()
 
     def time_request(self, route: str, seconds: float) -> None:
         """Record how long a request took, in seconds."""

@@ -1,0 +1,338 @@
+"""The guard at the port: deadlines and limits of connections, which the HTTP library leaves open.
+
+aiohttp bounds the size of a head but not the time that it takes, and neither the time nor the pace of a body; its one
+timer is for connections that are idle. So each connection here is its `RequestHandler` with three additions:
+
+- it is refused at once, with a 503 that says why, beyond a number of connections from its address or in all;
+- a round, four times a second over all connections, cuts whoever is late (docs/protocol.md, steps 3.1 to 3.5): a head
+  that is not whole in time, a body that comes too slowly or too late, an answer that nobody fetches;
+- a request that cannot be parsed is answered with an ErrorMessage like every other error.
+
+The path of a request that is in time costs one comparison: everything else is looked at in the round.
+"""
+
+import asyncio
+import ipaddress
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+from aiohttp.streams import StreamReader
+
+from protocol.errors import Overloaded, Rejected
+from protocol.messages import ErrorMessage
+from protocol.wire import encode
+
+ROUND_S = 0.25
+PACE_S = 3.5  # over so long a time the pace of a body is measured
+_REFUSED_LINGER_S = 1.0  # time to fetch a 503 before the connection is reset
+_MAX_LINGERING = 64
+_REMEDY = "Send the same bytes again after the time in Retry-After."
+
+
+@dataclass(frozen=True)
+class GuardLimits:
+    """What a connection may take. Seconds, bytes a second, connections; 0 connections from an address is no limit."""
+
+    header_timeout_s: float
+    body_timeout_s: float
+    min_body_bytes_per_s: int
+    answer_timeout_s: float
+    max_connections: int
+    max_connections_per_address: int
+
+
+class BodyEnded(TimeoutError):
+    """Raised to whoever reads a body that will not be whole; aiohttp takes a TimeoutError for an ordinary end."""
+
+    def __init__(self, refusal: Rejected) -> None:
+        super().__init__(refusal.what)
+        self.refusal = refusal
+
+
+def _too_slow(what: str) -> Rejected:
+    return Rejected("BODY_TIMEOUT", what, "Send it faster.", status=408)
+
+
+class Guard:
+    """Knows the open connections; one instance a service. Used from one event loop."""
+
+    def __init__(self, limits: GuardLimits, on_cut: Callable[[str], None]) -> None:
+        self.limits = limits
+        self.on_cut = on_cut  # is told the code of each connection that is refused or cut
+        self._open: set[GuardedConnection] = set()
+        self._by_address: Counter[str] = Counter()
+        self._lingering = 0
+        self._is_on_round = False
+
+    @property
+    def connections(self) -> int:
+        """Connections that are open and were not refused."""
+        return len(self._open)
+
+    def admit(self, connection: "GuardedConnection", address: str) -> Overloaded | None:
+        """Count a new connection; return why it is refused instead, if it is."""
+        limit = self.limits.max_connections_per_address
+        if len(self._open) >= self.limits.max_connections:
+            what = f"{len(self._open)} connections are open, at most {self.limits.max_connections}"
+            return Overloaded("CONNECTIONS_FULL", what, _REMEDY, retry_after_s=2)
+        if limit and self._by_address[address] >= limit:
+            what = f"{limit} connections from {address} are open, no more are taken"
+            return Overloaded("CONNECTIONS_FROM_ADDRESS", what, "Use the connections that you have.", retry_after_s=2)
+        self._open.add(connection)
+        self._by_address[address] += 1
+        if not self._is_on_round:
+            self._is_on_round = True
+            asyncio.get_running_loop().call_later(ROUND_S, self._go_round)
+        return None
+
+    def release(self, connection: "GuardedConnection", address: str) -> None:
+        """Forget a connection that has ended."""
+        if connection in self._open:
+            self._open.discard(connection)
+            self._by_address[address] -= 1
+            if self._by_address[address] <= 0:
+                del self._by_address[address]
+
+    def linger(self, transport: asyncio.Transport) -> None:
+        """Leave a refused connection open for a moment: a reset would take the answer from whoever still sends."""
+        if self._lingering >= _MAX_LINGERING:
+            transport.close()
+            return
+        self._lingering += 1
+
+        def end() -> None:
+            self._lingering -= 1
+            transport.abort()
+
+        if transport.can_write_eof():
+            transport.write_eof()
+        asyncio.get_running_loop().call_later(_REFUSED_LINGER_S, end)
+
+    def _go_round(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for connection in tuple(self._open):
+            connection.check(now)
+        if self._open:
+            loop.call_later(ROUND_S, self._go_round)
+        else:
+            self._is_on_round = False
+
+
+def _address_of(transport: asyncio.BaseTransport) -> str:
+    """The remote address; of an IPv6 address its network of 64 bits, since whoever has one has them all."""
+    peer = transport.get_extra_info("peername")
+    text = str(peer[0]) if isinstance(peer, tuple) else ""
+    if ":" not in text:
+        return text
+    address = ipaddress.IPv6Address(text.partition("%")[0])
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
+
+
+class GuardedConnection(web.RequestHandler):
+    """One connection under a guard."""
+
+    __slots__ = (
+        "_address",
+        "_answer_left",
+        "_answer_since",
+        "_body",
+        "_body_since",
+        "_guard",
+        "_head_number",
+        "_head_since",
+        "_is_half_closed",
+        "_pace_bytes",
+        "_pace_since",
+        "_was_refused",
+    )
+
+    def __init__(self, guard: Guard, manager: web.Server, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._guard = guard
+        self._address = ""
+        self._was_refused = False
+        self._is_half_closed = False
+        self._head_number = 0  # of the request whose head has begun, counted from 0
+        self._head_since = 0.0
+        self._body: StreamReader | None = None
+        self._body_since = self._pace_since = 0.0
+        self._pace_bytes = 0
+        self._answer_left = 0
+        self._answer_since = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._address = _address_of(transport)
+        refusal = self._guard.admit(self, self._address)
+        if refusal is not None:
+            self._was_refused = True
+            self._guard.on_cut(refusal.code)
+            transport.write(_raw_answer(503, refusal.code, refusal.what, refusal.remedy, "infrastructure", retry_s=2))
+            self._guard.linger(transport)
+            return
+        self._head_since = self._loop.time()  # whoever connects is about to ask
+        super().connection_made(transport)
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        self._guard.release(self, self._address)
+        if not self._was_refused:
+            super().connection_lost(error)
+
+    def data_received(self, data: bytes) -> None:
+        if self._was_refused:
+            return
+        super().data_received(data)
+        # Still waiting for a request: what came is the beginning of a head.
+        waiter = self._waiter
+        if waiter is not None and self._head_number != self._request_count and not waiter.done():
+            self._head_number = self._request_count
+            self._head_since = self._loop.time()
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio looks at the answer, aiohttp gives none
+        """Answer what is whole although its sender has closed his half; the next round ends the connection."""
+        is_waiting = self._waiter is not None and not self._messages
+        if self._was_refused or self._request_count == 0 or is_waiting:
+            return False
+        self._is_half_closed = True
+        return True
+
+    # -- the round
+
+    def check(self, now: float) -> None:
+        """Cut the connection if it is late."""
+        if self.transport is None:
+            return
+        request = self._current_request
+        is_waiting = self._waiter is not None and not self._messages
+        if self._check_answer(now):
+            return
+        if request is not None:
+            if not request.content.is_eof():
+                self._check_body(now, request.content)
+        elif is_waiting and self._is_half_closed:
+            self.force_close()
+        elif (
+            is_waiting
+            and self._head_number == self._request_count
+            and now - self._head_since > self._guard.limits.header_timeout_s
+        ):
+            what = f"the head of the request is not whole after {self._guard.limits.header_timeout_s:g} s"
+            self._cut("HEAD_TIMEOUT", what, "Send it at once.")
+
+    def _check_body(self, now: float, body: StreamReader) -> None:
+        limits = self._guard.limits
+        if self._is_half_closed:
+            what = f"the connection was closed after {body.total_bytes} bytes of the body"
+            self._end_body(body, Rejected("BODY_TRUNCATED", what, "Send the whole body."))
+            return
+        if body is not self._body or self._reading_paused:
+            if body is not self._body:
+                self._body, self._body_since = body, now
+            self._pace_since, self._pace_bytes = now, body.total_bytes  # while we do not read, nobody is slow
+            return
+        if now - self._body_since > limits.body_timeout_s:
+            self._end_body(body, _too_slow(f"the body is not whole after {limits.body_timeout_s:g} s"))
+        elif now - self._pace_since >= PACE_S:
+            came, least = body.total_bytes - self._pace_bytes, int(limits.min_body_bytes_per_s * PACE_S)
+            self._pace_since, self._pace_bytes = now, body.total_bytes
+            if came < least:
+                what = f"{came} bytes of the body came in {PACE_S:g} s, at least {least} are expected"
+                self._end_body(body, _too_slow(what))
+
+    def _end_body(self, body: StreamReader, refusal: Rejected) -> None:
+        """Let whoever reads the body answer; the connection ends with that, since more of the body may come."""
+        self._guard.on_cut(refusal.code)
+        self._close = True
+        body.set_exception(BodyEnded(refusal))
+
+    def _check_answer(self, now: float) -> bool:
+        assert self.transport is not None
+        left = self.transport.get_write_buffer_size()
+        if left == 0 or left != self._answer_left:
+            self._answer_left, self._answer_since = left, now
+            return False
+        if now - self._answer_since <= self._guard.limits.answer_timeout_s:
+            return False
+        self._guard.on_cut("ANSWER_TIMEOUT")
+        self.transport.abort()
+        return True
+
+    def _cut(self, code: str, what: str, remedy: str) -> None:
+        assert self.transport is not None
+        self._guard.on_cut(code)
+        self.transport.write(_raw_answer(408, code, what, remedy, "contributor"))
+        self.force_close()
+
+    # -- what cannot be parsed
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Return the answer to a request that is not HTTP as we speak it; the connection ends with it."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun, another cannot be sent")
+        self._close = True
+        code = f"HTTP_{status}"
+        self._guard.on_cut(code)
+        what = " ".join(str(message or exc or "the request cannot be read").split())[:200]
+        told = ErrorMessage(
+            code, what, "Send one whole HTTP/1.1 request.", "contributor" if status < 500 else "validator"
+        )
+        response = web.Response(status=status, body=encode(told), content_type="application/json")
+        response.force_close()
+        return response
+
+
+class GuardedSite(web.BaseSite):
+    """Listens at a TCP address, each connection under the guard."""
+
+    __slots__ = ("_guard", "_host", "_options", "_port")
+
+    def __init__(self, runner: web.BaseRunner, guard: Guard, host: str, port: int, **options: Any) -> None:
+        super().__init__(runner, backlog=1024)
+        self._guard = guard
+        self._host = host
+        self._port = port
+        self._options = options
+
+    @property
+    def name(self) -> str:
+        """The address as a URL."""
+        return f"http://{self._host}:{self._port}"
+
+    async def start(self) -> None:
+        """Begin to listen. Raises OSError if the address cannot be used."""
+        await super().start()
+        loop = asyncio.get_running_loop()
+        manager = self._runner.server
+        assert manager is not None
+
+        def connect() -> GuardedConnection:
+            return GuardedConnection(self._guard, manager, loop=loop, **self._options)
+
+        self._server = await loop.create_server(
+            connect, self._host, self._port, backlog=self._backlog, reuse_address=True
+        )
+
+
+_REASONS = {408: "Request Timeout", 503: "Service Unavailable"}
+
+
+def _raw_answer(status: int, code: str, what: str, remedy: str, fault: str, *, retry_s: int = 0) -> bytes:
+    body = encode(ErrorMessage(code, what, remedy, fault))
+    retry = f"Retry-After: {retry_s}\r\n" if retry_s else ""
+    head = (
+        f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        f"{retry}Connection: close\r\n\r\n"
+    )
+    return head.encode() + body
