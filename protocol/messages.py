@@ -9,7 +9,11 @@
 | GET /v1/submissions?start=&count= | | SubmissionPage |
 | GET /v1/proof/inclusion?index=&size= | | InclusionProof |
 | GET /v1/proof/consistency?first=&size= | | ConsistencyProof |
-| GET /checkpoint | | tree head, a signed note (text) |
+| GET /checkpoint | | newest tree head, a signed note with what cosignatures it has (text) |
+| GET /v1/checkpoint/cosigned | | newest tree head that a quorum of witnesses cosigned (text) |
+| GET /v1/proof/tlog?index= | | tlog-proof under that head (text) |
+| GET /tile/... | | tiles and entry bundles of c2sp.org/tlog-tiles |
+| GET /v1/witnesses | | WitnessPage |
 | GET /v1/items/{sha256} | | the item's bytes |
 | POST /v1/query?modality=&to=&k= | item bytes | Answer |
 | GET /v1/claims/{account} | | ClaimTicket |
@@ -135,6 +139,31 @@ class ConsistencyProof:
     first: int
     size: int
     path: tuple[Bytes32, ...]
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class WitnessStatus:
+    """How it stands with one witness: the tree that it cosigned last, and why not the newest."""
+
+    url: str
+    name: str
+    size: int | None  # null: it has never answered
+    failures: int  # in a row
+    error: str | None  # of the last try
+    alarm: str | None  # an answer that speaks against this log
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class WitnessPage:
+    """The witnesses that a validator asks; ``quorum`` of them make a head a cosigned one."""
+
+    quorum: int
+    cosigned_size: int | None  # of the newest cosigned head
+    witnesses: tuple[WitnessStatus, ...]
 
     __pydantic_config__ = STRICT
 

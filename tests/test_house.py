@@ -95,7 +95,7 @@ def test_roles_meet_only_through_messages() -> None:
         ({"web3"}, r"contracts/evm/"),
         ({"eth_tester"}, r"contracts/tester_rpc\.py"),
         ({"sqlalchemy", "alembic", "psycopg", "pysqlite3"}, r"validator/store/"),
-        ({"aiohttp"}, r"(node/(client|tiles)|validator/(app|routes|log_routes|witnesses|__main__)|witness/app)\.py"),
+        ({"aiohttp"}, r"(node/(client|tiles)|validator/(app|edge|guard|witnesses|\w*routes|__main__)|witness/app)\.py"),
         ({"click"}, r"(node/|(validator|witness)/__main__\.py|contracts/deploy\.py)"),
     ],
 )

@@ -9,58 +9,21 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from protocol.errors import ConfigError, ProofError, StoreError
 from protocol.evidence import Shown, check_evidence, collect, encode_evidence, parse_evidence
 from protocol.tlog import Signer, add_signatures, sign_note, verified_cosignatures, verify_checkpoint
 from tests.log_material import LOG_SIGNER, LOG_VKEY, ORIGIN, Log, add_checkpoint
-from witness.app import build, list_evidence, make_application
+from tests.witness_material import NAME, Live, witnessing
+from witness.app import build
 from witness.config import WitnessConfig, load_config, trusted_logs
 from witness.heads import EVIDENCE_FOLDER, LOGS_FOLDER, Memory, origin_hash, read_evidence
-from witness.keys import WitnessKeys, load_keys
-
-NAME = "witness.example/w1"
-
-
-@dataclass
-class Live:
-    """A witness that listens."""
-
-    url: str
-    keys: WitnessKeys
-    config: WitnessConfig
-    session: aiohttp.ClientSession
-
-    async def post(self, body: bytes) -> tuple[int, str, str]:
-        """Status, content type and text of the answer to add-checkpoint."""
-        async with self.session.post(self.url + "/add-checkpoint", data=body) as answer:
-            return answer.status, answer.headers["Content-Type"], await answer.text()
-
-    def evidence(self) -> list[dict[str, object]]:
-        return list_evidence(self.config.folder / EVIDENCE_FOLDER)
-
-
-@asynccontextmanager
-async def witnessing(folder: Path, logs: tuple[str, ...] = (LOG_VKEY,), **changes: object) -> AsyncIterator[Live]:
-    config = WitnessConfig(name=NAME, data_dir=folder, port=0, logs=logs, **changes)  # type: ignore[arg-type]
-    witness, memory, keys = build(config)
-    runner = web.AppRunner(make_application(config, witness), auto_decompress=False, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        async with aiohttp.ClientSession() as session:
-            yield Live(f"http://127.0.0.1:{runner.addresses[0][1]}", keys, config, session)
-    finally:
-        await runner.cleanup()
-        memory.close()
+from witness.keys import load_keys
 
 
 @pytest.fixture

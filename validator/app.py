@@ -37,6 +37,7 @@ from validator.reindex import Reindexer
 from validator.routes import ROUTES
 from validator.service import Service, close, make_judge
 from validator.store import Store
+from validator.witnesses import Witnesses, parse_witnesses
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
     Raises StoreError, ConfigError, CheckpointError or ChainError if something cannot be used as it is.
     """
     config = settings.validator
+    witness_addresses = parse_witnesses(config.witnesses, config.quorum)
     data_dir = config.data_dir.expanduser().resolve()
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     keys = load_keys(data_dir / "keys", config.name)
@@ -160,6 +162,16 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
         epochs=epochs,
         search=Search(decoder, embedder, index, store, config.max_results),
         reindexer=reindexer,
+        witnesses=Witnesses(
+            ledger,
+            origin=config.name,
+            log_vkey=keys.log.verifier.vkey(),
+            addresses=witness_addresses,
+            quorum=config.quorum,
+            path=data_dir / "cosigned-head.txt",
+            interval_s=config.witness_interval_s,
+            read=pipeline.on_reader,
+        ),
         metrics=metrics,
         network_id=network_id,
         domain=domain,
@@ -173,15 +185,17 @@ def make_application(service: Service) -> web.Application:
     app = web.Application(middlewares=[edge], client_max_size=1 << 30)
     app[SERVICE] = service
     for operation, handler in ROUTES:
-        app.router.add_route(operation.method, operation.path, handler)
+        app.router.add_route(operation.method, operation.pattern or operation.path, handler)
 
     async def run(_app: web.Application) -> AsyncIterator[None]:
         service.pipeline.start()
         config = service.settings.validator
         rounds = asyncio.create_task(service.epochs.run(epoch_s=config.epoch_s, poll_s=config.activation_poll_s))
+        cosigning = asyncio.create_task(service.witnesses.run())
         yield
         rounds.cancel()
-        await asyncio.gather(rounds, return_exceptions=True)
+        cosigning.cancel()
+        await asyncio.gather(rounds, cosigning, return_exceptions=True)
         await close(service)
 
     app.cleanup_ctx.append(run)

@@ -49,6 +49,9 @@ class ValidatorConfig:
     min_body_bytes_per_s: int = 1024  # over any 3.5 s of a body
     answer_timeout_s: float = 20.0  # an answer of which so long nothing was fetched
     idle_timeout_s: float = 75.0  # a connection between two requests
+    witnesses: tuple[str, ...] = ()  # "URL VKEY [VKEY]" each, as `curiosity witness keys` shows them
+    quorum: int = 0  # how many of them make a tree head a cosigned one, which offline proofs are made against
+    witness_interval_s: float = 1.0  # how often a new head is sent to them, at most
     epoch_s: int = 0  # close the epoch by itself after so many seconds; 0 waits for the operator
     activation_poll_s: float = 2.0
 

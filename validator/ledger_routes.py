@@ -32,11 +32,6 @@ async def get_submissions(request: web.Request) -> web.Response:
     return answer(SubmissionPage(start, following, tuple(shown)))
 
 
-async def get_tree_head(request: web.Request) -> web.Response:
-    s = request.app[SERVICE]
-    return web.Response(text=await s.pipeline.on_reader(s.ledger.tree_head), content_type="text/plain")
-
-
 async def get_inclusion(request: web.Request) -> web.Response:
     s = request.app[SERVICE]
     size = number(request, "size", s.ledger.size)

@@ -23,6 +23,7 @@ class Operation:
     query: tuple[str, ...] = ()
     takes: Any = None  # a message type, or a media type
     admin: bool = False
+    pattern: str = ""  # of the router, where it is not the path
 
 
 def describe(operations: tuple[Operation, ...], version: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from protocol.messages import (
     InclusionProof,
     Network,
     SubmissionPage,
+    WitnessPage,
 )
 from validator.admin_routes import VERSION, get_health, get_metrics, post_checkpoint, post_epoch
 from validator.contributor_routes import get_claim, get_network, get_receipt, post_pair, post_query
@@ -25,8 +26,8 @@ from validator.ledger_routes import (
     get_inclusion,
     get_item,
     get_submissions,
-    get_tree_head,
 )
+from validator.log_routes import get_cosigned_head, get_tile, get_tlog_proof, get_tree_head, get_witnesses
 from validator.openapi import PAIR_MEDIA_TYPE, Operation, describe
 
 
@@ -35,6 +36,7 @@ async def get_openapi(_request: web.Request) -> web.Response:
 
 
 _TEXT = "text/plain"
+_BYTES = "application/octet-stream"
 ROUTES: tuple[tuple[Operation, Handler], ...] = (
     (Operation("GET", "/health", "Liveness and what is served", Health), get_health),
     (Operation("GET", "/metrics", "Counters for Prometheus", _TEXT), get_metrics),
@@ -47,7 +49,14 @@ ROUTES: tuple[tuple[Operation, Handler], ...] = (
         Operation("GET", "/v1/submissions", "Signed submissions", SubmissionPage, query=("start", "count")),
         get_submissions,
     ),
-    (Operation("GET", "/checkpoint", "Signed tree head, c2sp.org/tlog-checkpoint", _TEXT), get_tree_head),
+    (Operation("GET", "/checkpoint", "Newest signed tree head, c2sp.org/tlog-checkpoint", _TEXT), get_tree_head),
+    (Operation("GET", "/v1/checkpoint/cosigned", "Newest head with a quorum of witnesses", _TEXT), get_cosigned_head),
+    (Operation("GET", "/v1/proof/tlog", "Offline proof, c2sp.org/tlog-proof", _TEXT, query=("index",)), get_tlog_proof),
+    (
+        Operation("GET", "/tile/{path}", "Tile or bundle, c2sp.org/tlog-tiles", _BYTES, pattern="/tile/{path:.+}"),
+        get_tile,
+    ),
+    (Operation("GET", "/v1/witnesses", "The witnesses that are asked for cosignatures", WitnessPage), get_witnesses),
     (
         Operation("GET", "/v1/proof/inclusion", "RFC 6962 inclusion proof", InclusionProof, query=("index", "size")),
         get_inclusion,

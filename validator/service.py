@@ -24,6 +24,7 @@ from validator.pipeline import Pipeline
 from validator.query import Search
 from validator.reindex import Reindexer
 from validator.store import Store
+from validator.witnesses import Witnesses
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class Service:
     epochs: Epochs
     search: Search
     reindexer: Reindexer
+    witnesses: Witnesses
     metrics: Metrics
     network_id: bytes
     domain: Domain
