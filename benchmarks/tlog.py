@@ -158,7 +158,11 @@ def measure_notes() -> dict[str, Any]:
     vkey = LOG.verifier.vkey()
     both = cosign(cosign(note, WITNESS, 1_700_000_000), PQ, 1_700_000_000)
     witnesses = [WITNESS.witness.vkey(), PQ.witness.vkey()]
+    text, key = head.text().encode(), LOG.private_key
+    signature, public = key.sign(text), key.public_key()
     return {
+        "bare_sign_us": per_call(lambda: key.sign(text)),
+        "bare_verify_us": per_call(lambda: public.verify(signature, text)),
         "sign_us": per_call(lambda: sign_note(head.text(), LOG)),
         "open_us": per_call(lambda: open_note(note, [vkey])),
         "cosign_ed25519_us": per_call(lambda: cosign(note, WITNESS, 1_700_000_000)),
