@@ -102,6 +102,14 @@ class ValidatorClient:
         """Return a consistency proof."""
         return await self._ask(ConsistencyProof, "GET", "/v1/proof/consistency", query={"first": first, "size": size})
 
+    async def tlog_proof(self, index: int) -> str:
+        """Return the offline proof of an entry (c2sp.org/tlog-proof) under the newest cosigned head; waits for that."""
+        return (await self._request("GET", "/v1/proof/tlog", query={"index": index})).decode(errors="replace")
+
+    async def cosigned_head(self) -> str:
+        """Return the newest tree head that the validator's quorum of witnesses cosigned, a note."""
+        return (await self._request("GET", "/v1/checkpoint/cosigned")).decode(errors="replace")
+
     async def tree_head(self) -> str:
         """Return the signed tree head, a note."""
         return (await self._request("GET", "/checkpoint")).decode(errors="replace")

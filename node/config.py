@@ -30,6 +30,8 @@ class NodeSettings:
     receipt_vkey: str = ""  # pinned key of the validator's receipts
     log_vkey: str = ""  # pinned key of the ledger's tree heads
     origin: str = ""  # pinned origin line of the ledger
+    witness_vkeys: tuple[str, ...] = ()  # keys of the witnesses that you trust
+    quorum: int = 0  # how many of them must have cosigned a tree head
     concurrency: int = 16  # pairs on their way at once
     patience_s: float = 60.0  # how long one request is repeated while there is no answer
     request_timeout_s: float = 120.0

@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from node.trust import KEPT_KEYS, Trust, describe_key, describe_witnesses
 from protocol.entry import PairEntry
 from protocol.errors import ProofError, Rejected, SourceError
 from protocol.merkle import verify_inclusion
@@ -15,7 +16,7 @@ from protocol.messages import Decision, InclusionProof, Network
 from protocol.pair import Envelope
 from protocol.receipt import CheckedReceipt, verify_receipt
 from protocol.signing import Domain, checksum, recover
-from protocol.tlog import verify_checkpoint
+from protocol.tlog import parse_proof, verify_checkpoint, verify_proof
 from protocol.wire import STRICT, encode, parse
 
 
@@ -29,7 +30,7 @@ class SavedReceipt:
     origin: str
     receipt_vkey: str
     log_vkey: str
-    proof: InclusionProof | None = None
+    proof: str | None = None  # the second receipt: c2sp.org/tlog-proof, with what cosignatures the head had
 
     __pydantic_config__ = STRICT
 
@@ -52,15 +53,23 @@ class Proved:
     tree_size: int | None  # of the signed tree head that holds the entry; None without a proof
     receipt_vkey: str
     is_pinned: bool  # the receipt key was given from outside, not read from the receipt's own file
+    log_vkey: str | None = None  # of that tree head
+    is_log_pinned: bool = False
+    cosigners: tuple[str, ...] = ()  # trusted witnesses that cosigned it
+    trust: Trust = KEPT_KEYS
 
     def sentence(self) -> str:
-        """Return it in one sentence, with the key that was trusted."""
-        whence = "as pinned" if self.is_pinned else "as kept beside the receipt"
-        proof = f" and is in the signed tree of {self.tree_size} entries" if self.tree_size is not None else ""
+        """Return it in one sentence, with the keys that were trusted."""
+        proof = ""
+        if self.tree_size is not None and self.log_vkey is not None:
+            proof = (
+                f" and is in the signed tree of {self.tree_size} entries, "
+                f"{describe_witnesses(self.cosigners, self.trust)}"
+            )
+        log = f" and log {describe_key(self.log_vkey, self.is_log_pinned)}" if self.log_vkey is not None else ""
         return (
             f"Pair 0x{self.pair.hex()} of {checksum(self.contributor)} was {self.outcome} ({self.reason}) as entry "
-            f"{self.index}{proof}; trusting {self.receipt_vkey.split('+')[0]} (key {self.receipt_vkey.split('+')[1]}, "
-            f"{whence})."
+            f"{self.index}{proof}; trusting {describe_key(self.receipt_vkey, self.is_pinned)}{log}."
         )
 
 
@@ -121,12 +130,26 @@ def check_proof(proof: InclusionProof, checked: CheckedReceipt, origin: str, log
     return head.size
 
 
-def verify_saved(saved: SavedReceipt, *, receipt_vkey: str = "", log_vkey: str = "") -> Proved:
-    """Check a saved receipt offline; ``receipt_vkey`` and ``log_vkey`` override the keys kept in it.
+def check_second(text: str, checked: CheckedReceipt, leaf: bytes, origin: str, log_vkey: str, trust: Trust) -> int:
+    """Check the second receipt: the entry is in a tree that the log signed and a quorum cosigned; return its size.
 
-    Raises ProofError with a code for every way of being wrong, PAIR_SIGNATURE if the contributor did not sign.
+    Raises ProofError: PROOF_OF_ANOTHER for another entry's proof, and what `protocol.tlog.verify_proof` raises.
     """
-    vkey = receipt_vkey or saved.receipt_vkey
+    if (index := parse_proof(text).index) != checked.index:
+        raise ProofError("PROOF_OF_ANOTHER", f"the proof is of entry {index}, the receipt of {checked.index}")
+    return verify_proof(text, leaf, origin, [log_vkey], trust.witness_vkeys, trust.quorum).head.size
+
+
+def verify_saved(saved: SavedReceipt, trust: Trust = KEPT_KEYS) -> Proved:
+    """Check a saved receipt offline; keys in ``trust`` override those kept in it.
+
+    Raises ProofError with a code for every way of being wrong: PAIR_SIGNATURE if the contributor did not sign, what
+    `check_decision` and `check_second` raise, RECEIPT_ORIGIN for another ledger's than ``trust`` names, and
+    PROOF_MISSING if a quorum is asked for and there is no second receipt.
+    """
+    vkey, log_vkey = trust.receipt_vkey or saved.receipt_vkey, trust.log_vkey or saved.log_vkey
+    if trust.origin and trust.origin != saved.origin:
+        raise ProofError("RECEIPT_ORIGIN", f"the receipt is of ledger {saved.origin!r}, expected {trust.origin!r}")
     digest = saved.pair
     try:
         signer = recover(digest, saved.envelope.signature)
@@ -135,20 +158,35 @@ def verify_saved(saved: SavedReceipt, *, receipt_vkey: str = "", log_vkey: str =
     if signer != saved.envelope.submission.contributor:
         raise ProofError("PAIR_SIGNATURE", f"the pair was signed by 0x{signer.hex()}, not by its contributor")
     checked = check_decision(saved.decision, saved.envelope, digest, saved.origin, vkey)
-    size = None
-    if saved.proof is not None:
-        size = check_proof(saved.proof, checked, saved.origin, log_vkey or saved.log_vkey)
     verdict = saved.decision.verdict
-    return Proved(
+    proved = Proved(
         pair=digest,
         contributor=signer,
         index=checked.index,
         issued_at=checked.issued_at,
         outcome=verdict.outcome.value,
         reason=verdict.reason.value,
-        tree_size=size,
+        tree_size=None,
         receipt_vkey=vkey,
-        is_pinned=bool(receipt_vkey),
+        is_pinned=bool(trust.receipt_vkey),
+        trust=trust,
+    )
+    if saved.proof is None:
+        if trust.quorum:
+            raise ProofError(
+                "PROOF_MISSING",
+                f"the receipt has no proof that {trust.quorum} witnesses saw its entry",
+                "Fetch it with `curiosity prove`.",
+            )
+        return proved
+    leaf = saved.decision.receipt.entry.encode()
+    size = check_second(saved.proof, checked, leaf, saved.origin, log_vkey, trust)
+    return replace(
+        proved,
+        tree_size=size,
+        log_vkey=log_vkey,
+        is_log_pinned=bool(trust.log_vkey),
+        cosigners=trust.cosigners(parse_proof(saved.proof).note),
     )
 
 
@@ -165,13 +203,25 @@ def save_receipt(folder: Path, decision: Decision, envelope: Envelope, network: 
     return write_saved(folder / f"{saved.pair.hex()}.json", saved)
 
 
+def proof_path(receipt: Path) -> Path:
+    """Return where the second receipt lies as a file of its own, which other tools read (c2sp.org/tlog-proof)."""
+    return receipt.with_suffix(".tlog-proof")
+
+
 def write_saved(path: Path, saved: SavedReceipt) -> Path:
-    """Replace a receipt file in one step. Raises SourceError RECEIPT_NOT_WRITTEN."""
-    temporary = path.with_suffix(".tmp")
+    """Replace a receipt file in one step, and the second receipt beside it. Raises SourceError RECEIPT_NOT_WRITTEN."""
+    _replace(path, encode(saved))
+    if saved.proof is not None:
+        _replace(proof_path(path), saved.proof.encode())
+    return path
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            file.write(encode(saved))
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -181,22 +231,31 @@ def write_saved(path: Path, saved: SavedReceipt) -> Path:
             f"{path}: {error.strerror}",
             "Free space or permissions there and submit again: the same receipt comes back.",
         ) from None
-    return path
 
 
-def read_saved(path: Path) -> SavedReceipt:
-    """Return a saved receipt. Raises SourceError RECEIPT_UNREADABLE, ProofError RECEIPT_MALFORMED."""
+def read_file(path: Path) -> bytes:
+    """Return a file's content. Raises SourceError RECEIPT_UNREADABLE."""
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise SourceError("RECEIPT_UNREADABLE", f"{path}: {error.strerror}", "Name a receipt file.") from None
+
+
+def parse_saved(path: Path, data: bytes) -> SavedReceipt:
+    """Return the receipt that a file's content spells. Raises ProofError RECEIPT_MALFORMED."""
     try:
         return parse(SavedReceipt, data)
     except Rejected as error:
         raise ProofError("RECEIPT_MALFORMED", f"{path}: {error.what}", "Name a file of the receipts folder.") from None
 
 
+def read_saved(path: Path) -> SavedReceipt:
+    """Return a saved receipt. Raises SourceError RECEIPT_UNREADABLE, ProofError RECEIPT_MALFORMED."""
+    return parse_saved(path, read_file(path))
+
+
 def describe(proved: Proved) -> dict[str, Any]:
     """Return what was proved as plain JSON values."""
-    plain: dict[str, Any] = json.loads(json.dumps(vars(proved), default=lambda value: "0x" + value.hex()))
-    return plain
+    values = {name: value for name, value in vars(proved).items() if name != "trust"}
+    plain: dict[str, Any] = json.loads(json.dumps(values, default=lambda value: "0x" + value.hex()))
+    return plain | {"quorum": proved.trust.quorum}

@@ -16,6 +16,7 @@ import pytest
 from node.demo.processes import ValidatorProcess
 from node.demo.stage import write_config
 from node.receipts import read_saved, verify_saved
+from protocol.tlog import Signer
 from tests.service_material import digit_pairs
 
 PASSWORD = "correct horse battery staple"
@@ -263,8 +264,9 @@ def test_a_users_own_folder_from_submission_to_offline_proof(online: Shell, tmp_
         refused = online.run("verify", bad, "--json")
         assert refused.status == 5
         assert refused.json["error"]["code"] == name
-    stranger = "curiosity-local/receipt+00000000+" + "A" * 44
+    stranger = Signer("curiosity-local/receipt", b"\x05" * 32).verifier.vkey()
     assert online.run("verify", file, "--vkey", stranger).status == 5
+    assert "Entry" in online.run("verify", file.with_suffix(".tlog-proof")).out
 
     found = online.run("query", "three", "--to", "image", "-k", "3", "--json").json
     assert len(found["found"]) == 3
@@ -289,7 +291,9 @@ def _flip_note(text: str) -> str:
 
 def _flip_path(text: str) -> str:
     value = json.loads(text)
-    value["proof"]["path"][0] = "0x" + "11" * 32
+    lines = value["proof"].split("\n")
+    lines[3] = "A" * 43 + "="  # the first hash of the path, below header, entry and index
+    value["proof"] = "\n".join(lines)
     return json.dumps(value)
 
 

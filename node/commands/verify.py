@@ -1,16 +1,21 @@
 """`curiosity verify` and `curiosity prove`."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
+from node.check import Checked, check_file
 from node.command import PATH, Session, example, session_options
-from node.receipts import SavedReceipt, check_proof, describe, read_saved, verify_saved, write_saved
+from node.receipts import SavedReceipt, check_second, read_saved, write_saved
+from node.trust import KEPT_KEYS, Trust
 from protocol.errors import ProofError, SourceError
 from protocol.receipt import verify_receipt
+
+Callback = TypeVar("Callback", bound=Callable[..., Any])
 
 
 def find_receipts(paths: Sequence[Path]) -> list[Path]:
@@ -23,42 +28,83 @@ def find_receipts(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-@click.command(epilog=example("curiosity verify ~/.curiosity/receipts", "curiosity verify receipt.json --json"))
+def trust_options(callback: Callback) -> Callback:
+    """Add ``--log-vkey``, ``--origin``, ``--witness-vkey`` and ``--quorum``, each outweighing the settings."""
+    for option in (
+        click.option("--quorum", type=click.IntRange(0), help="How many trusted witnesses must have cosigned."),
+        click.option("--witness-vkey", "witness_vkeys", multiple=True, help="Key of a trusted witness; repeatable."),
+        click.option("--origin", default="", help="Origin of the ledger, where its key has another name."),
+        click.option("--log-vkey", default="", help="Tree head key to trust; by default the pinned one."),
+    ):
+        callback = option(callback)
+    return callback
+
+
+def trust_of(
+    session: Session, log_vkey: str, origin: str, witness_vkeys: tuple[str, ...], quorum: int | None, vkey: str = ""
+) -> Trust:
+    """Return whom a command trusts. Raises ConfigError VKEY_UNUSABLE, QUORUM_UNREACHABLE."""
+    node = session.settings.node
+    return Trust(
+        receipt_vkey=vkey or node.receipt_vkey,
+        log_vkey=log_vkey or node.log_vkey,
+        origin=origin or node.origin,
+        witness_vkeys=witness_vkeys or node.witness_vkeys,
+        quorum=node.quorum if quorum is None else quorum,
+    ).check()
+
+
+@click.command(
+    epilog=example(
+        "curiosity verify ~/.curiosity/receipts",
+        "curiosity verify receipt.json --witness-vkey KEY --quorum 1",
+        "curiosity verify receipt.tlog-proof --log-vkey KEY --json",
+        "curiosity verify fork.json --log-vkey KEY",
+    )
+)
 @click.argument("paths", nargs=-1, type=PATH)
 @click.option("--vkey", default="", help="Receipt key to trust; by default the pinned one, else the receipt's own.")
-@click.option("--log-vkey", default="", help="Tree head key to trust, likewise.")
+@trust_options
+@click.option("--leaf", type=PATH, help="The entry that a tlog-proof is of, where the proof does not carry it.")
 @session_options()
-def verify(session: Session, paths: tuple[Path, ...], vkey: str, log_vkey: str) -> int:
-    """Check receipts with no network: signature, entry, contributor's signature, inclusion proof if there is one."""
+def verify(
+    session: Session,
+    paths: tuple[Path, ...],
+    vkey: str,
+    log_vkey: str,
+    origin: str,
+    witness_vkeys: tuple[str, ...],
+    quorum: int | None,
+    leaf: Path | None,
+) -> int:
+    """Check with no network: receipts, offline proofs (.tlog-proof), evidence of a fork; tell what each proves."""
     files = find_receipts(paths or (session.home / "receipts",))
-    proved, wrong = [], []
+    trust = trust_of(session, log_vkey, origin, witness_vkeys, quorum, vkey)
+    checked: list[Checked] = []
+    wrong: list[tuple[Path, ProofError]] = []
     for file in files:
         try:
-            keys = (vkey or session.settings.node.receipt_vkey, log_vkey or session.settings.node.log_vkey)
-            proved.append(verify_saved(read_saved(file), receipt_vkey=keys[0], log_vkey=keys[1]))
+            checked.append(check_file(file, trust, leaf))
         except ProofError as error:
             wrong.append((file, error))
     if len(files) == 1 and wrong:
         raise wrong[0][1]
-    result = {
-        "verified": len(proved),
-        "with_proof": sum(one.tree_size is not None for one in proved),
+    result: dict[str, Any] = {
+        "verified": len(checked),
+        "with_proof": sum(one.has_proof for one in checked),
         "wrong": [{"file": str(file), **error.to_json()} for file, error in wrong],
     }
-    if len(proved) == 1:
-        result |= describe(proved[0])
+    if len(checked) == 1:
+        result |= checked[0].facts
 
     def show(_screen: object) -> None:
-        if len(proved) == 1:
-            session.screen.line(proved[0].sentence())
+        if len(checked) == 1:
+            session.screen.line(checked[0].sentence)
         else:
-            trusted = {
-                f"{one.receipt_vkey.split('+')[0]} ({'as pinned' if one.is_pinned else 'as kept beside the receipts'})"
-                for one in proved
-            }
+            trusted = sorted({key for one in checked for key in one.keys})
             session.screen.line(
-                f"{len(proved)} of {len(files)} receipts hold, {result['with_proof']} of them with an inclusion proof; "
-                f"trusting {', '.join(sorted(trusted)) or 'no key'}."
+                f"{len(checked)} of {len(files)} hold, {result['with_proof']} of them with a proof of being in the "
+                f"ledger's tree; trusting {', '.join(trusted) or 'no key'}."
             )
         for file, error in wrong:
             session.screen.line(f"{file.name}: {error.code}: {error.what}")
@@ -67,41 +113,57 @@ def verify(session: Session, paths: tuple[Path, ...], vkey: str, log_vkey: str) 
     return int(ProofError.exit_code) if wrong else 0
 
 
-async def fetch_proofs(client: object, files: Sequence[Path]) -> int:
-    """Fetch, check and save an inclusion proof for each receipt that has none; return how many were added."""
+async def fetch_proofs(client: object, files: Sequence[Path], trust: Trust = KEPT_KEYS) -> int:
+    """Fetch, check and save the second receipt for each that has none good enough; return how many were added."""
     from node.client import ValidatorClient
 
     assert isinstance(client, ValidatorClient)
-    size = (await client.network()).ledger_size
     added = 0
     for file in files:
         saved: SavedReceipt = read_saved(file)
+        receipt = saved.decision.receipt
+        checked = verify_receipt(receipt, saved.origin, trust.receipt_vkey or saved.receipt_vkey)
+        log_vkey, leaf = trust.log_vkey or saved.log_vkey, receipt.entry.encode()
         if saved.proof is not None:
-            continue
-        checked = verify_receipt(saved.decision.receipt, saved.origin, saved.receipt_vkey)
-        proof = await client.inclusion(checked.index, size)
-        check_proof(proof, checked, saved.origin, saved.log_vkey)
+            try:
+                check_second(saved.proof, checked, leaf, saved.origin, log_vkey, trust)
+            except ProofError as error:
+                if error.code != "HEAD_QUORUM":
+                    raise
+            else:
+                continue
+        proof = await client.tlog_proof(checked.index)
+        check_second(proof, checked, leaf, saved.origin, log_vkey, trust)
         write_saved(file, replace(saved, proof=proof))
         added += 1
     return added
 
 
-@click.command(epilog=example("curiosity prove ~/.curiosity/receipts"))
+@click.command(epilog=example("curiosity prove ~/.curiosity/receipts", "curiosity prove --witness-vkey KEY --quorum 1"))
 @click.argument("paths", nargs=-1, type=PATH)
+@trust_options
 @session_options(network=True)
-def prove(session: Session, paths: tuple[Path, ...]) -> None:
-    """Fetch inclusion proofs for receipts and keep them in the receipt files, for `verify` to check offline."""
+def prove(
+    session: Session,
+    paths: tuple[Path, ...],
+    log_vkey: str,
+    origin: str,
+    witness_vkeys: tuple[str, ...],
+    quorum: int | None,
+) -> None:
+    """Fetch the second receipt of each: a proof that its entry is in the tree, for `verify` to check offline."""
     from node.client import ValidatorClient
 
     files = find_receipts(paths or (session.home / "receipts",))
+    trust = trust_of(session, log_vkey, origin, witness_vkeys, quorum)
 
     async def work() -> int:
         node = session.settings.node
         async with ValidatorClient(node.validator_url, patience_s=node.patience_s) as client:
-            return await fetch_proofs(client, files)
+            return await fetch_proofs(client, files, trust)
 
     added = asyncio.run(work())
     session.screen.finish(
         {"receipts": len(files), "proofs_added": added},
-        lambda screen: screen.line(f"{added} inclusion proofs fetched and checked, {len(files)} receipts in all."),
+        lambda screen: screen.line(f"{added} proofs fetched and checked, {len(files)} receipts in all."),
     )
