@@ -5,7 +5,7 @@ recovered, so that a validator cannot pay an account in somebody else's name.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from protocol.entry import AnyEntry, EpochEntry, PairEntry, TakedownEntry, parse_entry
 from protocol.errors import ProofError, Rejected
@@ -112,28 +112,56 @@ def _take_in(candidates: dict[int, PaidPair], entry: AnyEntry, index: int, check
     candidates[index] = PaidPair(index, entry.pair, entry.contributor, entry.verdict.curiosity_micro)
 
 
+class Replay:
+    """The payouts of a ledger, entry by entry: holds the open epoch's candidates and what was earned before it."""
+
+    def __init__(self, parameters: RewardParameters, *, check_signatures: bool = True) -> None:
+        self.parameters = parameters
+        self.epoch, self.first, self.size = 1, 0, 0
+        self.candidates: dict[int, PaidPair] = {}  # by ledger index
+        self.cumulative_wei: Mapping[bytes, int] = {}
+        self._check_signatures = check_signatures
+
+    def take(self, entry: AnyEntry) -> EpochPayout | None:
+        """Bring it up to the next entry; return the payout of the epoch that the entry closes, if it closes one.
+
+        Raises ProofError: PAYOUT_SIGNATURE if a pair that may be paid was not signed by the account it pays,
+        PAYOUT_TAKEDOWN if a takedown names another pair than its index, PAYOUT_MISMATCH if an epoch's entry says
+        anything else than what follows from the entries before it.
+        """
+        index = self.size
+        _take_in(self.candidates, entry, index, self._check_signatures)
+        payout = None
+        if isinstance(entry, EpochEntry):
+            payout = self.open_epoch()
+            _compare(entry, payout.expected_entry(self.parameters), index)
+            payout = replace(payout, entry=entry)
+            self.epoch, self.first, self.candidates = self.epoch + 1, index + 1, {}
+            self.cumulative_wei = payout.cumulative_wei
+        self.size += 1
+        return payout
+
+    def open_epoch(self) -> EpochPayout:
+        """Return what the open epoch would pay if it closed now."""
+        return close_epoch(
+            self.epoch, self.first, self.size, self.candidates.values(), self.cumulative_wei, self.parameters
+        )
+
+
 def derive(
     leaves: Iterable[bytes], parameters: RewardParameters, *, check_signatures: bool = True
 ) -> Iterator[EpochPayout]:
     """Yield the payout of every epoch in the ledger, the open one last.
 
-    ``leaves`` are all leaves from index 0. Raises ProofError: ENTRY_ codes for a leaf that is no entry,
-    PAYOUT_SIGNATURE if a paid pair was not signed by the account it pays, PAYOUT_TAKEDOWN if a takedown names another
-    pair than its index, PAYOUT_MISMATCH if an epoch's entry says
-    anything else than what follows from the entries before it.
+    ``leaves`` are all leaves from index 0. Raises ProofError: ENTRY_ codes for a leaf that is no entry, and what
+    `Replay.take` raises.
     """
-    epoch, first, index = 1, 0, -1
-    candidates: dict[int, PaidPair] = {}
-    cumulative: Mapping[bytes, int] = {}
-    for index, leaf in enumerate(leaves):
-        entry = parse_entry(leaf)
-        _take_in(candidates, entry, index, check_signatures)
-        if isinstance(entry, EpochEntry):
-            payout = close_epoch(epoch, first, index, candidates.values(), cumulative, parameters)
-            _compare(entry, payout.expected_entry(parameters), index)
-            yield EpochPayout(**{**vars(payout), "entry": entry})
-            epoch, first, candidates, cumulative = epoch + 1, index + 1, {}, payout.cumulative_wei
-    yield close_epoch(epoch, first, index + 1, candidates.values(), cumulative, parameters)
+    replay = Replay(parameters, check_signatures=check_signatures)
+    for leaf in leaves:
+        payout = replay.take(parse_entry(leaf))
+        if payout is not None:
+            yield payout
+    yield replay.open_epoch()
 
 
 def _check_signature(entry: PairEntry, index: int) -> None:
