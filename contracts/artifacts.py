@@ -13,7 +13,7 @@ from sha3 import keccak_256
 from protocol.errors import ChainError
 
 _ABI_DIR = Path(__file__).resolve().parent / "abi"
-CONTRACT_NAMES = ("CuriosityRewards", "CuriosityToken")
+CONTRACT_NAMES = ("CuriosityRewards", "CuriosityStake", "CuriosityToken")
 
 # Solidity's own two errors (docs.soliditylang.org, "Panic via assert and Error via require").
 _BUILT_IN_ERRORS = (

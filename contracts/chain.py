@@ -10,12 +10,16 @@ from protocol.rewards import RewardParameters
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the contracts are: 20 bytes each, on the chain of that id, deployed in that block."""
+    """Where the contracts are: 20 bytes each, on the chain of that id, deployed in that block.
+
+    ``stake`` is empty for a network that was deployed without one, or for somebody who does not need it.
+    """
 
     chain_id: int
     token: bytes
     rewards: bytes
     block: int = 0
+    stake: bytes = b""
 
     def to_json(self) -> dict[str, Any]:
         """The addresses with 0x-hex in place of bytes; `from_json` reads it back."""
@@ -27,11 +31,13 @@ class Addresses:
         try:
             token, rewards = (bytes.fromhex(content[key].removeprefix("0x")) for key in ("token", "rewards"))
             chain_id, block = content["chain_id"], content.get("block", 0)
+            stake = bytes.fromhex(content.get("stake", "0x").removeprefix("0x"))
         except (KeyError, AttributeError, TypeError, ValueError) as error:
             raise _invalid_addresses(f"{type(error).__name__}: {error}") from error
-        if len(token) != 20 or len(rewards) != 20 or type(chain_id) is not int or type(block) is not int:
-            raise _invalid_addresses(f"{len(token)} and {len(rewards)} bytes, chain id {chain_id!r}, block {block!r}")
-        return cls(chain_id, token, rewards, block)
+        lengths = (len(token), len(rewards), len(stake))
+        if lengths not in ((20, 20, 20), (20, 20, 0)) or type(chain_id) is not int or type(block) is not int:
+            raise _invalid_addresses(f"addresses of {lengths} bytes, chain id {chain_id!r}, block {block!r}")
+        return cls(chain_id, token, rewards, block, stake)
 
 
 def _invalid_addresses(what: str) -> ConfigError:
@@ -59,7 +65,8 @@ class DeploySettings:
     """What a new network fixes on the chain. An account of None is the deployer's.
 
     ``validators``: their addresses; ``threshold``: signatures that make a quorum, more than half. ``owner`` replaces
-    validators (a timelock in production), ``guardian`` vetoes and pauses, ``treasury`` gets the premint.
+    validators (a timelock in production), ``guardian`` vetoes and pauses, ``treasury`` gets the premint and what
+    faults cost. ``min_stake_wei``: least that a validator bonds; ``stake_period_s``: how often weights change.
     """
 
     validators: tuple[bytes, ...]
@@ -70,6 +77,30 @@ class DeploySettings:
     owner: bytes | None = None
     guardian: bytes | None = None
     treasury: bytes | None = None
+    min_stake_wei: int = 100 * 10**18
+    stake_period_s: int = 86_400
+
+
+@dataclass(frozen=True)
+class Share:
+    """What an account earned in one epoch, and the proof that leads to the epoch's reward root."""
+
+    epoch: int
+    amount_wei: int
+    proof: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """An epoch that can be claimed: its root, what was minted for it and is not claimed yet, and the total until it.
+
+    The root is zero, and so are the amounts, for an epoch that is not active.
+    """
+
+    reward_root: bytes
+    unpaid_wei: int
+    cumulative_total_wei: int
+    attempt: int
 
 
 @dataclass(frozen=True)
@@ -95,7 +126,8 @@ class TransactionReceipt:
 class RewardsState:
     """What the rewards contract holds: the active epoch (claimable), the latest (posted), and the signers' numbers.
 
-    Roots are 32 bytes, zero before the first epoch; totals are cumulative, in wei.
+    All of it is of one block. Roots are 32 bytes, zero before the first epoch; totals are cumulative, in wei; times are
+    Unix seconds of the chain's clock.
     """
 
     active_epoch: int
@@ -108,7 +140,9 @@ class RewardsState:
     set_id: int
     attempt: int
     threshold: int
-    latest_activates_at: int  # Unix seconds of the chain's clock, 0 before the first epoch
+    paused_until: int  # when the present or last pause ends
+    activates_at: int  # when the oldest epoch that waits may be activated, 0 when none waits
+    latest_activates_at: int  # when the latest may, 0 before the first epoch
 
     def next_attestation(
         self, *, ledger_size: int, ledger_root: bytes, reward_root: bytes, cumulative_total_wei: int

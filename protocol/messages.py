@@ -198,14 +198,23 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class ClaimTicket:
-    """What an account may claim under the last reward root: compare it with `curiosity payouts --derive`."""
+class ClaimShare:
+    """What an account earned in one epoch, and the proof that leads from its leaf to the epoch's reward root."""
 
-    account: Bytes20
     epoch: int
-    cumulative_wei: Wei
+    amount_wei: Wei
     proof: tuple[Bytes32, ...]
     reward_root: Bytes32
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class ClaimTicket:
+    """What an account earned in the closed epochs, oldest first: compare it with `curiosity payouts --derive`."""
+
+    account: Bytes20
+    shares: tuple[ClaimShare, ...]
 
     __pydantic_config__ = STRICT
 

@@ -55,8 +55,8 @@ class EpochPayout:
         )
 
     def tree(self) -> RewardTree:
-        """Return the cumulative reward tree. Raises ConfigError if nobody has earned anything yet."""
-        return RewardTree(list(self.cumulative_wei.items()))
+        """Return the reward tree of this epoch's amounts; it has no leaf when the epoch pays nobody."""
+        return RewardTree(list(self.amounts_wei.items()))
 
 
 def select_paid(candidates: Iterable[PaidPair], top_n: int) -> tuple[PaidPair, ...]:
@@ -77,7 +77,7 @@ def close_epoch(
     paid = select_paid(candidates, parameters.top_n)
     amounts = allocate([(p.contributor, p.curiosity_micro) for p in paid], parameters.emission(epoch))
     cumulative = cumulate(previous, amounts)
-    root = RewardTree(list(cumulative.items())).root
+    root = RewardTree(list(amounts.items())).root
     return EpochPayout(epoch, first, size, sum(amounts.values()), paid, amounts, cumulative, root, None)
 
 

@@ -202,6 +202,11 @@ class RewardTree:
         """Sum of all cumulative amounts: the attestation's ``cumulativeTotal``."""
         return sum(self._amounts_wei.values())
 
+    @property
+    def accounts(self) -> list[bytes]:
+        """Every account that has a leaf, in the order in which they were given."""
+        return list(self._amounts_wei)
+
     def amount_wei(self, account: bytes) -> int:
         """Cumulative wei in the account's leaf; 0 when it has none."""
         return self._amounts_wei.get(account, 0)

@@ -13,11 +13,11 @@ import pytest
 
 from contracts.artifacts import decode_revert, load_artifact
 from contracts.attestation import Attestation, address_of, sign_attestation
-from contracts.chain import Addresses, ChainConfig, DeploySettings
+from contracts.chain import Addresses, ChainConfig, DeploySettings, Share
 from contracts.devchain import DEFAULT_CHAIN_ID, DevChain, Engine, find_anvil
 from contracts.evm import ChainClient
 from protocol.errors import ChainError, ConfigError, ProofError
-from protocol.rewards import RewardParameters, RewardTree, allocate, cumulate
+from protocol.rewards import RewardParameters, RewardTree, allocate
 
 DELAY_S = 600
 PARAMETERS = RewardParameters()
@@ -34,25 +34,34 @@ class Network:
     validators: list[bytes]
     contributors: list[bytes]
 
-    def attest(self, tree: RewardTree, *, ledger_size: int = 10) -> Attestation:
-        return self.client.state().next_attestation(
+    def attest(self, tree: RewardTree, *, ledger_size: int = 10, minted_wei: int | None = None) -> Attestation:
+        """The attestation of an epoch that pays the tree's sum, or what is said in its place."""
+        state = self.client.state()
+        return state.next_attestation(
             ledger_size=ledger_size,
             ledger_root=bytes([ledger_size]) * 32,
             reward_root=tree.root,
-            cumulative_total_wei=tree.total_wei,
+            cumulative_total_wei=state.latest_total_wei + (tree.total_wei if minted_wei is None else minted_wei),
         )
 
     def sign(self, attestation: Attestation, count: int = 2) -> list[bytes]:
         return [sign_attestation(attestation, self.client.domain, key) for key in self.validators[:count]]
 
-    def close_epoch(self, totals: dict[bytes, int], *, ledger_size: int = 10) -> RewardTree:
-        """Posts and activates one epoch in which the given cumulative amounts are owed."""
-        tree = RewardTree(list(totals.items()))
-        attestation = self.attest(tree, ledger_size=ledger_size)
+    def close_epoch(
+        self, amounts: dict[bytes, int], *, ledger_size: int = 10, minted_wei: int | None = None
+    ) -> RewardTree:
+        """Posts and activates one epoch in which the given amounts are earned."""
+        tree = RewardTree(list(amounts.items()))
+        attestation = self.attest(tree, ledger_size=ledger_size, minted_wei=minted_wei)
         self.client.post_root(self.owner, attestation, self.sign(attestation))
         self.chain.advance(DELAY_S)
         self.client.activate(self.owner, attestation.epoch)
         return tree
+
+
+def share_of(tree: RewardTree, account: bytes, epoch: int = 1) -> Share:
+    """What the account earned in the epoch that closed with this tree."""
+    return Share(epoch, tree.amount_wei(account), tuple(tree.proof(account)))
 
 
 def start_network(engine: Engine, *, min_epoch_interval_s: int = 0) -> Iterator[Network]:
@@ -102,26 +111,29 @@ def test_epochs_pay_exactly_what_was_allocated(network: Network) -> None:
     client, (first, second, *_) = network.client, network.contributors
     assert client.balances(address_of(first)).token_wei == 0
     scores = [(address_of(first), 3), (address_of(second), 1), (os.urandom(20), 5)]
-    totals: dict[bytes, int] = {}
-    paid = 0
+    trees, paid = [], 0
     for epoch in (1, 2):
-        totals = cumulate(totals, allocate(scores, PARAMETERS.emission(epoch)))
-        tree = network.close_epoch(totals, ledger_size=10 * epoch)
+        amounts = allocate(scores, PARAMETERS.emission(epoch))
+        tree = network.close_epoch(amounts, ledger_size=10 * epoch)
+        trees.append(tree)
         state = client.state()
         assert (state.active_epoch, state.active_root) == (epoch, tree.root)
-        assert state.active_total_wei == PARAMETERS.emitted_until(epoch) == tree.total_wei
+        assert state.active_total_wei == PARAMETERS.emitted_until(epoch)
+        assert client.pool(epoch).unpaid_wei == tree.total_wei == PARAMETERS.emission(epoch)
 
-        receipt = client.claim(first, tree.amount_wei(address_of(first)), tree.proof(address_of(first)))
-        assert receipt.gas_used < 150_000
+        share = share_of(tree, address_of(first), epoch)
+        receipt = client.claim(first, [share])
+        assert receipt.gas_used < 110_000
         paid += receipt.paid_wei
-        assert receipt.paid_wei > 0
-        assert client.balances(address_of(first)).token_wei == paid == totals[address_of(first)]
-        again = client.claim(first, tree.amount_wei(address_of(first)), tree.proof(address_of(first)))
-        assert again.paid_wei == 0
+        assert receipt.paid_wei == share.amount_wei > 0
+        assert client.balances(address_of(first)).token_wei == paid
+        assert client.claim(first, [share]).paid_wei == 0
+        assert client.is_claimed(address_of(first), epoch)
         assert client.balances(address_of(first)).token_wei == paid == client.claimed(address_of(first))
-    # The second contributor skipped an epoch and loses nothing.
-    receipt = client.claim(second, totals[address_of(second)], tree.proof(address_of(second)))
-    assert receipt.paid_wei == totals[address_of(second)]
+    # The second contributor skipped an epoch and loses nothing: one transaction collects both.
+    shares = [share_of(tree, address_of(second), epoch) for epoch, tree in enumerate(trees, start=1)]
+    receipt = client.claim(second, shares)
+    assert receipt.paid_wei == sum(share.amount_wei for share in shares) == client.claimed(address_of(second))
 
 
 def test_emission_is_the_same_in_python_and_solidity(network: Network) -> None:
@@ -149,8 +161,8 @@ def test_posting_again_and_activating_again_do_nothing(anvil: Network) -> None:
 
 
 def test_wait_until_activatable_follows_block_time(network: Network) -> None:
-    client, state = network.client, network.client.state()
-    tree = RewardTree([(b"\x02" * 20, state.latest_total_wei)])
+    client = network.client
+    tree = RewardTree([(b"\x02" * 20, 5)])
     attestation = network.attest(tree, ledger_size=100)
     client.post_root(network.owner, attestation, network.sign(attestation))
     with pytest.raises(ChainError) as failure:
@@ -164,10 +176,10 @@ def test_wait_until_activatable_follows_block_time(network: Network) -> None:
 
 def test_a_revert_names_the_error_and_its_arguments(network: Network) -> None:
     with pytest.raises(ChainError) as failure:
-        network.client.claim(network.contributors[0], 5, [])
+        network.client.claim(network.contributors[2], [Share(1, 5, ())])
     assert failure.value.code == "CHAIN_REVERTED"
-    account = "0x" + address_of(network.contributors[0]).hex()
-    assert f"RewardsInvalidProof(account={account}, cumulativeAmount=5, rewardRoot=0x" in failure.value.what
+    account = "0x" + address_of(network.contributors[2]).hex()
+    assert f"RewardsInvalidProof(account={account}, epoch=1, amount=5, rewardRoot=0x" in failure.value.what
 
 
 def test_an_account_without_coins_is_told_so(network: Network) -> None:
@@ -217,7 +229,7 @@ def test_no_server_is_a_clear_error() -> None:
 
 def test_arguments_that_do_not_fit_are_refused_before_sending(network: Network) -> None:
     with pytest.raises(ChainError) as failure:
-        network.client.claim(network.owner, -1, [])
+        network.client.claim(network.owner, [Share(1, -1, ())])
     assert failure.value.code == "CHAIN_REFUSED"
     attestation = network.attest(RewardTree([(b"\x01" * 20, 1)]))
     with pytest.raises(ProofError) as proof_failure:

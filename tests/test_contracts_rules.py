@@ -20,13 +20,13 @@ from contracts.attestation import (
     sign_digest,
 )
 from contracts.build import compile_contracts
-from contracts.chain import ChainConfig, DeploySettings, TransactionReceipt
+from contracts.chain import ChainConfig, DeploySettings, Share, TransactionReceipt
 from contracts.devchain import DEFAULT_CHAIN_ID
 from contracts.evm import ChainClient
 from contracts.evm.connection import to_checksum
 from protocol.errors import ChainError
 from protocol.rewards import RewardParameters, RewardTree, leaf_hash
-from tests.test_contracts_flow import DELAY_S, PARAMETERS, Network, start_network, wait_for_receipt
+from tests.test_contracts_flow import DELAY_S, PARAMETERS, Network, share_of, start_network, wait_for_receipt
 
 needs_node = pytest.mark.skipif(
     shutil.which("node") is None, reason="node is absent: the helper contracts of these tests cannot be compiled"
@@ -166,20 +166,22 @@ def test_a_removed_validator(net: Network) -> None:
 def test_validator_sets_that_make_no_sense(net: Network) -> None:
     addresses = sorted(address_of(key) for key in net.validators)
     for members, threshold in (([], 0), (addresses, 0), (addresses, 1), (addresses, 4)):
-        refused(partial(net.client.set_validators, net.owner, members, threshold), "RewardsInvalidValidators")
-    refused(lambda: net.client.set_validators(net.owner, [*addresses, addresses[0]], 3), "RewardsSignersNotSorted")
-    refused(lambda: net.client.set_validators(net.owner, [bytes(20), *addresses], 3), "RewardsSignersNotSorted")
+        refused(partial(net.client.set_validators, net.owner, members, threshold), "ValidatorSetInvalid")
+    refused(lambda: net.client.set_validators(net.owner, [*addresses, addresses[0]], 3), "ValidatorSetNotSorted")
+    refused(lambda: net.client.set_validators(net.owner, [bytes(20), *addresses], 3), "ValidatorSetNotSorted")
+    assert net.client.validators() == addresses
 
 
 def test_gas_with_the_largest_set(net: Network) -> None:
-    keys = [(index + 1).to_bytes(32, "big") for index in range(64)]
+    keys = [(index + 1).to_bytes(32, "big") for index in range(128)]
     members = [address_of(key) for key in keys]
-    assert net.client.set_validators(net.owner, members, 33).gas_used < 2_000_000
+    assert net.client.set_validators(net.owner, members, 65).gas_used < 2_000_000
+    assert net.client.validators() == sorted(members)
     attestation = net.attest(one_leaf(1))
-    receipt = post_as_given(net, attestation, in_order(net, attestation, keys[:33]))
-    assert receipt.gas_used < 600_000
-    one_more = [*members, address_of((65).to_bytes(32, "big"))]
-    refused(lambda: net.client.set_validators(net.owner, one_more, 33), "RewardsInvalidValidators")
+    receipt = post_as_given(net, attestation, in_order(net, attestation, keys))
+    assert receipt.gas_used < 2_000_000
+    one_more = [*members, address_of((129).to_bytes(32, "big"))]
+    refused(lambda: net.client.set_validators(net.owner, one_more, 65), "ValidatorSetInvalid")
 
 
 # Epochs and emission.
@@ -189,11 +191,11 @@ def test_one_wei_over_the_emission(net: Network) -> None:
     total = 0
     for epoch in (1, 2, 3):
         allowed = PARAMETERS.emission(epoch)
-        over = net.attest(one_leaf(total + allowed + 1))
+        over = net.attest(one_leaf(allowed + 1))
         words = refused(partial(net.client.post_root, net.owner, over, net.sign(over)), "RewardsEmissionExceeded")
         assert f"requested={allowed + 1}, allowed={allowed}" in words
         total += allowed
-        net.close_epoch({SOMEBODY: total})
+        net.close_epoch({SOMEBODY: allowed})
         # Minted is the delta, to the wei, on top of the premint.
         assert net.client._connection.read(net.client._token, "totalSupply") == PARAMETERS.premint_wei + total
 
@@ -201,9 +203,9 @@ def test_one_wei_over_the_emission(net: Network) -> None:
 def test_an_epoch_that_pays_less_leaves_nothing_for_the_next(net: Network) -> None:
     net.close_epoch({SOMEBODY: 1})
     allowed = PARAMETERS.emission(2)
-    over = net.attest(one_leaf(1 + allowed + 1))
+    over = net.attest(one_leaf(allowed + 1))
     refused(lambda: net.client.post_root(net.owner, over, net.sign(over)), "RewardsEmissionExceeded")
-    net.close_epoch({SOMEBODY: 1 + allowed})
+    net.close_epoch({SOMEBODY: allowed})
 
 
 def test_emission_parity_over_many_epochs_and_other_parameters(net: Network) -> None:
@@ -229,7 +231,7 @@ def test_epochs_cannot_be_skipped_or_repeated(net: Network) -> None:
 
 def test_totals_and_ledger_never_shrink(net: Network) -> None:
     net.close_epoch({SOMEBODY: 100}, ledger_size=50)
-    lower = net.attest(one_leaf(99), ledger_size=50)
+    lower = net.attest(one_leaf(99), ledger_size=50, minted_wei=-1)
     refused(lambda: net.client.post_root(net.owner, lower, net.sign(lower)), "RewardsTotalDecreased")
     shorter = net.attest(one_leaf(100), ledger_size=49)
     refused(lambda: net.client.post_root(net.owner, shorter, net.sign(shorter)), "RewardsLedgerShrank")
@@ -242,8 +244,8 @@ def slow_net() -> Iterator[Network]:
 
 
 def test_the_smallest_interval_between_epochs(slow_net: Network) -> None:
-    for total in (1, 2):
-        attestation = slow_net.attest(one_leaf(total))
+    for amount in (1, 2):
+        attestation = slow_net.attest(one_leaf(amount))
         post = partial(slow_net.client.post_root, slow_net.owner, attestation, slow_net.sign(attestation))
         refused(post, "RewardsEpochTooSoon")
         slow_net.chain.advance(5_000)
@@ -259,7 +261,7 @@ def test_epochs_queue_while_the_delay_is_longer_than_an_epoch(net: Network) -> N
     for epoch in (1, 2, 3):
         net.client.activate(net.owner, epoch)
     refused(lambda: net.client.activate(net.owner, 4), "RewardsNothingToActivate")
-    assert net.client.state().active_total_wei == 30
+    assert net.client.state().active_total_wei == 60
 
 
 # Veto and pause.
@@ -284,24 +286,27 @@ def test_a_veto_kills_the_attempt(net: Network) -> None:
 def test_a_pause_ends_by_itself_and_needs_a_rest(net: Network) -> None:
     contributor = net.contributors[0]
     tree = net.close_epoch({address_of(contributor): 7})
-    waiting = net.attest(RewardTree([(address_of(contributor), 9)]))
+    waiting = net.attest(RewardTree([(address_of(contributor), 2)]))
     net.client.post_root(net.owner, waiting, net.sign(waiting))
     net.chain.advance(DELAY_S)
-    proof = tree.proof(address_of(contributor))
+    share = share_of(tree, address_of(contributor))
 
     refused(lambda: net.client.pause(net.owner, DAY_S), "RewardsUnauthorized")
     refused(lambda: net.client.pause(net.guardian, 7 * DAY_S + 1), "RewardsInvalidPause")
     refused(lambda: net.client.pause(net.guardian, 0), "RewardsInvalidPause")
     net.client.pause(net.guardian, 7 * DAY_S)
-    refused(lambda: net.client.claim(contributor, 7, proof), "RewardsPaused")
-    refused(lambda: net.client.claim_many(contributor, [(address_of(contributor), 7, proof)]), "RewardsPaused")
+    refused(lambda: net.client.claim(contributor, [share]), "RewardsPaused")
+    refused(lambda: net.client.claim(contributor, [share, share]), "RewardsPaused")
+    permission = ClaimPermission(address_of(contributor), SOMEBODY, 0, 2**40)
+    signature = sign_digest(permission.digest(net.client.domain), contributor)
+    refused(lambda: net.client.claim_to(net.owner, permission, signature, [share]), "RewardsPaused")
     refused(lambda: net.client.activate(net.owner, 2), "RewardsPaused")
     # Posting goes on: a pause stops money, not the record.
-    later = net.attest(RewardTree([(address_of(contributor), 10)]))
+    later = net.attest(RewardTree([(address_of(contributor), 1)]))
     assert net.client.post_root(net.owner, later, net.sign(later)) is not None
 
     net.chain.advance(7 * DAY_S)
-    assert net.client.claim(contributor, 7, proof).paid_wei == 7
+    assert net.client.claim(contributor, [share]).paid_wei == 7
     assert net.client.activate(net.owner, 2) is not None
     refused(lambda: net.client.pause(net.guardian, DAY_S), "RewardsPauseCooldown")
     net.chain.advance(23 * DAY_S)
@@ -313,14 +318,15 @@ def test_a_pause_ends_by_itself_and_needs_a_rest(net: Network) -> None:
 
 def test_claims_that_the_root_does_not_hold(net: Network) -> None:
     me, other = net.contributors[:2]
-    totals = {address_of(me): 7, address_of(other): 9, SOMEBODY: 3}
-    tree = net.close_epoch(totals)
-    proof = tree.proof(address_of(me))
-    refused(lambda: net.client.claim(me, 8, proof), "RewardsInvalidProof")
-    refused(lambda: net.client.claim(other, 7, proof), "RewardsInvalidProof")
-    refused(lambda: net.client.claim(me, 7, proof[:-1]), "RewardsInvalidProof")
-    refused(lambda: net.client.claim(me, 7, [proof[0][::-1], *proof[1:]]), "RewardsInvalidProof")
-    assert net.client.claim(me, 7, proof).paid_wei == 7
+    tree = net.close_epoch({address_of(me): 7, address_of(other): 9, SOMEBODY: 3})
+    share = share_of(tree, address_of(me))
+    proof = share.proof
+    refused(lambda: net.client.claim(me, [replace(share, amount_wei=8)]), "RewardsInvalidProof")
+    refused(lambda: net.client.claim(other, [share]), "RewardsInvalidProof")
+    refused(lambda: net.client.claim(me, [replace(share, proof=proof[:-1])]), "RewardsInvalidProof")
+    refused(lambda: net.client.claim(me, [replace(share, proof=(proof[0][::-1], *proof[1:]))]), "RewardsInvalidProof")
+    refused(lambda: net.client.claim(me, [replace(share, epoch=2)]), "RewardsInvalidProof")
+    assert net.client.claim(me, [share]).paid_wei == 7
 
 
 def test_nothing_can_be_claimed_before_activation(net: Network) -> None:
@@ -328,7 +334,7 @@ def test_nothing_can_be_claimed_before_activation(net: Network) -> None:
     tree = RewardTree([(address_of(me), 7)])
     attestation = net.attest(tree)
     net.client.post_root(net.owner, attestation, net.sign(attestation))
-    refused(lambda: net.client.claim(me, 7, tree.proof(address_of(me))), "RewardsInvalidProof")
+    refused(lambda: net.client.claim(me, [share_of(tree, address_of(me))]), "RewardsInvalidProof")
 
 
 def test_an_inner_node_is_no_leaf(net: Network) -> None:
@@ -336,36 +342,62 @@ def test_an_inner_node_is_no_leaf(net: Network) -> None:
     tree = net.close_epoch({SOMEBODY: 7, b"\x52" * 20: 8})
     left, right = sorted((leaf_hash(SOMEBODY, 7), leaf_hash(b"\x52" * 20, 8)))
     assert tree.root not in (left, right)
-    refused(
-        lambda: net.client.claim(net.owner, int.from_bytes(right, "big"), [], account=left[12:]), "RewardsInvalidProof"
-    )
+    forged = Share(1, int.from_bytes(right, "big"), ())
+    refused(lambda: net.client.claim(net.owner, [forged], account=left[12:]), "RewardsInvalidProof")
 
 
-def test_claiming_twice_pays_once_and_a_lower_total_pays_nothing(net: Network) -> None:
+def test_claiming_twice_pays_once(net: Network) -> None:
     me, other = net.contributors[:2]
     tree = net.close_epoch({address_of(me): 70, address_of(other): 5})
-    assert net.client.claim(me, 70, tree.proof(address_of(me))).paid_wei == 70
+    share = share_of(tree, address_of(me))
+    assert net.client.claim(me, [share]).paid_wei == 70
     for _ in range(2):
-        assert net.client.claim(me, 70, tree.proof(address_of(me))).paid_wei == 0
-    # A lying quorum lowers one total in favour of another: nothing reverts and nothing is taken back.
-    tree = net.close_epoch({address_of(me): 60, address_of(other): 15})
-    rows = [(address, tree.amount_wei(address), tree.proof(address)) for address in (address_of(me), address_of(other))]
-    with pytest.raises(ChainError) as failure:
-        net.client.claim_many(other, rows)
-    # 75 wei were minted and 70 paid: what is not there cannot be paid, and the refusal says so.
-    assert "ERC20InsufficientBalance(" in failure.value.what
-    assert net.client.claim(me, 60, tree.proof(address_of(me))).paid_wei == 0
-    assert net.client.claimed(address_of(me)) == 70
+        assert net.client.claim(me, [share]).paid_wei == 0
+        assert net.client.claim(me, [share, share]).paid_wei == 0
+    later = net.close_epoch({address_of(me): 60})
+    # In one transaction with what was paid before, and twice: the new epoch counts once.
+    fresh = share_of(later, address_of(me), 2)
+    assert net.client.claim(me, [share, fresh, share, fresh]).paid_wei == 60
+    assert net.client.claimed(address_of(me)) == net.client.balances(address_of(me)).token_wei == 130
+
+
+def test_a_lying_quorum_takes_only_its_own_epoch(net: Network) -> None:
+    liar, *honest = net.contributors[:3]
+    amounts = {address_of(key): 1_000 + index for index, key in enumerate(honest)}
+    before = net.close_epoch(amounts)
+    # 40 wei are minted, and the liar's leaf says all that the first epoch owes to others: it cannot be had at all.
+    lie = net.close_epoch({address_of(liar): sum(amounts.values())}, minted_wei=40)
+    words = refused(lambda: net.client.claim(liar, [share_of(lie, address_of(liar), 2)]), "ERC20InsufficientBalance")
+    assert "balance=40, needed=2001" in words
+    # One within what was minted takes that, and the others still get every wei.
+    small = net.close_epoch({address_of(liar): 40}, minted_wei=40)
+    assert net.client.claim(liar, [share_of(small, address_of(liar), 3)]).paid_wei == 40
+    for key in honest:
+        assert net.client.claim(key, [share_of(before, address_of(key))]).paid_wei == amounts[address_of(key)]
+    assert [net.client.pool(epoch).unpaid_wei for epoch in (1, 2, 3)] == [0, 40, 0]
+
+
+def test_only_so_many_epochs_wait(net: Network) -> None:
+    for _ in range(31):
+        attestation = net.attest(one_leaf(1))
+        net.client.post_root(net.owner, attestation, net.sign(attestation))
+    over = net.attest(one_leaf(1))
+    refused(lambda: net.client.post_root(net.owner, over, net.sign(over)), "RewardsTooManyWaiting")
+    net.chain.advance(DELAY_S)
+    net.client.activate(net.owner, 1)
+    assert net.client.post_root(net.owner, over, net.sign(over)) is not None
+    assert net.client.post_root(net.owner, over, net.sign(over)) is None
 
 
 def test_claim_many_pays_everyone_and_anybody_may_send_it(net: Network) -> None:
-    totals = {address_of(key): 10 + index for index, key in enumerate(net.contributors)}
-    tree = net.close_epoch(totals)
-    rows = [(account, amount, tree.proof(account)) for account, amount in totals.items()]
-    assert net.client.claim_many(net.owner, [*rows, rows[0]]).paid_wei == sum(totals.values())
-    for account, amount in totals.items():
+    amounts = {address_of(key): 10 + index for index, key in enumerate(net.contributors)}
+    tree = net.close_epoch(amounts)
+    rows = [(account, share_of(tree, account)) for account in amounts]
+    assert net.client.claim(net.owner, [rows[1][1]], account=rows[1][0]).paid_wei == 11
+    assert net.client.claim_many(net.owner, [*rows, rows[0]]).paid_wei == sum(amounts.values()) - 11
+    for account, amount in amounts.items():
         assert net.client.balances(account).token_wei == amount
-    wrong = [rows[0], (SOMEBODY, 1, rows[0][2])]
+    wrong = [rows[0], (SOMEBODY, rows[0][1])]
     refused(lambda: net.client.claim_many(net.owner, wrong), "RewardsInvalidProof")
 
 
@@ -373,12 +405,12 @@ def test_a_relayed_claim_pays_only_the_named_recipient(net: Network) -> None:
     me, relayer, thief = net.contributors[:3]
     recipient = b"\x61" * 20
     tree = net.close_epoch({address_of(me): 70})
-    proof = tree.proof(address_of(me))
+    share = share_of(tree, address_of(me))
     permission = ClaimPermission(address_of(me), recipient, net.client.claim_nonce(address_of(me)), 2**40)
     signature = sign_digest(permission.digest(net.client.domain), me)
 
     def relay(given: ClaimPermission, signed: bytes = signature) -> TransactionReceipt:
-        return net.client.claim_to(relayer, given, signed, 70, proof)
+        return net.client.claim_to(relayer, given, signed, [share])
 
     stolen = replace(permission, recipient=address_of(thief))
     refused(lambda: relay(stolen), "RewardsInvalidSignature")
@@ -405,12 +437,12 @@ def test_a_contract_wallet_signs_through_its_owner(net: Network) -> None:
     tree = net.close_epoch({wallet: 33})
     permission = ClaimPermission(wallet, address_of(owner), 0, 2**40)
     digest = permission.digest(net.client.domain)
-    proof = tree.proof(wallet)
+    share = share_of(tree, wallet)
     refused(
-        lambda: net.client.claim_to(relayer, permission, sign_digest(digest, stranger), 33, proof),
+        lambda: net.client.claim_to(relayer, permission, sign_digest(digest, stranger), [share]),
         "RewardsInvalidSignature",
     )
-    assert net.client.claim_to(relayer, permission, sign_digest(digest, owner), 33, proof).paid_wei == 33
+    assert net.client.claim_to(relayer, permission, sign_digest(digest, owner), [share]).paid_wei == 33
     assert net.client.balances(address_of(owner)).token_wei == 33
 
 
@@ -430,22 +462,24 @@ def test_rescue_never_touches_the_reward_token(net: Network) -> None:
     balance = "0x70a08231" + (bytes(12) + to).hex()
     answer = net.chain.request("eth_call", [{"to": "0x" + foreign.hex(), "data": balance}, "latest"])
     assert int(answer, 16) == 1_000
-    assert net.client.claim(net.owner, 40, tree.proof(SOMEBODY), account=SOMEBODY).paid_wei == 40
+    assert net.client.claim(net.owner, [share_of(tree, SOMEBODY)], account=SOMEBODY).paid_wei == 40
 
 
-def test_only_the_rewards_contract_mints(net: Network) -> None:
+def test_only_the_rewards_contract_mints_and_pays(net: Network) -> None:
     send, token = net.client._connection.send, net.client._token
+    net.close_epoch({SOMEBODY: 40})
     mine = checksummed(("0x" + address_of(net.owner).hex(),))[0]
-    refused(lambda: send(net.owner, token, "mint", mine, 1), "TokenUnauthorized")
-    refused(lambda: send(net.owner, token, "setMinter", mine), "TokenMinterAlreadySet")
-    refused(lambda: send(net.guardian, token, "setMinter", mine), "TokenUnauthorized")
+    for key in (net.owner, net.guardian, *net.validators):
+        refused(partial(send, key, token, "mint", 1, 1), "TokenUnauthorized")
+        refused(partial(send, key, token, "pay", 1, mine, 1), "TokenUnauthorized")
+    assert net.client._connection.read(token, "minter") == to_checksum(net.client.addresses.rewards)
 
 
 def test_constructor_settings_that_cannot_work(net: Network) -> None:
     client = ChainClient.connect(ChainConfig(net.chain.rpc_url, DEFAULT_CHAIN_ID))
     me = address_of(net.owner)
-    refused(lambda: client.deploy(net.owner, DeploySettings((me,), 2)), "RewardsInvalidValidators")
-    refused(lambda: client.deploy(net.owner, DeploySettings((), 0)), "RewardsInvalidValidators")
+    refused(lambda: client.deploy(net.owner, DeploySettings((me,), 2)), "ValidatorSetInvalid")
+    refused(lambda: client.deploy(net.owner, DeploySettings((), 0)), "ValidatorSetInvalid")
     refused(lambda: client.deploy(net.owner, DeploySettings((me,), 1, guardian=bytes(20))), "RewardsInvalidParameter")
     refused(lambda: client.deploy(net.owner, DeploySettings((me,), 1, owner=bytes(20))), "OwnableInvalidOwner")
 

@@ -1,7 +1,7 @@
 """Claiming from real contracts on a development chain: what is paid, and each way of not being paid."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -9,10 +9,12 @@ from contracts.attestation import address_of, sign_attestation
 from contracts.chain import ChainConfig, DeploySettings
 from contracts.devchain import DEFAULT_CHAIN_ID, DevChain
 from contracts.evm import ChainClient
-from node.claims import claim, connect
+from node.claims import check_ticket, claim, connect
 from node.config import ChainSettings
-from protocol.errors import ChainError
-from protocol.messages import ClaimTicket, Network
+from protocol.entry import EpochEntry
+from protocol.errors import ChainError, ProofError
+from protocol.messages import ClaimShare, ClaimTicket, Network
+from protocol.payouts import EpochPayout
 from protocol.rewards import RewardTree
 from protocol.signing import Domain
 
@@ -40,14 +42,15 @@ class Chain:
             modalities=(), pairs=(), max_item_bytes={}, media_types={}, licenses=(), epoch=1, ledger_size=1,
         )  # fmt: skip
 
-    def post(self, totals: dict[bytes, int], ledger_size: int) -> tuple[RewardTree, int]:
+    def post(self, amounts: dict[bytes, int], ledger_size: int) -> tuple[RewardTree, int]:
         """Post an epoch, not yet active; return its tree and number."""
-        tree = RewardTree(list(totals.items()))
-        attestation = self.client.state().next_attestation(
+        tree = RewardTree(list(amounts.items()))
+        state = self.client.state()
+        attestation = state.next_attestation(
             ledger_size=ledger_size,
             ledger_root=bytes([ledger_size]) * 32,
             reward_root=tree.root,
-            cumulative_total_wei=tree.total_wei,
+            cumulative_total_wei=state.latest_total_wei + tree.total_wei,
         )
         signature = sign_attestation(attestation, self.client.domain, self.validator)
         self.client.post_root(self.owner, attestation, [signature])
@@ -69,16 +72,23 @@ def chain() -> Iterator[Chain]:
         yield Chain(dev, client, owner, validator)
 
 
-def ticket_of(tree: RewardTree, epoch: int, key: bytes) -> ClaimTicket:
+def ticket_of(key: bytes, *epochs: tuple[RewardTree, int]) -> ClaimTicket:
     account = address_of(key)
-    return ClaimTicket(account, epoch, str(tree.amount_wei(account)), tuple(tree.proof(account)), tree.root)
+    return ClaimTicket(
+        account,
+        tuple(
+            ClaimShare(epoch, str(tree.amount_wei(account)), tuple(tree.proof(account)), tree.root)
+            for tree, epoch in epochs
+        ),
+    )
 
 
 def test_a_claim_waits_for_activation_is_paid_once_and_costs_gas(chain: Chain) -> None:
     client = connect(ChainSettings(rpc_url=chain.dev.rpc_url), chain.network)
     account = address_of(EARNER)
     tree, epoch = chain.post({account: EARNED_WEI, address_of(POOR): 7}, 10)
-    ticket = ticket_of(tree, epoch, EARNER)
+    first = (tree, epoch)
+    ticket = ticket_of(EARNER, first)
     with pytest.raises(ChainError, match=rf"CLAIM_NOT_ACTIVE: epoch {epoch} is not active.* Claim after \d{{4}}-"):
         claim(client, ticket, EARNER)
     chain.activate(epoch)
@@ -97,14 +107,37 @@ def test_a_claim_waits_for_activation_is_paid_once_and_costs_gas(chain: Chain) -
     again = claim(client, ticket, EARNER)
     assert (again.due_wei, again.paid_wei, again.transaction) == (0, 0, None)
 
-    # Cumulative: the next epoch pays the difference only.
-    tree, epoch = chain.post({account: EARNED_WEI + 3, address_of(POOR): 7}, 20)
-    chain.activate(epoch)
-    assert claim(client, ticket_of(tree, epoch, EARNER), EARNER).paid_wei == 3
+    # Two more epochs, one of which waits: what is active is paid in one transaction, the rest is told.
+    second = chain.post({account: 3, address_of(POOR): 7}, 20)
+    third = chain.post({account: 4, address_of(POOR): 1}, 30)
+    chain.activate(second[1])
+    fourth = chain.post({account: 100}, 40)
+    chain.activate(third[1])
+    done = claim(client, ticket_of(EARNER, first, second, third, fourth), EARNER)
+    assert (done.epochs, done.paid_wei, done.waiting_wei) == ((second[1], third[1]), 7, 100)
+    assert done.earned_wei == EARNED_WEI + 107
 
     with pytest.raises(ChainError) as caught:
-        claim(client, ticket_of(tree, epoch, POOR), POOR)  # owed 7 wei, but without coins for gas
+        claim(client, ticket_of(POOR, second, third), POOR)  # owed 8 wei, but without coins for gas
     assert caught.value.code == "CHAIN_NO_FUNDS"
+    with pytest.raises(ChainError, match="CLAIM_ROOT_DIFFERS"):
+        claim(client, ticket_of(POOR, (third[0], second[1])), POOR)
+
+
+def test_a_ticket_is_compared_with_the_ledger_epoch_by_epoch() -> None:
+    account = address_of(EARNER)
+    trees = [RewardTree([(account, 5), (address_of(POOR), 6)]), RewardTree([(account, 7)])]
+    entry = EpochEntry(1, 0, bytes(32), 1, "1", "1", bytes(32))
+    payouts = [
+        EpochPayout(epoch, 0, 9, 1, (), {account: tree.amount_wei(account)}, {}, tree.root, entry)
+        for epoch, tree in enumerate(trees, start=1)
+    ]
+    honest = ticket_of(EARNER, (trees[0], 1), (trees[1], 2))
+    check_ticket(honest, payouts)
+    raised = replace(honest.shares[1], amount_wei="8")
+    for shares in (honest.shares[:1], (honest.shares[0], raised), (*honest.shares, replace(raised, epoch=3))):
+        with pytest.raises(ProofError, match="TICKET_DIFFERS"):
+            check_ticket(replace(honest, shares=shares), payouts)
 
 
 def test_a_wrong_chain_a_silent_one_and_an_empty_one_are_told_apart(chain: Chain) -> None:

@@ -13,7 +13,7 @@ from node.mirror import Mirrored, fetch_leaves, mirror, read_leaves, read_networ
 from node.submission import Contributor, Rules, Tally, submit_pairs
 from protocol.errors import ProofError, Rejected, ServiceError, SourceError
 from protocol.merkle import root
-from protocol.messages import ClaimTicket
+from protocol.messages import ClaimShare, ClaimTicket
 from protocol.payouts import derive
 from protocol.rewards import RewardParameters
 from protocol.signing import address_of
@@ -183,15 +183,16 @@ async def test_a_claim_ticket_is_held_to_what_the_ledger_gives(live: Running) ->
     with pytest.raises(Rejected):
         await live.client.claim(address_of(ALICE))  # no epoch is closed
     open_epoch = list(derive(await fetch_leaves(live.client), RewardParameters()))
-    account, wei = next(iter(open_epoch[-1].cumulative_wei.items()))
-    ticket = ClaimTicket(account, 1, str(wei), tuple(open_epoch[-1].tree().proof(account)), open_epoch[-1].reward_root)
-    with pytest.raises(ProofError, match=r"TICKET_DIFFERS: .* no entry closes it"):
-        check_ticket(ticket, open_epoch)
+    account, wei = next(iter(open_epoch[-1].amounts_wei.items()))
+    early = ClaimShare(1, str(wei), tuple(open_epoch[-1].tree().proof(account)), open_epoch[-1].reward_root)
+    with pytest.raises(ProofError, match=r"TICKET_DIFFERS: .* the ledger gives nothing"):
+        check_ticket(ClaimTicket(account, (early,)), open_epoch)  # no entry closes it
 
     await live.client.close_epoch(live.service.keys.admin_token)
     payouts = list(derive(await fetch_leaves(live.client), RewardParameters()))
     real = await live.client.claim(account)
     check_ticket(real, payouts)
-    for wrong in ({"cumulative_wei": str(wei + 1)}, {"reward_root": b"\1" * 32}):
+    for wrong in ({"amount_wei": str(wei + 1)}, {"reward_root": b"\1" * 32}):
+        share = ClaimShare(**(vars(real.shares[0]) | wrong))
         with pytest.raises(ProofError, match="TICKET_DIFFERS"):
-            check_ticket(ClaimTicket(**(vars(real) | wrong)), payouts)
+            check_ticket(ClaimTicket(account, (share,)), payouts)

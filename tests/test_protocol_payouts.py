@@ -192,8 +192,11 @@ def test_payouts_follow_from_the_leaves() -> None:
     assert (one.epoch, two.epoch, open_.epoch) == (1, 2, 3)
     assert open_.amounts_wei == {}
     tree = two.tree()
-    for account, amount in two.cumulative_wei.items():
-        verify_claim(two.reward_root, account, amount, tree.proof(account))
+    assert len(tree) == 1  # an epoch's tree holds only those whom this epoch pays
+    for payout in (one, two):
+        for account, amount in payout.amounts_wei.items():
+            verify_claim(payout.reward_root, account, amount, payout.tree().proof(account))
+    assert open_.reward_root == open_.tree().root == bytes(32)
 
 
 def test_only_the_widest_gaps_are_paid() -> None:

@@ -253,10 +253,10 @@ async def test_epochs_pay_what_follows_from_the_ledger(live: Running) -> None:
     assert closed.emission_wei == RewardParameters().emission(1)
     assert open_.paid == ()
     assert isinstance(parse_entry(leaves[report.entry]), EpochEntry)
-    for account, amount in closed.cumulative_wei.items():
-        ticket = await live.client.claim(account)
-        assert (ticket.reward_root, ticket.cumulative_wei) == (report.reward_root, str(amount))
-        verify_claim(ticket.reward_root, account, amount, ticket.proof)
+    for account, amount in closed.amounts_wei.items():
+        (share,) = (await live.client.claim(account)).shares
+        assert (share.epoch, share.reward_root, share.amount_wei) == (1, report.reward_root, str(amount))
+        verify_claim(share.reward_root, account, amount, share.proof)
     assert set(closed.cumulative_wei) <= {address_of(ALICE), address_of(BOB)}
     assert (await live.client.close_epoch(token)).epoch == 2
 

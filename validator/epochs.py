@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from contracts.attestation import sign_digest
 from contracts.evm import ChainClient
 from protocol.entry import encode_entry
-from protocol.errors import ChainError, ProofError, Rejected
-from protocol.messages import ClaimTicket, EpochReport
+from protocol.errors import ChainError, Rejected
+from protocol.messages import ClaimShare, ClaimTicket, EpochReport
 from protocol.payouts import EpochPayout, close_epoch, derive, find_candidates
 from protocol.rewards import RewardParameters, RewardTree
 from validator.ledger import Ledger, NewEntry
@@ -50,6 +50,7 @@ class Epochs:
         self._posting = asyncio.Lock()
         *closed, open_ = derive(self._leaves(0, ledger.size), parameters)
         self._closed: list[EpochPayout] = closed
+        self._trees: dict[int, RewardTree] = {}
         self._first = open_.first
 
     @property
@@ -161,25 +162,27 @@ class Epochs:
     # -- claiming
 
     def ticket(self, account: bytes) -> ClaimTicket:
-        """Return what the account may claim under the newest closed epoch.
+        """Return what the account earned in the closed epochs, oldest first.
 
         Raises Rejected CLAIM_NONE (404) if it has earned nothing yet.
         """
         if not self._closed:
             raise _nothing(account, "no epoch is closed yet")
-        payout = self._closed[-1]
-        tree: RewardTree = payout.tree()
-        try:
-            proof = tree.proof(account)
-        except ProofError as error:
-            raise _nothing(account, error.what) from None
-        return ClaimTicket(
-            account=account,
-            epoch=payout.epoch,
-            cumulative_wei=str(payout.cumulative_wei[account]),
-            proof=tuple(proof),
-            reward_root=payout.reward_root,
-        )
+        shares = []
+        for payout in self._closed:
+            if account in payout.amounts_wei:
+                tree = self._tree(payout)
+                amount_wei = str(tree.amount_wei(account))
+                shares.append(ClaimShare(payout.epoch, amount_wei, tuple(tree.proof(account)), tree.root))
+        if not shares:
+            raise _nothing(account, f"none of the {len(self._closed)} closed epochs pays it")
+        return ClaimTicket(account, tuple(shares))
+
+    def _tree(self, payout: EpochPayout) -> RewardTree:
+        """Return the epoch's reward tree; at most `top_n` leaves, kept for the next who asks."""
+        if payout.epoch not in self._trees:
+            self._trees[payout.epoch] = payout.tree()
+        return self._trees[payout.epoch]
 
 
 def _nothing(account: bytes, why: str) -> Rejected:

@@ -9,9 +9,20 @@ from dataclasses import replace
 from typing import Any
 
 from contracts.attestation import Attestation, ClaimPermission, RewardsDomain, address_of, order_signatures
-from contracts.chain import Addresses, Balances, ChainConfig, DeploySettings, RewardsState, TransactionReceipt
+from contracts.chain import (
+    Addresses,
+    Balances,
+    ChainConfig,
+    DeploySettings,
+    Pool,
+    RewardsState,
+    Share,
+    TransactionReceipt,
+)
 from contracts.evm.connection import Connection, Target, to_checksum
 from protocol.errors import ChainError
+
+_REMEMBERED = 32  # epochs whose records `CuriosityRewards.posted` still has
 
 
 class ChainClient:
@@ -43,8 +54,9 @@ class ChainClient:
                 "Point the RPC URL at the right chain, or set the chain id to the one meant.",
             )
         if addresses is not None:
-            for name, address in (("token", addresses.token), ("rewards", addresses.rewards)):
-                if not client._connection.has_code(address):
+            for name in ("token", "rewards", "stake"):
+                address: bytes = getattr(addresses, name)
+                if address and not client._connection.has_code(address):
                     raise ChainError(
                         "CHAIN_NO_CONTRACT",
                         f"chain {actual_id} has no code at the {name} address 0x{address.hex()}",
@@ -55,22 +67,17 @@ class ChainClient:
     # Deploy and fund.
 
     def deploy(self, private_key: bytes, settings: DeploySettings) -> Addresses:
-        """Deploys token and rewards, makes the rewards contract the only minter, and binds this client to them."""
+        """Deploys rewards, which makes the token that only it can mint, and stake; binds this client to them."""
         deployer = address_of(private_key)
         parameters = settings.parameters
-        token = self._connection.create(
-            private_key,
-            "CuriosityToken",
-            parameters.cap_wei,
-            to_checksum(settings.treasury or deployer),
-            parameters.premint_wei,
-        )
         rewards = self._connection.create(
             private_key,
             "CuriosityRewards",
             # `CuriosityRewards.Settings` in order: web3 mistakes the names of a struct for addresses.
             (
-                to_checksum(token.contract),
+                parameters.cap_wei,
+                parameters.premint_wei,
+                to_checksum(settings.treasury or deployer),
                 to_checksum(settings.owner or deployer),
                 to_checksum(settings.guardian or deployer),
                 settings.activation_delay_s,
@@ -80,10 +87,16 @@ class ChainClient:
                 settings.threshold,
             ),
         )
-        addresses = Addresses(self._config.chain_id, token.contract, rewards.contract, token.block)
-        self._connection.send(
-            private_key, Target("CuriosityToken", token.contract), "setMinter", to_checksum(rewards.contract)
+        token = bytes.fromhex(self._connection.read(Target("CuriosityRewards", rewards.contract), "token")[2:])
+        stake = self._connection.create(
+            private_key,
+            "CuriosityStake",
+            to_checksum(rewards.contract),
+            to_checksum(settings.treasury or deployer),
+            settings.min_stake_wei,
+            settings.stake_period_s,
         )
+        addresses = Addresses(self._config.chain_id, token, rewards.contract, rewards.block, stake.contract)
         self._config = replace(self._config, addresses=addresses)
         return addresses
 
@@ -123,6 +136,19 @@ class ChainClient:
         """Wei that the account has been paid since the first epoch."""
         return int(self._read("claimed", to_checksum(account)))
 
+    def is_claimed(self, account: bytes, epoch: int) -> bool:
+        """Whether the account was paid for that epoch."""
+        return bool(self._read("isClaimed", to_checksum(account), epoch))
+
+    def pool(self, epoch: int) -> Pool:
+        """The pool of an epoch; all zero when it is not active."""
+        root, unpaid_wei, total_wei, attempt = self._read("pool", epoch)
+        return Pool(bytes(root), unpaid_wei, total_wei, attempt)
+
+    def validators(self) -> list[bytes]:
+        """The present validators, in increasing order."""
+        return [bytes.fromhex(one[2:]) for one in self._read("validators")]
+
     def claim_nonce(self, account: bytes) -> int:
         """Nonce for the account's next `ClaimPermission`."""
         return int(self._read("nonces", to_checksum(account)))
@@ -132,24 +158,24 @@ class ChainClient:
         return int(self._read("emission", epoch))
 
     def state(self) -> RewardsState:
-        """What the rewards contract holds now: the active and the latest epoch, and what the next attestation needs.
-
-        The reads are separate calls; a transaction between them may show, and the contract checks again.
-        """
-        active_epoch, latest_epoch = self._read("activeEpoch"), self._read("latestEpoch")
-        active, latest = self._read("epochRecord", active_epoch), self._read("epochRecord", latest_epoch)
+        """What the rewards contract holds now: the active and the latest epoch, and what the next attestation needs."""
+        active_epoch, latest_epoch, set_id, attempt, threshold, paused_until, activates_at, active, latest = self._read(
+            "status"
+        )
         return RewardsState(
             active_epoch=active_epoch,
             active_root=bytes(active[0]),
-            active_total_wei=active[2],
+            active_total_wei=active[1],
             latest_epoch=latest_epoch,
             latest_root=bytes(latest[0]),
-            latest_total_wei=latest[2],
-            latest_ledger_size=latest[4],
-            set_id=self._read("setId"),
-            attempt=self._read("attempt"),
-            threshold=self._read("threshold"),
-            latest_activates_at=latest[5] + self._read("activationDelay") if latest_epoch else 0,
+            latest_total_wei=latest[1],
+            latest_ledger_size=latest[2],
+            set_id=set_id,
+            attempt=attempt,
+            threshold=threshold,
+            paused_until=paused_until,
+            activates_at=activates_at,
+            latest_activates_at=latest[3] + self._read("activationDelay") if latest_epoch else 0,
         )
 
     # Close an epoch.
@@ -185,7 +211,7 @@ class ChainClient:
 
     def activate(self, private_key: bytes, epoch: int) -> TransactionReceipt | None:
         """Activates the given epoch, the oldest that waits; None when it is active already."""
-        if self._read("activeEpoch") >= epoch:
+        if self.state().active_epoch >= epoch:
             return None
         return self._send(private_key, "activate")
 
@@ -227,35 +253,30 @@ class ChainClient:
 
     # Claim.
 
-    def claim(
-        self, private_key: bytes, cumulative_wei: int, proof: Sequence[bytes], *, account: bytes | None = None
-    ) -> TransactionReceipt:
-        """Has what is due paid to the account (the key's own unless given); ``paid_wei`` tells how much, maybe 0."""
-        owner = to_checksum(account or address_of(private_key))
-        return self._send(private_key, "claim", owner, cumulative_wei, list(proof))
+    def claim(self, private_key: bytes, shares: Sequence[Share], *, account: bytes | None = None) -> TransactionReceipt:
+        """Has an account's shares of any epochs paid to it in one transaction; ``paid_wei`` tells how much, maybe 0.
 
-    def claim_many(
-        self, private_key: bytes, claims: Sequence[tuple[bytes, int, Sequence[bytes]]]
-    ) -> TransactionReceipt:
-        """Has several accounts paid at once: (account, cumulative wei, proof) each; ``paid_wei`` is their sum."""
-        rows = [(to_checksum(account), amount_wei, list(proof)) for account, amount_wei, proof in claims]
+        The account is the key's own unless given. A share that was paid before is skipped.
+        """
+        owner = account or address_of(private_key)
+        if len(shares) == 1:
+            return self._send(private_key, "claim", to_checksum(owner), *_fields(shares[0]))
+        return self.claim_many(private_key, [(owner, share) for share in shares])
+
+    def claim_many(self, private_key: bytes, claims: Sequence[tuple[bytes, Share]]) -> TransactionReceipt:
+        """Has several accounts paid at once: (account, share) each; ``paid_wei`` is their sum."""
+        rows = [(to_checksum(account), *_fields(share)) for account, share in claims]
         return self._send(private_key, "claimMany", rows)
 
     def claim_to(
-        self,
-        relayer_key: bytes,
-        permission: ClaimPermission,
-        signature: bytes,
-        cumulative_wei: int,
-        proof: Sequence[bytes],
+        self, relayer_key: bytes, permission: ClaimPermission, signature: bytes, shares: Sequence[Share]
     ) -> TransactionReceipt:
         """Relays a signed claim: the permission's recipient is paid, the relayer pays the gas."""
         return self._send(
             relayer_key,
             "claimTo",
             to_checksum(permission.account),
-            cumulative_wei,
-            list(proof),
+            [_fields(share) for share in shares],
             to_checksum(permission.recipient),
             permission.deadline,
             signature,
@@ -276,16 +297,19 @@ class ChainClient:
         return self._connection.send(private_key, self._rewards, function, *arguments)
 
     def _is_posted(self, attestation: Attestation) -> bool:
-        if not 1 <= attestation.epoch <= self._read("latestEpoch"):
+        """Whether the chain holds this epoch as it is attested. Of the ledger it holds the size, not the root."""
+        state = self.state()
+        if not max(1, state.latest_epoch - _REMEMBERED + 1) <= attestation.epoch <= state.latest_epoch:
             return False
-        record = self._read("epochRecord", attestation.epoch)
-        return attestation == Attestation(
-            epoch=attestation.epoch,
-            ledger_size=record[4],
-            ledger_root=bytes(record[1]),
-            reward_root=bytes(record[0]),
-            cumulative_total_wei=record[2],
-            previous_root=bytes(self._read("epochRecord", attestation.epoch - 1)[0]),
-            set_id=record[6],
-            attempt=record[7],
+        root, total_wei, ledger_size, _ = self._read("posted", attestation.epoch)
+        return (bytes(root), total_wei, ledger_size, state.set_id, state.attempt) == (
+            attestation.reward_root,
+            attestation.cumulative_total_wei,
+            attestation.ledger_size,
+            attestation.set_id,
+            attestation.attempt,
         )
+
+
+def _fields(share: Share) -> tuple[int, int, list[bytes]]:
+    return share.epoch, share.amount_wei, list(share.proof)

@@ -33,7 +33,7 @@ _NONCE_ATTEMPTS = 3
 # Not "already known": that very transaction is on its way, and sending it anew would pay twice.
 _NONCE_WORDS = ("nonce too low", "nonce too high", "replacement transaction underpriced", "invalid transaction nonce")
 _FUNDS_WORDS = ("insufficient funds", "cannot afford", "insufficient balance")
-_CLAIMED_TOPIC = bytes(Web3.keccak(text="Claimed(address,address,uint256,uint256)"))
+_CLAIMED_TOPIC = bytes(Web3.keccak(text="Claimed(address,address,uint256)"))
 
 
 @dataclass(frozen=True)

@@ -6,24 +6,26 @@ import {Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {Nonces} from "@openzeppelin/contracts/utils/Nonces.sol";
-import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
-import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {CuriosityToken} from "./CuriosityToken.sol";
 import {ICuriosityRewards} from "./ICuriosityRewards.sol";
+import {ValidatorSet} from "./ValidatorSet.sol";
 
 /// @title Curiosity's rewards
 /// @notice See {ICuriosityRewards}. No proxy and no upgrade path: what is deployed is what holds.
-contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, ReentrancyGuard {
+contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
-    using SafeCast for uint256;
 
     /// @dev Everything that is fixed for ever, besides the first owner, guardian and validators.
     struct Settings {
-        CuriosityToken token;
+        // Largest supply, and the part of it that `treasury` gets at once, in wei.
+        uint256 cap;
+        uint256 premint;
+        address treasury;
         address owner;
         address guardian;
         uint256 activationDelay;
@@ -35,6 +37,31 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
         uint256 threshold;
     }
 
+    /// @dev An active epoch. What is unpaid of it is the token's balance of its pool.
+    struct Epoch {
+        bytes32 rewardRoot;
+        uint128 cumulativeTotal;
+        uint32 attempt;
+    }
+
+    /// @dev What every call needs, in one storage slot.
+    struct State {
+        uint48 activeEpoch;
+        uint48 latestEpoch;
+        uint48 setId;
+        uint48 pausedUntil;
+        uint32 attempt;
+        uint8 threshold;
+    }
+
+    /// @dev What an account claimed in {WINDOW} epochs, in one storage slot.
+    struct Window {
+        // Bit n: the window's n-th epoch was paid.
+        uint128 epochs;
+        // Wei paid for them.
+        uint128 paid;
+    }
+
     bytes32 private constant ATTESTATION_TYPEHASH =
         keccak256(
             "Attestation(uint64 epoch,uint64 ledgerSize,bytes32 ledgerRoot,bytes32 rewardRoot,uint256 cumulativeTotal,bytes32 previousRoot,uint64 setId,uint32 attempt)"
@@ -44,27 +71,30 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
 
     uint256 private constant MAX_PAUSE = 7 days;
     uint256 private constant PAUSE_COOLDOWN = 30 days;
-    // Keeps the gas of {setValidators} and {postRoot} under two million each.
-    uint256 private constant MAX_VALIDATORS = 64;
+    // Length of a key's signature; a longer one is a contract wallet's.
+    uint256 private constant KEY_SIGNATURE = 65;
+    uint256 private constant WINDOW = 128;
+    // A week's delay with an epoch a day and a week's pause keeps 15 waiting. The active epoch keeps its place beside
+    // those that wait. Slots are used again, which makes posting cheaper by two fresh ones.
+    uint256 private constant RING = 32;
 
     CuriosityToken private immutable _token;
     uint256 private immutable _activationDelay;
     uint256 private immutable _minEpochInterval;
     uint256 private immutable _decayNumerator;
     uint256 private immutable _decayDenominator;
+    uint256 private immutable _emissionTotal;
 
-    mapping(uint64 epoch => EpochRecord) private _records;
-    mapping(address account => uint256) private _claimed;
-    // A new set is a new key, so that removing a validator needs no loop over the old set.
-    mapping(uint64 setId => mapping(address validator => bool)) private _isValidator;
-    uint256 private _threshold;
-    uint256 private _pausedUntil;
-    uint256 private _pauseAllowedAt;
+    State private _state;
+    mapping(uint256 epoch => Epoch) private _epochs;
+    mapping(address account => mapping(uint256 window => Window)) private _windows;
+    Posted[RING] private _ring;
+    // Account whose code is the list of validators.
+    address private _members;
+    // What the emission schedule leaves after the active epoch, in wei: 79 thousand million tokens at most.
+    uint96 private _remaining;
     address private _guardian;
-    uint64 private _activeEpoch;
-    uint64 private _latestEpoch;
-    uint64 private _setId;
-    uint32 private _attempt;
+    uint48 private _pauseAllowedAt;
 
     modifier onlyGuardian() {
         if (msg.sender != _guardian) revert RewardsUnauthorized(msg.sender, _guardian);
@@ -72,122 +102,118 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
     }
 
     modifier whenNotPaused() {
-        if (block.timestamp < _pausedUntil) revert RewardsPaused(_pausedUntil);
+        if (block.timestamp < _state.pausedUntil) revert RewardsPaused(_state.pausedUntil);
         _;
     }
 
     constructor(Settings memory settings) Ownable(settings.owner) EIP712("CuriosityRewards", "1") {
-        if (address(settings.token).code.length == 0) revert RewardsInvalidParameter("token");
         if (settings.decayNumerator == 0) revert RewardsInvalidParameter("decayNumerator");
         if (settings.decayNumerator > settings.decayDenominator) revert RewardsInvalidParameter("decayDenominator");
-        _token = settings.token;
+        if (settings.cap > type(uint96).max) revert RewardsInvalidParameter("cap");
+        _token = new CuriosityToken(settings.cap, settings.treasury, settings.premint);
         _activationDelay = settings.activationDelay;
         _minEpochInterval = settings.minEpochInterval;
         _decayNumerator = settings.decayNumerator;
         _decayDenominator = settings.decayDenominator;
-        // The genesis record: all that the cap leaves after the premint will be emitted, and epoch 1 begins now.
-        _records[0].remaining = (settings.token.cap() - settings.token.totalSupply()).toUint128();
-        _records[0].postedAt = uint64(block.timestamp);
+        // All that the cap leaves after the premint will be emitted, and epoch 1 begins now.
+        _emissionTotal = settings.cap - settings.premint;
+        _remaining = uint96(_emissionTotal);
+        _ring[0].postedAt = uint64(block.timestamp);
         _setGuardian(settings.guardian);
         _setValidators(settings.validators, settings.threshold);
     }
 
     /// @inheritdoc ICuriosityRewards
     function postRoot(Attestation calldata attestation, bytes[] calldata signatures) external {
-        EpochRecord storage last = _records[_latestEpoch];
-        uint64 nextEpoch = _latestEpoch + 1;
-        if (attestation.epoch != nextEpoch) revert RewardsWrongEpoch(attestation.epoch, nextEpoch);
-        if (attestation.setId != _setId) revert RewardsWrongSet(attestation.setId, _setId);
-        if (attestation.attempt != _attempt) revert RewardsWrongAttempt(attestation.attempt, _attempt);
-        if (attestation.previousRoot != last.rewardRoot) {
-            revert RewardsWrongPreviousRoot(attestation.previousRoot, last.rewardRoot);
-        }
-        if (attestation.ledgerSize < last.ledgerSize) {
-            revert RewardsLedgerShrank(attestation.ledgerSize, last.ledgerSize);
-        }
-        if (attestation.cumulativeTotal < last.cumulativeTotal) {
-            revert RewardsTotalDecreased(attestation.cumulativeTotal, last.cumulativeTotal);
-        }
-        uint256 allowed = _emissionOf(last.remaining);
-        uint256 requested = attestation.cumulativeTotal - last.cumulativeTotal;
-        if (requested > allowed) revert RewardsEmissionExceeded(requested, allowed);
-        uint256 allowedAt = last.postedAt + _minEpochInterval;
-        if (block.timestamp < allowedAt) revert RewardsEpochTooSoon(block.timestamp, allowedAt);
-        _checkQuorum(attestation, signatures);
+        State memory state = _state;
+        _checkContinues(attestation, state);
+        bytes32 digest = hashAttestation(attestation);
+        _checkQuorum(digest, signatures, state);
 
-        _latestEpoch = nextEpoch;
-        _records[nextEpoch] = EpochRecord({
+        _state.latestEpoch = uint48(attestation.epoch);
+        _ring[attestation.epoch % RING] = Posted({
             rewardRoot: attestation.rewardRoot,
-            ledgerRoot: attestation.ledgerRoot,
-            cumulativeTotal: attestation.cumulativeTotal.toUint128(),
-            // What an epoch does not pay is never paid: the schedule runs by epoch number alone.
-            remaining: (last.remaining - allowed).toUint128(),
+            // At most the cap, which fits in 96 bits.
+            cumulativeTotal: uint128(attestation.cumulativeTotal),
             ledgerSize: attestation.ledgerSize,
-            postedAt: uint64(block.timestamp),
-            setId: attestation.setId,
-            attempt: attestation.attempt
+            postedAt: uint64(block.timestamp)
         });
         emit RootPosted(
-            nextEpoch,
+            attestation.epoch,
             attestation.rewardRoot,
+            digest,
             attestation.ledgerSize,
             attestation.ledgerRoot,
             attestation.cumulativeTotal,
-            attestation.setId,
-            attestation.attempt,
             block.timestamp + _activationDelay
         );
     }
 
     /// @inheritdoc ICuriosityRewards
     function veto(uint64 epoch) external onlyGuardian {
-        if (epoch <= _activeEpoch || epoch > _latestEpoch) {
-            revert RewardsNotPending(epoch, _activeEpoch, _latestEpoch);
+        State memory state = _state;
+        if (epoch <= state.activeEpoch || epoch > state.latestEpoch) {
+            revert RewardsNotPending(epoch, state.activeEpoch, state.latestEpoch);
         }
         _discardFrom(epoch);
     }
 
     /// @inheritdoc ICuriosityRewards
     function activate() external nonReentrant whenNotPaused returns (uint64 epoch) {
-        if (_activeEpoch == _latestEpoch) revert RewardsNothingToActivate(_activeEpoch);
-        epoch = _activeEpoch + 1;
-        EpochRecord storage record = _records[epoch];
+        State memory state = _state;
+        if (state.activeEpoch == state.latestEpoch) revert RewardsNothingToActivate(state.activeEpoch);
+        epoch = state.activeEpoch + 1;
+        Posted storage record = _ring[epoch % RING];
         uint256 activatableAt = record.postedAt + _activationDelay;
         if (block.timestamp < activatableAt) revert RewardsNotActivatable(block.timestamp, activatableAt);
-        uint256 minted = record.cumulativeTotal - _records[_activeEpoch].cumulativeTotal;
-        _activeEpoch = epoch;
+        uint256 minted = record.cumulativeTotal - _ring[state.activeEpoch % RING].cumulativeTotal;
+        _state.activeEpoch = uint48(epoch);
+        // What an epoch does not pay is never paid: the schedule runs by epoch number alone.
+        _remaining -= uint96(_emissionAfter(0));
+        _epochs[epoch] = Epoch(record.rewardRoot, record.cumulativeTotal, state.attempt);
         emit RootActivated(epoch, record.rewardRoot, minted);
-        _token.mint(address(this), minted);
+        _token.mint(epoch, minted);
     }
 
     /// @inheritdoc ICuriosityRewards
     function claim(
         address account,
-        uint256 cumulativeAmount,
+        uint64 epoch,
+        uint256 amount,
         bytes32[] calldata proof
-    ) external nonReentrant whenNotPaused returns (uint256) {
-        return _claim(account, cumulativeAmount, proof, account);
+    ) external nonReentrant whenNotPaused returns (uint256 paid) {
+        paid = _pay(account, account, epoch, amount, proof);
+        _tell(account, account, paid);
     }
 
     /// @inheritdoc ICuriosityRewards
-    function claimMany(Claim[] calldata claims) external nonReentrant whenNotPaused returns (uint256 total) {
+    function claimMany(Claim[] calldata claims) external nonReentrant whenNotPaused returns (uint256 paid) {
+        address account = address(0);
+        uint256 due = 0;
         for (uint256 i = 0; i < claims.length; ++i) {
             Claim calldata one = claims[i];
-            total += _claim(one.account, one.cumulativeAmount, one.proof, one.account);
+            if (one.account != account) {
+                _tell(account, account, due);
+                account = one.account;
+                due = 0;
+            }
+            uint256 amount = _pay(account, account, one.epoch, one.amount, one.proof);
+            due += amount;
+            paid += amount;
         }
+        _tell(account, account, due);
     }
 
     /// @inheritdoc ICuriosityRewards
     function claimTo(
         address account,
-        uint256 cumulativeAmount,
-        bytes32[] calldata proof,
+        Share[] calldata shares,
         address recipient,
         uint256 deadline,
         bytes calldata signature
-    ) external nonReentrant whenNotPaused returns (uint256) {
+    ) external nonReentrant whenNotPaused returns (uint256 paid) {
         if (block.timestamp > deadline) revert RewardsExpired(deadline, block.timestamp);
-        // Tokens sent to this contract would mix with what it owes to others.
+        // Nothing could ever take them out again.
         if (recipient == address(this)) revert RewardsInvalidRecipient(recipient);
         // The nonce is spent before the wallet contract is asked, so that it cannot come back in with the same one.
         bytes32 structHash = keccak256(
@@ -196,13 +222,17 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
         if (!SignatureChecker.isValidSignatureNowCalldata(account, _hashTypedDataV4(structHash), signature)) {
             revert RewardsInvalidSignature(account);
         }
-        return _claim(account, cumulativeAmount, proof, recipient);
+        for (uint256 i = 0; i < shares.length; ++i) {
+            paid += _pay(account, recipient, shares[i].epoch, shares[i].amount, shares[i].proof);
+        }
+        _tell(account, recipient, paid);
     }
 
     /// @inheritdoc ICuriosityRewards
-    function setValidators(address[] calldata validators, uint256 threshold_) external onlyOwner {
-        if (_latestEpoch > _activeEpoch) _discardFrom(_activeEpoch + 1);
-        _setValidators(validators, threshold_);
+    function setValidators(address[] calldata validators_, uint256 threshold) external onlyOwner {
+        State memory state = _state;
+        if (state.latestEpoch > state.activeEpoch) _discardFrom(state.activeEpoch + 1);
+        _setValidators(validators_, threshold);
     }
 
     /// @inheritdoc ICuriosityRewards
@@ -214,9 +244,10 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
     function pause(uint256 duration) external onlyGuardian {
         if (duration == 0 || duration > MAX_PAUSE) revert RewardsInvalidPause(duration, MAX_PAUSE);
         if (block.timestamp < _pauseAllowedAt) revert RewardsPauseCooldown(_pauseAllowedAt);
-        _pausedUntil = block.timestamp + duration;
-        _pauseAllowedAt = block.timestamp + PAUSE_COOLDOWN;
-        emit Paused(_pausedUntil);
+        uint256 until = block.timestamp + duration;
+        _state.pausedUntil = uint48(until);
+        _pauseAllowedAt = uint48(block.timestamp + PAUSE_COOLDOWN);
+        emit Paused(until);
     }
 
     /// @inheritdoc ICuriosityRewards
@@ -228,7 +259,7 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
 
     /// @inheritdoc ICuriosityRewards
     function emission(uint64 epoch) external view returns (uint256 amount) {
-        uint256 remaining = _records[0].remaining;
+        uint256 remaining = _emissionTotal;
         for (uint64 i = 0; i < epoch; ++i) {
             amount = _emissionOf(remaining);
             remaining -= amount;
@@ -236,55 +267,61 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
     }
 
     /// @inheritdoc ICuriosityRewards
-    function claimed(address account) external view returns (uint256) {
-        return _claimed[account];
+    function claimed(address account) external view returns (uint256 paid) {
+        uint256 last = _state.activeEpoch / WINDOW;
+        for (uint256 window = 0; window <= last; ++window) {
+            paid += _windows[account][window].paid;
+        }
     }
 
     /// @inheritdoc ICuriosityRewards
-    function epochRecord(uint64 epoch) external view returns (EpochRecord memory) {
+    function isClaimed(address account, uint64 epoch) external view returns (bool) {
+        return _windows[account][epoch / WINDOW].epochs & _bit(epoch) != 0;
+    }
+
+    /// @inheritdoc ICuriosityRewards
+    function pool(uint64 epoch) external view returns (Pool memory) {
+        Epoch memory record = _epochs[epoch];
+        uint256 unpaid = _token.balanceOf(_token.poolOf(epoch));
+        return Pool(record.rewardRoot, unpaid, record.cumulativeTotal, record.attempt);
+    }
+
+    /// @inheritdoc ICuriosityRewards
+    function posted(uint64 epoch) external view returns (Posted memory) {
+        State memory state = _state;
         // A vetoed record stays in storage until it is overwritten; it does not exist for anybody.
-        if (epoch > _latestEpoch) revert RewardsWrongEpoch(epoch, _latestEpoch);
-        return _records[epoch];
+        if (epoch > state.latestEpoch || epoch + RING <= state.latestEpoch) {
+            revert RewardsNoSuchEpoch(epoch, state.activeEpoch, state.latestEpoch);
+        }
+        return _ring[epoch % RING];
     }
 
     /// @inheritdoc ICuriosityRewards
-    function activeEpoch() external view returns (uint64) {
-        return _activeEpoch;
+    function status() external view returns (Status memory) {
+        State memory state = _state;
+        bool isWaiting = state.latestEpoch > state.activeEpoch;
+        return
+            Status({
+                activeEpoch: state.activeEpoch,
+                latestEpoch: state.latestEpoch,
+                setId: state.setId,
+                attempt: state.attempt,
+                threshold: state.threshold,
+                pausedUntil: state.pausedUntil,
+                activatableAt: isWaiting ? _ring[(state.activeEpoch + 1) % RING].postedAt + _activationDelay : 0,
+                active: _ring[state.activeEpoch % RING],
+                latest: _ring[state.latestEpoch % RING]
+            });
     }
 
     /// @inheritdoc ICuriosityRewards
-    function latestEpoch() external view returns (uint64) {
-        return _latestEpoch;
-    }
-
-    /// @inheritdoc ICuriosityRewards
-    function attempt() external view returns (uint32) {
-        return _attempt;
-    }
-
-    /// @inheritdoc ICuriosityRewards
-    function setId() external view returns (uint64) {
-        return _setId;
-    }
-
-    /// @inheritdoc ICuriosityRewards
-    function threshold() external view returns (uint256) {
-        return _threshold;
-    }
-
-    /// @inheritdoc ICuriosityRewards
-    function isValidator(address account) external view returns (bool) {
-        return _isValidator[_setId][account];
+    function validators() external view returns (address[] memory) {
+        return ValidatorSet.read(_members);
     }
 
     /// @inheritdoc ICuriosityRewards
     function guardian() external view returns (address) {
         return _guardian;
-    }
-
-    /// @inheritdoc ICuriosityRewards
-    function pausedUntil() external view returns (uint256) {
-        return _pausedUntil;
     }
 
     /// @inheritdoc ICuriosityRewards
@@ -302,44 +339,97 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
         return _minEpochInterval;
     }
 
-    function _claim(
-        address account,
-        uint256 cumulativeAmount,
-        bytes32[] calldata proof,
-        address recipient
-    ) private returns (uint256 amount) {
-        bytes32 rewardRoot = _records[_activeEpoch].rewardRoot;
-        // Hashed twice, so that no inner node (64 bytes, hashed once) can pass for a leaf.
-        bytes32 leaf = keccak256(bytes.concat(keccak256(abi.encode(account, cumulativeAmount))));
-        if (!MerkleProof.verifyCalldata(proof, rewardRoot, leaf)) {
-            revert RewardsInvalidProof(account, cumulativeAmount, rewardRoot);
-        }
-        uint256 already = _claimed[account];
-        // A later root that lowers an account's total owes it nothing; it does not revert, so that {claimMany} goes on.
-        if (cumulativeAmount <= already) return 0;
-        amount = cumulativeAmount - already;
-        _claimed[account] = cumulativeAmount;
-        emit Claimed(account, recipient, amount, cumulativeAmount);
-        IERC20(address(_token)).safeTransfer(recipient, amount);
+    /// @inheritdoc ICuriosityRewards
+    function hashAttestation(Attestation calldata attestation) public view returns (bytes32) {
+        return _hashTypedDataV4(keccak256(abi.encode(ATTESTATION_TYPEHASH, attestation)));
     }
 
-    function _checkQuorum(Attestation calldata attestation, bytes[] calldata signatures) private view {
-        if (signatures.length < _threshold) revert RewardsNotEnoughSignatures(signatures.length, _threshold);
-        bytes32 digest = _hashTypedDataV4(keccak256(abi.encode(ATTESTATION_TYPEHASH, attestation)));
+    /// @dev Pays one leaf from its epoch's pool, once.
+    function _pay(
+        address account,
+        address recipient,
+        uint64 epoch,
+        uint256 amount,
+        bytes32[] calldata proof
+    ) private returns (uint256) {
+        Window storage stored = _windows[account][epoch / WINDOW];
+        Window memory window = stored;
+        uint128 bit = _bit(epoch);
+        if (window.epochs & bit != 0) return 0;
+        bytes32 rewardRoot = _epochs[epoch].rewardRoot;
+        // Hashed twice, so that no inner node (64 bytes, hashed once) can pass for a leaf. No proof leads to zero.
+        bytes32 leaf = keccak256(bytes.concat(keccak256(abi.encode(account, amount))));
+        if (!MerkleProof.verifyCalldata(proof, rewardRoot, leaf)) {
+            revert RewardsInvalidProof(account, epoch, amount, rewardRoot);
+        }
+        // The sum of all that was ever paid is at most the cap; an amount past the pool is refused by the token.
+        unchecked {
+            (stored.epochs, stored.paid) = (window.epochs | bit, window.paid + uint128(amount));
+        }
+        // An epoch pays from its own pool, however much a lying quorum wrote into its leaves.
+        _token.pay(epoch, recipient, amount);
+        return amount;
+    }
+
+    function _tell(address account, address recipient, uint256 amount) private {
+        if (amount != 0) emit Claimed(account, recipient, amount);
+    }
+
+    /// @dev Refuses an attestation that does not continue the last posted epoch by the rules.
+    function _checkContinues(Attestation calldata attestation, State memory state) private view {
+        Posted storage last = _ring[state.latestEpoch % RING];
+        uint64 nextEpoch = state.latestEpoch + 1;
+        if (attestation.epoch != nextEpoch) revert RewardsWrongEpoch(attestation.epoch, nextEpoch);
+        if (attestation.setId != state.setId) revert RewardsWrongSet(attestation.setId, state.setId);
+        if (attestation.attempt != state.attempt) revert RewardsWrongAttempt(attestation.attempt, state.attempt);
+        if (attestation.previousRoot != last.rewardRoot) {
+            revert RewardsWrongPreviousRoot(attestation.previousRoot, last.rewardRoot);
+        }
+        if (attestation.ledgerSize < last.ledgerSize) {
+            revert RewardsLedgerShrank(attestation.ledgerSize, last.ledgerSize);
+        }
+        if (attestation.cumulativeTotal < last.cumulativeTotal) {
+            revert RewardsTotalDecreased(attestation.cumulativeTotal, last.cumulativeTotal);
+        }
+        uint256 waiting = state.latestEpoch - state.activeEpoch;
+        if (waiting + 1 == RING) revert RewardsTooManyWaiting(waiting);
+        uint256 allowed = _emissionAfter(waiting);
+        uint256 requested = attestation.cumulativeTotal - last.cumulativeTotal;
+        if (requested > allowed) revert RewardsEmissionExceeded(requested, allowed);
+        uint256 allowedAt = last.postedAt + _minEpochInterval;
+        if (block.timestamp < allowedAt) revert RewardsEpochTooSoon(block.timestamp, allowedAt);
+    }
+
+    function _checkQuorum(bytes32 digest, bytes[] calldata signatures, State memory state) private view {
+        if (signatures.length < state.threshold) {
+            revert RewardsNotEnoughSignatures(signatures.length, state.threshold);
+        }
+        address[] memory members = ValidatorSet.read(_members);
         address previous = address(0);
+        uint256 place = 0;
         for (uint256 i = 0; i < signatures.length; ++i) {
-            address signer = ECDSA.recoverCalldata(digest, signatures[i]);
+            address signer = _signerOf(digest, signatures[i]);
             if (signer <= previous) revert RewardsSignersNotSorted(previous, signer);
-            if (!_isValidator[_setId][signer]) revert RewardsNotValidator(signer, _setId);
+            // Both lists increase: one pass finds every signer or the first stranger.
+            while (place < members.length && members[place] < signer) ++place;
+            if (place == members.length || members[place] != signer) revert RewardsNotValidator(signer, state.setId);
             previous = signer;
         }
     }
 
+    function _signerOf(bytes32 digest, bytes calldata signature) private view returns (address signer) {
+        if (signature.length <= KEY_SIGNATURE) return ECDSA.recoverCalldata(digest, signature);
+        signer = address(bytes20(signature[:20]));
+        if (!SignatureChecker.isValidERC1271SignatureNowCalldata(signer, digest, signature[20:])) {
+            revert RewardsInvalidSignature(signer);
+        }
+    }
+
     function _discardFrom(uint64 epoch) private {
-        uint64 lastEpoch = _latestEpoch;
-        _latestEpoch = epoch - 1;
-        ++_attempt;
-        emit RootsDiscarded(epoch, lastEpoch, _attempt, msg.sender);
+        uint64 lastEpoch = _state.latestEpoch;
+        uint32 newAttempt = ++_state.attempt;
+        _state.latestEpoch = uint48(epoch - 1);
+        emit RootsDiscarded(epoch, lastEpoch, newAttempt, msg.sender);
     }
 
     function _setGuardian(address guardian_) private {
@@ -348,25 +438,29 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
         emit GuardianSet(guardian_);
     }
 
-    function _setValidators(address[] memory validators, uint256 threshold_) private {
-        uint256 count = validators.length;
-        // More than half: two quorums always share a validator.
-        if (count == 0 || count > MAX_VALIDATORS || threshold_ > count || threshold_ * 2 <= count) {
-            revert RewardsInvalidValidators(count, threshold_);
+    function _setValidators(address[] memory validators_, uint256 threshold) private {
+        _members = ValidatorSet.write(validators_, threshold);
+        uint48 newSetId = ++_state.setId;
+        // At most the count of members, 128.
+        _state.threshold = uint8(threshold);
+        emit ValidatorsSet(newSetId, validators_, threshold);
+    }
+
+    /// @dev What the epoch may pay that comes after the active one and `waiting` more.
+    function _emissionAfter(uint256 waiting) private view returns (uint256 amount) {
+        uint256 remaining = _remaining;
+        amount = _emissionOf(remaining);
+        for (uint256 i = 0; i < waiting; ++i) {
+            remaining -= amount;
+            amount = _emissionOf(remaining);
         }
-        uint64 newSetId = ++_setId;
-        address previous = address(0);
-        for (uint256 i = 0; i < count; ++i) {
-            address validator = validators[i];
-            if (validator <= previous) revert RewardsSignersNotSorted(previous, validator);
-            _isValidator[newSetId][validator] = true;
-            previous = validator;
-        }
-        _threshold = threshold_;
-        emit ValidatorsSet(newSetId, validators, threshold_);
     }
 
     function _emissionOf(uint256 remaining) private view returns (uint256) {
         return (remaining * _decayNumerator) / _decayDenominator;
+    }
+
+    function _bit(uint64 epoch) private pure returns (uint128) {
+        return uint128(1) << uint128(epoch % WINDOW);
     }
 }

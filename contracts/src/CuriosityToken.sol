@@ -6,51 +6,54 @@ import {ERC20Capped} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20C
 import {ERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Permit.sol";
 
 /// @title Curiosity's token
-/// @notice ERC-20 with permit and a hard cap. A premint (faucet and treasury) is paid out at construction and counts
-/// in the cap. After that exactly one minter exists, named once and for ever by the account that deployed the token.
+/// @notice ERC-20 with permit and a hard cap. A premint (faucet and treasury) is paid out at construction and counts in
+/// the cap. After that exactly one account can mint, for ever: the contract that created the token. It mints only into
+/// pools, one for each epoch, which are addresses that nobody has a key for, and pays only out of them.
 contract CuriosityToken is ERC20, ERC20Capped, ERC20Permit {
-    address private immutable _deployer;
-    address private _minter;
+    // A pool's address is this and the epoch's number in the last 64 bits. A key for one of ten thousand such addresses
+    // takes 2^146 trials to find.
+    uint160 private constant POOLS = uint160(uint256(keccak256("Curiosity pool"))) & ~uint160(type(uint64).max);
 
-    /// @notice The one minter was named; nobody else can mint from now on.
-    event MinterSet(address indexed minter);
+    address private immutable _minter;
 
     /// @notice Only `expected` may do this; `caller` tried.
     error TokenUnauthorized(address caller, address expected);
-    /// @notice The minter is already `minter` and can never change.
-    error TokenMinterAlreadySet(address minter);
-    /// @notice The zero address or an address without code cannot be the minter.
-    error TokenInvalidMinter(address minter);
+
+    modifier onlyMinter() {
+        if (msg.sender != _minter) revert TokenUnauthorized(msg.sender, _minter);
+        _;
+    }
 
     /// @param cap_ largest supply there can ever be, in wei, premint included
+    /// @param premintTo gets the premint
     /// @param premint amount paid to `premintTo` now, in wei
     constructor(
         uint256 cap_,
         address premintTo,
         uint256 premint
     ) ERC20("Curiosity", "CURIO") ERC20Capped(cap_) ERC20Permit("Curiosity") {
-        _deployer = msg.sender;
+        _minter = msg.sender;
         _mint(premintTo, premint);
     }
 
-    /// @notice Names the minter. Works once, for the deployer, and only for a contract.
-    function setMinter(address minter_) external {
-        if (msg.sender != _deployer) revert TokenUnauthorized(msg.sender, _deployer);
-        if (_minter != address(0)) revert TokenMinterAlreadySet(_minter);
-        if (minter_.code.length == 0) revert TokenInvalidMinter(minter_);
-        _minter = minter_;
-        emit MinterSet(minter_);
+    /// @notice Mints `amount` wei into the pool of `epoch`; only the minter, never past the cap.
+    function mint(uint64 epoch, uint256 amount) external onlyMinter {
+        _mint(poolOf(epoch), amount);
     }
 
-    /// @notice Mints `amount` wei to `to`; only the minter, never past the cap.
-    function mint(address to, uint256 amount) external {
-        if (msg.sender != _minter) revert TokenUnauthorized(msg.sender, _minter);
-        _mint(to, amount);
+    /// @notice Pays `amount` wei out of the pool of `epoch`, and of no other; only the minter.
+    function pay(uint64 epoch, address to, uint256 amount) external onlyMinter {
+        _transfer(poolOf(epoch), to, amount);
     }
 
-    /// @notice The one account that may mint; zero until it is set.
+    /// @notice The one account that may mint.
     function minter() external view returns (address) {
         return _minter;
+    }
+
+    /// @notice The address that holds what was minted for `epoch` and is not paid out yet.
+    function poolOf(uint64 epoch) public pure returns (address) {
+        return address(POOLS | epoch);
     }
 
     /// @dev Both parents define it; the capped one refuses a mint past the cap.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from node.claims import check_ticket, connect, fetch_ticket
+from node.claims import Claimed, check_ticket, connect, fetch_ticket
 from node.claims import claim as pay
 from node.client import ValidatorClient
 from node.command import PATH, Session, example, session_options
@@ -57,13 +57,21 @@ def claim(
 
     def show(_screen: object) -> None:
         if dry_run:
-            session.screen.line(f"{name} would be paid {done.due_wei} wei (epoch {done.epoch}); nothing was sent.")
+            session.screen.line(f"{name} would be paid {done.due_wei} wei ({_epochs(done)}); nothing was sent.")
         elif done.transaction is None:
-            session.screen.line(f"Nothing is due: {done.cumulative_wei} wei were claimed before.")
+            session.screen.line(f"Nothing is due: {done.earned_wei} wei were claimed before.")
         else:
             session.screen.line(
-                f"Paid {done.paid_wei} wei with {done.gas_used} gas in {done.transaction}; "
+                f"Paid {done.paid_wei} wei ({_epochs(done)}) with {done.gas_used} gas in {done.transaction}; "
                 f"balance {done.balance_before_wei} -> {done.balance_after_wei} wei."
             )
+        if done.waiting_wei:
+            session.screen.line(f"{done.waiting_wei} wei more wait for activation.")
 
     session.screen.finish(done.to_json(), show)
+
+
+def _epochs(done: Claimed) -> str:
+    if len(done.epochs) == 1:
+        return f"epoch {done.epochs[0]}"
+    return f"{len(done.epochs)} epochs, {done.epochs[0]} to {done.epochs[-1]}" if done.epochs else "no epoch"
