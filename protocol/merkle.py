@@ -51,7 +51,7 @@ class Frontier:
         """Add one leaf hash."""
         size = self.size
         while size & 1:
-            hash_ = node_hash(self.nodes.pop(), hash_)
+            hash_ = sha256(b"\x01" + self.nodes.pop() + hash_).digest()
             size >>= 1
         self.nodes.append(hash_)
         self.size += 1
@@ -67,10 +67,9 @@ class Frontier:
         edge: list[bytes] = []  # narrowest first
         row = list(hashes)
         added, level = len(row), 0
-        while row or self.nodes:
+        while row:
             position = self.size >> level
-            if row:
-                runs.append(Run(level, position, row))
+            runs.append(Run(level, position, row))
             if position & 1:
                 row = [self.nodes.pop(), *row]
             if len(row) & 1:
@@ -78,7 +77,7 @@ class Frontier:
             pairs = iter(row)
             row = [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)]
             level += 1
-        self.nodes = edge[::-1]
+        self.nodes += reversed(edge)
         self.size += added
         return runs
 
