@@ -198,6 +198,8 @@ def parse_note(note: str) -> tuple[str, tuple[NoteSignature, ...]]:
 
 def parse_signature_lines(lines: str) -> tuple[NoteSignature, ...]:
     """Return the signatures of one or more signature lines, unchecked. Raises ProofError as `parse_note`."""
+    if len(lines) > MAX_NOTE_CHARS:
+        raise ProofError("NOTE_TOO_LONG", f"the signature lines have {len(lines)} characters, at most {MAX_NOTE_CHARS}")
     if not lines.endswith("\n"):
         raise ProofError("NOTE_SIGNATURE_LINE", "a signature line does not end in a newline")
     if lines.count("\n") > MAX_SIGNATURES:

@@ -50,8 +50,8 @@ def add_signatures(note: str, lines: str, vkeys: Sequence[str]) -> str:
     """Return the note with those of the signature ``lines`` that one of ``vkeys`` made; the others are left out.
 
     What a witness answers to add-checkpoint is merged so (c2sp.org/tlog-witness, "add-checkpoint"). A line that the
-    note has is not repeated. Raises ProofError: a NOTE_ code if the note or the lines are malformed, NOTE_UNSIGNED if
-    none of the lines is by these keys, SIGNATURE_ if one of them is wrong.
+    note has is not repeated. Raises ProofError: a NOTE_ code if the note or the lines are malformed or more together
+    than a note may hold, NOTE_UNSIGNED if none of the lines is by these keys, SIGNATURE_ if one of them is wrong.
     """
     text, present = parse_note(note)
     verifiers = [parse_vkey(vkey) for vkey in vkeys]
@@ -59,11 +59,13 @@ def add_signatures(note: str, lines: str, vkeys: Sequence[str]) -> str:
     ours = [s for s in signatures if check_signatures(text, [s], verifiers)]
     if not ours:
         raise _unsigned(signatures, vkeys)
-    return note + "".join(dict.fromkeys(s.line() for s in ours if s not in present))
+    merged = note + "".join(dict.fromkeys(s.line() for s in ours if s not in present))
+    parse_note(merged)
+    return merged
 
 
 def _unsigned(signatures: Sequence[NoteSignature], vkeys: Sequence[str]) -> ProofError:
-    signed_by = ", ".join(s.name[:80] for s in signatures[:8])
+    signed_by = ", ".join(repr(s.name[:80]) for s in signatures[:8])  # anybody's words, shown on a terminal
     trusted = ", ".join(vkey[:80] for vkey in vkeys[:8]) or "no keys"
     return ProofError(
         "NOTE_UNSIGNED", f"signed by {signed_by}, trusted are {trusted}", "Check that you hold this network's key."

@@ -262,6 +262,23 @@ def test_what_witnesses_answer_is_merged_once_and_checked() -> None:
             add_signatures(NOTE, bad, vkeys)
 
 
+def test_answers_of_witnesses_cannot_make_a_note_that_nobody_opens() -> None:
+    full = NOTE + "".join(NoteSignature(f"w{n}", b"four", b"signature").line() for n in range(99))
+    assert open_note(full, [LOG_VKEY]) == HEAD.text()
+    answer = cosign(NOTE, WITNESSES[0], NOW).removeprefix(NOTE)
+    with pytest.raises(ProofError, match="NOTE_SIGNATURES"):
+        add_signatures(full, answer, WITNESS_VKEYS)
+    with pytest.raises(ProofError, match="NOTE_TOO_LONG"):
+        add_signatures(NOTE, "x" * 140_000 + "\n", WITNESS_VKEYS)
+
+
+def test_what_strangers_call_themselves_is_shown_escaped() -> None:
+    note = HEAD.text() + "\n" + NoteSignature("\x9b31m", b"four", b"signature").line()
+    with pytest.raises(ProofError, match="NOTE_UNSIGNED") as caught:
+        open_note(note, [LOG_VKEY])
+    assert "\x9b" not in str(caught.value)
+
+
 def test_requests_to_a_witness_round_trip_and_are_strict() -> None:
     path = [bytes([number]) * 32 for number in range(3)]
     body = make_witness_request(20, path, NOTE)
