@@ -20,7 +20,6 @@ from protocol.tlog import (
     Signer,
     TileReader,
     TreeHead,
-    Verifier,
     add_signatures,
     entry_bundle,
     make_proof,
@@ -293,7 +292,7 @@ def _texts(*texts: str) -> tuple[bytes, ...]:
 TARGETS = {
     target.name: target
     for target in (
-        Target("vkey", check_vkey, _texts(log.LOG_VKEY, *log.WITNESS_VKEYS, Verifier("a", 1, bytes(32)).vkey())),
+        Target("vkey", check_vkey, _texts(log.LOG_VKEY, *log.WITNESS_VKEYS, Signer("a", bytes(32)).verifier.vkey())),
         Target("note", check_note, _texts(log.NOTE, log.COSIGNED)),
         Target("checkpoint", check_checkpoint, _texts(log.NOTE, log.COSIGNED)),
         Target(

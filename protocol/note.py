@@ -30,6 +30,11 @@ MAX_VKEY_CHARS = 4096
 MAX_SIZE = 2**63 - 1
 """The largest number in any of the formats: tree sizes and indices fit a signed 64-bit integer, as timestamps must."""
 
+_FIELD = 2**255 - 19
+_ORDER_8 = 2707385501144840649318225287225658788936804267575313519463743609750303402022
+_SMALL_ORDER = frozenset({0, 1, _FIELD - 1, _ORDER_8, _FIELD - _ORDER_8})
+"""The y of the eight Ed25519 points of small order: a signature that needs no secret verifies under such a key."""
+
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
 _NEVER_IN_A_NOTE = re.compile("[\x00-\x09\x0b-\x1f\ud800-\udfff]")  # ASCII control characters; what has no UTF-8 form
 _KEY_NAME = re.compile("[^\\s+\x00-\x1f\ud800-\udfff]+")  # \s is every Unicode space
@@ -151,7 +156,8 @@ def parse_vkey(vkey: str) -> Verifier:
     """Return the verifier that a signed-note key spells (c2sp.org/signed-note, "Verifier keys").
 
     Raises ProofError: VKEY_MALFORMED for anything but ``name+id+base64``, VKEY_ALGORITHM for a signature type that is
-    not one of ours, VKEY_ID if the id is not that of name and key.
+    not one of ours, VKEY_ID if the id is not that of name and key, VKEY_WEAK for an Ed25519 key under which anybody can
+    sign, or that is not the one spelling of its point (RFC 8032 section 5.1.3).
     """
     parts = vkey.split("+", 2) if len(vkey) <= MAX_VKEY_CHARS else []
     if len(parts) != 3 or not is_key_name(parts[0]):
@@ -175,7 +181,16 @@ def parse_vkey(vkey: str) -> Verifier:
         raise ProofError(
             "VKEY_ID", f"key id {id_text[:16]!r} does not match {verifier.key_id.hex()}", "Copy the key again, whole."
         )
+    if verifier.algorithm in (ED25519, COSIGNATURE_V1) and _is_weak(verifier.public_key):
+        raise ProofError(
+            "VKEY_WEAK", f"anybody can sign under the key of {name}", "Do not trust whoever gave it to you."
+        )
     return verifier
+
+
+def _is_weak(public_key: bytes) -> bool:
+    y = int.from_bytes(public_key, "little") & ((1 << 255) - 1)
+    return y >= _FIELD or y in _SMALL_ORDER
 
 
 def parse_note(note: str) -> tuple[str, tuple[NoteSignature, ...]]:

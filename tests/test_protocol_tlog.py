@@ -3,15 +3,19 @@
 import base64
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from protocol.entry import CheckpointEntry, encode_entry
 from protocol.errors import ProofError
 from protocol.merkle import EMPTY_ROOT, leaf_hash
+from protocol.note import _SMALL_ORDER
 from protocol.receipt import Receipt, issue_receipt, verify_receipt
 from protocol.tlog import (
     COSIGNATURE_V1,
+    ED25519,
+    NoteSignature,
     Signer,
     TreeHead,
     Verifier,
@@ -212,6 +216,46 @@ LOG_ID = "+" + LOG.verifier.key_id.hex() + "+"
 def test_malformed_keys(vkey: str, code: str) -> None:
     with pytest.raises(ProofError, match=code):
         open_note(NOTE, [vkey])
+
+
+P = 2**255 - 19
+
+
+def on_the_curve(y: int) -> tuple[int, int]:
+    """The point with this y, from the equation of edwards25519 (RFC 8032 section 5.1)."""
+    d = -121665 * pow(121666, -1, P) % P
+    square = (y * y - 1) * pow(d * y * y + 1, -1, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if x * x % P != square:
+        x = x * pow(2, (P - 1) // 4, P) % P
+    assert x * x % P == square
+    return x, y
+
+
+def add_points(one: tuple[int, int], two: tuple[int, int]) -> tuple[int, int]:
+    (x1, y1), (x2, y2) = one, two
+    k = -121665 * pow(121666, -1, P) * x1 * x2 * y1 * y2 % P
+    return (x1 * y2 + x2 * y1) * pow(1 + k, -1, P) % P, (y1 * y2 + x1 * x2) * pow(1 - k, -1, P) % P
+
+
+def test_keys_under_which_anybody_can_sign_are_refused() -> None:
+    """Eight times such a point is the neutral one, so that R = neutral, S = 0 fits: the library takes it, we do not."""
+    ys = sorted(_SMALL_ORDER)
+    assert len(ys) == 5
+    for y in ys:
+        point = on_the_curve(y)
+        for _ in range(3):
+            point = add_points(point, point)
+        assert point == (0, 1)
+    neutral = (1).to_bytes(32, "little")
+    Ed25519PublicKey.from_public_bytes(neutral).verify(neutral + bytes(32), b"whatever was never signed")
+    # The sign bit set, and the same points spelled a second time above the field's order.
+    for value in [*ys, *(y | 1 << 255 for y in ys), P, P + 1, 2**255 - 1]:
+        for algorithm in (ED25519, COSIGNATURE_V1):
+            verifier = Verifier("weak.example", algorithm, value.to_bytes(32, "little"))
+            forged = HEAD.text() + "\n" + NoteSignature("weak.example", verifier.key_id, neutral + bytes(32)).line()
+            with pytest.raises(ProofError, match="VKEY_WEAK"):
+                open_note(forged, [verifier.vkey()])
 
 
 def test_texts_and_names_that_nobody_could_open_are_not_signed() -> None:

@@ -176,4 +176,6 @@ def test_what_cannot_be_written_is_not() -> None:
         make_proof(0, PATH, "no note")
     largest = make_proof(2**63 - 1, [bytes(32)] * 63, LOGGED.note, bytes(262_144))
     assert parse_proof(largest).extra == bytes(262_144)
+    largest = make_proof(0, [bytes(32)] * 63, sign_note("x" * 130_000 + "\n", LOG), bytes(262_144))
+    assert parse_proof(largest).note.startswith("xxx")
     assert make_proof(0, [], LOGGED.note).split("\n")[:3] == ["c2sp.org/tlog-proof@v1", "index 0", ""]
