@@ -106,8 +106,8 @@ def root(leaves: Sequence[bytes]) -> bytes:
     return _root_of_hashes([leaf_hash(leaf) for leaf in leaves])
 
 
-def _split(size: int) -> int:
-    """The largest power of two smaller than ``size``."""
+def split_point(size: int) -> int:
+    """Return where section 2.1 splits a tree of two or more leaves: the largest power of two below ``size``."""
     return 1 << ((size - 1).bit_length() - 1)
 
 
@@ -122,7 +122,7 @@ def inclusion_path(index: int, hashes: Sequence[bytes]) -> list[bytes]:
     low, high = 0, len(hashes)
     path: list[bytes] = []
     while high - low > 1:
-        middle = low + _split(high - low)
+        middle = low + split_point(high - low)
         if index < middle:
             path.append(_root_of_hashes(hashes[middle:high]))
             high = middle
@@ -194,7 +194,7 @@ def consistency_path(first: int, hashes: Sequence[bytes]) -> list[bytes]:
         size = high - low
         if m == size:
             return [] if whole else [_root_of_hashes(hashes[low:high])]
-        k = _split(size)
+        k = split_point(size)
         if m <= k:
             return [*subproof(m, low, low + k, whole), _root_of_hashes(hashes[low + k : high])]
         return [*subproof(m - k, low + k, high, False), _root_of_hashes(hashes[low : low + k])]

@@ -8,7 +8,7 @@ the subtrees (a database, tiles, a dictionary) only has to return the hashes of 
 from collections.abc import Callable, Sequence
 
 from protocol.errors import ProofError
-from protocol.merkle import EMPTY_ROOT, node_hash
+from protocol.merkle import EMPTY_ROOT, node_hash, split_point
 
 Place = tuple[int, int]  # level, position
 Span = tuple[int, int]  # leaves from the first up to, without, the second
@@ -35,17 +35,12 @@ def fold(hashes: Sequence[bytes]) -> bytes:
     return result
 
 
-def _split(size: int) -> int:
-    """The largest power of two smaller than ``size``."""
-    return 1 << ((size - 1).bit_length() - 1)
-
-
 def inclusion_spans(index: int, size: int) -> list[Span]:
     """Return the spans whose hashes are the audit path of a leaf, nearest sibling first (RFC 6962 section 2.1.1)."""
     low, high = 0, size
     spans: list[Span] = []
     while high - low > 1:
-        middle = low + _split(high - low)
+        middle = low + split_point(high - low)
         if index < middle:
             spans.append((middle, high))
             high = middle
@@ -61,7 +56,7 @@ def consistency_spans(first: int, size: int) -> list[Span]:
     whole = True
     spans: list[Span] = []
     while first < high:
-        middle = low + _split(high - low)
+        middle = low + split_point(high - low)
         if first <= middle:
             spans.append((middle, high))
             high = middle
