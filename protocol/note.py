@@ -7,7 +7,7 @@ note says is not to be used before that.
 import base64
 import binascii
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from hashlib import sha256
 
@@ -71,7 +71,7 @@ class Signer:
     """A private key with its name; ``seed`` is 32 bytes, of Ed25519 or (MLDSA44_COSIGNATURE) of ML-DSA-44."""
 
     name: str
-    seed: bytes
+    seed: bytes = field(repr=False)
     algorithm: int = ED25519
 
     @cached_property

@@ -322,3 +322,10 @@ def test_key_ids_carry_the_kind_of_signature() -> None:
     assert LOG.verifier.key_id != LOG.witness.key_id
     assert LOG.witness.algorithm == COSIGNATURE_V1
     assert Signer("w", b"\x01" * 32, COSIGNATURE_V1).witness == Signer("w", b"\x01" * 32).witness
+
+
+def test_a_signer_does_not_show_its_secret() -> None:
+    for signer in (LOG, PQ):
+        assert signer.verifier.name in repr(signer)
+        assert repr(signer.seed) not in repr(signer)
+        assert "seed" not in repr(signer)
