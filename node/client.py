@@ -28,7 +28,9 @@ from protocol.messages import (
     InclusionProof,
     Network,
     SubmissionPage,
+    TakedownReport,
 )
+from protocol.takedown import SignedTakedown
 from protocol.wire import encode, parse
 
 log = logging.getLogger(__name__)
@@ -78,6 +80,10 @@ class ValidatorClient:
     async def receipt(self, pair: bytes) -> Decision:
         """Return the decision about a pair by its digest."""
         return await self._ask(Decision, "GET", f"/v1/receipts/0x{pair.hex()}")
+
+    async def takedown(self, signed: SignedTakedown, token: str = "") -> TakedownReport:
+        """Have a pair forgotten; ``token`` is the operator's, whose request is not signed. Safe to repeat."""
+        return await self._ask(TakedownReport, "POST", "/v1/takedowns", data=encode(signed), token=token)
 
     async def claim(self, account: bytes) -> ClaimTicket:
         """Return what an account may claim."""

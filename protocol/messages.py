@@ -17,6 +17,7 @@
 | GET /v1/items/{sha256} | | the item's bytes |
 | POST /v1/query?modality=&to=&k= | item bytes | Answer |
 | GET /v1/claims/{account} | | ClaimTicket |
+| POST /v1/takedowns (signed, or bearer token) | `protocol.takedown.SignedTakedown` | TakedownReport |
 | POST /v1/admin/epochs (bearer token) | | EpochReport |
 | POST /v1/admin/checkpoints (bearer token) | CheckpointOrder | CheckpointReport |
 | GET /health, /metrics, /openapi.json | | Health, Prometheus text, OpenAPI |
@@ -252,6 +253,20 @@ class CheckpointReport:
     entry: int
     reindexed: int
     seconds: int
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class TakedownReport:
+    """A pair is taken down: receipts of the entries that say so, that of the pair which was named first.
+
+    ``replayed``: it was taken down before; this is the receipt of that entry.
+    """
+
+    pair: Bytes32
+    receipts: tuple[Receipt, ...]
+    replayed: bool
 
     __pydantic_config__ = STRICT
 

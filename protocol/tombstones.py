@@ -12,7 +12,7 @@ _MARK = b'"kind":"takedown"'  # in canonical JSON no text can hold it: its quote
 
 
 def find_takedowns(leaves: Sequence[bytes]) -> Iterator[tuple[int, TakedownEntry]]:
-    """Yield (index of the entry, entry) of the takedowns among all leaves from index 0.
+    """Yield (place among the leaves, entry) of each takedown; the place is the entry's index if all leaves are given.
 
     Raises ProofError: ENTRY_ codes.
     """

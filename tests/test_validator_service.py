@@ -198,7 +198,7 @@ async def test_http_edges_are_messages_too(live: Running) -> None:
             ("GET", "/v1/receipts/0x12", {}, "QUERY_INVALID", 400),
             ("GET", "/v1/receipts/0x" + "00" * 32, {}, "NOT_FOUND", 404),
             ("GET", "/v1/proof/inclusion?index=5", {}, "NOT_FOUND", 404),
-            ("GET", "/v1/items/0x" + "00" * 32, {}, "NOT_FOUND", 404),
+            ("GET", "/v1/items/0x" + "00" * 32, {}, "ITEM_GONE", 410),
             ("GET", "/v1/claims/0x" + "00" * 20, {}, "CLAIM_NONE", 404),
             ("POST", "/v1/query?modality=smell", {"data": b"x"}, "QUERY_INVALID", 400),
             ("POST", "/v1/query?to=image&k=1000", {"data": b"x"}, "QUERY_INVALID", 400),

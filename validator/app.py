@@ -37,6 +37,7 @@ from validator.reindex import Reindexer
 from validator.routes import ROUTES
 from validator.service import Service, close, make_judge
 from validator.store import Store
+from validator.takedown import Takedowns, load_forgotten
 from validator.witnesses import Witnesses, parse_witnesses
 
 log = logging.getLogger(__name__)
@@ -125,6 +126,7 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
         )
     )
     index = VectorIndex(embedder.dim)
+    forgotten = await asyncio.to_thread(load_forgotten, store, ledger, keys.pepper)
     pipeline = Pipeline(
         intake=intake,
         decoder=decoder,
@@ -133,6 +135,7 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
         ledger=ledger,
         store=store,
         index=index,
+        forgotten=forgotten,
         max_queue_pairs=config.max_queue_pairs,
         max_batch_pairs=config.max_batch_pairs,
         fixed=fixed,
@@ -177,6 +180,16 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
         domain=domain,
         addresses=addresses,
         query_limit=RateLimit(config.queries_per_minute),
+        forgotten=forgotten,
+        takedowns=Takedowns(
+            store=store,
+            ledger=ledger,
+            pipeline=pipeline,
+            embedder=embedder,
+            forgotten=forgotten,
+            network_id=network_id,
+            domain=domain,
+        ),
     )
 
 

@@ -45,6 +45,7 @@ async def post_pair(request: web.Request) -> web.Response:
 async def get_receipt(request: web.Request) -> web.Response:
     s = request.app[SERVICE]
     digest = hex_in_path(request, "pair", 32)
+    s.forgotten.check_pair(digest)
     decided = await s.pipeline.on_reader(lambda: s.store.find_pair(digest))
     if decided is None:
         raise not_found(f"pair 0x{digest.hex()} is not in this ledger")

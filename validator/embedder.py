@@ -8,7 +8,7 @@ import asyncio
 import logging
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,6 +135,12 @@ class Embedder:
             return np.zeros((0, self.dim), dtype=np.float32)
         vectors: npt.NDArray[np.float32] = await self._submit(_Job(modality, b"", arrays, whole_only=True))
         return vectors
+
+    def forget(self, digests: Collection[bytes]) -> None:
+        """Drop the embeddings of these items from the cache. Thread-safe."""
+        with self._cache_lock:
+            for key in [key for key in self._cache if key[2] in digests]:
+                del self._cache[key]
 
     async def swap(self, path: Path) -> None:
         """Put the checkpoint in ``path`` in force between two batches. Raises CheckpointError; then nothing changed."""

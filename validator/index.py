@@ -29,7 +29,8 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class _View:
-    """What a search reads. Rows are only ever appended, so that it stays true while others are added."""
+    """What a search reads. Rows are only ever appended, so that it stays true while others are added; one that is
+    removed becomes zero, and its cosine with it."""
 
     keys: Rows
     vectors: Quantised
@@ -77,6 +78,8 @@ class _Shelf:
                 for row in rows:
                     if row < self.in_graph:
                         self.graph.remove(row)
+            self.vectors[rows] = 0  # what is removed may have to be forgotten
+            self.units[rows] = 0.0
             self.dead = np.concatenate([self.dead, np.array(rows, dtype=np.int64)])
         return len(rows)
 

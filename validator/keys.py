@@ -13,12 +13,13 @@ SEED_BYTES = 32
 
 @dataclass(frozen=True, repr=False)
 class Keys:
-    """Four secrets with one purpose each, so that one that leaks does not open the others."""
+    """Five secrets with one purpose each, so that one that leaks does not open the others."""
 
     receipt: Signer  # Ed25519, signs receipts
     log: Signer  # Ed25519, signs tree heads
     attestation: bytes  # secp256k1, signs reward attestations and pays their gas
     admin_token: str  # bearer token of the admin routes
+    pepper: bytes  # keys the hashes of contents that were taken down
 
     def __repr__(self) -> str:
         return f"Keys(receipt={self.receipt.verifier.vkey()!r}, log={self.log.verifier.vkey()!r})"
@@ -67,4 +68,5 @@ def load_keys(folder: Path, origin: str) -> Keys:
         log=Signer(origin, seed("log.key")),
         attestation=seed("attestation.key"),
         admin_token=seed("admin.token").hex(),
+        pepper=seed("takedown.pepper"),
     )

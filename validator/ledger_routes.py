@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from protocol.errors import Rejected
 from protocol.merkle import leaf_hash
 from protocol.messages import ConsistencyProof, EntryPage, InclusionProof, IndexedSubmission, SubmissionPage
 from protocol.pair import Envelope
@@ -63,9 +64,15 @@ async def get_item(request: web.Request) -> web.Response:
     digest = hex_in_path(request, "sha256", 32)
     item, content = await s.pipeline.on_reader(lambda: (s.store.item(digest), s.store.blob(digest)))
     if item is None or content is None:
-        raise not_found(f"item 0x{digest.hex()} is not kept here")
+        raise Rejected(
+            "ITEM_GONE",
+            f"item 0x{digest.hex()} is not kept here: it never was, or it was taken down",
+            "Nobody is told which: the answer would confirm a guess. The ledger's takedown entries name pairs.",
+            status=410,
+        )
     return web.Response(
         body=content,
         content_type=item.media_type,
-        headers={"Cache-Control": "public, max-age=31536000, immutable", "Content-Disposition": "attachment"},
+        # However immutable it is: a takedown must reach whoever keeps copies on the way.
+        headers={"Cache-Control": "public, max-age=60", "Content-Disposition": "attachment"},
     )

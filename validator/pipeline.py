@@ -32,6 +32,7 @@ from protocol.verdict import Measurement, Opening, Reason, Verdict
 from protocol.wire import encode, parse
 from validator.decode import Decoder
 from validator.embedder import Embedder
+from validator.forgotten import Forgotten
 from validator.index import VectorIndex
 from validator.intake import Admitted, Intake, nonce_reused
 from validator.judge import Judge
@@ -105,6 +106,7 @@ class Pipeline:
         ledger: Ledger,
         store: Store,
         index: VectorIndex,
+        forgotten: Forgotten,
         max_queue_pairs: int,
         max_batch_pairs: int,
         fixed: Verdict | None = None,
@@ -112,6 +114,7 @@ class Pipeline:
         self.intake = intake
         self.judge = judge
         self.index = index
+        self.forgotten = forgotten
         self.on_decision: Callable[[Verdict], None] = lambda _verdict: None
         self._decoder = decoder
         self._embedder = embedder
@@ -203,12 +206,14 @@ class Pipeline:
             del self._in_flight[key]
 
     async def _decide(self, body: bytes, envelope: Envelope, offset: int, digest: bytes) -> Decision:
+        self.forgotten.check_pair(digest)
         decided = await self._nonces.find((envelope.submission.contributor, envelope.submission.nonce))
         if decided is not None:
             if decided.pair != digest:
                 raise nonce_reused(envelope, decided.pair)
             return replay(decided)
         admitted = self.intake.admit(body, envelope, offset, digest)  # 1
+        self._check_forgotten(admitted)
         if self._fixed is not None:
             return await self._enqueue(Ready(admitted, self.judge.checkpoint, fixed=self._fixed))
         try:
@@ -298,13 +303,18 @@ class Pipeline:
 
     def _commit(self, batch: Sequence[Ready]) -> list[Decision | Exception]:
         """Judge a batch in order and append it in one transaction. Runs on the writer thread."""
-        slots: list[int | None] = []
+        slots: list[int | Exception] = []  # place among the verdicts, or why there is none
         verdicts: list[_Decided] = []
         contents = [(r.admitted.pair.a.digest, r.admitted.pair.b.digest) for r in batch if r.refusal is None]
         accepted = self._store.known_contents(contents)  # grows with what this batch accepts
         for ready in batch:
             if ready.refusal is None and ready.checkpoint != self.judge.checkpoint:
-                slots.append(None)
+                slots.append(_Stale())
+                continue
+            try:
+                self._check_forgotten(ready.admitted)  # again: it may have been taken down since it was admitted
+            except Rejected as refusal:
+                slots.append(refusal)
                 continue
             slots.append(len(verdicts))
             verdicts.append(self._judge(ready, accepted, self._ledger.size + len(verdicts)))
@@ -314,7 +324,15 @@ class Pipeline:
             if decided.verdict.is_accepted and decided.judged is not None:
                 self._remember(decided.ready.admitted.pair, receipt.index, decided.judged)
         answers = [self._answer(*row) for row in zip(receipts, entries, verdicts, strict=True)]
-        return [_Stale() if slot is None else answers[slot] for slot in slots]
+        return [slot if isinstance(slot, Exception) else answers[slot] for slot in slots]
+
+    def _check_forgotten(self, admitted: Admitted) -> None:
+        pair = admitted.pair
+        try:
+            self.forgotten.check_contents(pair.envelope.submission.contributor, pair.a.digest, pair.b.digest)
+        except Rejected:
+            self._embedder.forget([pair.a.digest, pair.b.digest])
+            raise
 
     def _answer(self, receipt: Receipt, entry: NewEntry, decided: _Decided) -> Decision:
         if receipt.entry.encode() != entry.leaf:  # decided earlier: that receipt goes with that opening
@@ -337,10 +355,16 @@ class Pipeline:
             return _Decided(ready, ready.fixed, _open(ready, "", None), None)
         assert ready.a is not None, "Ready holds two embedded items or a refusal"
         assert ready.b is not None, "Ready holds two embedded items or a refusal"
-        judged = self.judge.judge(ready.admitted.pair.envelope.submission.modalities, ready.a, ready.b)
+        judged = self.judge.judge(ready.admitted.pair.envelope.submission.modalities, ready.a, ready.b, index)
         if judged.verdict.is_accepted:
             accepted[contents] = index
         return _Decided(ready, judged.verdict, _open(ready, "", judged.measurement), judged)
+
+    def forget(self, index: int, modalities: str) -> None:
+        """Leave the pair of this entry out of searches and of the history. Thread-safe."""
+        for offset, modality in enumerate(modalities.split("-")):
+            self.index.remove([INDEX_KEYS_PER_ENTRY * index + offset], modality)
+        self.judge.forget(modalities, index)
 
     def _remember(self, pair: SignedPair, index: int, judged: Judged) -> None:
         for offset, item, vector in ((0, pair.a, judged.final_a), (1, pair.b, judged.final_b)):
@@ -402,12 +426,12 @@ def _embeddings(packed: bytes | None) -> Embeddings | None:
 
 
 def replay(decided: StoredDecision) -> Decision:
-    """Return the decision that the store holds, with the identical receipt. Raises Rejected PAIR_ERASED."""
+    """Return the decision that the store holds, with the identical receipt. Raises Rejected PAIR_TAKEN_DOWN."""
     if decided.opening is None:
         raise Rejected(
-            "PAIR_ERASED",
+            "PAIR_TAKEN_DOWN",
             f"entry {decided.index} decided about this pair; what it held was taken down",
-            "Keep the receipt; do not send these contents again.",
+            "Its content is erased; the entry of its decision and every proof of it still hold.",
             status=410,
         )
     verdict = parse(PairEntry, decided.leaf).verdict

@@ -79,14 +79,18 @@ class Search:
         found: dict[bytes, Found] = {}
         for key, cosine in nearest:
             one = self._describe(key, cosine)
-            found.setdefault(one.sha256, one)
+            if one is not None:
+                found.setdefault(one.sha256, one)
             if len(found) == k:
                 break
         return tuple(found.values())
 
-    def _describe(self, key: int, cosine_micro: int) -> Found:
+    def _describe(self, key: int, cosine_micro: int) -> Found | None:
+        """Return what is under a key of the index; None if it was taken down since it was found."""
         entry, side = divmod(key, INDEX_KEYS_PER_ENTRY)
-        (stored,) = self._store.submissions(entry, 1)
+        stored = next(iter(self._store.submissions(entry, 1)), None)
+        if stored is None or stored.index != entry:
+            return None
         submission = parse(Envelope, stored.envelope).submission
         part, partner = (submission.a, submission.b) if side == 0 else (submission.b, submission.a)
         return Found(

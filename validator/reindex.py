@@ -40,9 +40,11 @@ class Reindexer:
             page = await self._pipeline.on_reader(lambda start=start: list(self._store.accepted(start, _PAGE)))  # type: ignore[misc]
             if not page:
                 return count
-            for row, (modalities, final_a, final_b) in zip(page, await self._finals(page), strict=True):
-                self._add(row, modalities, final_a, final_b)
-            count += len(page)
+            finals = await self._finals(page)
+            for row in page:
+                if row.index in finals:
+                    self._add(row, *finals[row.index])
+            count += len(finals)
             start = page[-1].index + 1
 
     def _add(self, row: StoredSubmission, modalities: str, final_a: Quantised, final_b: Quantised) -> None:
@@ -50,9 +52,12 @@ class Reindexer:
             self._pipeline.index.add([INDEX_KEYS_PER_ENTRY * row.index + side], name, vector[None, :])
         entry = parse(PairEntry, row.leaf)
         if entry.verdict.novel:
-            self._pipeline.judge.remember(modalities, joint(final_a, final_b))
+            self._pipeline.judge.remember(modalities, joint(final_a, final_b), row.index)
+        if row.pair in self._pipeline.forgotten:  # taken down since the page was read
+            self._pipeline.forget(row.index, modalities)
 
-    async def _finals(self, page: Sequence[StoredSubmission]) -> list[tuple[str, Quantised, Quantised]]:
+    async def _finals(self, page: Sequence[StoredSubmission]) -> dict[int, tuple[str, Quantised, Quantised]]:
+        """Return modalities and final embeddings by index; pairs that were taken down meanwhile are left out."""
         finals: dict[int, tuple[str, Quantised, Quantised]] = {}
         stale: list[tuple[int, Part, Part]] = []
         for row in page:
@@ -67,26 +72,34 @@ class Reindexer:
             medians = self._embedder.calibration.median_loss_micro
             pulls = pulls_micro(medians[a.modality], medians[b.modality])
             finals[index] = (f"{a.modality}-{b.modality}", *cross_average(whole_a, whole_b, *pulls))
-        return [finals[row.index] for row in page]
+        return finals
 
     async def _embed_again(
         self, stale: Sequence[tuple[int, Part, Part]]
     ) -> list[tuple[int, Part, Part, Quantised, Quantised]]:
         parts = {part.sha256: part for _, a, b in stale for part in (a, b)}
-        arrays = await asyncio.gather(*(self._decode(part) for part in parts.values()))
+        decoded = await asyncio.gather(*(self._decode(part) for part in parts.values()))
+        arrays = {digest: array for digest, array in zip(parts, decoded, strict=True) if array is not None}
+        for index, a, b in stale:
+            for part in (a, b):
+                if part.sha256 not in arrays and await self._is_living(index):
+                    raise Rejected("ITEM_GONE", f"item 0x{part.sha256.hex()} is not in the store", "Restore the blobs.")
         wholes: dict[bytes, Quantised] = {}
         for modality in {part.modality for part in parts.values()}:
-            chosen = [
-                (digest, array)
-                for (digest, part), array in zip(parts.items(), arrays, strict=True)
-                if part.modality == modality
-            ]
+            chosen = [(digest, array) for digest, array in arrays.items() if parts[digest].modality == modality]
             vectors = await self._embedder.embed_whole(modality, [array for _, array in chosen])
             wholes.update(zip((digest for digest, _ in chosen), quantise(vectors), strict=True))
-        return [(index, a, b, wholes[a.sha256], wholes[b.sha256]) for index, a, b in stale]
+        return [
+            (index, a, b, wholes[a.sha256], wholes[b.sha256])
+            for index, a, b in stale
+            if a.sha256 in wholes and b.sha256 in wholes
+        ]
 
-    async def _decode(self, part: Part) -> Array:
+    async def _is_living(self, index: int) -> bool:
+        """False if the pair of this entry was taken down since it was read."""
+        rows = await self._pipeline.on_reader(lambda: self._store.submissions(index, 1))
+        return bool(rows) and rows[0].index == index
+
+    async def _decode(self, part: Part) -> Array | None:
         content = await self._pipeline.on_reader(lambda: self._store.blob(part.sha256))
-        if content is None:
-            raise Rejected("ITEM_GONE", f"item 0x{part.sha256.hex()} is not in the store", "Restore the blobs.")
-        return await self._decoder.decode(part.modality, part.media_type, content)
+        return None if content is None else await self._decoder.decode(part.modality, part.media_type, content)

@@ -15,8 +15,10 @@ from protocol.messages import (
     InclusionProof,
     Network,
     SubmissionPage,
+    TakedownReport,
     WitnessPage,
 )
+from protocol.takedown import SignedTakedown
 from validator.admin_routes import VERSION, get_health, get_metrics, post_checkpoint, post_epoch
 from validator.contributor_routes import get_claim, get_network, get_receipt, post_pair, post_query
 from validator.edge import Handler
@@ -29,6 +31,7 @@ from validator.ledger_routes import (
 )
 from validator.log_routes import get_cosigned_head, get_tile, get_tlog_proof, get_tree_head, get_witnesses
 from validator.openapi import PAIR_MEDIA_TYPE, Operation, describe
+from validator.takedown_routes import post_takedown
 
 
 async def get_openapi(_request: web.Request) -> web.Response:
@@ -78,6 +81,10 @@ ROUTES: tuple[tuple[Operation, Handler], ...] = (
         post_query,
     ),
     (Operation("GET", "/v1/claims/{account}", "What an account may claim", ClaimTicket), get_claim),
+    (
+        Operation("POST", "/v1/takedowns", "Have a pair forgotten", TakedownReport, takes=SignedTakedown),
+        post_takedown,
+    ),
     (Operation("POST", "/v1/admin/epochs", "Close the open epoch", EpochReport, admin=True), post_epoch),
     (
         Operation(

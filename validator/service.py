@@ -15,6 +15,7 @@ from validator.config import Settings
 from validator.decode import Decoder
 from validator.embedder import Embedder
 from validator.epochs import Epochs
+from validator.forgotten import Forgotten
 from validator.intake import RateLimit
 from validator.judge import Judge
 from validator.keys import Keys
@@ -24,6 +25,7 @@ from validator.pipeline import Pipeline
 from validator.query import Search
 from validator.reindex import Reindexer
 from validator.store import Store
+from validator.takedown import Takedowns
 from validator.witnesses import Witnesses
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,8 @@ class Service:
     domain: Domain
     addresses: Addresses
     query_limit: RateLimit
+    forgotten: Forgotten
+    takedowns: Takedowns
 
 
 def make_judge(embedder: Embedder, rule: str) -> Judge:

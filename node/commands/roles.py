@@ -14,6 +14,7 @@ import click
 
 from node.client import ValidatorClient
 from node.command import PATH, Session, example, session_options
+from node.commands.takedown import REASONS, take_down_as_operator
 from protocol.errors import ConfigError
 from protocol.wire import to_plain
 
@@ -85,6 +86,19 @@ def switch(session: Session, checkpoint: Path, token_file: Path) -> None:
             f"Judging under 0x{report.checkpoint.hex()}; {report.reindexed} pairs embedded again, entry {report.entry}."
         ),
     )
+
+
+@validator.command(
+    "takedown", epilog=example("curiosity validator takedown 0xPAIR --reason illegal --token-file keys/admin.token")
+)
+@click.argument("pair")
+@click.option("--reason", type=click.Choice(REASONS), required=True, help="Why; the log shows it.")
+@click.option("--everywhere", default="", help="Modality of an item (or both: image-text) to take from all pairs.")
+@_token
+@session_options(network=True)
+def take_down(session: Session, pair: str, reason: str, everywhere: str, token_file: Path) -> None:
+    """Have a running validator forget anybody's pair; PAIR is its digest or a receipt."""
+    take_down_as_operator(session, pair, reason, everywhere, _read_token(token_file))
 
 
 def _read_token(path: Path) -> str:

@@ -8,7 +8,6 @@
 | items | one content by SHA-256: ``data`` holds it, or ``pack`` and ``start`` say where it lies |
 | scrubs | an extent of a pack whose bytes are to be overwritten: its contents were erased |
 | epochs, rewards | a closed epoch and the cumulative amount of each account in it |
-| takedowns | a takedown from its first durable moment on: the leaf that says so, and whether all is erased |
 | blocked | a keyed hash of contents that must not come back |
 | meta | small values by name |
 
@@ -117,14 +116,6 @@ class RewardColumns(TypedColumns):
     cumulative_wei = Column(String(78), nullable=False)
 
 
-class TakedownColumns(TypedColumns):
-    """One pair that is taken down. Neither its nonce nor its contents' hashes stay: they would confirm a guess."""
-
-    pair = Column(LargeBinary(32), primary_key=True)
-    leaf = Column(LargeBinary, nullable=False)  # the takedown's entry, logged or about to be
-    is_erased = Column(Boolean, nullable=False)
-
-
 class BlockedColumns(TypedColumns):
     """One HMAC of contents under the validator's pepper."""
 
@@ -145,7 +136,6 @@ pairs = Table("pairs", metadata, PairColumns, UniqueConstraint("contributor", "n
 scrubs = Table("scrubs", metadata, ScrubColumns)
 epochs = Table("epochs", metadata, EpochColumns)
 rewards = Table("rewards", metadata, RewardColumns, sqlite_with_rowid=False)
-takedowns = Table("takedowns", metadata, TakedownColumns, sqlite_with_rowid=False)
 blocked = Table("blocked", metadata, BlockedColumns, sqlite_with_rowid=False)
 meta = Table("meta", metadata, MetaColumns, sqlite_with_rowid=False)
 

@@ -4,15 +4,16 @@ Thread-safe. Reads go through a pool of read-only connections, writes through on
 the only caller of `Store.append`. Every database error leaves as a StoreError with its remedy.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 
 from protocol.errors import StoreError
 from validator.store import schema
+from validator.store.blocked import BlockedRows
 from validator.store.bulk import with_keys
 from validator.store.database import AnyRow, Database
 from validator.store.epochs import EpochRows
@@ -25,7 +26,7 @@ _PAGE = 256  # rows that an iterator holds at a time
 _KEYS_PER_QUERY = 500
 
 
-class Store(EpochRows):
+class Store(EpochRows, BlockedRows):
     """One open store. Made by `Store.open`."""
 
     def __init__(self, database: Database, packs: Packs | None) -> None:
@@ -75,9 +76,12 @@ class Store(EpochRows):
         """
         self._writer.append(rows, tiles)
 
-    def finish_erasures(self) -> None:
-        """Overwrite what was erased by a process that ended before it had done so. Raises StoreError."""
-        self._writer.scrub()
+    def finish_erasures(self) -> bool:
+        """Overwrite what was erased by a process that ended before it had done so. Raises StoreError.
+
+        False if readers still keep SQLite from emptying its log, which holds older copies of what was erased.
+        """
+        return self._writer.scrub()
 
     def size(self) -> int:
         """Return the number of entries: one more than the highest index."""
@@ -168,7 +172,16 @@ class Store(EpochRows):
 
         Erased pairs are left out.
         """
-        return self._submissions(start, count, only_accepted=False)
+        return self._submissions(start, count)
+
+    def pairs_with(self, digests: Collection[bytes]) -> list[StoredSubmission]:
+        """Return the pairs, refused ones too, that hold one of these contents, in order. Looks at every pair.
+
+        Erased pairs are left out.
+        """
+        c = schema.pairs.c
+        holds = c.a_sha256.in_(digests) | c.b_sha256.in_(digests)
+        return self._submissions(0, None, holds) if digests else []
 
     def accepted(self, start: int = 0, count: int | None = None) -> Iterator[StoredSubmission]:
         """Yield the accepted pairs from index ``start`` on in order, at most ``count``, a page at a time.
@@ -177,14 +190,16 @@ class Store(EpochRows):
         """
         left = count
         while left is None or left > 0:
-            page = self._submissions(start, _PAGE if left is None else min(_PAGE, left), only_accepted=True)
+            page = self._submissions(start, _PAGE if left is None else min(_PAGE, left), schema.pairs.c.is_accepted)
             if not page:
                 return
             yield from page
             start = page[-1].index + 1
             left = None if left is None else left - len(page)
 
-    def _submissions(self, start: int, count: int, *, only_accepted: bool) -> list[StoredSubmission]:
+    def _submissions(
+        self, start: int, count: int | None, condition: ColumnElement[bool] | None = None
+    ) -> list[StoredSubmission]:
         c = schema.pairs.c
         statement = (
             select(c.leaf_index, c.pair, c.is_accepted, c.envelope, c.embeddings, c.opening, schema.entries.c.leaf)
@@ -193,7 +208,7 @@ class Store(EpochRows):
             .order_by(c.leaf_index)
             .limit(count)
         )
-        rows = self._database.read(statement.where(c.is_accepted) if only_accepted else statement)
+        rows = self._database.read(statement if condition is None else statement.where(condition))
         return [
             StoredSubmission(
                 index=row["leaf_index"],

@@ -78,8 +78,11 @@ class Writer:
             self._packs.open_at(*_end_of_packs(connection))
         return self._packs.append(contents)
 
-    def scrub(self) -> None:
-        """Overwrite the extents that nobody has any more, then SQLite's log. Raises StoreError BLOB_UNWRITABLE."""
+    def scrub(self) -> bool:
+        """Overwrite the extents that nobody has any more, then SQLite's log. Raises StoreError BLOB_UNWRITABLE.
+
+        False if readers still keep the log from being emptied.
+        """
         c = schema.scrubs.c
         extents = self._database.read(select(c.pack, c.start, c.size))
         for extent in extents:
@@ -94,8 +97,10 @@ class Writer:
                     connection.execute(
                         delete(schema.scrubs).where(c.pack == extent["pack"], c.start == extent["start"])
                     )
-        if not self._database.empty_log():
-            _log.warning("erase=pending reason=readers the write-ahead log is emptied at the next erase or start")
+        if self._database.empty_log():
+            return True
+        _log.warning("erase=pending reason=readers the write-ahead log is emptied at the next erase or start")
+        return False
 
 
 @dataclass(frozen=True)

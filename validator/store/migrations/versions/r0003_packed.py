@@ -94,13 +94,6 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
-        "takedowns",
-        sa.Column("pair", sa.LargeBinary(32), primary_key=True),
-        sa.Column("leaf", sa.LargeBinary(), nullable=False),
-        sa.Column("is_erased", sa.Boolean(), nullable=False),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
         "blocked",
         sa.Column("key", sa.LargeBinary(32), primary_key=True),
         sqlite_with_rowid=False,

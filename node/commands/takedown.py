@@ -1,0 +1,106 @@
+"""`curiosity takedown`, and `curiosity validator takedown` for the operator."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import click
+
+from node.client import ValidatorClient
+from node.command import PATH, Session, example, session_options
+from node.submission import Rules, check_network
+from node.takedowns import ask, find_digest, take_down
+from node.wallet import find_wallet, read_password, unlock
+from protocol.entry import TakedownEntry
+from protocol.errors import SourceError, WalletError
+from protocol.messages import TakedownReport
+from protocol.receipt import CheckedReceipt
+from protocol.takedown import TakedownReason
+from protocol.wire import encode, to_plain
+
+_LIFETIME_S = 3600
+REASONS = [reason.value.lower() for reason in TakedownReason]
+
+
+@click.command(
+    epilog=example(
+        "curiosity takedown ~/.curiosity/receipts/RECEIPT.json --wallet alice --reason privacy",
+        "curiosity takedown 0xPAIR --wallet alice --reason rights --everywhere image",
+    )
+)
+@click.argument("pair")
+@click.option("--wallet", "wallet_name", help="Wallet that submitted the pair.")
+@click.option("--password-file", type=PATH, help="File with the wallet's password; else you are asked.")
+@click.option("--reason", type=click.Choice(REASONS), required=True, help="Why; the log shows it.")
+@click.option("--everywhere", default="", help="Modality of an item (or both: image-text) to take from all your pairs.")
+@click.option("--yes", is_flag=True, help="Do not ask whether you mean it.")
+@session_options(network=True)
+def takedown(
+    session: Session,
+    pair: str,
+    wallet_name: str | None,
+    password_file: Path | None,
+    reason: str,
+    everywhere: str,
+    yes: bool,
+) -> None:
+    """Have a pair of yours forgotten: its items, embeddings and all that tells of them. PAIR is a digest or a receipt.
+
+    The entry of its decision stays, as do proofs of it; an entry says that it was taken down. It cannot be undone, and
+    the same content cannot be submitted again. What was paid stays paid; a pair that was not yet paid will not be.
+    """
+    digest = find_digest(pair)
+    node = session.settings.node
+    name = wallet_name or node.wallet
+    if not name:
+        raise WalletError("WALLET_NEEDED", "no wallet was named", "Give --wallet NAME, or set [node] wallet.")
+    wallet = find_wallet(session.home, name)
+    if not yes and not click.confirm(f"Erase pair 0x{digest.hex()} for good?", err=True):
+        raise click.Abort
+    key = unlock(wallet, read_password(password_file, prompt=f"Password of {name}"))
+    _run(session, digest, reason, everywhere, key=key)
+
+
+def take_down_as_operator(session: Session, pair: str, reason: str, everywhere: str, token: str) -> None:
+    """Take down anybody's pair with the admin token."""
+    _run(session, find_digest(pair), reason, everywhere, token=token)
+
+
+def _run(
+    session: Session, digest: bytes, reason: str, everywhere: str, *, key: bytes | None = None, token: str = ""
+) -> None:
+    node = session.settings.node
+
+    async def work() -> tuple[TakedownReport, list[CheckedReceipt]]:
+        async with ValidatorClient(node.validator_url, patience_s=node.patience_s) as client:
+            network = await client.network()
+            check_network(network, Rules(receipt_vkey=node.receipt_vkey, log_vkey=node.log_vkey, origin=node.origin))
+            expiry = int(time.time()) + _LIFETIME_S
+            signed = ask(network, digest, TakedownReason(reason.upper()), everywhere, private_key=key, expiry=expiry)
+            return await take_down(client, network, signed, vkey=node.receipt_vkey, token=token)
+
+    report, checked = asyncio.run(work())
+    kept = _keep(session.home / "takedowns" / f"{digest.hex()}.json", report)
+    pairs = [one.entry.pair for one in checked if isinstance(one.entry, TakedownEntry)]
+    result = {**to_plain(report), "entries": [one.index for one in checked], "kept": str(kept)}
+    before = " before" if report.replayed else ""
+    session.screen.finish(
+        result,
+        lambda screen: screen.line(
+            f"{len(pairs)} pairs were taken down{before}: entries {', '.join(str(one.index) for one in checked)}. "
+            f"Signed by the validator, kept in {kept}."
+        ),
+    )
+
+
+def _keep(path: Path, report: TakedownReport) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(report))
+    except OSError as error:
+        raise SourceError(
+            "TAKEDOWN_NOT_WRITTEN",
+            f"the pair is taken down, but {path} could not be written: {error.strerror}",
+            "Free space there and ask again: the same receipt comes back.",
+        ) from None
+    return path

@@ -1,0 +1,214 @@
+"""Takedowns: a pair's content is erased, its tombstone goes into the log (docs/protocol.md, step 21).
+
+In order, on the writer thread: who asks is checked; what must not come back is noted; tombstones and erasure become
+durable in one transaction of the ledger; index, history and caches forget. A process that ends in between has either
+not begun, and the request may be sent again, or finishes when the ledger is opened the next time.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+from protocol.entry import PairEntry, TakedownEntry, encode_entry
+from protocol.errors import Overloaded, Rejected
+from protocol.messages import TakedownReport
+from protocol.pair import Envelope, Submission
+from protocol.receipt import Receipt
+from protocol.signing import Domain
+from protocol.takedown import MAX_LIFETIME_S, Asker, SignedTakedown, check_everywhere, check_takedown
+from protocol.tombstones import find_takedowns
+from protocol.verdict import Reason
+from protocol.wire import parse
+from validator.embedder import Embedder
+from validator.forgotten import Forgotten
+from validator.ledger import Ledger, NewEntry
+from validator.pipeline import Pipeline
+from validator.store import Store, StoredSubmission
+
+log = logging.getLogger(__name__)
+
+_PAGE = 4096
+_EMPTYING_ROUNDS, _EMPTYING_PAUSE_S = 10, 0.5  # how long a slow reader is waited for
+
+
+def load_forgotten(store: Store, ledger: Ledger, pepper: bytes) -> Forgotten:
+    """Return what the ledger says is taken down, and what the store keeps out. Raises ProofError for a bad leaf."""
+    forgotten = Forgotten(pepper, store.blocked())
+    for start in range(0, ledger.size, _PAGE):
+        leaves = store.leaves(start, min(_PAGE, ledger.size - start))
+        for index, entry in find_takedowns(leaves):
+            forgotten.add(entry.pair, start + index)
+    return forgotten
+
+
+class Takedowns:
+    """Answers requests to forget pairs."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        ledger: Ledger,
+        pipeline: Pipeline,
+        embedder: Embedder,
+        forgotten: Forgotten,
+        network_id: bytes,
+        domain: Domain,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._pipeline = pipeline
+        self._embedder = embedder
+        self._forgotten = forgotten
+        self._network_id = network_id
+        self._domain = domain
+        self._clock = clock
+
+    async def take_down(self, signed: SignedTakedown, *, is_operator: bool) -> TakedownReport:
+        """Forget the pair that a request names, and what else it reaches; return the receipts of the tombstones.
+
+        When this returns, content and secrets are gone from the store. For a pair that is taken down already it is the
+        receipt of its tombstone again.
+        Raises Rejected: WRONG_NETWORK, SIGNATURE_ codes, EXPIRY_TOO_FAR, TAKEDOWN_UNSIGNED, TAKEDOWN_EVERYWHERE,
+        NOT_FOUND (404); Overloaded TAKEDOWN_PENDING while older copies may be left in SQLite's log; StoreError when the
+        ledger has stopped.
+        """
+        self._check_form(signed, is_operator)
+        if self._pipeline.failure is not None:
+            raise self._pipeline.failure
+        report = await self._pipeline.on_writer(lambda: self._take_down(signed, is_operator))
+        for _ in range(_EMPTYING_ROUNDS):
+            if await self._pipeline.on_writer(self._store.finish_erasures):
+                return report
+            await asyncio.sleep(_EMPTYING_PAUSE_S)
+        raise Overloaded(
+            "TAKEDOWN_PENDING",
+            f"pair 0x{signed.request.pair.hex()} is taken down, but readers keep SQLite from emptying its log",
+            "Send the same request again until it is answered.",
+            retry_after_s=5,
+        )
+
+    def _check_form(self, signed: SignedTakedown, is_operator: bool) -> None:
+        request = signed.request
+        if request.network_id != self._network_id:
+            raise Rejected(
+                "WRONG_NETWORK",
+                f"asked of network 0x{request.network_id.hex()}, this is 0x{self._network_id.hex()}",
+                "Fetch /v1/network again.",
+            )
+        if is_operator:
+            return
+        if signed.signature is None:
+            raise Rejected(
+                "TAKEDOWN_UNSIGNED",
+                "the request carries neither a signature nor the admin token",
+                "Sign it with the wallet that submitted the pair: curiosity takedown.",
+                status=401,
+            )
+        left_s = request.expiry - int(self._clock())
+        if left_s < 0:
+            raise Rejected("SIGNATURE_EXPIRED", f"the request expired {-left_s} s ago", "Sign again.", status=422)
+        if left_s > MAX_LIFETIME_S:
+            raise Rejected(
+                "EXPIRY_TOO_FAR",
+                f"the request expires in {left_s} s, at most {MAX_LIFETIME_S} s are allowed",
+                "Sign with an earlier expiry, or correct this machine's clock.",
+                status=422,
+            )
+
+    def _take_down(self, signed: SignedTakedown, is_operator: bool) -> TakedownReport:
+        request = signed.request
+        index, entry = self._find(request.pair)
+        reach = check_everywhere(request.everywhere, entry.modalities)
+        if not is_operator:
+            check_takedown(signed, self._domain, entry.contributor)
+        known = self._forgotten.entry_of(request.pair)
+        if known is not None:
+            return TakedownReport(request.pair, (self._receipt(known),), replayed=True)
+        rows = self._reached(index, entry, reach, is_operator)
+        submissions = {row.index: parse(Envelope, row.envelope).submission for row in rows}
+        keys = self._keys(entry, submissions, reach, is_operator)
+        tombstones = [
+            TakedownEntry(
+                index=row.index,
+                pair=row.pair,
+                named=request.pair,
+                reason=request.reason,
+                everywhere=request.everywhere,
+                asker=Asker.OPERATOR if is_operator else Asker.CONTRIBUTOR,
+                expiry=0 if is_operator else request.expiry,
+                signature=None if is_operator else signed.signature,
+            )
+            for row in rows
+        ]
+        # First what must not come back: until the tombstones are durable its pairs are in the ledger as they were.
+        self._store.block(keys)
+        receipts = self._ledger.append([NewEntry(encode_entry(t), None, erases=(t.index,)) for t in tombstones])
+        self._forgotten.block(keys)
+        for tombstone, receipt in zip(tombstones, receipts, strict=True):
+            self._forgotten.add(tombstone.pair, receipt.index)
+            self._forget(tombstone.index, submissions[tombstone.index])
+        log.info("event=taken_down asker=%s reason=%s pairs=%d", tombstones[0].asker, request.reason, len(receipts))
+        return TakedownReport(request.pair, tuple(receipts), replayed=False)
+
+    def _find(self, pair: bytes) -> tuple[int, PairEntry]:
+        known = self._forgotten.entry_of(pair)
+        if known is None:
+            stored = self._store.find_pair(pair)
+            if stored is None:
+                raise Rejected(
+                    "NOT_FOUND",
+                    f"pair 0x{pair.hex()} is not in this ledger",
+                    "Name a pair by the digest in its receipt.",
+                    status=404,
+                )
+            return stored.index, parse(PairEntry, stored.leaf)
+        tombstone = parse(TakedownEntry, self._store.leaves(known, 1)[0])
+        return tombstone.index, parse(PairEntry, self._store.leaves(tombstone.index, 1)[0])
+
+    def _reached(
+        self, index: int, entry: PairEntry, reach: frozenset[str], is_operator: bool
+    ) -> list[StoredSubmission]:
+        """Return the living pairs that the request reaches: the one that it names first, the others in order.
+
+        Refused copies of a pair go with it: they hold the same two contents and were never anything else.
+        """
+        (row,) = self._store.submissions(index, 1)
+        named = parse(Envelope, row.envelope).submission
+        rows = {row.index: row}
+        everywhere = [part.sha256 for part in (named.a, named.b) if part.modality in reach]
+        for other in self._store.pairs_with(everywhere):
+            if is_operator or parse(PairEntry, other.leaf).contributor == entry.contributor:
+                rows.setdefault(other.index, other)
+        accepted = {_contents(one) for one in rows.values() if one.accepted}
+        for other in self._store.pairs_with([a for a, _ in accepted]):
+            is_copy = parse(PairEntry, other.leaf).verdict.reason is Reason.CONTENT_DUPLICATE
+            if is_copy and _contents(other) in accepted:
+                rows.setdefault(other.index, other)
+        return [row, *(rows[other] for other in sorted(rows) if other != row.index)]
+
+    def _keys(
+        self, entry: PairEntry, submissions: Mapping[int, Submission], reach: frozenset[str], is_operator: bool
+    ) -> set[bytes]:
+        keys = {self._forgotten.pair_key(s.a.sha256, s.b.sha256) for s in submissions.values()}
+        (named, *_) = submissions.values()
+        owner = b"" if is_operator else entry.contributor
+        return keys | {
+            self._forgotten.item_key(part.sha256, owner) for part in (named.a, named.b) if part.modality in reach
+        }
+
+    def _forget(self, index: int, submission: Submission) -> None:
+        parts = (submission.a, submission.b)
+        self._pipeline.forget(index, submission.modalities)
+        self._embedder.forget([part.sha256 for part in parts])
+
+    def _receipt(self, index: int) -> Receipt:
+        ((_, leaf, note),) = self._store.entries(index, 1)
+        return Receipt(leaf.decode(), index, note)
+
+
+def _contents(row: StoredSubmission) -> tuple[bytes, bytes]:
+    submission = parse(Envelope, row.envelope).submission
+    return submission.a.sha256, submission.b.sha256
