@@ -68,7 +68,7 @@ def _serve_bare(pipe: Connection, _folder: str) -> None:
 
 
 def _serve_validator(pipe: Connection, folder: str) -> None:
-    from validator.app import build, listen
+    from validator.app import build, listen, settle_memory
     from validator.config import Settings, ValidatorConfig
 
     fixed = Verdict(Outcome.ACCEPTED, Reason.BELONGS_TOGETHER, bytes(32))
@@ -76,6 +76,7 @@ def _serve_validator(pipe: Connection, folder: str) -> None:
     async def serve() -> None:
         config = ValidatorConfig(data_dir=Path(folder), port=0, decode_workers=1)
         runner = await listen(await build(Settings(config), fixed=fixed))
+        settle_memory()
         await _until_told(pipe, runner.addresses[0][1])
         await runner.cleanup()
 

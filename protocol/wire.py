@@ -77,7 +77,10 @@ def canonical_json(value: Any) -> bytes:
     RFC 8785. Raises ValueError on a float.
     """
     _refuse_floats(value)
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _CANONICAL.encode(value).encode()
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def _refuse_floats(value: Any) -> None:
@@ -96,9 +99,22 @@ def to_plain(value: Any) -> Any:
     return adapter(type(value)).dump_python(value, mode="json")
 
 
+@lru_cache(maxsize=64)
+def _holds_floats(type_: Hashable) -> bool:
+    """Whether a value of this type may hold a float: read from its schema once, instead of from every value."""
+    return '"number"' in json.dumps(adapter(type_).json_schema(mode="serialization"))
+
+
 def encode(value: Any) -> bytes:
-    """Return the canonical JSON of a protocol dataclass."""
-    return canonical_json(to_plain(value))
+    """Return the canonical JSON of a protocol dataclass. Raises ValueError where it may hold a float."""
+    if _holds_floats(cast(Hashable, type(value))):
+        raise ValueError(f"canonical JSON holds no floats, {type(value).__name__} may")
+    return _CANONICAL.encode(to_plain(value)).encode()
+
+
+def to_json(value: Any) -> bytes:
+    """Return JSON of a protocol dataclass for whoever only reads it: not canonical, so never hash or sign it."""
+    return adapter(type(value)).dump_json(value)
 
 
 def parse(type_: type[T], data: bytes | str) -> T:

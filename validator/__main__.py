@@ -12,7 +12,7 @@ import click
 
 from protocol.errors import CuriosityError, ExitCode
 from protocol.signing import address_of, checksum
-from validator.app import build, listen
+from validator.app import build, listen, settle_memory
 from validator.config import Settings, load_settings
 from validator.keys import load_keys
 from validator.ledger import Ledger
@@ -24,6 +24,7 @@ async def serve(settings: Settings, *, ready_file: Path | None, as_json: bool) -
     """Listen until SIGINT or SIGTERM, then finish what was admitted."""
     service: Service = await build(settings)
     runner = await listen(service)
+    settle_memory()
     config = settings.validator
     port = runner.addresses[0][1]
     url = f"http://{config.host}:{port}"

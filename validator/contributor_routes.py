@@ -9,6 +9,8 @@ from protocol.pair import MAX_ENVELOPE_BYTES
 from validator.edge import SERVICE, answer, hex_in_path, not_found, number, read_body
 from validator.pipeline import replay
 
+_MAX_BODY_BYTES = 4 + MAX_ENVELOPE_BYTES + 2 * max(modality.limits.max_bytes for modality in BY_NAME.values())
+
 
 async def get_network(request: web.Request) -> web.Response:
     s = request.app[SERVICE]
@@ -38,8 +40,7 @@ async def get_network(request: web.Request) -> web.Response:
 
 async def post_pair(request: web.Request) -> web.Response:
     """The front door of the spine."""
-    limit = 4 + MAX_ENVELOPE_BYTES + 2 * max(modality.limits.max_bytes for modality in BY_NAME.values())
-    return answer(await request.app[SERVICE].pipeline.validate(await read_body(request, limit)))
+    return answer(await request.app[SERVICE].pipeline.validate(await read_body(request, _MAX_BODY_BYTES)))
 
 
 async def get_receipt(request: web.Request) -> web.Response:

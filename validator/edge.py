@@ -11,7 +11,7 @@ from aiohttp import web
 
 from protocol.errors import CuriosityError, Overloaded, Rejected
 from protocol.messages import ErrorMessage
-from protocol.wire import encode, from_hex
+from protocol.wire import from_hex, to_json
 from validator.guard import BodyEnded
 from validator.pipeline import FAULT_STATUS
 from validator.service import Service
@@ -78,7 +78,7 @@ def hex_in_path(request: web.Request, name: str, length: int) -> bytes:
 
 def answer(message: Any, status: int = 200) -> web.Response:
     """Return a protocol message as a JSON response."""
-    return web.Response(body=encode(message), status=status, content_type="application/json")
+    return web.Response(body=to_json(message), status=status, content_type="application/json")
 
 
 def not_found(what: str) -> Rejected:

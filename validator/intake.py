@@ -23,10 +23,11 @@ _MAX_TRACKED = 100_000
 
 @dataclass(frozen=True)
 class Admitted:
-    """A submission that may be judged: its digest and its content."""
+    """A submission that may be judged: its digest, its content, and the envelope as it came (JSON)."""
 
     digest: bytes
     pair: SignedPair
+    envelope: bytes
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Intake:
                 status=429,
                 retry_after_s=wait_s,
             )
-        return Admitted(digest, pair)
+        return Admitted(digest, pair, body[4:offset])
 
     def take_pairs(self, pairs: frozenset[str]) -> None:
         """From now on admit these modality pairs: what the checkpoint in force can judge."""

@@ -1,5 +1,7 @@
 """What a validator counts, for Prometheus."""
 
+from functools import lru_cache
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from protocol.verdict import Verdict
@@ -13,6 +15,7 @@ class Metrics:
         self._decisions = Counter(
             "curiosity_decisions_total", "Pairs decided", ["outcome", "reason"], registry=self.registry
         )
+        self._decisions_of = lru_cache(maxsize=None)(self._decisions.labels)
         self._refusals = Counter(
             "curiosity_refusals_total", "Requests refused before a decision", ["code"], registry=self.registry
         )
@@ -22,13 +25,14 @@ class Metrics:
         self._seconds = Histogram(
             "curiosity_request_seconds", "Time to answer a request", ["route"], registry=self.registry
         )
+        self._seconds_of = lru_cache(maxsize=None)(self._seconds.labels)  # routes are few, looking one up is slow
         self.ledger_size = Gauge("curiosity_ledger_entries", "Entries in the ledger", registry=self.registry)
         self.queued = Gauge("curiosity_queued_pairs", "Pairs admitted and not yet decided", registry=self.registry)
         self.epoch = Gauge("curiosity_open_epoch", "The open epoch", registry=self.registry)
 
     def count_decision(self, verdict: Verdict) -> None:
         """Count one decided pair."""
-        self._decisions.labels(verdict.outcome.value, verdict.reason.value).inc()
+        self._decisions_of(verdict.outcome.value, verdict.reason.value).inc()
 
     def count_refusal(self, code: str) -> None:
         """Count one refused request."""
@@ -40,7 +44,7 @@ class Metrics:
 
     def time_request(self, route: str, seconds: float) -> None:
         """Record how long a request took, in seconds."""
-        self._seconds.labels(route).observe(seconds)
+        self._seconds_of(route).observe(seconds)
 
     def text(self) -> bytes:
         """Return the Prometheus exposition."""

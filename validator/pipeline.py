@@ -402,7 +402,7 @@ def _new_entry(decided: _Decided) -> NewEntry:
             pair=admitted.digest,
             contributor=submission.contributor,
             nonce=submission.nonce,
-            envelope=encode(pair.envelope),
+            envelope=admitted.envelope,
             a=pair.a,
             b=pair.b,
             accepted=decided.verdict.is_accepted,

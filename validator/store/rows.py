@@ -10,7 +10,7 @@ from protocol.wire import encode
 
 @dataclass(frozen=True)
 class NewSubmission:
-    """The pair behind a new entry. ``envelope`` is the canonical JSON of `protocol.pair.Envelope`."""
+    """The pair behind a new entry. ``envelope`` is JSON of `protocol.pair.Envelope`, as it came."""
 
     pair: bytes  # digest, 32 bytes
     contributor: bytes  # address, 20 bytes
@@ -70,7 +70,7 @@ class StoredDecision:
 
 @dataclass(frozen=True)
 class StoredSubmission:
-    """The pair behind the entry at ``index``: its envelope (canonical JSON), its leaf, its embeddings."""
+    """The pair behind the entry at ``index``: its envelope (JSON), its leaf, its embeddings."""
 
     index: int
     pair: bytes
