@@ -1,7 +1,10 @@
 """Tiles, bundles and their paths, and the client that believes none of them before it has checked it."""
 
+from collections.abc import Callable
+from functools import cache
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.errors import ProofError
@@ -27,6 +30,11 @@ from tests.tlog_material import ORIGIN, Log
 
 BIG = Log([b"leaf %d" % index for index in range(70_000)])  # three levels of tiles
 BIG_FILES = BIG.files()
+
+
+@cache
+def files_of(size: int) -> dict[str, bytes]:
+    return BIG.files(size)
 
 
 def reader_of(log: Log, files: dict[str, bytes]) -> TileReader:
@@ -269,6 +277,41 @@ def test_files_of_another_tree_do_not_lead_to_this_head() -> None:
     refuse("TILE_EDGE", TileReader(other, BIG_FILES.get))
     smaller = TreeHead(ORIGIN, 69_999, BIG.head.root)
     refuse("TILE_EDGE", TileReader(smaller, BIG.files(69_999).get))
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.one_of(st.integers(1, 1500), st.integers(1, 1500), st.sampled_from([65_536, 65_793])), st.data())
+def test_a_log_that_lies_about_any_file_is_believed_in_nothing_false(size: int, data: st.DataObject) -> None:
+    """One file flipped, cut, lengthened, emptied, gone, or another's: every answer is the true one or a refusal."""
+    head = TreeHead(ORIGIN, size, root_from(BIG.read, size))
+    files = files_of(size)
+    path = data.draw(st.sampled_from(sorted(files)))
+    good = files[path]
+    at = data.draw(st.integers(0, len(good) - 1))
+    other = files[data.draw(st.sampled_from(sorted(files)))]
+    bad = data.draw(
+        st.sampled_from([flipped(good, at), good[:at], good + b"\0", good + good, b"", None, other, good[32:]])
+    )
+    served = {name: content for name, content in files.items() if name != path} | (
+        {path: bad} if bad is not None else {}
+    )
+    reader = TileReader(head, served.get)
+    index, first = data.draw(st.integers(0, size - 1)), data.draw(st.integers(1, size))
+    start = index - index % 256
+    asked: list[tuple[Callable[[], list[bytes]], list[bytes]]] = [
+        (lambda: reader.entries(index // 256), BIG.leaves[start : min(size, start + 256)]),
+        (lambda: reader.inclusion_path(index), inclusion_from(BIG.read, index, size)),
+        (lambda: reader.consistency_path(first), consistency_from(BIG.read, first, size)),
+        (lambda: [reader.root(first)], [root_from(BIG.read, first)]),
+    ]
+    for ask, truth in asked:
+        try:
+            answer = ask()
+        except ProofError as error:
+            assert bad != good
+            assert error.code.startswith(("TILE_", "BUNDLE_"))  # noqa: PT017 - which it is depends on what was drawn
+        else:
+            assert answer == truth
 
 
 def test_a_dropped_partial_tile_is_read_from_the_full_one() -> None:
