@@ -339,6 +339,9 @@ def test_nothing_outside_the_tree_is_answered() -> None:
     reader = reader_of(BIG, BIG_FILES)
     for index in (-1, 274, 2**62):
         refuse("PROOF_INDEX_OUT_OF_RANGE", reader, index=index)
+    full = TileReader(TreeHead(ORIGIN, 256, root_from(BIG.read, 256)), BIG.files(256).get)
+    assert full.entries(0) == BIG.leaves[:256]
+    refuse("PROOF_INDEX_OUT_OF_RANGE", full, index=1)
     for place in ((0, 70_000), (0, -1), (17, 0), (64, 0), (-1, 0), (10**9, 0)):
         with pytest.raises(ProofError, match="PROOF_INDEX_OUT_OF_RANGE"):
             reader.read([place])

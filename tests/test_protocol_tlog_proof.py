@@ -178,4 +178,6 @@ def test_what_cannot_be_written_is_not() -> None:
     assert parse_proof(largest).extra == bytes(262_144)
     largest = make_proof(0, [bytes(32)] * 63, sign_note("x" * 130_000 + "\n", LOG), bytes(262_144))
     assert parse_proof(largest).note.startswith("xxx")
+    with pytest.raises(ProofError, match="PROOF_TOO_LONG"):
+        parse_proof(largest.replace("index 0\n", f"index 0\n{HASH}\n"))
     assert make_proof(0, [], LOGGED.note).split("\n")[:3] == ["c2sp.org/tlog-proof@v1", "index 0", ""]
