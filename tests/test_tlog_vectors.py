@@ -1,6 +1,8 @@
 """The vectors of the ledger's formats: other projects' are read as they do, ours are made again to the byte."""
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +97,14 @@ def test_the_ml_dsa_key_of_the_vectors_signs_their_message() -> None:
 
 def signed_text(note: str) -> str:
     return note.rpartition("\n\n")[0] + "\n"
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is absent: the vectors are not read in another language")
+def test_another_language_reads_our_vectors_with_nothing_of_ours() -> None:
+    command = [str(shutil.which("node")), str(FOLDER / "check_tlog.mjs")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["checked"][-2:] == ["proof", "tiles"]
+    assert len(answer["checked"]) == 2 + len(PUBLISHED["notes"])
+    assert answer["refused"] == ["leaf", "index", "size"]
