@@ -39,7 +39,7 @@ contracts: install ## Compile the contracts and write contracts/abi
 	$(BIN)/python -m contracts.build
 
 bench: install ## Ratios against bare operations
-	$(BIN)/python -m benchmarks.first_light
+	$(BIN)/python -m benchmarks.ledger
 
 clean: ## Remove what the commands made, but not .venv
 	rm -rf .cache demo.json .pytest_cache .mypy_cache .ruff_cache .hypothesis

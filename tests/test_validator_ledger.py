@@ -26,6 +26,7 @@ from protocol.entry import CheckpointEntry, encode_entry
 from protocol.errors import CuriosityError, ProofError, Rejected, StoreError
 from protocol.merkle import leaf_hash, verify_consistency, verify_inclusion
 from protocol.receipt import Receipt, verify_receipt
+from protocol.subtrees import Place, consistency_from, inclusion_from, root_from
 from protocol.tlog import Signer, verify_checkpoint
 from protocol.wire import encode, parse
 from tests.ledger_material import (
@@ -42,7 +43,7 @@ from tests.ledger_material import (
     tamper,
 )
 from validator.ledger import NewEntry
-from validator.store.tree import Edge, Tile, consistency_spans, cover, fold, inclusion_spans, layers, split
+from validator.store.tree import Edge, FullTile, hash_in
 
 CHECKPOINT_LEAF = encode_entry(CheckpointEntry(b"\x66" * 32, None))
 
@@ -63,7 +64,7 @@ def refused(code: str) -> Iterator[pytest.ExceptionInfo[CuriosityError]]:
 @given(st.integers(1, 1500), st.data())
 def test_tiles_and_edge_give_the_same_proofs_as_all_leaves(size: int, data: st.DataObject) -> None:
     hashes = [leaf_hash(b"%d" % index) for index in range(size)]
-    edge, tiles = Edge(), list[Tile]()
+    edge, tiles = Edge(), list[FullTile]()
     for start in range(0, size, step := data.draw(st.integers(1, size))):
         tiles += edge.append(hashes[start : start + step])
     assert [(tile.level, tile.position) for tile in tiles] == [(0, position) for position in range(size // 256)]
@@ -73,20 +74,20 @@ def test_tiles_and_edge_give_the_same_proofs_as_all_leaves(size: int, data: st.D
     def hash_at(place: tuple[int, int]) -> bytes:
         level, position = place
         if level < 8 and not edge.holds(0, position >> (8 - level)):
-            return layers(split(tiles[position >> (8 - level)].hashes))[level][position % (256 >> level)]
+            return hash_in(tiles[position >> (8 - level)], level, position % (256 >> level))
         return edge.hash_at(place)
 
-    def fold_spans(spans: Sequence[tuple[int, int]]) -> list[bytes]:
-        return [fold([hash_at(place) for place in cover(span)]) for span in spans]
+    def read(places: Sequence[Place]) -> list[bytes]:
+        return [hash_at(place) for place in places]
 
     part = data.draw(st.integers(1, size))
     index = data.draw(st.integers(0, part - 1))
     first = data.draw(st.integers(1, part))
-    assert fold_spans([(0, part)]) == [merkle._root_of_hashes(hashes[:part])]
-    assert fold_spans(inclusion_spans(index, part)) == merkle.inclusion_path(index, hashes[:part])
-    assert fold_spans(consistency_spans(first, part)) == merkle.consistency_path(first, hashes[:part])
-    reads = sum(len(cover(span)) for span in inclusion_spans(index, part))
-    assert reads <= 2 * part.bit_length()
+    assert root_from(read, part) == merkle._root_of_hashes(hashes[:part])
+    assert inclusion_from(read, index, part) == merkle.inclusion_path(index, hashes[:part])
+    assert consistency_from(read, first, part) == (
+        merkle.consistency_path(first, hashes[:part]) if first < part else []
+    )
 
 
 @pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 65_535, 65_536, 65_537, 66_000])
@@ -580,10 +581,10 @@ def flip_campaign(url: str, head_path: Path, size: int, flips: int) -> None:
             else:
                 position = chance.randrange(size // 256)
                 tile = store.tiles(0, position, 1)[position]
-                column = chance.choice(["hashes", "root"])
+                column = chance.choice(["hashes", "middle", "root"])
                 update = text(f"UPDATE tiles SET {column} = :value WHERE level = 0 AND position = :position")
                 where = {"position": position}
-                before = tile.hashes if column == "hashes" else tile.root
+                before = {"hashes": tile.hashes, "middle": tile.middle, "root": tile.root}[column]
                 bit = chance.randrange(len(before) * 8)
                 index = tile.leaf_below(bit // 256) if column == "hashes" else tile.first_leaf
             with tamper(url) as connection:
@@ -634,7 +635,10 @@ def test_a_leaf_rewritten_with_all_its_hashes_is_named(store_url: str, tmp_path:
         (tile,) = Edge().append([leaf_hash(leaf) for leaf in leaves])
         with tamper(store_url) as connection:
             connection.execute(text("UPDATE entries SET leaf = :v WHERE leaf_index = 13"), {"v": leaves[13]})
-            connection.execute(text("UPDATE tiles SET hashes = :h, root = :r"), {"h": tile.hashes, "r": tile.root})
+            connection.execute(
+                text("UPDATE tiles SET hashes = :h, middle = :m, root = :r"),
+                {"h": tile.hashes, "m": tile.middle, "r": tile.root},
+            )
         with refused("LEDGER_CORRUPT") as caught:
             opened.ledger.verify()
         assert "first bad index 13:" in caught.value.what

@@ -10,17 +10,20 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from protocol.entry import MAX_ENTRY_BYTES
 from protocol.errors import ProofError, Rejected, StoreError
-from protocol.merkle import EMPTY_ROOT, leaf_hash
+from protocol.merkle import leaf_hash
 from protocol.receipt import Receipt, issue_receipt
+from protocol.subtrees import Place, Read, consistency_from, inclusion_from, root_from
+from protocol.tiles import HEIGHT, WIDTH
 from protocol.tlog import Signer, TreeHead, sign_note
-from validator.store import NewRow, NewSubmission, Store, Tile
+from validator.store import FullTile, NewRow, NewSubmission, Store
 from validator.store.hashes import TreeHashes
 from validator.store.head import KeptHead
-from validator.store.tree import HASH_BYTES, HEIGHT, WIDTH, Edge, consistency_spans, inclusion_spans, split
+from validator.store.tree import HASH_BYTES, Edge, split
 
 __all__ = ["Ledger", "NewEntry", "NewSubmission"]
 
@@ -98,15 +101,15 @@ class Ledger:
                 "Restore the newest copy of the database; going on with an older one would fork the ledger.",
             )
         edge = self._hashes.load_edge(size)
-        if head is not None and self._root_at(edge, head.size) != head.root:
+        if head is not None and root_from(self._reader(edge), head.size) != head.root:
             raise self._different(head)
         state = self._sign(edge)
         self._kept.refill(self._store, head.size if head is not None else 0, size)
         self._kept.begin(state.head)
         return state
 
-    def _root_at(self, edge: Edge, size: int) -> bytes:
-        return EMPTY_ROOT if size == 0 else self._hashes.root_at(edge, size)
+    def _reader(self, edge: Edge) -> Read:
+        return partial(self._hashes.read, edge)
 
     def _different(self, head: TreeHead) -> StoreError:
         bad = self._kept.first_difference(self._store, head.size)
@@ -240,7 +243,7 @@ class Ledger:
                 f"no root of {size} entries, the ledger has {self.size}",
                 "Ask for a size that the ledger has reached.",
             )
-        return self._root_at(self._state.edge, size)
+        return root_from(self._reader(self._state.edge), size)
 
     def tree_head_at(self, size: int) -> str:
         """Return a signed tree head of the first ``size`` entries, a note; one size has one root for ever.
@@ -260,7 +263,7 @@ class Ledger:
                 f"no proof of entry {index} in {size} entries, the ledger has {self.size}",
                 "Ask for an index below the size, and a size that the ledger has reached.",
             )
-        return self._hashes.spans(self._state.edge, inclusion_spans(index, size))
+        return inclusion_from(self._reader(self._state.edge), index, size)
 
     def consistency_proof(self, first: int, size: int) -> list[bytes]:
         """Return the proof that the first ``first`` entries are a prefix of the first ``size``; empty from 0.
@@ -273,7 +276,11 @@ class Ledger:
                 f"no proof from {first} to {size} entries, the ledger has {self.size}",
                 "Ask for two sizes, the smaller first, that the ledger has reached.",
             )
-        return [] if first == 0 else self._hashes.spans(self._state.edge, consistency_spans(first, size))
+        return consistency_from(self._reader(self._state.edge), first, size)
+
+    def subtrees(self, places: Sequence[Place]) -> list[bytes]:
+        """Return the hashes of complete subtrees of the tree as it is (`protocol.subtrees.Read`)."""
+        return self._hashes.read(self._state.edge, places)
 
     def tile(self, level: int, position: int, width: int = WIDTH) -> bytes:
         """Return the first ``width`` hashes of a tile, 32 bytes each, as c2sp.org/tlog-tiles serves them.
@@ -338,7 +345,7 @@ class Ledger:
             return rewritten or (0, f"all hashes agree, but on root {edge.root().hex()}, signed was {root.hex()}")
         return None
 
-    def _damaged_tiles(self, made: Sequence[Tile]) -> list[tuple[int, str]]:
+    def _damaged_tiles(self, made: Sequence[FullTile]) -> list[tuple[int, str]]:
         """Return (first leaf below, what is wrong) of each stored tile that is not as computed."""
         damaged: list[tuple[int, str]] = []
         for level in sorted({tile.level for tile in made}):
@@ -350,7 +357,7 @@ class Ledger:
         return damaged
 
 
-def _difference(expected: Tile, stored: Tile | None) -> tuple[int, str]:
+def _difference(expected: FullTile, stored: FullTile | None) -> tuple[int, str]:
     """Return the first leaf below what differs, and how."""
     place = f"the tile of level {expected.level} at {expected.position}"
     if stored is None:
@@ -360,7 +367,7 @@ def _difference(expected: Tile, stored: Tile | None) -> tuple[int, str]:
         if computed != found:
             index = expected.leaf_below(number)
             return index, f"hash {number} of {place} is {found.hex()}, computed is {computed.hex()}"
-    return expected.first_leaf, f"{place} says {stored.root.hex()} above it, computed is {expected.root.hex()}"
+    return expected.first_leaf, f"{place} has other hashes above it than its own lead to"
 
 
 def _check_same_pair(submission: NewSubmission, known: bytes) -> None:

@@ -11,11 +11,12 @@ from validator.store.rows import (
     StoredSubmission,
 )
 from validator.store.store import Store
-from validator.store.tree import Tile
+from validator.store.tree import FullTile
 
 __all__ = [
     "EpochStatus",
     "ErasedPair",
+    "FullTile",
     "NewRow",
     "NewSubmission",
     "Store",
@@ -23,5 +24,4 @@ __all__ = [
     "StoredEpoch",
     "StoredItem",
     "StoredSubmission",
-    "Tile",
 ]

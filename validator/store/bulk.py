@@ -4,7 +4,8 @@ SQLAlchemy's expression language costs more than the inserts themselves, so the 
 come from the schema.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -18,31 +19,70 @@ Row = tuple[Any, ...]
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Insert rows, values in the order of the table's columns: ``executemany`` on SQLite, binary COPY on PostgreSQL."""
+    """Insert rows, values in the order of the table's columns: ``executemany`` on SQLite, arrays on PostgreSQL."""
     if not rows:
         return
     driver = connection.connection.driver_connection
     if isinstance(driver, psycopg.Connection):
-        copy_sql, types = _copy(table)
-        with driver.cursor() as cursor, cursor.copy(copy_sql) as copy:
-            copy.set_types(types)
-            for row in rows:
-                copy.write_row(row)
+        driver.execute(unnest_sql(table), [list(column) for column in zip(*rows, strict=True)])
     else:
-        connection.exec_driver_sql(_insert(table), list(rows))
+        connection.exec_driver_sql(insert_sql(table), list(rows))
+
+
+def select_rows(connection: Connection, query: str, parameters: Row) -> list[Row]:
+    """Return the rows of a query that may be the first statement of its transaction: BEGIN does not wait by itself."""
+    driver = connection.connection.driver_connection
+    if isinstance(driver, psycopg.Connection):
+        with driver.pipeline():
+            return list(driver.execute(query.encode(), parameters).fetchall())
+    return [tuple(row) for row in connection.exec_driver_sql(query, parameters)]
+
+
+def insert_contents(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Insert rows as `insert_rows` does, by COPY on PostgreSQL: it moves large values with fewer copies."""
+    driver = connection.connection.driver_connection
+    if not rows or not isinstance(driver, psycopg.Connection):
+        insert_rows(connection, table, rows)
+        return
+    sql, types = copy_sql(table)
+    with driver.cursor() as cursor, cursor.copy(sql) as copy:
+        copy.set_types(types)
+        for row in rows:
+            copy.write_row(row)
+
+
+@contextmanager
+def together(connection: Connection) -> Iterator[None]:
+    """Send PostgreSQL the statements of the block without waiting for each answer; their errors come at its end."""
+    driver = connection.connection.driver_connection
+    if isinstance(driver, psycopg.Connection):
+        with driver.pipeline():
+            yield
+    else:
+        yield
 
 
 @cache
-def _insert(table: Table) -> str:
+def insert_sql(table: Table) -> str:
+    """Return SQLite's statement for one row of a table."""
     names = [column.name for column in table.columns]
     return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608
 
 
 @cache
-def _copy(table: Table) -> tuple[bytes, list[str]]:
+def copy_sql(table: Table) -> tuple[bytes, list[str]]:
+    """Return PostgreSQL's COPY for rows of a table, and the types of its columns."""
     names = ", ".join(column.name for column in table.columns)
     types = [column.type.compile(_dialect).lower().partition("(")[0] for column in table.columns]
     return f"COPY {table.name} ({names}) FROM STDIN (FORMAT BINARY)".encode(), types
+
+
+@cache
+def unnest_sql(table: Table) -> bytes:
+    """Return PostgreSQL's statement for many rows of a table, an array a column."""
+    names = ", ".join(column.name for column in table.columns)
+    arrays = ", ".join(f"%b::{type_}[]" for type_ in copy_sql(table)[1])
+    return f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays})".encode()  # noqa: S608
 
 
 def with_keys(is_sqlite: bool, keys: Sequence[tuple[bytes, ...]]) -> tuple[str, tuple[Any, ...]]:

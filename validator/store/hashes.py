@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import islice
 
 from protocol.errors import StoreError
 from protocol.merkle import leaf_hash
+from protocol.subtrees import Place
+from protocol.tiles import HEIGHT, WIDTH
 from validator.store.store import Store
-from validator.store.tree import HEIGHT, WIDTH, Edge, Place, Span, Tile, cover, fold, in_tile, layers, split
+from validator.store.tree import Edge, FullTile, hash_in, in_tile
 
-_TILES_IN_MEMORY = 256  # about 50 KB each
+_TILES_IN_MEMORY = 1024  # 9 KB each
 
 
 class TreeHashes:
@@ -20,13 +21,9 @@ class TreeHashes:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._layers = lru_cache(_TILES_IN_MEMORY)(self._read_layers)
+        self.tile = lru_cache(_TILES_IN_MEMORY)(self._read_tile)
 
-    def _read_layers(self, level: int, position: int) -> list[list[bytes]]:
-        return layers(split(self.tile(level, position).hashes))
-
-    def tile(self, level: int, position: int) -> Tile:
-        """Return a full tile."""
+    def _read_tile(self, level: int, position: int) -> FullTile:
         found = self._store.tiles(level, position, 1)
         if position not in found:
             raise _missing(level, position)
@@ -50,27 +47,20 @@ class TreeHashes:
             levels.append([roots[position] for position in range(start, count)])
         return Edge(size, levels)
 
-    def spans(self, edge: Edge, spans: Sequence[Span]) -> list[bytes]:
-        """Return the hash of each span of a tree with this edge."""
-        covers = [cover(span) for span in spans]
-        hashes = iter([self._at(edge, place) for places in covers for place in places])
-        return [fold(list(islice(hashes, len(places)))) for places in covers]
-
-    def root_at(self, edge: Edge, size: int) -> bytes:
-        """Return the root of the first ``size`` leaves of a tree with this edge; at least one."""
-        (root,) = self.spans(edge, [(0, size)])
-        return root
+    def read(self, edge: Edge, places: Sequence[Place]) -> list[bytes]:
+        """Return the hashes of complete subtrees of a tree with this edge."""
+        return [self._at(edge, place) for place in places]
 
     def _at(self, edge: Edge, place: Place) -> bytes:
         level, position = in_tile(place)
         if edge.holds(level, position):
             return edge.hash_at(place)
         layer = place[0] % HEIGHT
-        return self._layers(level, position)[layer][place[1] % (WIDTH >> layer)]
+        return hash_in(self.tile(level, position), layer, place[1] % (WIDTH >> layer))
 
 
 def _missing(level: int, position: int) -> StoreError:
-    first = Tile(level, position, b"", b"").first_leaf
+    first = FullTile(level, position, b"", b"", b"").first_leaf
     return _corrupt(first, f"the tile of level {level} at {position} is missing")
 
 

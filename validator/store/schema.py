@@ -52,6 +52,7 @@ class TileColumns(TypedColumns):
     level = Column(SmallInteger, primary_key=True, autoincrement=False)
     position = Column(_Index, primary_key=True, autoincrement=False)
     root = Column(LargeBinary(32), nullable=False)
+    middle = Column(LargeBinary(16 * 32), nullable=False)
     hashes = Column(LargeBinary(256 * 32), nullable=False)
 
 

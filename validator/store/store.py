@@ -19,7 +19,7 @@ from validator.store.database import AnyRow, Database
 from validator.store.epochs import EpochRows
 from validator.store.packs import Packs
 from validator.store.rows import NewRow, StoredDecision, StoredItem, StoredSubmission
-from validator.store.tree import Tile
+from validator.store.tree import FullTile
 from validator.store.write import Writer
 
 _PAGE = 256  # rows that an iterator holds at a time
@@ -67,7 +67,7 @@ class Store(EpochRows, BlockedRows):
         """
         self._database.claim_ledger()
 
-    def append(self, rows: Sequence[NewRow], tiles: Sequence[Tile]) -> None:
+    def append(self, rows: Sequence[NewRow], tiles: Sequence[FullTile]) -> None:
         """Make entries, tiles, pairs and items durable in one transaction. Only the ledger calls this.
 
         Large contents are synced in their pack before it commits. What the rows erase is gone from the tables with the
@@ -111,15 +111,15 @@ class Store(EpochRows, BlockedRows):
     def _mark(self) -> str:
         return "?" if self._database.is_sqlite else "%b"
 
-    def tiles(self, level: int, start: int, count: int) -> dict[int, Tile]:
+    def tiles(self, level: int, start: int, count: int) -> dict[int, FullTile]:
         """Return the full tiles of a tile level from position ``start`` on, at most ``count``, by position."""
         mark = self._mark
         rows = self._database.rows(
-            "SELECT position, root, hashes FROM tiles"  # noqa: S608
+            "SELECT position, root, middle, hashes FROM tiles"  # noqa: S608
             f" WHERE level = {mark} AND position BETWEEN {mark} AND {mark}",
             (level, start, start + count - 1),
         )
-        return {row[0]: Tile(level, row[0], row[1], row[2]) for row in rows}
+        return {row[0]: FullTile(level, row[0], row[1], row[2], row[3]) for row in rows}
 
     def tile_roots(self, level: int, start: int, count: int) -> dict[int, bytes]:
         """Return the hash above each full tile of a tile level, by position, from ``start`` on, at most ``count``."""

@@ -1,32 +1,31 @@
-"""The RFC 6962 tree in tiles of 256 hashes (c2sp.org/tlog-tiles), and which hashes a proof needs: pure arithmetic.
+"""The tree of a store: full tiles of 256 hashes, which never change, and the edge, which is not in one yet.
 
-A place ``(level, position)`` is the complete subtree of the ``1 << level`` leaves from ``position << level`` on. Every
-hash of every proof is a fold of at most log2(n) such subtrees. Tile level t holds the hashes of the places of level 8t;
-the eight levels between two tile levels are hashed again when they are needed. Full tiles never change; what is not yet
-in one is the tree's `Edge`.
+Tile level t holds the hashes of the complete subtrees of level 8t (c2sp.org/tlog-tiles). Of the seven levels between
+two tile levels the fourth is kept beside the tile, 512 bytes to its 8 KiB; with it a proof hashes 22 times in a tile,
+not 247 times. Places are those of `protocol.subtrees`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from protocol.merkle import Frontier, node_hash
+from protocol.merkle import Frontier
+from protocol.subtrees import Place, cover
+from protocol.tiles import HEIGHT, WIDTH
 
-Place = tuple[int, int]  # level, position
-Span = tuple[int, int]  # leaves from the first up to, without, the second
-
-HEIGHT = 8
-WIDTH = 1 << HEIGHT
 HASH_BYTES = 32
+MIDDLE = 4
+"""The layer of a tile that is kept: 16 hashes of 16 each."""
 
 
 @dataclass(frozen=True)
-class Tile:
+class FullTile:
     """256 hashes of tile level ``level``, from number ``position * 256`` on, and the hash above them all."""
 
     level: int
     position: int
     root: bytes
+    middle: bytes  # 16 hashes, each above 16 of the tile's
     hashes: bytes  # 8 KiB
 
     @property
@@ -40,18 +39,30 @@ class Tile:
 
 
 def layers(hashes: Sequence[bytes]) -> list[list[bytes]]:
-    """Return the hashes, then layer by layer those of the complete pairs of the layer below; empty layers left out."""
+    """Return the hashes, then layer by layer those of the complete pairs of the layer below."""
     made = [list(hashes)]
-    while len(below := made[-1]) > 1:
-        made.append(
-            [sha256(b"\x01" + left + right).digest() for left, right in zip(below[::2], below[1::2], strict=False)]
-        )
+    while len(made[-1]) > 1:
+        pairs = iter(made[-1])
+        made.append([sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)])
     return made
+
+
+def hash_in(tile: FullTile, layer: int, number: int) -> bytes:
+    """Return the hash of that number in a layer of a full tile: layer 0 are its own hashes, layer 7 has two."""
+    known, height = (tile.middle, layer - MIDDLE) if layer >= MIDDLE else (tile.hashes, layer)
+    start, end = number << height, (number + 1) << height
+    return layers(split(known[HASH_BYTES * start : HASH_BYTES * end]))[height][0]
 
 
 def split(data: bytes) -> list[bytes]:
     """Return the hashes that lie one after the other in ``data``."""
     return [data[start : start + HASH_BYTES] for start in range(0, len(data), HASH_BYTES)]
+
+
+def _cut(hashes: list[bytes], width: int) -> tuple[list[bytes], list[bytes]]:
+    """Return the hashes joined in full rows of ``width``, and those that are left over."""
+    count = len(hashes) // width
+    return [b"".join(hashes[width * n : width * (n + 1)]) for n in range(count)], hashes[width * count :]
 
 
 class Edge:
@@ -67,6 +78,7 @@ class Edge:
         if [len(level) for level in self._levels] != expected or size >> HEIGHT * len(self._levels):
             raise ValueError(f"a tree of {size} leaves has {expected} hashes in no tile, a number for each level")
         self._layers: dict[int, list[list[bytes]]] = {}
+        self._middles = [layers(level)[MIDDLE] if len(level) >> MIDDLE else [] for level in self._levels]
         self._frontier = Frontier(size, [self.hash_at(place) for place in cover((0, size))])
 
     def copy(self) -> "Edge":
@@ -74,6 +86,7 @@ class Edge:
         other = Edge.__new__(Edge)
         other.size = self.size
         other._levels = [list(level) for level in self._levels]
+        other._middles = [list(level) for level in self._middles]
         other._layers = {}
         other._frontier = self._frontier.copy()
         return other
@@ -82,31 +95,27 @@ class Edge:
         """Return the root of the tree."""
         return self._frontier.root()
 
-    def append(self, leaf_hashes: Sequence[bytes]) -> list[Tile]:
+    def append(self, leaf_hashes: Sequence[bytes]) -> list[FullTile]:
         """Add leaf hashes at the end and return the tiles that this fills, lower ones first."""
+        made: list[FullTile] = []
+        full: list[tuple[bytes, bytes]] = []  # middle and hashes of what the tile level below has filled
+        for run in self._frontier.extend(leaf_hashes):
+            level, layer = divmod(run.level, HEIGHT)
+            if layer == 0:
+                # What a tile level gains are the hashes above the tiles that the level below has filled.
+                filled = enumerate(zip(run.hashes, full, strict=level > 0), run.first)
+                made += [FullTile(level - 1, position, root, *tile) for position, (root, tile) in filled]
+                if level == len(self._levels):
+                    self._levels.append([])
+                    self._middles.append([])
+                hashes, self._levels[level] = _cut(self._levels[level] + run.hashes, WIDTH)
+                full = [(b"", tile) for tile in hashes]
+            elif layer == MIDDLE:
+                middles, self._middles[level] = _cut(self._middles[level] + run.hashes, WIDTH >> MIDDLE)
+                full = [(middle, tile) for middle, (_, tile) in zip(middles, full, strict=True)]
+        self.size = self._frontier.size
         self._layers = {}
-        made: list[Tile] = []
-        add = self._frontier.append
-        lowest = self._levels[0]
-        for hash_ in leaf_hashes:
-            add(hash_)
-            lowest.append(hash_)
-            self.size += 1
-            if len(lowest) == WIDTH:
-                self._fill(0, made)
-                lowest = self._levels[0]
         return made
-
-    def _fill(self, level: int, made: list[Tile]) -> None:
-        hashes = self._levels[level]
-        self._levels[level] = []
-        root = layers(hashes)[HEIGHT][0]
-        made.append(Tile(level, (self.size >> HEIGHT * (level + 1)) - 1, root, b"".join(hashes)))
-        if level + 1 == len(self._levels):
-            self._levels.append([])
-        self._levels[level + 1].append(root)
-        if len(self._levels[level + 1]) == WIDTH:
-            self._fill(level + 1, made)
 
     def holds(self, level: int, position: int) -> bool:
         """Say whether the tile is not full yet, so that its hashes are here."""
@@ -116,75 +125,15 @@ class Edge:
         """Return the hashes of the tile level that fill no tile yet."""
         return self._levels[level] if level < len(self._levels) else []
 
-    def layers(self, level: int) -> list[list[bytes]]:
-        """Return `hashes` with the complete pairs above them."""
-        if level not in self._layers:
-            self._layers[level] = layers(self.hashes(level))
-        return self._layers[level]
-
     def hash_at(self, place: Place) -> bytes:
         """Return the hash of a complete subtree that lies in no full tile."""
-        level, layer, position = in_tile(place)[0], place[0] % HEIGHT, place[1]
-        return self.layers(level)[layer][position % (WIDTH >> layer)]
+        level, layer = divmod(place[0], HEIGHT)
+        if level not in self._layers:
+            self._layers[level] = layers(self.hashes(level))
+        return self._layers[level][layer][place[1] % (WIDTH >> layer)]
 
 
 def in_tile(place: Place) -> tuple[int, int]:
     """Return the tile, as tile level and position, from whose hashes that of a place follows."""
     level, layer = divmod(place[0], HEIGHT)
     return level, place[1] >> (HEIGHT - layer)
-
-
-def cover(span: Span) -> list[Place]:
-    """Return the complete subtrees that make up a span, widest first. The span starts where RFC 6962 would split."""
-    low, high = span
-    places: list[Place] = []
-    while low < high:
-        level = (high - low).bit_length() - 1
-        places.append((level, low >> level))
-        low += 1 << level
-    return places
-
-
-def fold(hashes: Sequence[bytes]) -> bytes:
-    """Return the hash of a span from those of its cover, widest first."""
-    result = hashes[-1]
-    for left in reversed(hashes[:-1]):
-        result = node_hash(left, result)
-    return result
-
-
-def _split(size: int) -> int:
-    """The largest power of two smaller than ``size``."""
-    return 1 << ((size - 1).bit_length() - 1)
-
-
-def inclusion_spans(index: int, size: int) -> list[Span]:
-    """Return the spans whose hashes are the audit path of a leaf, nearest sibling first (RFC 6962 section 2.1.1)."""
-    low, high = 0, size
-    spans: list[Span] = []
-    while high - low > 1:
-        middle = low + _split(high - low)
-        if index < middle:
-            spans.append((middle, high))
-            high = middle
-        else:
-            spans.append((low, middle))
-            low = middle
-    return spans[::-1]
-
-
-def consistency_spans(first: int, size: int) -> list[Span]:
-    """Return the spans whose hashes prove that the first ``first`` leaves are a prefix (RFC 6962 section 2.1.2)."""
-    low, high = 0, size
-    whole = True
-    spans: list[Span] = []
-    while first < high:
-        middle = low + _split(high - low)
-        if first <= middle:
-            spans.append((middle, high))
-            high = middle
-        else:
-            spans.append((low, middle))
-            low = middle
-            whole = False
-    return spans[::-1] if whole else [(low, high), *spans[::-1]]

@@ -1,7 +1,7 @@
 """What one transaction of the ledger writes, and what it takes away.
 
-In order: contents that are not known yet go to the pack or the items table, large ones synced; then entries, tiles and
-pairs; then what the rows erase is removed from the tables and noted as to be scrubbed; commit; scrub.
+In order: entries, tiles, pairs; contents that are not known yet, in a synced pack or in the table of items; what the
+rows erase is removed from the tables and noted as to be scrubbed; commit; scrub.
 """
 
 import logging
@@ -14,14 +14,23 @@ from sqlalchemy import Connection, bindparam, case, delete, insert, or_, select,
 from protocol.errors import StoreError
 from protocol.pair import Item
 from validator.store import schema
-from validator.store.bulk import Row, insert_rows, with_keys
+from validator.store.bulk import Row, insert_contents, insert_rows, select_rows, together, with_keys
 from validator.store.database import Database
 from validator.store.packs import MAX_INLINE_BYTES, Packs
 from validator.store.rows import ErasedPair, NewRow, NewSubmission
-from validator.store.tree import Tile
+from validator.store.tree import FullTile
 
 _log = logging.getLogger(__name__)
 _KEYS_PER_QUERY = 500
+
+
+@dataclass(frozen=True)
+class _Use:
+    """A content of a batch: who describes it, and how many halves of pairs it is."""
+
+    item: Item
+    is_accepted: bool
+    uses: int
 
 
 class Writer:
@@ -31,36 +40,28 @@ class Writer:
         self._database = database
         self._packs = packs
 
-    def append(self, rows: Sequence[NewRow], tiles: Sequence[Tile]) -> None:
+    def append(self, rows: Sequence[NewRow], tiles: Sequence[FullTile]) -> None:
         """See `Store.append`."""
         erases = [index for row in rows for index in row.erases]
         submissions = [row.submission for row in rows if isinstance(row.submission, NewSubmission)]
         with self._database.write() as connection:
-            self._put_items(connection, submissions)
-            insert_rows(connection, schema.entries, [(row.index, row.leaf, row.note) for row in rows])
-            insert_rows(
-                connection, schema.tiles, [(tile.level, tile.position, tile.root, tile.hashes) for tile in tiles]
-            )
-            insert_rows(
-                connection, schema.pairs, [_pair_row(row.index, row.submission) for row in rows if row.submission]
-            )
+            with together(connection):
+                insert_rows(connection, schema.entries, [(row.index, row.leaf, row.note) for row in rows])
+                insert_rows(connection, schema.tiles, [_tile_row(tile) for tile in tiles])
+                pairs = [_pair_row(row.index, row.submission) for row in rows if row.submission is not None]
+                insert_rows(connection, schema.pairs, pairs)
+                described = _describe(submissions)
+                known = self._known(connection, described)
+            new = [use for digest, use in described.items() if digest not in known]
+            places = self._pack(connection, new)
+            insert_contents(connection, schema.items, [_item_row(use, places.get(use.item.digest)) for use in new])
+            again = [_use_again(use) for digest, use in described.items() if digest in known]
+            if again:
+                connection.execute(_USE_AGAIN, again)
             if erases:
                 _erase(connection, erases)
         if erases:
             self.scrub()
-
-    def _put_items(self, connection: Connection, submissions: Sequence[NewSubmission]) -> None:
-        described = _describe(submissions)
-        known = self._known(connection, described)
-        new = [use for digest, use in described.items() if digest not in known]
-        large = [use for use in new if self._packs is not None and len(use.item.data) > MAX_INLINE_BYTES]
-        places = dict(
-            zip((use.item.digest for use in large), self._pack(connection, [u.item.data for u in large]), strict=True)
-        )
-        insert_rows(connection, schema.items, [_item_row(use, places.get(use.item.digest)) for use in new])
-        again = [use for digest, use in described.items() if digest in known]
-        if again:
-            connection.execute(_USE_AGAIN, [_use_again(use) for use in again])
 
     def _known(self, connection: Connection, digests: Iterable[bytes]) -> set[bytes]:
         keys = [(digest,) for digest in digests]
@@ -68,15 +69,18 @@ class Writer:
         for start in range(0, len(keys), _KEYS_PER_QUERY):
             head, parameters = with_keys(self._database.is_sqlite, keys[start : start + _KEYS_PER_QUERY])
             query = f"{head}SELECT sha256 FROM k CROSS JOIN items WHERE sha256 = k.k0"  # noqa: S608
-            known.update(row[0] for row in connection.exec_driver_sql(query, parameters))
+            known.update(row[0] for row in select_rows(connection, query, parameters))
         return known
 
-    def _pack(self, connection: Connection, contents: Sequence[bytes]) -> list[tuple[int, int]]:
-        if self._packs is None or not contents:
-            return []
+    def _pack(self, connection: Connection, new: Sequence[_Use]) -> dict[bytes, tuple[int, int]]:
+        """Make the large contents durable in a pack and return where each is, by digest."""
+        large = [use.item for use in new if len(use.item.data) > MAX_INLINE_BYTES]
+        if self._packs is None or not large:
+            return {}
         if not self._packs.is_open:
             self._packs.open_at(*_end_of_packs(connection))
-        return self._packs.append(contents)
+        places = self._packs.append([item.data for item in large])
+        return {item.digest: place for item, place in zip(large, places, strict=True)}
 
     def scrub(self) -> bool:
         """Overwrite the extents that nobody has any more, then SQLite's log. Raises StoreError BLOB_UNWRITABLE.
@@ -103,15 +107,6 @@ class Writer:
         return False
 
 
-@dataclass(frozen=True)
-class _Use:
-    """A content of a batch: who describes it, and how many halves of pairs it is."""
-
-    item: Item
-    is_accepted: bool
-    uses: int
-
-
 def _describe(submissions: Sequence[NewSubmission]) -> dict[bytes, _Use]:
     """Return each content once; the first accepted pair says what it is, not a refused one."""
     described: dict[bytes, _Use] = {}
@@ -126,6 +121,10 @@ def _describe(submissions: Sequence[NewSubmission]) -> dict[bytes, _Use]:
             else:
                 described[item.digest] = _Use(known.item, known.is_accepted, known.uses + 1)
     return described
+
+
+def _tile_row(tile: FullTile) -> Row:
+    return tile.level, tile.position, tile.root, tile.middle, tile.hashes
 
 
 def _item_row(use: _Use, place: tuple[int, int] | None) -> Row:

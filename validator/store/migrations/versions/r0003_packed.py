@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("level", sa.SmallInteger(), primary_key=True, autoincrement=False),
         sa.Column("position", index, primary_key=True, autoincrement=False),
         sa.Column("root", sa.LargeBinary(32), nullable=False),
+        sa.Column("middle", sa.LargeBinary(16 * 32), nullable=False),
         sa.Column("hashes", sa.LargeBinary(256 * 32), nullable=False),
     )
     items = op.create_table(
