@@ -20,6 +20,7 @@ from protocol.errors import ProofError, Rejected, SourceError
 from protocol.merkle import Frontier, leaf_hash
 from protocol.messages import IndexedSubmission, Network
 from protocol.pair import Envelope, check_signature
+from protocol.signing import Domain
 from protocol.tlog import TreeHead, verify_checkpoint
 from protocol.tombstones import check_takedowns
 from protocol.wire import encode, parse
@@ -110,7 +111,7 @@ async def _copy(
         raise SourceError(
             "MIRROR_NOT_WRITTEN", f"{out}: {error.strerror}", "Free space there; the copy goes on where it stopped."
         ) from None
-    accepted = sum(_is_accepted(leaf) for leaf in leaves)
+    accepted = sum(is_accepted(leaf) for leaf in leaves)
     return Mirrored(head.size, head.root, len(submissions), accepted, len(wanted), fetched, len(erased))
 
 
@@ -172,24 +173,34 @@ async def _submissions(
         start = page.next if page.next is not None and page.next < len(leaves) else None
         tell("submissions", len(rows), len(leaves))
     for row in rows:
-        entry = parse_entry(leaves[row.index])
-        try:
-            digest = check_signature(Envelope(row.submission, row.signature), network.domain)
-        except Rejected as error:
-            raise ProofError("MIRROR_SUBMISSION", f"entry {row.index}: {error.what}") from None
-        if not isinstance(entry, PairEntry) or entry.pair != digest:
-            raise ProofError("MIRROR_SUBMISSION", f"entry {row.index} is not about pair 0x{digest.hex()}")
-        if row.opening.commitment() != entry.commitment:
-            raise ProofError("MIRROR_OPENING", f"what came with entry {row.index} is not what its commitment hides")
+        check_submission(row, leaves[row.index], network.domain)
     given = {row.index for row in rows} | set(erased)
-    missing = [index for index, leaf in enumerate(leaves) if index not in given and _is_accepted(leaf)]
+    missing = [index for index, leaf in enumerate(leaves) if index not in given and is_accepted(leaf)]
     if missing:
         what = f"no submission behind {len(missing)} accepted entries, the first {missing[0]}"
         raise _Gone(ProofError("MIRROR_SUBMISSION", what))
     return rows
 
 
-def _is_accepted(leaf: bytes) -> bool:
+def check_submission(row: IndexedSubmission, leaf: bytes, domain: Domain) -> None:
+    """Check that a submission and its opening are those behind an entry.
+
+    Raises ProofError: MIRROR_SUBMISSION if the entry is not about that pair or the contributor did not sign it,
+    MIRROR_OPENING if the entry's commitment hides something else.
+    """
+    entry = parse_entry(leaf)
+    try:
+        digest = check_signature(Envelope(row.submission, row.signature), domain)
+    except Rejected as error:
+        raise ProofError("MIRROR_SUBMISSION", f"entry {row.index}: {error.what}") from None
+    if not isinstance(entry, PairEntry) or entry.pair != digest:
+        raise ProofError("MIRROR_SUBMISSION", f"entry {row.index} is not about pair 0x{digest.hex()}")
+    if row.opening.commitment() != entry.commitment:
+        raise ProofError("MIRROR_OPENING", f"what came with entry {row.index} is not what its commitment hides")
+
+
+def is_accepted(leaf: bytes) -> bool:
+    """True if the leaf is the entry of an accepted pair."""
     entry = parse_entry(leaf)
     return isinstance(entry, PairEntry) and entry.verdict.is_accepted
 
@@ -197,7 +208,7 @@ def _is_accepted(leaf: bytes) -> bool:
 def _wanted(leaves: list[bytes], submissions: list[IndexedSubmission]) -> list[bytes]:
     wanted: dict[bytes, None] = {}
     for row in submissions:
-        if _is_accepted(leaves[row.index]):
+        if is_accepted(leaves[row.index]):
             wanted[row.submission.a.sha256] = None
             wanted[row.submission.b.sha256] = None
     return list(wanted)

@@ -1,16 +1,31 @@
 """`curiosity ledger`."""
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import click
 
+from node.audit import Audited, Target, audit, state_folder
 from node.client import ValidatorClient
 from node.command import PATH, Session, example, session_options
+from node.commands.verify import trust_of, trust_options
 from node.mirror import Mirrored, mirror
+from node.monitor_state import MonitorState
+from node.screen import Meter
+from node.tiles import LogFiles
+from node.trust import Trust
+from protocol.errors import ConfigError, ProofError, Rejected, ServiceError, SourceError
+from protocol.messages import IndexedSubmission, Network
+from protocol.tlog import parse_vkey
+from protocol.wire import parse
 
 
-@click.group(epilog=example("curiosity ledger mirror --out mirror/"))
+@click.group(epilog=example("curiosity ledger audit", "curiosity ledger mirror --out mirror/"))
 def ledger() -> None:
     """Look at a ledger without trusting who keeps it."""
 
@@ -39,6 +54,142 @@ def mirror_(session: Session, out: Path, log_vkey: str) -> None:
         result,
         lambda screen: screen.line(
             f"{done.size} entries lead to root 0x{done.root.hex()}; {done.accepted} accepted pairs with "
-            f"{done.items} items in {out} ({done.fetched} fetched now); {done.taken_down} pairs are taken down."
+            f"{done.items} items in {out} ({done.fetched} fetched now), {done.taken_down} taken down."
         ),
     )
+
+
+@ledger.command(
+    "audit",
+    epilog=example(
+        "curiosity ledger audit --follow",
+        "curiosity ledger audit https://log.example.org --log-vkey KEY --foreign",
+        "curiosity ledger audit --witness http://127.0.0.1:8450 --witness-vkey KEY --quorum 1",
+    ),
+)
+@click.argument("where", required=False)
+@trust_options
+@click.option("--witness", "witnesses", multiple=True, help="Address of a witness to compare heads with; repeatable.")
+@click.option("--state", "state_dir", type=PATH, help="Folder of what was verified; by default below the home.")
+@click.option("--foreign", is_flag=True, help="Check the log only, not what its entries mean: for logs not of ours.")
+@click.option("--follow", is_flag=True, help="Go on, a round each --interval seconds, until something does not hold.")
+@click.option("--interval", "interval_s", default=10.0, show_default=True, help="Seconds between rounds.")
+@session_options(network=True)
+def audit_(
+    session: Session,
+    where: str | None,
+    log_vkey: str,
+    origin: str,
+    witness_vkeys: tuple[str, ...],
+    quorum: int | None,
+    witnesses: tuple[str, ...],
+    state_dir: Path | None,
+    foreign: bool,
+    follow: bool,
+    interval_s: float,
+) -> int:
+    """Follow a log by its tiles (URL or folder) and check everything again; name the first entry that is wrong."""
+    where = where or session.settings.node.validator_url
+    trust = trust_of(session, log_vkey, origin, witness_vkeys, quorum)
+
+    async def work() -> int:
+        async with AsyncExitStack() as stack:
+            files = await stack.enter_async_context(LogFiles(where, patience_s=session.settings.node.patience_s))
+            target = await _target(stack, files, trust, foreign=foreign)
+            folder = state_dir or state_folder(session.home, target.origin)
+            state = MonitorState(folder, target.origin, target.log_vkeys)
+            others = [
+                await stack.enter_async_context(LogFiles(url, patience_s=2.0, timeout_s=10.0)) for url in witnesses
+            ]
+            while True:
+                seen, silent = await _ask_witnesses(others, target.origin)
+                with session.screen.progress("Auditing", None) as meter:
+                    show = partial(_advance, meter, [state.size])
+                    done = await audit(files, state, target, seen=seen, progress=show)
+                _tell(session, done, silent, bool(trust.log_vkey))
+                if done.finding is not None:
+                    return int(ProofError.exit_code)
+                if not follow:
+                    return 0
+                await asyncio.sleep(interval_s)
+
+    return asyncio.run(work())
+
+
+def _advance(meter: Meter, shown: list[int], done: int, total: int) -> None:
+    meter.advance(done - shown[0], f"of {total} entries")
+    shown[0] = done
+
+
+async def _target(stack: AsyncExitStack, files: LogFiles, trust: Trust, *, foreign: bool) -> Target:
+    """What is known of the log at an address: by our own validators' word, else by the keys that are trusted."""
+    network = None if foreign else await _network(files)
+    key = trust.log_vkey or (network.log_vkey if network is not None else "")
+    if not key:
+        raise ConfigError("LOG_KEY_NEEDED", f"{files.where} does not say whose log it is", "Give --log-vkey.")
+    origin = trust.origin or (network.origin if network is not None else parse_vkey(key).name)
+    if network is None or files.is_folder:
+        known = (network.network_id, network.domain) if network is not None else None
+        return Target(origin, (key,), trust, rules=not foreign, network=known)
+    client = await stack.enter_async_context(ValidatorClient(files.where))
+    loop = asyncio.get_running_loop()
+
+    def openings(first: int, end: int) -> Sequence[IndexedSubmission]:
+        page = asyncio.run_coroutine_threadsafe(client.submissions(first, end - first), loop).result()
+        return [row for row in page.submissions if row.index < end]
+
+    return Target(origin, (key,), trust, network=(network.network_id, network.domain), openings=openings)
+
+
+async def _network(files: LogFiles) -> Network | None:
+    data = await files.get("network.json" if files.is_folder else "v1/network")
+    try:
+        return parse(Network, data) if data is not None else None
+    except Rejected:
+        return None
+
+
+async def _ask_witnesses(witnesses: Sequence[LogFiles], origin: str) -> tuple[list[str], list[str]]:
+    """Return the heads that witnesses show of a log, and the addresses of those that do not answer."""
+    seen, silent = [], []
+    for witness in witnesses:
+        try:
+            data = await witness.get(f"{sha256(origin.encode()).hexdigest()}/checkpoint")
+        except (ServiceError, SourceError):
+            silent.append(witness.where)
+        else:
+            seen += [data.decode(errors="replace")] if data is not None else []
+    return seen, silent
+
+
+def _tell(session: Session, done: Audited, silent: Sequence[str], is_pinned: bool) -> None:
+    finding = done.finding
+    result: dict[str, Any] = {
+        **vars(done),
+        "root": "0x" + done.root.hex(),
+        "is_log_pinned": is_pinned,
+        "silent_witnesses": list(silent),
+        "finding": None
+        if finding is None
+        else {**vars(finding), "evidence": str(finding.evidence) if finding.evidence is not None else None},
+    }
+    notes = [note for note in (*done.notes, *(f"the witness {url} does not answer" for url in silent)) if note]
+
+    def show(screen: Any) -> None:
+        key = "as pinned" if is_pinned else "as shown"
+        inside = "" if done.pairs is None else f", {done.pairs} pairs decided, {done.epochs} epochs paid as derived"
+        screen.line(
+            f"{done.origin}: {done.size} entries hold ({done.checked} new){inside}; root 0x{done.root.hex()}, "
+            f"cosigned by {len(done.cosigners)} trusted witnesses; trusting the log's key {key}."
+        )
+        for note in notes:
+            screen.line(f"Note: {note}.")
+        if done.withheld:
+            screen.line(f"Note: no opening of accepted entries {', '.join(map(str, done.withheld))}.")
+        if finding is not None:
+            where = f" (first bad index {finding.index})" if finding.index is not None else ""
+            screen.line(f"{finding.code}{where}: {finding.what}")
+            if finding.evidence is not None:
+                screen.line(f"Evidence for others: {finding.evidence} (curiosity verify checks it).")
+
+    session.screen.finish(result, show)
