@@ -97,7 +97,7 @@ def captioned(folder: Path, count: int, start: int = 0) -> Path:
 
 
 def test_light_commands_start_without_heavy_libraries() -> None:
-    for command in ("submit", "verify", "query", "claim", "payouts", "data"):
+    for command in ("submit", "verify", "query", "claim", "payouts", "data", "takedown"):
         code = (
             f"import sys, node.cli as c; s = c.run([{command!r}, '--help']); "
             "heavy = {'torch', 'web3', 'sqlalchemy', 'transformers', 'sklearn', 'av', 'pyarrow', 'mujoco', 'PIL'}; "
@@ -279,6 +279,44 @@ def test_a_users_own_folder_from_submission_to_offline_proof(online: Shell, tmp_
     derived = online.run("payouts", "--entries", tmp_path / "mirror", "--json").json["epochs"]
     assert derived == online.run("payouts", "--derive", "--json").json["epochs"]
     assert sum(map(int, derived[-1]["amounts_wei"].values())) == int(derived[-1]["emission_wei"]) > 0
+
+
+def test_a_pair_is_taken_down_by_its_contributor_or_by_the_operator(
+    online: Shell, validator: ValidatorProcess, tmp_path: Path
+) -> None:
+    folder = captioned(tmp_path / "mine", 3, 40)
+    assert online.run("submit", folder, "--wallet", "alice", "--license", "CC0-1.0").status == 0
+    first, second, third = sorted((online.home / "receipts").glob("*.json"))
+    assert online.run("wallet", "new", "bob").status == 0
+    asked = ("--reason", "privacy", "--yes", "--json")
+
+    for arguments, status, code in [
+        ((first, "--wallet", "bob"), 3, "SIGNATURE_OF_ANOTHER"),
+        ((first,), 7, "WALLET_NEEDED"),
+        ((first, "--wallet", "alice", "--everywhere", "audio"), 3, "TAKEDOWN_EVERYWHERE"),
+        (("0x" + "00" * 32, "--wallet", "alice"), 3, "NOT_FOUND"),
+        (("nothing.json", "--wallet", "alice"), 8, "PAIR_UNKNOWN"),
+    ]:
+        refused = online.run("takedown", *arguments, *asked)
+        assert (refused.status, refused.json["error"]["code"]) == (status, code), refused.err
+    unasked = online.run("takedown", first, "--wallet", "alice", "--reason", "privacy", "--json")
+    assert (unasked.status, unasked.json["error"]["code"]) == (2, "USAGE")
+
+    done = online.run("takedown", first, "--wallet", "alice", *asked).json
+    assert (done["pair"], done["replayed"], len(done["entries"])) == ("0x" + first.stem, False, 1)
+    assert Path(done["kept"]).is_file()
+    again = online.run("takedown", first.stem, "--wallet", "alice", *asked).json
+    assert (again["replayed"], again["receipts"]) == (True, done["receipts"])
+    assert "taken down" in online.run("takedown", second, "--wallet", "alice", "--reason", "other", "--yes").out
+
+    token = validator._config.parent / "v" / "keys" / "admin.token"
+    order = ("validator", "takedown", third, "--reason", "illegal", "--json", "--token-file")
+    (tmp_path / "wrong").write_text("x")
+    assert online.run(*order, tmp_path / "wrong").json["error"]["code"] == "ADMIN_TOKEN"
+    assert online.run(*order, token).json["replayed"] is False
+    assert online.run("verify", "--json").json["verified"] == 3  # the receipts still hold
+    refused = online.run("submit", folder, "--wallet", "alice", "--license", "CC0-1.0", "--again", "--json")
+    assert refused.json["refused"] == {"CONTENT_TAKEN_DOWN": 3}
 
 
 def _flip_note(text: str) -> str:

@@ -1,6 +1,7 @@
 """`curiosity takedown`, and `curiosity validator takedown` for the operator."""
 
 import asyncio
+import sys
 import time
 from pathlib import Path
 
@@ -55,8 +56,11 @@ def takedown(
     if not name:
         raise WalletError("WALLET_NEEDED", "no wallet was named", "Give --wallet NAME, or set [node] wallet.")
     wallet = find_wallet(session.home, name)
-    if not yes and not click.confirm(f"Erase pair 0x{digest.hex()} for good?", err=True):
-        raise click.Abort
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("erasing cannot be undone and nobody can be asked; give --yes")
+        if not click.confirm(f"Erase pair 0x{digest.hex()} for good?", err=True):
+            raise click.Abort
     key = unlock(wallet, read_password(password_file, prompt=f"Password of {name}"))
     _run(session, digest, reason, everywhere, key=key)
 
