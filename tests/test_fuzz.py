@@ -1,5 +1,6 @@
 """A short round of the fuzzing of every parser; `python -m fuzz` runs the long ones, with coverage."""
 
+import base64
 import random
 import subprocess
 import sys
@@ -28,6 +29,35 @@ def test_the_seeds_are_good_examples() -> None:
             read(seed.decode())
     with pytest.raises(CuriosityError):
         parse_vkey(mutated(TARGETS["vkey"], random.Random(1)).decode("utf-8", "surrogateescape"))
+
+
+def test_a_lenient_parser_would_be_found() -> None:
+    """What Python's own parsers take: spaces, underscores and leading zeros in numbers, unused bits in base64."""
+
+    def check_lenient_size(data: bytes) -> None:
+        try:
+            size = int(data.decode("utf-8", "surrogateescape"))
+        except ValueError:
+            return
+        assert f"{size}".encode() == data
+
+    def check_lenient_base64(data: bytes) -> None:
+        try:
+            value = base64.b64decode(data, validate=True)
+        except ValueError:
+            return
+        assert base64.b64encode(value) == data
+
+    for check, seed in ((check_lenient_size, b"20852014"), (check_lenient_base64, base64.b64encode(bytes(32)))):
+        lenient, chance = Target("lenient", check, (seed,)), random.Random(20_260_101)
+        check(seed)
+        found = 0
+        for _ in range(2000):
+            try:
+                check(mutated(lenient, chance))
+            except AssertionError:
+                found += 1
+        assert found > 0
 
 
 @pytest.mark.slow
