@@ -51,6 +51,9 @@ class _State:
     head: str  # signed note
 
 
+_Answered = dict[tuple[bytes, bytes], tuple[bytes, Receipt]]  # (contributor, nonce): pair's digest, receipt
+
+
 class Ledger:
     """The one writer of a store's entries.
 
@@ -142,22 +145,43 @@ class Ledger:
                     f"the ledger stopped at {self._state.edge.size} entries: {self._stopped}",
                     "Mend that, then start the validator again; contributors may send the same pairs again.",
                 )
-            fresh, receipts = self._plan(entries)
+            # The database itself refuses a nonce or contents that are there already: look them up once it has done so.
+            answered = self._answered_pairs(entries)
+            fresh, receipts = self._plan(entries, answered)
+            if not fresh or self._is_committed(fresh):
+                return receipts
+            fresh, receipts = self._plan(entries, answered | self._answered_nonces(entries))
+            self._check_contents([row for row, _ in fresh])
             if fresh:
                 with self._stopping():
                     self._commit(fresh)
         return receipts
 
-    def _plan(self, entries: Sequence[NewEntry]) -> tuple[list[tuple[NewRow, bytes]], list[Receipt]]:
+    def _is_committed(self, fresh: Sequence[tuple[NewRow, bytes]]) -> bool:
+        """Commit; False, with nothing written, if the database knows a nonce or contents of these rows already."""
+        try:
+            with self._stopping(unless="STORE_CONFLICT"):
+                self._commit(fresh)
+                return True
+        except StoreError as error:
+            if error.code != "STORE_CONFLICT":
+                raise
+        return False
+
+    def _answered_pairs(self, entries: Sequence[NewEntry]) -> _Answered:
+        """What was answered to the same pairs, those included that were erased and whose nonces are gone."""
+        keys = {s.pair: (s.contributor, s.nonce) for e in entries if (s := e.submission) is not None}
+        return {keys[pair]: (pair, known.to_receipt()) for pair, known in self._store.find_pairs(list(keys)).items()}
+
+    def _answered_nonces(self, entries: Sequence[NewEntry]) -> _Answered:
+        keys = [(s.contributor, s.nonce) for e in entries if (s := e.submission) is not None]
+        return {key: (known.pair, known.to_receipt()) for key, known in self._store.find_nonces(keys).items()}
+
+    def _plan(
+        self, entries: Sequence[NewEntry], known_before: _Answered
+    ) -> tuple[list[tuple[NewRow, bytes]], list[Receipt]]:
         """Return the rows to write with their leaf hashes, and the receipt of each entry."""
-        pairs = {(s.contributor, s.nonce): s.pair for e in entries if (s := e.submission) is not None}
-        answered = {
-            key: (decision.pair, decision.to_receipt())
-            for key, decision in self._store.find_nonces(list(pairs)).items()
-        }
-        # The nonce of an erased pair is gone; its digest is in the log for good.
-        erased = self._store.find_pairs([pair for key, pair in pairs.items() if key not in answered])
-        answered |= {key: (pair, erased[pair].to_receipt()) for key, pair in pairs.items() if pair in erased}
+        answered = dict(known_before)
         issued_at = self._clock()
         index = self._state.edge.size
         fresh: list[tuple[NewRow, bytes]] = []
@@ -180,7 +204,6 @@ class Ledger:
             if submission is not None:
                 answered[submission.contributor, submission.nonce] = (submission.pair, receipt)
             index += 1
-        self._check_contents([row for row, _ in fresh])
         return fresh, receipts
 
     def _check_contents(self, rows: Sequence[NewRow]) -> None:
@@ -200,11 +223,13 @@ class Ledger:
             known[key] = index
 
     @contextmanager
-    def _stopping(self) -> Iterator[None]:
-        """Stop the ledger for good if the block fails, whatever the reason."""
+    def _stopping(self, unless: str = "") -> Iterator[None]:
+        """Stop the ledger for good if the block fails, but for a StoreError with the code ``unless``."""
         try:
             yield
         except BaseException as error:
+            if isinstance(error, StoreError) and error.code == unless:
+                raise
             self._stopped = str(error) or type(error).__name__
             _log.error("ledger=stopped size=%d reason=%s", self._state.edge.size, self._stopped)
             raise
