@@ -93,6 +93,10 @@ class Opening:
 
     def commitment(self) -> bytes:
         """Return SHA-256 over a tag, the salt, and the canonical JSON of the rest (docs/protocol.md, step 12)."""
+        return self.seal()[0]
+
+    def seal(self) -> tuple[bytes, bytes]:
+        """Return the commitment and the canonical JSON of the whole opening, for whoever needs both."""
         plain = to_plain(self)
-        del plain["salt"]
-        return sha256(OPENING_TAG + self.salt + canonical_json(plain)).digest()
+        rest = {name: value for name, value in plain.items() if name != "salt"}
+        return sha256(OPENING_TAG + self.salt + canonical_json(rest)).digest(), canonical_json(plain)

@@ -31,7 +31,7 @@ from protocol.verdict import Reason
 from tests.service_material import ALICE, BOB, Running, item_of, pictures, running
 from tests.test_validator_service import child_of_genesis
 from trainer.mirror import read_mirror
-from validator.pipeline import Ready
+from validator.decided import Ready
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from embedding.modalities import BY_NAME
 from protocol.errors import Rejected
 from protocol.messages import Network
 from protocol.pair import MAX_ENVELOPE_BYTES
+from validator.decided import replay
 from validator.edge import SERVICE, answer, hex_in_path, not_found, number, read_body
-from validator.pipeline import replay
 
 _MAX_BODY_BYTES = 4 + MAX_ENVELOPE_BYTES + 2 * max(modality.limits.max_bytes for modality in BY_NAME.values())
 

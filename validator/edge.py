@@ -9,11 +9,10 @@ from typing import Any
 
 from aiohttp import web
 
-from protocol.errors import CuriosityError, Overloaded, Rejected
+from protocol.errors import CuriosityError, Fault, Overloaded, Rejected
 from protocol.messages import ErrorMessage
 from protocol.wire import from_hex, to_json
 from validator.guard import BodyEnded
-from validator.pipeline import FAULT_STATUS
 from validator.service import Service
 
 log = logging.getLogger(__name__)
@@ -24,6 +23,9 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+
+FAULT_STATUS = {Fault.CONTRIBUTOR: 400, Fault.VALIDATOR: 500, Fault.INFRASTRUCTURE: 503}
+"""HTTP status of an error that names none itself."""
 
 SERVICE = web.AppKey("service", Service)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

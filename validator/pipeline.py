@@ -11,34 +11,28 @@ order of the ledger. No step calls back up. A pair that is too far apart is a ve
 """
 
 import asyncio
-import base64
 import logging
-import secrets
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-import numpy as np
-
-from protocol.entry import PairEntry, encode_entry
-from protocol.errors import CuriosityError, Fault, Overloaded, Rejected, StoreError
-from protocol.judgement import Embedded, Judged
-from protocol.messages import Decision, Embeddings
+from protocol.errors import CuriosityError, Overloaded, Rejected, StoreError
+from protocol.judgement import Judged
+from protocol.messages import Decision
 from protocol.pair import Envelope, Item, SignedPair
 from protocol.receipt import Receipt
-from protocol.scoring import Quantised
-from protocol.verdict import Measurement, Opening, Reason, Verdict
-from protocol.wire import encode, parse
+from protocol.verdict import Reason, Verdict
+from validator.decided import Decided, Ready, open_for, replay
 from validator.decode import Decoder
 from validator.embedder import Embedder
 from validator.forgotten import Forgotten
 from validator.index import VectorIndex
 from validator.intake import Admitted, Intake, nonce_reused
 from validator.judge import Judge
-from validator.ledger import Ledger, NewEntry, NewSubmission
+from validator.ledger import Ledger, NewEntry
 from validator.lookup import SharedLookup
-from validator.store import Store, StoredDecision
+from validator.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -48,45 +42,13 @@ INDEX_KEYS_PER_ENTRY = 2  # item a of entry i is searched as key 2i, item b as 2
 
 
 @dataclass(frozen=True)
-class Ready:
-    """A pair with what the judge needs: two embedded items under one checkpoint, or a reason to refuse it."""
-
-    admitted: Admitted
-    checkpoint: bytes = b""
-    a: Embedded | None = None
-    b: Embedded | None = None
-    refusal: tuple[Reason, str] | None = None
-    fixed: Verdict | None = None
-
-
-@dataclass(frozen=True)
 class _InFlight:
     digest: bytes
     decision: "asyncio.Future[Decision]"
 
 
-@dataclass(frozen=True)
-class _Decided:
-    """A pair with its verdict and what the entry's commitment hides."""
-
-    ready: Ready
-    verdict: Verdict
-    opening: Opening
-    judged: Judged | None  # None where the items were not embedded
-
-
 class _Stale(Exception):
     """The checkpoint was switched between embedding and judging; embed again."""
-
-
-def pack_embeddings(*vectors: Quantised) -> bytes:
-    """Return int16 vectors as little-endian bytes, one after another."""
-    return b"".join(vector.astype("<i2").tobytes() for vector in vectors)
-
-
-def unpack_embeddings(data: bytes, count: int = 4) -> list[Quantised]:
-    """Return ``count`` int16 vectors of equal length from `pack_embeddings`."""
-    return list(np.frombuffer(data, dtype="<i2").astype(np.int16).reshape(count, -1))
 
 
 class Pipeline:
@@ -304,7 +266,7 @@ class Pipeline:
     def _commit(self, batch: Sequence[Ready]) -> list[Decision | Exception]:
         """Judge a batch in order and append it in one transaction. Runs on the writer thread."""
         slots: list[int | Exception] = []  # place among the verdicts, or why there is none
-        verdicts: list[_Decided] = []
+        verdicts: list[Decided] = []
         contents = [(r.admitted.pair.a.digest, r.admitted.pair.b.digest) for r in batch if r.refusal is None]
         accepted = self._store.known_contents(contents)  # grows with what this batch accepts
         for ready in batch:
@@ -318,7 +280,7 @@ class Pipeline:
                 continue
             slots.append(len(verdicts))
             verdicts.append(self._judge(ready, accepted, self._ledger.size + len(verdicts)))
-        entries = [_new_entry(decided) for decided in verdicts]
+        entries = [decided.new_entry() for decided in verdicts]
         receipts = self._ledger.append(entries) if entries else []
         for decided, receipt in zip(verdicts, receipts, strict=True):
             if decided.verdict.is_accepted and decided.judged is not None:
@@ -334,31 +296,32 @@ class Pipeline:
             self._embedder.forget([pair.a.digest, pair.b.digest])
             raise
 
-    def _answer(self, receipt: Receipt, entry: NewEntry, decided: _Decided) -> Decision:
+    def _answer(self, receipt: Receipt, entry: NewEntry, decided: Decided) -> Decision:
         if receipt.entry.encode() != entry.leaf:  # decided earlier: that receipt goes with that opening
             stored = self._store.find_pair(decided.ready.admitted.digest)
             assert stored is not None, "the ledger has just named it"
             return replay(stored)
-        return Decision(receipt, decided.verdict, decided.opening, _embeddings(_packed(decided)))
+        return Decision(receipt, decided.verdict, decided.opening, decided.embeddings())
 
-    def _judge(self, ready: Ready, accepted: dict[tuple[bytes, bytes], int], index: int) -> _Decided:
+    def _judge(self, ready: Ready, accepted: dict[tuple[bytes, bytes], int], index: int) -> Decided:
         if ready.refusal is not None:
             reason, detail = ready.refusal
-            return _Decided(ready, self.judge.refuse(reason), _open(ready, detail, None), None)
+            return Decided(ready, self.judge.refuse(reason), open_for(ready, detail, None), None)
         contents = (ready.admitted.pair.a.digest, ready.admitted.pair.b.digest)
         known = accepted.get(contents)
         if known is not None:
             detail = f"entry {known} holds the same two contents"
-            return _Decided(ready, self.judge.refuse(Reason.CONTENT_DUPLICATE), _open(ready, detail, None), None)
+            return Decided(ready, self.judge.refuse(Reason.CONTENT_DUPLICATE), open_for(ready, detail, None), None)
         if ready.fixed is not None:
-            accepted[contents] = index
-            return _Decided(ready, ready.fixed, _open(ready, "", None), None)
+            if ready.fixed.is_accepted:
+                accepted[contents] = index
+            return Decided(ready, ready.fixed, open_for(ready, "", None), None)
         assert ready.a is not None, "Ready holds two embedded items or a refusal"
         assert ready.b is not None, "Ready holds two embedded items or a refusal"
         judged = self.judge.judge(ready.admitted.pair.envelope.submission.modalities, ready.a, ready.b, index)
         if judged.verdict.is_accepted:
             accepted[contents] = index
-        return _Decided(ready, judged.verdict, _open(ready, "", judged.measurement), judged)
+        return Decided(ready, judged.verdict, open_for(ready, "", judged.measurement), judged)
 
     def forget(self, index: int, modalities: str) -> None:
         """Leave the pair of this entry out of searches and of the history. Thread-safe."""
@@ -375,69 +338,3 @@ def _interrupted() -> StoreError:
     return StoreError(
         "COMMIT_FAILED", "the decision could not be made durable", "Send the same bytes again after the restart."
     )
-
-
-def _open(ready: Ready, detail: str, measurement: Measurement | None) -> Opening:
-    pair = ready.admitted.pair
-    return Opening(secrets.token_bytes(32), pair.a.digest, pair.b.digest, detail, measurement)
-
-
-def _new_entry(decided: _Decided) -> NewEntry:
-    admitted = decided.ready.admitted
-    pair, submission = admitted.pair, admitted.pair.envelope.submission
-    leaf = encode_entry(
-        PairEntry(
-            pair=admitted.digest,
-            contributor=submission.contributor,
-            signature=pair.envelope.signature,
-            modalities=submission.modalities,
-            license=submission.license,
-            verdict=decided.verdict,
-            commitment=decided.opening.commitment(),
-        )
-    )
-    return NewEntry(
-        leaf,
-        NewSubmission(
-            pair=admitted.digest,
-            contributor=submission.contributor,
-            nonce=submission.nonce,
-            envelope=admitted.envelope,
-            a=pair.a,
-            b=pair.b,
-            accepted=decided.verdict.is_accepted,
-            embeddings=_packed(decided),
-            opening=encode(decided.opening),
-        ),
-    )
-
-
-def _packed(decided: _Decided) -> bytes | None:
-    ready, judged = decided.ready, decided.judged
-    if judged is None or ready.a is None or ready.b is None:
-        return None
-    return pack_embeddings(ready.a.whole, ready.b.whole, judged.final_a, judged.final_b)
-
-
-def _embeddings(packed: bytes | None) -> Embeddings | None:
-    if packed is None:
-        return None
-    return Embeddings(*(base64.b64encode(pack_embeddings(vector)).decode() for vector in unpack_embeddings(packed)))
-
-
-def replay(decided: StoredDecision) -> Decision:
-    """Return the decision that the store holds, with the identical receipt. Raises Rejected PAIR_TAKEN_DOWN."""
-    if decided.opening is None:
-        raise Rejected(
-            "PAIR_TAKEN_DOWN",
-            f"entry {decided.index} decided about this pair; what it held was taken down",
-            "Its content is erased; the entry of its decision and every proof of it still hold.",
-            status=410,
-        )
-    verdict = parse(PairEntry, decided.leaf).verdict
-    opening = parse(Opening, decided.opening)
-    return Decision(decided.to_receipt(), verdict, opening, _embeddings(decided.embeddings), replayed=True)
-
-
-FAULT_STATUS = {Fault.CONTRIBUTOR: 400, Fault.VALIDATOR: 500, Fault.INFRASTRUCTURE: 503}
-"""HTTP status of an error that names none itself."""

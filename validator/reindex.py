@@ -9,9 +9,10 @@ from protocol.errors import Rejected
 from protocol.pair import Envelope, Part
 from protocol.scoring import Quantised, cross_average, joint, pulls_micro, quantise
 from protocol.wire import parse
+from validator.decided import unpack_embeddings
 from validator.decode import Decoder
 from validator.embedder import Array, Embedder
-from validator.pipeline import INDEX_KEYS_PER_ENTRY, Pipeline, unpack_embeddings
+from validator.pipeline import INDEX_KEYS_PER_ENTRY, Pipeline
 from validator.store import Store, StoredSubmission
 
 log = logging.getLogger(__name__)
