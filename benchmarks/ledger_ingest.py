@@ -6,8 +6,9 @@ A real validator in a process of its own (`validator.app`: HTTP, intake, group c
 except that a verdict which was fixed beforehand stands in the place of decoding, embedding and judging: that is the
 constructor argument `Pipeline(fixed=...)`, and nothing is patched. Beside it, in another process, the plainest
 handler of the same HTTP library that reads the same body and answers "ok". This process is the client of both, over
-connections that stay open; rounds alternate, every body is sent to each of them once, and nobody's processor time but
-the server's counts: user and system time of all its threads. Each answer is checked once the clock has stopped.
+connections that stay open; rounds alternate and each figure is their median; every body is sent to each of them once,
+and nobody's processor time but the server's counts: user and system time of all its threads. Each answer is checked
+once the clock has stopped.
 
 `ingest_ratio_bound` is the ratio that a validator would reach whose only costs beyond the bare handler were to hash the
 body once, to recover the contributor's signature and to sign the receipt, each measured in the same run.
@@ -284,7 +285,7 @@ def _measure_floor(bodies: Sequence[bytes], recover_per_cpu_s: float) -> dict[st
     }
 
 
-def _check(answers: dict[int, tuple[int, bytes]], pairs: Sequence[SignedPair], network: Network) -> list[int]:
+def check_answers(answers: dict[int, tuple[int, bytes]], pairs: Sequence[SignedPair], network: Network) -> list[int]:
     """Return the index of every pair's entry. Raises RuntimeError unless each answer holds a receipt of its pair."""
     indices = []
     for number, pair in enumerate(pairs):
@@ -340,10 +341,10 @@ async def _alternate(
             spent[name].append(server.cpu_s() - before)
             if name == "validator":
                 wall_s += time.monotonic() - started
-                indices += _check(answers, signed[part], network)
+                indices += check_answers(answers, signed[part], network)
     if sorted(indices) != list(range(min(indices), min(indices) + share * rounds)):
         raise RuntimeError("the entries of the pairs do not follow one another")
-    bare_s, validator_s = sum(spent["bare"]) / (share * rounds), sum(spent["validator"]) / (share * rounds)
+    bare_s, validator_s = median(spent["bare"]) / share, median(spent["validator"]) / share
     recovery = measure_recovery([pair.envelope for pair in signed], network.domain)
     floor = _measure_floor(bodies[:1000], recovery["recover_per_cpu_s"])
     return {
