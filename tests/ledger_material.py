@@ -1,11 +1,6 @@
-"""Entries, ledgers and direct access to their databases, for the tests of the store and of the ledger.
+"""Entries, ledgers and direct access to their databases, for the tests of the store and of the ledger."""
 
-Run as a program it appends to a ledger for ever and prints what was promised: the tests kill it.
-"""
-
-import json
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -133,24 +128,3 @@ def tamper(url: str) -> Iterator[Connection]:
     with engine.begin() as connection:
         yield connection
     engine.dispose()
-
-
-def append_for_ever(url: str, head_path: Path, number: int) -> None:
-    """Append batches of one to eight pairs and print each number with its receipt as soon as it is promised."""
-    with open_ledger(url, head_path) as opened:
-        while True:
-            numbers = range(number, number + 1 + number % 8)
-            receipts = opened.ledger.append([make_entry(n) for n in numbers])
-            lines = [json.dumps([n, encode(receipt).decode()]) for n, receipt in zip(numbers, receipts, strict=True)]
-            print("\n".join(lines), flush=True)
-            number = numbers.stop
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Run `append_for_ever` with a URL, a path and a number."""
-    url, head_path, number = arguments
-    append_for_ever(url, Path(head_path), int(number))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

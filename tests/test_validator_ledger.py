@@ -1,14 +1,9 @@
 """The ledger on real SQLite and PostgreSQL: receipts and proofs, kill -9, rolled-back and tampered databases."""
 
-import json
 import os
 import random
 import resource
-import selectors
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +23,7 @@ from protocol.merkle import leaf_hash, verify_consistency, verify_inclusion
 from protocol.receipt import Receipt, verify_receipt
 from protocol.subtrees import Place, consistency_from, inclusion_from, root_from
 from protocol.tlog import Signer, verify_checkpoint
-from protocol.wire import encode, parse
+from protocol.wire import encode
 from tests.ledger_material import (
     LOG,
     NOW,
@@ -42,6 +37,7 @@ from tests.ledger_material import (
     submission_of,
     tamper,
 )
+from tests.ledger_worker import check_promises
 from validator.ledger import NewEntry
 from validator.store.tree import Edge, FullTile, hash_in
 
@@ -320,93 +316,6 @@ def test_proofs_out_of_range_are_refused(sqlite_url: str, tmp_path: Path) -> Non
                 call()
             assert isinstance(caught.value, ProofError)
         assert opened.ledger.consistency_proof(0, 5) == []
-
-
-# A killed process
-
-
-def start_appending(url: str, head_path: Path, number: int) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.ledger_material", url, str(head_path), str(number)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parent.parent,
-    )
-
-
-def kill_while_appending(url: str, head_path: Path, number: int, after_s: float) -> dict[int, Receipt]:
-    """Start a process that appends, kill it ``after_s`` seconds after its first receipt, return what it printed."""
-    process = start_appending(url, head_path, number)
-    if process.stdout is None or process.stderr is None:
-        raise ValueError("the process has no pipes")
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        assert selector.select(timeout=60), "no receipt within a minute"
-    time.sleep(after_s)
-    process.send_signal(signal.SIGKILL)
-    printed, errors = process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL, errors
-    promised: dict[int, Receipt] = {}
-    for line in printed[: printed.rfind("\n") + 1].splitlines():
-        number, receipt = json.loads(line)
-        promised[number] = parse(Receipt, receipt)
-    return promised
-
-
-def check_promises(opened: Opened, promised: dict[int, Receipt]) -> None:
-    """Every receipt verifies, is in the tree, in the store, and is what a replay gets."""
-    ledger, root, size = opened.ledger, opened.ledger.root(), opened.ledger.size
-    ledger.verify()
-    numbers = sorted(promised)
-    for number in numbers:
-        receipt = promised[number]
-        checked = verify_receipt(receipt, ORIGIN, RECEIPT_VKEY)
-        verify_inclusion(checked.leaf_hash, checked.index, size, ledger.inclusion_proof(checked.index, size), root)
-        submission = submission_of(make_entry(number))
-        decision = opened.store.find_nonce(submission.contributor, submission.nonce)
-        assert decision is not None
-        assert decision.to_receipt() == receipt
-        assert opened.store.blob(submission.a.digest) == submission.a.data
-        assert opened.store.blob(submission.b.digest) == submission.b.data
-    assert ledger.append([make_entry(number) for number in numbers]) == [promised[number] for number in numbers]
-    assert ledger.size == size
-
-
-def kill_rounds(url: str, head_path: Path, rounds: int, seed: int) -> int:
-    """Kill and restart; return how many receipts were promised. The process starts where a contributor would resume."""
-    chance = random.Random(seed)
-    promised: dict[int, Receipt] = {}
-    number = 0
-    for _ in range(rounds):
-        new = kill_while_appending(url, head_path, number, chance.uniform(0, 0.4))
-        assert set(new) == set(range(number, number + len(new)))
-        number += len(new)
-        promised |= new
-        with open_ledger(url, head_path) as opened:
-            check_promises(opened, new)
-            # The last batch may be durable without a promise; sent again, each pair is there once all the same.
-            assert opened.ledger.size - number in range(9)
-            resumed = opened.ledger.append(make_entries(number, number + 9))
-            assert [receipt.index for receipt in resumed] == list(range(number, number + 9))
-            promised |= dict(enumerate(resumed, number))
-            number += 9
-            assert opened.ledger.size == number
-    with open_ledger(url, head_path) as opened:
-        check_promises(opened, promised)
-        pairs = [row.pair for row in opened.store.submissions(0, 1_000_000)]
-        assert len(set(pairs)) == len(pairs) == opened.ledger.size
-    return len(promised)
-
-
-def test_no_promise_is_lost_by_kill_nine(store_url: str, tmp_path: Path) -> None:
-    assert kill_rounds(store_url, tmp_path / "head", rounds=3, seed=1) > 30
-
-
-@pytest.mark.slow
-def test_no_promise_is_lost_by_two_hundred_kills(store_url: str, tmp_path: Path) -> None:
-    rounds = 200 if store_url.startswith("sqlite") else 30
-    assert kill_rounds(store_url, tmp_path / "head", rounds=rounds, seed=2) > 30 * rounds
 
 
 # What is kept outside the database
