@@ -14,10 +14,11 @@ from hashlib import sha256
 from pathlib import Path
 
 from node.ledger_rules import NO_PAIR, BadEntry, LedgerRules
-from node.mirror import check_submission, is_accepted
+from node.mirror import is_accepted
 from node.monitor_state import MonitorState
 from node.tiles import Ahead, LogFiles, read_entries
 from node.trust import Trust
+from protocol.decision import check_submission
 from protocol.errors import ProofError
 from protocol.evidence import Evidence, collect, encode_evidence
 from protocol.merkle import Frontier, consistency_path

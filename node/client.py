@@ -51,7 +51,7 @@ class ValidatorClient:
 
     def __init__(self, url: str, *, patience_s: float = 60.0, timeout_s: float = 120.0, connections: int = 32) -> None:
         self.url = url.rstrip("/")
-        self._patience_s = patience_s
+        self.patience_s = patience_s
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
@@ -173,7 +173,7 @@ class ValidatorClient:
         if token:
             headers["Authorization"] = f"Bearer {token}"
         parameters = {name: str(value) for name, value in (query or {}).items()}
-        deadline = time.monotonic() + self._patience_s
+        deadline = time.monotonic() + self.patience_s
         wait_s = _FIRST_WAIT_S
         while True:
             try:

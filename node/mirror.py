@@ -9,19 +9,19 @@ blobs/<sha256>      items of accepted pairs
 
 import asyncio
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from node.client import ValidatorClient
+from node.tiles import Ahead, LogFiles, read_entries
+from protocol.decision import check_submission
 from protocol.entry import PairEntry, parse_entry
 from protocol.errors import ProofError, Rejected, SourceError
 from protocol.merkle import Frontier, leaf_hash
 from protocol.messages import IndexedSubmission, Network
-from protocol.pair import Envelope, check_signature
-from protocol.signing import Domain
-from protocol.tlog import TreeHead, verify_checkpoint
+from protocol.tlog import TileReader, TreeHead, verify_checkpoint
 from protocol.tombstones import check_takedowns
 from protocol.wire import encode, parse
 
@@ -69,8 +69,9 @@ async def mirror(
         note = await client.tree_head()
         head = verify_checkpoint(note, network.origin, [log_vkey or network.log_vkey])
         try:
-            return await _copy(client, out, network, note, head, tell)
-        except _Gone as gone:
+            async with LogFiles(client.url, patience_s=client.patience_s) as files:
+                return await _copy(client, files, out, network, note, head, tell)
+        except Gone as gone:
             # It may have been taken down since: then the ledger has grown by the entry that says so.
             if head.size == size or attempt == _ATTEMPTS:
                 raise gone.error from None
@@ -78,7 +79,7 @@ async def mirror(
     raise AssertionError("the last attempt returns or raises")
 
 
-class _Gone(Exception):
+class Gone(Exception):
     """Something is not there that the ledger names."""
 
     def __init__(self, error: ProofError) -> None:
@@ -87,26 +88,19 @@ class _Gone(Exception):
 
 
 async def _copy(
-    client: ValidatorClient, out: Path, network: Network, note: str, head: TreeHead, tell: Progress
+    client: ValidatorClient, files: LogFiles, out: Path, network: Network, note: str, head: TreeHead, tell: Progress
 ) -> Mirrored:
     try:
         (out / "blobs").mkdir(parents=True, exist_ok=True)
-        leaves = await _leaves(client, out / "entries.jsonl", head.size, tell)
-        frontier = Frontier()
-        for leaf in leaves:
-            frontier.append(leaf_hash(leaf))
-        if frontier.root() != head.root:
-            raise ProofError(
-                "MIRROR_ROOT", f"{head.size} leaves lead to {frontier.root().hex()}, signed is {head.root.hex()}"
-            )
+        leaves = await _leaves(files, out / "entries.jsonl", head, tell)
         erased = check_takedowns(leaves, network.network_id, network.domain)
         submissions = await _submissions(client, leaves, erased, network, tell)
         wanted = _wanted(leaves, submissions)
         _forget(out, wanted)
-        fetched = await _items(client, out / "blobs", wanted, tell)
-        _write(out / "submissions.jsonl", b"".join(encode(row) + b"\n" for row in submissions))
-        _write(out / "network.json", encode(network))
-        _write(out / "tree-head.txt", note.encode())
+        fetched = await fetch_items(client, out / "blobs", wanted, tell)
+        write_whole(out / "submissions.jsonl", b"".join(encode(row) + b"\n" for row in submissions))
+        write_whole(out / "network.json", encode(network))
+        write_whole(out / "tree-head.txt", note.encode())
     except OSError as error:
         raise SourceError(
             "MIRROR_NOT_WRITTEN", f"{out}: {error.strerror}", "Free space there; the copy goes on where it stopped."
@@ -125,22 +119,38 @@ def _forget(out: Path, wanted: Collection[bytes]) -> None:
         path.unlink()
 
 
-async def _leaves(client: ValidatorClient, path: Path, size: int, tell: Progress) -> list[bytes]:
+async def _leaves(files: LogFiles, path: Path, head: TreeHead, tell: Progress) -> list[bytes]:
+    """Return all leaves under the head, what ``path`` lacks fetched from the log's bundles, all of it verified."""
     leaves = await asyncio.to_thread(_keep_whole_lines, path)
-    if len(leaves) > size:
+    if len(leaves) > head.size:
         raise ProofError(
             "MIRROR_SHRANK",
-            f"{path} holds {len(leaves)} leaves that were signed once, the validator now signs {size}",
+            f"{path} holds {len(leaves)} leaves that were signed once, the log now signs {head.size}",
         )
-    while len(leaves) < size:
-        page = await client.entries(len(leaves), min(_PAGE, size - len(leaves)))
-        fetched = [entry.encode() for entry in page.entries]
-        if not fetched:
-            raise ProofError("MIRROR_ROOT", f"the validator gave {len(leaves)} of {size} leaves")
-        await asyncio.to_thread(_append, path, fetched)
-        leaves += fetched
-        tell("leaves", len(leaves), size)
+    ahead = Ahead(files)
+
+    def read() -> None:
+        reader = TileReader(head, ahead.fetch)
+        if leaves and (mine := _root(leaves)) != reader.root(len(leaves)):
+            raise ProofError(
+                "MIRROR_ROOT", f"{path} has {len(leaves)} leaves that lead to {mine.hex()}, which is not the log's tree"
+            )
+        for first, fetched, _ in read_entries(reader, ahead, len(leaves)):
+            _append(path, fetched)
+            leaves.extend(fetched)
+            tell("leaves", first + len(fetched), head.size)
+
+    try:
+        await asyncio.to_thread(read)
+    finally:
+        await ahead.close()
     return leaves
+
+
+def _root(leaves: Sequence[bytes]) -> bytes:
+    frontier = Frontier()
+    frontier.extend(leaf_hash(leaf) for leaf in leaves)
+    return frontier.root()
 
 
 def _keep_whole_lines(path: Path) -> list[bytes]:
@@ -178,25 +188,8 @@ async def _submissions(
     missing = [index for index, leaf in enumerate(leaves) if index not in given and is_accepted(leaf)]
     if missing:
         what = f"no submission behind {len(missing)} accepted entries, the first {missing[0]}"
-        raise _Gone(ProofError("MIRROR_SUBMISSION", what))
+        raise Gone(ProofError("MIRROR_SUBMISSION", what))
     return rows
-
-
-def check_submission(row: IndexedSubmission, leaf: bytes, domain: Domain) -> None:
-    """Check that a submission and its opening are those behind an entry.
-
-    Raises ProofError: MIRROR_SUBMISSION if the entry is not about that pair or the contributor did not sign it,
-    MIRROR_OPENING if the entry's commitment hides something else.
-    """
-    entry = parse_entry(leaf)
-    try:
-        digest = check_signature(Envelope(row.submission, row.signature), domain)
-    except Rejected as error:
-        raise ProofError("MIRROR_SUBMISSION", f"entry {row.index}: {error.what}") from None
-    if not isinstance(entry, PairEntry) or entry.pair != digest:
-        raise ProofError("MIRROR_SUBMISSION", f"entry {row.index} is not about pair 0x{digest.hex()}")
-    if row.opening.commitment() != entry.commitment:
-        raise ProofError("MIRROR_OPENING", f"what came with entry {row.index} is not what its commitment hides")
 
 
 def is_accepted(leaf: bytes) -> bool:
@@ -214,7 +207,8 @@ def _wanted(leaves: list[bytes], submissions: list[IndexedSubmission]) -> list[b
     return list(wanted)
 
 
-async def _items(client: ValidatorClient, folder: Path, wanted: list[bytes], tell: Progress) -> int:
+async def fetch_items(client: ValidatorClient, folder: Path, wanted: Sequence[bytes], tell: Progress) -> int:
+    """Fetch the items that ``folder`` lacks, verified, and return how many; raises `Gone` for one that is not there."""
     missing = [digest for digest in wanted if not (folder / digest.hex()).exists()]
     gate = asyncio.Semaphore(_PARALLEL)
     done = 0
@@ -225,10 +219,10 @@ async def _items(client: ValidatorClient, folder: Path, wanted: list[bytes], tel
             try:
                 data = await client.item(digest)
             except Rejected as error:
-                raise _Gone(ProofError("MIRROR_ITEM", error.what)) from None
+                raise Gone(ProofError("MIRROR_ITEM", error.what)) from None
         if sha256(data).digest() != digest:
             raise ProofError("MIRROR_ITEM", f"item 0x{digest.hex()} came with digest {sha256(data).hexdigest()}")
-        await asyncio.to_thread(_write, folder / digest.hex(), data)
+        await asyncio.to_thread(write_whole, folder / digest.hex(), data)
         done += 1
         if done % 100 == 0 or done == len(missing):
             tell("items", done, len(missing))
@@ -242,7 +236,8 @@ async def _items(client: ValidatorClient, folder: Path, wanted: list[bytes], tel
     return len(missing)
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
+    """Put ``data`` at ``path`` whole or not at all."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_bytes(data)
     os.replace(temporary, path)
@@ -263,18 +258,13 @@ async def fetch_leaves(client: ValidatorClient, log_vkey: str = "") -> list[byte
     """Return all leaves of a validator's ledger, checked against its signed tree head; ``log_vkey`` as in `mirror`."""
     network = await client.network()
     head = verify_checkpoint(await client.tree_head(), network.origin, [log_vkey or network.log_vkey])
-    leaves: list[bytes] = []
-    frontier = Frontier()
-    while len(leaves) < head.size:
-        page = await client.entries(len(leaves), min(_PAGE, head.size - len(leaves)))
-        if not page.entries:
-            break
-        for entry in page.entries:
-            leaves.append(entry.encode())
-            frontier.append(leaf_hash(leaves[-1]))
-    if frontier.root() != head.root:
-        raise ProofError("MIRROR_ROOT", f"{len(leaves)} leaves lead to {frontier.root().hex()}, not {head.root.hex()}")
-    return leaves
+    async with LogFiles(client.url, patience_s=client.patience_s) as files:
+        ahead = Ahead(files)
+        try:
+            reader = TileReader(head, ahead.fetch)
+            return await asyncio.to_thread(lambda: [e for _, page, _ in read_entries(reader, ahead, 0) for e in page])
+        finally:
+            await ahead.close()
 
 
 def read_network(folder: Path) -> Network:

@@ -1,20 +1,18 @@
 """Receipts on disk: what is needed to check a decision later, with no network and no trust in the validator."""
 
-import base64
 import json
 import os
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from node.trust import KEPT_KEYS, Trust, describe_key, describe_witnesses
-from protocol.entry import PairEntry
+from protocol.decision import check_decision
 from protocol.errors import ProofError, Rejected, SourceError
 from protocol.merkle import verify_inclusion
 from protocol.messages import Decision, InclusionProof, Network
 from protocol.pair import Envelope
-from protocol.receipt import CheckedReceipt, verify_receipt
+from protocol.receipt import CheckedReceipt
 from protocol.signing import Domain, checksum, recover
 from protocol.tlog import parse_proof, verify_checkpoint, verify_proof
 from protocol.wire import STRICT, encode, parse
@@ -71,49 +69,6 @@ class Proved:
             f"Pair 0x{self.pair.hex()} of {checksum(self.contributor)} was {self.outcome} ({self.reason}) as entry "
             f"{self.index}{proof}; trusting {describe_key(self.receipt_vkey, self.is_pinned)}{log}."
         )
-
-
-def check_decision(decision: Decision, envelope: Envelope, digest: bytes, origin: str, vkey: str) -> CheckedReceipt:
-    """Check that a decision is about this very submission, signed by the pinned key, and consistent in itself.
-
-    Raises ProofError: what `verify_receipt` raises, RECEIPT_OF_ANOTHER, VERDICT_DIFFERS, OPENING_DIFFERS,
-    OPENING_OF_ANOTHER, EMBEDDING_DIFFERS.
-    """
-    checked = verify_receipt(decision.receipt, origin, vkey)
-    entry = checked.entry
-    submission = envelope.submission
-    expected = (digest, submission.contributor, envelope.signature, submission.modalities, submission.license)
-    if not isinstance(entry, PairEntry) or expected != (
-        entry.pair, entry.contributor, entry.signature, entry.modalities, entry.license
-    ):  # fmt: skip
-        raise ProofError("RECEIPT_OF_ANOTHER", f"the receipt's entry is not about pair 0x{digest.hex()}")
-    if entry.verdict != decision.verdict:
-        raise ProofError("VERDICT_DIFFERS", "the verdict beside the receipt is not the one in its entry")
-    opening = decision.opening
-    if opening.commitment() != entry.commitment:
-        raise ProofError(
-            "OPENING_DIFFERS", f"the opening gives {opening.commitment().hex()}, not the entry's commitment"
-        )
-    if (opening.a, opening.b) != (submission.a.sha256, submission.b.sha256):
-        raise ProofError("OPENING_OF_ANOTHER", "the opening is of other items than those that were signed")
-    measured = opening.measurement
-    if (measured is None) != (decision.embeddings is None):
-        raise ProofError("EMBEDDING_DIFFERS", "embeddings are there without a measurement, or the reverse")
-    if measured is not None and decision.embeddings is not None:
-        sent = decision.embeddings
-        for name, text, wanted in (
-            ("a", sent.a, measured.embedding_a),
-            ("b", sent.b, measured.embedding_b),
-            ("final a", sent.final_a, measured.final_a),
-            ("final b", sent.final_b, measured.final_b),
-        ):
-            try:
-                got = sha256(base64.b64decode(text, validate=True)).digest()
-            except ValueError:
-                raise ProofError("EMBEDDING_DIFFERS", f"embedding {name} is not base64: {text[:40]!r}") from None
-            if got != wanted:
-                raise ProofError("EMBEDDING_DIFFERS", f"embedding {name} has digest {got.hex()}, not {wanted.hex()}")
-    return checked
 
 
 def check_proof(proof: InclusionProof, checked: CheckedReceipt, origin: str, log_vkey: str) -> int:

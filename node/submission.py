@@ -11,9 +11,10 @@ from typing import Any
 
 from node.client import ValidatorClient
 from node.journal import Journal, Plan, Result, row_key
-from node.receipts import check_decision, save_receipt
+from node.receipts import save_receipt
 from node.sources.item import check_item
 from node.sources.pairset import SourcePair
+from protocol.decision import check_decision
 from protocol.errors import CuriosityError, ProofError, Rejected, SourceError
 from protocol.messages import Decision, Network
 from protocol.pair import Item, SignedPair, sign_pair

@@ -22,6 +22,7 @@ class Front:
     deny: Callable[[str, int], tuple[int, dict[str, str], Any] | str | None] = lambda path, number: None
     drop_answer: Callable[[int], bool] = lambda number: False  # the validator decides, the answer is lost
     change: Callable[[str, Any], Any] = lambda path, answer: answer  # of JSON answers
+    change_bytes: Callable[[str, bytes], bytes] = lambda path, answer: answer  # of the others
 
 
 @asynccontextmanager
@@ -53,6 +54,8 @@ async def front(upstream: str) -> AsyncIterator[Front]:
             content = await answered.read()
             if answered.content_type == "application/json" and answered.status == 200:
                 content = json.dumps(made.change(request.path, json.loads(content))).encode()
+            elif answered.status == 200:
+                content = made.change_bytes(request.path, content)
             if request.path == "/v1/pairs" and made.drop_answer(number):
                 assert request.transport is not None
                 request.transport.abort()

@@ -1,7 +1,7 @@
 """Mirroring a real validator's ledger: resumed, verified, and refused where anything does not fit."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from protocol.messages import ClaimShare, ClaimTicket
 from protocol.payouts import derive
 from protocol.rewards import RewardParameters
 from protocol.signing import address_of
-from protocol.tlog import Signer, verify_checkpoint
+from protocol.tlog import Signer, entry_bundle, parse_bundle, verify_checkpoint
 from tests.front_material import Front, front
 from tests.service_material import ALICE, Running, pictures, running
 
@@ -84,7 +84,8 @@ async def test_a_mirror_that_was_cut_off_goes_on(live: Running, before: Front, t
     before.seen.clear()
     await copy(before.url, out)
     assert (out / "entries.jsonl").read_bytes() == whole
-    assert before.seen["/v1/entries"] == 1
+    (bundle,) = [path for path in before.seen if path.startswith("/tile/entries/")]
+    assert before.seen[bundle] == 1
 
 
 def tamper(answers: dict[str, Any]) -> Any:
@@ -92,17 +93,41 @@ def tamper(answers: dict[str, Any]) -> Any:
     return lambda path, answer: answers[path](answer) if path in answers else answer
 
 
-def _other_leaf(page: Any) -> Any:
-    page["entries"][2] = page["entries"][1]
-    return page
+def _other_leaf(bundle: bytes) -> bytes:
+    entries = parse_bundle(bundle, 7)
+    return entry_bundle([*entries[:2], entries[1], *entries[3:]])
 
 
-def _fewer_leaves(page: Any) -> Any:
-    return page | {"entries": []}
+def _fewer_leaves(bundle: bytes) -> bytes:
+    return entry_bundle(parse_bundle(bundle, 7)[:-1])
 
 
-def _two_in_one(page: Any) -> Any:
-    return page | {"entries": ["\n".join(page["entries"])]}
+def _two_in_one(bundle: bytes) -> bytes:
+    entries = parse_bundle(bundle, 7)
+    return entry_bundle([b"\n".join(entries[:2]), *entries[2:], entries[0]])
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [(_other_leaf, "BUNDLE_MISMATCH"), (_fewer_leaves, "BUNDLE_TRUNCATED"), (_two_in_one, "BUNDLE_MISMATCH")],
+)
+async def test_leaves_that_are_not_the_trees_are_refused(
+    before: Front, tmp_path: Path, change: Callable[[bytes], bytes], code: str
+) -> None:
+    before.change_bytes = lambda path, answer: change(answer) if path.startswith("/tile/entries/") else answer
+    with pytest.raises(ProofError) as caught:
+        await copy(before.url, tmp_path / "mirror")
+    assert caught.value.code == code
+    assert not (tmp_path / "mirror" / "tree-head.txt").exists()
+
+
+async def test_kept_leaves_of_another_history_are_refused(live: Running, before: Front, tmp_path: Path) -> None:
+    await copy(before.url, tmp_path)
+    file = tmp_path / "entries.jsonl"
+    lines = file.read_bytes().split(b"\n")
+    file.write_bytes(b"\n".join([lines[1], lines[0], *lines[2:]]))
+    with pytest.raises(ProofError, match="MIRROR_ROOT"):
+        await copy(before.url, tmp_path)
 
 
 def _other_submission(page: Any) -> Any:
@@ -123,9 +148,6 @@ def _no_submissions(page: Any) -> Any:
 @pytest.mark.parametrize(
     ("route", "change", "code"),
     [
-        ("/v1/entries", _other_leaf, "MIRROR_ROOT"),
-        ("/v1/entries", _fewer_leaves, "MIRROR_ROOT"),
-        ("/v1/entries", _two_in_one, "MIRROR_ROOT"),
         ("/v1/submissions", _other_submission, "MIRROR_SUBMISSION"),
         ("/v1/submissions", _swapped_submissions, "MIRROR_SUBMISSION"),
         ("/v1/submissions", _no_submissions, "MIRROR_SUBMISSION"),

@@ -17,7 +17,8 @@ from PIL import Image
 
 from embedding.checkpoint import GENESIS, load, save
 from node.client import ValidatorClient
-from node.receipts import check_decision, check_proof
+from node.receipts import check_proof
+from protocol.decision import check_decision
 from protocol.entry import CheckpointEntry, EpochEntry, PairEntry, parse_entry
 from protocol.errors import Overloaded, Rejected, ServiceError
 from protocol.merkle import leaf_hash, root, verify_consistency

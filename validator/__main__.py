@@ -14,6 +14,7 @@ from protocol.errors import CuriosityError, ExitCode
 from protocol.signing import address_of, checksum
 from validator.app import build, listen, settle_memory
 from validator.config import Settings, load_settings
+from validator.importer import Mirrored, import_ledger, opened_export, write_mark
 from validator.keys import load_keys
 from validator.ledger import Ledger
 from validator.service import Service
@@ -111,6 +112,38 @@ def check(config_path: Path | None, as_json: bool) -> None:
         ledger.verify()
         facts = {"entries": ledger.size, "root": "0x" + ledger.root().hex()}
     click.echo(json.dumps(facts) if as_json else f"{facts['entries']} entries hold; root {facts['root']}.")
+
+
+@main.command("import", epilog="Example: curiosity ledger import export/ --config curiosity.toml")
+@click.argument("export", type=click.Path(path_type=Path))
+@_CONFIG
+@click.option("--log-vkey", default="", help="Tree head key to trust; by default the one in the export.")
+@click.option("--receipt-vkey", default="", help="Receipt key to trust, likewise.")
+@_JSON
+def import_(export: Path, config_path: Path | None, log_vkey: str, receipt_vkey: str, as_json: bool) -> None:
+    """Build the store again from an exported ledger, or bring a copy up to date; stop the validator first.
+
+    With the ledger's own keys in the data folder the validator goes on with it; with others it is a read-only copy.
+    """
+    config = load_settings(config_path).validator
+    folder = config.data_dir.expanduser().resolve()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with opened_export(export, log_vkey) as found:
+        made = load_keys(folder / "keys", found.network.name)
+        with Store.open(config.url) as store:
+            done = import_ledger(
+                found,
+                store,
+                log_signer=made.log,
+                head_path=folder / "tree-head.txt",
+                receipt_vkey=receipt_vkey,
+                progress=lambda done, total: click.echo(f"Importing: {done}/{total}", err=True),
+            )
+        write_mark(folder, Mirrored(found.network, found.note) if done.read_only else None)
+    facts = {**vars(done), "root": "0x" + done.root.hex()}
+    role = "a read-only copy" if done.read_only else "the ledger of this validator's own key"
+    text = f"{done.size} entries ({done.entries} new) with {done.pairs} pairs lead to root {facts['root']}: {role}."
+    click.echo(json.dumps(facts) if as_json else text)
 
 
 def run_main(arguments: list[str]) -> int:

@@ -7,6 +7,7 @@ import logging
 import resource
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 from aiohttp import web
@@ -27,10 +28,12 @@ from validator.edge import SERVICE, edge
 from validator.embedder import Embedder
 from validator.epochs import Epochs
 from validator.guard import Guard, GuardedSite, GuardLimits
+from validator.importer import IMPORTED, check_checkpoint, read_mark
 from validator.index import VectorIndex
 from validator.intake import Intake, IntakeRules, RateLimit
 from validator.keys import load_keys
 from validator.ledger import Ledger, NewEntry
+from validator.log_routes import read_only
 from validator.metrics import Metrics
 from validator.pipeline import Pipeline
 from validator.query import Search
@@ -95,6 +98,10 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
     witness_addresses = parse_witnesses(config.witnesses, config.quorum)
     data_dir = config.data_dir.expanduser().resolve()
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    mirrored = read_mark(data_dir)
+    if mirrored is not None:
+        config = replace(config, name=mirrored.network.name, witnesses=(), quorum=0)
+        settings, witness_addresses = replace(settings, validator=config), ()
     keys = load_keys(data_dir / "keys", config.name)
     chain, addresses = await asyncio.to_thread(connect_chain, settings)
     store = Store.open(config.url)
@@ -112,6 +119,10 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
     network_id = network_id_of(config.name, domain, bytes.fromhex(genesis.digest))
     current = Path(store.meta_get("checkpoint_path") or genesis_path)
     embedder = await asyncio.to_thread(Embedder.load, current, config.device or None)
+    if mirrored is not None or store.meta_get(IMPORTED) is not None:
+        check_checkpoint(store, embedder.checkpoint)
+    if mirrored is not None:
+        domain, network_id = mirrored.network.domain, mirrored.network.network_id
     if ledger.size == 0:
         ledger.append([NewEntry(encode_entry(CheckpointEntry(embedder.checkpoint, None)), None)])
     decoder = Decoder(config.decode_workers)
@@ -176,6 +187,7 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
             path=data_dir / "cosigned-head.txt",
             interval_s=config.witness_interval_s,
             read=pipeline.on_reader,
+            published=mirrored.note if mirrored is not None else "",
         ),
         metrics=metrics,
         network_id=network_id,
@@ -192,12 +204,13 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
             network_id=network_id,
             domain=domain,
         ),
+        mirrored=mirrored,
     )
 
 
 def make_application(service: Service) -> web.Application:
     """Return the aiohttp application over a wired service; it starts and stops the service's tasks."""
-    app = web.Application(middlewares=[edge], client_max_size=1 << 30)
+    app = web.Application(middlewares=[edge, read_only], client_max_size=1 << 30)
     app[SERVICE] = service
     for operation, handler in ROUTES:
         app.router.add_route(operation.method, operation.pattern or operation.path, handler)
@@ -205,7 +218,8 @@ def make_application(service: Service) -> web.Application:
     async def run(_app: web.Application) -> AsyncIterator[None]:
         service.pipeline.start()
         config = service.settings.validator
-        rounds = asyncio.create_task(service.epochs.run(epoch_s=config.epoch_s, poll_s=config.activation_poll_s))
+        epoch_s = config.epoch_s if service.mirrored is None else 0
+        rounds = asyncio.create_task(service.epochs.run(epoch_s=epoch_s, poll_s=config.activation_poll_s))
         cosigning = asyncio.create_task(service.witnesses.run())
         yield
         rounds.cancel()

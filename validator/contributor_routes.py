@@ -14,6 +14,8 @@ _MAX_BODY_BYTES = 4 + MAX_ENVELOPE_BYTES + 2 * max(modality.limits.max_bytes for
 
 async def get_network(request: web.Request) -> web.Response:
     s = request.app[SERVICE]
+    if s.mirrored is not None:
+        return answer(s.mirrored.network)  # as its owner showed it
     judge = s.pipeline.judge
     modalities = sorted({name for pair in judge.pairs for name in pair.split("-")})
     return answer(

@@ -44,7 +44,7 @@ async def get_inclusion(request: web.Request) -> web.Response:
         (leaf,) = s.store.leaves(index, 1)
         root = s.ledger.root_at(size)
         path = tuple(s.ledger.inclusion_proof(index, size))
-        return InclusionProof(index, size, leaf_hash(leaf), path, root, s.ledger.tree_head_at(size))
+        return InclusionProof(index, size, leaf_hash(leaf), path, root, s.witnesses.head_at(size))
 
     return answer(await s.pipeline.on_reader(prove))
 

@@ -4,11 +4,11 @@ import gzip
 
 from aiohttp import web
 
-from protocol.errors import Overloaded, ProofError
+from protocol.errors import Fault, Overloaded, ProofError, Rejected
 from protocol.messages import WitnessPage
 from protocol.tiles import WIDTH
 from protocol.tlog import Bundle, entry_bundle, make_proof, parse_tile_path, tile_width
-from validator.edge import SERVICE, answer, not_found, number
+from validator.edge import SERVICE, Handler, answer, not_found, number
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 _GZIP_LEVEL = 1
@@ -76,3 +76,18 @@ async def get_witnesses(request: web.Request) -> web.Response:
     return answer(
         WitnessPage(witnesses.quorum, cosigned.head.size if cosigned is not None else None, tuple(witnesses.status()))
     )
+
+
+@web.middleware
+async def read_only(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse everything that would change a ledger which is another's, of which this is a copy."""
+    mirrored = request.app[SERVICE].mirrored
+    if mirrored is not None and request.method != "GET" and request.path != "/v1/query":
+        raise Rejected(
+            "READ_ONLY",
+            f"this is a copy of the ledger {mirrored.network.origin!r}",
+            "Send it to the validator that keeps that ledger.",
+            status=403,
+            fault=Fault.INFRASTRUCTURE,
+        )
+    return await handler(request)

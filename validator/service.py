@@ -16,6 +16,7 @@ from validator.decode import Decoder
 from validator.embedder import Embedder
 from validator.epochs import Epochs
 from validator.forgotten import Forgotten
+from validator.importer import Mirrored
 from validator.intake import RateLimit
 from validator.judge import Judge
 from validator.keys import Keys
@@ -53,6 +54,7 @@ class Service:
     query_limit: RateLimit
     forgotten: Forgotten
     takedowns: Takedowns
+    mirrored: Mirrored | None = None  # whose ledger this is a read-only copy of
 
 
 def make_judge(embedder: Embedder, rule: str) -> Judge:

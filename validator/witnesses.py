@@ -104,7 +104,10 @@ class CosignedHead:
 
 
 class Witnesses:
-    """Gets heads of ``ledger`` cosigned. ``read`` runs a blocking function off the event loop."""
+    """Gets heads of ``ledger`` cosigned. ``read`` runs a blocking function off the event loop.
+
+    ``published`` is set where the ledger is a read-only copy: the owner's head, which is shown in place of our own.
+    """
 
     def __init__(
         self,
@@ -117,6 +120,7 @@ class Witnesses:
         path: Path,
         interval_s: float,
         read: Callable[[Callable[[], Any]], Any],
+        published: str = "",
     ) -> None:
         self._ledger = ledger
         self._origin = origin
@@ -125,6 +129,7 @@ class Witnesses:
         self._path = path
         self._interval_s = interval_s
         self._read = read
+        self._published = published
         self._vkeys = [vkey for address in addresses for vkey in address.vkeys]
         self._peers = [Peer(address) for address in addresses]
         self._targets: OrderedDict[str, str] = OrderedDict()  # our own note: the same with cosignatures
@@ -143,8 +148,16 @@ class Witnesses:
 
     def newest(self) -> str:
         """Return the newest signed tree head, a note, with what cosignatures it has."""
+        if self._published:
+            return self._published
         note = self._ledger.tree_head()
         return self._targets.get(note, note)
+
+    def head_at(self, size: int) -> str | None:
+        """Return a signed head of that size, None where the ledger is not ours to sign and its owner's is another."""
+        if not self._published:
+            return self._ledger.tree_head_at(size)
+        return self._published if _head_of(self._published).size == size else None
 
     def provable(self) -> CosignedHead:
         """Return the head to prove against: with a quorum the newest that has it, else the newest.

@@ -1,7 +1,7 @@
 """`curiosity ledger`."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from hashlib import sha256
@@ -13,15 +13,17 @@ import click
 from node.audit import Audited, Target, audit, state_folder
 from node.client import ValidatorClient
 from node.command import PATH, Session, example, session_options
+from node.commands.roles import PASS, become
 from node.commands.verify import trust_of, trust_options
 from node.mirror import Mirrored, mirror
 from node.monitor_state import MonitorState
 from node.screen import Meter
+from node.sync import Copied, Exported, check_not_shrunk, copy_tiles, export, pack
 from node.tiles import LogFiles
 from node.trust import Trust
 from protocol.errors import ConfigError, ProofError, Rejected, ServiceError, SourceError
 from protocol.messages import IndexedSubmission, Network
-from protocol.tlog import parse_vkey
+from protocol.tlog import parse_vkey, verify_checkpoint
 from protocol.wire import parse
 
 
@@ -119,6 +121,94 @@ def audit_(
 def _advance(meter: Meter, shown: list[int], done: int, total: int) -> None:
     meter.advance(done - shown[0], f"of {total} entries")
     shown[0] = done
+
+
+@ledger.command(
+    "tiles",
+    epilog=example("curiosity ledger tiles --out static/", "curiosity ledger tiles URL --out static/"),
+)
+@click.argument("where", required=False)
+@click.option("--out", type=PATH, required=True, help="Folder to write to; goes on from what is there.")
+@trust_options
+@session_options(network=True)
+def tiles_(
+    session: Session,
+    where: str | None,
+    out: Path,
+    log_vkey: str,
+    origin: str,
+    witness_vkeys: tuple[str, ...],
+    quorum: int | None,
+) -> None:
+    """Copy a log as static files, verified, for any web server to serve it (c2sp.org/tlog-tiles)."""
+    where = where or session.settings.node.validator_url
+    trust = trust_of(session, log_vkey, origin, witness_vkeys, quorum)
+
+    async def work() -> Copied:
+        async with AsyncExitStack() as stack:
+            files = await stack.enter_async_context(LogFiles(where, patience_s=session.settings.node.patience_s))
+            target = await _target(stack, files, trust, foreign=False)
+            note = await files.head()
+            head = verify_checkpoint(note, target.origin, target.log_vkeys, trust.witness_vkeys, trust.quorum)
+            check_not_shrunk(out, head, target.log_vkeys[0])
+            with session.screen.progress("Copying", None) as meter:
+                return await copy_tiles(files, out, note, head, progress=_words(meter))
+
+    done = asyncio.run(work())
+    session.screen.finish(
+        {**vars(done), "root": "0x" + done.root.hex(), "out": str(out)},
+        lambda screen: screen.line(
+            f"{done.size} entries lead to root 0x{done.root.hex()}; {done.files} files in {out} "
+            f"({done.fetched} fetched now)."
+        ),
+    )
+
+
+@ledger.command(
+    "export", epilog=example("curiosity ledger export --out export/", "curiosity ledger export --out l.tar")
+)
+@click.option("--out", type=PATH, required=True, help="Folder, or a file ending in .tar; goes on from what is there.")
+@click.option("--log-vkey", default="", help="Tree head key to trust; by default the pinned one, else what is shown.")
+@click.option("--vkey", default="", help="Receipt key to trust, likewise.")
+@session_options(network=True)
+def export_(session: Session, out: Path, log_vkey: str, vkey: str) -> None:
+    """Copy a whole ledger, verified, from which a validator or a read-only copy can be built (ledger import)."""
+    is_packed = out.suffix == ".tar"
+    folder = out.with_suffix(".export") if is_packed else out
+
+    async def work() -> Exported:
+        node = session.settings.node
+        async with ValidatorClient(node.validator_url, patience_s=node.patience_s) as client:
+            with session.screen.progress("Exporting", None) as meter:
+                return await export(
+                    client,
+                    folder,
+                    log_vkey=log_vkey or node.log_vkey,
+                    receipt_vkey=vkey or node.receipt_vkey,
+                    progress=_words(meter),
+                )
+
+    done = asyncio.run(work())
+    if is_packed:
+        pack(folder, out)
+    session.screen.finish(
+        {**vars(done), "root": "0x" + done.root.hex(), "out": str(out)},
+        lambda screen: screen.line(
+            f"{done.size} entries lead to root 0x{done.root.hex()}; {done.pairs} pairs with {done.items} items "
+            f"in {out}, {done.taken_down} taken down."
+        ),
+    )
+
+
+@ledger.command("import", context_settings=PASS, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def import_(arguments: tuple[str, ...]) -> None:
+    """Build a validator's store from an exported ledger, or bring a copy up to date (see --help)."""
+    become("validator", ("import", *arguments))
+
+
+def _words(meter: Meter) -> Callable[[str, int, int], None]:
+    return lambda what, done, total: meter.advance(0, f"{what} {done}/{total}")
 
 
 async def _target(stack: AsyncExitStack, files: LogFiles, trust: Trust, *, foreign: bool) -> Target:

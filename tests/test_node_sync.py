@@ -1,0 +1,412 @@
+"""A ledger copied as static files, exported, imported: the same root, proofs and answers; what is torn is refused."""
+
+import asyncio
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from node.client import ValidatorClient
+from node.sync import check_not_shrunk, copy_tiles, export, pack
+from node.tiles import LogFiles
+from protocol.decision import ExportedPair
+from protocol.entry import CheckpointEntry, encode_entry
+from protocol.errors import ConfigError, ProofError, Rejected, ServiceError, StoreError
+from protocol.takedown import TakedownReason, TakedownRequest, sign_takedown
+from protocol.tlog import Signer, TileReader, verify_checkpoint, verify_proof
+from protocol.wire import encode, parse
+from tests.front_material import front
+from tests.log_material import LOG_VKEY, ORIGIN, Log, tile_server
+from tests.service_material import ALICE, Running, pictures, running
+from validator.importer import (
+    Export,
+    Imported,
+    Mirrored,
+    check_checkpoint,
+    import_ledger,
+    opened_export,
+    read_mark,
+    write_mark,
+)
+from validator.keys import load_keys
+from validator.store import Store
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+LOG = Log(1500)
+
+
+# -- static files of any log
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+async def copy(url: str, out: Path, note: str, **arguments: object) -> int:
+    async with LogFiles(url, patience_s=0.0) as files:
+        head = verify_checkpoint(note, ORIGIN, [LOG_VKEY])
+        check_not_shrunk(out, head, LOG_VKEY)
+        return (await copy_tiles(files, out, note, head, **arguments)).fetched  # type: ignore[arg-type]
+
+
+async def test_static_files_are_those_of_the_log_and_grow_with_it(tmp_path: Path) -> None:
+    async with tile_server(LOG) as server:
+        fetched = [await copy(server.url, tmp_path / "static", LOG.head(size)) for size in (1, 256, 700, 1500, 1500)]
+        assert fetched[-1] == 0
+        copied = files_below(tmp_path / "static")
+        server.log = Log(1500)
+        assert copied == {path: server.content(path) for path in copied}
+        head = verify_checkpoint(copied["checkpoint"].decode(), ORIGIN, [LOG_VKEY])
+        reader = TileReader(head, copied.get)
+        assert [leaf for n in range(6) for leaf in reader.entries(n)] == [LOG.leaf(n) for n in range(1500)]
+        assert {path for path in copied if ".p/" in path} == {
+            "tile/0/005.p/220", "tile/1/000.p/5", "tile/entries/005.p/220",
+        }  # fmt: skip
+    async with LogFiles(str(tmp_path / "static")) as files:  # and a copy of the copy
+        again = await copy_tiles(files, tmp_path / "again", LOG.head(), head)
+        assert again.root == LOG.root()
+    with pytest.raises(ProofError, match="SYNC_SHRANK"):
+        await copy(server.url, tmp_path / "static", LOG.head(700))
+
+
+async def test_a_copy_goes_on_where_it_stopped_and_mends_what_was_torn(tmp_path: Path) -> None:
+    async with tile_server(LOG) as server:
+        server.spoil["tile/entries/004"] = None
+        with pytest.raises(ProofError, match="TILE_MISSING"):
+            await copy(server.url, tmp_path, LOG.head())
+        assert not (tmp_path / "checkpoint").exists()
+        server.spoil = {}
+        for path, content in (("tile/0/001", b""), ("tile/entries/002", b"\0\1"), ("tile/0/003", b"\1" * 8192)):
+            (tmp_path / path).write_bytes(content)
+        server.asked.clear()
+        await copy(server.url, tmp_path, LOG.head())
+        assert "tile/entries/000" not in server.asked
+        assert {"tile/0/001", "tile/entries/002", "tile/0/003"} < set(server.asked)
+        copied = files_below(tmp_path)
+        assert copied == {path: server.content(path) for path in copied}
+        server.spoil["tile/entries/001"] = LOG.fork(300).head().encode()
+        (tmp_path / "tile/entries/001").unlink()
+        with pytest.raises(ProofError, match="BUNDLE_"):
+            await copy(server.url, tmp_path, LOG.head())
+
+
+# -- a whole ledger
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def ledger(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Running, Path]]:
+    """A validator with accepted, rejected and forgotten pairs and a closed epoch, and an export of its ledger."""
+    folder = tmp_path_factory.mktemp("owner")
+    async with running(folder / "validator", decode_workers=2) as live:
+        signed = [live.sign(pair) for pair in pictures(7)]
+        for one in signed:
+            await live.client.post_pair(one.encode())
+        request = TakedownRequest(
+            live.network.network_id,
+            signed[2].envelope.submission.digest(live.network.domain),
+            TakedownReason.WITHDRAWN,
+            "",
+            signed[2].envelope.submission.expiry,
+        )
+        async with aiohttp.ClientSession() as session:
+            body = encode(sign_takedown(request, live.network.domain, ALICE))
+            async with session.post(f"{live.url}/v1/takedowns", data=body) as answer:
+                assert answer.status == 200, await answer.text()
+        await live.client.close_epoch(live.service.keys.admin_token)
+        await live.client.post_pair(live.sign(pictures(1, 7)[0]).encode())
+        await export(live.client, folder / "export")
+        yield live, folder / "export"
+
+
+def bring(exported: Path, data_dir: Path, **arguments: object) -> Imported:
+    """Import into a data folder, as the command does."""
+    found = Export(exported)
+    keys = load_keys(data_dir / "keys", found.network.name)
+    with Store.open(f"sqlite:///{data_dir / 'ledger.sqlite'}") as store:
+        done = import_ledger(
+            found,
+            store,
+            log_signer=keys.log,
+            head_path=data_dir / "tree-head.txt",
+            **arguments,  # type: ignore[arg-type]
+        )
+    write_mark(data_dir, Mirrored(found.network, found.note) if done.read_only else None)
+    return done
+
+
+async def test_a_copy_serves_the_same_and_takes_nothing_in(ledger: tuple[Running, Path], tmp_path: Path) -> None:
+    owner, exported = ledger
+    done = bring(exported, tmp_path)
+    assert (done.size, done.root, done.read_only) == (owner.service.ledger.size, owner.service.ledger.root(), True)
+    async with running(tmp_path) as mirror:
+        assert mirror.network == await owner.client.network()
+        proofs = [f"/v1/proof/tlog?index={n}" for n in range(done.size)]
+        pages = ["/checkpoint", "/v1/entries?count=50", "/v1/submissions?count=50", "/tile/entries/000.p/11"]
+        for path in [*pages, *proofs, "/v1/proof/consistency?first=4"]:
+            async with aiohttp.ClientSession() as session:
+                answers = []
+                for one in (owner, mirror):
+                    async with session.get(one.url + path) as answer:
+                        answers.append((answer.status, await answer.read()))
+            assert answers[0] == answers[1], path
+        for words in ("three", "seven"):
+            questions = [one.client.query("text", "text/plain", words.encode(), "image", 5) for one in (owner, mirror)]
+            theirs, ours = await asyncio.gather(*questions)
+            assert theirs == ours
+            assert len(theirs.found) > 0
+        text = await mirror.client.tlog_proof(3)
+        leaf = mirror.service.store.leaves(3, 1)[0]
+        assert verify_proof(text, leaf, owner.network.origin, [owner.network.log_vkey]).index == 3
+        new = mirror.sign(pictures(1, 8)[0])
+        with pytest.raises(Rejected, match="READ_ONLY"):
+            await mirror.client.post_pair(new.encode())
+        with pytest.raises(Rejected, match="READ_ONLY"):
+            await mirror.client.close_epoch(mirror.service.keys.admin_token)
+        assert mirror.service.ledger.size == done.size
+        assert (await mirror.client.inclusion(2, 5)).tree_head is None  # not ours to sign
+
+
+async def test_a_copy_is_brought_up_to_date_and_forgets_what_was_taken_down(
+    ledger: tuple[Running, Path], tmp_path: Path
+) -> None:
+    """The copy was made before the takedown: the next import erases what the first one brought."""
+    owner, exported = ledger
+    async with running(tmp_path / "other") as live:
+        signed = [live.sign(pair) for pair in pictures(3)]
+        for one in signed:
+            await live.client.post_pair(one.encode())
+        await export(live.client, tmp_path / "export")
+        first = bring(tmp_path / "export", tmp_path / "copy")
+        item = signed[1].envelope.submission.a.sha256
+        request = TakedownRequest(
+            live.network.network_id,
+            signed[1].envelope.submission.digest(live.network.domain),
+            TakedownReason.PRIVACY,
+            "",
+            signed[1].envelope.submission.expiry,
+        )
+        async with aiohttp.ClientSession() as session:
+            body = encode(sign_takedown(request, live.network.domain, ALICE))
+            async with session.post(f"{live.url}/v1/takedowns", data=body) as answer:
+                assert answer.status == 200
+        assert (tmp_path / "export" / "blobs" / item.hex()).exists()
+        done = await export(live.client, tmp_path / "export")
+        assert done.taken_down == 1
+        assert not (tmp_path / "export" / "blobs" / item.hex()).exists()
+        second = bring(tmp_path / "export", tmp_path / "copy")
+        assert (second.size, second.root) == (first.size + 1, live.service.ledger.root())
+        with Store.open(f"sqlite:///{tmp_path / 'copy' / 'ledger.sqlite'}") as store:
+            assert store.item(item) is None
+    async with front(owner.url) as other:
+        other.change = lambda path, answer: (
+            answer | {"network_id": "0x" + "99" * 32} if path == "/v1/network" else answer
+        )
+        async with ValidatorClient(other.url) as client:
+            with pytest.raises(ProofError, match="SYNC_OF_ANOTHER"):
+                await export(client, exported)
+
+
+async def test_the_owner_goes_on_with_the_log_and_replays_its_receipts(
+    ledger: tuple[Running, Path], tmp_path: Path
+) -> None:
+    owner, exported = ledger
+    shutil.copytree(owner.service.settings.validator.data_dir / "keys", tmp_path / "keys")
+    done = bring(exported, tmp_path)
+    assert not done.read_only
+    assert read_mark(tmp_path) is None
+    async with running(tmp_path) as again:
+        assert again.network == await owner.client.network()
+        for row in owner.service.store.submissions(0, 50):
+            theirs, ours = await asyncio.gather(owner.client.receipt(row.pair), again.client.receipt(row.pair))
+            assert ours == theirs  # the identical receipt, with opening and embeddings
+        assert await again.client.tree_head() == await owner.client.tree_head()
+        decided = await again.client.post_pair(again.sign(pictures(1, 9)[0]).encode())
+        assert decided.receipt.index == done.size
+    # The ledger has signed more than the export holds now: going back would fork it.
+    with pytest.raises(StoreError, match="IMPORT_OLDER"):
+        bring(exported, tmp_path)
+
+
+# -- what is torn, tampered with, interrupted
+
+
+def _rows(exported: Path) -> tuple[Path, list[ExportedPair]]:
+    (path,) = (exported / "pairs").rglob("*.jsonl")
+    return path, [parse(ExportedPair, line) for line in path.read_bytes().splitlines()]
+
+
+def _write_rows(path: Path, rows: list[ExportedPair]) -> None:
+    path.write_bytes(b"".join(encode(row) + b"\n" for row in rows))
+
+
+async def test_a_torn_or_tampered_export_is_refused_with_the_first_bad_index(
+    ledger: tuple[Running, Path], tmp_path: Path
+) -> None:
+    _, exported = ledger
+
+    def refused(code: str, index: int | None = None) -> None:
+        with pytest.raises(ProofError) as caught:
+            bring(tmp_path / "bad", tmp_path / "data")
+        assert caught.value.code == code, caught.value
+        if index is not None:
+            assert f"first bad index {index}:" in caught.value.what
+        shutil.rmtree(tmp_path / "bad")
+        shutil.rmtree(tmp_path / "data", ignore_errors=True)
+
+    def fresh() -> tuple[Path, list[ExportedPair]]:
+        shutil.copytree(exported, tmp_path / "bad")
+        return _rows(tmp_path / "bad")
+
+    path, rows = fresh()
+    third = rows[2]
+    bundle = next((tmp_path / "bad" / "tile" / "entries").rglob("*.p/*"))
+    data = bundle.read_bytes()
+    bundle.write_bytes(data[:700] + bytes([data[700] ^ 1]) + data[701:])
+    refused("BUNDLE_MISMATCH")
+    fresh()
+    bundle.write_bytes(data[:-5])
+    refused("BUNDLE_TRUNCATED")
+    fresh()
+    (tmp_path / "bad" / "checkpoint").unlink()
+    refused("IMPORT_MALFORMED")
+    fresh()
+    (tmp_path / "bad" / "blobs" / third.submission.a.sha256.hex()).write_bytes(b"another")
+    refused("IMPORT_ITEM", third.index)
+    fresh()
+    (tmp_path / "bad" / "blobs" / third.submission.a.sha256.hex()).unlink()
+    refused("IMPORT_ITEM", third.index)
+    path, rows = fresh()
+    _write_rows(path, [row for row in rows if row != third])
+    refused("IMPORT_MISSING", third.index)
+    path, rows = fresh()
+    path.write_bytes(path.read_bytes()[:-30])
+    refused("IMPORT_PAIRS")
+    path, rows = fresh()
+    _write_rows(path, [*rows, rows[0]])
+    refused("IMPORT_PAIRS", rows[0].index)
+    path, rows = fresh()
+    _write_rows(path, [replace(rows[0], signature=rows[1].signature), *rows[1:]])
+    refused("EXPORT_SUBMISSION", rows[0].index)
+    path, rows = fresh()
+    _write_rows(path, [replace(rows[0], decision=rows[1].decision), *rows[1:]])
+    refused("EXPORT_ENTRY", rows[0].index)
+    path, rows = fresh()
+    opening = replace(rows[0].decision.opening, salt=b"\1" * 32)
+    _write_rows(path, [replace(rows[0], decision=replace(rows[0].decision, opening=opening)), *rows[1:]])
+    refused("OPENING_DIFFERS", rows[0].index)
+    path, rows = fresh()
+    embeddings = rows[0].decision.embeddings
+    assert embeddings is not None
+    wrong = replace(rows[0].decision, embeddings=replace(embeddings, a=embeddings.final_b))
+    _write_rows(path, [replace(rows[0], decision=wrong), *rows[1:]])
+    refused("EMBEDDING_DIFFERS", rows[0].index)
+    shutil.copytree(exported, tmp_path / "bad")
+    with pytest.raises(ProofError, match="NOTE_UNSIGNED"):
+        Export(tmp_path / "bad", Signer(ORIGIN, b"\1" * 32).verifier.vkey())
+
+
+async def test_another_history_in_the_store_is_named(ledger: tuple[Running, Path], tmp_path: Path) -> None:
+    _, exported = ledger
+    async with running(tmp_path) as other:
+        await other.client.post_pair(other.sign(pictures(1)[0]).encode())
+    with pytest.raises(ProofError, match="IMPORT_DIFFERS: first bad index 1:"):
+        bring(exported, tmp_path)
+
+
+async def test_an_import_that_is_killed_goes_on_to_the_same_root(tmp_path: Path) -> None:
+    await killed_imports_go_on(tmp_path, 1)
+
+
+@pytest.mark.slow
+async def test_forty_killed_imports_go_on_to_the_same_root(tmp_path: Path) -> None:
+    await killed_imports_go_on(tmp_path, 40)
+
+
+async def killed_imports_go_on(folder: Path, rounds: int) -> None:
+    """A log of 3,000 entries without pairs; the import's process is killed at random moments until it ends."""
+    async with running(folder / "owner") as live:
+        network = live.network
+    leaves = [encode_entry(CheckpointEntry(n.to_bytes(32, "big"), None)) for n in range(3000)]
+    signer = load_keys(folder / "owner" / "keys", network.name).log
+    log = Log(3000, lambda index: leaves[index], origin=network.origin, signer=signer)
+    async with tile_server(log) as server, LogFiles(server.url) as files:
+        head = verify_checkpoint(log.head(), network.origin, [network.log_vkey])
+        await copy_tiles(files, folder / "export", log.head(), head)
+    (folder / "export" / "network.json").write_bytes(encode(network))
+    for path in (folder / "export" / "tile" / "entries").rglob("*"):
+        if path.is_file():
+            name = str(path.relative_to(folder / "export" / "tile" / "entries"))
+            (folder / "export" / "pairs" / f"{name}.jsonl").parent.mkdir(parents=True, exist_ok=True)
+            (folder / "export" / "pairs" / f"{name}.jsonl").write_bytes(b"")
+    chance = random.Random(5)
+    for number in range(rounds):
+        data = folder / f"copy{number}"
+        command = [sys.executable, "-m", "node.cli", "ledger", "import", str(folder / "export"), "--json"]
+        environment = os.environ | {"CURIOSITY_VALIDATOR__DATA_DIR": str(data)}
+        process = await asyncio.create_subprocess_exec(
+            *command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert process.stderr is not None
+        for _ in range(chance.randint(1, 10)):  # so many of twelve bundles
+            await process.stderr.readline()
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        with Store.open(f"sqlite:///{data / 'ledger.sqlite'}") as store:
+            half = store.size()
+        assert half > 0
+        process = await asyncio.create_subprocess_exec(
+            *command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        out, err = await process.communicate()
+        assert process.returncode == 0, err.decode()
+        told = json.loads(out)
+        assert (told["size"], told["root"]) == (3000, "0x" + log.root().hex())
+        assert told["entries"] == 3000 - half
+
+
+async def test_a_packed_export_is_one_file_and_the_same_bytes(ledger: tuple[Running, Path], tmp_path: Path) -> None:
+    owner, exported = ledger
+    for name in ("one", "two"):
+        shutil.copytree(exported, tmp_path / name)
+        pack(tmp_path / name, tmp_path / f"{name}.tar")
+        assert not (tmp_path / name).exists()
+    assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
+    with opened_export(tmp_path / "one.tar") as found:
+        assert found.head.root == owner.service.ledger.root()
+    (tmp_path / "one.tar").write_bytes(b"no archive")
+    with pytest.raises(ProofError, match="IMPORT_MALFORMED"), opened_export(tmp_path / "one.tar"):
+        pass
+
+
+async def test_weights_that_the_ledger_does_not_name_are_refused(ledger: tuple[Running, Path], tmp_path: Path) -> None:
+    _, exported = ledger
+    bring(exported, tmp_path)
+    with (
+        Store.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as store,
+        pytest.raises(ConfigError, match="CHECKPOINT_NEEDED"),
+    ):
+        check_checkpoint(store, b"\1" * 32)
+
+
+async def test_a_validator_that_stops_answering_is_told(ledger: tuple[Running, Path], tmp_path: Path) -> None:
+    owner, _ = ledger
+    async with front(owner.url) as before:
+        before.deny = lambda path, number: "drop" if path.startswith("/v1/receipts") else None
+        async with ValidatorClient(before.url, patience_s=0.0) as client:
+            with pytest.raises(ServiceError, match="SERVICE_UNREACHABLE"):
+                await export(client, tmp_path / "export")
+        assert not (tmp_path / "export" / "checkpoint").exists()
+        before.deny = lambda path, number: None
+        async with ValidatorClient(before.url, patience_s=0.0) as client:
+            done = await export(client, tmp_path / "export")
+        assert done.root == owner.service.ledger.root()
