@@ -65,7 +65,7 @@ def search(leaf: bytes, entry: PairEntry, opening: Opening, dictionary: Sequence
     text = leaf.decode()
     hidden = to_plain(replace(opening, salt=bytes(32)))
     del hidden["salt"]
-    salts = (bytes(32), entry.pair, entry.contributor.rjust(32, b"\0"), sha256(entry.pair).digest())
+    salts = (b"", bytes(32), entry.pair, entry.contributor.rjust(32, b"\0"), sha256(entry.pair).digest())
     found = []
     for guess in dictionary:
         digest, vector = sha256(guess).digest(), embedding_digest(embed(guess))

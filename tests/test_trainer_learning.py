@@ -144,7 +144,7 @@ def test_thresholds_need_enough_pairs(digits: Path) -> None:
 
 def test_a_round_learns_from_accepted_pairs_and_says_so(digits: Path, genesis: Path, tmp_path: Path) -> None:
     accepted = read_trusted([digits], ["submit"])
-    ledger = LedgerSlice("log.example", 0, 500, "ab" * 32)
+    ledger = LedgerSlice("log.example", 0, 500, "ab" * 32, takedowns=(7, 40))
     seen: list[str] = []
     result = run(
         genesis,
@@ -160,6 +160,8 @@ def test_a_round_learns_from_accepted_pairs_and_says_so(digits: Path, genesis: P
     assert child.manifest.ledger is not None
     assert child.manifest.ledger.pairs_root == root([pair.digest for pair in accepted]).hex()
     assert child.manifest.ledger.ledger_root == ledger.ledger_root
+    assert child.manifest.data["takedowns"] == [7, 40]
+    assert "2 takedowns" in (tmp_path / "child" / "README.md").read_text()
     for key, split in (("pairs_root", "genesis"), ("calibration_root", "calibration")):
         assert child.manifest.data[key] == root([pair.digest for pair in read_trusted([digits], [split])]).hex()
     assert (child.manifest.ledger.pairs, result.refused) == (len(accepted), ())

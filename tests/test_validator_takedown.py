@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from node.client import ValidatorClient
@@ -28,10 +29,14 @@ from protocol.takedown import SignedTakedown, TakedownReason, sign_takedown
 from protocol.tlog import verify_checkpoint
 from protocol.tombstones import check_takedowns
 from protocol.verdict import Reason
+from tests.ledger_material import make_entry, make_pair, open_ledger
 from tests.service_material import ALICE, BOB, Running, item_of, pictures, running
 from tests.test_validator_service import child_of_genesis
 from trainer.mirror import read_mirror
 from validator.decided import Ready
+from validator.index import VectorIndex
+from validator.judge import History
+from validator.ledger import NewEntry
 
 
 @pytest.fixture
@@ -117,6 +122,8 @@ async def test_a_takedown_leaves_nothing_but_proofs(live: Running, tmp_path: Pat
     entry = parse_entry(report.receipts[0].entry.encode())
     assert isinstance(entry, TakedownEntry)
     assert (entry.index, entry.pair, report.receipts[0].index) == (decision.receipt.index, report.pair, size)
+    assert not [key for key in live.service.embedder._cache if key[2] == signed.a.digest]
+    assert (await live.client.query(*query)).indexed == len(pairs) - 1
 
     async def is_gone(live: Running) -> None:
         assert found_in(folder, pieces) == set()
@@ -142,7 +149,11 @@ async def test_a_takedown_leaves_nothing_but_proofs(live: Running, tmp_path: Pat
         verify_inclusion(proof.leaf_hash, fresh.index, newer.size, fresh.path, newer.root)
 
     await is_gone(live)
-    assert not [key for key in live.service.embedder._cache if key[2] == signed.a.digest]
+    # Nor does a search that found it before it was gone, and describes what it found after.
+    stale = np.frombuffer(pieces["final vector"], dtype="<i2").astype(np.int16)
+    live.service.pipeline.index.add([2 * entry.index], "image", stale[None, :])
+    assert entry.index not in {one.index for one in (await live.client.query(*query)).found}
+    live.service.pipeline.index.remove([2 * entry.index], "image")
     done = await mirror(live.client, tmp_path / "mirror")
     assert done.taken_down == 1
     assert found_in(tmp_path / "mirror", pieces) == set()
@@ -418,3 +429,47 @@ async def test_what_a_validator_answers_to_a_request_is_checked(live: Running) -
         await take_down(client, live.network, asked)
     with pytest.raises(SourceError, match="PAIR_UNKNOWN"):
         find_digest("nothing.json")
+
+
+def test_the_history_forgets_one_point_and_keeps_the_others_in_order() -> None:
+    points = np.arange(40, dtype=np.int16).reshape(10, 4)
+    history = History(points[:3])
+    for entry, point in zip((7, 9, 12), points[3:6], strict=True):
+        history.append(point, entry)
+    for unknown in (0, 8, 99):  # trusted points are nobody's to take
+        history.forget(unknown)
+    assert np.array_equal(history.points, points[:6])
+    history.forget(9)
+    assert np.array_equal(history.points, points[[0, 1, 2, 3, 5]])
+    history.append(points[6], 20)
+    history.forget(7)
+    history.forget(20)
+    assert np.array_equal(history.points, points[[0, 1, 2, 5]])
+    assert not history._rows[4:].any(), "what was forgotten is still in memory"
+
+
+def test_a_removed_vector_is_not_kept_in_memory() -> None:
+    index = VectorIndex(4)
+    index.add([1, 2], "image", np.array([[1, 2, 3, 4], [5, 6, 7, 8]], dtype=np.int16))
+    assert index.remove([1, 3], "image") == 1
+    shelf = index._shelves["image"]
+    assert not shelf.vectors[0].any()
+    assert not shelf.units[0].any()
+    assert shelf.vectors[1].tolist() == [5, 6, 7, 8]
+
+
+def test_the_store_finds_pairs_by_content_and_keeps_what_is_blocked(store_url: str, tmp_path: Path) -> None:
+    shared = b"a picture in three pairs"
+    with open_ledger(store_url, tmp_path / "head") as opened:
+        pairs = [make_pair(n, image=shared if n in (1, 2, 4) else None) for n in range(6)]
+        opened.ledger.append([make_entry(n, pair=pair, accepted=n != 4) for n, pair in enumerate(pairs)])
+        picture, caption = pairs[1].a.digest, pairs[3].b.digest
+        assert [row.index for row in opened.store.pairs_with([picture])] == [1, 2, 4]
+        assert [row.index for row in opened.store.pairs_with([picture, caption])] == [1, 2, 3, 4]
+        assert opened.store.pairs_with([]) == []
+        opened.ledger.append([NewEntry(b"{}", None, erases=(2,))])
+        assert [row.index for row in opened.store.pairs_with([picture])] == [1, 4]
+        opened.store.block([b"\1" * 32, b"\2" * 32])
+        opened.store.block([b"\2" * 32, b"\3" * 32])
+    with open_ledger(store_url, tmp_path / "head") as opened:
+        assert opened.store.blocked() == {b"\1" * 32, b"\2" * 32, b"\3" * 32}
