@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # One numeric thread a process: the tests and the demo run several processes on few cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install demo up test test-slow lint format contracts bench clean
+.PHONY: help install demo up test test-slow lint format contracts audit bench clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -37,6 +37,11 @@ format: install ## Format the code
 
 contracts: install ## Compile the contracts and write contracts/abi
 	$(BIN)/python -m contracts.build
+
+audit: install ## Static analysis and proofs of the contracts, with tools of their own
+	@[ -x .cache/audit/bin/slither ] || $(PYTHON) -m venv .cache/audit
+	@.cache/audit/bin/pip install -q -r contracts/audit-requirements.txt
+	$(BIN)/python -m contracts.audit
 
 bench: install ## Ratios against bare operations
 	$(BIN)/python -m benchmarks.ledger

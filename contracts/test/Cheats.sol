@@ -7,14 +7,12 @@ interface Cheats {
     function addr(uint256 key) external pure returns (address);
     function prank(address sender) external;
     function warp(uint256 time) external;
+    function getBlockTimestamp() external view returns (uint256);
     function chainId(uint256 id) external;
-    function expectRevert(bytes4 selector) external;
+    function expectPartialRevert(bytes4 selector) external;
     function expectRevert(bytes calldata data) external;
     function expectRevert() external;
     function expectEmit() external;
-    function assume(bool condition) external pure;
-    function revertToState(uint256 snapshot) external returns (bool);
-    function snapshotState() external returns (uint256);
 }
 
 /// @notice Assertions, numbers within bounds, and signatures; no more of a test library than these tests need.
@@ -39,6 +37,11 @@ abstract contract Cheating {
     /// @notice A number from `low` to `high`, both included, from any number.
     function within(uint256 number, uint256 low, uint256 high) internal pure returns (uint256) {
         return low + (number % (high - low + 1));
+    }
+
+    /// @notice The block time, asked for: a compiler may take it for the same all through a transaction, and it is warped.
+    function nowTime() internal view returns (uint256) {
+        return VM.getBlockTimestamp();
     }
 
     function signed(uint256 key, bytes32 digest) internal pure returns (bytes memory) {

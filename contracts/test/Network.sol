@@ -96,9 +96,9 @@ abstract contract Network is Cheating {
 
     /// @notice Posts and activates an epoch with these leaves.
     function close(Leaf[] memory leaves, uint256 minted) internal returns (uint64 epoch) {
-        VM.warp(block.timestamp + INTERVAL);
+        VM.warp(nowTime() + INTERVAL);
         epoch = post(RewardTree.rootOf(hashesOf(leaves)), minted);
-        VM.warp(block.timestamp + DELAY);
+        VM.warp(nowTime() + DELAY);
         rewards.activate();
     }
 
@@ -119,6 +119,20 @@ abstract contract Network is Cheating {
     function two(Leaf memory first, Leaf memory second) internal pure returns (Leaf[] memory leaves) {
         leaves = new Leaf[](2);
         (leaves[0], leaves[1]) = (first, second);
+    }
+
+    /// @notice The EIP-712 digest of a struct for a contract on this chain.
+    function typedDigest(address at, string memory name, bytes32 structHash) internal view returns (bytes32) {
+        bytes32 domain = keccak256(
+            abi.encode(
+                keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"),
+                keccak256(bytes(name)),
+                keccak256("1"),
+                block.chainid,
+                at
+            )
+        );
+        return keccak256(abi.encodePacked(hex"1901", domain, structHash));
     }
 
     function _insert(uint256 key) private {

@@ -48,7 +48,7 @@ contract Play is Network {
         uint256 minted = 0;
         for (uint256 i = 0; i < count; ++i) {
             uint256 amount = i + 1 == count ? left : within(uint256(keccak256(abi.encode(seed, i))), 0, left);
-            leaves[i] = Leaf(actor(i + seed), amount);
+            leaves[i] = Leaf(actor((seed % ACTORS) + i), amount);
             minted += amount;
             left -= amount;
         }
@@ -61,19 +61,19 @@ contract Play is Network {
         uint256 minted = within(seed, 0, _allowedNext());
         uint256 owed = token.totalSupply() - PREMINT - paid;
         Leaf memory inflated = Leaf(actor(seed), within(seed >> 64, 0, owed + minted));
-        Leaf memory beside = Leaf(actor(seed + 1), within(seed >> 128, 0, minted));
+        Leaf memory beside = Leaf(actor((seed % ACTORS) + 1), within(seed >> 128, 0, minted));
         _post(two(inflated, beside), minted, false);
         ++lies;
     }
 
     function pass(uint256 seed) external {
-        VM.warp(block.timestamp + within(seed, 1 hours, 4 days));
+        VM.warp(nowTime() + within(seed, 1 hours, 4 days));
     }
 
     function activateNext() external {
         ICuriosityRewards.Status memory status = rewards.status();
-        if (status.activatableAt == 0 || block.timestamp < status.pausedUntil) return;
-        if (block.timestamp < status.activatableAt) VM.warp(status.activatableAt);
+        if (status.activatableAt == 0 || nowTime() < status.pausedUntil) return;
+        if (nowTime() < status.activatableAt) VM.warp(status.activatableAt);
         _activate();
     }
 
@@ -115,7 +115,7 @@ contract Play is Network {
 
     /// @notice All that an actor has in honest epochs, with one doubled and one of somebody else, in one transaction.
     function claimMany(uint256 seed) external {
-        if (block.timestamp < rewards.status().pausedUntil) return;
+        if (nowTime() < rewards.status().pausedUntil) return;
         address account = actor(seed);
         ICuriosityRewards.Claim[] memory list = new ICuriosityRewards.Claim[](12);
         uint256 count = 0;
@@ -160,7 +160,7 @@ contract Play is Network {
         ICuriosityRewards.Share[] memory shares = new ICuriosityRewards.Share[](1);
         shares[0] = ICuriosityRewards.Share(epoch, leaf.amount, proofOf(_epochs[epoch].leaves, index));
         uint256 before = token.balanceOf(cold);
-        uint256 amount = rewards.claimTo(leaf.account, shares, cold, block.timestamp, signature);
+        uint256 amount = rewards.claimTo(leaf.account, shares, cold, nowTime(), signature);
         equal(token.balanceOf(cold) - before, amount, "the named recipient is paid");
         _book(leaf.account, amount, epoch);
     }
@@ -223,9 +223,9 @@ contract Play is Network {
 
     /// @notice Sees to it that a run has an activation and a claim, and that everybody can take all of every honest epoch.
     function finish() external {
-        VM.warp(block.timestamp + 8 days);
+        VM.warp(nowTime() + 8 days);
         if (_makeRoom()) _post(one(actor(0), 1), 1, true);
-        VM.warp(block.timestamp + DELAY);
+        VM.warp(nowTime() + DELAY);
         while (rewards.status().activatableAt != 0) _activate();
         for (uint64 epoch = 1; epoch <= rewards.status().activeEpoch; ++epoch) {
             if (!_epochs[epoch].isHonest) continue;
@@ -241,7 +241,7 @@ contract Play is Network {
         ICuriosityRewards.Status memory status = rewards.status();
         if (status.latestEpoch - status.activeEpoch == 31) return false;
         uint256 allowedAt = status.latest.postedAt + INTERVAL;
-        if (block.timestamp < allowedAt) VM.warp(allowedAt);
+        if (nowTime() < allowedAt) VM.warp(allowedAt);
         return true;
     }
 
@@ -267,7 +267,7 @@ contract Play is Network {
     /// @dev An active epoch, or 0 when there is none or claims rest.
     function _someEpoch(uint256 seed) private view returns (uint64) {
         ICuriosityRewards.Status memory status = rewards.status();
-        if (status.activeEpoch == 0 || block.timestamp < status.pausedUntil) return 0;
+        if (status.activeEpoch == 0 || nowTime() < status.pausedUntil) return 0;
         return uint64(within(seed, 1, status.activeEpoch));
     }
 
@@ -291,19 +291,9 @@ contract Play is Network {
                 account,
                 recipient,
                 rewards.nonces(account),
-                block.timestamp
+                nowTime()
             )
         );
-        (, string memory name, string memory version, uint256 chainId, address at, , ) = rewards.eip712Domain();
-        bytes32 domain = keccak256(
-            abi.encode(
-                keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"),
-                keccak256(bytes(name)),
-                keccak256(bytes(version)),
-                chainId,
-                at
-            )
-        );
-        return keccak256(abi.encodePacked(hex"1901", domain, structHash));
+        return typedDigest(address(rewards), "CuriosityRewards", structHash);
     }
 }

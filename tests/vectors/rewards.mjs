@@ -1,4 +1,4 @@
-// Reads trees as JSON lists of [account, cumulative wei] from the file named on the command line and prints, for each,
+// Reads trees as JSON lists of [account, wei] from the file named on the command line and prints, for each,
 // the root and the proofs in the order of its leaves, by OpenZeppelin's own library.
 // Run through tests/test_protocol_rewards.py, which makes the leaves and compares.
 import { readFileSync } from "node:fs";

@@ -1,0 +1,125 @@
+"""A static analyser and symbolic proofs over the contracts: ``python -m contracts.audit [--analyse] [--prove]``.
+
+The tools live in an environment of their own, which ``make audit`` makes. ``--analyse`` runs slither and fails on a
+finding of medium impact or above that ``contracts/findings.json`` does not explain, and on an explanation that explains
+nothing. ``--prove`` has halmos execute ``contracts/test/Proofs.t.sol`` for every value, and z3 the quotients.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from contracts.forge import ROOT, find_forge
+from protocol.errors import ChainError, CuriosityError, ExitCode
+
+TOOLS = ROOT / ".cache/audit/bin"
+_FINDINGS = ROOT / "contracts/findings.json"
+_GRAVE = ("High", "Medium")
+_TIMEOUT_S = 1800
+
+
+def analyse() -> list[str]:
+    """Return what is wrong: findings without an explanation, explanations without a finding.
+
+    Raises ChainError ``AUDIT_TOOL_MISSING``, ``AUDIT_FAILED`` when the analyser gives no answer.
+    """
+    with tempfile.TemporaryDirectory(prefix="audit") as folder:
+        root = _copy(Path(folder))
+        report = root / "report.json"
+        done = _run(root, "slither", ".", "--filter-paths", "node_modules|contracts/test", "--json", str(report))
+        if not report.is_file():
+            raise ChainError("AUDIT_FAILED", f"slither: {done.stderr[-1000:]}", "Run `make audit` again.")
+        found: list[dict[str, Any]] = json.loads(report.read_text(encoding="utf-8"))["results"].get("detectors", [])
+    return judge(found, json.loads(_FINDINGS.read_text(encoding="utf-8")))
+
+
+def judge(found: Sequence[dict[str, Any]], explained: Sequence[dict[str, str]]) -> list[str]:
+    """Return the grave findings that no explanation covers, and the explanations that cover none."""
+    grave = [one for one in found if one["impact"] in _GRAVE]
+    wrong = [
+        f"{one['impact']} {one['check']}: {one['description'].strip().splitlines()[0]}"
+        for one in grave
+        if not any(_covers(words, one) for words in explained)
+    ]
+    idle = [words for words in explained if not any(_covers(words, one) for one in grave)]
+    return wrong + [f"explains nothing: {words['check']} in {words['where']}" for words in idle]
+
+
+def _covers(words: dict[str, str], finding: dict[str, Any]) -> bool:
+    return words["check"] == finding["check"] and words["where"] in finding["description"] and bool(words["why"])
+
+
+def prove() -> list[str]:
+    """Return the properties that are not proven; an empty list is a proof of all. Raises ChainError as `analyse`."""
+    with tempfile.TemporaryDirectory(prefix="audit") as folder:
+        root = _copy(Path(folder))
+        done = _run(root, "halmos", "--contract", "ProofsTest", "--forge-build-out", ".cache/forge/out")
+        lines = re.findall(r"\[(\w+)\]\S* (check_\w+)", re.sub(r"\x1b\[[0-9;]*m", "", done.stdout))
+        if not lines:
+            raise ChainError(
+                "AUDIT_FAILED", f"halmos: {(done.stdout + done.stderr)[-1000:]}", "Run `make audit` again."
+            )
+        for state, name in lines:
+            print(f"{state}: {name}")
+        integers = _run(root, "python", str(ROOT / "contracts/integer_proofs.py"))
+        print(integers.stdout, end="")
+    wrong = [f"{name}: {state}" for state, name in lines if state != "PASS"]
+    return wrong + (
+        [] if integers.returncode == 0 else [f"integer proofs: {integers.stdout[-300:]}{integers.stderr[-300:]}"]
+    )
+
+
+def _run(root: Path, tool: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    program, forge = TOOLS / tool, find_forge()
+    if not program.is_file() or forge is None:
+        raise ChainError("AUDIT_TOOL_MISSING", f"{tool} or forge is absent", "Run `make audit`, which fetches both.")
+    environment = {**os.environ, "PATH": f"{forge.parent}:{TOOLS}:{os.environ.get('PATH', '')}"}
+    return subprocess.run(
+        [str(program), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=root,
+        env=environment,
+        timeout=_TIMEOUT_S,
+        check=False,
+    )
+
+
+def _copy(folder: Path) -> Path:
+    # Of the sources alone: the analyser would take the rest of the checkout for a project of Python.
+    for name in ("contracts/src", "contracts/test"):
+        shutil.copytree(ROOT / name, folder / name)
+    for name in ("contracts/solc.cjs", "foundry.toml"):
+        shutil.copy2(ROOT / name, folder / name)
+    (folder / "node_modules").symlink_to((ROOT / "node_modules").resolve())
+    return folder
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is asked for, both by default; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m contracts.audit", description=__doc__.splitlines()[0])
+    parser.add_argument("--analyse", action="store_true", help="the static analyser")
+    parser.add_argument("--prove", action="store_true", help="the symbolic proofs")
+    options = parser.parse_args(arguments)
+    both = options.analyse == options.prove
+    try:
+        wrong = (analyse() if both or options.analyse else []) + (prove() if both or options.prove else [])
+    except CuriosityError as error:
+        print(error, file=sys.stderr)
+        return int(error.exit_code)
+    for words in wrong:
+        print(words)
+    print(f"{len(wrong)} left to explain or prove")
+    return int(ExitCode.OK if not wrong else ExitCode.CHAIN)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,198 @@
+"""Breaks the contracts in every simple way and sees that their tests notice: ``python -m contracts.mutate``.
+
+Each mutant is one change of one line of ``contracts/src``: a refusal left out, a comparison moved by one or turned
+round, a sum turned into a difference, an assignment or a modifier left out. A mutant is killed when a test fails, and
+survives when all pass. Those that behave exactly as the original are named below with the reason and are not played.
+
+``--sample N --seed S`` plays N of them, drawn by the seed; ``--list`` only names them. Works on a copy.
+"""
+
+import argparse
+import random
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from contracts.forge import ROOT, run_forge
+from protocol.errors import ChainError, CuriosityError, ExitCode
+
+# A mutant is compiled anew each time: quickly is better than well.
+_QUICK = {"FOUNDRY_OPTIMIZER": "false", "FOUNDRY_FUZZ_RUNS": "32"}
+SOURCES = ("CuriosityRewards", "CuriosityStake", "CuriosityToken", "LedgerProof", "ValidatorSet")
+
+# (name, pattern, replacement): each match in a line is one mutant.
+_OPERATORS = (
+    ("refusal left out", re.compile(r"if \((.*)\) revert "), "if (false && (\\1)) revert "),
+    ("refusal left out", re.compile(r"if \((.*)\) \{$"), "if (false && (\\1)) {"),
+    ("< becomes <=", re.compile(r" < "), " <= "),
+    ("<= becomes <", re.compile(r" <= "), " < "),
+    ("> becomes >=", re.compile(r" > "), " >= "),
+    (">= becomes >", re.compile(r" >= "), " > "),
+    ("== becomes !=", re.compile(r" == "), " != "),
+    ("!= becomes ==", re.compile(r" != "), " == "),
+    ("|| becomes &&", re.compile(r" \|\| "), " && "),
+    ("&& becomes ||", re.compile(r" && "), " || "),
+    ("+ becomes -", re.compile(r" \+ "), " - "),
+    ("- becomes +", re.compile(r" - "), " + "),
+    ("* becomes /", re.compile(r" \* "), " / "),
+    ("+= becomes =", re.compile(r" \+= "), " = "),
+    ("-= becomes =", re.compile(r" -= "), " = "),
+    ("| becomes &", re.compile(r" \| "), " & "),
+    ("increment left out", re.compile(r"= \+\+"), "= "),
+    (
+        "modifier left out",
+        re.compile(r" (whenNotPaused|onlyOwner|onlyGuardian|onlyMinter|onlyOwnerOf\(validator\))(?= )"),
+        "",
+    ),
+    (
+        "statement left out",
+        re.compile(r"^( +)(_?[a-z][\w.\[\]]* = [^;]*;|_?[a-z]\w*(?:\.\w+)?\([^;{]*\);|emit [^;]*;)$"),
+        "\\1",
+    ),
+)
+
+# What no test can tell from the original, by a part of the line and the operator ("" for any), with the reason.
+EQUIVALENT = (
+    (
+        "== address(0)) revert ValidatorSetNotWritten",
+        "",
+        "creating an account fails only without gas, which reverts by itself",
+    ),
+    ("uint256 due = 0;", "", "a variable is zero before it is set"),
+    ("address account = address(0);", "", "a variable is zero before it is set"),
+    ("address previous = address(0);", "", "a variable is zero before it is set"),
+    ("uint256 place = 0;", "", "a variable is zero before it is set"),
+)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change: the file, the line's number from 1, what was done and the line as it becomes."""
+
+    source: str
+    line: int
+    operator: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}: {self.operator}: {self.after.strip() or self.before.strip()}"
+
+
+def make_mutants() -> list[Mutant]:
+    """Every mutant of the sources that is not known to be equivalent, in order."""
+    return [one for name in SOURCES for one in _mutants_of(name) if not _is_equivalent(one)]
+
+
+def _mutants_of(name: str) -> Iterator[Mutant]:
+    text = (ROOT / "contracts/src" / f"{name}.sol").read_text(encoding="utf-8")
+    body = text.index("{", text.index(f" {name} "))
+    for number, line in enumerate(text.split("\n"), start=1):
+        begins = sum(len(one) + 1 for one in text.split("\n")[: number - 1])
+        code = line.strip()
+        # Loops whose end moves run out of gas or of bounds: they say nothing about the tests.
+        if begins < body or code.startswith(("//", "*", "import", "for ")) or " constant " in line:
+            continue
+        for operator, pattern, replacement in _OPERATORS:
+            for match in pattern.finditer(line):
+                after = line[: match.start()] + match.expand(replacement) + line[match.end() :]
+                yield Mutant(name, number, operator, line, after)
+
+
+def _is_equivalent(mutant: Mutant) -> bool:
+    return any(part in mutant.before and operator in ("", mutant.operator) for part, operator, _ in EQUIVALENT)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the mutants: killed by a test, refused by the compiler, or alive."""
+
+    killed: tuple[Mutant, ...]
+    refused: tuple[Mutant, ...]
+    survived: tuple[Mutant, ...]
+
+
+def play(mutants: Sequence[Mutant], *, verbose: bool = False) -> Outcome:
+    """Run the tests on each mutant. Raises ChainError ``FORGE_MISSING``, ``MUTATION_BROKEN`` if the original fails."""
+    killed: list[Mutant] = []
+    refused: list[Mutant] = []
+    survived: list[Mutant] = []
+    with tempfile.TemporaryDirectory(prefix="mutants") as folder:
+        root = _copy(Path(folder))
+        done = run_forge(["test", "--fuzz-seed", "0x1"], root=root, settings=_QUICK)
+        if done.returncode != 0:
+            raise ChainError(
+                "MUTATION_BROKEN", f"the original fails: {done.stdout[-500:]}", "Mend the contracts first."
+            )
+        for mutant in mutants:
+            path = root / "contracts/src" / f"{mutant.source}.sol"
+            original = path.read_text(encoding="utf-8")
+            lines = original.split("\n")
+            lines[mutant.line - 1] = mutant.after
+            path.write_text("\n".join(lines), encoding="utf-8")
+            try:
+                outcome = _judge(root, mutant)
+            finally:
+                path.write_text(original, encoding="utf-8")
+            {"killed": killed, "refused": refused, "survived": survived}[outcome].append(mutant)
+            if verbose:
+                print(f"{outcome:9} {mutant}", flush=True)
+    return Outcome(tuple(killed), tuple(refused), tuple(survived))
+
+
+def _judge(root: Path, mutant: Mutant) -> str:
+    """First the tests that are written for the file, without the optimiser; what they pass meets all others."""
+    name = "Stake" if mutant.source in ("CuriosityStake", "LedgerProof") else "Rewards"
+    near = ["--match-path", f"contracts/test/{name}.t.sol"]
+    for chosen in (near, ["--no-match-path", f"contracts/test/{name}.t.sol"]):
+        done = run_forge(["test", "--fail-fast", "--fuzz-seed", "0x1", *chosen], root=root, settings=_QUICK)
+        if done.returncode != 0:
+            return "killed" if "FAIL" in done.stdout else "refused"
+    return "survived"
+
+
+def _copy(folder: Path) -> Path:
+    for name in ("contracts/src", "contracts/test"):
+        shutil.copytree(ROOT / name, folder / name)
+    for name in ("contracts/solc.cjs", "foundry.toml"):
+        shutil.copy2(ROOT / name, folder / name)
+    (folder / "node_modules").symlink_to((ROOT / "node_modules").resolve())
+    return folder
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Play the mutants, print what became of them, and return the exit status: 0 when none survived."""
+    parser = argparse.ArgumentParser(prog="python -m contracts.mutate", description=__doc__.splitlines()[0])
+    parser.add_argument("--sample", type=int, help="how many to draw; by default all")
+    parser.add_argument("--seed", type=int, default=1, help="what they are drawn by")
+    parser.add_argument("--source", choices=SOURCES, help="only those of this file")
+    parser.add_argument("--list", action="store_true", help="only name them")
+    options = parser.parse_args(arguments)
+    mutants = [one for one in make_mutants() if options.source in (None, one.source)]
+    if options.sample is not None:
+        mutants = random.Random(options.seed).sample(  # noqa: S311 - a draw, no secret
+            mutants, min(options.sample, len(mutants))
+        )
+    if options.list:
+        for mutant in mutants:
+            print(mutant)
+        print(f"{len(mutants)} mutants")
+        return int(ExitCode.OK)
+    try:
+        outcome = play(mutants, verbose=True)
+    except CuriosityError as error:
+        print(error, file=sys.stderr)
+        return int(error.exit_code)
+    print(
+        f"{len(outcome.killed)} killed, {len(outcome.survived)} survived, "
+        f"{len(outcome.refused)} refused by the compiler"
+    )
+    return int(ExitCode.OK if not outcome.survived else ExitCode.CHAIN)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
