@@ -19,13 +19,14 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
-from embedding.losses import MAX_LOG_SCALE, Null, contrast
+from embedding.losses import MAX_LOG_SCALE, Null, contrast, draw_to_empty
 from embedding.space import EmbeddingSpace, pick_device
 from node.sources.digits import make_digits
 from trainer.feed import read_trusted
 from trainer.library import Library
 from trainer.material import plan_step
 from trainer.recipe import Recipe
+from trainer.step import APART_WEIGHT
 from trainer.train import Run
 
 TARGET = 0.9
@@ -53,11 +54,12 @@ class Figures:
 @dataclass(frozen=True)
 class Ready:
     """A batch that a bare loop can take: inputs by modality, how many rows are real, and for each stream the places of
-    its pairs and their keys."""
+    its pairs and their keys; modalities that meet in no stream, both ways."""
 
     inputs: dict[str, Tensor]
     real: dict[str, int]
     pairs: list[tuple[str, str, Tensor, Tensor, Tensor, Tensor]]
+    apart: list[tuple[str, str]]
 
 
 class Bare:
@@ -86,6 +88,10 @@ class Bare:
                 rows[a][at_a], rows[b][at_b], self.space.log_scale, keys_a, keys_b, null, self.recipe.null_weight
             )
         loss = loss / len(ready.pairs)
+        for a, b in ready.apart:
+            nothing = torch.cat([junk[a][0], junk[a][1][None]])
+            weight = self.recipe.null_weight * APART_WEIGHT / len(ready.apart)
+            loss = loss + weight * draw_to_empty(nothing, junk[b][1])
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -121,6 +127,7 @@ class Batches:
             {name: one.inputs for name, one in slices.items()},
             {name: len(part.real) for name, part in parts.items()},
             pairs,
+            step._apart(parts),
         )
 
 

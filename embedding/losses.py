@@ -29,6 +29,11 @@ class Null:
     empty_a: Tensor
     empty_b: Tensor
 
+    @property
+    def nothing(self) -> tuple[Tensor, Tensor]:
+        """Junk and the empty item of each side, float[J + 1, D]: what is drawn to the other side's empty item."""
+        return torch.cat([self.junk_a, self.empty_a[None]]), torch.cat([self.junk_b, self.empty_b[None]])
+
 
 def contrast(
     a_BD: Tensor,
@@ -55,8 +60,9 @@ def contrast(
     loss = (cross_entropy(rows, target) + cross_entropy(columns, target)) / 2
     if null is None:
         return loss
-    drawn = _draw(null.junk_a, null.empty_b, b_BD, scale) + _draw(null.junk_b, null.empty_a, a_BD, scale)
-    return loss + null_weight * drawn / max(1, len(null.junk_a) + len(null.junk_b))
+    nothing_a, nothing_b = null.nothing
+    drawn = _draw(nothing_a, null.empty_b, b_BD, scale) + _draw(nothing_b, null.empty_a, a_BD, scale)
+    return loss + null_weight * drawn / (len(nothing_a) + len(nothing_b))
 
 
 def contrast_sigmoid(
@@ -86,11 +92,23 @@ def contrast_sigmoid(
         return -total / count
     for real, junk, empty in ((a_BD, null.junk_b, null.empty_b), (b_BD, null.junk_a, null.empty_a)):
         total = total + logsigmoid(-(scale * real @ torch.cat([junk, empty[None]]).T + bias)).sum()
+    nothing_a, nothing_b = null.nothing
     drawn = (
-        logsigmoid(scale * null.junk_a @ null.empty_b + bias).sum()
-        + logsigmoid(scale * null.junk_b @ null.empty_a + bias).sum()
+        logsigmoid(scale * nothing_a @ null.empty_b + bias).sum()
+        + logsigmoid(scale * nothing_b @ null.empty_a + bias).sum()
     )
-    return -total / count - null_weight * drawn / max(1, len(null.junk_a) + len(null.junk_b))
+    return -total / count - null_weight * drawn / (len(nothing_a) + len(nothing_b))
+
+
+def draw_to_empty(nothing_JD: Tensor, empty_D: Tensor) -> Tensor:
+    """How far what belongs to nothing in one modality is from the empty item of another: mean of ``1 - cos``.
+
+    For modalities that meet in no pair of a step. ``contrast`` draws junk to the empty item of its partner alone; the
+    empty items of two that are no partners would agree through a third modality only, and the null gate between them
+    would leak. Real items are no rivals here: those that nobody has paired with a picture may still belong to it, and
+    pushing them from what was cut from it costs a third of the recall between the two (docs/scoring.md, "Null gate").
+    """
+    return 1 - (nothing_JD @ empty_D).mean()
 
 
 def squared_distance(a_BD: Tensor, b_BD: Tensor) -> Tensor:

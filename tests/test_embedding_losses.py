@@ -16,6 +16,7 @@ from embedding.losses import (
     contrast_sigmoid,
     differential,
     distil,
+    draw_to_empty,
     slerp,
     squared_distance,
 )
@@ -42,9 +43,9 @@ def reference(
         total = total + nll(a[i], b[i], [b[j] for j in rivals] + more_b, scale) / (2 * count)
         total = total + nll(b[i], a[i], [a[j] for j in rivals] + more_a, scale) / (2 * count)
     if null:
-        drawn = [nll(junk, null.empty_b, list(b), scale) for junk in null.junk_a]
-        drawn += [nll(junk, null.empty_a, list(a), scale) for junk in null.junk_b]
-        total = total + (weight * torch.stack(drawn).mean() if drawn else 0.0)
+        drawn = [nll(nothing, null.empty_b, list(b), scale) for nothing in [*null.junk_a, null.empty_a]]
+        drawn += [nll(nothing, null.empty_a, list(a), scale) for nothing in [*null.junk_b, null.empty_b]]
+        total = total + weight * torch.stack(drawn).mean()
     return total
 
 
@@ -103,8 +104,9 @@ def sigmoid_reference(
         total = total + sum(answer(x, y, False) for y in [*null.junk_b, null.empty_b])
     for x in b:
         total = total + sum(answer(x, y, False) for y in [*null.junk_a, null.empty_a])
-    drawn = [answer(x, null.empty_b, True) for x in null.junk_a] + [answer(x, null.empty_a, True) for x in null.junk_b]
-    return total / len(a) + weight * (torch.stack(drawn).mean() if drawn else 0.0)
+    drawn = [answer(x, null.empty_b, True) for x in [*null.junk_a, null.empty_a]]
+    drawn += [answer(x, null.empty_a, True) for x in [*null.junk_b, null.empty_b]]
+    return total / len(a) + weight * torch.stack(drawn).mean()
 
 
 @pytest.mark.parametrize(("count", "junk"), SIZES)
@@ -213,10 +215,19 @@ def test_gradients_are_those_of_finite_differences() -> None:
         (lambda x, y, *n: contrast(x, y, n[4], *keys, Null(*n[:4])), [*leaves, scalars[0]]),
         (lambda x, y, *n: contrast_sigmoid(x, y, n[4], n[5], *keys, Null(*n[:4])), [*leaves, *scalars]),
         (squared_distance, [a, b]),
+        (draw_to_empty, [null.junk_a, null.empty_b]),
         (differential, [a, null.empty_a, halves, b]),
     ]
     for loss, given in checks:
         assert torch.autograd.gradcheck(loss, given)
+
+
+@pytest.mark.parametrize("junk", [1, 2, 7])
+def test_the_way_to_an_empty_item_is_measured(junk: int) -> None:
+    nothing, empty = unit(junk, 5, seed=1), unit(5, seed=2)
+    plain = sum((1 - (one * empty).sum() for one in nothing), torch.zeros(())) / junk
+    agree(draw_to_empty(nothing, empty), plain, [nothing, empty])
+    assert float(draw_to_empty(empty.repeat(junk, 1), empty).detach()) == pytest.approx(0.0, abs=1e-12)
 
 
 @pytest.mark.parametrize("with_null", [False, True])

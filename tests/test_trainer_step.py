@@ -71,6 +71,10 @@ def test_gradient_caching_keeps_the_graph_of_one_chunk(monkeypatch: pytest.Monke
     assert sum(seen[True]) == sum(seen[False]) > 30
 
 
+def seeded() -> np.random.Generator:
+    return np.random.default_rng(3)
+
+
 @pytest.mark.parametrize("loss", ["infonce", "siglip"])
 def test_every_term_moves_the_gradient(loss: str) -> None:
     drawn = draw_first(STREAMS, 12, 7)
@@ -88,6 +92,27 @@ def test_every_term_moves_the_gradient(loss: str) -> None:
         assert (
             float((got["towers.image.projection.weight"] - want["towers.image.projection.weight"]).abs().max()) > 1e-5
         )
+
+
+def test_empty_items_meet_of_modalities_that_meet_in_no_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures and sounds are in no pair: what draws their junk to each other's empty item is a term of its own."""
+
+    def cosine_after(weight: float) -> float:
+        monkeypatch.setattr("trainer.step.APART_WEIGHT", weight)
+        step = make_step(replace(SMALL, null_weight=0.3, augment=False), fixed=True)
+        assert step._apart(plan_step(STREAMS, draw_first(STREAMS, 12, 7), step.material, SMALL, seeded())) == [
+            ("audio", "image"),
+            ("image", "audio"),
+        ]
+        optimizer = torch.optim.AdamW(step.parameter_groups(), lr=2e-3)
+        for _ in range(12):
+            optimizer.zero_grad()
+            step.backward(draw_first(STREAMS, 12, 7), seeded())
+            optimizer.step()
+        empties = [step.space.embed_empty(name) for name in ("audio", "image")]
+        return float(empties[0] @ empties[1])
+
+    assert cosine_after(3.0) > cosine_after(0.0) + 0.1
 
 
 def test_streams_count_by_their_weight() -> None:

@@ -7,6 +7,7 @@ the same for any number of processes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from embedding.losses import (
     contrast_sigmoid,
     differential,
     distil,
+    draw_to_empty,
     squared_distance,
 )
 from embedding.space import EmbeddingSpace
@@ -35,6 +37,10 @@ from trainer.material import Material, Part, plan_step
 from trainer.material import draw as draw
 from trainer.material import gather_material as gather_material
 from trainer.recipe import Recipe as Recipe
+
+APART_WEIGHT = 3.0
+"""Of junk and empty items of modalities that meet in no pair, times the null weight: a cosine pulls weakly beside a
+cross-entropy at scale 10. Without the term white pictures passed the gate to sounds whole and blurred noise in 42 %."""
 
 
 class Step:
@@ -225,10 +231,21 @@ class Step:
                 )
             loss = sum((w * term for w, term in zip(weights, terms, strict=True)), torch.zeros_like(terms[0]))
             loss = loss / sum(weights)
+            if recipe.null_weight:
+                away = [
+                    draw_to_empty(torch.cat([nulls[m][0], nulls[m][1][None]]), nulls[other][1])
+                    for m, other in self._apart(parts)
+                ]
+                loss = loss + recipe.null_weight * APART_WEIGHT * sum(away, torch.zeros_like(loss)) / max(1, len(away))
             if recipe.differential_weight:
                 probed = [self._differential(name, part, rows[name]) for name, part in parts.items()]
                 loss = loss + recipe.differential_weight * torch.stack(probed).mean()
         return loss
+
+    def _apart(self, parts: Mapping[str, Part]) -> list[tuple[str, str]]:
+        """Modalities of this step that meet in no pair of it, both ways."""
+        met = {(self.streams[number].a, self.streams[number].b) for part in parts.values() for number, _ in part.sides}
+        return [(m, other) for m, other in permutations(parts, 2) if (m, other) not in met and (other, m) not in met]
 
     def _stream_loss(
         self, stream: Stream, chosen: NDArray[np.int64], a: Tensor, b: Tensor, null: Null | None
