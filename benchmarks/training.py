@@ -1,6 +1,6 @@
 """What our training step costs beside a bare loop over the same model and the same batches, in one run.
 
-    python -m benchmarks.training [--batch N] [--steps N] [--repeats N] [--json FILE]
+    python -m benchmarks.training [--preset NAME] [--batch N] [--steps N] [--repeats N] [--json FILE]
 
 The bare loop gets its batches ready made (drawn, looked up, augmented, on the device): towers, loss, backward,
 optimizer, nothing else. Both train on real digits from the same weights. Rounds alternate; each figure is the median
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from embedding.losses import MAX_LOG_SCALE, Null, contrast, draw_to_empty
+from embedding.presets import PRESETS
 from embedding.space import EmbeddingSpace, pick_device
 from node.sources.digits import make_digits
 from trainer.feed import read_trusted
@@ -38,6 +39,7 @@ class Figures:
     of our step that is drawing, looking up and augmenting."""
 
     device: str
+    preset: str
     batch: int
     streams: int
     rounds: int
@@ -131,14 +133,14 @@ class Batches:
         )
 
 
-def measure(folder: Path, recipe: Recipe, steps: int, rounds: int) -> Figures:
+def measure(folder: Path, recipe: Recipe, steps: int, rounds: int, preset: str = "tiny") -> Figures:
     """Both loops on the digits of ``folder``.
 
     Raises:
         SystemExit: when the two loops do not compute the same loss.
     """
     pairs = read_trusted([folder], ["genesis"])
-    first = EmbeddingSpace("tiny", modalities=["audio", "image", "text"]).to(pick_device())
+    first = EmbeddingSpace(preset, modalities=["audio", "image", "text"]).to(pick_device())
     library = Library(first)
     streams = library.streams(library.add(pairs))
     ours = Run(first, library, streams, recipe)
@@ -166,7 +168,8 @@ def measure(folder: Path, recipe: Recipe, steps: int, rounds: int) -> Figures:
     ratios = [theirs / mine for mine, theirs in zip(figures["ours"], figures["bare"], strict=True)]
     middle = {name: median(values) for name, values in figures.items()}
     return Figures(
-        device=str(first.device),
+        device=torch.cuda.get_device_name(first.device) if first.device.type == "cuda" else "cpu",
+        preset=preset,
         batch=recipe.batch,
         streams=len(streams),
         rounds=rounds,
@@ -182,7 +185,7 @@ def measure(folder: Path, recipe: Recipe, steps: int, rounds: int) -> Figures:
 
 
 def _copy(space: EmbeddingSpace) -> EmbeddingSpace:
-    other = EmbeddingSpace("tiny", modalities=space.modalities).to(space.device)
+    other = EmbeddingSpace(space.preset.name, modalities=space.modalities).to(space.device)
     other.load_state_dict(space.state_dict())
     return other
 
@@ -224,6 +227,7 @@ def _print(figures: Figures) -> None:
 def main() -> None:
     """Measure, print a table, write JSON if asked."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training")
+    parser.add_argument("--preset", default="tiny", choices=sorted(PRESETS), help="default: tiny")
     parser.add_argument("--batch", type=int, default=Recipe().batch)
     parser.add_argument("--steps", type=int, default=8, help="steps of each loop in a round")
     parser.add_argument("--repeats", type=int, default=5, help="rounds")
@@ -233,7 +237,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         make_digits(Path(folder) / "digits", submit_scans=200)
         recipe = Recipe(steps=10_000, batch=given.batch, junk_pool=64)
-        figures = measure(Path(folder) / "digits", recipe, given.steps, given.repeats)
+        figures = measure(Path(folder) / "digits", recipe, given.steps, given.repeats, given.preset)
     _print(figures)
     if given.json:
         given.json.write_text(

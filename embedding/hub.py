@@ -12,6 +12,7 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin, snapshot_download
 
 from embedding.checkpoint import ANCHORS, CARD, CONFIG, MANIFEST, MODEL, encode_config, load
+from embedding.presets import DEFAULT
 from embedding.space import EmbeddingSpace
 from embedding.weights import encode_weights, fill_weights
 from protocol.errors import CheckpointError, ConfigError
@@ -30,7 +31,7 @@ class HubSpace(
     ``HubSpace.from_pretrained(folder_or_name)`` gives the towers in evaluation mode. Nothing is unpickled.
     """
 
-    def __init__(self, preset: str = "tiny", *, seed: int = 0, modalities: Sequence[str] | None = None) -> None:
+    def __init__(self, preset: str = DEFAULT, *, seed: int = 0, modalities: Sequence[str] | None = None) -> None:
         super().__init__(preset, seed=seed, modalities=modalities)
 
     def _save_pretrained(self, save_directory: Path) -> None:

@@ -10,7 +10,7 @@ from embedding.registration import Registration, installed
 from embedding.tower_spec import OURS, PERMISSIVE, Preset, Source, TowerSpec, Weights
 from protocol.errors import ConfigError
 
-__all__ = ["OURS", "PERMISSIVE", "PRESETS", "Preset", "Source", "TowerSpec", "Weights", "find_preset"]
+__all__ = ["DEFAULT", "OURS", "PERMISSIVE", "PRESETS", "Preset", "Source", "TowerSpec", "Weights", "find_preset"]
 
 _MINILM = Weights(
     "sentence-transformers/all-MiniLM-L6-v2",
@@ -51,6 +51,9 @@ TINY_SCRATCH = Preset(
     },
     "tiny-scratch/1",
 )
+
+DEFAULT = "balanced"
+"""The preset of a space that names none. What runs on any processor (the demo, genesis, the plans) names ``tiny``."""
 
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (TINY, TINY_SCRATCH, *BIG)}
 

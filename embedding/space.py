@@ -17,7 +17,7 @@ from embedding.losses import MAX_LOG_SCALE
 from embedding.masks import hidden_units
 from embedding.modalities import find
 from embedding.modality import Array, check_contract
-from embedding.presets import OURS, Preset, Source, find_preset
+from embedding.presets import DEFAULT, OURS, Preset, Source, find_preset
 from embedding.towers.base import Features, Tower
 from protocol.errors import ConfigError
 from protocol.scoring import Quantised, quantise
@@ -47,7 +47,7 @@ class EmbeddingSpace(nn.Module):
 
     def __init__(
         self,
-        preset: str = "tiny",
+        preset: str = DEFAULT,
         *,
         seed: int = 0,
         modalities: Sequence[str] | None = None,
