@@ -38,7 +38,7 @@ from trainer.calibrate import ANCHORS_EACH, LOSS_ITEMS, calibrate
 from trainer.evaluate import HeldOut, evaluate, is_fit, to_json
 from trainer.feed import FedPair, read_trusted
 from trainer.library import Library, Prepared
-from trainer.null_gate import measure_null_gate, null_table, summarise_null_gate
+from trainer.null_gate import HONEST, measure_null_gate, null_table, summarise_null_gate
 from trainer.recipe import Recipe
 from trainer.train import train
 
@@ -266,6 +266,11 @@ def summarise(folder: Path) -> str:
         for gate in reports[0]["null"]
     }
     lines = [f"Seeds {', '.join(str(report['seed']) for report in reports)}; medians", "", *null_table(null), ""]
+    for kind in reports[0]["null_worst"]:
+        worst = max((report["null_worst"][kind] for report in reports), key=lambda one: float(one["share"]))
+        verb = "refused" if kind == HONEST else "pass"
+        lines.append(f"Worst of any seed, {kind}: {worst['share']:.1%} {verb} ({worst['family']}, {worst['gate']})")
+    lines.append("")
     lines += ["| modality | rank correlation | highest | untrained | trained | constant |", "|---|---|---|---|---|---|"]
     for m in sorted(reports[0]["differential"]["untrained"]):
         found = [report["differential"] for report in reports]
