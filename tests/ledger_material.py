@@ -13,7 +13,7 @@ from protocol.entry import PairEntry, encode_entry
 from protocol.pair import Item, SignedPair, sign_pair
 from protocol.signing import Domain
 from protocol.tlog import Signer
-from protocol.verdict import Opening, Outcome, Reason, Verdict
+from protocol.verdict import Measurement, Opening, Outcome, Reason, Verdict
 from protocol.wire import encode
 from validator.ledger import Ledger, NewEntry, NewSubmission
 from validator.store import Store
@@ -53,7 +53,9 @@ def make_entry(number: int, *, accepted: bool = True, pair: SignedPair | None = 
         Reason.BELONGS_TOGETHER if accepted else Reason.PAIR_TOO_FAR,
         b"\x55" * 32,
     )
-    opening = Opening(sha256(b"salt %d" % number).digest(), pair.a.digest, pair.b.digest)
+    vectors = [b"vector %d of %09d" % (n, number) for n in range(4)]
+    measured = Measurement(*range(9), *(sha256(vector).digest() for vector in vectors))
+    opening = Opening(sha256(b"salt %d" % number).digest(), pair.a.digest, pair.b.digest, measurement=measured)
     leaf = encode_entry(
         PairEntry(
             digest,
@@ -75,7 +77,7 @@ def make_entry(number: int, *, accepted: bool = True, pair: SignedPair | None = 
             a=pair.a,
             b=pair.b,
             accepted=accepted,
-            embeddings=b"embeddings %d" % number,
+            embeddings=b"".join(vectors),
             opening=encode(opening),
         ),
     )

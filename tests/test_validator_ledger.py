@@ -469,52 +469,6 @@ def test_a_crash_between_commit_and_head_is_mended_at_start(store_url: str, tmp_
 # Damage inside the database
 
 
-def flip(data: bytes, bit: int) -> bytes:
-    return data[: bit // 8] + bytes([data[bit // 8] ^ (1 << bit % 8)]) + data[bit // 8 + 1 :]
-
-
-def flip_campaign(url: str, head_path: Path, size: int, flips: int) -> None:
-    """Flip one bit of one row, look that verify names the row, put it back; again with the next."""
-    chance = random.Random(5)
-    with open_ledger(url, head_path) as opened:
-        for start in range(0, size, 250):
-            opened.ledger.append(make_entries(start, min(start + 250, size)))
-        ledger, store = opened.ledger, opened.store
-        for _ in range(flips):
-            if chance.random() < 0.6:
-                index = chance.randrange(size)
-                update = text("UPDATE entries SET leaf = :value WHERE leaf_index = :index")
-                where: dict[str, object] = {"index": index}
-                (before,) = store.leaves(index, 1)
-                bit = chance.randrange(len(before) * 8)
-            else:
-                position = chance.randrange(size // 256)
-                tile = store.tiles(0, position, 1)[position]
-                column = chance.choice(["hashes", "middle", "root"])
-                update = text(f"UPDATE tiles SET {column} = :value WHERE level = 0 AND position = :position")
-                where = {"position": position}
-                before = {"hashes": tile.hashes, "middle": tile.middle, "root": tile.root}[column]
-                bit = chance.randrange(len(before) * 8)
-                index = tile.leaf_below(bit // 256) if column == "hashes" else tile.first_leaf
-            with tamper(url) as connection:
-                connection.execute(update, {**where, "value": flip(before, bit)})
-            with refused("LEDGER_CORRUPT") as caught:
-                ledger.verify()
-            assert f"first bad index {index}:" in caught.value.what
-            with tamper(url) as connection:
-                connection.execute(update, {**where, "value": before})
-        ledger.verify()
-
-
-def test_verify_names_the_row_with_a_flipped_bit(store_url: str, tmp_path: Path) -> None:
-    flip_campaign(store_url, tmp_path / "head", size=600, flips=25)
-
-
-@pytest.mark.slow
-def test_verify_names_each_of_a_thousand_rows_with_a_flipped_bit(sqlite_url: str, tmp_path: Path) -> None:
-    flip_campaign(sqlite_url, tmp_path / "head", size=1000, flips=1000)
-
-
 def test_verify_names_missing_rows(store_url: str, tmp_path: Path) -> None:
     with open_ledger(store_url, tmp_path / "head") as opened:
         opened.ledger.append([NewEntry(b"%d" % number) for number in range(600)])

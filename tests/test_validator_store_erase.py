@@ -69,7 +69,7 @@ def test_an_erased_pair_leaves_nothing_but_its_row(store_url: str, tmp_path: Pat
 
 def test_no_file_of_sqlite_keeps_erased_bytes(sqlite_url: str, tmp_path: Path) -> None:
     entries = fill(tmp_path, sqlite_url)
-    held = [SECRET, LARGE_SECRET[:100], submission_of(entries[0]).envelope, b"embeddings 0"]
+    held = [SECRET, LARGE_SECRET[:100], submission_of(entries[0]).envelope, b"vector 0 of 000000000"]
     with open_ledger(sqlite_url, tmp_path / "head") as opened:
         assert [piece in bytes_on_disk(tmp_path) for piece in held] == [True] * 4
         opened.ledger.append([NewEntry(b'{"kind":"takedown"}', None, erases=(0, 2))])

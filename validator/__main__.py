@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 
 from protocol.errors import CuriosityError, ExitCode
-from protocol.signing import address_of, checksum
-from validator.app import build, listen, settle_memory
+from protocol.signing import Domain, address_of, checksum
+from validator.app import build, connect_chain, listen, settle_memory
 from validator.config import Settings, load_settings
 from validator.importer import Mirrored, import_ledger, opened_export, write_mark
 from validator.keys import load_keys
@@ -94,10 +94,12 @@ def keys(config_path: Path | None, as_json: bool) -> None:
 
 @main.command(epilog="Example: curiosity validator check --config curiosity.toml")
 @_CONFIG
+@click.option("--pairs", is_flag=True, help="Also hold every pair, receipt and item to its entry; reads every item.")
 @_JSON
-def check(config_path: Path | None, as_json: bool) -> None:
+def check(config_path: Path | None, pairs: bool, as_json: bool) -> None:
     """Hash the whole ledger again and compare it with what was signed; stop the validator first."""
-    config = load_settings(config_path).validator
+    settings = load_settings(config_path)
+    config = settings.validator
     folder = config.data_dir.expanduser().resolve()
     made = load_keys(folder / "keys", config.name)
     with Store.open(config.url) as store:
@@ -110,6 +112,9 @@ def check(config_path: Path | None, as_json: bool) -> None:
             clock=lambda: int(time.time()),
         )
         ledger.verify()
+        if pairs:
+            _, addresses = connect_chain(settings)
+            ledger.verify_pairs(Domain(addresses.chain_id, addresses.rewards))
         facts = {"entries": ledger.size, "root": "0x" + ledger.root().hex()}
     click.echo(json.dumps(facts) if as_json else f"{facts['entries']} entries hold; root {facts['root']}.")
 

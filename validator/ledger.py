@@ -17,10 +17,12 @@ from protocol.entry import MAX_ENTRY_BYTES
 from protocol.errors import ProofError, Rejected, StoreError
 from protocol.merkle import leaf_hash
 from protocol.receipt import Receipt, issue_receipt
+from protocol.signing import Domain
 from protocol.subtrees import Place, Read, consistency_from, inclusion_from, root_from
 from protocol.tiles import HEIGHT, WIDTH
 from protocol.tlog import Signer, TreeHead, sign_note
 from validator.store import FullTile, NewRow, NewSubmission, Store
+from validator.store.audit import PairAudit
 from validator.store.hashes import TreeHashes
 from validator.store.head import KeptHead
 from validator.store.tree import HASH_BYTES, Edge, split
@@ -331,13 +333,17 @@ class Ledger:
         index: of a leaf that changed or is missing, or the first leaf below a hash that did.
         """
         edge = self._state.edge
-        damage = self._first_damage(edge.size, edge.root(), progress)
-        if damage is not None:
-            raise StoreError(
-                "LEDGER_CORRUPT",
-                f"first bad index {damage[0]}: {damage[1]}",
-                "Restore the newest copy of the database; until then trust no proof from it.",
-            )
+        _refuse(self._first_damage(edge.size, edge.root(), progress))
+
+    def verify_pairs(self, domain: Domain, progress: Callable[[int, int], None] | None = None) -> None:
+        """Hold every pair, receipt, opening, embedding and item to its leaf; `verify` has held the leaves to the root.
+
+        ``domain`` is that of the contributors' signatures. Raises StoreError LEDGER_CORRUPT as `verify` does.
+        """
+        audit = PairAudit(
+            self._store, origin=self._origin, receipt_vkey=self._receipt_signer.verifier.vkey(), domain=domain
+        )
+        _refuse(audit.first_damage(self.size, progress))
 
     def _first_damage(
         self, size: int, root: bytes, progress: Callable[[int, int], None] | None = None
@@ -380,6 +386,15 @@ class Ledger:
                 _difference(tile, stored.get(tile.position)) for tile in tiles if stored.get(tile.position) != tile
             ]
         return damaged
+
+
+def _refuse(damage: tuple[int, str] | None) -> None:
+    if damage is not None:
+        raise StoreError(
+            "LEDGER_CORRUPT",
+            f"first bad index {damage[0]}: {damage[1]}",
+            "Restore the newest copy of the database and its packs; until then trust nothing from them.",
+        )
 
 
 def _difference(expected: FullTile, stored: FullTile | None) -> tuple[int, str]:

@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, RowMapping, Select, func, select
 
 from protocol.errors import StoreError
 from validator.store import schema
@@ -82,6 +83,10 @@ class Store(EpochRows, BlockedRows):
         False if readers still keep SQLite from emptying its log, which holds older copies of what was erased.
         """
         return self._writer.scrub()
+
+    def read(self, statement: Select[*tuple[Any, ...]]) -> Sequence[RowMapping]:
+        """Return the rows of a query over `validator.store.schema`, for the store's own package."""
+        return self._database.read(statement)
 
     def size(self) -> int:
         """Return the number of entries: one more than the highest index."""
