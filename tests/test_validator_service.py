@@ -82,6 +82,8 @@ async def test_the_ledger_can_be_recomputed_from_what_it_gives_out(live: Running
     head1 = verify_checkpoint(await live.client.tree_head(), live.network.origin, [live.network.log_vkey])
     leaves = [entry.encode() for entry in (await live.client.entries(0, 100)).entries]
     assert (head1.size, head1.root) == (len(leaves), root(leaves))
+    live.service.ledger.verify()
+    live.service.ledger.verify_pairs(live.network.domain)
     proof = await live.client.consistency(head0.size, head1.size)
     verify_consistency(head0.size, head1.size, proof.path, head0.root, head1.root)
     entries = [parse_entry(leaf) for leaf in leaves]
