@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # One numeric thread a process: the tests and the demo run several processes on few cores.
 export OMP_NUM_THREADS ?= 1
+# Files of tests that run at once; each file's tests stay in order in one process.
+TEST_PROCESSES ?= 2
 
 .PHONY: help install demo up test test-slow lint format contracts audit bench clean
 
@@ -20,7 +22,7 @@ up: install ## Run the demo, then leave the service running until Ctrl-C
 	$(BIN)/curiosity up
 
 test: install ## All fast tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile
 
 test-slow: install ## The long campaigns
 	$(BIN)/pytest -m slow
