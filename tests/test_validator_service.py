@@ -20,17 +20,18 @@ from node.client import ValidatorClient
 from node.receipts import check_proof
 from protocol.decision import check_decision
 from protocol.entry import CheckpointEntry, EpochEntry, PairEntry, parse_entry
-from protocol.errors import Overloaded, Rejected, ServiceError
+from protocol.errors import ConfigError, Overloaded, Rejected, ServiceError, StoreError
 from protocol.merkle import leaf_hash, root, verify_consistency
 from protocol.pair import Envelope, Item, SignedPair
 from protocol.payouts import derive
-from protocol.receipt import verify_receipt
+from protocol.receipt import Receipt, verify_receipt
 from protocol.rewards import RewardParameters, verify_claim
 from protocol.signing import address_of
 from protocol.tlog import verify_checkpoint
 from protocol.verdict import Outcome, Reason
 from protocol.wire import encode
 from tests.service_material import ALICE, BOB, Running, item_of, pictures, running
+from validator.service import switch_checkpoint
 
 
 @pytest.fixture
@@ -300,6 +301,31 @@ async def test_a_fit_child_is_switched_to_and_everything_is_embedded_again(live:
     assert again.receipt == before[0].receipt  # what was decided stays decided
     fresh = await live.client.post_pair(live.sign(pictures(7)[6]).encode())
     assert fresh.verdict.checkpoint == report.checkpoint
+
+
+async def test_a_switch_that_was_cut_short_is_logged_at_the_next_start(tmp_path: Path) -> None:
+    """Killed when the checkpoint was chosen and its entry not yet in the ledger, which no audit could forgive."""
+    child = child_of_genesis(tmp_path / "child", fit=True)
+    async with running(tmp_path / "v") as live:
+        genesis = live.network.checkpoint
+
+        def cut(_entries: object) -> list[Receipt]:
+            raise StoreError("CUT", "the process ends here", "Start again.")
+
+        live.service.ledger.append = cut  # type: ignore[assignment, method-assign]
+        with pytest.raises(StoreError, match="CUT"):
+            await switch_checkpoint(live.service, child)
+    async with running(tmp_path / "v") as live:
+        entries = [parse_entry(entry.encode()) for entry in (await live.client.entries(0, 10)).entries]
+        chosen = live.service.pipeline.judge.checkpoint
+        assert entries == [CheckpointEntry(genesis, None), CheckpointEntry(chosen, genesis)]
+        assert (await live.client.post_pair(live.sign(pictures(1)[0]).encode())).verdict.checkpoint == chosen
+    async with running(tmp_path / "v") as live:
+        assert live.service.ledger.size == 3
+        live.service.store.meta_set("checkpoint_path", str(child_of_genesis(tmp_path / "other", fit=False)))
+    with pytest.raises(ConfigError, match="CHECKPOINT_NEEDED"):
+        async with running(tmp_path / "v"):
+            pass
 
 
 async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from validator.edge import SERVICE, edge
 from validator.embedder import Embedder
 from validator.epochs import Epochs
 from validator.guard import Guard, GuardedSite, GuardLimits
-from validator.importer import IMPORTED, check_checkpoint, read_mark
+from validator.importer import check_checkpoint, read_mark
 from validator.index import VectorIndex
 from validator.intake import Intake, IntakeRules, RateLimit
 from validator.keys import load_keys
@@ -39,7 +39,7 @@ from validator.pipeline import Pipeline
 from validator.query import Search
 from validator.reindex import Reindexer
 from validator.routes import ROUTES
-from validator.service import Service, close, make_judge
+from validator.service import CHECKPOINT_PATH, Service, close, finish_switch, make_judge
 from validator.store import Store
 from validator.takedown import Takedowns, load_forgotten
 from validator.witnesses import Witnesses, parse_witnesses
@@ -117,14 +117,16 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
     genesis = embedding.checkpoint.load(genesis_path)
     domain = Domain(addresses.chain_id, addresses.rewards)
     network_id = network_id_of(config.name, domain, bytes.fromhex(genesis.digest))
-    current = Path(store.meta_get("checkpoint_path") or genesis_path)
+    current = Path(store.meta_get(CHECKPOINT_PATH) or genesis_path)
     embedder = await asyncio.to_thread(Embedder.load, current, config.device or None)
-    if mirrored is not None or store.meta_get(IMPORTED) is not None:
-        check_checkpoint(store, embedder.checkpoint)
     if mirrored is not None:
         domain, network_id = mirrored.network.domain, mirrored.network.network_id
     if ledger.size == 0:
         ledger.append([NewEntry(encode_entry(CheckpointEntry(embedder.checkpoint, None)), None)])
+    if mirrored is not None:
+        check_checkpoint(store, embedder.checkpoint)
+    else:
+        finish_switch(store, ledger, embedder)
     decoder = Decoder(config.decode_workers)
     await decoder.start()
     judge = make_judge(embedder, config.curiosity_rule)

@@ -16,7 +16,7 @@ from validator.decode import Decoder
 from validator.embedder import Embedder
 from validator.epochs import Epochs
 from validator.forgotten import Forgotten
-from validator.importer import Mirrored
+from validator.importer import Mirrored, check_checkpoint, last_checkpoint
 from validator.intake import RateLimit
 from validator.judge import Judge
 from validator.keys import Keys
@@ -30,6 +30,8 @@ from validator.takedown import Takedowns
 from validator.witnesses import Witnesses
 
 log = logging.getLogger(__name__)
+
+CHECKPOINT_PATH = "checkpoint_path"  # name of the store's note on where the checkpoint in force lies
 
 
 @dataclass(frozen=True)
@@ -97,12 +99,24 @@ async def switch_checkpoint(s: Service, path: Path) -> tuple[int, int]:
         s.pipeline.intake.take_pairs(s.pipeline.judge.pairs)
         count = await s.reindexer.rebuild()
         entry = encode_entry(CheckpointEntry(s.embedder.checkpoint, parent))
+        # In this order: a start in between finds a child of the checkpoint that the ledger names, and logs it.
+        await s.pipeline.on_writer(lambda: s.store.meta_set(CHECKPOINT_PATH, str(path.resolve())))
         (receipt,) = await s.pipeline.on_writer(lambda: s.ledger.append([NewEntry(entry, None)]))
-        await s.pipeline.on_writer(lambda: s.store.meta_set("checkpoint_path", str(path.resolve())))
         log.info("event=checkpoint_switched checkpoint=%s reindexed=%d", s.embedder.checkpoint.hex(), count)
         return receipt.index, count
 
     return await s.pipeline.paused(switch())
+
+
+def finish_switch(store: Store, ledger: Ledger, embedder: Embedder) -> None:
+    """Log the checkpoint that was loaded if a process ended between choosing it and logging the switch.
+
+    Raises ConfigError CHECKPOINT_NEEDED if it is neither the one that the ledger names nor a child of it.
+    """
+    named = last_checkpoint(store)
+    if named != embedder.checkpoint and named == embedder.parent:
+        ledger.append([NewEntry(encode_entry(CheckpointEntry(embedder.checkpoint, named)), None)])
+    check_checkpoint(store, embedder.checkpoint)
 
 
 async def close(service: Service) -> None:
