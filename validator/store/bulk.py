@@ -26,7 +26,16 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> No
     if isinstance(driver, psycopg.Connection):
         driver.execute(unnest_sql(table), [list(column) for column in zip(*rows, strict=True)])
     else:
-        connection.exec_driver_sql(insert_sql(table), list(rows))
+        execute_many(connection, insert_sql(table), rows)
+
+
+def execute_many(connection: Connection, sql: str, rows: Sequence[Row]) -> None:
+    """Run SQLite's statement for each row, past SQLAlchemy: the caller's transaction has begun."""
+    cursor = connection.connection.cursor()
+    try:
+        cursor.executemany(sql, rows)
+    finally:
+        cursor.close()
 
 
 def select_rows(connection: Connection, query: str, parameters: Row) -> list[Row]:

@@ -10,7 +10,7 @@ from protocol.tiles import HEIGHT, WIDTH
 from validator.store.store import Store
 from validator.store.tree import Edge, FullTile, hash_in, in_tile
 
-_TILES_IN_MEMORY = 1024  # 9 KB each
+_TILES_IN_MEMORY = 4096  # 9 KB each; those of a million entries
 
 
 class TreeHashes:

@@ -14,7 +14,16 @@ from sqlalchemy import Connection, bindparam, case, delete, insert, or_, select,
 from protocol.errors import StoreError
 from protocol.pair import Item
 from validator.store import schema
-from validator.store.bulk import Row, insert_contents, insert_rows, select_rows, together, with_keys
+from validator.store.bulk import (
+    Row,
+    execute_many,
+    insert_contents,
+    insert_rows,
+    insert_sql,
+    select_rows,
+    together,
+    with_keys,
+)
 from validator.store.database import Database
 from validator.store.packs import MAX_INLINE_BYTES, Packs
 from validator.store.rows import ErasedPair, NewRow, NewSubmission
@@ -31,6 +40,10 @@ class _Use:
     item: Item
     is_accepted: bool
     uses: int
+
+
+def _is_large(use: _Use) -> bool:
+    return len(use.item.data) > MAX_INLINE_BYTES
 
 
 class Writer:
@@ -51,10 +64,14 @@ class Writer:
                 pairs = [_pair_row(row.index, row.submission) for row in rows if row.submission is not None]
                 insert_rows(connection, schema.pairs, pairs)
                 described = _describe(submissions)
-                known = self._known(connection, described)
+                known = self._known(connection, described.values())
             new = [use for digest, use in described.items() if digest not in known]
             places = self._pack(connection, new)
-            insert_contents(connection, schema.items, [_item_row(use, places.get(use.item.digest)) for use in new])
+            items = [_item_row(use, places.get(use.item.digest)) for use in new]
+            if self._database.is_sqlite:
+                execute_many(connection, _UPSERT_ITEM, items)
+            else:
+                insert_contents(connection, schema.items, items)
             again = [_use_again(use) for digest, use in described.items() if digest in known]
             if again:
                 connection.execute(_USE_AGAIN, again)
@@ -63,8 +80,10 @@ class Writer:
         if erases:
             self.scrub()
 
-    def _known(self, connection: Connection, digests: Iterable[bytes]) -> set[bytes]:
-        keys = [(digest,) for digest in digests]
+    def _known(self, connection: Connection, uses: Iterable[_Use]) -> set[bytes]:
+        """Return which contents are stored. SQLite need not say it of small ones: their insert finds out."""
+        is_asked = _is_large if self._database.is_sqlite else bool
+        keys = [(use.item.digest,) for use in uses if is_asked(use)]
         known: set[bytes] = set()
         for start in range(0, len(keys), _KEYS_PER_QUERY):
             head, parameters = with_keys(self._database.is_sqlite, keys[start : start + _KEYS_PER_QUERY])
@@ -74,7 +93,7 @@ class Writer:
 
     def _pack(self, connection: Connection, new: Sequence[_Use]) -> dict[bytes, tuple[int, int]]:
         """Make the large contents durable in a pack and return where each is, by digest."""
-        large = [use.item for use in new if len(use.item.data) > MAX_INLINE_BYTES]
+        large = [use.item for use in new if _is_large(use)]
         if self._packs is None or not large:
             return {}
         if not self._packs.is_open:
@@ -152,6 +171,14 @@ _USE_AGAIN = (
         media_type=case((_says_better, bindparam("said_media_type")), else_=_items.media_type),
         is_accepted=or_(_items.is_accepted, bindparam("accepted")),
     )
+)
+
+
+_UPSERT_ITEM = (
+    insert_sql(schema.items) + " ON CONFLICT (sha256) DO UPDATE SET uses = uses + excluded.uses,"
+    " modality = CASE WHEN excluded.is_accepted > is_accepted THEN excluded.modality ELSE modality END,"
+    " media_type = CASE WHEN excluded.is_accepted > is_accepted THEN excluded.media_type ELSE media_type END,"
+    " is_accepted = MAX(is_accepted, excluded.is_accepted)"
 )
 
 
