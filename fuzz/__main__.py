@@ -21,16 +21,19 @@ def campaign(name: str, seconds: int, folder: Path, seed: int) -> dict[str, Any]
     folder.mkdir(parents=True, exist_ok=True)
     before = set(folder.glob("*-*"))
     started = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-m", "fuzz.run", name, str(seconds), str(folder), str(seed)],
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=seconds + 120,
-        check=False,
-    )
-    executed = re.search(r"number_of_executed_units: (\d+)", done.stderr)
-    edges = re.findall(r"cov: (\d+)", done.stderr)
+    output = folder / "output.txt"
+    with output.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fuzz.run", name, str(seconds), str(folder), str(seed)], stdout=file, stderr=file
+        )
+        try:
+            code = process.wait(timeout=2 * seconds + 120)  # a loaded machine may leave a polite process waiting
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+    said = output.read_text(errors="replace")
+    executed = re.search(r"number_of_executed_units: (\d+)", said)
+    edges = re.findall(r"cov: (\d+)", said)
     found = sorted(path.name for path in set(folder.glob("*-*")) - before)
     return {
         "executions": int(executed[1]) if executed else 0,
@@ -38,8 +41,8 @@ def campaign(name: str, seconds: int, folder: Path, seed: int) -> dict[str, Any]
         "corpus": len(list((folder / "corpus").glob("*"))),
         "seconds": round(time.monotonic() - started),
         "found": found,
-        "broken": done.returncode != 0,
-        "why": done.stderr[-3000:] if done.returncode else "",
+        "broken": code != 0,
+        "why": said[-3000:] if code else "",
     }
 
 
