@@ -17,8 +17,12 @@ import {RewardTree} from "./RewardTree.sol";
 contract PostingTest is Network {
     address private constant ALICE = address(0xA11CE);
 
+    // Beside the one under test, with the same validators.
+    CuriosityRewards private _other;
+
     function setUp() external {
         deploy();
+        _other = new CuriosityRewards(settings());
         VM.warp(nowTime() + INTERVAL);
     }
 
@@ -116,6 +120,36 @@ contract PostingTest is Network {
             signatures,
             abi.encodeWithSelector(ICuriosityRewards.RewardsNotValidator.selector, stranger, uint64(1))
         );
+    }
+
+    /// @notice What a quorum signed counts for one chain, contract and place: no field can be changed afterwards.
+    function test_NoFieldCanBeChanged(uint256 seed, bytes32 other) external {
+        ICuriosityRewards.Attestation memory signedOne = attestationFor("root", 5);
+        bytes[] memory signatures = signaturesFor(signedOne, THRESHOLD);
+        for (uint256 field = 0; field < 10; ++field) {
+            ICuriosityRewards.Attestation memory changed = abi.decode(
+                abi.encode(signedOne),
+                (ICuriosityRewards.Attestation)
+            );
+            CuriosityRewards at = rewards;
+            uint256 number = uint256(other);
+            if (field == 0) changed.epoch ^= uint64(within(number, 1, type(uint64).max));
+            if (field == 1) changed.ledgerSize ^= uint64(within(number, 1, type(uint64).max));
+            if (field == 2) changed.ledgerRoot ^= bytes32(within(number, 1, type(uint128).max));
+            if (field == 3) changed.rewardRoot ^= bytes32(within(number, 1, type(uint128).max));
+            // Half of them within the emission, which the signatures alone refuse.
+            if (field == 4) changed.cumulativeTotal ^= within(number, 1, seed % 2 == 0 ? 1 ether : type(uint128).max);
+            if (field == 5) changed.previousRoot ^= bytes32(within(number, 1, type(uint128).max));
+            if (field == 6) changed.setId ^= uint64(within(number, 1, type(uint64).max));
+            if (field == 7) changed.attempt ^= uint32(within(number, 1, type(uint32).max));
+            if (field == 8) VM.chainId(within(number, 1, 31336));
+            if (field == 9) at = _other;
+            try at.postRoot(changed, signatures) {
+                revert NotTrue("a changed attestation was accepted");
+            } catch {}
+            VM.chainId(31337);
+        }
+        rewards.postRoot(signedOne, signatures);
     }
 
     function test_AnotherChain() external {

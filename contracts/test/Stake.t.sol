@@ -335,6 +335,15 @@ contract StakeTest is Network {
         _stake.reportFork(3, a, b);
     }
 
+    /// @notice The root of one leaf is that leaf: it must not pass for whatever lies behind it.
+    function test_ATreeOfOneLeafHoldsNothingBehindIt() external {
+        _bond(_validator, MIN);
+        ICuriosityStake.Branch memory a = _branch(_leaves(1, 1_000, "a"), 0);
+        ICuriosityStake.Branch memory b = _branch(_leaves(2, 1_000, "a"), 1);
+        VM.expectRevert(abi.encodeWithSelector(ICuriosityStake.StakeNoFault.selector, "a leaf is not included"));
+        _stake.reportFork(1, a, b);
+    }
+
     function test_AForkOfLargeTreesIsCheap() external {
         _bond(_validator, MIN);
         ICuriosityStake.Branch memory a = _spine(30, "a");
