@@ -24,11 +24,24 @@ _BUILT_IN_ERRORS = (
 
 @dataclass(frozen=True)
 class Artifact:
-    """One built contract: its ABI and the bytecode that deploys it (without constructor arguments)."""
+    """One built contract: its ABI and the bytecode that deploys it (without constructor arguments).
+
+    ``deployed``: the code that it leaves on the chain, but for the ``immutables`` ((start, length) each), which the
+    constructor fills in.
+    """
 
     name: str
     abi: list[dict[str, Any]]
     bytecode: bytes
+    deployed: bytes
+    immutables: tuple[tuple[int, int], ...]
+
+    def is_code(self, code: bytes) -> bool:
+        """Whether that code on a chain is this contract's, whatever its constructor was given."""
+        masked = bytearray(code)
+        for start, length in self.immutables:
+            masked[start : start + length] = bytes(len(masked[start : start + length]))
+        return bytes(masked) == self.deployed
 
 
 @dataclass(frozen=True)
@@ -48,7 +61,9 @@ def load_artifact(name: str) -> Artifact:
     path = _ABI_DIR / f"{name}.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return Artifact(name, content["abi"], bytes.fromhex(content["bytecode"].removeprefix("0x")))
+        code, deployed = (bytes.fromhex(content[key].removeprefix("0x")) for key in ("bytecode", "deployedBytecode"))
+        places = tuple((start, length) for start, length in content["immutables"])
+        return Artifact(name, content["abi"], code, deployed, places)
     except (OSError, ValueError, KeyError) as error:
         raise ChainError(
             "ABI_MISSING",

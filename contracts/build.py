@@ -30,7 +30,7 @@ SETTINGS: dict[str, Any] = {
     "optimizer": {"enabled": True, "runs": 1000},
     "viaIR": True,
     "metadata": {"bytecodeHash": "none", "appendCBOR": False},
-    "outputSelection": {"*": {"*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"]}},
+    "outputSelection": {"*": {"*": ["abi", "evm.bytecode.object", "evm.deployedBytecode"]}},
 }
 
 _IMPORT = re.compile(r"""^\s*import\s+(?:[^"';]*\sfrom\s+)?["']([^"']+)["']""", re.MULTILINE)
@@ -82,8 +82,9 @@ def _resolve_import(importer: str, target: str) -> str:
 def compile_contracts(entry_paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
     """Artifacts of every contract defined in the given files, by contract name.
 
-    An artifact holds ``contractName``, ``abi``, ``bytecode``, ``deployedBytecode`` (hex with 0x), ``compiler``,
-    ``settings`` and ``sourceDigest`` (SHA-256 over the names and texts of all the sources that were resolved).
+    An artifact holds ``contractName``, ``abi``, ``bytecode``, ``deployedBytecode`` (hex with 0x), ``immutables`` (where
+    the constructor writes into the latter), ``compiler``, ``settings`` and ``sourceDigest`` (SHA-256 over the names
+    and texts of all the sources that were resolved).
 
     Raises ChainError ``SOLC_MISSING`` without node or the compiler, ``SOLC_FAILED`` with the compiler's words.
     """
@@ -122,11 +123,18 @@ def compile_contracts(entry_paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
                 "abi": output["abi"],
                 "bytecode": "0x" + output["evm"]["bytecode"]["object"],
                 "deployedBytecode": "0x" + output["evm"]["deployedBytecode"]["object"],
+                "immutables": _immutables_of(output["evm"]["deployedBytecode"]),
                 "compiler": version,
                 "settings": SETTINGS,
                 "sourceDigest": source_digest,
             }
     return artifacts
+
+
+def _immutables_of(deployed: Mapping[str, Any]) -> list[list[int]]:
+    """[start, length] of every place in the code that the constructor fills in."""
+    places = [place for found in deployed.get("immutableReferences", {}).values() for place in found]
+    return sorted([place["start"], place["length"]] for place in places)
 
 
 def _is_ours(problem: Mapping[str, Any]) -> bool:

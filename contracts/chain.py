@@ -1,6 +1,7 @@
 """What crosses the border to the chain: configuration, addresses, settings, state, receipts. Values only, no web3."""
 
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from contracts.attestation import Attestation
@@ -50,7 +51,12 @@ def _invalid_addresses(what: str) -> ConfigError:
 
 @dataclass(frozen=True)
 class ChainConfig:
-    """How to reach a chain: JSON-RPC URL, the id it must have, the contracts on it, and how long to wait."""
+    """How to reach a chain: JSON-RPC URL, the id it must have, the contracts on it, and how long to wait.
+
+    ``other_rpc_urls``: endpoints that must agree with the first on what the rewards contract holds. ``journal``: file
+    for transactions on their way, so that a process that dies does not lose or repeat one. ``bump_after_s``: a
+    transaction that is in no block by then is replaced by one with higher fees.
+    """
 
     rpc_url: str
     chain_id: int
@@ -58,6 +64,9 @@ class ChainConfig:
     request_timeout_s: float = 10.0
     receipt_timeout_s: float = 60.0
     poll_interval_s: float = 0.1
+    other_rpc_urls: tuple[str, ...] = ()
+    journal: Path | None = None
+    bump_after_s: float = 20.0
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ def deploy(
 
     Each validator that has less than ``gas_wei`` coins is given the rest, also in a later run. Raises ConfigError
     (ADDRESSES_INVALID, ADDRESSES_NOT_WRITTEN) and ChainError, CHAIN_NO_CONTRACT when ``out`` names contracts that this
-    chain does not have.
+    chain does not have, CHAIN_CODE_DIFFERS when their code is not the committed build's.
     """
     is_new = not out.exists()
     if is_new:
@@ -134,6 +134,7 @@ def deploy(
     else:
         addresses = _read_known(out)
         client = ChainClient.connect(replace(config, addresses=addresses))
+    client.verify_code()
     for validator in settings.validators if gas_wei else ():
         missing_wei = gas_wei - client.balances(validator).eth_wei
         if missing_wei > 0:

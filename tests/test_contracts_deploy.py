@@ -64,6 +64,18 @@ def test_contracts_are_deployed_once_with_a_majority_as_quorum(case: Case) -> No
     assert case.blocks() == blocks
 
 
+def test_the_code_on_the_chain_is_compared_with_the_committed_build(case: Case) -> None:
+    assert case.run(*case.named())[0] == 0
+    facts = json.loads(case.out.read_text())
+    code = case.chain.request("eth_getCode", [facts["rewards"], "latest"])
+    # One bit of one instruction, far from what the constructor filled in.
+    case.chain.request("anvil_setCode", [facts["rewards"], code[:-1] + ("0" if code[-1] != "0" else "1")])
+    status, failure, _ = case.run(*case.named())
+    assert (status, failure["error"]["code"]) == (ExitCode.CHAIN, "CHAIN_CODE_DIFFERS")
+    case.chain.request("anvil_setCode", [facts["rewards"], code])
+    assert case.run(*case.named())[0] == 0
+
+
 def test_a_dry_run_sends_nothing(case: Case) -> None:
     status, planned, _ = case.run(*case.named(2), "--dry-run", "--threshold", "2")
     assert status == 0

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from contracts.artifacts import load_artifact
 from contracts.attestation import Attestation, ClaimPermission, RewardsDomain, address_of, order_signatures
 from contracts.chain import (
     Addresses,
@@ -36,6 +37,7 @@ class ChainClient:
     def __init__(self, config: ChainConfig) -> None:
         self._config = config
         self._connection = Connection(config)
+        self._others = [Connection(replace(config, rpc_url=url, journal=None)) for url in config.other_rpc_urls]
 
     @classmethod
     def connect(cls, config: ChainConfig) -> "ChainClient":
@@ -44,22 +46,24 @@ class ChainClient:
         Raises ChainError ``CHAIN_WRONG_ID`` when it is another chain, besides those of the class.
         """
         client = cls(config)
-        actual_id = client._connection.chain_id()
         addresses = config.addresses
         expected = {config.chain_id} | ({addresses.chain_id} if addresses else set())
-        if expected != {actual_id}:
-            raise ChainError(
-                "CHAIN_WRONG_ID",
-                f"{config.rpc_url} is chain {actual_id}, expected {' and '.join(map(str, sorted(expected)))}",
-                "Point the RPC URL at the right chain, or set the chain id to the one meant.",
-            )
+        urls = (config.rpc_url, *config.other_rpc_urls)
+        for url, connection in zip(urls, (client._connection, *client._others), strict=True):
+            actual_id = connection.chain_id()
+            if expected != {actual_id}:
+                raise ChainError(
+                    "CHAIN_WRONG_ID",
+                    f"{url} is chain {actual_id}, expected {' and '.join(map(str, sorted(expected)))}",
+                    "Point the RPC URL at the right chain, or set the chain id to the one meant.",
+                )
         if addresses is not None:
             for name in ("token", "rewards", "stake"):
                 address: bytes = getattr(addresses, name)
-                if address and not client._connection.has_code(address):
+                if address and not client._connection.code(address):
                     raise ChainError(
                         "CHAIN_NO_CONTRACT",
-                        f"chain {actual_id} has no code at the {name} address 0x{address.hex()}",
+                        f"chain {config.chain_id} has no code at the {name} address 0x{address.hex()}",
                         "The chain was started anew or the address belongs to another one; deploy again.",
                     )
         return client
@@ -99,6 +103,21 @@ class ChainClient:
         addresses = Addresses(self._config.chain_id, token, rewards.contract, rewards.block, stake.contract)
         self._config = replace(self._config, addresses=addresses)
         return addresses
+
+    def verify_code(self) -> None:
+        """Compares the code at each address with the committed build; returns nothing.
+
+        Raises ChainError ``CHAIN_CODE_DIFFERS`` for other code, besides those of the class.
+        """
+        for name in ("token", "rewards", "stake"):
+            address: bytes = getattr(self.addresses, name)
+            artifact = load_artifact(f"Curiosity{name.capitalize()}")
+            if address and not artifact.is_code(self._connection.code(address)):
+                raise ChainError(
+                    "CHAIN_CODE_DIFFERS",
+                    f"the code at the {name} address 0x{address.hex()} is not that of contracts/abi/{artifact.name}.json",
+                    "Trust nothing there: it is another version or somebody else's contract.",
+                )
 
     def fund(self, faucet_key: bytes, recipient: bytes, *, eth_wei: int = 0, token_wei: int = 0) -> None:
         """Sends coins for gas and tokens from the faucet's account; an amount of 0 is left out."""
@@ -158,9 +177,13 @@ class ChainClient:
         return int(self._read("emission", epoch))
 
     def state(self) -> RewardsState:
-        """What the rewards contract holds now: the active and the latest epoch, and what the next attestation needs."""
-        active_epoch, latest_epoch, set_id, attempt, threshold, paused_until, activates_at, active, latest = self._read(
-            "status"
+        """What the rewards contract holds now: the active and the latest epoch, and what the next attestation needs.
+
+        Where there are several endpoints, as of the newest block that all have. Raises ChainError
+        ``CHAIN_ENDPOINTS_DISAGREE`` when they do not say the same, besides those of the class.
+        """
+        active_epoch, latest_epoch, set_id, attempt, threshold, paused_until, activates_at, active, latest = (
+            self._agreed_status()
         )
         return RewardsState(
             active_epoch=active_epoch,
@@ -177,6 +200,21 @@ class ChainClient:
             activates_at=activates_at,
             latest_activates_at=latest[3] + self._read("activationDelay") if latest_epoch else 0,
         )
+
+    def _agreed_status(self) -> Any:
+        if not self._others:
+            return self._read("status")
+        connections = (self._connection, *self._others)
+        block = min(connection.height() for connection in connections)
+        said = [connection.read(self._rewards, "status", block=block) for connection in connections]
+        liars = [url for url, one in zip(self._config.other_rpc_urls, said[1:], strict=True) if one != said[0]]
+        if liars:
+            raise ChainError(
+                "CHAIN_ENDPOINTS_DISAGREE",
+                f"in block {block} {', '.join(liars)} and {self._config.rpc_url} hold different rewards",
+                "One of them is on a fork or lies: do nothing until they agree, or leave it out.",
+            )
+        return said[0]
 
     # Close an epoch.
 
