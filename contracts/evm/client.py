@@ -115,7 +115,7 @@ class ChainClient:
             if address and not artifact.is_code(self._connection.code(address)):
                 raise ChainError(
                     "CHAIN_CODE_DIFFERS",
-                    f"the code at the {name} address 0x{address.hex()} is not that of contracts/abi/{artifact.name}.json",
+                    f"the code at the {name} address 0x{address.hex()} is not that of the committed {artifact.name}",
                     "Trust nothing there: it is another version or somebody else's contract.",
                 )
 
