@@ -17,6 +17,9 @@ from protocol.signing import Domain, checksum, recover
 from protocol.tlog import parse_proof, verify_checkpoint, verify_proof
 from protocol.wire import STRICT, encode, parse
 
+BROKEN_SUFFIX = ".broken.json"
+"""Of a receipt that is kept with the proof that its promise was broken: evidence for others."""
+
 
 @dataclass(frozen=True)
 class SavedReceipt:
@@ -88,11 +91,32 @@ def check_proof(proof: InclusionProof, checked: CheckedReceipt, origin: str, log
 def check_second(text: str, checked: CheckedReceipt, leaf: bytes, origin: str, log_vkey: str, trust: Trust) -> int:
     """Check the second receipt: the entry is in a tree that the log signed and a quorum cosigned; return its size.
 
-    Raises ProofError: PROOF_OF_ANOTHER for another entry's proof, and what `protocol.tlog.verify_proof` raises.
+    Raises ProofError: PROOF_OF_ANOTHER for another entry's proof; PROMISE_BROKEN if the proof holds, but of another
+    entry at the promised place: then receipt and proof together convict the validator; and what
+    `protocol.tlog.verify_proof` raises.
     """
-    if (index := parse_proof(text).index) != checked.index:
-        raise ProofError("PROOF_OF_ANOTHER", f"the proof is of entry {index}, the receipt of {checked.index}")
-    return verify_proof(text, leaf, origin, [log_vkey], trust.witness_vkeys, trust.quorum).head.size
+    proof = parse_proof(text)
+    if proof.index != checked.index:
+        raise ProofError("PROOF_OF_ANOTHER", f"the proof is of entry {proof.index}, the receipt of {checked.index}")
+
+    def prove(entry: bytes) -> int:
+        return verify_proof(text, entry, origin, [log_vkey], trust.witness_vkeys, trust.quorum).head.size
+
+    try:
+        return prove(leaf)
+    except ProofError as error:
+        if error.code != "PROOF_MISMATCH" or not proof.extra or proof.extra == leaf:
+            raise
+        mismatch = error
+    try:
+        size = prove(proof.extra)
+    except ProofError:
+        raise mismatch from None
+    raise ProofError(
+        "PROMISE_BROKEN",
+        f"the receipt promises entry {checked.index}, and the log's signed tree of {size} entries has another there",
+        "Keep the file: whoever holds the validator's keys can check that it broke its word.",
+    )
 
 
 def verify_saved(saved: SavedReceipt, trust: Trust = KEPT_KEYS) -> Proved:

@@ -1,5 +1,6 @@
 """Both receipts offline: what each proves and with which keys, and a code for every way of being wrong."""
 
+import base64
 import json
 import os
 import random
@@ -10,13 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from node.check import check_file
+from node.client import ValidatorClient
+from node.commands.verify import fetch_proofs, find_receipts
 from node.receipts import SavedReceipt, parse_saved, proof_path, read_saved, verify_saved, write_saved
 from node.trust import Trust
 from protocol.errors import ConfigError, CuriosityError, ProofError
 from protocol.evidence import collect, encode_evidence
-from protocol.messages import Decision
+from protocol.messages import Decision, Embeddings
 from protocol.pair import Envelope
 from protocol.receipt import issue_receipt
 from protocol.tlog import MLDSA44_COSIGNATURE, Signer, cosign, make_proof, sign_note
@@ -37,6 +41,7 @@ from tests.ledger_material import (
 from tests.log_material import LOG_VKEY as OTHER_VKEY
 from tests.log_material import ORIGIN as OTHER_ORIGIN
 from tests.log_material import Log
+from validator.ledger import NewSubmission
 
 LOG_VKEY = LOG.verifier.vkey()
 WITNESSES = [Signer(f"witness.example/w{n}", bytes([n + 1]) * 32, 6 if n == 2 else 1) for n in range(3)]
@@ -61,6 +66,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SavedReceipt]:
                 receipts[5],
                 Verdict(Outcome.ACCEPTED, Reason.BELONGS_TOGETHER, b"\x55" * 32),
                 parse(Opening, submission.opening),
+                _embeddings(submission),
             ),
             parse(Envelope, submission.envelope),
             DOMAIN,
@@ -69,6 +75,12 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SavedReceipt]:
             LOG_VKEY,
             make_proof(5, opened.ledger.inclusion_proof(5, 12), note, leaf),
         )
+
+
+def _embeddings(submission: NewSubmission) -> Embeddings:
+    data = submission.embeddings or b""
+    quarter = len(data) // 4
+    return Embeddings(*(base64.b64encode(data[at * quarter : (at + 1) * quarter]).decode() for at in range(4)))
 
 
 def test_the_algorithms_differ() -> None:
@@ -242,6 +254,69 @@ def test_a_quorum_needs_the_second_receipt(saved: SavedReceipt) -> None:
     verify_saved(_fewer_cosignatures(saved), PINNED)
     with pytest.raises(ProofError, match="HEAD_QUORUM: 2 of the 3"):
         verify_saved(_fewer_cosignatures(saved), replace(PINNED, quorum=3))
+
+
+def test_a_broken_promise_convicts_the_validator(saved: SavedReceipt, tmp_path: Path) -> None:
+    """T22: pair 6 was promised the place at which the log's signed tree holds pair 5."""
+    submission = submission_of(make_entry(6))
+    promised = replace(
+        _decision(
+            _reissued(saved, entry=6), opening=parse(Opening, submission.opening), embeddings=_embeddings(submission)
+        ),
+        envelope=parse(Envelope, submission.envelope),
+    )
+    verify_saved(replace(promised, proof=None))  # the receipt alone is as good as any
+    file = write_saved(tmp_path / "broken.json", promised)
+    with pytest.raises(ProofError, match=r"PROMISE_BROKEN: .*promises entry 5, and the log's signed tree of 12"):
+        check_file(file, PINNED)
+    # Nobody else can make it look so: a proof that does not hold, or that carries no entry, accuses nobody.
+    leaf = make_entry(5).leaf
+    for change, code in (
+        (_proof(promised, _line(saved, 3), "A" * 43 + "="), "PROOF_MISMATCH"),
+        (_proof(promised, _line(saved, 1), "extra " + base64.b64encode(leaf + b" ").decode()), "PROOF_MISMATCH"),
+        (_proof(promised, _line(saved, 1) + "\n", ""), "PROOF_MISMATCH"),
+        (_unsigned_head(promised), "NOTE_UNSIGNED"),
+    ):
+        with pytest.raises(ProofError) as caught:
+            verify_saved(change, PINNED)
+        assert caught.value.code == code
+
+
+async def test_proofs_are_fetched_once_and_a_broken_promise_is_kept(saved: SavedReceipt, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    async def get(request: web.Request) -> web.Response:
+        asked.append(request.query["index"])
+        return web.Response(text=saved.proof)
+
+    app = web.Application()
+    app.router.add_get("/v1/proof/tlog", get)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    good = write_saved(tmp_path / "good.json", replace(saved, proof=None))
+    submission = submission_of(make_entry(6))
+    promised = _decision(
+        _reissued(saved, entry=6), opening=parse(Opening, submission.opening), embeddings=_embeddings(submission)
+    )
+    promised = replace(promised, envelope=parse(Envelope, submission.envelope), proof=None)
+    bad = write_saved(tmp_path / "promised.json", promised)
+    try:
+        async with ValidatorClient(f"http://127.0.0.1:{runner.addresses[0][1]}", patience_s=0.0) as client:
+            assert [await fetch_proofs(client, [good], PINNED) for _ in range(2)] == [1, 0]
+            # More of our witnesses than the proof has: it is fetched again, and held to the quorum.
+            more = replace(PINNED, witness_vkeys=(*VKEYS, Signer("w9", b"\x99" * 32).witness.vkey()), quorum=4)
+            with pytest.raises(ProofError, match="HEAD_QUORUM"):
+                await fetch_proofs(client, [good], more)
+            with pytest.raises(ProofError, match=r"PROMISE_BROKEN: .*kept as .*promised\.broken\.json"):
+                await fetch_proofs(client, [bad], PINNED)
+    finally:
+        await runner.cleanup()
+    assert asked == ["5", "5", "5"]
+    assert proof_path(good).read_text() == saved.proof
+    assert find_receipts([tmp_path]) == [good, bad]
+    with pytest.raises(ProofError, match="PROMISE_BROKEN"):
+        check_file(tmp_path / "promised.broken.json", PINNED)
 
 
 def test_a_trust_that_nothing_can_satisfy_is_refused() -> None:

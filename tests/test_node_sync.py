@@ -128,18 +128,13 @@ async def ledger(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tupl
         yield live, folder / "export"
 
 
-def bring(exported: Path, data_dir: Path, **arguments: object) -> Imported:
+def bring(exported: Path, data_dir: Path, url: str = "") -> Imported:
     """Import into a data folder, as the command does."""
     found = Export(exported)
     keys = load_keys(data_dir / "keys", found.network.name)
-    with Store.open(f"sqlite:///{data_dir / 'ledger.sqlite'}") as store:
-        done = import_ledger(
-            found,
-            store,
-            log_signer=keys.log,
-            head_path=data_dir / "tree-head.txt",
-            **arguments,  # type: ignore[arg-type]
-        )
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with Store.open(url or f"sqlite:///{data_dir / 'ledger.sqlite'}") as store:
+        done = import_ledger(found, store, log_signer=keys.log, head_path=data_dir / "tree-head.txt")
     write_mark(data_dir, Mirrored(found.network, found.note) if done.read_only else None)
     return done
 
@@ -235,6 +230,19 @@ async def test_the_owner_goes_on_with_the_log_and_replays_its_receipts(
     # The ledger has signed more than the export holds now: going back would fork it.
     with pytest.raises(StoreError, match="IMPORT_OLDER"):
         bring(exported, tmp_path)
+
+
+async def test_postgresql_takes_an_import_and_goes_on_from_it(
+    ledger: tuple[Running, Path], tmp_path: Path, postgres_url: str
+) -> None:
+    owner, exported = ledger
+    first = bring(exported, tmp_path, postgres_url)
+    assert (first.root, first.entries) == (owner.service.ledger.root(), first.size)
+    assert bring(exported, tmp_path, postgres_url).entries == 0
+    with Store.open(postgres_url) as store:
+        theirs = owner.service.store.submissions(0, 50)
+        assert [row.pair for row in store.submissions(0, 50)] == [row.pair for row in theirs]
+        assert [row.embeddings for row in store.submissions(0, 50)] == [row.embeddings for row in theirs]
 
 
 # -- what is torn, tampered with, interrupted

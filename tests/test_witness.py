@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from protocol.errors import ConfigError, ProofError, StoreError
-from protocol.evidence import Shown, check_evidence, collect, encode_evidence, parse_evidence
+from protocol.evidence import Evidence, Shown, check_evidence, collect, encode_evidence, parse_evidence
 from protocol.tlog import Signer, add_signatures, sign_note, verified_cosignatures, verify_checkpoint
 from tests.log_material import LOG_SIGNER, LOG_VKEY, ORIGIN, Log, add_checkpoint
 from tests.witness_material import NAME, Live, witnessing
@@ -162,9 +162,9 @@ async def test_a_log_that_comes_back_shorter_is_convicted_by_what_it_had(live: L
 
 async def test_a_failed_proof_accuses_nobody_and_a_right_one_clears_it(live: Live) -> None:
     assert (await live.post(add_checkpoint(LOG, 0, 300)))[0] == 200
-    body = add_checkpoint(LOG, 300, 600, proof=[b"\1" * 32])  # anybody may send this with a head that he found
-    for _ in range(3):
-        assert (await live.post(body))[0] == 422
+    # Anybody may send these with a head that he found.
+    for proof in ([b"\1" * 32], [*LOG.consistency(300, 600)[:-1], b"\1" * 32], [b"\2" * 32]):
+        assert (await live.post(add_checkpoint(LOG, 300, 600, proof=proof)))[0] == 422
     assert [(row["shown"], row["is_fork"]) for row in live.evidence()] == [("nothing", False)]
     assert (await live.post(GOOD))[0] == 200
     assert live.evidence() == []
@@ -247,6 +247,9 @@ def test_evidence_that_shows_nothing_new_is_refused() -> None:
         collect(ORIGIN, [LOG_VKEY], LOG.head(300), LOG.head(300))
     with pytest.raises(ProofError, match="EVIDENCE_HARMLESS"):
         collect(ORIGIN, [LOG_VKEY], LOG.head(300), LOG.head(600), LOG.consistency(300, 600))
+    honest = (LOG_VKEY,), LOG.head(300), LOG.head(600), tuple(LOG.consistency(300, 600))
+    with pytest.raises(ProofError, match="EVIDENCE_HARMLESS"):  # the right proof from the right root accuses nobody
+        check_evidence(Evidence(ORIGIN, *honest, other_root=LOG.root(300)))
     fork = LOG.fork(100)
     good = collect(ORIGIN, [LOG_VKEY], fork.head(600), LOG.head(300), fork.consistency(300, 600))
     assert check_evidence(good).shown is Shown.REWRITTEN

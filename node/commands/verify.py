@@ -10,7 +10,7 @@ import click
 
 from node.check import Checked, check_file
 from node.command import PATH, Session, example, session_options
-from node.receipts import SavedReceipt, check_second, read_saved, write_saved
+from node.receipts import BROKEN_SUFFIX, SavedReceipt, check_second, read_saved, write_saved
 from node.trust import KEPT_KEYS, Trust
 from protocol.errors import ProofError, SourceError
 from protocol.receipt import verify_receipt
@@ -22,7 +22,8 @@ def find_receipts(paths: Sequence[Path]) -> list[Path]:
     """Return the receipt files among files and folders. Raises SourceError RECEIPT_MISSING if there are none."""
     found: list[Path] = []
     for path in paths:
-        found += sorted(path.glob("*.json")) if path.is_dir() else [path]
+        in_folder = [file for file in path.glob("*.json") if not file.name.endswith(BROKEN_SUFFIX)]
+        found += sorted(in_folder) if path.is_dir() else [path]
     if not found:
         raise SourceError("RECEIPT_MISSING", f"no receipts in {', '.join(map(str, paths))}", "Submit something first.")
     return found
@@ -133,7 +134,13 @@ async def fetch_proofs(client: object, files: Sequence[Path], trust: Trust = KEP
             else:
                 continue
         proof = await client.tlog_proof(checked.index)
-        check_second(proof, checked, leaf, saved.origin, log_vkey, trust)
+        try:
+            check_second(proof, checked, leaf, saved.origin, log_vkey, trust)
+        except ProofError as error:
+            if error.code == "PROMISE_BROKEN":
+                kept = write_saved(file.with_suffix(BROKEN_SUFFIX), replace(saved, proof=proof))
+                raise ProofError(error.code, f"{error.what} (kept as {kept})", error.remedy) from None
+            raise
         write_saved(file, replace(saved, proof=proof))
         added += 1
     return added
