@@ -21,16 +21,16 @@ from protocol.signing import Domain
 from protocol.subtrees import Place, Read, consistency_from, inclusion_from, root_from
 from protocol.tiles import HEIGHT, WIDTH
 from protocol.tlog import Signer, TreeHead, sign_note
-from validator.store import FullTile, NewRow, NewSubmission, Store
-from validator.store.audit import PairAudit
+from validator.store import NewRow, NewSubmission, Store
+from validator.store.audit import first_damage
 from validator.store.hashes import TreeHashes
 from validator.store.head import KeptHead
-from validator.store.tree import HASH_BYTES, Edge, split
+from validator.store.pair_audit import PairAudit
+from validator.store.tree import HASH_BYTES, Edge
 
 __all__ = ["Ledger", "NewEntry", "NewSubmission"]
 
 _log = logging.getLogger(__name__)
-_PAGE = 4096  # leaves that a full check holds at a time
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Ledger:
     def _different(self, head: TreeHead) -> StoreError:
         bad = self._kept.first_difference(self._store, head.size)
         if bad == head.size:  # the leaf hashes are as they were, so a tile above them is not
-            damage = self._first_damage(head.size, head.root)
+            damage = first_damage(self._store, self._kept, head.size, head.root)
             bad = damage[0] if damage is not None else 0
         return StoreError(
             "LEDGER_DIFFERENT",
@@ -333,7 +333,7 @@ class Ledger:
         index: of a leaf that changed or is missing, or the first leaf below a hash that did.
         """
         edge = self._state.edge
-        _refuse(self._first_damage(edge.size, edge.root(), progress))
+        _refuse(first_damage(self._store, self._kept, edge.size, edge.root(), progress))
 
     def verify_pairs(self, domain: Domain, progress: Callable[[int, int], None] | None = None) -> None:
         """Hold every pair, receipt, opening, embedding and item to its leaf; `verify` has held the leaves to the root.
@@ -345,48 +345,6 @@ class Ledger:
         )
         _refuse(audit.first_damage(self.size, progress))
 
-    def _first_damage(
-        self, size: int, root: bytes, progress: Callable[[int, int], None] | None = None
-    ) -> tuple[int, str] | None:
-        """Return the first bad index among ``size`` entries that should have this root, and what is wrong with it.
-
-        A leaf that disagrees with its hash in a tile is bad itself. Where all agree on another root than the signed
-        one, the leaf hashes kept outside the database tell which leaf was rewritten; they accuse nobody on their own.
-        """
-        edge = Edge()
-        rewritten: tuple[int, str] | None = None
-        for start in range(0, size, _PAGE):
-            count = min(_PAGE, size - start)
-            found = self._store.indexed_leaves(start, count)
-            # Up to the first gap.
-            hashes = [leaf_hash(leaf) for index, (stored, leaf) in enumerate(found, start) if index == stored]
-            if rewritten is None:
-                kept = self._kept.hashes(start, len(hashes))
-                if kept != hashes[: len(kept)]:
-                    at = next(at for at, hash_ in enumerate(kept) if hash_ != hashes[at])
-                    rewritten = start + at, f"the leaf hashes to {hashes[at].hex()}, signed was {kept[at].hex()}"
-            damaged = self._damaged_tiles(edge.append(hashes))
-            if damaged:
-                return min(damaged)
-            if len(hashes) < count:
-                return start + len(hashes), "the entry is missing"
-            if progress is not None:
-                progress(start + count, size)
-        if edge.root() != root:
-            return rewritten or (0, f"all hashes agree, but on root {edge.root().hex()}, signed was {root.hex()}")
-        return None
-
-    def _damaged_tiles(self, made: Sequence[FullTile]) -> list[tuple[int, str]]:
-        """Return (first leaf below, what is wrong) of each stored tile that is not as computed."""
-        damaged: list[tuple[int, str]] = []
-        for level in sorted({tile.level for tile in made}):
-            tiles = [tile for tile in made if tile.level == level]
-            stored = self._store.tiles(level, tiles[0].position, len(tiles))
-            damaged += [
-                _difference(tile, stored.get(tile.position)) for tile in tiles if stored.get(tile.position) != tile
-            ]
-        return damaged
-
 
 def _refuse(damage: tuple[int, str] | None) -> None:
     if damage is not None:
@@ -395,19 +353,6 @@ def _refuse(damage: tuple[int, str] | None) -> None:
             f"first bad index {damage[0]}: {damage[1]}",
             "Restore the newest copy of the database and its packs; until then trust nothing from them.",
         )
-
-
-def _difference(expected: FullTile, stored: FullTile | None) -> tuple[int, str]:
-    """Return the first leaf below what differs, and how."""
-    place = f"the tile of level {expected.level} at {expected.position}"
-    if stored is None:
-        return expected.first_leaf, f"{place} is missing"
-    hashes = zip(split(expected.hashes), split(stored.hashes), strict=False)
-    for number, (computed, found) in enumerate(hashes):
-        if computed != found:
-            index = expected.leaf_below(number)
-            return index, f"hash {number} of {place} is {found.hex()}, computed is {computed.hex()}"
-    return expected.first_leaf, f"{place} has other hashes above it than its own lead to"
 
 
 def _check_same_pair(submission: NewSubmission, known: bytes) -> None:

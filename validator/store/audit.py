@@ -1,100 +1,65 @@
-"""What lies beside the tree, held to it: every pair's row, receipt, signature, opening, embeddings and items.
+"""Every leaf and tile hashed again, and compared with what is stored and what was signed."""
 
-`Ledger.verify` proves the leaves; everything else that a store gives out is tied to a leaf by a hash or a signature, so
-that a single changed bit shows. This takes about a quarter of a millisecond an entry, and reads every item.
-"""
+from collections.abc import Callable, Sequence
 
-from collections.abc import Callable
-from hashlib import sha256
-
-from sqlalchemy import RowMapping, select
-
-from protocol.entry import PairEntry, parse_entry
-from protocol.errors import CuriosityError
-from protocol.pair import Envelope, check_signature
-from protocol.receipt import Receipt, verify_receipt
-from protocol.signing import Domain
-from protocol.verdict import Opening
-from protocol.wire import parse
-from validator.store import schema
+from protocol.merkle import leaf_hash
+from validator.store.head import KeptHead
 from validator.store.store import Store
+from validator.store.tree import Edge, FullTile, split
 
-_PAGE = 256
-_KNOWN_ITEMS = 100_000  # whose hashes were good; more would only be read again
+_PAGE = 4096  # leaves held at a time
 
 
-class PairAudit:
-    """Compares the pairs of a store with its leaves, which have been proven before.
+def first_damage(
+    store: Store, kept: KeptHead, size: int, root: bytes, progress: Callable[[int, int], None] | None = None
+) -> tuple[int, str] | None:
+    """Return the first bad index among ``size`` entries that should have this root, and what is wrong with it.
 
-    ``origin`` and ``receipt_vkey`` are those of the receipts, ``domain`` that of the contributors' signatures.
+    A leaf that disagrees with its hash in a tile is bad itself. Where all agree on another root than the signed
+    one, the leaf hashes kept outside the database tell which leaf was rewritten; they accuse nobody on their own.
     """
+    edge = Edge()
+    rewritten: tuple[int, str] | None = None
+    for start in range(0, size, _PAGE):
+        count = min(_PAGE, size - start)
+        found = store.indexed_leaves(start, count)
+        # Up to the first gap.
+        hashes = [leaf_hash(leaf) for index, (stored, leaf) in enumerate(found, start) if index == stored]
+        if rewritten is None:
+            signed = kept.hashes(start, len(hashes))
+            if signed != hashes[: len(signed)]:
+                at = next(at for at, hash_ in enumerate(signed) if hash_ != hashes[at])
+                rewritten = start + at, f"the leaf hashes to {hashes[at].hex()}, signed was {signed[at].hex()}"
+        damaged = _damaged_tiles(store, edge.append(hashes))
+        if damaged:
+            return min(damaged)
+        if len(hashes) < count:
+            return start + len(hashes), "the entry is missing"
+        if progress is not None:
+            progress(start + count, size)
+    if edge.root() != root:
+        return rewritten or (0, f"all hashes agree, but on root {edge.root().hex()}, signed was {root.hex()}")
+    return None
 
-    def __init__(self, store: Store, *, origin: str, receipt_vkey: str, domain: Domain) -> None:
-        self._store = store
-        self._origin = origin
-        self._receipt_vkey = receipt_vkey
-        self._domain = domain
-        self._good_items: set[bytes] = set()
 
-    def first_damage(self, size: int, progress: Callable[[int, int], None] | None = None) -> tuple[int, str] | None:
-        """Return the first index below ``size`` whose pair is not what its entry says, and what is wrong with it.
+def _damaged_tiles(store: Store, made: Sequence[FullTile]) -> list[tuple[int, str]]:
+    """Return (first leaf below, what is wrong) of each stored tile that is not as computed."""
+    damaged: list[tuple[int, str]] = []
+    for level in sorted({tile.level for tile in made}):
+        tiles = [tile for tile in made if tile.level == level]
+        stored = store.tiles(level, tiles[0].position, len(tiles))
+        damaged += [_difference(tile, stored.get(tile.position)) for tile in tiles if stored.get(tile.position) != tile]
+    return damaged
 
-        A refused pair whose row is missing is not damage: a copy of a ledger need not have it.
-        """
-        c = schema.pairs.c
-        for start in range(0, size, _PAGE):
-            end = min(start + _PAGE, size)
-            rows = self._store.read(select(schema.pairs).where(c.leaf_index.between(start, end - 1)))
-            pairs = {row["leaf_index"]: row for row in rows}
-            for index, leaf, note in self._store.entries(start, end - start):
-                try:
-                    what = self._damage(index, leaf, note, pairs.get(index))
-                except (CuriosityError, ValueError) as error:
-                    what = str(error)
-                if what:
-                    return index, what
-            if progress is not None:
-                progress(end, size)
-        return None
 
-    def _damage(self, index: int, leaf: bytes, note: str, pair: RowMapping | None) -> str:
-        if b'"kind":"pair"' not in leaf:
-            return "an entry that decides about no pair has one" if pair is not None else ""
-        entry = parse_entry(leaf)
-        if not isinstance(entry, PairEntry):
-            raise ValueError("a leaf that names the kind pair is of another")
-        if pair is None:
-            return "its pair is missing" if entry.verdict.is_accepted else ""
-        verify_receipt(Receipt(leaf.decode(), index, note), self._origin, self._receipt_vkey)
-        said = pair["pair"], pair["contributor"], bool(pair["is_accepted"])
-        if said != (entry.pair, entry.contributor, entry.verdict.is_accepted):
-            return "digest, contributor or verdict of the pair are not the entry's"
-        if pair["is_erased"]:
-            held = ("nonce", "a_sha256", "b_sha256", "envelope", "embeddings", "opening")
-            return "" if all(pair[name] is None for name in held) else "the pair is erased and still holds something"
-        return self._difference(entry, pair)
-
-    def _difference(self, entry: PairEntry, pair: RowMapping) -> str:
-        envelope = parse(Envelope, pair["envelope"])
-        s = envelope.submission
-        if check_signature(envelope, self._domain) != entry.pair or envelope.signature != entry.signature:
-            return "the envelope is another pair's"
-        contents = pair["a_sha256"], pair["b_sha256"]
-        if (pair["nonce"], *contents) != (s.nonce, s.a.sha256, s.b.sha256):
-            return "nonce or contents of the pair are not those that were signed"
-        opening = parse(Opening, pair["opening"])
-        if opening.commitment() != entry.commitment or (opening.a, opening.b) != contents:
-            return "the opening is not what the entry commits to"
-        if (measured := opening.measurement) is not None:
-            packed = pair["embeddings"] or b""
-            quarter = len(packed) // 4
-            digests = tuple(sha256(packed[quarter * n : quarter * (n + 1)]).digest() for n in range(4))
-            if digests != (measured.embedding_a, measured.embedding_b, measured.final_a, measured.final_b):
-                return "the embeddings are not those that were measured"
-        for digest in contents:
-            if digest not in self._good_items:
-                if self._store.blob(digest) is None:  # its hash is checked there
-                    return f"the item {digest.hex()} is missing"
-                if len(self._good_items) < _KNOWN_ITEMS:
-                    self._good_items.add(digest)
-        return ""
+def _difference(expected: FullTile, stored: FullTile | None) -> tuple[int, str]:
+    """Return the first leaf below what differs, and how."""
+    place = f"the tile of level {expected.level} at {expected.position}"
+    if stored is None:
+        return expected.first_leaf, f"{place} is missing"
+    hashes = zip(split(expected.hashes), split(stored.hashes), strict=False)
+    for number, (computed, found) in enumerate(hashes):
+        if computed != found:
+            index = expected.leaf_below(number)
+            return index, f"hash {number} of {place} is {found.hex()}, computed is {computed.hex()}"
+    return expected.first_leaf, f"{place} has other hashes above it than its own lead to"
