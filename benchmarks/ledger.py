@@ -15,6 +15,7 @@ checks that both sides did the same work, or that the answers are right.
 
 import argparse
 import json
+import os
 import platform
 import shlex
 import sys
@@ -29,6 +30,12 @@ from benchmarks.ledger_ingest import measure_ingest
 from benchmarks.ledger_proofs import fill, in_fresh_process
 
 SMALL, LARGE = 3_000, 80_000
+WRITES = {
+    "ours": "entries, pairs, items and tiles through Store.append: unknown contents found out, those above 16 KiB in a pack"
+    " that is synced before the transaction commits, SQLite with synchronous=FULL, PostgreSQL with synchronous_commit=on",
+    "bare": "the same rows of entries, pairs and items into tables with the same indexes, all contents inline, prepared"
+    " before the clock starts; same settings, same batches, one transaction each: executemany, or COPY in binary form",
+}
 ROUNDS = 5
 BATCHES = 20  # of a round: checkpoints of SQLite's log fall into every round
 
@@ -98,13 +105,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--entries", type=int, default=1_000_000, help="of the ledger for proofs and audit")
     parser.add_argument("--folder", type=Path, help="where to put databases; its disk is what is measured")
     options = parser.parse_args(arguments)
+    load = os.getloadavg()[0]
     figures = measure(options.folder or Path(tempfile.gettempdir()), options.entries)
     if options.json_path is not None:
         facts = {
             "command": shlex.join(["python", "-m", "benchmarks.ledger", *(arguments or sys.argv[1:])]),
             "machine": f"{platform.machine()}, Python {platform.python_version()}, SQLite {sqlite.sqlite_version}",
             "batch": BATCH,
+            "append_writes": WRITES,
             "picture_bytes": {"append": SMALL, "append_large": LARGE},
+            "load_average_before": round(load, 1),
             "unit": "append, bulk append and proofs a second; ingest and recover a CPU-second; audit in seconds",
         }
         rounded = {name: round(value, 4) for name, value in figures.items()}

@@ -21,13 +21,18 @@ SECRET, LARGE_SECRET = b"a face that must go", b"a large face that must go" * 10
 SHARED = b"a picture that two people sent"
 
 
-def fill(folder: Path, url: str) -> list[NewEntry]:
+def secrets() -> list[NewEntry]:
     """Three pairs; the secret ones hold SECRET and LARGE_SECRET, one of them shares a content with another."""
-    entries = [
+    return [
         make_entry(0, pair=make_pair(0, image=LARGE_SECRET, text=SECRET)),
         make_entry(1, pair=make_pair(1, image=SHARED, text=b"mine")),
         make_entry(2, pair=make_pair(2, image=SHARED, text=SECRET)),
     ]
+
+
+def fill(folder: Path, url: str) -> list[NewEntry]:
+    """Append `secrets` to a ledger, which is closed again."""
+    entries = secrets()
     with open_ledger(url, folder / "head") as opened:
         opened.ledger.append(entries)
     return entries
@@ -68,9 +73,11 @@ def test_an_erased_pair_leaves_nothing_but_its_row(store_url: str, tmp_path: Pat
 
 
 def test_no_file_of_sqlite_keeps_erased_bytes(sqlite_url: str, tmp_path: Path) -> None:
-    entries = fill(tmp_path, sqlite_url)
+    entries = secrets()
     held = [SECRET, LARGE_SECRET[:100], submission_of(entries[0]).envelope, b"vector 0 of 000000000"]
     with open_ledger(sqlite_url, tmp_path / "head") as opened:
+        opened.ledger.append(entries)  # now: the write-ahead log holds them too
+        assert all(piece in (tmp_path / "ledger.db-wal").read_bytes() for piece in (SECRET, b"vector 0 of 000000000"))
         assert [piece in bytes_on_disk(tmp_path) for piece in held] == [True] * 4
         opened.ledger.append([NewEntry(b'{"kind":"takedown"}', None, erases=(0, 2))])
         assert [piece in bytes_on_disk(tmp_path) for piece in held] == [False] * 4
@@ -144,11 +151,39 @@ def test_packs_cut_off_what_no_row_knows(tmp_path: Path) -> None:
         packs.append([b"x"])
 
 
-def test_a_store_with_a_shorter_pack_takes_no_more_contents(sqlite_url: str, tmp_path: Path) -> None:
-    fill(tmp_path, sqlite_url)
+def test_a_shorter_pack_is_refused_at_start_and_a_longer_one_cut(sqlite_url: str, tmp_path: Path) -> None:
+    """Longer: a process ended before its commit. Shorter: the first pair that lost something is named."""
+    with open_ledger(sqlite_url, tmp_path / "head") as opened:
+        for number in range(6):
+            opened.ledger.append([make_entry(number, pair=make_pair(number, image=b"%d" % number * 20_000))])
     (pack,) = (tmp_path / "ledger.db.blobs").iterdir()
-    os.truncate(pack, 100)
-    with open_ledger(sqlite_url, tmp_path / "head") as opened, pytest.raises(StoreError, match="BLOB_CORRUPT"):
-        opened.ledger.append([make_entry(3, pair=make_pair(3, image=b"x" * (MAX_INLINE_BYTES + 1)))])
+    whole = pack.read_bytes()
+    pack.write_bytes(whole + LARGE_SECRET)
+    with open_ledger(sqlite_url, tmp_path / "head"):
+        assert pack.read_bytes() == whole
+    os.truncate(pack, 3 * 20_000 + 1)
+    with (
+        pytest.raises(StoreError, match=r"BLOB_COR.*bad index 3"),
+        open_ledger(sqlite_url, tmp_path / "head"),
+    ):
+        pass
+    pack.unlink()
+    with (
+        pytest.raises(StoreError, match=r"BLOB_COR.*bad index 0"),
+        open_ledger(sqlite_url, tmp_path / "head"),
+    ):
+        pass
     with Store.open(sqlite_url) as store, pytest.raises(StoreError, match="BLOB_CORRUPT"):
-        store.blob(sha256(LARGE_SECRET).digest())
+        store.blob(sha256(b"4" * 20_000).digest())
+
+
+@pytest.mark.parametrize("content", [SHARED, LARGE_SECRET])
+def test_a_content_goes_with_the_last_pair_that_holds_it(store_url: str, tmp_path: Path, content: bytes) -> None:
+    with open_ledger(store_url, tmp_path / "head") as opened:
+        for number in range(3):
+            pair = make_pair(number, image=content, text=b"%d" % number)
+            opened.ledger.append([make_entry(number, pair=pair)])
+        for number in range(3):
+            assert opened.store.blob(sha256(content).digest()) == content
+            opened.ledger.append([NewEntry(b"%d" % number, None, erases=(number,))])
+        assert opened.store.blob(sha256(content).digest()) is None

@@ -63,7 +63,7 @@ class Ledger:
     Raises StoreError at start: LEDGER_IN_USE if another process writes this ledger, LEDGER_SMALLER or
     LEDGER_DIFFERENT, naming the first bad index, if the database does not extend the kept head, LEDGER_HEAD_MISSING
     if there are entries but no head, LEDGER_HEAD_INVALID if the head is not one of ours, LEDGER_CORRUPT if entries or
-    tiles at the tree's right edge are missing.
+    tiles at the tree's right edge are missing, BLOB_CORRUPT if a pack is shorter than the database says.
     """
 
     def __init__(
@@ -87,6 +87,7 @@ class Ledger:
         self._hashes = TreeHashes(store)
         store.claim_ledger()
         self._state = self._start()
+        store.check_packs()
         store.finish_erasures()
 
     def _start(self) -> _State:

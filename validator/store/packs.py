@@ -106,6 +106,13 @@ class Packs:
         self._end = end
         return starts
 
+    def size(self, pack: int) -> int:
+        """Return the length of a pack, 0 if there is none."""
+        try:
+            return self._path(pack).stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def read(self, pack: int, start: int, size: int) -> bytes | None:
         """Return the bytes of an extent, fewer where the pack ends; None if there is no such pack."""
         try:

@@ -77,6 +77,13 @@ class Store(EpochRows, BlockedRows):
         """
         self._writer.append(rows, tiles)
 
+    def check_packs(self) -> None:
+        """Cut off what packs hold behind the last content; only once the ledger is known to extend its head.
+
+        Raises StoreError BLOB_CORRUPT, naming the first bad index, if a pack is shorter than the database says.
+        """
+        self._writer.check_packs()
+
     def finish_erasures(self) -> bool:
         """Overwrite what was erased by a process that ended before it had done so. Raises StoreError.
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, case, delete, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, case, delete, func, insert, or_, select, update
 
 from protocol.errors import StoreError
 from protocol.pair import Item
@@ -100,6 +100,28 @@ class Writer:
             self._packs.open_at(*_end_of_packs(connection))
         places = self._packs.append([item.data for item in large])
         return {item.digest: place for item, place in zip(large, places, strict=True)}
+
+    def check_packs(self) -> None:
+        """Cut off what no row knows. Raises StoreError BLOB_CORRUPT, naming the first bad index, if a pack is short."""
+        if self._packs is None or self._packs.is_open:
+            return
+        ends = select(_items.pack, func.max(_items.start + _items.size).label("end")).group_by(_items.pack)
+        for row in self._database.read(ends.where(_items.pack.is_not(None))):
+            if (size := self._packs.size(row["pack"])) < row["end"]:
+                c = schema.pairs.c
+                held = or_(c.a_sha256 == _items.sha256, c.b_sha256 == _items.sha256)
+                lost = (_items.pack == row["pack"]) & (_items.start + _items.size > size)
+                first = select(func.min(c.leaf_index).label("first")).where(held, lost)
+                (bad,) = self._database.read(first)
+                raise StoreError(
+                    "BLOB_CORRUPT",
+                    f"pack {row['pack']} has {size} bytes, expected {row['end']}; first bad index {bad['first']}",
+                    "Restore the packs of the newest copy; they are never shorter than their database.",
+                )
+        with self._database.write() as connection:
+            end = _end_of_packs(connection)
+        if end != (0, 0) or self._packs.size(0):
+            self._packs.open_at(*end)
 
     def scrub(self) -> bool:
         """Overwrite the extents that nobody has any more, then SQLite's log. Raises StoreError BLOB_UNWRITABLE.
