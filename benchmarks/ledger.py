@@ -31,10 +31,10 @@ from benchmarks.ledger_proofs import fill, in_fresh_process
 
 SMALL, LARGE = 3_000, 80_000
 WRITES = {
-    "ours": "entries, pairs, items and tiles through Store.append: unknown contents found out, those above 16 KiB in a pack"
-    " that is synced before the transaction commits, SQLite with synchronous=FULL, PostgreSQL with synchronous_commit=on",
-    "bare": "the same rows of entries, pairs and items into tables with the same indexes, all contents inline, prepared"
-    " before the clock starts; same settings, same batches, one transaction each: executemany, or COPY in binary form",
+    "ours": "entries, pairs, items and tiles through Store.append: unknown contents found out, those above 16 KiB put"
+    " into a pack that is synced before the transaction commits; synchronous=FULL, synchronous_commit=on",
+    "bare": "the same rows of entries, pairs and items into tables with the same indexes, all contents inline, made"
+    " ready before the clock starts; same settings and batches, one transaction each: executemany, or binary COPY",
 }
 ROUNDS = 5
 BATCHES = 20  # of a round: checkpoints of SQLite's log fall into every round
