@@ -381,6 +381,7 @@ async def test_a_damaged_state_is_refused_and_an_interrupted_round_is_forgotten(
         with (tmp_path / "leaf-hashes").open("ab") as file:
             file.write(b"\1" * 100)
         assert (await monitor.round(size=1500)).finding is None
+        assert (await monitor.round(size=1500)).size == 1500  # and its state is whole
         for name, at in (("leaf-hashes", 4000), ("state.json", 30)):
             whole = (tmp_path / name).read_bytes()
             (tmp_path / name).write_bytes(whole[:at] + b"\7" + whole[at + 1 :])
