@@ -122,6 +122,20 @@ def _measure_later(bench: _Bench, tree: RewardTree) -> dict[str, int]:
     return gas
 
 
+def measure_claims(tree: RewardTree) -> dict[str, int]:
+    """Return the gas of an account's first claim and of a later one, with this tree in both epochs."""
+    with DevChain(engine="anvil") as chain:
+        key = chain.private_key(0)
+        client = ChainClient.connect(ChainConfig(chain.rpc_url, DEFAULT_CHAIN_ID, poll_interval_s=0.005))
+        client.deploy(key, DeploySettings((address_of(key),), 1, activation_delay_s=0, min_epoch_interval_s=0))
+        bench = _Bench(chain, client, key, [key])
+        gas = {}
+        for name in ("first", "later"):
+            share = bench.share(bench.close(tree), tree, tree.accounts[len(tree) // 2])
+            gas[name] = client.claim(key, [share], account=tree.accounts[len(tree) // 2]).gas_used
+        return gas
+
+
 def measure_tree() -> tuple[float, RewardTree]:
     """Return the seconds of one core that a tree of a million leaves takes, and the tree."""
     leaves = make_leaves(SIZES["1e6"], 6)

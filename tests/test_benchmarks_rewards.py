@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from benchmarks.embedding import RESULTS
+from benchmarks.embedding import RESULTS, ROOT
+from benchmarks.protections import VARIANTS
 from benchmarks.rewards import SIZES, make_leaves, measure_gas
 from contracts.devchain import find_anvil
 from protocol.rewards import RewardTree
@@ -37,3 +38,13 @@ def test_the_committed_gas_is_what_the_chain_gives() -> None:
     measured = measure_gas({"1e3": RewardTree(make_leaves(SIZES["1e3"], 3))})
     assert measured.keys() == committed.keys() - {"claim_first_1e5", "claim_first_1e6"}
     assert measured == {name: committed[name] for name in measured}
+
+
+def test_protections_are_measured_on_what_the_sources_say() -> None:
+    committed = json.loads((RESULTS / "protections.json").read_text())
+    assert list(committed["saved"]) == [name for name, *_ in VARIANTS]
+    # Isolation costs no more than an addition: the pool's balance takes the place of the contract's.
+    assert committed["saved"]["a pool for each epoch"]["first"] < 50
+    for _, name, text, instead in VARIANTS:
+        assert text in (ROOT / f"contracts/src/{name}.sol").read_text()
+        assert text != instead

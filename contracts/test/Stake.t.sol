@@ -124,9 +124,10 @@ contract StakeTest is Network {
         for (uint256 i = 1; i <= 128; ++i) _bond(address(uint160(i)), little);
         VM.expectRevert(abi.encodeWithSelector(ICuriosityStake.StakeFull.selector, 129));
         _bond(_validator, little);
-        // Whoever is there may bond more. (Later: it is the exit that counts, not the bond.)
-        _later(PERIOD);
+        // Whoever is there may bond more.
         _bond(address(1), 1);
+        // It is the exit that counts, not the bond.
+        _later(PERIOD);
         VM.prank(address(1));
         _stake.exit(address(1), little + 1);
         VM.expectRevert(abi.encodeWithSelector(ICuriosityStake.StakeNotRemovable.selector, address(1)));
