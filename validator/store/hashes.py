@@ -8,7 +8,7 @@ from protocol.merkle import leaf_hash
 from protocol.subtrees import Place
 from protocol.tiles import HEIGHT, WIDTH
 from validator.store.store import Store
-from validator.store.tree import Edge, FullTile, hash_in, in_tile
+from validator.store.tree import Edge, FullTile, hash_in
 
 _TILES_IN_MEMORY = 4096  # 9 KB each; those of a million entries
 
@@ -52,10 +52,10 @@ class TreeHashes:
         return [self._at(edge, place) for place in places]
 
     def _at(self, edge: Edge, place: Place) -> bytes:
-        level, position = in_tile(place)
+        level, layer = divmod(place[0], HEIGHT)
+        position = place[1] >> (HEIGHT - layer)
         if edge.holds(level, position):
             return edge.hash_at(place)
-        layer = place[0] % HEIGHT
         return hash_in(self.tile(level, position), layer, place[1] % (WIDTH >> layer))
 
 

@@ -50,8 +50,12 @@ def layers(hashes: Sequence[bytes]) -> list[list[bytes]]:
 def hash_in(tile: FullTile, layer: int, number: int) -> bytes:
     """Return the hash of that number in a layer of a full tile: layer 0 are its own hashes, layer 7 has two."""
     known, height = (tile.middle, layer - MIDDLE) if layer >= MIDDLE else (tile.hashes, layer)
-    start, end = number << height, (number + 1) << height
-    return layers(split(known[HASH_BYTES * start : HASH_BYTES * end]))[height][0]
+    start = HASH_BYTES * (number << height)
+    row = [known[at : at + HASH_BYTES] for at in range(start, start + (HASH_BYTES << height), HASH_BYTES)]
+    while len(row) > 1:
+        pairs = iter(row)
+        row = [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
+    return row[0]
 
 
 def split(data: bytes) -> list[bytes]:
@@ -131,9 +135,3 @@ class Edge:
         if level not in self._layers:
             self._layers[level] = layers(self.hashes(level))
         return self._layers[level][layer][place[1] % (WIDTH >> layer)]
-
-
-def in_tile(place: Place) -> tuple[int, int]:
-    """Return the tile, as tile level and position, from whose hashes that of a place follows."""
-    level, layer = divmod(place[0], HEIGHT)
-    return level, place[1] >> (HEIGHT - layer)
