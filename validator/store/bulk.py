@@ -4,8 +4,7 @@ SQLAlchemy's expression language costs more than the inserts themselves, so the 
 come from the schema.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -19,14 +18,18 @@ Row = tuple[Any, ...]
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Insert rows, values in the order of the table's columns: ``executemany`` on SQLite, arrays on PostgreSQL."""
+    """Insert rows, values in the order of the table's columns: ``executemany`` on SQLite, binary COPY on PostgreSQL."""
     if not rows:
         return
     driver = connection.connection.driver_connection
-    if isinstance(driver, psycopg.Connection):
-        driver.execute(unnest_sql(table), [list(column) for column in zip(*rows, strict=True)])
-    else:
+    if not isinstance(driver, psycopg.Connection):
         execute_many(connection, insert_sql(table), rows)
+        return
+    sql, types = copy_sql(table)
+    with driver.cursor() as cursor, cursor.copy(sql) as copy:
+        copy.set_types(types)
+        for row in rows:
+            copy.write_row(row)
 
 
 def execute_many(connection: Connection, sql: str, rows: Sequence[Row]) -> None:
@@ -47,30 +50,6 @@ def select_rows(connection: Connection, query: str, parameters: Row) -> list[Row
     return [tuple(row) for row in connection.exec_driver_sql(query, parameters)]
 
 
-def insert_contents(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Insert rows as `insert_rows` does, by COPY on PostgreSQL: it moves large values with fewer copies."""
-    driver = connection.connection.driver_connection
-    if not rows or not isinstance(driver, psycopg.Connection):
-        insert_rows(connection, table, rows)
-        return
-    sql, types = copy_sql(table)
-    with driver.cursor() as cursor, cursor.copy(sql) as copy:
-        copy.set_types(types)
-        for row in rows:
-            copy.write_row(row)
-
-
-@contextmanager
-def together(connection: Connection) -> Iterator[None]:
-    """Send PostgreSQL the statements of the block without waiting for each answer; their errors come at its end."""
-    driver = connection.connection.driver_connection
-    if isinstance(driver, psycopg.Connection):
-        with driver.pipeline():
-            yield
-    else:
-        yield
-
-
 @cache
 def insert_sql(table: Table) -> str:
     """Return SQLite's statement for one row of a table."""
@@ -84,14 +63,6 @@ def copy_sql(table: Table) -> tuple[bytes, list[str]]:
     names = ", ".join(column.name for column in table.columns)
     types = [column.type.compile(_dialect).lower().partition("(")[0] for column in table.columns]
     return f"COPY {table.name} ({names}) FROM STDIN (FORMAT BINARY)".encode(), types
-
-
-@cache
-def unnest_sql(table: Table) -> bytes:
-    """Return PostgreSQL's statement for many rows of a table, an array a column."""
-    names = ", ".join(column.name for column in table.columns)
-    arrays = ", ".join(f"%b::{type_}[]" for type_ in copy_sql(table)[1])
-    return f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays})".encode()  # noqa: S608
 
 
 def with_keys(is_sqlite: bool, keys: Sequence[tuple[bytes, ...]]) -> tuple[str, tuple[Any, ...]]:

@@ -17,11 +17,9 @@ from validator.store import schema
 from validator.store.bulk import (
     Row,
     execute_many,
-    insert_contents,
     insert_rows,
     insert_sql,
     select_rows,
-    together,
     with_keys,
 )
 from validator.store.database import Database
@@ -58,20 +56,19 @@ class Writer:
         erases = [index for row in rows for index in row.erases]
         submissions = [row.submission for row in rows if isinstance(row.submission, NewSubmission)]
         with self._database.write() as connection:
-            with together(connection):
-                insert_rows(connection, schema.entries, [(row.index, row.leaf, row.note) for row in rows])
-                insert_rows(connection, schema.tiles, [_tile_row(tile) for tile in tiles])
-                pairs = [_pair_row(row.index, row.submission) for row in rows if row.submission is not None]
-                insert_rows(connection, schema.pairs, pairs)
-                described = _describe(submissions)
-                known = self._known(connection, described.values())
+            described = _describe(submissions)
+            known = self._known(connection, described.values())
+            pairs = [_pair_row(row.index, row.submission) for row in rows if row.submission is not None]
+            insert_rows(connection, schema.entries, [(row.index, row.leaf, row.note) for row in rows])
+            insert_rows(connection, schema.pairs, pairs)
+            insert_rows(connection, schema.tiles, [_tile_row(tile) for tile in tiles])
             new = [use for digest, use in described.items() if digest not in known]
             places = self._pack(connection, new)
             items = [_item_row(use, places.get(use.item.digest)) for use in new]
             if self._database.is_sqlite:
                 execute_many(connection, _UPSERT_ITEM, items)
             else:
-                insert_contents(connection, schema.items, items)
+                insert_rows(connection, schema.items, items)
             again = [_use_again(use) for digest, use in described.items() if digest in known]
             if again:
                 connection.execute(_USE_AGAIN, again)
