@@ -1,6 +1,7 @@
 """Fixtures that many tests share: real databases, made fresh for each test."""
 
 import itertools
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,17 @@ import psycopg
 import pytest
 
 _numbers = itertools.count()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Before each test and its fixtures: an ordinary priority.
+
+    The AV1 encoder that some tests make material with turns the thread that calls it into a real-time one where it may
+    (root). What that thread starts then inherits it, and two such processes leave two cores to nobody else.
+    """
+    if hasattr(os, "sched_setscheduler") and os.sched_getscheduler(0) != os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 @pytest.fixture(scope="session")
