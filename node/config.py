@@ -127,6 +127,7 @@ def template() -> str:
         lines += ["", f"[{section}]"]
         for field in fields(settings):
             value = getattr(settings, field.name)
-            shown = str(value) if isinstance(value, int | float) else f'"{value or ""}"'
+            plain = isinstance(value, int | float | tuple)
+            shown = str(list(value) if isinstance(value, tuple) else value) if plain else f'"{value or ""}"'
             lines.append(f"# {field.name} = {shown}")
     return "\n".join(lines) + "\n"

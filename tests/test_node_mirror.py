@@ -201,7 +201,8 @@ async def test_a_full_disk_and_a_missing_mirror_have_codes(live: Running, tmp_pa
         read_network(tmp_path)
 
 
-async def test_a_claim_ticket_is_held_to_what_the_ledger_gives(live: Running) -> None:
+async def test_a_claim_ticket_is_held_to_what_the_ledger_gives(live: Running, tmp_path: Path) -> None:
+    await submit(live, tmp_path, 6, 24)  # of so many some are novel
     with pytest.raises(Rejected):
         await live.client.claim(address_of(ALICE))  # no epoch is closed
     open_epoch = list(derive(await fetch_leaves(live.client), RewardParameters()))
