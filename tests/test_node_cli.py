@@ -394,7 +394,7 @@ def _wait_for(folder: Path, count: int) -> None:
 
 
 def test_a_full_disk_stops_the_run_and_a_later_one_goes_on(online: Shell, tmp_path: Path) -> None:
-    folder = captioned(tmp_path / "mine", 6, start=40)
+    folder = captioned(tmp_path / "mine", 6, start=50)
     limited = (
         "import resource, signal, sys\nfrom node.cli import run\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
