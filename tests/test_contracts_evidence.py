@@ -91,8 +91,8 @@ class Bonded:
         return int(record[1])
 
     def report(self, function: str, *arguments: Any) -> None:
-        # A second write within one second of the chain's clock costs less gas than one in the next: estimated in the one
-        # and mined in the other, it would run out.
+        # A second write within one second of the chain's clock costs less gas than one in the next: estimated in one
+        # and mined in the next, it would run out.
         time.sleep(1.1)
         self.client._connection.send(self.reporter, self.target, function, *arguments)
 
