@@ -31,7 +31,7 @@ from tests.ledger_material import (
     tamper,
 )
 from validator.ledger import Ledger, NewEntry
-from validator.store import EpochStatus, Store, StoredEpoch, StoredItem, claim, engine, schema, schema_version
+from validator.store import Store, StoredItem, claim, engine, schema, schema_version
 from validator.store.packs import MAX_INLINE_BYTES
 
 
@@ -196,37 +196,6 @@ def test_an_accepted_pair_says_what_an_item_is(store_url: str, tmp_path: Path) -
         assert item.media_type == "image/png"
 
 
-def test_epochs_and_rewards(store_url: str) -> None:
-    huge = 2**256 - 1
-    first = StoredEpoch(1, 10, 0, 4, 100, 100, b"\x01" * 32)
-    second = StoredEpoch(2, 25, 11, 7, huge, huge, b"\x02" * 32)
-    with Store.open(store_url) as store:
-        assert store.epochs() == []
-        assert store.latest_epoch() is None
-        store.save_epoch(first, {b"\x0a" * 20: 60, b"\x0b" * 20: 40})
-        store.save_epoch(second, {b"\x0b" * 20: huge, b"\x0a" * 20: 0})
-        assert store.epochs() == [first, second]
-        assert store.latest_epoch() == second
-        assert store.rewards(1) == {b"\x0a" * 20: 60, b"\x0b" * 20: 40}
-        assert list(store.rewards(2).items()) == [(b"\x0a" * 20, 0), (b"\x0b" * 20, huge)]
-        assert store.rewards(3) == {}
-        # Closing is repeated after a crash: the last word counts, nothing is doubled.
-        again = replace(second, paid_pairs=8)
-        store.save_epoch(again, {b"\x0c" * 20: 1})
-        assert store.epochs() == [first, again]
-        assert store.rewards(2) == {b"\x0c" * 20: 1}
-        store.save_epoch(StoredEpoch(3, 30, 26, 0, 0, huge, bytes(32)), {})
-        store.mark_epoch(2, EpochStatus.POSTED, transaction="0x" + "ab" * 32, activates_at=1_900_000_000)
-        store.mark_epoch(2, EpochStatus.ACTIVE)
-        with pytest.raises(StoreError) as caught:
-            store.mark_epoch(9, EpochStatus.ACTIVE)
-        assert code_of(caught) == "EPOCH_UNKNOWN"
-    with Store.open(store_url) as store:
-        assert store.epochs()[1] == replace(
-            again, status=EpochStatus.ACTIVE, transaction="0x" + "ab" * 32, activates_at=1_900_000_000
-        )
-
-
 def test_small_values(store_url: str) -> None:
     with Store.open(store_url) as store:
         assert store.meta_get("name") is None
@@ -243,6 +212,19 @@ def test_migrations_make_the_schema_that_the_queries_use(store_url: str) -> None
         context = MigrationContext.configure(connection)
         assert context.get_current_revision() == schema_version.NEWEST
         assert compare_metadata(context, schema.metadata) == []
+
+
+def test_a_database_of_the_schema_before_is_brought_up_to_date(store_url: str, tmp_path: Path) -> None:
+    with open_ledger(store_url, tmp_path / "head") as opened:
+        opened.ledger.append(make_entries(0, 3))
+    with tamper(store_url) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0003'"))
+        connection.execute(text("CREATE TABLE epochs (epoch INTEGER PRIMARY KEY)"))
+        connection.execute(text("CREATE TABLE rewards (epoch INTEGER REFERENCES epochs (epoch))"))
+    with open_ledger(store_url, tmp_path / "head") as opened:
+        assert opened.ledger.size == 3
+    with tamper(store_url) as connection:
+        assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
 
 
 def test_a_database_of_newer_software_is_refused(store_url: str) -> None:

@@ -1,12 +1,10 @@
-"""The store: entries, tiles, pairs, items, epochs, on SQLite or PostgreSQL. The only home of SQLAlchemy."""
+"""The store: entries, tiles, pairs, items, on SQLite or PostgreSQL. The only home of SQLAlchemy."""
 
 from validator.store.rows import (
-    EpochStatus,
     ErasedPair,
     NewRow,
     NewSubmission,
     StoredDecision,
-    StoredEpoch,
     StoredItem,
     StoredSubmission,
 )
@@ -14,14 +12,12 @@ from validator.store.store import Store
 from validator.store.tree import FullTile
 
 __all__ = [
-    "EpochStatus",
     "ErasedPair",
     "FullTile",
     "NewRow",
     "NewSubmission",
     "Store",
     "StoredDecision",
-    "StoredEpoch",
     "StoredItem",
     "StoredSubmission",
 ]

@@ -1,7 +1,6 @@
 """What goes into the store and what comes out of it."""
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from protocol.pair import Item
 from protocol.receipt import Receipt
@@ -89,27 +88,3 @@ class StoredItem:
     modality: str
     media_type: str
     size: int  # bytes
-
-
-class EpochStatus(StrEnum):
-    """How far an epoch's reward root has come."""
-
-    CLOSED = "closed"  # its entry is in the ledger
-    POSTED = "posted"  # the contract knows the root
-    ACTIVE = "active"  # claims are paid
-
-
-@dataclass(frozen=True)
-class StoredEpoch:
-    """A closed epoch: it covers the entries from ``first`` up to the one before ``entry``."""
-
-    epoch: int
-    entry: int
-    first: int
-    paid_pairs: int
-    emission_wei: int
-    cumulative_wei: int
-    reward_root: bytes
-    status: EpochStatus = EpochStatus.CLOSED
-    transaction: str | None = None  # hash of the posting
-    activates_at: int | None = None  # Unix seconds of the chain's clock

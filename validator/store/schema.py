@@ -7,9 +7,10 @@
 | pairs | what is known of the pair behind an entry, with the signed envelope and its embeddings |
 | items | one content by SHA-256: ``data`` holds it, or ``pack`` and ``start`` say where it lies |
 | scrubs | an extent of a pack whose bytes are to be overwritten: its contents were erased |
-| epochs, rewards | a closed epoch and the cumulative amount of each account in it |
 | blocked | a keyed hash of contents that must not come back |
 | meta | small values by name |
+
+Closed epochs and what they pay are not here: they follow from the leaves (`protocol.payouts`).
 
 A pair has no foreign key to its entry and its items: one transaction of the one writer makes all three, and the keys
 would cost more than the inserts. The order of the columns is the order in which `validator.store.bulk` writes them.
@@ -19,7 +20,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    ForeignKey,
     Index,
     Integer,
     LargeBinary,
@@ -94,29 +94,6 @@ class ScrubColumns(TypedColumns):
     size = Column(BigInteger, nullable=False)
 
 
-class EpochColumns(TypedColumns):
-    """One closed epoch. Amounts are decimal strings: no database integer holds a uint256."""
-
-    epoch = Column(_Index, primary_key=True, autoincrement=False)
-    entry = Column(BigInteger, nullable=False)
-    first = Column(BigInteger, nullable=False)
-    paid_pairs = Column(BigInteger, nullable=False)
-    emission_wei = Column(String(78), nullable=False)
-    cumulative_wei = Column(String(78), nullable=False)
-    reward_root = Column(LargeBinary(32), nullable=False)
-    status = Column(String(16), nullable=False)
-    transaction: Column[str | None] = Column(String(66), nullable=True)
-    activates_at: Column[int | None] = Column(BigInteger, nullable=True)
-
-
-class RewardColumns(TypedColumns):
-    """The leaf of one account in an epoch's reward tree."""
-
-    epoch = Column(_Index, ForeignKey("epochs.epoch"), primary_key=True, autoincrement=False)
-    account = Column(LargeBinary(20), primary_key=True)
-    cumulative_wei = Column(String(78), nullable=False)
-
-
 class BlockedColumns(TypedColumns):
     """One HMAC of contents under the validator's pepper."""
 
@@ -135,8 +112,6 @@ tiles = Table("tiles", metadata, TileColumns)
 items = Table("items", metadata, ItemColumns)
 pairs = Table("pairs", metadata, PairColumns, UniqueConstraint("contributor", "nonce", name="pairs_nonce"))
 scrubs = Table("scrubs", metadata, ScrubColumns)
-epochs = Table("epochs", metadata, EpochColumns)
-rewards = Table("rewards", metadata, RewardColumns, sqlite_with_rowid=False)
 blocked = Table("blocked", metadata, BlockedColumns, sqlite_with_rowid=False)
 meta = Table("meta", metadata, MetaColumns, sqlite_with_rowid=False)
 

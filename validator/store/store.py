@@ -1,4 +1,4 @@
-"""The store: entries, tiles, pairs, items and epochs in one database and its packs, behind plain values.
+"""The store: entries, tiles, pairs and items in one database and its packs, behind plain values.
 
 Thread-safe. Reads go through a pool of read-only connections, writes through one connection under a lock; the ledger is
 the only caller of `Store.append`. Every database error leaves as a StoreError with its remedy.
@@ -17,7 +17,7 @@ from validator.store import schema
 from validator.store.blocked import BlockedRows
 from validator.store.bulk import with_keys
 from validator.store.database import AnyRow, Database
-from validator.store.epochs import EpochRows
+from validator.store.meta import MetaRows
 from validator.store.packs import Packs
 from validator.store.rows import NewRow, StoredDecision, StoredItem, StoredSubmission
 from validator.store.tree import FullTile
@@ -27,7 +27,7 @@ _PAGE = 256  # rows that an iterator holds at a time
 _KEYS_PER_QUERY = 500
 
 
-class Store(EpochRows, BlockedRows):
+class Store(MetaRows, BlockedRows):
     """One open store. Made by `Store.open`."""
 
     def __init__(self, database: Database, packs: Packs | None) -> None:
