@@ -1,7 +1,6 @@
 """Signed evidence: the digests of eth-account's generic encoder, and a stake contract that believes them."""
 
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +12,12 @@ from hypothesis import strategies as st
 
 from contracts.attestation import address_of, sign_digest
 from contracts.chain import ChainConfig, DeploySettings
-from contracts.devchain import DEFAULT_CHAIN_ID, DevChain
+from contracts.devchain import DEFAULT_CHAIN_ID, DevChain, find_anvil
 from contracts.evidence import ChainTreeHead, StakeDomain, VerdictCommit, VerdictReveal
 from contracts.evm import ChainClient
 from contracts.evm.connection import Target, to_checksum
 from protocol.errors import ChainError, ConfigError
+from tests.rpc_material import RpcProxy
 
 words = st.binary(min_size=32, max_size=32)
 uint64s = st.integers(0, 2**64 - 1)
@@ -91,26 +91,28 @@ class Bonded:
         return int(record[1])
 
     def report(self, function: str, *arguments: Any) -> None:
-        # A second write within one second of the chain's clock costs less gas than one in the next: estimated in one
-        # and mined in the next, it would run out.
-        time.sleep(1.1)
         self.client._connection.send(self.reporter, self.target, function, *arguments)
 
     def sign(self, digest: bytes) -> bytes:
         return sign_digest(digest, self.key)
 
 
+def bond(chain: DevChain) -> Bonded:
+    """Deploys, and bonds 100 times the least stake for a key."""
+    owner, reporter = chain.private_key(0), chain.private_key(1)
+    client = ChainClient.connect(ChainConfig(chain.rpc_url, DEFAULT_CHAIN_ID))
+    client.deploy(owner, DeploySettings((address_of(owner),), 1, min_stake_wei=MIN_WEI))
+    case = Bonded(client, reporter, os.urandom(32))
+    send = client._connection.send
+    send(owner, client._token, "approve", to_checksum(client.addresses.stake), 100 * MIN_WEI)
+    send(owner, case.target, "bond", to_checksum(address_of(case.key)), 100 * MIN_WEI)
+    return case
+
+
 @pytest.fixture(scope="module")
 def bonded() -> Iterator[Bonded]:
     with DevChain() as chain:
-        owner, reporter = chain.private_key(0), chain.private_key(1)
-        client = ChainClient.connect(ChainConfig(chain.rpc_url, DEFAULT_CHAIN_ID))
-        client.deploy(owner, DeploySettings((address_of(owner),), 1, min_stake_wei=MIN_WEI))
-        case = Bonded(client, reporter, os.urandom(32))
-        send = client._connection.send
-        send(owner, client._token, "approve", to_checksum(client.addresses.stake), 100 * MIN_WEI)
-        send(owner, case.target, "bond", to_checksum(address_of(case.key)), 100 * MIN_WEI)
-        yield case
+        yield bond(chain)
 
 
 def test_the_stake_contract_judges_what_was_signed_here(bonded: Bonded) -> None:
@@ -144,3 +146,28 @@ def test_the_stake_contract_judges_what_was_signed_here(bonded: Bonded) -> None:
     heads(first, second)
     assert bonded.bonded_wei() == 0
     assert bonded.client.balances(address_of(bonded.reporter)).token_wei == 5 * MIN_WEI // 10 + 95 * MIN_WEI // 10
+
+
+@pytest.mark.skipif(find_anvil() is None, reason="anvil is absent: only it can stop the clock")
+def test_what_is_mined_a_second_after_its_estimate_does_not_run_out_of_gas() -> None:
+    with DevChain(engine="anvil") as chain, RpcProxy(chain.rpc_url) as proxy:
+        case = bond(chain)
+        # Estimated in the second in which the stake was written last, so that its checkpoints would be written over;
+        # mined later, where each needs a slot of its own.
+        chain.request("anvil_setBlockTimestampInterval", [0])
+
+        def tick(method: str, _parameters: list[Any]) -> None:
+            if method == "eth_sendRawTransaction":
+                chain.request("anvil_removeBlockTimestampInterval", [])
+                chain.request("evm_increaseTime", [2])
+
+        proxy.before = tick
+        client = ChainClient.connect(ChainConfig(proxy.url, DEFAULT_CHAIN_ID, case.client.addresses))
+        reveal = VerdictReveal(b"\x01" * 32, 3, b"\x02" * 32, b"\x03" * 32)
+        commit = VerdictCommit(reveal.pair, reveal.round, bytes(32))
+        Bonded(client, case.reporter, case.key).report(
+            "reportBrokenCommit",
+            (commit.pair, commit.round, commit.commitment), case.sign(commit.digest(case.domain)),
+            (reveal.pair, reveal.round, reveal.verdict, reveal.salt), case.sign(reveal.digest(case.domain)),
+        )  # fmt: skip
+        assert case.bonded_wei() == 95 * MIN_WEI

@@ -1,0 +1,80 @@
+"""A proxy in front of a real chain: loses answers, lies, is silent, or does something to the chain on the way."""
+
+import json
+import threading
+import urllib.request
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class RpcProxy:
+    """JSON-RPC over HTTP at ``url``, handed on to ``target``; a context manager.
+
+    ``before`` is called with method and parameters before a request is handed on. ``alter`` turns (method, parameters,
+    result) into the result that is answered. ``loses`` says of which methods the answer is lost once they were handed
+    on. ``is_down`` cuts every connection. ``seen`` counts what was handed on, by method.
+    """
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self.before: Callable[[str, list[Any]], None] | None = None
+        self.alter: Callable[[str, list[Any], Any], Any] | None = None
+        self.loses: Callable[[str], bool] = lambda _method: False
+        self.is_down = False
+        self.seen: dict[str, int] = {}
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                proxy._hand_on(self)
+
+            def log_message(self, _format: str, *_arguments: Any) -> None:
+                return
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def _hand_on(self, handler: BaseHTTPRequestHandler) -> None:
+        handler.close_connection = True
+        body = handler.rfile.read(int(handler.headers["Content-Length"]))
+        if self.is_down:
+            return
+        request = json.loads(body)
+        method, parameters = request["method"], request.get("params", [])
+        if self.before is not None:
+            self.before(method, parameters)
+        onward = urllib.request.Request(self.target, body, {"Content-Type": "application/json"})
+        with _OPENER.open(onward, timeout=20) as reply:
+            answer = json.load(reply)
+        self.seen[method] = self.seen.get(method, 0) + 1
+        if self.loses(method):
+            return
+        if self.alter is not None and "result" in answer:
+            answer["result"] = self.alter(method, parameters, answer["result"])
+        content = json.dumps(answer).encode()
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
