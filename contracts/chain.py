@@ -113,6 +113,22 @@ class Pool:
 
 
 @dataclass(frozen=True)
+class EpochRecord:
+    """What the rewards contract holds of one posted epoch.
+
+    It keeps root and total for ever once the epoch is active. Of epochs that were posted long ago it has forgotten
+    ``ledger_size`` and ``activates_at`` (when it may be activated, Unix seconds of the chain's clock): both None.
+    """
+
+    epoch: int
+    reward_root: bytes
+    cumulative_total_wei: int
+    is_active: bool
+    ledger_size: int | None
+    activates_at: int | None
+
+
+@dataclass(frozen=True)
 class Balances:
     """Coins for gas and reward tokens of one account, both in wei."""
 

@@ -23,6 +23,7 @@ from protocol.messages import (
     ConsistencyProof,
     Decision,
     EntryPage,
+    EpochLeaves,
     EpochReport,
     Health,
     InclusionProof,
@@ -90,6 +91,10 @@ class ValidatorClient:
         return await self._ask(ClaimTicket, "GET", f"/v1/claims/0x{account.hex()}")
 
     # -- what anybody checks
+
+    async def epoch_leaves(self, epoch: int) -> EpochLeaves:
+        """Return the leaves of a closed epoch's reward tree as the validator attests it."""
+        return await self._ask(EpochLeaves, "GET", f"/v1/epochs/{epoch}/leaves")
 
     async def entries(self, start: int, count: int) -> EntryPage:
         """Return leaves of the ledger."""

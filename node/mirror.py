@@ -254,17 +254,25 @@ def read_leaves(path: Path) -> list[bytes]:
         ) from None
 
 
-async def fetch_leaves(client: ValidatorClient, log_vkey: str = "") -> list[bytes]:
+async def fetch_leaves(client: ValidatorClient, log_vkey: str = "", progress: Progress | None = None) -> list[bytes]:
     """Return all leaves of a validator's ledger, checked against its signed tree head; ``log_vkey`` as in `mirror`."""
+    tell = progress or (lambda *_: None)
     network = await client.network()
     head = verify_checkpoint(await client.tree_head(), network.origin, [log_vkey or network.log_vkey])
     async with LogFiles(client.url, patience_s=client.patience_s) as files:
         ahead = Ahead(files)
         try:
-            reader = TileReader(head, ahead.fetch)
-            return await asyncio.to_thread(lambda: [e for _, page, _ in read_entries(reader, ahead, 0) for e in page])
+            return await asyncio.to_thread(_read_all, TileReader(head, ahead.fetch), ahead, head.size, tell)
         finally:
             await ahead.close()
+
+
+def _read_all(reader: TileReader, ahead: Ahead, size: int, tell: Progress) -> list[bytes]:
+    leaves: list[bytes] = []
+    for _, page, _ in read_entries(reader, ahead, 0):
+        leaves += page
+        tell("leaves", len(leaves), size)
+    return leaves
 
 
 def read_network(folder: Path) -> Network:

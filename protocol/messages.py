@@ -17,6 +17,7 @@
 | GET /v1/items/{sha256} | | the item's bytes |
 | POST /v1/query?modality=&to=&k= | item bytes | Answer |
 | GET /v1/claims/{account} | | ClaimTicket |
+| GET /v1/epochs/{epoch}/leaves | | EpochLeaves |
 | POST /v1/takedowns (signed, or bearer token) | `protocol.takedown.SignedTakedown` | TakedownReport |
 | POST /v1/admin/epochs (bearer token) | | EpochReport |
 | POST /v1/admin/checkpoints (bearer token) | CheckpointOrder | CheckpointReport |
@@ -216,6 +217,28 @@ class ClaimTicket:
 
     account: Bytes20
     shares: tuple[ClaimShare, ...]
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class RewardLeaf:
+    """One leaf of a reward tree."""
+
+    account: Bytes20
+    amount_wei: Wei
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class EpochLeaves:
+    """All leaves of a closed epoch's reward tree, by account, as the validator that answers attests it."""
+
+    epoch: int
+    entry: int  # index of the ledger entry that closes the epoch
+    reward_root: Bytes32
+    leaves: tuple[RewardLeaf, ...]
 
     __pydantic_config__ = STRICT
 

@@ -54,6 +54,34 @@ class EpochPayout:
             reward_root=self.reward_root,
         )
 
+    def differences(self, parameters: RewardParameters) -> list[ProofError]:
+        """Return what the ledger says otherwise of this epoch than what follows from it; empty while it is open.
+
+        The codes are PAYOUT_PARAMETERS, which stands alone since all else follows from the parameters, and
+        PAYOUT_MISMATCH for each other field.
+        """
+        if self.entry is None:
+            return []
+        derived = self.expected_entry(parameters)
+        where = f"entry {self.size} closes epoch {derived.epoch}"
+        if self.entry.parameters != derived.parameters:
+            return [
+                ProofError(
+                    "PAYOUT_PARAMETERS",
+                    f"{where} under the reward parameters {_show(self.entry.parameters)}, this program derives with "
+                    f"version {parameters.version}, {_show(derived.parameters)}",
+                    "Derive with the version of the program that this network runs.",
+                )
+            ]
+        return [
+            ProofError(
+                "PAYOUT_MISMATCH",
+                f"{where} with {field} {_show(getattr(self.entry, field))}, derived is {_show(value)}",
+            )
+            for field, value in vars(derived).items()
+            if getattr(self.entry, field) != value
+        ]
+
     def tree(self) -> RewardTree:
         """Return the reward tree of this epoch's amounts; it has no leaf when the epoch pays nobody."""
         return RewardTree(list(self.amounts_wei.items()))
@@ -115,27 +143,31 @@ def _take_in(candidates: dict[int, PaidPair], entry: AnyEntry, index: int, check
 class Replay:
     """The payouts of a ledger, entry by entry: holds the open epoch's candidates and what was earned before it."""
 
-    def __init__(self, parameters: RewardParameters, *, check_signatures: bool = True) -> None:
+    def __init__(
+        self, parameters: RewardParameters, *, check_signatures: bool = True, check_entries: bool = True
+    ) -> None:
         self.parameters = parameters
         self.epoch, self.first, self.size = 1, 0, 0
         self.candidates: dict[int, PaidPair] = {}  # by ledger index
         self.cumulative_wei: Mapping[bytes, int] = {}
         self._check_signatures = check_signatures
+        self._check_entries = check_entries
 
     def take(self, entry: AnyEntry) -> EpochPayout | None:
         """Bring it up to the next entry; return the payout of the epoch that the entry closes, if it closes one.
 
         Raises ProofError: PAYOUT_SIGNATURE if a pair that may be paid was not signed by the account it pays,
-        PAYOUT_TAKEDOWN if a takedown names another pair than its index, PAYOUT_MISMATCH if an epoch's entry says
-        anything else than what follows from the entries before it.
+        PAYOUT_TAKEDOWN if a takedown names another pair than its index, PAYOUT_PARAMETERS if an epoch was closed under
+        other parameters than these, PAYOUT_MISMATCH if an epoch's entry says anything else than what follows from the
+        entries before it. Without ``check_entries`` the last two are left to `EpochPayout.differences`.
         """
         index = self.size
         _take_in(self.candidates, entry, index, self._check_signatures)
         payout = None
         if isinstance(entry, EpochEntry):
-            payout = self.open_epoch()
-            _compare(entry, payout.expected_entry(self.parameters), index)
-            payout = replace(payout, entry=entry)
+            payout = replace(self.open_epoch(), entry=entry)
+            if self._check_entries and (wrong := payout.differences(self.parameters)):
+                raise wrong[0]
             self.epoch, self.first, self.candidates = self.epoch + 1, index + 1, {}
             self.cumulative_wei = payout.cumulative_wei
         self.size += 1
@@ -149,14 +181,18 @@ class Replay:
 
 
 def derive(
-    leaves: Iterable[bytes], parameters: RewardParameters, *, check_signatures: bool = True
+    leaves: Iterable[bytes],
+    parameters: RewardParameters,
+    *,
+    check_signatures: bool = True,
+    check_entries: bool = True,
 ) -> Iterator[EpochPayout]:
     """Yield the payout of every epoch in the ledger, the open one last.
 
     ``leaves`` are all leaves from index 0. Raises ProofError: ENTRY_ codes for a leaf that is no entry, and what
     `Replay.take` raises.
     """
-    replay = Replay(parameters, check_signatures=check_signatures)
+    replay = Replay(parameters, check_signatures=check_signatures, check_entries=check_entries)
     for leaf in leaves:
         payout = replay.take(parse_entry(leaf))
         if payout is not None:
@@ -174,16 +210,6 @@ def _check_signature(entry: PairEntry, index: int) -> None:
             "PAYOUT_SIGNATURE",
             f"entry {index} pays 0x{entry.contributor.hex()}, but 0x{signer.hex()} signed the pair",
         )
-
-
-def _compare(said: EpochEntry, derived: EpochEntry, index: int) -> None:
-    for field, value in vars(derived).items():
-        if getattr(said, field) != value:
-            raise ProofError(
-                "PAYOUT_MISMATCH",
-                f"entry {index} closes epoch {derived.epoch} with {field} {_show(getattr(said, field))}, "
-                f"derived is {_show(value)}",
-            )
 
 
 def _show(value: object) -> str:

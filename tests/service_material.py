@@ -14,7 +14,7 @@ from node.sources.pairset import SourcePair, read_pairs
 from protocol.messages import Network
 from protocol.pair import Item, SignedPair, sign_pair
 from validator.app import build, listen
-from validator.config import Settings, ValidatorConfig
+from validator.config import ChainSettings, Settings, ValidatorConfig
 from validator.service import Service
 
 ALICE, BOB = b"\x0a" * 32, b"\x0b" * 32
@@ -66,9 +66,11 @@ def item_of(pair: SourcePair, side: str) -> Item:
 
 @asynccontextmanager
 async def running(data_dir: Path, **changes: object) -> AsyncIterator[Running]:
-    """Run a validator in ``data_dir`` on a free port; ``changes`` are settings."""
+    """Run a validator in ``data_dir`` on a free port; ``changes`` are settings, ``chain`` those of the chain."""
+    chain = changes.pop("chain", ChainSettings())
+    assert isinstance(chain, ChainSettings)
     config = replace(ValidatorConfig(data_dir=data_dir, port=0, decode_workers=1), **changes)  # type: ignore[arg-type]
-    service = await build(Settings(config))
+    service = await build(Settings(config, chain))
     runner = await listen(service)
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:

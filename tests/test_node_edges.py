@@ -11,7 +11,6 @@ import pytest
 
 import node.commands.config
 from node.cli import run
-from node.commands.payouts import _compared
 from node.config import ChainSettings, NodeSettings, load_settings, template
 from node.doctor import examine
 from node.wallet import create_wallet, find_wallet, open_keystore, unlock
@@ -138,11 +137,6 @@ def test_a_keystore_of_another_program_can_be_imported(tmp_path: Path, capsys: p
     theirs.write_text("{broken")
     assert run([*arguments[:2], "other", *arguments[3:]]) == ExitCode.WALLET
     assert capsys.readouterr().err.startswith("WALLET_KEY_FILE: ")
-
-
-def test_payouts_do_not_claim_a_comparison_that_was_not_made() -> None:
-    assert "same root" in _compared({"epoch": 2, "equal": True, "active_epoch": 1})
-    assert "Nothing was compared" in _compared({"epoch": 9, "equal": None, "active_epoch": 8})
 
 
 def test_doctor_looks_at_this_machine_and_calls_an_absent_chain_a_warning(tmp_path: Path) -> None:

@@ -222,9 +222,15 @@ def test_an_epoch_entry_that_lies_is_named(field: str, value: object) -> None:
     honest = list(derive(leaves, PARAMETERS))
     assert isinstance(honest[0], EpochPayout)
     lie = replace(parse_entry(leaves[-1]), **{field: value})  # type: ignore[arg-type]
-    with pytest.raises(ProofError, match="PAYOUT_MISMATCH") as caught:
-        list(derive([*leaves[:-1], encode_entry(lie)], PARAMETERS))
+    lied = [*leaves[:-1], encode_entry(lie)]
+    with pytest.raises(ProofError) as caught:
+        list(derive(lied, PARAMETERS))
+    assert caught.value.code == ("PAYOUT_PARAMETERS" if field == "parameters" else "PAYOUT_MISMATCH")
     assert field in caught.value.what
+    # Who wants to see all of it goes on, and asks each epoch.
+    told = list(derive(lied, PARAMETERS, check_entries=False))
+    assert [one.differences(PARAMETERS) for one in honest] == [[], []]
+    assert [[str(one) for one in each.differences(PARAMETERS)] for each in told] == [[str(caught.value)], []]
 
 
 def test_a_validator_cannot_pay_an_account_that_did_not_sign() -> None:

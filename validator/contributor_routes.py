@@ -61,6 +61,14 @@ async def get_claim(request: web.Request) -> web.Response:
     return answer(await s.pipeline.on_reader(lambda: s.epochs.ticket(account)))
 
 
+async def get_epoch_leaves(request: web.Request) -> web.Response:
+    s = request.app[SERVICE]
+    text = request.match_info["epoch"]
+    if not text.isascii() or not text.isdecimal() or len(text) > 15:
+        raise Rejected("QUERY_INVALID", f"the epoch is {text[:80]!r}", "Give its number.")
+    return answer(await s.pipeline.on_reader(lambda: s.epochs.leaves(int(text))))
+
+
 async def post_query(request: web.Request) -> web.Response:
     s = request.app[SERVICE]
     wait_s = s.query_limit.retry_after_s(request.remote)

@@ -13,7 +13,7 @@ from contracts.attestation import sign_digest
 from contracts.evm import ChainClient
 from protocol.entry import encode_entry
 from protocol.errors import ChainError, Rejected
-from protocol.messages import ClaimShare, ClaimTicket, EpochReport
+from protocol.messages import ClaimShare, ClaimTicket, EpochLeaves, EpochReport, RewardLeaf
 from protocol.payouts import EpochPayout, close_epoch, derive, find_candidates
 from protocol.rewards import RewardParameters, RewardTree
 from validator.ledger import Ledger, NewEntry
@@ -177,6 +177,19 @@ class Epochs:
         if not shares:
             raise _nothing(account, f"none of the {len(self._closed)} closed epochs pays it")
         return ClaimTicket(account, tuple(shares))
+
+    def leaves(self, epoch: int) -> EpochLeaves:
+        """Return the leaves of a closed epoch's reward tree. Raises Rejected EPOCH_UNKNOWN (404) for any other."""
+        if not 1 <= epoch <= len(self._closed):
+            raise Rejected(
+                "EPOCH_UNKNOWN",
+                f"epoch {epoch} is not closed, the last that is has the number {len(self._closed)}",
+                "Ask for one that is closed.",
+                status=404,
+            )
+        payout = self._closed[epoch - 1]
+        leaves = tuple(RewardLeaf(account, str(wei)) for account, wei in sorted(payout.amounts_wei.items()))
+        return EpochLeaves(epoch, payout.size, payout.reward_root, leaves)
 
     def _tree(self, payout: EpochPayout) -> RewardTree:
         """Return the epoch's reward tree; at most `top_n` leaves, kept for the next who asks."""

@@ -10,6 +10,7 @@ from protocol.messages import (
     ConsistencyProof,
     Decision,
     EntryPage,
+    EpochLeaves,
     EpochReport,
     Health,
     InclusionProof,
@@ -20,7 +21,14 @@ from protocol.messages import (
 )
 from protocol.takedown import SignedTakedown
 from validator.admin_routes import VERSION, get_health, get_metrics, post_checkpoint, post_epoch
-from validator.contributor_routes import get_claim, get_network, get_receipt, post_pair, post_query
+from validator.contributor_routes import (
+    get_claim,
+    get_epoch_leaves,
+    get_network,
+    get_receipt,
+    post_pair,
+    post_query,
+)
 from validator.edge import Handler
 from validator.ledger_routes import (
     get_consistency,
@@ -81,6 +89,7 @@ ROUTES: tuple[tuple[Operation, Handler], ...] = (
         post_query,
     ),
     (Operation("GET", "/v1/claims/{account}", "What an account may claim", ClaimTicket), get_claim),
+    (Operation("GET", "/v1/epochs/{epoch}/leaves", "Leaves of a reward tree", EpochLeaves), get_epoch_leaves),
     (
         Operation("POST", "/v1/takedowns", "Have a pair forgotten", TakedownReport, takes=SignedTakedown),
         post_takedown,

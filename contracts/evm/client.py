@@ -15,6 +15,7 @@ from contracts.chain import (
     Balances,
     ChainConfig,
     DeploySettings,
+    EpochRecord,
     Pool,
     RewardsState,
     Share,
@@ -163,6 +164,18 @@ class ChainClient:
         """The pool of an epoch; all zero when it is not active."""
         root, unpaid_wei, total_wei, attempt = self._read("pool", epoch)
         return Pool(bytes(root), unpaid_wei, total_wei, attempt)
+
+    def epoch(self, epoch: int, state: RewardsState) -> EpochRecord | None:
+        """What is held of an epoch, None when it is not posted; ``state`` is a recent one."""
+        if not 1 <= epoch <= state.latest_epoch:
+            return None
+        is_active = epoch <= state.active_epoch
+        if epoch + _REMEMBERED <= state.latest_epoch:
+            pool = self.pool(epoch)
+            return EpochRecord(epoch, pool.reward_root, pool.cumulative_total_wei, is_active, None, None)
+        root, total_wei, ledger_size, posted_at = self._read("posted", epoch)
+        activates_at = posted_at + self._read("activationDelay")
+        return EpochRecord(epoch, bytes(root), total_wei, is_active, ledger_size, activates_at)
 
     def validators(self) -> list[bytes]:
         """The present validators, in increasing order."""

@@ -1,6 +1,8 @@
 """`curiosity payouts`."""
 
 import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,46 +11,110 @@ import click
 from node.claims import connect
 from node.client import ValidatorClient
 from node.command import PATH, Session, example, session_options
-from node.mirror import fetch_leaves, read_leaves
-from node.screen import Screen
-from protocol.errors import ProofError, SourceError
+from node.mirror import fetch_leaves, read_leaves, read_network
+from node.payouts import ChainCheck, EpochCheck, blame_leaves, check_emission, check_epoch, without_leaves
+from node.screen import Meter, Screen
+from protocol.errors import CuriosityError, ProofError, SourceError
+from protocol.messages import EpochLeaves, Network
 from protocol.payouts import EpochPayout, derive
 from protocol.rewards import RewardParameters
 from protocol.signing import checksum
 
+_PATIENCE_S = 10.0
+_SHOWN = 20  # differing leaves that people are shown; --json has all
+
 
 @click.command(
-    epilog=example("curiosity payouts --derive", "curiosity payouts --derive --epoch 1 --entries mirror/ --json")
+    epilog=example(
+        "curiosity payouts --derive",
+        "curiosity payouts --derive --check",
+        "curiosity payouts --derive --epoch 1 --entries mirror/ --json",
+    )
 )
 @click.option(
     "--derive", "derived", is_flag=True, default=True, help="Derive from the ledger (the default and only way)."
 )
-@click.option("--epoch", type=click.IntRange(min=1), help="Only this epoch; by default all.")
+@click.option("--epoch", type=click.IntRange(min=1), help="Only this epoch, with its pairs; by default all.")
 @click.option("--entries", type=PATH, help="A mirror folder or its entries.jsonl; by default the validator's ledger.")
-@click.option("--check", is_flag=True, help="Compare with the root that the chain holds.")
+@click.option("--check", is_flag=True, help="Compare each of them with the chain, and say which leaf differs.")
+@click.option("--rpc", "rpc_url", help="JSON-RPC address of the chain, for --check.")
 @session_options(network=True)
-def payouts(session: Session, derived: bool, epoch: int | None, entries: Path | None, check: bool) -> None:
+def payouts(
+    session: Session, derived: bool, epoch: int | None, entries: Path | None, check: bool, rpc_url: str | None
+) -> int:
     """Recompute amounts and reward roots from the ledger alone, trusting nobody.
 
     Every paid pair's signature is recovered, every epoch's entry compared with what follows from the pairs before it.
     """
     del derived
+    parameters = RewardParameters()
+    leaves = read_leaves(entries) if entries is not None else _fetch(session)
+    with session.screen.progress("Deriving", len(leaves)) as meter:
+        # What --check finds is told epoch by epoch; without it the first lie of the ledger ends the derivation.
+        every = list(derive(_counted(leaves, meter), parameters, check_entries=not check))
+    found = [one for one in every if epoch in (None, one.epoch)]
+    if not found:
+        what = f"the ledger has no epoch {epoch}, the open one is {every[-1].epoch}"
+        raise SourceError("EPOCH_MISSING", what, "Ask for one that it has.")
+    checked = _compare(session, found, parameters, entries, rpc_url, only=epoch) if check else None
+    result: dict[str, Any] = {
+        "entries": len(leaves),
+        "parameters": {"version": parameters.version, "digest": "0x" + parameters.digest().hex()},
+        "epochs": [_plain(one, with_pairs=epoch is not None) for one in found],
+    }
+    error = checked.error if checked is not None else None
+    if checked is not None:
+        result["chain"] = checked.to_json()
+        for plain, one in zip(result["epochs"], checked.epochs, strict=True):
+            plain["check"] = one.to_json()
+        result["error"] = error.to_json() if error is not None else None
+    session.screen.finish(result, lambda screen: _show(screen, found, checked, with_pairs=epoch is not None))
+    if error is None:
+        return 0
+    session.screen.say(f"{error.code}: {error.what}. {error.remedy}")
+    return int(error.exit_code)
+
+
+def _fetch(session: Session) -> list[bytes]:
+    node = session.settings.node
 
     async def fetch() -> list[bytes]:
-        async with ValidatorClient(session.settings.node.validator_url, patience_s=10.0) as client:
-            return await fetch_leaves(client, session.settings.node.log_vkey)
+        async with ValidatorClient(node.validator_url, patience_s=_PATIENCE_S) as client:
+            with session.screen.progress("Fetching the ledger", None) as meter:
+                show = _Advance(meter)
+                return await fetch_leaves(client, node.log_vkey, show)
 
-    leaves = read_leaves(entries) if entries is not None else asyncio.run(fetch())
-    found = [one for one in derive(leaves, RewardParameters()) if epoch is None or one.epoch == epoch]
-    if not found:
-        raise SourceError("EPOCH_MISSING", f"the ledger has no epoch {epoch}", "Ask for one that it has.")
-    result: dict[str, Any] = {"entries": len(leaves), "epochs": [_plain(one) for one in found]}
-    if check:
-        result["chain"] = _compare(session, found)
-    session.screen.finish(result, lambda screen: _show(screen, found, result.get("chain")))
+    return asyncio.run(fetch())
 
 
-def _plain(payout: EpochPayout) -> dict[str, Any]:
+class _Advance:
+    """Turns totals into steps of a meter."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter, self._shown = meter, 0
+
+    def __call__(self, _what: str, done: int, total: int) -> None:
+        self._meter.advance(done - self._shown, f"of {total} entries")
+        self._shown = done
+
+
+def _counted(leaves: Sequence[bytes], meter: Meter) -> Iterator[bytes]:
+    for start in range(0, len(leaves), 1000):
+        page = leaves[start : start + 1000]
+        yield from page
+        meter.advance(len(page))
+
+
+def _plain(payout: EpochPayout, *, with_pairs: bool) -> dict[str, Any]:
+    pairs = [
+        {
+            "entry": pair.index,
+            "pair": "0x" + pair.pair.hex(),
+            "account": "0x" + pair.contributor.hex(),
+            "score_micro": pair.curiosity_micro,
+        }
+        for pair in payout.paid
+    ]
     return {
         "epoch": payout.epoch,
         "closed": payout.entry is not None,
@@ -60,38 +126,84 @@ def _plain(payout: EpochPayout) -> dict[str, Any]:
         "reward_root": "0x" + payout.reward_root.hex(),
         "amounts_wei": {"0x" + account.hex(): str(wei) for account, wei in payout.amounts_wei.items()},
         "cumulative_wei": {"0x" + account.hex(): str(wei) for account, wei in payout.cumulative_wei.items()},
-    }
+    } | ({"pairs": pairs} if with_pairs else {})
 
 
-def _compare(session: Session, found: list[EpochPayout]) -> dict[str, Any]:
-    """Compare the newest posted epoch with the chain. Raises ProofError CHAIN_ROOT_DIFFERS."""
+def _compare(
+    session: Session,
+    found: Sequence[EpochPayout],
+    parameters: RewardParameters,
+    entries: Path | None,
+    rpc_url: str | None,
+    *,
+    only: int | None,
+) -> ChainCheck:
+    """Hold each epoch against the chain, and what differs against the leaves that the validator serves."""
+    settings = session.settings.chain
+    chain = connect(replace(settings, rpc_url=rpc_url) if rpc_url else settings, _network(session, entries))
+    state = chain.state()
+    last = found[-1].epoch
+    problems: list[ProofError] = []
+    checks = []
+    with session.screen.progress("Comparing with the chain", len(found)) as meter:
+        for payout in found:
+            checks.append(check_epoch(payout, parameters, chain.epoch(payout.epoch, state)))
+            meter.advance()
+    compared = [one.epoch for one in checks if one.is_compared]
+    if compared:
+        problems += check_emission(parameters, compared[-1], chain.emission(compared[-1]))
+    if only is None and state.latest_epoch > last:
+        problems.append(
+            ProofError(
+                "CHAIN_EPOCH_UNKNOWN",
+                f"the chain holds epochs up to {state.latest_epoch}, the ledger has closed none after {last - 1}",
+                "Bring the copy of the ledger up to date; if it is, the validators attested what no entry says.",
+            )
+        )
+    blamed = _blame(session, checks, found)
+    return ChainCheck(state.active_epoch, state.latest_epoch, tuple(blamed), tuple(problems))
 
-    async def ask() -> Any:
-        async with ValidatorClient(session.settings.node.validator_url, patience_s=10.0) as client:
+
+def _network(session: Session, entries: Path | None) -> Network:
+    """Return what is known of the network: from a mirror where one is given, so that no validator is needed."""
+    if entries is not None and (entries / "network.json").is_file():
+        return read_network(entries)
+
+    async def ask() -> Network:
+        async with ValidatorClient(session.settings.node.validator_url, patience_s=_PATIENCE_S) as client:
             return await client.network()
 
-    state = connect(session.settings.chain, asyncio.run(ask())).state()
-    for payout in found:
-        if payout.epoch == state.latest_epoch and payout.entry is not None:
-            if (payout.reward_root, payout.cumulative_total_wei) != (state.latest_root, state.latest_total_wei):
-                raise ProofError(
-                    "CHAIN_ROOT_DIFFERS",
-                    f"epoch {payout.epoch}: derived root 0x{payout.reward_root.hex()} over "
-                    f"{payout.cumulative_total_wei} wei, the chain holds 0x{state.latest_root.hex()} over "
-                    f"{state.latest_total_wei}",
-                )
-            return {"epoch": payout.epoch, "equal": True, "active_epoch": state.active_epoch}
-    return {"epoch": state.latest_epoch, "equal": None, "active_epoch": state.active_epoch}
+    return asyncio.run(ask())
 
 
-def _compared(chain: dict[str, Any]) -> str:
-    if chain["equal"] is None:
-        return f"Nothing was compared: the chain's latest epoch is {chain['epoch']}, which is not among those above."
-    return f"The chain holds the same root and total for epoch {chain['epoch']}; active is {chain['active_epoch']}."
+def _blame(session: Session, checks: Sequence[EpochCheck], found: Sequence[EpochPayout]) -> Iterable[EpochCheck]:
+    """Return the checks, those with another root with the leaves to blame."""
+
+    async def ask(epochs: Sequence[int]) -> dict[int, EpochLeaves | CuriosityError]:
+        said: dict[int, EpochLeaves | CuriosityError] = {}
+        async with ValidatorClient(session.settings.node.validator_url, patience_s=1.0) as client:
+            for epoch in epochs:
+                try:
+                    said[epoch] = await client.epoch_leaves(epoch)
+                except CuriosityError as error:
+                    said[epoch] = error
+        return said
+
+    wanted = [one.epoch for one in checks if one.roots]
+    said = asyncio.run(ask(wanted)) if wanted else {}
+    for check, payout in zip(checks, found, strict=True):
+        leaves = said.get(check.epoch)
+        if leaves is None:
+            yield check
+        elif isinstance(leaves, CuriosityError):
+            yield without_leaves(check, f"{leaves.code}: {leaves.what}")
+        else:
+            yield blame_leaves(check, payout, [(one.account, int(one.amount_wei)) for one in leaves.leaves])
 
 
-def _show(screen: Screen, found: list[EpochPayout], chain: dict[str, Any] | None) -> None:
-    for payout in found:
+def _show(screen: Screen, found: Sequence[EpochPayout], checked: ChainCheck | None, *, with_pairs: bool) -> None:
+    checks = checked.epochs if checked is not None else (None,) * len(found)
+    for payout, check in zip(found, checks, strict=True):
         state = "closed" if payout.entry is not None else "open, so far"
         rows = [(checksum(account), wei, payout.cumulative_wei[account]) for account, wei in payout.amounts_wei.items()]
         screen.table(
@@ -100,5 +212,64 @@ def _show(screen: Screen, found: list[EpochPayout], chain: dict[str, Any] | None
             ("account", "wei in this epoch", "wei in all"),
             rows,
         )
-    if chain is not None:
-        screen.line(_compared(chain))
+        if with_pairs:
+            screen.table(
+                "the pairs that it pays",
+                ("entry", "pair", "account", "score (millionths)"),
+                [(p.index, "0x" + p.pair.hex(), checksum(p.contributor), p.curiosity_micro) for p in payout.paid],
+            )
+        if check is not None:
+            _show_check(screen, check)
+    if checked is not None:
+        screen.line(_summary(checked))
+
+
+def _show_check(screen: Screen, check: EpochCheck) -> None:
+    words = {
+        "open": "is open and was not compared",
+        "closed": "is not on the chain yet",
+        "waiting": "waits for activation; the chain holds the same root and total",
+        "active": "is active; the chain holds the same root and total",
+    }
+    note = f" ({check.note})" if check.note else ""
+    if not check.problems:
+        screen.line(f"Epoch {check.epoch} {words[check.state]}{note}.")
+        return
+    for problem in check.problems:
+        screen.line(f"{problem.code}: {problem.what}.")
+    if check.leaves:
+        screen.table(
+            f"epoch {check.epoch}: the leaves that differ",
+            ("account", "wei by the ledger", "wei by the validator"),
+            [(checksum(one.account), _wei(one.derived_wei), _wei(one.said_wei)) for one in check.leaves[:_SHOWN]],
+        )
+        if len(check.leaves) > _SHOWN:
+            screen.line(f"... and {len(check.leaves) - _SHOWN} more (--json lists all).")
+    if check.note:
+        screen.line(f"Epoch {check.epoch}: {check.note}.")
+
+
+def _wei(amount: int | None) -> str:
+    return "no leaf" if amount is None else str(amount)
+
+
+def _summary(checked: ChainCheck) -> str:
+    compared = [one for one in checked.epochs if one.is_compared]
+    wrong = [one.epoch for one in checked.epochs if one.problems]
+    missing = [one.epoch for one in checked.epochs if one.state == "closed"]
+    words = []
+    if compared:
+        words.append(
+            f"{len(compared)} of {len(checked.epochs)} epochs were compared with the chain, "
+            f"where {checked.active_epoch} is active"
+        )
+    else:
+        words.append(f"Nothing was compared: the chain's latest epoch is {checked.latest_epoch}")
+    if missing:
+        words.append(f"not posted yet: {', '.join(map(str, missing))}")
+    if wrong:
+        words.append(f"NOT as the ledger gives it: {', '.join(map(str, wrong))}")
+    elif compared and not checked.problems:
+        words.append("all agree with the ledger")
+    words += [f"{one.code}: {one.what}" for one in checked.problems]
+    return "; ".join(words) + "."

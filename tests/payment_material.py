@@ -1,0 +1,207 @@
+"""A real chain, a real validator that posts on it, and the command run as its users run it.
+
+Pairs are written into the ledger as decided, so that who earns what does not hang on encoders.
+"""
+
+import asyncio
+import json
+import secrets
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+import validator.epochs
+from contracts.attestation import address_of
+from contracts.chain import ChainConfig, DeploySettings
+from contracts.devchain import DEFAULT_CHAIN_ID, DevChain
+from contracts.evm import ChainClient
+from node.cli import run
+from node.wallet import create_wallet
+from protocol.entry import EpochEntry, PairEntry, encode_entry
+from protocol.messages import EpochReport
+from protocol.payouts import EpochPayout, close_epoch
+from protocol.rewards import RewardParameters, RewardTree
+from protocol.signing import sign
+from protocol.verdict import Outcome, Reason, Verdict
+from tests.service_material import Running, running
+from validator.config import ChainSettings
+from validator.keys import load_keys
+from validator.ledger import NewEntry
+
+T = TypeVar("T")
+DELAY_S = 600
+PASSWORD = "correct horse battery staple"
+Lie = Callable[[dict[bytes, int]], dict[bytes, int]]
+
+
+@dataclass
+class PaidNetwork:
+    """A validator at ``live.url`` that posts to the contracts of ``client``. ``owner`` also guards and pays gas."""
+
+    dev: DevChain
+    client: ChainClient
+    live: Running
+    loop: asyncio.AbstractEventLoop
+    folder: Path
+    owner: bytes
+    checkpoint: bytes = field(default=bytes(32))
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run something on the validator's loop."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
+
+    def earn(self, key: bytes, *scores: int) -> list[bytes]:
+        """Write accepted pairs of a contributor into the ledger, and return their digests."""
+        entries = [self._entry(key, score) for score in scores]
+        new = [NewEntry(encode_entry(one), None) for one in entries]
+        service = self.live.service
+        self.call(service.pipeline.on_writer(lambda: service.ledger.append(new)))
+        return [one.pair for one in entries]
+
+    def _entry(self, key: bytes, score: int) -> PairEntry:
+        verdict = Verdict(Outcome.ACCEPTED, Reason.BELONGS_TOGETHER, self.checkpoint, None, score > 0, score)
+        pair = secrets.token_bytes(32)
+        return PairEntry(pair, address_of(key), sign(pair, key), "image-text", "MIT", verdict, secrets.token_bytes(32))
+
+    def close(self) -> EpochReport:
+        """Close the open epoch and post it."""
+        return self.call(self.live.client.close_epoch(self.live.service.keys.admin_token))
+
+    def activate(self) -> int:
+        """Let the delay pass and activate everything that waits; return the active epoch."""
+        self.dev.advance(DELAY_S)
+        while (state := self.client.state()).active_epoch < state.latest_epoch:
+            self.client.activate(self.owner, state.active_epoch + 1)
+        return state.active_epoch
+
+    @property
+    def latest(self) -> EpochPayout:
+        """The payout that the validator closed last."""
+        return self.live.service.epochs._closed[-1]
+
+
+@contextmanager
+def paid_network(folder: Path, **changes: object) -> Iterator[PaidNetwork]:
+    """Run chain and validator; nothing is closed, posted or activated but by who is told to."""
+    (folder / "v").mkdir(parents=True)
+    attestation = load_keys(folder / "v" / "keys", "curiosity-local").attestation
+    with DevChain() as dev:
+        owner = dev.private_key(0)
+        client = ChainClient.connect(ChainConfig(dev.rpc_url, DEFAULT_CHAIN_ID))
+        settings = DeploySettings(
+            (address_of(attestation),), 1, activation_delay_s=DELAY_S, min_epoch_interval_s=0,
+            guardian=address_of(owner),
+        )  # fmt: skip
+        addresses = client.deploy(owner, settings)
+        client.fund(owner, address_of(attestation), eth_wei=10**18)
+        (folder / "addresses.json").write_text(json.dumps(addresses.to_json()))
+        chain = ChainSettings(dev.rpc_url, DEFAULT_CHAIN_ID, folder / "addresses.json")
+        loop = asyncio.new_event_loop()
+        started: threading.Event = threading.Event()
+        ended = asyncio.Event()
+        box: list[Running] = []
+
+        async def serve() -> None:
+            async with running(folder / "v", chain=chain, activation_poll_s=3600.0, **changes) as live:
+                box.append(live)
+                started.set()
+                await ended.wait()
+
+        thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
+        thread.start()
+        assert started.wait(60)
+        try:
+            yield PaidNetwork(dev, client, box[0], loop, folder, owner, box[0].network.checkpoint)
+        finally:
+            loop.call_soon_threadsafe(ended.set)
+            thread.join(60)
+            loop.close()
+
+
+@contextmanager
+def lying(lie: Lie, *, honest_entry: bool = False) -> Iterator[None]:
+    """While this lasts, validators in this process close epochs with the amounts that ``lie`` makes of the honest ones.
+
+    With ``honest_entry`` the ledger tells the truth and only the chain is lied to.
+    """
+
+    def close(*arguments: Any) -> EpochPayout:
+        honest = close_epoch(*arguments)
+        amounts = lie(dict(honest.amounts_wei))
+        told = replace(
+            honest, amounts_wei=amounts, reward_root=RewardTree(list(amounts.items())).root,
+            emission_wei=sum(amounts.values()),
+        )  # fmt: skip
+        return _TwoFaced(**vars(told), honest=honest) if honest_entry else told
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(validator.epochs, "close_epoch", close)
+        yield
+
+
+@dataclass(frozen=True)
+class _TwoFaced(EpochPayout):
+    honest: EpochPayout | None = None
+
+    def expected_entry(self, parameters: RewardParameters) -> EpochEntry:
+        assert self.honest is not None
+        return self.honest.expected_entry(parameters)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the command printed and its exit status."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        return json.loads(self.out)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """A user's terminal, in this process: a home, a password file, a chain and a validator."""
+
+    home: Path
+    capture: pytest.CaptureFixture[str]
+
+    def run(self, *arguments: str | Path) -> Said:
+        """Run the command; it must not have shown a traceback."""
+        self.capture.readouterr()
+        status = run([*map(str, arguments)])
+        out, err = self.capture.readouterr()
+        assert "Traceback" not in out + err
+        return Said(status, out, err)
+
+    def wallet(self, name: str, key: bytes) -> str:
+        """Make a wallet of a key, and return its address."""
+        return create_wallet(self.home, name, PASSWORD, scrypt_n=2, private_key=key).describe()["address"]
+
+
+@contextmanager
+def terminal(
+    home: Path, capture: pytest.CaptureFixture[str], net: PaidNetwork | None = None, **settings: str
+) -> Iterator[Terminal]:
+    """A terminal whose environment names the network."""
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "password").write_text(PASSWORD + "\n")
+    values: Mapping[str, str] = {
+        "CURIOSITY_NODE__HOME": str(home),
+        "CURIOSITY_NODE__VALIDATOR_URL": net.live.url if net else "http://127.0.0.1:9",
+        "CURIOSITY_NODE__SCRYPT_N": "2",
+        "CURIOSITY_NODE__PATIENCE_S": "5",
+        "CURIOSITY_CHAIN__RPC_URL": net.dev.rpc_url if net else "http://127.0.0.1:9",
+        "CURIOSITY_PASSWORD_FILE": str(home / "password"),
+    } | settings
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in values.items():
+            patch.setenv(name, value)
+        yield Terminal(home, capture)
