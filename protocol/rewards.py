@@ -1,4 +1,4 @@
-"""Emission, allocation and the cumulative reward tree: who is owed how many wei after each epoch.
+"""Emission, allocation and the reward tree: who is owed how many wei for each epoch.
 
 Everything here is integer arithmetic, so that each validator, each auditor and the contract reach the same numbers bit
 for bit. The reward tree has the byte layout of OpenZeppelin's ``StandardMerkleTree`` over ``(address, uint256)``; the
@@ -156,7 +156,7 @@ def cumulate(previous: Mapping[bytes, int], new: Mapping[bytes, int]) -> dict[by
 
 
 class RewardTree:
-    """The Merkle tree over ``(account, cumulative wei)`` that one epoch publishes.
+    """The Merkle tree over ``(account, wei earned in it)`` that one epoch publishes.
 
     Layout (OpenZeppelin merkle-tree, ``core.ts``): an array of 2n - 1 hashes, the root first, the children of i at
     2i + 1 and 2i + 2, the leaves sorted by hash and stored from the end backwards. Inner nodes hash their children in
@@ -199,7 +199,7 @@ class RewardTree:
 
     @property
     def total_wei(self) -> int:
-        """Sum of all cumulative amounts: the attestation's ``cumulativeTotal``."""
+        """Sum of all amounts: what the epoch adds to the attestation's ``cumulativeTotal``."""
         return sum(self._amounts_wei.values())
 
     @property
@@ -208,7 +208,7 @@ class RewardTree:
         return list(self._amounts_wei)
 
     def amount_wei(self, account: bytes) -> int:
-        """Cumulative wei in the account's leaf; 0 when it has none."""
+        """Wei in the account's leaf; 0 when it has none."""
         return self._amounts_wei.get(account, 0)
 
     def proof(self, account: bytes) -> list[bytes]:
