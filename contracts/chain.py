@@ -2,11 +2,13 @@
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from contracts.attestation import Attestation
 from protocol.errors import ConfigError
 from protocol.rewards import RewardParameters
+
+Finality = Literal["finalized", "depth"]
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,10 @@ def _invalid_addresses(what: str) -> ConfigError:
 class ChainConfig:
     """How to reach a chain: JSON-RPC URL, the id it must have, the contracts on it, and how long to wait.
 
-    ``other_rpc_urls``: endpoints that must agree with the first on what the rewards contract holds. ``journal``: file
-    for transactions on their way, so that a process that dies does not lose or repeat one. ``bump_after_s``: a
+    ``other_rpc_urls``: endpoints that must not contradict the first on anything that decides about money;
+    ``rpc_quorum`` of all must answer, 0 is more than half. ``finality``: a block counts as final when the chain says
+    so, or when ``finality_depth`` others are on top of it (also where the chain has no word for it). ``journal``: file
+    for transactions that are not final, so that a process that dies does not lose or repeat one. ``bump_after_s``: a
     transaction that is in no block by then is replaced by one with higher fees.
     """
 
@@ -65,8 +69,16 @@ class ChainConfig:
     receipt_timeout_s: float = 60.0
     poll_interval_s: float = 0.1
     other_rpc_urls: tuple[str, ...] = ()
+    rpc_quorum: int = 0
+    finality: Finality = "finalized"
+    finality_depth: int = 64
     journal: Path | None = None
     bump_after_s: float = 20.0
+
+
+def journal_path(folder: Path, addresses: Addresses) -> Path:
+    """The journal of one network's transactions in a folder: no two networks share one."""
+    return folder / f"transactions-{addresses.chain_id}-{addresses.rewards.hex()}.json"
 
 
 @dataclass(frozen=True)
@@ -126,6 +138,20 @@ class EpochRecord:
     is_active: bool
     ledger_size: int | None
     activates_at: int | None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far the chain has come: the newest block and the newest final one, and what each says of the epochs.
+
+    ``posted`` and ``active`` can still fall out of the chain; ``settled`` is the newest epoch whose activation cannot.
+    """
+
+    block: int
+    final_block: int
+    posted: int
+    active: int
+    settled: int
 
 
 @dataclass(frozen=True)

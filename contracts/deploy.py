@@ -19,7 +19,6 @@ import click
 from contracts.attestation import address_of
 from contracts.chain import Addresses, ChainConfig, DeploySettings
 from contracts.evm import ChainClient
-from contracts.evm.connection import Connection
 from protocol.errors import ChainError, ConfigError, CuriosityError, ExitCode, WalletError
 from protocol.signing import checksum
 
@@ -153,12 +152,12 @@ def _read_known(out: Path) -> Addresses:
 
 def plan(config: ChainConfig, key: bytes, settings: DeploySettings, out: Path) -> dict[str, Any]:
     """Return what `deploy` would do, having read the chain and sent nothing. Raises ChainError."""
-    ChainClient.connect(config)  # the right chain?
+    client = ChainClient.connect(config)  # the right chain?
     deployer = address_of(key)
     return {
         "chain_id": config.chain_id,
         "deployer": checksum(deployer),
-        "deployer_wei": str(Connection(config).balance_wei(deployer)),
+        "deployer_wei": str(client.balance_wei(deployer)),
         "validators": [checksum(one) for one in settings.validators],
         "threshold": settings.threshold,
         "activation_delay_s": settings.activation_delay_s,
@@ -243,9 +242,9 @@ def command(
         click.echo(json.dumps(planned) if as_json else "\n".join(f"{name}: {value}" for name, value in planned.items()))
         return
     if dev_balance_wei:
-        ChainClient.connect(config)  # not a wei before it is the right chain
-    if dev_balance_wei and Connection(config).balance_wei(address_of(key)) < dev_balance_wei:
-        give_coins(rpc_url, address_of(key), dev_balance_wei)
+        client = ChainClient.connect(config)  # not a wei before it is the right chain
+        if client.balance_wei(address_of(key)) < dev_balance_wei:
+            give_coins(rpc_url, address_of(key), dev_balance_wei)
     addresses, is_new = deploy(config, key, settings, out, gas_wei=gas_wei)
     facts = addresses.to_json() | {"deployed": is_new, "out": str(out)}
     state = "Deployed" if is_new else "Already deployed"

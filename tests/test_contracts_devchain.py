@@ -30,8 +30,8 @@ def test_both_engines_know_the_same_accounts_and_answer_alike(engine: Engine) ->
         # First account of the well-known development phrase.
         assert address_of(chain.private_key(0)).hex() == "f39fd6e51aad88f6f4ce6ab8827279cfffb92266"
         for index in range(3):
-            assert client._connection.balance_wei(address_of(chain.private_key(index))) >= 10**21
-        assert client._connection.balance_wei(address_of(chain.private_key(3))) == 0
+            assert client.balance_wei(address_of(chain.private_key(index))) >= 10**21
+        assert client.balance_wei(address_of(chain.private_key(3))) == 0
         before = int(chain.request("eth_getBlockByNumber", ["latest", False])["timestamp"], 16)
         chain.advance(10_000)
         after = int(chain.request("eth_getBlockByNumber", ["latest", False])["timestamp"], 16)

@@ -87,11 +87,11 @@ class Bonded:
         return StakeDomain(DEFAULT_CHAIN_ID, self.client.addresses.stake)
 
     def bonded_wei(self) -> int:
-        record = self.client._connection.read(self.target, "validatorOf", to_checksum(address_of(self.key)))
+        record = self.client._endpoints.read(self.target, "validatorOf", to_checksum(address_of(self.key)))
         return int(record[1])
 
     def report(self, function: str, *arguments: Any) -> None:
-        self.client._connection.send(self.reporter, self.target, function, *arguments)
+        self.client._sender.send(self.reporter, self.target, function, *arguments)
 
     def sign(self, digest: bytes) -> bytes:
         return sign_digest(digest, self.key)
@@ -103,7 +103,7 @@ def bond(chain: DevChain) -> Bonded:
     client = ChainClient.connect(ChainConfig(chain.rpc_url, DEFAULT_CHAIN_ID))
     client.deploy(owner, DeploySettings((address_of(owner),), 1, min_stake_wei=MIN_WEI))
     case = Bonded(client, reporter, os.urandom(32))
-    send = client._connection.send
+    send = client._sender.send
     send(owner, client._token, "approve", to_checksum(client.addresses.stake), 100 * MIN_WEI)
     send(owner, case.target, "bond", to_checksum(address_of(case.key)), 100 * MIN_WEI)
     return case

@@ -197,7 +197,7 @@ def test_one_wei_over_the_emission(net: Network) -> None:
         total += allowed
         net.close_epoch({SOMEBODY: allowed})
         # Minted is the delta, to the wei, on top of the premint.
-        assert net.client._connection.read(net.client._token, "totalSupply") == PARAMETERS.premint_wei + total
+        assert net.client._endpoints.read(net.client._token, "totalSupply") == PARAMETERS.premint_wei + total
 
 
 def test_an_epoch_that_pays_less_leaves_nothing_for_the_next(net: Network) -> None:
@@ -466,13 +466,13 @@ def test_rescue_never_touches_the_reward_token(net: Network) -> None:
 
 
 def test_only_the_rewards_contract_mints_and_pays(net: Network) -> None:
-    send, token = net.client._connection.send, net.client._token
+    send, token = net.client._sender.send, net.client._token
     net.close_epoch({SOMEBODY: 40})
     mine = checksummed(("0x" + address_of(net.owner).hex(),))[0]
     for key in (net.owner, net.guardian, *net.validators):
         refused(partial(send, key, token, "mint", 1, 1), "TokenUnauthorized")
         refused(partial(send, key, token, "pay", 1, mine, 1), "TokenUnauthorized")
-    assert net.client._connection.read(token, "minter") == to_checksum(net.client.addresses.rewards)
+    assert net.client._endpoints.read(token, "minter") == to_checksum(net.client.addresses.rewards)
 
 
 def test_constructor_settings_that_cannot_work(net: Network) -> None:

@@ -19,9 +19,12 @@ from contracts.chain import (
     Pool,
     RewardsState,
     Share,
+    Standing,
     TransactionReceipt,
 )
-from contracts.evm.connection import Connection, Target, to_checksum
+from contracts.evm.connection import Target, to_checksum
+from contracts.evm.endpoints import At, Endpoints
+from contracts.evm.sending import Sender
 from protocol.errors import ChainError
 
 _REMEMBERED = 32  # epochs whose records `CuriosityRewards.posted` still has
@@ -32,13 +35,14 @@ class ChainClient:
 
     Safe to share between threads. Every method may raise ChainError: ``CHAIN_UNREACHABLE``, ``CHAIN_REVERTED`` (with
     the contract's error and its arguments), ``CHAIN_NO_FUNDS``, ``CHAIN_NONCE``, ``CHAIN_TIMEOUT``,
-    ``CHAIN_NO_CONTRACT``, ``CHAIN_REFUSED``.
+    ``CHAIN_NO_CONTRACT``, ``CHAIN_REFUSED``, ``CHAIN_JOURNAL``, ``CHAIN_JOURNAL_BUSY``; where there are several
+    endpoints ``CHAIN_ENDPOINTS_DISAGREE`` and ``CHAIN_ENDPOINTS_FEW``.
     """
 
     def __init__(self, config: ChainConfig) -> None:
         self._config = config
-        self._connection = Connection(config)
-        self._others = [Connection(replace(config, rpc_url=url, journal=None)) for url in config.other_rpc_urls]
+        self._endpoints = Endpoints(config)
+        self._sender = Sender(config, self._endpoints)
 
     @classmethod
     def connect(cls, config: ChainConfig) -> "ChainClient":
@@ -47,21 +51,12 @@ class ChainClient:
         Raises ChainError ``CHAIN_WRONG_ID`` when it is another chain, besides those of the class.
         """
         client = cls(config)
+        client._endpoints.check_chain()
         addresses = config.addresses
-        expected = {config.chain_id} | ({addresses.chain_id} if addresses else set())
-        urls = (config.rpc_url, *config.other_rpc_urls)
-        for url, connection in zip(urls, (client._connection, *client._others), strict=True):
-            actual_id = connection.chain_id()
-            if expected != {actual_id}:
-                raise ChainError(
-                    "CHAIN_WRONG_ID",
-                    f"{url} is chain {actual_id}, expected {' and '.join(map(str, sorted(expected)))}",
-                    "Point the RPC URL at the right chain, or set the chain id to the one meant.",
-                )
         if addresses is not None:
             for name in ("token", "rewards", "stake"):
                 address: bytes = getattr(addresses, name)
-                if address and not client._connection.code(address):
+                if address and not client._endpoints.code(address):
                     raise ChainError(
                         "CHAIN_NO_CONTRACT",
                         f"chain {config.chain_id} has no code at the {name} address 0x{address.hex()}",
@@ -75,7 +70,7 @@ class ChainClient:
         """Deploys rewards, which makes the token that only it can mint, and stake; binds this client to them."""
         deployer = address_of(private_key)
         parameters = settings.parameters
-        rewards = self._connection.create(
+        rewards = self._sender.create(
             private_key,
             "CuriosityRewards",
             # `CuriosityRewards.Settings` in order: web3 mistakes the names of a struct for addresses.
@@ -92,8 +87,8 @@ class ChainClient:
                 settings.threshold,
             ),
         )
-        token = bytes.fromhex(self._connection.read(Target("CuriosityRewards", rewards.contract), "token")[2:])
-        stake = self._connection.create(
+        token = bytes.fromhex(self._endpoints.read(Target("CuriosityRewards", rewards.contract), "token")[2:])
+        stake = self._sender.create(
             private_key,
             "CuriosityStake",
             to_checksum(rewards.contract),
@@ -113,7 +108,7 @@ class ChainClient:
         for name in ("token", "rewards", "stake"):
             address: bytes = getattr(self.addresses, name)
             artifact = load_artifact(f"Curiosity{name.capitalize()}")
-            if address and not artifact.is_code(self._connection.code(address)):
+            if address and not artifact.is_code(self._endpoints.code(address)):
                 raise ChainError(
                     "CHAIN_CODE_DIFFERS",
                     f"the code at the {name} address 0x{address.hex()} is not that of the committed {artifact.name}",
@@ -123,9 +118,9 @@ class ChainClient:
     def fund(self, faucet_key: bytes, recipient: bytes, *, eth_wei: int = 0, token_wei: int = 0) -> None:
         """Sends coins for gas and tokens from the faucet's account; an amount of 0 is left out."""
         if eth_wei:
-            self._connection.transfer(faucet_key, recipient, eth_wei)
+            self._sender.transfer(faucet_key, recipient, eth_wei)
         if token_wei:
-            self._connection.send(faucet_key, self._token, "transfer", to_checksum(recipient), token_wei)
+            self._sender.send(faucet_key, self._token, "transfer", to_checksum(recipient), token_wei)
 
     # Read.
 
@@ -145,11 +140,15 @@ class ChainClient:
         """The EIP-712 domain of the rewards contract."""
         return RewardsDomain(self._config.chain_id, self.addresses.rewards)
 
+    def balance_wei(self, account: bytes) -> int:
+        """Coins for gas that the account holds. Needs no contracts."""
+        return self._endpoints.balance_wei(account)
+
     def balances(self, account: bytes) -> Balances:
         """Coins for gas and reward tokens of an account."""
         return Balances(
-            eth_wei=self._connection.balance_wei(account),
-            token_wei=self._connection.read(self._token, "balanceOf", to_checksum(account)),
+            eth_wei=self._endpoints.balance_wei(account),
+            token_wei=self._endpoints.read(self._token, "balanceOf", to_checksum(account)),
         )
 
     def claimed(self, account: bytes) -> int:
@@ -192,11 +191,10 @@ class ChainClient:
     def state(self) -> RewardsState:
         """What the rewards contract holds now: the active and the latest epoch, and what the next attestation needs.
 
-        Where there are several endpoints, as of the newest block that all have. Raises ChainError
-        ``CHAIN_ENDPOINTS_DISAGREE`` when they do not say the same, besides those of the class.
+        All of it is of one block, where there are several endpoints of the newest that all have.
         """
-        active_epoch, latest_epoch, set_id, attempt, threshold, paused_until, activates_at, active, latest = (
-            self._agreed_status()
+        active_epoch, latest_epoch, set_id, attempt, threshold, paused_until, activates_at, active, latest = self._read(
+            "status"
         )
         return RewardsState(
             active_epoch=active_epoch,
@@ -214,20 +212,15 @@ class ChainClient:
             latest_activates_at=latest[3] + self._read("activationDelay") if latest_epoch else 0,
         )
 
-    def _agreed_status(self) -> Any:
-        if not self._others:
-            return self._read("status")
-        connections = (self._connection, *self._others)
-        block = min(connection.height() for connection in connections)
-        said = [connection.read(self._rewards, "status", block=block) for connection in connections]
-        liars = [url for url, one in zip(self._config.other_rpc_urls, said[1:], strict=True) if one != said[0]]
-        if liars:
-            raise ChainError(
-                "CHAIN_ENDPOINTS_DISAGREE",
-                f"in block {block} {', '.join(liars)} and {self._config.rpc_url} hold different rewards",
-                "One of them is on a fork or lies: do nothing until they agree, or leave it out.",
-            )
-        return said[0]
+    def standing(self) -> Standing:
+        """How far the chain is with the epochs, and how much of that is final."""
+        block, final_block = self._endpoints.height(), self._endpoints.height("final")
+        active, posted, *_ = self._read("status", at=block)
+        settled = 0
+        # Before the deployment is final there is nothing to ask.
+        if self._endpoints.code(self.addresses.rewards, at=final_block):
+            settled, *_ = self._read("status", at=final_block)
+        return Standing(block, final_block, posted, active, settled)
 
     # Close an epoch.
 
@@ -253,7 +246,9 @@ class ChainClient:
             attestation.attempt,
         )
         try:
-            return self._send(private_key, "postRoot", fields, ordered)
+            # By its digest: the same epoch with other signatures is not posted beside a transaction on its way.
+            name = attestation.digest(self.domain)
+            return self._sender.send(private_key, self._rewards, "postRoot", fields, ordered, name=name)
         except ChainError:
             # Another validator may have posted the same root between our look and our transaction.
             if self._is_posted(attestation):
@@ -264,7 +259,8 @@ class ChainClient:
         """Activates the given epoch, the oldest that waits; None when it is active already."""
         if self.state().active_epoch >= epoch:
             return None
-        return self._send(private_key, "activate")
+        name = b"activate" + self.addresses.rewards + epoch.to_bytes(8, "big")
+        return self._sender.send(private_key, self._rewards, "activate", name=name)
 
     def wait_until_activatable(self, timeout_s: float) -> None:
         """Returns when `activate` would succeed in the next block.
@@ -276,7 +272,7 @@ class ChainClient:
         deadline = time.monotonic() + timeout_s
         while True:
             try:
-                self._connection.read(self._rewards, "activate", block="pending")
+                self._endpoints.first().read(self._rewards, "activate", block="pending")
                 return
             except ChainError as error:
                 if "RewardsNotActivatable" not in error.what:
@@ -341,11 +337,11 @@ class ChainClient:
     def _rewards(self) -> Target:
         return Target("CuriosityRewards", self.addresses.rewards)
 
-    def _read(self, function: str, *arguments: Any) -> Any:
-        return self._connection.read(self._rewards, function, *arguments)
+    def _read(self, function: str, *arguments: Any, at: At = "latest") -> Any:
+        return self._endpoints.read(self._rewards, function, *arguments, at=at)
 
     def _send(self, private_key: bytes, function: str, *arguments: Any) -> TransactionReceipt:
-        return self._connection.send(private_key, self._rewards, function, *arguments)
+        return self._sender.send(private_key, self._rewards, function, *arguments)
 
     def _is_posted(self, attestation: Attestation) -> bool:
         """Whether the chain holds this epoch as it is attested. Of the ledger it holds the size, not the root."""
