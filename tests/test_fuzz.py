@@ -1,13 +1,16 @@
 """A short round of the fuzzing of every parser; `python -m fuzz` runs the long ones, with coverage."""
 
 import base64
+import json
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from fuzz import run
 from fuzz.targets import TARGETS, Target, mutated
 from protocol.errors import CuriosityError
 from protocol.tlog import parse_tile_path, parse_tree_head, parse_vkey
@@ -58,6 +61,32 @@ def test_a_lenient_parser_would_be_found() -> None:
             except AssertionError:
                 found += 1
         assert found > 0
+
+
+def test_an_input_that_takes_long_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(data: bytes) -> None:
+        until = time.process_time() + len(data) / 1000
+        while time.process_time() < until:
+            pass
+
+    monkeypatch.setattr(run, "SLOW_S", 0.02)
+    run.timed(slow)(b"x")
+    with pytest.raises(AssertionError, match="processor time"):
+        run.timed(slow)(bytes(50))
+
+
+def test_the_campaign_counts_processor_time_and_keeps_what_it_said_of_others(tmp_path: Path) -> None:
+    kept = {"executions": 5, "edges": 1, "corpus": 1, "cpu_seconds": 600, "wall_seconds": 700, "found": []}
+    (tmp_path / "f.json").write_text(json.dumps({"targets": {"vkey": kept, "gone": kept}}))
+    command = [sys.executable, "-m", "fuzz", "tile-path", "--seconds", "1", "--folder", str(tmp_path)]
+    subprocess.run([*command, "--json", str(tmp_path / "f.json")], check=True, capture_output=True)
+    report = json.loads((tmp_path / "f.json").read_text())
+    assert list(report["targets"]) == ["vkey", "tile-path"]  # what is no target any more is not told of
+    assert report["targets"]["vkey"] == kept
+    told = report["targets"]["tile-path"]
+    assert told["cpu_seconds"] >= 1
+    assert told["wall_seconds"] >= told["cpu_seconds"] - 1
+    assert report["executions"] == 5 + told["executions"] > 1000
 
 
 @pytest.mark.slow
