@@ -31,7 +31,7 @@ from protocol.messages import (
     SubmissionPage,
     TakedownReport,
 )
-from protocol.takedown import SignedTakedown
+from protocol.takedown import Blocked, SignedTakedown
 from protocol.wire import encode, parse
 
 log = logging.getLogger(__name__)
@@ -141,6 +141,10 @@ class ValidatorClient:
     async def health(self) -> Health:
         """Return liveness."""
         return await self._ask(Health, "GET", "/health")
+
+    async def blocked(self, token: str) -> Blocked:
+        """Return what the validator refuses because it was taken down there, as keyed hashes."""
+        return await self._ask(Blocked, "GET", "/v1/admin/blocked", token=token)
 
     async def close_epoch(self, token: str) -> EpochReport:
         """Close the open epoch."""

@@ -5,14 +5,13 @@ Steps 12 to 21 of docs/protocol.md, as far as the leaves alone decide them.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from protocol.entry import AnyEntry, CheckpointEntry, EpochEntry, PairEntry, TakedownEntry, parse_entry
 from protocol.errors import ProofError, Rejected
 from protocol.payouts import PaidPair, Replay
 from protocol.rewards import RewardParameters
 from protocol.signing import Domain, recover
-from protocol.tombstones import check_takedowns
+from protocol.tombstones import check_found, find_takedowns
 from protocol.wire import STRICT, Bytes20, Bytes32
 
 _PREFIX_BYTES = 8
@@ -183,25 +182,12 @@ class LedgerRules:
         Raises ProofError: TAKEDOWN_ codes for a request that was not signed, or does not reach what it took down.
         """
         if not self._is_complete and self._network is not None:
-            wanted = {index for pair in self._takedowns for index in pair}
-            check_takedowns(_Sparse(self.size, self._leaf_at, wanted), *self._network)
+            found = (
+                (index, entry) for index, _ in self._takedowns for _, entry in find_takedowns([self._leaf_at(index)])
+            )
+            check_found(found, self._leaf_at, *self._network)
         self._is_complete = True
         return {target for _, target in self._takedowns}
-
-
-class _Sparse(Sequence[bytes]):
-    """The leaves of a ledger of which only some are read; the others are empty."""
-
-    def __init__(self, size: int, leaf_at: Callable[[int], bytes], wanted: set[int]) -> None:
-        self._size, self._leaf_at, self._wanted = size, leaf_at, wanted
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __getitem__(self, index: Any) -> Any:  # by index only
-        if not 0 <= index < self._size:
-            raise IndexError(index)
-        return self._leaf_at(index) if index in self._wanted else b""
 
 
 def _show(digest: bytes | None) -> str:

@@ -236,9 +236,12 @@ async def fetch_items(client: ValidatorClient, folder: Path, wanted: Sequence[by
     return len(missing)
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Put ``data`` at ``path`` whole or not at all."""
+def write_whole(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+    """Put ``data`` at ``path`` whole or not at all; ``mode`` as far as the umask lets it."""
     temporary = path.with_name(path.name + ".tmp")
+    if mode != 0o666:
+        temporary.unlink(missing_ok=True)
+        temporary.touch(mode=mode)
     temporary.write_bytes(data)
     os.replace(temporary, path)
 

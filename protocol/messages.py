@@ -19,6 +19,7 @@
 | GET /v1/claims/{account} | | ClaimTicket |
 | GET /v1/epochs/{epoch}/leaves | | EpochLeaves |
 | POST /v1/takedowns (signed, or bearer token) | `protocol.takedown.SignedTakedown` | TakedownReport |
+| GET /v1/admin/blocked (bearer token) | | `protocol.takedown.Blocked` |
 | POST /v1/admin/epochs (bearer token) | | EpochReport |
 | POST /v1/admin/checkpoints (bearer token) | CheckpointOrder | CheckpointReport |
 | GET /health, /metrics, /openapi.json | | Health, Prometheus text, OpenAPI |

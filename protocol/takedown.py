@@ -11,6 +11,8 @@ from protocol.signing import Domain, keccak, recover, sign, typed_digest, word
 from protocol.wire import STRICT, Bytes32, Bytes65, ShortText, Uint53
 
 MAX_LIFETIME_S = 24 * 3600  # as of a submission
+BLOCKED_FILE = "blocked.json"
+"""Where an export keeps its `Blocked`."""
 
 _TYPE = b"Takedown(bytes32 networkId,bytes32 pair,string reason,string everywhere,uint64 expiry)"
 _TYPE_HASH = keccak(_TYPE)
@@ -72,6 +74,26 @@ class SignedTakedown:
     signature: Bytes65 | None
 
     __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """Contents that must not come back, as one validator knows them: HMACs under its pepper, which is not here.
+
+    Complete for the takedown entries from index ``first`` up to, without, ``size``; of others it may lack some. Only
+    the operator is told: if the pepper ever leaks, whoever has the list can test guesses with it.
+    """
+
+    first: Uint53
+    size: Uint53
+    pepper: Bytes32  # names the pepper, without telling it
+    keys: tuple[Bytes32, ...]
+
+    __pydantic_config__ = STRICT
+
+    def covers(self, index: int) -> bool:
+        """True if the contents of what the takedown entry at an index took down are in the list."""
+        return self.first <= index < self.size
 
 
 def sign_takedown(request: TakedownRequest, domain: Domain, private_key: bytes) -> SignedTakedown:

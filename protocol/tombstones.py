@@ -1,6 +1,6 @@
 """What a ledger's takedown entries say, each held to the pair entry that it names and to whoever may ask for it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from protocol.entry import PairEntry, TakedownEntry, parse_entry
 from protocol.errors import ProofError, Rejected
@@ -11,7 +11,7 @@ from protocol.verdict import Reason
 _MARK = b'"kind":"takedown"'  # in canonical JSON no text can hold it: its quotes would be escaped
 
 
-def find_takedowns(leaves: Sequence[bytes]) -> Iterator[tuple[int, TakedownEntry]]:
+def find_takedowns(leaves: Iterable[bytes]) -> Iterator[tuple[int, TakedownEntry]]:
     """Yield (place among the leaves, entry) of each takedown; the place is the entry's index if all leaves are given.
 
     Raises ProofError: ENTRY_ codes.
@@ -26,14 +26,25 @@ def find_takedowns(leaves: Sequence[bytes]) -> Iterator[tuple[int, TakedownEntry
 def check_takedowns(leaves: Sequence[bytes], network_id: bytes, domain: Domain) -> dict[int, TakedownEntry]:
     """Return the takedowns among all leaves from index 0, by the index of the pair's entry, once each is found valid.
 
-    Step 21 of docs/protocol.md. Raises ProofError: ENTRY_ codes; TAKEDOWN_OF_NOTHING if no earlier entry at that index
+    Raises ProofError as `check_found`.
+    """
+    return check_found(find_takedowns(leaves), leaves.__getitem__, network_id, domain)
+
+
+def check_found(
+    takedowns: Iterable[tuple[int, TakedownEntry]], leaf_at: Callable[[int], bytes], network_id: bytes, domain: Domain
+) -> dict[int, TakedownEntry]:
+    """Return all of a ledger's takedown entries by the index of the pair's entry, once each is found valid.
+
+    ``takedowns`` are they by their own index, in order; ``leaf_at`` returns an earlier leaf. Step 21 of
+    docs/protocol.md. Raises ProofError: ENTRY_ codes; TAKEDOWN_OF_NOTHING if no earlier entry at that index
     is of that pair, TAKEDOWN_TWICE, TAKEDOWN_SIGNATURE if the contributor did not ask for it, TAKEDOWN_REACH if the
     request does not reach the pair.
     """
     found: dict[int, TakedownEntry] = {}
     named: dict[bytes, tuple[PairEntry, TakedownEntry]] = {}  # pairs that a request named, by digest
-    for index, entry in find_takedowns(leaves):
-        pair = parse_entry(leaves[entry.index]) if entry.index < index else None
+    for index, entry in takedowns:
+        pair = parse_entry(leaf_at(entry.index)) if entry.index < index else None
         if not isinstance(pair, PairEntry) or pair.pair != entry.pair:
             raise ProofError(
                 "TAKEDOWN_OF_NOTHING", f"entry {index}: entry {entry.index} is not about pair 0x{entry.pair.hex()}"

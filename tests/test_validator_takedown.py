@@ -18,7 +18,7 @@ from node.client import ValidatorClient
 from node.mirror import mirror
 from node.takedowns import ask, find_digest, take_down
 from protocol.entry import TakedownEntry, parse_entry
-from protocol.errors import ProofError, Rejected, SourceError
+from protocol.errors import ProofError, Rejected, SourceError, StoreError
 from protocol.merkle import verify_consistency, verify_inclusion
 from protocol.messages import Decision, TakedownReport
 from protocol.pair import Item, SignedPair
@@ -471,7 +471,10 @@ def test_the_store_finds_pairs_by_content_and_keeps_what_is_blocked(store_url: s
         assert opened.store.pairs_with([]) == []
         opened.ledger.append([NewEntry(b"{}", None, erases=(2,))])
         assert [row.index for row in opened.store.pairs_with([picture])] == [1, 4]
-        opened.store.block([b"\1" * 32, b"\2" * 32])
-        opened.store.block([b"\2" * 32, b"\3" * 32])
+        opened.store.block([b"\1" * 32, b"\2" * 32], b"\7" * 32)
+        opened.store.block([b"\2" * 32, b"\3" * 32], b"\7" * 32)
     with open_ledger(store_url, tmp_path / "head") as opened:
         assert opened.store.blocked() == {b"\1" * 32, b"\2" * 32, b"\3" * 32}
+        opened.store.check_pepper(b"\7" * 32)
+        with pytest.raises(StoreError, match="PEPPER_DIFFERS: 3 contents"):
+            opened.store.check_pepper(b"\x08" * 32)

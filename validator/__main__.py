@@ -14,7 +14,9 @@ from protocol.errors import CuriosityError, ExitCode
 from protocol.signing import Domain, address_of, checksum
 from validator.app import build, connect_chain, listen, settle_memory
 from validator.config import Settings, load_settings
-from validator.importer import Mirrored, import_ledger, opened_export, write_mark
+from validator.exported import opened_export
+from validator.forgotten import pepper_id
+from validator.importer import Imported, Mirrored, import_ledger, write_mark
 from validator.keys import load_keys
 from validator.ledger import Ledger
 from validator.service import Service
@@ -124,8 +126,13 @@ def check(config_path: Path | None, pairs: bool, as_json: bool) -> None:
 @_CONFIG
 @click.option("--log-vkey", default="", help="Tree head key to trust; by default the one in the export.")
 @click.option("--receipt-vkey", default="", help="Receipt key to trust, likewise.")
+@click.option(
+    "--without-blocked", is_flag=True, help="Go on with the log though content that was taken down may come back."
+)
 @_JSON
-def import_(export: Path, config_path: Path | None, log_vkey: str, receipt_vkey: str, as_json: bool) -> None:
+def import_(
+    export: Path, config_path: Path | None, log_vkey: str, receipt_vkey: str, without_blocked: bool, as_json: bool
+) -> None:
     """Build the store again from an exported ledger, or bring a copy up to date; stop the validator first.
 
     With the ledger's own keys in the data folder the validator goes on with it; with others it is a read-only copy.
@@ -140,15 +147,25 @@ def import_(export: Path, config_path: Path | None, log_vkey: str, receipt_vkey:
                 found,
                 store,
                 log_signer=made.log,
+                pepper_id=pepper_id(made.pepper),
                 head_path=folder / "tree-head.txt",
                 receipt_vkey=receipt_vkey,
+                without_blocked=without_blocked,
                 progress=lambda done, total: click.echo(f"Importing: {done}/{total}", err=True),
             )
         write_mark(folder, Mirrored(found.network, found.note) if done.read_only else None)
     facts = {**vars(done), "root": "0x" + done.root.hex()}
+    click.echo(json.dumps(facts) if as_json else _sentences(done))
+
+
+def _sentences(done: Imported) -> str:
     role = "a read-only copy" if done.read_only else "the ledger of this validator's own key"
-    text = f"{done.size} entries ({done.entries} new) with {done.pairs} pairs lead to root {facts['root']}: {role}."
-    click.echo(json.dumps(facts) if as_json else text)
+    text = f"{done.size} entries ({done.entries} new) with {done.pairs} pairs lead to root 0x{done.root.hex()}: {role}."
+    if done.taken_down:
+        known = "is known here" if not done.unknown else f"is not known here for {done.unknown} of them"
+        takes = "; a copy takes nothing in" if done.unknown and done.read_only else ""
+        text += f"\n{done.taken_down} pairs are taken down; what must not come back {known}{takes}."
+    return text
 
 
 def run_main(arguments: list[str]) -> int:

@@ -1,7 +1,7 @@
 """What was taken down and must not come back, in memory: looking it up costs an honest pair next to nothing.
 
 Contents are known by HMAC-SHA256 under a pepper that never leaves the validator's keys folder, so that neither the log
-nor a copy of the database tells whether a guess is among them.
+nor a copy of the database or of an export tells whether a guess is among them.
 """
 
 import hmac
@@ -9,7 +9,10 @@ from collections.abc import Iterable
 
 from protocol.errors import Rejected
 
-PEPPER_BYTES = 32
+
+def pepper_id(pepper: bytes) -> bytes:
+    """Return 32 bytes that name a pepper without telling it: lists of hashes under another are of no use."""
+    return hmac.digest(pepper, b"curiosity/pepper/1\x00", "sha256")
 
 
 class Forgotten:
@@ -19,6 +22,11 @@ class Forgotten:
         self._pepper = pepper
         self._entries: dict[bytes, int] = {}
         self._blocked = set(blocked)
+
+    @property
+    def pepper_id(self) -> bytes:
+        """Name of the pepper."""
+        return pepper_id(self._pepper)
 
     def __contains__(self, pair: object) -> bool:
         """True if the pair of this digest is taken down."""

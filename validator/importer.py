@@ -4,27 +4,28 @@ In order, for each bundle of the export's tiles: the leaves are held to the sign
 opening and embeddings to its entry; each item to its hash; then all of it is written in one transaction. What is there
 already must be of the same tree. A takedown erases again what an earlier import brought.
 
+What must not come back is in no log, but in the operator's own export (`protocol.takedown.Blocked`). A validator that
+is to go on with the log is not built without it unless its operator says so.
+
 Whoever holds the log's key goes on with the log. Anybody else gets a *read-only mirror*: it answers everything that is
 asked of a ledger, under the owner's last head, and takes nothing in (`Mirrored`).
 """
 
 import base64
-import tarfile
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
-from protocol.decision import ExportedPair, check_exported, pairs_path
+from protocol.decision import ExportedPair, check_exported
 from protocol.entry import CheckpointEntry, PairEntry, TakedownEntry, parse_entry
 from protocol.errors import ConfigError, ProofError, Rejected, StoreError
 from protocol.messages import Network
-from protocol.pair import Envelope, Item, Part
+from protocol.pair import Envelope
+from protocol.takedown import Blocked
 from protocol.tiles import WIDTH, bundles_for
-from protocol.tlog import Bundle, Signer, TileReader, TreeHead, sign_note, verify_checkpoint
+from protocol.tlog import Bundle, Signer, TreeHead, sign_note
 from protocol.wire import STRICT, encode, parse
+from validator.exported import Export, bad_entry
 from validator.ledger import NewSubmission
 from validator.store import Store
 from validator.store.hashes import TreeHashes
@@ -59,82 +60,8 @@ class Imported:
     pairs: int
     items: int
     read_only: bool
-
-
-class Export:
-    """An exported folder. Raises ProofError IMPORT_MALFORMED if it has no head or network message, or others."""
-
-    def __init__(self, folder: Path, log_vkey: str = "") -> None:
-        self.folder = folder
-        try:
-            self.network = parse(Network, (folder / "network.json").read_bytes())
-            self.note = (folder / "checkpoint").read_text()
-        except (OSError, UnicodeDecodeError, Rejected) as error:
-            raise ProofError(
-                "IMPORT_MALFORMED", f"{folder}: {error}", "Name a folder of `curiosity ledger export` that is complete."
-            ) from None
-        self.log_vkey = log_vkey or self.network.log_vkey
-        self.head = verify_checkpoint(self.note, self.network.origin, [self.log_vkey])
-        self.reader = TileReader(self.head, self._fetch)
-
-    def _fetch(self, path: str) -> bytes | None:
-        try:
-            return (self.folder / path).read_bytes()
-        except FileNotFoundError:
-            return None
-
-    def pairs(self, bundle: Bundle) -> dict[int, ExportedPair]:
-        """Return the pairs of a bundle by index, not yet checked. Raises ProofError IMPORT_PAIRS naming the first."""
-        first = bundle.index * WIDTH
-        try:
-            lines = (self.folder / pairs_path(bundle)).read_bytes().splitlines()
-        except OSError as error:
-            raise _bad(first, "IMPORT_PAIRS", f"{pairs_path(bundle)}: {error.strerror}") from None
-        pairs: dict[int, ExportedPair] = {}
-        for line in lines:
-            try:
-                pair = parse(ExportedPair, line)
-            except Rejected as error:
-                last = max(pairs, default=first - 1)
-                raise _bad(last + 1, "IMPORT_PAIRS", f"{pairs_path(bundle)}: {error.what}") from None
-            if pair.index in pairs or not first <= pair.index < first + bundle.width:
-                raise _bad(pair.index, "IMPORT_PAIRS", f"{pairs_path(bundle)} has it twice, or not at its place")
-            pairs[pair.index] = pair
-        return pairs
-
-    def item(self, index: int, part: Part) -> Item:
-        """Return an item. Raises ProofError IMPORT_ITEM if it is missing or another."""
-        try:
-            data = (self.folder / "blobs" / part.sha256.hex()).read_bytes()
-        except OSError as error:
-            raise _bad(index, "IMPORT_ITEM", f"item 0x{part.sha256.hex()}: {error.strerror}") from None
-        if sha256(data).digest() != part.sha256:
-            raise _bad(index, "IMPORT_ITEM", f"item 0x{part.sha256.hex()} has SHA-256 {sha256(data).hexdigest()}")
-        return Item(part.modality, part.media_type, data)
-
-
-@contextmanager
-def opened_export(path: Path, log_vkey: str = "") -> Iterator[Export]:
-    """An exported folder, or one packed into a tar file, which is unpacked for as long as it is open.
-
-    Raises ProofError IMPORT_MALFORMED.
-    """
-    if path.is_dir():
-        yield Export(path, log_vkey)
-        return
-    with tempfile.TemporaryDirectory(prefix="curiosity-import-") as folder:
-        try:
-            with tarfile.open(path) as archive:
-                archive.extractall(folder, filter="data")
-        except (OSError, tarfile.TarError) as error:
-            raise ProofError("IMPORT_MALFORMED", f"{path}: {error}", "Name an exported folder or tar file.") from None
-        yield Export(Path(folder), log_vkey)
-
-
-def _bad(index: int, code: str, what: str) -> ProofError:
-    return ProofError(
-        code, f"first bad index {index}: {what}", "Export again, or remove the bad file and export again."
-    )
+    taken_down: int  # pairs, by all of the ledger's takedown entries
+    unknown: int  # of these, whose contents would be taken in again: the export does not tell what must not come back
 
 
 def import_ledger(
@@ -142,15 +69,21 @@ def import_ledger(
     store: Store,
     *,
     log_signer: Signer,
+    pepper_id: bytes,
     head_path: Path,
     receipt_vkey: str = "",
+    without_blocked: bool = False,
     progress: Progress | None = None,
 ) -> Imported:
-    """Bring a store up to the head of an export. ``log_signer`` is this validator's own key.
+    """Bring a store up to the head of an export. ``log_signer`` is this validator's own key, as is the pepper.
+
+    ``without_blocked``: go on with the log even if contents that were taken down would be taken in again.
 
     Raises ProofError naming the first bad index: IMPORT_DIFFERS if the store holds another history, IMPORT_PAIRS,
     IMPORT_ITEM, IMPORT_MISSING for an accepted pair that is neither there nor taken down, TILE_ and BUNDLE_ codes, what
-    `check_exported` raises; StoreError IMPORT_OLDER if this ledger has signed more than the export holds.
+    `check_exported` raises, TAKEDOWN_ codes; StoreError IMPORT_OLDER if this ledger has signed more than the export
+    holds; PEPPER_DIFFERS and IMPORT_FORGETS if this validator is to go on with the log and cannot tell what was taken
+    down.
     """
     network, head = export.network, export.head
     kept = KeptHead(head_path, network.origin, log_signer.verifier.vkey())
@@ -166,8 +99,12 @@ def import_ledger(
     hashes = TreeHashes(store)
     edge = hashes.load_edge(size)
     if size and edge.root() != export.reader.root(size):
-        raise _bad(_first_difference(export, store, size), "IMPORT_DIFFERS", "the store holds another entry there")
-    writer = _Importer(export, store, edge, receipt_vkey or network.receipt_vkey)
+        raise bad_entry(_first_difference(export, store, size), "IMPORT_DIFFERS", "the store holds another entry there")
+    is_owner = log_signer.verifier.vkey() == export.log_vkey
+    takedowns = export.takedowns()
+    unknown = _take_blocked(export, store, takedowns, size, pepper_id, must_know=is_owner and not without_blocked)
+    erased = {entry.index for entry in takedowns.values()}
+    writer = _Importer(export, store, edge, receipt_vkey or network.receipt_vkey, erased)
     for bundle in bundles_for(head.size, size):
         writer.take(bundle)
         if progress is not None:
@@ -175,8 +112,50 @@ def import_ledger(
     kept.begin(sign_note(TreeHead(network.origin, edge.size, edge.root()).text(), log_signer))
     kept.refill(store, 0, edge.size)
     store.meta_set(IMPORTED, str(edge.size))
-    is_owner = log_signer.verifier.vkey() == export.log_vkey
-    return Imported(edge.size, edge.root(), edge.size - size, writer.pairs, writer.items, not is_owner)
+    return Imported(
+        size=edge.size,
+        root=edge.root(),
+        entries=edge.size - size,
+        pairs=writer.pairs,
+        items=writer.items,
+        read_only=not is_owner,
+        taken_down=len(takedowns),
+        unknown=unknown,
+    )
+
+
+def _take_blocked(
+    export: Export, store: Store, takedowns: Collection[int], size: int, pepper_id: bytes, *, must_know: bool
+) -> int:
+    """Note what must not come back, and return of how many takedowns that is not known.
+
+    Before any entry: an import that is interrupted has then noted too much and never too little.
+    """
+    store.check_pepper(pepper_id)
+    blocked = export.blocked()
+    if blocked is not None and blocked.pepper != pepper_id:
+        if must_know:
+            raise StoreError(
+                "PEPPER_DIFFERS",
+                f"the export's {len(blocked.keys)} contents that must not come back are known under another pepper",
+                "Restore keys/takedown.pepper of the validator that was exported, beside its other keys.",
+            )
+        blocked = None
+    mine = Blocked(store.blocked_from(), size, pepper_id, ())
+    unknown = [
+        index for index in takedowns if not mine.covers(index) and (blocked is None or not blocked.covers(index))
+    ]
+    if unknown and must_know:
+        raise StoreError(
+            "IMPORT_FORGETS",
+            f"of {len(unknown)} takedowns, the first entry {unknown[0]}, the export does not tell what must not come "
+            "back: this validator would take it in again",
+            "Export with --token-file of the validator that took it down. If that is gone, --without-blocked goes on.",
+        )
+    if blocked is not None:
+        store.block(blocked.keys, pepper_id)
+    store.block_from(max(unknown) + 1 if unknown else 0)
+    return len(unknown)
 
 
 def _first_difference(export: Export, store: Store, size: int) -> int:
@@ -191,21 +170,16 @@ def _first_difference(export: Export, store: Store, size: int) -> int:
 class _Importer:
     """Writes the bundles of an export, in order, after the entries that ``edge`` ends with."""
 
-    def __init__(self, export: Export, store: Store, edge: Edge, receipt_vkey: str) -> None:
+    def __init__(self, export: Export, store: Store, edge: Edge, receipt_vkey: str, erased: set[int]) -> None:
         self._export, self._store, self._edge, self._receipt_vkey = export, store, edge, receipt_vkey
-        self._erased = set(_taken_down(export))
+        self._erased = erased
         self.pairs = self.items = 0
 
     def take(self, bundle: Bundle) -> None:
         """Verify what a bundle adds and write it in one transaction."""
-        reader, first = self._export.reader, bundle.index * WIDTH
-        try:
-            leaves, hashes = reader.entries(bundle.index), reader.leaf_hashes(bundle.index)
-        except ProofError as error:
-            what = error.what if error.what.startswith("entry ") else f"from entry {first} on: {error.what}"
-            raise ProofError(error.code, f"first bad index in it, {what}", error.remedy) from None
+        leaves, hashes = self._export.entries(bundle), self._export.reader.leaf_hashes(bundle.index)
         pairs = self._export.pairs(bundle)
-        skip = self._edge.size - first
+        skip = self._edge.size - bundle.index * WIDTH
         rows = [
             self._row(index, leaf, pairs.get(index)) for index, leaf in enumerate(leaves[skip:], start=self._edge.size)
         ]
@@ -221,14 +195,14 @@ class _Importer:
             return NewRow(index, leaf, "", ErasedPair(entry.pair, entry.contributor, entry.verdict.is_accepted))
         if pair is None:
             if entry.verdict.is_accepted:
-                raise _bad(index, "IMPORT_MISSING", "the pair is accepted, not taken down, and not in the export")
+                raise bad_entry(index, "IMPORT_MISSING", "the pair is accepted, not taken down, and not in the export")
             return NewRow(index, leaf, "", None)
         try:
             digest = check_exported(
                 pair, leaf, self._export.network.domain, self._export.network.origin, self._receipt_vkey
             )
         except ProofError as error:
-            raise _bad(index, error.code, error.what) from None
+            raise bad_entry(index, error.code, error.what) from None
         submission, decision = pair.submission, pair.decision
         items = [self._export.item(index, part) for part in (submission.a, submission.b)]
         self.pairs, self.items = self.pairs + 1, self.items + 2
@@ -250,14 +224,6 @@ class _Importer:
                 opening=encode(decision.opening),
             ),
         )
-
-
-def _taken_down(export: Export) -> Iterator[int]:
-    """Indices of the pairs that the export's ledger takes down, each by a later entry."""
-    for bundle in bundles_for(export.head.size):
-        for leaf in export.reader.entries(bundle.index):
-            if b'"kind":"takedown"' in leaf and isinstance(entry := parse_entry(leaf), TakedownEntry):
-                yield entry.index
 
 
 def last_checkpoint(store: Store) -> bytes | None:

@@ -19,7 +19,7 @@ from protocol.messages import (
     TakedownReport,
     WitnessPage,
 )
-from protocol.takedown import SignedTakedown
+from protocol.takedown import Blocked, SignedTakedown
 from validator.admin_routes import VERSION, get_health, get_metrics, post_checkpoint, post_epoch
 from validator.contributor_routes import (
     get_claim,
@@ -39,7 +39,7 @@ from validator.ledger_routes import (
 )
 from validator.log_routes import get_cosigned_head, get_tile, get_tlog_proof, get_tree_head, get_witnesses
 from validator.openapi import PAIR_MEDIA_TYPE, Operation, describe
-from validator.takedown_routes import post_takedown
+from validator.takedown_routes import get_blocked, post_takedown
 
 
 async def get_openapi(_request: web.Request) -> web.Response:
@@ -94,6 +94,7 @@ ROUTES: tuple[tuple[Operation, Handler], ...] = (
         Operation("POST", "/v1/takedowns", "Have a pair forgotten", TakedownReport, takes=SignedTakedown),
         post_takedown,
     ),
+    (Operation("GET", "/v1/admin/blocked", "Contents that must not come back", Blocked, admin=True), get_blocked),
     (Operation("POST", "/v1/admin/epochs", "Close the open epoch", EpochReport, admin=True), post_epoch),
     (
         Operation(

@@ -16,7 +16,7 @@ from protocol.messages import TakedownReport
 from protocol.pair import Envelope, Submission
 from protocol.receipt import Receipt
 from protocol.signing import Domain
-from protocol.takedown import MAX_LIFETIME_S, Asker, SignedTakedown, check_everywhere, check_takedown
+from protocol.takedown import MAX_LIFETIME_S, Asker, Blocked, SignedTakedown, check_everywhere, check_takedown
 from protocol.tombstones import find_takedowns
 from protocol.verdict import Reason
 from protocol.wire import parse
@@ -33,8 +33,18 @@ _EMPTYING_ROUNDS, _EMPTYING_PAUSE_S = 10, 0.5  # how long a slow reader is waite
 
 
 def load_forgotten(store: Store, ledger: Ledger, pepper: bytes) -> Forgotten:
-    """Return what the ledger says is taken down, and what the store keeps out. Raises ProofError for a bad leaf."""
+    """Return what the ledger says is taken down, and what the store keeps out.
+
+    Raises ProofError for a bad leaf; StoreError PEPPER_DIFFERS if the store's hashes are of another pepper, under which
+    everything that was taken down could come back.
+    """
     forgotten = Forgotten(pepper, store.blocked())
+    store.check_pepper(forgotten.pepper_id)
+    if store.blocked_under() not in (None, forgotten.pepper_id):  # somebody emptied the table, as the remedy says
+        store.block_from(ledger.size)
+        store.block((), forgotten.pepper_id)
+    if first := store.blocked_from():
+        log.warning("event=contents_unknown of takedowns before entry %d what must not come back is not known", first)
     for start in range(0, ledger.size, _PAGE):
         leaves = store.leaves(start, min(_PAGE, ledger.size - start))
         for index, entry in find_takedowns(leaves):
@@ -90,6 +100,15 @@ class Takedowns:
             retry_after_s=5,
         )
 
+    async def blocked(self) -> Blocked:
+        """Return what must not come back, for the operator's export: complete for the ledger as it is on the writer."""
+
+        def read() -> Blocked:
+            keys = tuple(sorted(self._store.blocked()))
+            return Blocked(self._store.blocked_from(), self._ledger.size, self._forgotten.pepper_id, keys)
+
+        return await self._pipeline.on_writer(read)
+
     def _check_form(self, signed: SignedTakedown, is_operator: bool) -> None:
         request = signed.request
         if request.network_id != self._network_id:
@@ -144,7 +163,7 @@ class Takedowns:
             for row in rows
         ]
         # First what must not come back: until the tombstones are durable its pairs are in the ledger as they were.
-        self._store.block(keys)
+        self._store.block(keys, self._forgotten.pepper_id)
         receipts = self._ledger.append([NewEntry(encode_entry(t), None, erases=(t.index,)) for t in tombstones])
         self._forgotten.block(keys)
         for tombstone, receipt in zip(tombstones, receipts, strict=True):

@@ -1,10 +1,12 @@
 """The route of whoever wants something forgotten."""
 
+import asyncio
+
 from aiohttp import web
 
 from protocol.pair import MAX_ENVELOPE_BYTES
 from protocol.takedown import SignedTakedown
-from protocol.wire import parse
+from protocol.wire import parse, to_json
 from validator.admin_routes import require_admin
 from validator.edge import SERVICE, answer, read_body
 
@@ -16,3 +18,10 @@ async def post_takedown(request: web.Request) -> web.Response:
         require_admin(request)
     signed = parse(SignedTakedown, await read_body(request, MAX_ENVELOPE_BYTES))
     return answer(await request.app[SERVICE].takedowns.take_down(signed, is_operator=is_operator))
+
+
+async def get_blocked(request: web.Request) -> web.Response:
+    """What an export must carry so that a validator built from it takes nothing in that was taken down here."""
+    require_admin(request)
+    blocked = await request.app[SERVICE].takedowns.blocked()
+    return web.Response(body=await asyncio.to_thread(to_json, blocked), content_type="application/json")

@@ -13,12 +13,13 @@ import click
 from node.audit import Audited, Target, audit, state_folder
 from node.client import ValidatorClient
 from node.command import PATH, Session, example, session_options
-from node.commands.roles import PASS, become
+from node.commands.roles import PASS, become, read_token
 from node.commands.verify import trust_of, trust_options
+from node.export import Exported, export, pack
 from node.mirror import Mirrored, mirror
 from node.monitor_state import MonitorState
 from node.screen import Meter
-from node.sync import Copied, Exported, check_not_shrunk, copy_tiles, export, pack
+from node.sync import Copied, check_not_shrunk, copy_tiles
 from node.tiles import LogFiles
 from node.trust import Trust
 from protocol.errors import ConfigError, ProofError, Rejected, ServiceError, SourceError
@@ -170,9 +171,17 @@ def tiles_(
 @click.option("--out", type=PATH, required=True, help="Folder, or a file ending in .tar; goes on from what is there.")
 @click.option("--log-vkey", default="", help="Tree head key to trust; by default the pinned one, else what is shown.")
 @click.option("--vkey", default="", help="Receipt key to trust, likewise.")
+@click.option(
+    "--token-file", type=PATH, help="keys/admin.token, for the operator: also export what must not come back."
+)
 @session_options(network=True)
-def export_(session: Session, out: Path, log_vkey: str, vkey: str) -> None:
-    """Copy a whole ledger, verified, from which a validator or a read-only copy can be built (ledger import)."""
+def export_(session: Session, out: Path, log_vkey: str, vkey: str, token_file: Path | None) -> None:
+    """Copy a whole ledger, verified, from which a validator or a read-only copy can be built (ledger import).
+
+    Of what was taken down only the operator gets the list that keeps it out: a validator that is to go on with the log
+    needs it. Keep such an export like the keys.
+    """
+    token = read_token(token_file) if token_file is not None else ""
     is_packed = out.suffix == ".tar"
     folder = out.with_suffix(".export") if is_packed else out
 
@@ -185,6 +194,7 @@ def export_(session: Session, out: Path, log_vkey: str, vkey: str) -> None:
                     folder,
                     log_vkey=log_vkey or node.log_vkey,
                     receipt_vkey=vkey or node.receipt_vkey,
+                    token=token,
                     progress=_words(meter),
                 )
 
@@ -195,7 +205,7 @@ def export_(session: Session, out: Path, log_vkey: str, vkey: str) -> None:
         {**vars(done), "root": "0x" + done.root.hex(), "out": str(out)},
         lambda screen: screen.line(
             f"{done.size} entries lead to root 0x{done.root.hex()}; {done.pairs} pairs with {done.items} items "
-            f"in {out}, {done.taken_down} taken down."
+            f"in {out}, {done.taken_down} taken down. {_of_blocked(done)}".rstrip()
         ),
     )
 
@@ -205,6 +215,12 @@ def export_(session: Session, out: Path, log_vkey: str, vkey: str) -> None:
 def import_(arguments: tuple[str, ...]) -> None:
     """Build a validator's store from an exported ledger, or bring a copy up to date (see --help)."""
     become("validator", ("import", *arguments))
+
+
+def _of_blocked(done: Exported) -> str:
+    if done.blocked is not None:
+        return f"With {done.blocked} contents that must not come back: keep it like the keys."
+    return "What must not come back of these is only told with --token-file." if done.taken_down else ""
 
 
 def _words(meter: Meter) -> Callable[[str, int, int], None]:

@@ -63,7 +63,7 @@ _token = click.option("--token-file", type=PATH, required=True, help="keys/admin
 @session_options(network=True)
 def close_epoch(session: Session, token_file: Path) -> None:
     """Close the open epoch of a running validator and post its root."""
-    report = asyncio.run(_ask(session, lambda client: client.close_epoch(_read_token(token_file))))
+    report = asyncio.run(_ask(session, lambda client: client.close_epoch(read_token(token_file))))
     session.screen.finish(
         to_plain(report),
         lambda screen: screen.line(
@@ -79,7 +79,7 @@ def close_epoch(session: Session, token_file: Path) -> None:
 def switch(session: Session, checkpoint: Path, token_file: Path) -> None:
     """Have a running validator on this machine judge under the checkpoint in a folder from now on."""
     path = str(checkpoint.resolve())
-    report = asyncio.run(_ask(session, lambda client: client.switch_checkpoint(_read_token(token_file), path)))
+    report = asyncio.run(_ask(session, lambda client: client.switch_checkpoint(read_token(token_file), path)))
     session.screen.finish(
         to_plain(report),
         lambda screen: screen.line(
@@ -98,10 +98,11 @@ def switch(session: Session, checkpoint: Path, token_file: Path) -> None:
 @session_options(network=True)
 def take_down(session: Session, pair: str, reason: str, everywhere: str, token_file: Path) -> None:
     """Have a running validator forget anybody's pair; PAIR is its digest or a receipt."""
-    take_down_as_operator(session, pair, reason, everywhere, _read_token(token_file))
+    take_down_as_operator(session, pair, reason, everywhere, read_token(token_file))
 
 
-def _read_token(path: Path) -> str:
+def read_token(path: Path) -> str:
+    """Return the admin token. Raises ConfigError TOKEN_FILE."""
     try:
         return path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -17,7 +17,6 @@ from validator.store import schema
 from validator.store.blocked import BlockedRows
 from validator.store.bulk import with_keys
 from validator.store.database import AnyRow, Database
-from validator.store.meta import MetaRows
 from validator.store.packs import Packs
 from validator.store.rows import NewRow, StoredDecision, StoredItem, StoredSubmission
 from validator.store.tree import FullTile
@@ -27,7 +26,7 @@ _PAGE = 256  # rows that an iterator holds at a time
 _KEYS_PER_QUERY = 500
 
 
-class Store(MetaRows, BlockedRows):
+class Store(BlockedRows):
     """One open store. Made by `Store.open`."""
 
     def __init__(self, database: Database, packs: Packs | None) -> None:

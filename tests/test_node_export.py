@@ -1,0 +1,491 @@
+"""A ledger exported and imported: the same root, proofs, answers and refusals; what is torn is refused."""
+
+import asyncio
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from node.client import ValidatorClient
+from node.export import export, pack
+from node.sync import copy_tiles
+from node.tiles import LogFiles
+from protocol.decision import ExportedPair
+from protocol.entry import CheckpointEntry, encode_entry
+from protocol.errors import ConfigError, CuriosityError, ProofError, Rejected, ServiceError, StoreError
+from protocol.pair import SignedPair
+from protocol.takedown import BLOCKED_FILE, Blocked
+from protocol.tlog import Signer, verify_checkpoint, verify_proof
+from protocol.wire import encode, parse
+from tests.front_material import front
+from tests.log_material import ORIGIN, Log, tile_server
+from tests.service_material import BOB, Running, pictures, running
+from tests.test_validator_takedown import forget
+from validator.exported import Export, opened_export
+from validator.forgotten import Forgotten, pepper_id
+from validator.importer import Imported, Mirrored, check_checkpoint, import_ledger, read_mark, write_mark
+from validator.keys import load_keys
+from validator.store import Store
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def ledger(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Running, Path]]:
+    """A validator with accepted, rejected and forgotten pairs and a closed epoch, and an export of its ledger."""
+    folder = tmp_path_factory.mktemp("owner")
+    async with running(folder / "validator", decode_workers=2) as live:
+        signed = [live.sign(pair) for pair in pictures(7)]
+        for one in signed:
+            await live.client.post_pair(one.encode())
+        await forget(live, signed[2])
+        await live.client.close_epoch(live.service.keys.admin_token)
+        await live.client.post_pair(live.sign(pictures(1, 7)[0]).encode())
+        await export(live.client, folder / "export")
+        yield live, folder / "export"
+
+
+def bring(exported: Path, data_dir: Path, url: str = "", *, without_blocked: bool = False) -> Imported:
+    """Import into a data folder, as the command does."""
+    found = Export(exported)
+    keys = load_keys(data_dir / "keys", found.network.name)
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with Store.open(url or f"sqlite:///{data_dir / 'ledger.sqlite'}") as store:
+        done = import_ledger(
+            found,
+            store,
+            log_signer=keys.log,
+            pepper_id=pepper_id(keys.pepper),
+            head_path=data_dir / "tree-head.txt",
+            without_blocked=without_blocked,
+        )
+    write_mark(data_dir, Mirrored(found.network, found.note) if done.read_only else None)
+    return done
+
+
+async def test_a_copy_serves_the_same_and_takes_nothing_in(ledger: tuple[Running, Path], tmp_path: Path) -> None:
+    owner, exported = ledger
+    done = bring(exported, tmp_path)
+    assert (done.size, done.root, done.read_only) == (owner.service.ledger.size, owner.service.ledger.root(), True)
+    async with running(tmp_path) as mirror:
+        assert mirror.network == await owner.client.network()
+        proofs = [f"/v1/proof/tlog?index={n}" for n in range(done.size)]
+        pages = ["/checkpoint", "/v1/entries?count=50", "/v1/submissions?count=50", "/tile/entries/000.p/11"]
+        for path in [*pages, *proofs, "/v1/proof/consistency?first=4"]:
+            async with aiohttp.ClientSession() as session:
+                answers = []
+                for one in (owner, mirror):
+                    async with session.get(one.url + path) as answer:
+                        answers.append((answer.status, await answer.read()))
+            assert answers[0] == answers[1], path
+        for words in ("three", "seven"):
+            questions = [one.client.query("text", "text/plain", words.encode(), "image", 5) for one in (owner, mirror)]
+            theirs, ours = await asyncio.gather(*questions)
+            assert theirs == ours
+            assert len(theirs.found) > 0
+        text = await mirror.client.tlog_proof(3)
+        leaf = mirror.service.store.leaves(3, 1)[0]
+        assert verify_proof(text, leaf, owner.network.origin, [owner.network.log_vkey]).index == 3
+        new = mirror.sign(pictures(1, 8)[0])
+        with pytest.raises(Rejected, match="READ_ONLY"):
+            await mirror.client.post_pair(new.encode())
+        with pytest.raises(Rejected, match="READ_ONLY"):
+            await mirror.client.close_epoch(mirror.service.keys.admin_token)
+        assert mirror.service.ledger.size == done.size
+        assert (await mirror.client.inclusion(2, 5)).tree_head is None  # not ours to sign
+
+
+async def test_a_copy_is_brought_up_to_date_and_forgets_what_was_taken_down(
+    ledger: tuple[Running, Path], tmp_path: Path
+) -> None:
+    """The copy was made before the takedown: the next import erases what the first one brought."""
+    owner, exported = ledger
+    async with running(tmp_path / "other") as live:
+        signed = [live.sign(pair) for pair in pictures(3)]
+        for one in signed:
+            await live.client.post_pair(one.encode())
+        await export(live.client, tmp_path / "export")
+        first = bring(tmp_path / "export", tmp_path / "copy")
+        item = signed[1].envelope.submission.a.sha256
+        await forget(live, signed[1])
+        assert (tmp_path / "export" / "blobs" / item.hex()).exists()
+        done = await export(live.client, tmp_path / "export")
+        assert done.taken_down == 1
+        assert not (tmp_path / "export" / "blobs" / item.hex()).exists()
+        second = bring(tmp_path / "export", tmp_path / "copy")
+        assert (second.size, second.root) == (first.size + 1, live.service.ledger.root())
+        with Store.open(f"sqlite:///{tmp_path / 'copy' / 'ledger.sqlite'}") as store:
+            assert store.item(item) is None
+    async with front(owner.url) as other:
+        other.change = lambda path, answer: (
+            answer | {"network_id": "0x" + "99" * 32} if path == "/v1/network" else answer
+        )
+        async with ValidatorClient(other.url) as client:
+            with pytest.raises(ProofError, match="SYNC_OF_ANOTHER"):
+                await export(client, exported)
+
+
+async def test_the_owner_goes_on_with_the_log_and_replays_its_receipts(
+    ledger: tuple[Running, Path], tmp_path: Path
+) -> None:
+    owner, exported = ledger
+    shutil.copytree(owner.service.settings.validator.data_dir / "keys", tmp_path / "keys")
+    done = bring(exported, tmp_path, without_blocked=True)
+    assert not done.read_only
+    assert read_mark(tmp_path) is None
+    async with running(tmp_path) as again:
+        assert again.network == await owner.client.network()
+        for row in owner.service.store.submissions(0, 50):
+            theirs, ours = await asyncio.gather(owner.client.receipt(row.pair), again.client.receipt(row.pair))
+            assert ours == theirs  # the identical receipt, with opening and embeddings
+        assert await again.client.tree_head() == await owner.client.tree_head()
+        decided = await again.client.post_pair(again.sign(pictures(1, 9)[0]).encode())
+        assert decided.receipt.index == done.size
+    # The ledger has signed more than the export holds now: going back would fork it.
+    with pytest.raises(StoreError, match="IMPORT_OLDER"):
+        bring(exported, tmp_path)
+
+
+async def test_postgresql_takes_an_import_and_goes_on_from_it(
+    ledger: tuple[Running, Path], tmp_path: Path, postgres_url: str
+) -> None:
+    owner, exported = ledger
+    first = bring(exported, tmp_path, postgres_url)
+    assert (first.root, first.entries) == (owner.service.ledger.root(), first.size)
+    assert bring(exported, tmp_path, postgres_url).entries == 0
+    with Store.open(postgres_url) as store:
+        theirs = owner.service.store.submissions(0, 50)
+        assert [row.pair for row in store.submissions(0, 50)] == [row.pair for row in theirs]
+        assert [row.embeddings for row in store.submissions(0, 50)] == [row.embeddings for row in theirs]
+
+
+# -- what must not come back
+
+
+async def run_cli(*arguments: str, data_dir: Path) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "node.cli", *arguments,
+        env=os.environ | {"CURIOSITY_VALIDATOR__DATA_DIR": str(data_dir), "CURIOSITY_NODE__HOME": str(data_dir)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def forgetful(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Path, list[SignedPair]]]:
+    """The keys of a validator that took down one pair, and one picture everywhere; its exports own.tar and public/."""
+    folder = tmp_path_factory.mktemp("forgetful")
+    async with running(folder / "validator") as live:
+        signed = [live.sign(pair) for pair in pictures(4)]
+        for one in signed:
+            await live.client.post_pair(one.encode())
+        await forget(live, signed[1])
+        await forget(live, signed[2], key=None, everywhere="image")
+        await export(live.client, folder / "public")
+        for token in ("x" * 64, ""):
+            with pytest.raises(Rejected, match="ADMIN_TOKEN"):
+                await live.client.blocked(token)
+        token_file = folder / "validator" / "keys" / "admin.token"
+        arguments = ["ledger", "export", "--url", live.url, "--out", str(folder / "own.tar")]
+        status, out, err = await run_cli(*arguments, "--token-file", str(token_file), data_dir=folder / "node")
+        assert status == 0, err
+        assert "With 3 contents that must not come back: keep it like the keys." in out  # two pairs and a picture
+    (folder / "keys").mkdir()
+    shutil.copytree(folder / "validator" / "keys", folder / "keys", dirs_exist_ok=True)
+    yield folder, signed
+
+
+async def test_what_must_not_come_back_travels_with_the_operators_export_only(
+    forgetful: tuple[Path, list[SignedPair]], tmp_path: Path
+) -> None:
+    folder, signed = forgetful
+    assert not (folder / "public" / BLOCKED_FILE).exists()
+    assert (folder / "own.tar").stat().st_mode & 0o777 == 0o600
+    with opened_export(folder / "own.tar") as own:
+        told = own.blocked()
+        data = (own.folder / BLOCKED_FILE).read_bytes()
+    assert told is not None
+    digests = [item.digest for one in signed[1:3] for item in (one.a, one.b)]
+    # Whoever has the list but not the pepper can confirm no guess; with the pepper he could.
+    pepper = load_keys(folder / "keys", "any").pepper
+    pairs = [(one.a.digest, one.b.digest) for one in signed[1:3]]
+    for key, is_found in ((pepper, True), (bytes(32), False)):
+        knows = Forgotten(key, told.keys)
+        assert [knows.pair_key(*pair) in told.keys for pair in pairs] == [is_found] * 2
+    assert not any(digest.hex().encode() in data for digest in digests)
+    assert not any(leaf in path.read_bytes() for path in (folder / "public").rglob("*") if path.is_file()
+                   for leaf in (key.hex().encode() for key in told.keys))  # fmt: skip
+
+    shutil.copytree(folder / "keys", tmp_path / "rebuilt" / "keys")
+    with opened_export(folder / "own.tar") as own:
+        done = bring(own.folder, tmp_path / "rebuilt")
+    assert (done.read_only, done.taken_down, done.unknown) == (False, 2, 0)
+    shutil.copytree(folder / "keys", tmp_path / "forgot" / "keys")
+    with pytest.raises(StoreError, match="IMPORT_FORGETS: of 2 takedowns, the first entry 5"):
+        bring(folder / "public", tmp_path / "forgot")
+    code, out, err = await run_cli(
+        "ledger", "import", str(folder / "public"), "--without-blocked", data_dir=tmp_path / "forgot"
+    )
+    assert code == 0, err
+    assert "2 pairs are taken down; what must not come back is not known here for 2 of them." in out
+
+    async def answers(data_dir: Path) -> list[str]:
+        """What a validator says to the contents again, from somebody else."""
+        said = []
+        async with running(data_dir) as live:
+            for a, b in ((signed[1].a, signed[1].b), (signed[2].a, signed[3].b)):
+                try:
+                    said.append((await live.client.post_pair(live.sign((a, b), BOB).encode())).verdict.outcome.value)
+                except Rejected as error:
+                    said.append(error.code)
+            told = await live.client.blocked(live.service.keys.admin_token)
+            assert told.covers(live.service.ledger.size - 1)
+            said.append(f"from {told.first}")
+        return said
+
+    assert await answers(tmp_path / "rebuilt") == ["CONTENT_TAKEN_DOWN", "CONTENT_TAKEN_DOWN", "from 0"]
+    # The control arm: who was not told takes the erased content in, and says what his own list lacks.
+    first, second, known = await answers(tmp_path / "forgot")
+    assert "CONTENT_TAKEN_DOWN" not in (first, second)
+    assert first == "accepted"
+    assert known == "from 7"
+
+
+async def test_a_list_that_does_not_fit_is_refused_by_who_goes_on_with_the_log(
+    forgetful: tuple[Path, list[SignedPair]], tmp_path: Path
+) -> None:
+    folder, _ = forgetful
+    with opened_export(folder / "own.tar") as own:
+        shutil.copytree(own.folder, tmp_path / "own")
+    listed = tmp_path / "own" / BLOCKED_FILE
+    told = parse(Blocked, listed.read_bytes())
+    shutil.copytree(folder / "keys", tmp_path / "data" / "keys")
+
+    def refused(error: type[CuriosityError], match: str) -> None:
+        with pytest.raises(error, match=match):
+            bring(tmp_path / "own", tmp_path / "data")
+
+    listed.write_bytes(encode(replace(told, size=6)))  # older than the second takedown
+    refused(StoreError, "IMPORT_FORGETS: of 1 takedowns, the first entry 6")
+    listed.write_bytes(encode(replace(told, pepper=bytes(32))))
+    refused(StoreError, "PEPPER_DIFFERS")
+    listed.write_bytes(encode(told)[:-1])
+    refused(ProofError, "IMPORT_MALFORMED")
+    # A copy takes nothing in, so it needs no list; one of another's pepper is of no use to it, and it says so.
+    listed.write_bytes(encode(told))
+    code, out, err = await run_cli("ledger", "import", str(tmp_path / "own"), data_dir=tmp_path / "copy")
+    assert code == 0, err
+    assert "not known here for 2 of them; a copy takes nothing in." in out
+    with Store.open(f"sqlite:///{tmp_path / 'copy' / 'ledger.sqlite'}") as store:
+        assert (store.blocked(), store.blocked_from()) == (set(), 7)
+    # What must not come back is noted before any entry: an import that fails has noted too much, never too little.
+    next((tmp_path / "own" / "pairs").rglob("*.jsonl")).unlink()
+    refused(ProofError, "IMPORT_PAIRS")
+    with Store.open(f"sqlite:///{tmp_path / 'data' / 'ledger.sqlite'}") as store:
+        assert (store.size(), store.blocked()) == (0, set(told.keys))
+
+
+async def test_a_validator_without_its_pepper_refuses_to_start(
+    forgetful: tuple[Path, list[SignedPair]], tmp_path: Path
+) -> None:
+    folder, signed = forgetful
+    shutil.copytree(folder / "validator", tmp_path / "v")
+    (tmp_path / "v" / "keys" / "takedown.pepper").unlink()
+    status, _, err = await run_cli("validator", "run", data_dir=tmp_path / "v")
+    assert (status, err.split(":")[0]) == (10, "PEPPER_DIFFERS")
+    # What the remedy says for a pepper that is gone for good: it starts, and does not claim to know.
+    with sqlite3.connect(tmp_path / "v" / "ledger.sqlite") as database:
+        database.execute("DELETE FROM blocked")
+    async with running(tmp_path / "v") as live:
+        told = await live.client.blocked(live.service.keys.admin_token)
+        assert (told.first, told.size, told.keys) == (7, 7, ())
+        again = live.sign((signed[1].a, signed[1].b), BOB)
+        assert (await live.client.post_pair(again.encode())).verdict.is_accepted
+
+
+# -- what is torn, tampered with, interrupted
+
+
+def _rows(exported: Path) -> tuple[Path, list[ExportedPair]]:
+    (path,) = (exported / "pairs").rglob("*.jsonl")
+    return path, [parse(ExportedPair, line) for line in path.read_bytes().splitlines()]
+
+
+def _write_rows(path: Path, rows: list[ExportedPair]) -> None:
+    path.write_bytes(b"".join(encode(row) + b"\n" for row in rows))
+
+
+async def test_a_torn_or_tampered_export_is_refused_with_the_first_bad_index(
+    ledger: tuple[Running, Path], tmp_path: Path
+) -> None:
+    _, exported = ledger
+
+    def refused(code: str, index: int | None = None) -> None:
+        with pytest.raises(ProofError) as caught:
+            bring(tmp_path / "bad", tmp_path / "data")
+        assert caught.value.code == code, caught.value
+        if index is not None:
+            assert f"first bad index {index}:" in caught.value.what
+        shutil.rmtree(tmp_path / "bad")
+        shutil.rmtree(tmp_path / "data", ignore_errors=True)
+
+    def fresh() -> tuple[Path, list[ExportedPair]]:
+        shutil.copytree(exported, tmp_path / "bad")
+        return _rows(tmp_path / "bad")
+
+    path, rows = fresh()
+    third = rows[2]
+    bundle = next((tmp_path / "bad" / "tile" / "entries").rglob("*.p/*"))
+    data = bundle.read_bytes()
+    bundle.write_bytes(data[:700] + bytes([data[700] ^ 1]) + data[701:])
+    refused("BUNDLE_MISMATCH")
+    fresh()
+    bundle.write_bytes(data[:-5])
+    refused("BUNDLE_TRUNCATED")
+    fresh()
+    (tmp_path / "bad" / "checkpoint").unlink()
+    refused("IMPORT_MALFORMED")
+    fresh()
+    (tmp_path / "bad" / "blobs" / third.submission.a.sha256.hex()).write_bytes(b"another")
+    refused("IMPORT_ITEM", third.index)
+    fresh()
+    (tmp_path / "bad" / "blobs" / third.submission.a.sha256.hex()).unlink()
+    refused("IMPORT_ITEM", third.index)
+    path, rows = fresh()
+    _write_rows(path, [row for row in rows if row != third])
+    refused("IMPORT_MISSING", third.index)
+    path, rows = fresh()
+    path.write_bytes(path.read_bytes()[:-30])
+    refused("IMPORT_PAIRS")
+    path, rows = fresh()
+    _write_rows(path, [*rows, rows[0]])
+    refused("IMPORT_PAIRS", rows[0].index)
+    path, rows = fresh()
+    _write_rows(path, [replace(rows[0], signature=rows[1].signature), *rows[1:]])
+    refused("EXPORT_SUBMISSION", rows[0].index)
+    path, rows = fresh()
+    _write_rows(path, [replace(rows[0], decision=rows[1].decision), *rows[1:]])
+    refused("EXPORT_ENTRY", rows[0].index)
+    path, rows = fresh()
+    opening = replace(rows[0].decision.opening, salt=b"\1" * 32)
+    _write_rows(path, [replace(rows[0], decision=replace(rows[0].decision, opening=opening)), *rows[1:]])
+    refused("OPENING_DIFFERS", rows[0].index)
+    path, rows = fresh()
+    embeddings = rows[0].decision.embeddings
+    assert embeddings is not None
+    wrong = replace(rows[0].decision, embeddings=replace(embeddings, a=embeddings.final_b))
+    _write_rows(path, [replace(rows[0], decision=wrong), *rows[1:]])
+    refused("EMBEDDING_DIFFERS", rows[0].index)
+    shutil.copytree(exported, tmp_path / "bad")
+    with pytest.raises(ProofError, match="NOTE_UNSIGNED"):
+        Export(tmp_path / "bad", Signer(ORIGIN, b"\1" * 32).verifier.vkey())
+
+
+async def test_another_history_in_the_store_is_named(ledger: tuple[Running, Path], tmp_path: Path) -> None:
+    _, exported = ledger
+    async with running(tmp_path) as other:
+        await other.client.post_pair(other.sign(pictures(1)[0]).encode())
+    with pytest.raises(ProofError, match="IMPORT_DIFFERS: first bad index 1:"):
+        bring(exported, tmp_path)
+
+
+async def test_an_import_that_is_killed_goes_on_to_the_same_root(tmp_path: Path) -> None:
+    await killed_imports_go_on(tmp_path, 1)
+
+
+@pytest.mark.slow
+async def test_forty_killed_imports_go_on_to_the_same_root(tmp_path: Path) -> None:
+    await killed_imports_go_on(tmp_path, 40)
+
+
+async def killed_imports_go_on(folder: Path, rounds: int) -> None:
+    """A log of 3,000 entries without pairs; the import's process is killed at random moments until it ends."""
+    async with running(folder / "owner") as live:
+        network = live.network
+    leaves = [encode_entry(CheckpointEntry(n.to_bytes(32, "big"), None)) for n in range(3000)]
+    signer = load_keys(folder / "owner" / "keys", network.name).log
+    log = Log(3000, lambda index: leaves[index], origin=network.origin, signer=signer)
+    async with tile_server(log) as server, LogFiles(server.url) as files:
+        head = verify_checkpoint(log.head(), network.origin, [network.log_vkey])
+        await copy_tiles(files, folder / "export", log.head(), head)
+    (folder / "export" / "network.json").write_bytes(encode(network))
+    for path in (folder / "export" / "tile" / "entries").rglob("*"):
+        if path.is_file():
+            name = str(path.relative_to(folder / "export" / "tile" / "entries"))
+            (folder / "export" / "pairs" / f"{name}.jsonl").parent.mkdir(parents=True, exist_ok=True)
+            (folder / "export" / "pairs" / f"{name}.jsonl").write_bytes(b"")
+    chance = random.Random(5)
+    for number in range(rounds):
+        data = folder / f"copy{number}"
+        command = [sys.executable, "-m", "node.cli", "ledger", "import", str(folder / "export"), "--json"]
+        environment = os.environ | {"CURIOSITY_VALIDATOR__DATA_DIR": str(data)}
+        process = await asyncio.create_subprocess_exec(
+            *command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert process.stderr is not None
+        for _ in range(chance.randint(1, 10)):  # so many of twelve bundles
+            await process.stderr.readline()
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        with Store.open(f"sqlite:///{data / 'ledger.sqlite'}") as store:
+            half = store.size()
+        assert half > 0
+        process = await asyncio.create_subprocess_exec(
+            *command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        out, err = await process.communicate()
+        assert process.returncode == 0, err.decode()
+        told = json.loads(out)
+        assert (told["size"], told["root"]) == (3000, "0x" + log.root().hex())
+        assert told["entries"] == 3000 - half
+
+
+async def test_a_packed_export_is_one_file_and_the_same_bytes(ledger: tuple[Running, Path], tmp_path: Path) -> None:
+    owner, exported = ledger
+    for name in ("one", "two"):
+        shutil.copytree(exported, tmp_path / name)
+        pack(tmp_path / name, tmp_path / f"{name}.tar")
+        assert not (tmp_path / name).exists()
+    assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
+    with opened_export(tmp_path / "one.tar") as found:
+        assert found.head.root == owner.service.ledger.root()
+    (tmp_path / "one.tar").write_bytes(b"no archive")
+    with pytest.raises(ProofError, match="IMPORT_MALFORMED"), opened_export(tmp_path / "one.tar"):
+        pass
+
+
+async def test_weights_that_the_ledger_does_not_name_are_refused(ledger: tuple[Running, Path], tmp_path: Path) -> None:
+    _, exported = ledger
+    bring(exported, tmp_path)
+    with (
+        Store.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as store,
+        pytest.raises(ConfigError, match="CHECKPOINT_NEEDED"),
+    ):
+        check_checkpoint(store, b"\1" * 32)
+
+
+async def test_a_validator_that_stops_answering_is_told(ledger: tuple[Running, Path], tmp_path: Path) -> None:
+    owner, _ = ledger
+    async with front(owner.url) as before:
+        before.deny = lambda path, number: "drop" if path.startswith("/v1/receipts") else None
+        async with ValidatorClient(before.url, patience_s=0.0) as client:
+            with pytest.raises(ServiceError, match="SERVICE_UNREACHABLE"):
+                await export(client, tmp_path / "export")
+        assert not (tmp_path / "export" / "checkpoint").exists()
+        before.deny = lambda path, number: None
+        async with ValidatorClient(before.url, patience_s=0.0) as client:
+            done = await export(client, tmp_path / "export")
+        assert done.root == owner.service.ledger.root()

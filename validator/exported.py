@@ -1,0 +1,136 @@
+"""An exported ledger (`curiosity ledger export`) as a folder or a tar file, read under its signed head.
+
+Leaves come held to the head. Pairs and items are only read here: the importer holds them to their entries.
+"""
+
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+
+from protocol.decision import ExportedPair, pairs_path
+from protocol.entry import TakedownEntry
+from protocol.errors import ProofError, Rejected
+from protocol.messages import Network
+from protocol.pair import Item, Part
+from protocol.takedown import BLOCKED_FILE, Blocked
+from protocol.tiles import WIDTH, bundles_for
+from protocol.tlog import Bundle, TileReader, verify_checkpoint
+from protocol.tombstones import check_found, find_takedowns
+from protocol.wire import parse
+
+_PAGES = 64  # bundles in memory while takedowns are held to the entries that they name
+
+
+class Export:
+    """An exported folder. Raises ProofError IMPORT_MALFORMED if it has no head or network message, or others."""
+
+    def __init__(self, folder: Path, log_vkey: str = "") -> None:
+        self.folder = folder
+        try:
+            self.network = parse(Network, (folder / "network.json").read_bytes())
+            self.note = (folder / "checkpoint").read_text()
+        except (OSError, UnicodeDecodeError, Rejected) as error:
+            raise ProofError(
+                "IMPORT_MALFORMED", f"{folder}: {error}", "Name a folder of `curiosity ledger export` that is complete."
+            ) from None
+        self.log_vkey = log_vkey or self.network.log_vkey
+        self.head = verify_checkpoint(self.note, self.network.origin, [self.log_vkey])
+        self.reader = TileReader(self.head, self._fetch)
+
+    def _fetch(self, path: str) -> bytes | None:
+        try:
+            return (self.folder / path).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def entries(self, bundle: Bundle) -> list[bytes]:
+        """Return the leaves of a bundle. Raises ProofError as `TileReader.entries`, saying from which index on."""
+        try:
+            return self.reader.entries(bundle.index)
+        except ProofError as error:
+            where = "" if error.what.startswith("entry ") else f"from entry {bundle.index * WIDTH} on, "
+            raise ProofError(error.code, f"first bad index: {where}{error.what}", error.remedy) from None
+
+    def blocked(self) -> Blocked | None:
+        """Return the list of what must not come back, None without one. Raises ProofError IMPORT_MALFORMED."""
+        try:
+            return parse(Blocked, (self.folder / BLOCKED_FILE).read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, Rejected) as error:
+            raise ProofError(
+                "IMPORT_MALFORMED", f"{BLOCKED_FILE}: {error}", "Export again with --token-file."
+            ) from None
+
+    def takedowns(self) -> dict[int, TakedownEntry]:
+        """Return the log's takedowns by their own index, each found valid (docs/protocol.md, step 21).
+
+        Raises ProofError as `protocol.tombstones.check_found` and `TileReader`.
+        """
+        found = dict(find_takedowns(leaf for bundle in bundles_for(self.head.size) for leaf in self.entries(bundle)))
+        pages = lru_cache(_PAGES)(self.reader.entries)
+        check_found(
+            found.items(),
+            lambda index: pages(index // WIDTH)[index % WIDTH],
+            self.network.network_id,
+            self.network.domain,
+        )
+        return found
+
+    def pairs(self, bundle: Bundle) -> dict[int, ExportedPair]:
+        """Return the pairs of a bundle by index, not yet checked. Raises ProofError IMPORT_PAIRS naming the first."""
+        first = bundle.index * WIDTH
+        try:
+            lines = (self.folder / pairs_path(bundle)).read_bytes().splitlines()
+        except OSError as error:
+            raise bad_entry(first, "IMPORT_PAIRS", f"{pairs_path(bundle)}: {error.strerror}") from None
+        pairs: dict[int, ExportedPair] = {}
+        for line in lines:
+            try:
+                pair = parse(ExportedPair, line)
+            except Rejected as error:
+                last = max(pairs, default=first - 1)
+                raise bad_entry(last + 1, "IMPORT_PAIRS", f"{pairs_path(bundle)}: {error.what}") from None
+            if pair.index in pairs or not first <= pair.index < first + bundle.width:
+                raise bad_entry(pair.index, "IMPORT_PAIRS", f"{pairs_path(bundle)} has it twice, or not at its place")
+            pairs[pair.index] = pair
+        return pairs
+
+    def item(self, index: int, part: Part) -> Item:
+        """Return an item. Raises ProofError IMPORT_ITEM if it is missing or another."""
+        try:
+            data = (self.folder / "blobs" / part.sha256.hex()).read_bytes()
+        except OSError as error:
+            raise bad_entry(index, "IMPORT_ITEM", f"item 0x{part.sha256.hex()}: {error.strerror}") from None
+        if sha256(data).digest() != part.sha256:
+            raise bad_entry(index, "IMPORT_ITEM", f"item 0x{part.sha256.hex()} has SHA-256 {sha256(data).hexdigest()}")
+        return Item(part.modality, part.media_type, data)
+
+
+@contextmanager
+def opened_export(path: Path, log_vkey: str = "") -> Iterator[Export]:
+    """An exported folder, or one packed into a tar file, which is unpacked for as long as it is open.
+
+    Raises ProofError IMPORT_MALFORMED.
+    """
+    if path.is_dir():
+        yield Export(path, log_vkey)
+        return
+    with tempfile.TemporaryDirectory(prefix="curiosity-import-") as folder:
+        try:
+            with tarfile.open(path) as archive:
+                archive.extractall(folder, filter="data")
+        except (OSError, tarfile.TarError) as error:
+            raise ProofError("IMPORT_MALFORMED", f"{path}: {error}", "Name an exported folder or tar file.") from None
+        yield Export(Path(folder), log_vkey)
+
+
+def bad_entry(index: int, code: str, what: str) -> ProofError:
+    """An export that does not hold, from an index on."""
+    return ProofError(
+        code, f"first bad index {index}: {what}", "Export again, or remove the bad file and export again."
+    )
