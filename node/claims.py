@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from contracts.chain import Addresses, ChainConfig, Share
+from contracts.chain import Addresses, ChainConfig, Share, journal_path
 from node.client import ValidatorClient
 from node.config import ChainSettings
 from protocol.errors import ChainError, ProofError
@@ -48,8 +49,8 @@ class Claimed:
         }
 
 
-def connect(settings: ChainSettings, network: Network) -> Any:
-    """Return a chain client for the network's contracts.
+def connect(settings: ChainSettings, network: Network, journal_folder: Path | None = None) -> Any:
+    """Return a chain client for the network's contracts; what it sends is kept in the folder until it is final.
 
     Raises ChainError: CHAIN_UNREACHABLE, CHAIN_WRONG_ID, CHAIN_NO_CONTRACT.
     """
@@ -57,7 +58,17 @@ def connect(settings: ChainSettings, network: Network) -> Any:
 
     chain_id = settings.chain_id or network.domain.chain_id
     addresses = Addresses(network.domain.chain_id, network.token, network.domain.verifying_contract)
-    config = ChainConfig(settings.rpc_url, chain_id, addresses, request_timeout_s=settings.request_timeout_s)
+    config = ChainConfig(
+        settings.rpc_url,
+        chain_id,
+        addresses,
+        request_timeout_s=settings.request_timeout_s,
+        other_rpc_urls=settings.other_rpc_urls,
+        rpc_quorum=settings.rpc_quorum,
+        finality=settings.finality,
+        finality_depth=settings.finality_depth,
+        journal=journal_path(journal_folder, addresses) if journal_folder else None,
+    )
     return ChainClient.connect(config)
 
 

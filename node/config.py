@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from protocol.errors import ConfigError
 from protocol.settings import SETTINGS, check_sections, read_section
@@ -54,6 +54,10 @@ class ChainSettings:
     chain_id: int = 0  # 0 takes the network's
     addresses: Path | None = None
     request_timeout_s: float = 10.0
+    other_rpc_urls: tuple[str, ...] = ()  # more endpoints of the chain: none may contradict
+    rpc_quorum: int = 0  # how many endpoints must answer; 0 is more than half
+    finality: Literal["finalized", "depth"] = "finalized"  # when a block is final: the chain says so, or "depth"
+    finality_depth: int = 64  # blocks on top of a final one
 
     __pydantic_config__ = SETTINGS
 

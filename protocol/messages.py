@@ -296,6 +296,25 @@ class TakedownReport:
 
 
 @dataclass(frozen=True)
+class EpochStanding:
+    """How far the closed epochs are on the chain, as the validator last saw it.
+
+    ``posted`` and ``active`` are of the newest block and can fall out of the chain; ``settled`` is the newest epoch
+    whose activation is final. ``trouble``: code of what went wrong at the last look.
+    """
+
+    closed: int
+    posted: int
+    active: int
+    settled: int
+    block: int
+    final_block: int
+    trouble: str | None
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
 class Health:
     """Liveness and what is served. ``status`` is "ok" or "draining"."""
 
@@ -306,6 +325,7 @@ class Health:
     ledger_size: int
     queue: int
     epoch: int
+    epochs: EpochStanding | None = None  # null without a chain
 
     __pydantic_config__ = STRICT
 

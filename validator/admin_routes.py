@@ -55,6 +55,7 @@ async def get_health(request: web.Request) -> web.Response:
             ledger_size=s.ledger.size,
             queue=s.pipeline.queued,
             epoch=s.epochs.open_epoch,
+            epochs=s.epochs.standing,
         ),
         status=200 if s.pipeline.failure is None else 503,
     )
@@ -65,4 +66,5 @@ async def get_metrics(request: web.Request) -> web.Response:
     s.metrics.ledger_size.set(s.ledger.size)
     s.metrics.queued.set(s.pipeline.queued)
     s.metrics.epoch.set(s.epochs.open_epoch)
+    s.metrics.show_standing(s.epochs.standing)
     return web.Response(body=s.metrics.text(), content_type="text/plain", charset="utf-8")

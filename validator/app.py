@@ -13,7 +13,7 @@ from pathlib import Path
 from aiohttp import web
 
 import embedding.checkpoint
-from contracts.chain import Addresses, ChainConfig
+from contracts.chain import Addresses, ChainConfig, journal_path
 from contracts.evm import ChainClient
 from embedding.modalities import BY_NAME
 from protocol.entry import CheckpointEntry, encode_entry
@@ -75,7 +75,17 @@ def connect_chain(settings: Settings) -> tuple[ChainClient | None, Addresses]:
         return None, Addresses(chain.chain_id, bytes(20), bytes(20))
     if not chain.rpc_url:
         return None, addresses
-    config = ChainConfig(chain.rpc_url, chain.chain_id, addresses, request_timeout_s=chain.request_timeout_s)
+    config = ChainConfig(
+        chain.rpc_url,
+        chain.chain_id,
+        addresses,
+        request_timeout_s=chain.request_timeout_s,
+        other_rpc_urls=chain.other_rpc_urls,
+        rpc_quorum=chain.rpc_quorum,
+        finality=chain.finality,
+        finality_depth=chain.finality_depth,
+        journal=journal_path(settings.validator.data_dir.expanduser().resolve(), addresses),
+    )
     return ChainClient.connect(config), addresses
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from contracts.chain import Finality
 from protocol.errors import ConfigError
 from protocol.settings import SETTINGS, read_section
 
@@ -71,6 +72,10 @@ class ChainSettings:
     chain_id: int = 31337
     addresses: Path | None = None  # JSON with token and rewards, written by the deployment
     request_timeout_s: float = 10.0
+    other_rpc_urls: tuple[str, ...] = ()  # more endpoints of the chain: none may contradict
+    rpc_quorum: int = 0  # how many endpoints must answer; 0 is more than half
+    finality: Finality = "finalized"  # "depth" counts blocks where the chain's own word is not wanted
+    finality_depth: int = 64  # blocks on top of a final one, also where the chain has no word for it
 
     __pydantic_config__ = SETTINGS
 

@@ -1,23 +1,19 @@
-"""Closing epochs: derive the payout from the ledger, log it, attest it, post it, activate it.
-
-The ledger is the only state. What is on the chain is compared with it after every start, and whatever is missing is
-posted again; the contract refuses a second root for an epoch, so that repeating is safe.
-"""
+"""Closing epochs: derive the payout from the ledger, log it, and have it posted and activated (`validator.posting`)."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
 
-from contracts.attestation import sign_digest
 from contracts.evm import ChainClient
 from protocol.entry import encode_entry
 from protocol.errors import ChainError, Rejected
-from protocol.messages import ClaimShare, ClaimTicket, EpochLeaves, EpochReport, RewardLeaf
+from protocol.messages import ClaimShare, ClaimTicket, EpochLeaves, EpochReport, EpochStanding, RewardLeaf
 from protocol.payouts import EpochPayout, close_epoch, derive, find_candidates
 from protocol.rewards import RewardParameters, RewardTree
 from validator.ledger import Ledger, NewEntry
 from validator.pipeline import Pipeline
+from validator.posting import Poster
 from validator.store import Store
 
 log = logging.getLogger(__name__)
@@ -43,11 +39,9 @@ class Epochs:
         self._ledger = ledger
         self._pipeline = pipeline
         self._parameters = parameters
-        self._chain = chain
-        self._key = attestation_key
+        self.poster = Poster(chain, attestation_key, ledger.root_at) if chain is not None else None
         self._clock = clock
         self._opened_at = clock()
-        self._posting = asyncio.Lock()
         *closed, open_ = derive(self._leaves(0, ledger.size), parameters)
         self._closed: list[EpochPayout] = closed
         self._trees: dict[int, RewardTree] = {}
@@ -75,7 +69,7 @@ class Epochs:
         payout, index = await self._pipeline.on_writer(self._append_closing)
         transaction: str | None = None
         activates_at: int | None = None
-        if self._chain is not None:
+        if self.poster is not None:
             transaction, activates_at = await self.post_missing()
         entry = payout.expected_entry(self._parameters)
         log.info(
@@ -109,28 +103,10 @@ class Epochs:
 
     async def post_missing(self) -> tuple[str | None, int | None]:
         """Post every closed epoch that the chain does not have; return the last transaction and its activation time."""
-        if self._chain is None:
+        if self.poster is None:
             return None, None
-        async with self._posting:
-            return await asyncio.to_thread(self._post_missing, self._chain)
-
-    def _post_missing(self, chain: ChainClient) -> tuple[str | None, int | None]:
-        transaction: str | None = None
-        state = chain.state()
-        for payout in self._closed[state.latest_epoch :]:
-            state = chain.state()
-            attestation = state.next_attestation(
-                ledger_size=payout.size,
-                ledger_root=self._ledger.root_at(payout.size),
-                reward_root=payout.reward_root,
-                cumulative_total_wei=payout.cumulative_total_wei,
-            )
-            signature = sign_digest(attestation.digest(chain.domain), self._key)
-            receipt = chain.post_root(self._key, attestation, [signature])
-            if receipt is not None:
-                transaction = "0x" + receipt.hash.hex()
-                log.info("event=root_posted epoch=%d gas=%d tx=%s", payout.epoch, receipt.gas_used, transaction)
-        return transaction, chain.state().latest_activates_at or None
+        posted = await asyncio.to_thread(self.poster.post, tuple(self._closed))
+        return posted.transaction, posted.activates_at
 
     async def run(self, *, epoch_s: int, poll_s: float) -> None:
         """Close epochs by the clock (``epoch_s`` 0: never), post what is missing and activate what is due, for ever."""
@@ -140,24 +116,26 @@ class Epochs:
                 due = epoch_s and self._clock() - self._opened_at >= epoch_s
                 if due and self._ledger.size > self._first:  # an empty epoch is not worth a transaction
                     await self.close()
-                elif self._chain is not None:
-                    await self.post_missing()
-                    await asyncio.to_thread(self._activate_due, self._chain)
-            except ChainError as error:
-                log.warning("event=chain_trouble code=%s what=%r", error.code, error.what)
+                elif self.poster is not None and not self.poster.is_at_rest(len(self._closed)):
+                    await asyncio.to_thread(self.poster.look, tuple(self._closed))
+            except ChainError:
+                continue  # it was logged, and is told by `standing`; the next round looks again
 
-    def _activate_due(self, chain: ChainClient) -> None:
-        state = chain.state()
-        if state.active_epoch >= state.latest_epoch:
-            return
-        try:
-            chain.wait_until_activatable(0.0)
-        except ChainError as error:
-            if error.code == "CHAIN_TIMEOUT":
-                return  # the veto delay is not over
-            raise
-        chain.activate(self._key, state.active_epoch + 1)
-        log.info("event=epoch_activated epoch=%d", state.active_epoch + 1)
+    @property
+    def standing(self) -> EpochStanding | None:
+        """How far the closed epochs are on the chain, as of the last look; None without a chain."""
+        if self.poster is None:
+            return None
+        seen, trouble = self.poster.standing, self.poster.trouble
+        return EpochStanding(
+            closed=len(self._closed),
+            posted=seen.posted if seen else 0,
+            active=seen.active if seen else 0,
+            settled=self.poster.settled,
+            block=seen.block if seen else 0,
+            final_block=seen.final_block if seen else 0,
+            trouble=trouble.code if trouble else None,
+        )
 
     # -- claiming
 

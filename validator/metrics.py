@@ -4,6 +4,7 @@ from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from protocol.messages import EpochStanding
 from protocol.verdict import Verdict
 
 
@@ -29,6 +30,28 @@ class Metrics:
         self.ledger_size = Gauge("curiosity_ledger_entries", "Entries in the ledger", registry=self.registry)
         self.queued = Gauge("curiosity_queued_pairs", "Pairs admitted and not yet decided", registry=self.registry)
         self.epoch = Gauge("curiosity_open_epoch", "The open epoch", registry=self.registry)
+        self._epochs = Gauge(
+            "curiosity_epochs",
+            "Newest epoch that is closed, posted, active, settled",
+            ["state"],
+            registry=self.registry,
+        )
+        self._blocks = Gauge(
+            "curiosity_chain_block", "Newest block, newest final one", ["kind"], registry=self.registry
+        )
+        self._trouble = Gauge(
+            "curiosity_chain_trouble", "1 if the last look at the chain failed", registry=self.registry
+        )
+
+    def show_standing(self, standing: EpochStanding | None) -> None:
+        """Show how far the epochs are on the chain; nothing without one."""
+        if standing is None:
+            return
+        for state in ("closed", "posted", "active", "settled"):
+            self._epochs.labels(state).set(getattr(standing, state))
+        self._blocks.labels("latest").set(standing.block)
+        self._blocks.labels("final").set(standing.final_block)
+        self._trouble.set(standing.trouble is not None)
 
     def count_decision(self, verdict: Verdict) -> None:
         """Count one decided pair."""

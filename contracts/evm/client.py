@@ -3,6 +3,7 @@
 Accounts, roots, proofs and keys are bytes; amounts are wei.
 """
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,6 +27,8 @@ from contracts.evm.connection import Target, to_checksum
 from contracts.evm.endpoints import At, Endpoints
 from contracts.evm.sending import Sender
 from protocol.errors import ChainError
+
+log = logging.getLogger(__name__)
 
 _REMEMBERED = 32  # epochs whose records `CuriosityRewards.posted` still has
 
@@ -213,14 +216,27 @@ class ChainClient:
         )
 
     def standing(self) -> Standing:
-        """How far the chain is with the epochs, and how much of that is final."""
+        """How far the chain is with the epochs, and how much of that is final.
+
+        ``settled`` is 0 where the endpoints do not have the state of the final block.
+        """
         block, final_block = self._endpoints.height(), self._endpoints.height("final")
         active, posted, *_ = self._read("status", at=block)
-        settled = 0
-        # Before the deployment is final there is nothing to ask.
-        if self._endpoints.code(self.addresses.rewards, at=final_block):
-            settled, *_ = self._read("status", at=final_block)
-        return Standing(block, final_block, posted, active, settled)
+        return Standing(block, final_block, posted, active, self._settled(final_block))
+
+    def _settled(self, final_block: int) -> int:
+        try:
+            # Before the deployment is final there is nothing to ask.
+            if not self._endpoints.code(self.addresses.rewards, at=final_block):
+                return 0
+            settled: int = self._read("status", at=final_block)[0]
+            return settled
+        except ChainError as error:
+            if error.code not in ("CHAIN_REFUSED", "CHAIN_ENDPOINTS_FEW"):
+                raise
+            # It keeps no state so old, or none from before it was started: then nothing is known to be final.
+            log.warning("event=finality_unknown block=%d code=%s what=%r", final_block, error.code, error.what)
+            return 0
 
     # Close an epoch.
 

@@ -51,7 +51,8 @@ def claim(
 
     network, ticket = asyncio.run(ask())
     chain_settings = session.settings.chain
-    chain = connect(replace(chain_settings, rpc_url=rpc_url) if rpc_url else chain_settings, network)
+    chain_settings = replace(chain_settings, rpc_url=rpc_url) if rpc_url else chain_settings
+    chain = connect(chain_settings, network, session.home / "chain")
     key = b"" if dry_run else unlock(found, read_password(password_file, prompt=f"Password of {name}"))
     done = pay(chain, ticket, key, dry_run=dry_run)
 

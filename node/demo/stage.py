@@ -95,6 +95,9 @@ def write_config(path: Path, folder: Path, rpc_url: str, *, port: int, epoch_s: 
             "rpc_url": rpc_url,
             "chain_id": DEFAULT_CHAIN_ID,
             "addresses": str(folder / "chain" / "addresses.json"),
+            # This chain has one block producer: what it has mined stays.
+            "finality": "depth",
+            "finality_depth": 0,
         },
     }
     lines = []

@@ -1,0 +1,113 @@
+"""The reward side of a validator without its encoders: a real ledger, a real chain, and what closes, posts, activates.
+
+``python -m tests.epoch_material FOLDER URL`` closes an epoch and posts it, for a test that kills it meanwhile.
+"""
+
+import asyncio
+import json
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from contracts.attestation import address_of
+from contracts.chain import Addresses, ChainConfig, DeploySettings, journal_path
+from contracts.devchain import DEFAULT_CHAIN_ID, DevChain
+from contracts.evm import ChainClient
+from protocol.entry import PairEntry, encode_entry
+from protocol.messages import EpochReport
+from protocol.rewards import RewardParameters
+from protocol.signing import sign
+from protocol.verdict import Outcome, Reason, Verdict
+from tests.ledger_material import open_ledger
+from validator.epochs import Epochs
+from validator.ledger import Ledger, NewEntry
+from validator.pipeline import Pipeline
+from validator.posting import Poster
+
+T = TypeVar("T")
+KEY, EARNER = b"\x31" * 32, b"\x32" * 32
+DELAY_S = 600
+
+
+class WriterThread:
+    """All that closing asks of the pipeline: one thing after the other."""
+
+    async def on_writer(self, work: Callable[[], T]) -> T:
+        return work()
+
+
+@dataclass
+class Closing:
+    """A ledger's epochs and the chain that they are posted on."""
+
+    epochs: Epochs
+    ledger: Ledger
+    client: ChainClient
+
+    @property
+    def poster(self) -> Poster:
+        assert self.epochs.poster is not None
+        return self.epochs.poster
+
+    def earn(self, *scores: int) -> None:
+        """Write accepted pairs into the ledger."""
+        verdicts = [Verdict(Outcome.ACCEPTED, Reason.BELONGS_TOGETHER, bytes(32), None, True, one) for one in scores]
+        self.ledger.append([NewEntry(encode_entry(_entry(verdict)), None) for verdict in verdicts])
+
+    def close(self, *scores: int) -> EpochReport:
+        """Earn, close and post."""
+        self.earn(*scores or (7,))
+        return asyncio.run(self.epochs.close())
+
+    def look(self) -> None:
+        """One round of what a running validator does."""
+        self.poster.look(tuple(self.epochs._closed))
+
+
+def _entry(verdict: Verdict) -> PairEntry:
+    pair = secrets.token_bytes(32)
+    signature = sign(pair, EARNER)
+    return PairEntry(pair, address_of(EARNER), signature, "image-text", "MIT", verdict, secrets.token_bytes(32))
+
+
+def deploy(chain: DevChain) -> Addresses:
+    """Deploy for one validator, and give it and the earner coins for gas."""
+    owner = chain.private_key(0)
+    client = ChainClient.connect(ChainConfig(chain.rpc_url, DEFAULT_CHAIN_ID))
+    settings = DeploySettings((address_of(KEY),), 1, activation_delay_s=DELAY_S, min_epoch_interval_s=0)
+    addresses = client.deploy(owner, settings)
+    for key in (KEY, EARNER):
+        client.fund(owner, address_of(key), eth_wei=10**19)
+    return addresses
+
+
+@contextmanager
+def open_epochs(folder: Path, url: str, addresses: Addresses, **changes: Any) -> Iterator[Closing]:
+    """A validator's epochs in a folder, as after a start."""
+    settings: dict[str, Any] = {
+        "poll_interval_s": 0.02,
+        "receipt_timeout_s": 20.0,
+        "journal": journal_path(folder, addresses),
+    } | changes
+    client = ChainClient.connect(ChainConfig(url, DEFAULT_CHAIN_ID, addresses, **settings))
+    with open_ledger(f"sqlite:///{folder / 'ledger.db'}", folder / "head") as opened:
+        epochs = Epochs(
+            store=opened.store,
+            ledger=opened.ledger,
+            pipeline=cast(Pipeline, WriterThread()),
+            parameters=RewardParameters(),
+            chain=client,
+            attestation_key=KEY,
+        )
+        yield Closing(epochs, opened.ledger, client)
+
+
+if __name__ == "__main__":
+    run_folder, run_url = Path(sys.argv[1]), sys.argv[2]
+    known = Addresses.from_json(json.loads((run_folder / "addresses.json").read_text()))
+    with open_epochs(run_folder, run_url, known) as closing:
+        closing.close()

@@ -1,0 +1,282 @@
+"""Epochs on a chain that forgets: reorganised, killed, lied to. Exactly one activation, nobody is paid twice."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from web3 import Web3
+
+from contracts.attestation import address_of, sign_attestation
+from contracts.chain import Addresses, Share, journal_path
+from contracts.devchain import DEFAULT_CHAIN_ID, DevChain, find_anvil
+from contracts.evm.journal import Journal
+from protocol.errors import ChainError
+from tests.epoch_material import DELAY_S, EARNER, KEY, Closing, deploy, open_epochs
+from tests.payment_material import paid_network
+from tests.rpc_material import RpcProxy
+
+pytestmark = pytest.mark.skipif(find_anvil() is None, reason="anvil is absent: only it can stop mining and reorganise")
+
+ROOT = Path(__file__).resolve().parent.parent
+ACTIVATED = "RootActivated(uint64,bytes32,uint256)"
+POSTED = "RootPosted(uint64,bytes32,bytes32,uint64,bytes32,uint256,uint256)"
+
+
+@dataclass
+class Ground:
+    chain: DevChain
+    addresses: Addresses
+    folder: Path
+
+    def open(self, **changes: Any) -> Any:
+        return open_epochs(self.folder, changes.pop("url", self.chain.rpc_url), self.addresses, **changes)
+
+    def events(self, signature: str) -> int:
+        topic = "0x" + bytes(Web3.keccak(text=signature)).hex()
+        return len(self.chain.request("eth_getLogs", [{"fromBlock": "0x0", "topics": [topic]}]))
+
+    def mine(self, blocks: int) -> None:
+        self.chain.request("anvil_mine", [hex(blocks)])
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Iterator[Ground]:
+    with DevChain(engine="anvil") as chain:
+        addresses = deploy(chain)
+        (tmp_path / "addresses.json").write_text(json.dumps(addresses.to_json()))
+        yield Ground(chain, addresses, tmp_path)
+
+
+def claim_twice(closing: Closing) -> int:
+    """Claim everything two times over; return what the earner got in all."""
+    ticket = closing.epochs.ticket(address_of(EARNER))
+    shares = [Share(share.epoch, int(share.amount_wei), share.proof) for share in ticket.shares]
+    closing.client.claim(EARNER, shares)
+    assert closing.client.claim(EARNER, shares).paid_wei == 0
+    return closing.client.balances(address_of(EARNER)).token_wei
+
+
+def owed(closing: Closing) -> int:
+    return sum(int(share.amount_wei) for share in closing.epochs.ticket(address_of(EARNER)).shares)
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_reorganisation_of_depth_5_is_posted_again_and_activated_once(
+    ground: Ground, caplog: pytest.LogCaptureFixture, *, is_kept: bool
+) -> None:
+    changes = {} if is_kept else {"journal": None}
+    with ground.open(**changes) as closing:
+        ground.mine(3)
+        first = closing.close()
+        ground.mine(1)
+        ground.chain.request("anvil_reorg", [5, []])  # the posting and four blocks more
+        assert closing.client.state().latest_epoch == 0
+        closing.look()
+        assert "event=epochs_fell_out" in caplog.text
+        assert closing.client.state().latest_epoch == 1
+        # With the journal it is that very transaction, whatever else would be signed by now.
+        found = ground.chain.request("eth_getTransactionReceipt", [first.transaction])
+        assert found["status"] == "0x1"
+
+        second = closing.close(5, 6)  # in the middle of the next posting: one epoch is posted, one falls out
+        ground.mine(4)
+        ground.chain.request("anvil_reorg", [5, []])
+        assert closing.client.state().latest_epoch == 1
+        closing.look()
+        assert closing.client.state().latest_epoch == second.epoch == 2
+
+        ground.chain.advance(DELAY_S)
+        for _ in range(2):
+            closing.look()
+        assert closing.client.state().active_epoch == 2
+        ground.mine(3)
+        ground.chain.request("anvil_reorg", [5, []])  # both activations fall out
+        assert closing.client.state().active_epoch == 0
+        ground.chain.advance(DELAY_S)
+        for _ in range(3):
+            closing.look()
+        assert closing.client.state().active_epoch == 2
+        assert (ground.events(POSTED), ground.events(ACTIVATED)) == (2, 2)
+        assert claim_twice(closing) == owed(closing)
+
+
+def test_an_epoch_is_settled_when_its_activation_is_final_and_not_before(
+    ground: Ground, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "validator.posting")
+    with ground.open(finality="depth", finality_depth=6) as closing:
+        closing.close()
+        ground.chain.advance(DELAY_S)
+        closing.look()
+        closing.look()
+        standing = closing.epochs.standing
+        assert standing is not None
+        assert (standing.closed, standing.posted, standing.active, standing.settled) == (1, 1, 1, 0)
+        assert standing.block - standing.final_block == 6
+        assert not closing.poster.is_at_rest(1)
+        # Not final, so that it may come to this: the validator must not have forgotten it.
+        ground.chain.request("anvil_reorg", [1, []])
+        ground.chain.advance(DELAY_S)
+        closing.look()
+        assert closing.client.state().active_epoch == 1
+        ground.mine(6)
+        assert "event=epoch_settled" not in caplog.text
+        closing.look()
+        assert f"event=epoch_settled epoch=1 final_block={closing.poster.standing.final_block}" in caplog.text
+        assert closing.poster.is_at_rest(1)
+        assert not closing.poster.is_at_rest(2)  # another was closed
+
+
+def test_a_killed_validator_posts_the_very_same_bytes(ground: Ground) -> None:
+    ground.chain.request("evm_setAutomine", [False])
+    command = [sys.executable, "-m", "tests.epoch_material", str(ground.folder), ground.chain.rpc_url]
+    path = journal_path(ground.folder, ground.addresses)
+
+    def kept() -> list[bytes]:
+        by_nonce = Journal(DEFAULT_CHAIN_ID, ground.addresses.rewards, path).kept(address_of(KEY))
+        return [sent.hash for versions in by_nonce.values() for sent in versions]
+
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        end = time.monotonic() + 30
+        while not kept() or int(ground.chain.request("txpool_status", [])["pending"], 16) == 0:
+            assert time.monotonic() < end
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+    (sent,) = kept()
+    ground.chain.request("anvil_dropTransaction", ["0x" + sent.hex()])
+    ground.chain.request("evm_setAutomine", [True])
+    with ground.open() as closing:
+        posted = closing.poster.post(tuple(closing.epochs._closed))
+        assert posted.transaction == "0x" + sent.hex()
+        assert closing.poster.post(tuple(closing.epochs._closed)).transaction is None
+        assert ground.events(POSTED) == 1
+
+
+def test_an_answer_that_is_lost_does_not_post_twice(ground: Ground) -> None:
+    with RpcProxy(ground.chain.rpc_url) as proxy, ground.open(url=proxy.url) as closing:
+        # The chain takes the transaction and dies to us in the same moment.
+        def die(method: str) -> bool:
+            proxy.is_down = method == "eth_sendRawTransaction"
+            return proxy.is_down
+
+        proxy.loses = die
+        with pytest.raises(ChainError, match="CHAIN_UNREACHABLE"):
+            closing.close()
+        assert closing.epochs.standing is not None
+        assert closing.epochs.standing.trouble == "CHAIN_UNREACHABLE"
+        proxy.loses = lambda _method: False
+        proxy.is_down = False
+        closing.look()
+        closing.look()
+        assert closing.epochs.standing.trouble is None
+        assert ground.events(POSTED) == 1
+        assert proxy.seen["eth_sendRawTransaction"] == 1
+
+
+def test_nothing_is_signed_on_top_of_an_epoch_that_the_ledger_does_not_give(ground: Ground) -> None:
+    with ground.open() as closing:
+        closing.earn(7)
+        # A quorum that lies posts first.
+        lie = closing.client.state().next_attestation(
+            ledger_size=1, ledger_root=bytes(32), reward_root=b"\x66" * 32, cumulative_total_wei=1
+        )
+        closing.client.post_root(KEY, lie, [sign_attestation(lie, closing.client.domain, KEY)])
+        with pytest.raises(ChainError, match=r"CHAIN_ROOT_DIFFERS: epoch 1 is posted with root 0x6666.* gives root 0x"):
+            closing.close()
+        with pytest.raises(ChainError, match="CHAIN_ROOT_DIFFERS"):
+            closing.close()  # the second epoch is closed, and not posted on top of the first
+        assert closing.client.state().latest_epoch == 1
+        assert closing.epochs.standing is not None
+        assert closing.epochs.standing.trouble == "CHAIN_ROOT_DIFFERS"
+        # The guardian throws it away; the next look posts what is true.
+        closing.client.veto(ground.chain.private_key(0), 1)
+        closing.look()
+        assert closing.client.state().latest_epoch == 2
+        assert closing.client.state().latest_root == closing.epochs._closed[1].reward_root
+
+
+def test_an_epoch_that_the_ledger_has_not_closed_is_told(ground: Ground) -> None:
+    with ground.open() as closing:
+        closing.earn(7)
+        ahead = closing.client.state().next_attestation(
+            ledger_size=1, ledger_root=bytes(32), reward_root=b"\x66" * 32, cumulative_total_wei=1
+        )
+        closing.client.post_root(KEY, ahead, [sign_attestation(ahead, closing.client.domain, KEY)])
+        with pytest.raises(ChainError, match=r"CHAIN_ROOT_DIFFERS: .* this ledger closed 0 epochs"):
+            closing.look()
+
+
+def test_a_chain_that_is_killed_in_the_middle_of_an_epoch_is_posted_to_again(tmp_path: Path) -> None:
+    state = tmp_path / "chain" / "state.json"
+    with DevChain(engine="anvil", state_path=state) as chain:
+        addresses = deploy(chain)
+        written = _next_dump(state, 0)
+        with open_epochs(tmp_path, chain.rpc_url, addresses) as closing:
+            first = closing.close()
+            written = _next_dump(state, written)
+            second = closing.close(5)
+            assert chain._process is not None
+            os.kill(chain._process.pid, signal.SIGKILL)
+            chain._process.wait()
+            with pytest.raises(ChainError, match="CHAIN_UNREACHABLE"):
+                closing.look()
+    with DevChain(engine="anvil", state_path=state) as chain:
+        ground = Ground(chain, addresses, tmp_path)
+        with ground.open() as closing:
+            assert closing.client.state().latest_epoch == 1  # the second fell after the last dump
+            closing.look()
+            assert closing.client.state().latest_epoch == 2
+            found = chain.request("eth_getTransactionReceipt", [second.transaction])
+            assert found["status"] == "0x1"  # by its own bytes, out of the journal
+            chain.advance(DELAY_S)
+            for _ in range(3):
+                closing.look()
+            assert closing.client.state().active_epoch == 2
+            assert ground.events(ACTIVATED) == 2
+            assert claim_twice(closing) == owed(closing)
+            assert first.transaction != second.transaction
+
+
+def _next_dump(state: Path, before: int) -> int:
+    """Wait until anvil has written its state again; return when it did."""
+    end = time.monotonic() + 20
+    while not state.exists() or state.stat().st_mtime_ns == before:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return state.stat().st_mtime_ns
+
+
+def test_a_service_keeps_a_journal_and_tells_how_far_its_epochs_are(tmp_path: Path) -> None:
+    with paid_network(tmp_path) as net:
+        net.earn(EARNER, 7)
+        net.close()
+        health = net.call(net.live.client.health())
+        assert health.epochs is not None
+        assert (health.epochs.closed, health.epochs.posted, health.epochs.active) == (1, 1, 0)
+        assert (health.epochs.settled, health.epochs.trouble) == (0, None)
+        assert health.epochs.block == int(net.dev.request("eth_blockNumber", []), 16)
+        with urllib.request.urlopen(f"{net.live.url}/metrics") as reply:
+            metrics = reply.read().decode()
+        for line in (
+            'curiosity_epochs{state="posted"} 1.0',
+            'curiosity_epochs{state="settled"} 0.0',
+            f'curiosity_chain_block{{kind="latest"}} {health.epochs.block}.0',
+            "curiosity_chain_trouble 0.0",
+        ):
+            assert line in metrics
+        # Posted and not final: kept, in a file of this network's own.
+        addresses = net.client.addresses
+        kept = Journal(DEFAULT_CHAIN_ID, addresses.rewards, journal_path(tmp_path / "v", addresses))
+        signer = address_of(net.live.service.keys.attestation)
+        assert [sent.nonce for versions in kept.kept(signer).values() for sent in versions] == [0]
