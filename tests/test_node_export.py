@@ -1,11 +1,8 @@
 """A ledger exported and imported: the same root, proofs, answers and refusals; what is torn is refused."""
 
 import asyncio
-import json
 import os
-import random
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -19,21 +16,18 @@ import pytest_asyncio
 
 from node.client import ValidatorClient
 from node.export import export, pack
-from node.sync import copy_tiles
-from node.tiles import LogFiles
 from protocol.decision import ExportedPair
-from protocol.entry import CheckpointEntry, encode_entry
 from protocol.errors import ConfigError, CuriosityError, ProofError, Rejected, ServiceError, StoreError
 from protocol.pair import SignedPair
 from protocol.takedown import BLOCKED_FILE, Blocked
-from protocol.tlog import Signer, verify_checkpoint, verify_proof
+from protocol.tlog import Signer, verify_proof
 from protocol.wire import encode, parse
 from tests.front_material import front
-from tests.log_material import ORIGIN, Log, tile_server
+from tests.log_material import ORIGIN
 from tests.service_material import BOB, Running, pictures, running
 from tests.test_validator_takedown import forget
 from validator.exported import Export, opened_export
-from validator.forgotten import Forgotten, pepper_id
+from validator.forgotten import Forgotten
 from validator.importer import Imported, Mirrored, check_checkpoint, import_ledger, read_mark, write_mark
 from validator.keys import load_keys
 from validator.store import Store
@@ -65,8 +59,7 @@ def bring(exported: Path, data_dir: Path, url: str = "", *, without_blocked: boo
         done = import_ledger(
             found,
             store,
-            log_signer=keys.log,
-            pepper_id=pepper_id(keys.pepper),
+            keys=keys,
             head_path=data_dir / "tree-head.txt",
             without_blocked=without_blocked,
         )
@@ -254,6 +247,7 @@ async def test_what_must_not_come_back_travels_with_the_operators_export_only(
             told = await live.client.blocked(live.service.keys.admin_token)
             assert told.covers(live.service.ledger.size - 1)
             said.append(f"from {told.first}")
+            assert (await forget(live, signed[1])).replayed  # its receipt is checked, which no export holds
         return said
 
     assert await answers(tmp_path / "rebuilt") == ["CONTENT_TAKEN_DOWN", "CONTENT_TAKEN_DOWN", "from 0"]
@@ -289,6 +283,8 @@ async def test_a_list_that_does_not_fit_is_refused_by_who_goes_on_with_the_log(
     code, out, err = await run_cli("ledger", "import", str(tmp_path / "own"), data_dir=tmp_path / "copy")
     assert code == 0, err
     assert "not known here for 2 of them; a copy takes nothing in." in out
+    status, out, err = await run_cli("validator", "check", "--pairs", data_dir=tmp_path / "copy")
+    assert (status, out.split()[:3]) == (0, ["7", "entries", "hold;"]), err
     with Store.open(f"sqlite:///{tmp_path / 'copy' / 'ledger.sqlite'}") as store:
         assert (store.blocked(), store.blocked_from()) == (set(), 7)
     # What must not come back is noted before any entry: an import that fails has noted too much, never too little.
@@ -400,57 +396,6 @@ async def test_another_history_in_the_store_is_named(ledger: tuple[Running, Path
         await other.client.post_pair(other.sign(pictures(1)[0]).encode())
     with pytest.raises(ProofError, match="IMPORT_DIFFERS: first bad index 1:"):
         bring(exported, tmp_path)
-
-
-async def test_an_import_that_is_killed_goes_on_to_the_same_root(tmp_path: Path) -> None:
-    await killed_imports_go_on(tmp_path, 1)
-
-
-@pytest.mark.slow
-async def test_forty_killed_imports_go_on_to_the_same_root(tmp_path: Path) -> None:
-    await killed_imports_go_on(tmp_path, 40)
-
-
-async def killed_imports_go_on(folder: Path, rounds: int) -> None:
-    """A log of 3,000 entries without pairs; the import's process is killed at random moments until it ends."""
-    async with running(folder / "owner") as live:
-        network = live.network
-    leaves = [encode_entry(CheckpointEntry(n.to_bytes(32, "big"), None)) for n in range(3000)]
-    signer = load_keys(folder / "owner" / "keys", network.name).log
-    log = Log(3000, lambda index: leaves[index], origin=network.origin, signer=signer)
-    async with tile_server(log) as server, LogFiles(server.url) as files:
-        head = verify_checkpoint(log.head(), network.origin, [network.log_vkey])
-        await copy_tiles(files, folder / "export", log.head(), head)
-    (folder / "export" / "network.json").write_bytes(encode(network))
-    for path in (folder / "export" / "tile" / "entries").rglob("*"):
-        if path.is_file():
-            name = str(path.relative_to(folder / "export" / "tile" / "entries"))
-            (folder / "export" / "pairs" / f"{name}.jsonl").parent.mkdir(parents=True, exist_ok=True)
-            (folder / "export" / "pairs" / f"{name}.jsonl").write_bytes(b"")
-    chance = random.Random(5)
-    for number in range(rounds):
-        data = folder / f"copy{number}"
-        command = [sys.executable, "-m", "node.cli", "ledger", "import", str(folder / "export"), "--json"]
-        environment = os.environ | {"CURIOSITY_VALIDATOR__DATA_DIR": str(data)}
-        process = await asyncio.create_subprocess_exec(
-            *command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        assert process.stderr is not None
-        for _ in range(chance.randint(1, 10)):  # so many of twelve bundles
-            await process.stderr.readline()
-        process.send_signal(signal.SIGKILL)
-        await process.wait()
-        with Store.open(f"sqlite:///{data / 'ledger.sqlite'}") as store:
-            half = store.size()
-        assert half > 0
-        process = await asyncio.create_subprocess_exec(
-            *command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        out, err = await process.communicate()
-        assert process.returncode == 0, err.decode()
-        told = json.loads(out)
-        assert (told["size"], told["root"]) == (3000, "0x" + log.root().hex())
-        assert told["entries"] == 3000 - half
 
 
 async def test_a_packed_export_is_one_file_and_the_same_bytes(ledger: tuple[Running, Path], tmp_path: Path) -> None:

@@ -15,8 +15,7 @@ from protocol.signing import Domain, address_of, checksum
 from validator.app import build, connect_chain, listen, settle_memory
 from validator.config import Settings, load_settings
 from validator.exported import opened_export
-from validator.forgotten import pepper_id
-from validator.importer import Imported, Mirrored, import_ledger, write_mark
+from validator.importer import Imported, Mirrored, import_ledger, read_mark, write_mark
 from validator.keys import load_keys
 from validator.ledger import Ledger
 from validator.service import Service
@@ -103,18 +102,22 @@ def check(config_path: Path | None, pairs: bool, as_json: bool) -> None:
     settings = load_settings(config_path)
     config = settings.validator
     folder = config.data_dir.expanduser().resolve()
-    made = load_keys(folder / "keys", config.name)
+    mirrored = read_mark(folder)
+    name = config.name if mirrored is None else mirrored.network.name
+    made = load_keys(folder / "keys", name)
     with Store.open(config.url) as store:
         ledger = Ledger(
             store,
-            origin=config.name,
+            origin=name,
             log_signer=made.log,
             receipt_signer=made.receipt,
             head_path=folder / "tree-head.txt",
             clock=lambda: int(time.time()),
         )
         ledger.verify()
-        if pairs:
+        if pairs and mirrored is not None:
+            ledger.verify_pairs(mirrored.network.domain, receipt_vkey=mirrored.network.receipt_vkey)
+        elif pairs:
             _, addresses = connect_chain(settings)
             ledger.verify_pairs(Domain(addresses.chain_id, addresses.rewards))
         facts = {"entries": ledger.size, "root": "0x" + ledger.root().hex()}
@@ -146,8 +149,7 @@ def import_(
             done = import_ledger(
                 found,
                 store,
-                log_signer=made.log,
-                pepper_id=pepper_id(made.pepper),
+                keys=made,
                 head_path=folder / "tree-head.txt",
                 receipt_vkey=receipt_vkey,
                 without_blocked=without_blocked,

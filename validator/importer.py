@@ -12,8 +12,10 @@ asked of a ledger, under the owner's last head, and takes nothing in (`Mirrored`
 """
 
 import base64
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from protocol.decision import ExportedPair, check_exported
@@ -21,11 +23,14 @@ from protocol.entry import CheckpointEntry, PairEntry, TakedownEntry, parse_entr
 from protocol.errors import ConfigError, ProofError, Rejected, StoreError
 from protocol.messages import Network
 from protocol.pair import Envelope
+from protocol.receipt import issue_receipt
 from protocol.takedown import Blocked
 from protocol.tiles import WIDTH, bundles_for
 from protocol.tlog import Bundle, Signer, TreeHead, sign_note
 from protocol.wire import STRICT, encode, parse
 from validator.exported import Export, bad_entry
+from validator.forgotten import pepper_id
+from validator.keys import Keys
 from validator.ledger import NewSubmission
 from validator.store import Store
 from validator.store.hashes import TreeHashes
@@ -68,16 +73,18 @@ def import_ledger(
     export: Export,
     store: Store,
     *,
-    log_signer: Signer,
-    pepper_id: bytes,
+    keys: Keys,
     head_path: Path,
     receipt_vkey: str = "",
     without_blocked: bool = False,
+    clock: Callable[[], int] = lambda: int(time.time()),
     progress: Progress | None = None,
 ) -> Imported:
-    """Bring a store up to the head of an export. ``log_signer`` is this validator's own key, as is the pepper.
+    """Bring a store up to the head of an export. ``keys`` are this validator's own.
 
-    ``without_blocked``: go on with the log even if contents that were taken down would be taken in again.
+    Entries that come without a receipt, since they are of no pair or of one that was taken down, get one of now if this
+    validator is to go on with the log. ``without_blocked``: go on even if contents that were taken down would be taken
+    in again.
 
     Raises ProofError naming the first bad index: IMPORT_DIFFERS if the store holds another history, IMPORT_PAIRS,
     IMPORT_ITEM, IMPORT_MISSING for an accepted pair that is neither there nor taken down, TILE_ and BUNDLE_ codes, what
@@ -85,7 +92,7 @@ def import_ledger(
     holds; PEPPER_DIFFERS and IMPORT_FORGETS if this validator is to go on with the log and cannot tell what was taken
     down.
     """
-    network, head = export.network, export.head
+    network, head, log_signer = export.network, export.head, keys.log
     kept = KeptHead(head_path, network.origin, log_signer.verifier.vkey())
     store.claim_ledger()
     signed = kept.read()
@@ -102,9 +109,12 @@ def import_ledger(
         raise bad_entry(_first_difference(export, store, size), "IMPORT_DIFFERS", "the store holds another entry there")
     is_owner = log_signer.verifier.vkey() == export.log_vkey
     takedowns = export.takedowns()
-    unknown = _take_blocked(export, store, takedowns, size, pepper_id, must_know=is_owner and not without_blocked)
+    unknown = _take_blocked(
+        export, store, takedowns, size, pepper_id(keys.pepper), must_know=is_owner and not without_blocked
+    )
     erased = {entry.index for entry in takedowns.values()}
-    writer = _Importer(export, store, edge, receipt_vkey or network.receipt_vkey, erased)
+    promise = partial(_promise, origin=network.origin, issued_at=clock(), signer=keys.receipt) if is_owner else _nothing
+    writer = _Importer(export, store, edge, receipt_vkey or network.receipt_vkey, erased, promise)
     for bundle in bundles_for(head.size, size):
         writer.take(bundle)
         if progress is not None:
@@ -125,15 +135,15 @@ def import_ledger(
 
 
 def _take_blocked(
-    export: Export, store: Store, takedowns: Collection[int], size: int, pepper_id: bytes, *, must_know: bool
+    export: Export, store: Store, takedowns: Collection[int], size: int, pepper: bytes, *, must_know: bool
 ) -> int:
     """Note what must not come back, and return of how many takedowns that is not known.
 
     Before any entry: an import that is interrupted has then noted too much and never too little.
     """
-    store.check_pepper(pepper_id)
+    store.check_pepper(pepper)
     blocked = export.blocked()
-    if blocked is not None and blocked.pepper != pepper_id:
+    if blocked is not None and blocked.pepper != pepper:
         if must_know:
             raise StoreError(
                 "PEPPER_DIFFERS",
@@ -141,7 +151,7 @@ def _take_blocked(
                 "Restore keys/takedown.pepper of the validator that was exported, beside its other keys.",
             )
         blocked = None
-    mine = Blocked(store.blocked_from(), size, pepper_id, ())
+    mine = Blocked(store.blocked_from(), size, pepper, ())
     unknown = [
         index for index in takedowns if not mine.covers(index) and (blocked is None or not blocked.covers(index))
     ]
@@ -153,9 +163,17 @@ def _take_blocked(
             "Export with --token-file of the validator that took it down. If that is gone, --without-blocked goes on.",
         )
     if blocked is not None:
-        store.block(blocked.keys, pepper_id)
+        store.block(blocked.keys, pepper)
     store.block_from(max(unknown) + 1 if unknown else 0)
     return len(unknown)
+
+
+def _promise(index: int, leaf: bytes, *, origin: str, issued_at: int, signer: Signer) -> str:
+    return issue_receipt(leaf, index, origin, issued_at, signer).note
+
+
+def _nothing(_index: int, _leaf: bytes) -> str:
+    return ""
 
 
 def _first_difference(export: Export, store: Store, size: int) -> int:
@@ -170,9 +188,17 @@ def _first_difference(export: Export, store: Store, size: int) -> int:
 class _Importer:
     """Writes the bundles of an export, in order, after the entries that ``edge`` ends with."""
 
-    def __init__(self, export: Export, store: Store, edge: Edge, receipt_vkey: str, erased: set[int]) -> None:
+    def __init__(
+        self,
+        export: Export,
+        store: Store,
+        edge: Edge,
+        receipt_vkey: str,
+        erased: set[int],
+        promise: Callable[[int, bytes], str],
+    ) -> None:
         self._export, self._store, self._edge, self._receipt_vkey = export, store, edge, receipt_vkey
-        self._erased = erased
+        self._erased, self._promise = erased, promise
         self.pairs = self.items = 0
 
     def take(self, bundle: Bundle) -> None:
@@ -188,15 +214,16 @@ class _Importer:
     def _row(self, index: int, leaf: bytes, pair: ExportedPair | None) -> NewRow:
         entry = parse_entry(leaf)
         if isinstance(entry, TakedownEntry):
-            return NewRow(index, leaf, "", None, (entry.index,))
+            return NewRow(index, leaf, self._promise(index, leaf), None, (entry.index,))
         if not isinstance(entry, PairEntry):
-            return NewRow(index, leaf, "", None)
+            return NewRow(index, leaf, self._promise(index, leaf), None)
         if index in self._erased:
-            return NewRow(index, leaf, "", ErasedPair(entry.pair, entry.contributor, entry.verdict.is_accepted))
+            erased = ErasedPair(entry.pair, entry.contributor, entry.verdict.is_accepted)
+            return NewRow(index, leaf, self._promise(index, leaf), erased)
         if pair is None:
             if entry.verdict.is_accepted:
                 raise bad_entry(index, "IMPORT_MISSING", "the pair is accepted, not taken down, and not in the export")
-            return NewRow(index, leaf, "", None)
+            return NewRow(index, leaf, self._promise(index, leaf), None)
         try:
             digest = check_exported(
                 pair, leaf, self._export.network.domain, self._export.network.origin, self._receipt_vkey

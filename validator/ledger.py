@@ -336,14 +336,16 @@ class Ledger:
         edge = self._state.edge
         _refuse(first_damage(self._store, self._kept, edge.size, edge.root(), progress))
 
-    def verify_pairs(self, domain: Domain, progress: Callable[[int, int], None] | None = None) -> None:
+    def verify_pairs(
+        self, domain: Domain, progress: Callable[[int, int], None] | None = None, *, receipt_vkey: str = ""
+    ) -> None:
         """Hold every pair, receipt, opening, embedding and item to its leaf; `verify` has held the leaves to the root.
 
-        ``domain`` is that of the contributors' signatures. Raises StoreError LEDGER_CORRUPT as `verify` does.
+        ``domain`` is that of the contributors' signatures; ``receipt_vkey`` that of receipts which another validator
+        gave, of whose ledger this is a copy. Raises StoreError LEDGER_CORRUPT as `verify` does.
         """
-        audit = PairAudit(
-            self._store, origin=self._origin, receipt_vkey=self._receipt_signer.verifier.vkey(), domain=domain
-        )
+        vkey = receipt_vkey or self._receipt_signer.verifier.vkey()
+        audit = PairAudit(self._store, origin=self._origin, receipt_vkey=vkey, domain=domain)
         _refuse(audit.first_damage(self.size, progress))
 
 

@@ -65,7 +65,8 @@ class PairAudit:
             raise ValueError("a leaf that names the kind pair is of another")
         if pair is None:
             return "its pair is missing" if entry.verdict.is_accepted else ""
-        verify_receipt(Receipt(leaf.decode(), index, note), self._origin, self._receipt_vkey)
+        if note or not pair["is_erased"]:  # a read-only copy was given no receipt of what had been taken down before
+            verify_receipt(Receipt(leaf.decode(), index, note), self._origin, self._receipt_vkey)
         said = pair["pair"], pair["contributor"], bool(pair["is_accepted"])
         if said != (entry.pair, entry.contributor, entry.verdict.is_accepted):
             return "digest, contributor or verdict of the pair are not the entry's"
