@@ -163,6 +163,23 @@ class Balances:
 
 
 @dataclass(frozen=True)
+class Quote:
+    """What a transaction would cost now: gas, the present price of a unit (base fee and tip), and both together in wei.
+
+    ``most_wei``: what the sender must hold to send it, since fees may rise until it is in a block.
+    """
+
+    gas: int
+    fee_wei: int
+    most_wei: int
+
+    @property
+    def cost_wei(self) -> int:
+        """What it costs at the present price."""
+        return self.gas * self.fee_wei
+
+
+@dataclass(frozen=True)
 class TransactionReceipt:
     """A transaction that succeeded. ``contract``: address it created, else empty. ``paid_wei``: rewards it paid out."""
 

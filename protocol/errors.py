@@ -10,6 +10,7 @@
     ├── CheckpointError       model weights that are not what their manifest says
     ├── StoreError            a database or blob store that cannot be used, or is not the one we left
     ├── ChainError            the EVM chain refused or could not be reached
+    │   └── NotYet            nothing is wrong but the time: it says when it can be done
     └── ServiceError          a validator could not be reached or answered what we cannot read
 
 Each error says three things: a stable code, what happened (expected against actual), and the remedy. The command line
@@ -44,6 +45,7 @@ class ExitCode(IntEnum):
     STORE = 10
     CHAIN = 11
     SERVICE = 12
+    NOT_YET = 13
     INTERRUPTED = 130
 
 
@@ -154,6 +156,20 @@ class ChainError(CuriosityError):
 
     exit_code = ExitCode.CHAIN
     fault = Fault.INFRASTRUCTURE
+
+
+class NotYet(ChainError):
+    """What was asked can be done later and nothing is lost: ``seconds`` from now, at Unix time ``at``, by the chain.
+
+    Both are None where nobody knows yet.
+    """
+
+    exit_code = ExitCode.NOT_YET
+
+    def __init__(self, code: str, what: str, remedy: str, *, at: int | None, seconds: int | None) -> None:
+        super().__init__(code, what, remedy)
+        self.at = at
+        self.seconds = seconds
 
 
 class ServiceError(CuriosityError):

@@ -18,6 +18,7 @@ from contracts.chain import (
     DeploySettings,
     EpochRecord,
     Pool,
+    Quote,
     RewardsState,
     Share,
     Standing,
@@ -183,6 +184,10 @@ class ChainClient:
         """The present validators, in increasing order."""
         return [bytes.fromhex(one[2:]) for one in self._read("validators")]
 
+    def now(self) -> int:
+        """Time of the block to come, Unix seconds of the chain's clock."""
+        return self._endpoints.first().block_time()
+
     def claim_nonce(self, account: bytes) -> int:
         """Nonce for the account's next `ClaimPermission`."""
         return int(self._read("nonces", to_checksum(account)))
@@ -321,10 +326,11 @@ class ChainClient:
 
         The account is the key's own unless given. A share that was paid before is skipped.
         """
-        owner = account or address_of(private_key)
-        if len(shares) == 1:
-            return self._send(private_key, "claim", to_checksum(owner), *_fields(shares[0]))
-        return self.claim_many(private_key, [(owner, share) for share in shares])
+        return self._send(private_key, *_claim_call(account or address_of(private_key), shares))
+
+    def quote_claim(self, sender: bytes, account: bytes, shares: Sequence[Share]) -> Quote:
+        """What `claim` would cost a sender now."""
+        return self._quote(sender, *_claim_call(account, shares))
 
     def claim_many(self, private_key: bytes, claims: Sequence[tuple[bytes, Share]]) -> TransactionReceipt:
         """Has several accounts paid at once: (account, share) each; ``paid_wei`` is their sum."""
@@ -335,15 +341,13 @@ class ChainClient:
         self, relayer_key: bytes, permission: ClaimPermission, signature: bytes, shares: Sequence[Share]
     ) -> TransactionReceipt:
         """Relays a signed claim: the permission's recipient is paid, the relayer pays the gas."""
-        return self._send(
-            relayer_key,
-            "claimTo",
-            to_checksum(permission.account),
-            [_fields(share) for share in shares],
-            to_checksum(permission.recipient),
-            permission.deadline,
-            signature,
-        )
+        return self._send(relayer_key, *_claim_to_call(permission, signature, shares))
+
+    def quote_claim_to(
+        self, sender: bytes, permission: ClaimPermission, signature: bytes, shares: Sequence[Share]
+    ) -> Quote:
+        """What `claim_to` would cost a sender now."""
+        return self._quote(sender, *_claim_to_call(permission, signature, shares))
 
     @property
     def _token(self) -> Target:
@@ -359,6 +363,9 @@ class ChainClient:
     def _send(self, private_key: bytes, function: str, *arguments: Any) -> TransactionReceipt:
         return self._sender.send(private_key, self._rewards, function, *arguments)
 
+    def _quote(self, sender: bytes, function: str, *arguments: Any) -> Quote:
+        return self._sender.quote(sender, self._rewards, function, *arguments)
+
     def _is_posted(self, attestation: Attestation) -> bool:
         """Whether the chain holds this epoch as it is attested. Of the ledger it holds the size, not the root."""
         state = self.state()
@@ -372,6 +379,19 @@ class ChainClient:
             attestation.set_id,
             attestation.attempt,
         )
+
+
+def _claim_call(account: bytes, shares: Sequence[Share]) -> tuple[Any, ...]:
+    """The function and arguments that pay one account."""
+    if len(shares) == 1:
+        return ("claim", to_checksum(account), *_fields(shares[0]))
+    return "claimMany", [(to_checksum(account), *_fields(share)) for share in shares]
+
+
+def _claim_to_call(permission: ClaimPermission, signature: bytes, shares: Sequence[Share]) -> tuple[Any, ...]:
+    fields = [_fields(share) for share in shares]
+    recipient = to_checksum(permission.recipient)
+    return "claimTo", to_checksum(permission.account), fields, recipient, permission.deadline, signature
 
 
 def _fields(share: Share) -> tuple[int, int, list[bytes]]:

@@ -76,6 +76,15 @@ class Connection:
                 raise
             return None
 
+    def block_time(self) -> int:
+        """Time of the block to come, Unix seconds; of the newest one where the chain has no word for the other."""
+        try:
+            return int(self._ask(lambda: self._eth.get_block("pending")["timestamp"]))
+        except ChainError as error:
+            if error.code != "CHAIN_REFUSED":
+                raise
+            return int(self._ask(lambda: self._eth.get_block("latest")["timestamp"]))
+
     def code(self, address: bytes, block: str | int = "latest") -> bytes:
         """The code of the contract at the address, empty where there is none."""
         return bytes(self._ask(lambda: self._eth.get_code(to_checksum(address), block)))

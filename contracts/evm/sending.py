@@ -16,7 +16,7 @@ from hexbytes import HexBytes
 from web3 import Web3
 
 from contracts.attestation import address_of
-from contracts.chain import ChainConfig, TransactionReceipt
+from contracts.chain import ChainConfig, Quote, TransactionReceipt
 from contracts.evm.connection import Connection, Target, no_funds, to_checksum
 from contracts.evm.endpoints import Endpoints
 from contracts.evm.journal import Fate, Journal, Sent
@@ -75,6 +75,14 @@ class Sender:
             function, receipt.gas_used, receipt.block, receipt.hash.hex(),
         )  # fmt: skip
         return receipt
+
+    def quote(self, account: bytes, target: Target, function: str, *arguments: Any) -> Quote:
+        """What calling the contract's function would cost an account now; nothing is sent."""
+        chain = self._endpoints.first()
+        body = {"to": to_checksum(target.address), "data": chain.call_data(target, function, *arguments), "value": 0}
+        gas, fees = chain.estimate_gas(body, account), chain.fees()
+        base_wei = (fees.most_wei - fees.tip_wei) // 2
+        return Quote(gas, base_wei + fees.tip_wei, _gas_limit(gas, body) * fees.most_wei)
 
     def create(self, private_key: bytes, name: str, *arguments: Any) -> TransactionReceipt:
         """Deploys the named artifact with these constructor arguments; the receipt holds the address."""
@@ -233,10 +241,7 @@ class Sender:
 
     def _fill_in(self, chain: Connection, account: bytes, body: dict[str, Any]) -> dict[str, Any]:
         """The transaction with gas, fees and nonce. Raises ChainError ``CHAIN_NO_FUNDS`` before anything is sent."""
-        gas = chain.estimate_gas(body, account) * _GAS_MARGIN_PERCENT // 100
-        if body["data"]:
-            gas += _GAS_FOR_NEW_SLOTS
-        fees = chain.fees()
+        gas, fees = _gas_limit(chain.estimate_gas(body, account), body), chain.fees()
         needed_wei = gas * fees.most_wei + body["value"]
         balance_wei = chain.balance_wei(account)
         if balance_wei < needed_wei:
@@ -250,6 +255,10 @@ class Sender:
             "maxPriorityFeePerGas": fees.tip_wei,
             "type": 2,
         }
+
+
+def _gas_limit(estimate: int, body: dict[str, Any]) -> int:
+    return estimate * _GAS_MARGIN_PERCENT // 100 + (_GAS_FOR_NEW_SLOTS if body["data"] else 0)
 
 
 def _read_back(raw: bytes) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """`curiosity payouts`."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ import click
 from node.claims import connect
 from node.client import ValidatorClient
 from node.command import PATH, Session, example, session_options
-from node.mirror import fetch_leaves, read_leaves, read_network
+from node.leaves import counted, get_leaves
+from node.mirror import read_network
 from node.payouts import ChainCheck, EpochCheck, blame_leaves, check_emission, check_epoch, without_leaves
-from node.screen import Meter, Screen
+from node.screen import Screen
 from protocol.errors import CuriosityError, ProofError, SourceError
 from protocol.messages import EpochLeaves, Network
 from protocol.payouts import EpochPayout, derive
@@ -48,10 +49,10 @@ def payouts(
     """
     del derived
     parameters = RewardParameters()
-    leaves = read_leaves(entries) if entries is not None else _fetch(session)
+    leaves = get_leaves(session, entries)
     with session.screen.progress("Deriving", len(leaves)) as meter:
         # What --check finds is told epoch by epoch; without it the first lie of the ledger ends the derivation.
-        every = list(derive(_counted(leaves, meter), parameters, check_entries=not check))
+        every = list(derive(counted(leaves, meter), parameters, check_entries=not check))
     found = [one for one in every if epoch in (None, one.epoch)]
     if not found:
         what = f"the ledger has no epoch {epoch}, the open one is {every[-1].epoch}"
@@ -73,36 +74,6 @@ def payouts(
         return 0
     session.screen.say(f"{error.code}: {error.what}. {error.remedy}")
     return int(error.exit_code)
-
-
-def _fetch(session: Session) -> list[bytes]:
-    node = session.settings.node
-
-    async def fetch() -> list[bytes]:
-        async with ValidatorClient(node.validator_url, patience_s=_PATIENCE_S) as client:
-            with session.screen.progress("Fetching the ledger", None) as meter:
-                show = _Advance(meter)
-                return await fetch_leaves(client, node.log_vkey, show)
-
-    return asyncio.run(fetch())
-
-
-class _Advance:
-    """Turns totals into steps of a meter."""
-
-    def __init__(self, meter: Meter) -> None:
-        self._meter, self._shown = meter, 0
-
-    def __call__(self, _what: str, done: int, total: int) -> None:
-        self._meter.advance(done - self._shown, f"of {total} entries")
-        self._shown = done
-
-
-def _counted(leaves: Sequence[bytes], meter: Meter) -> Iterator[bytes]:
-    for start in range(0, len(leaves), 1000):
-        page = leaves[start : start + 1000]
-        yield from page
-        meter.advance(len(page))
 
 
 def _plain(payout: EpochPayout, *, with_pairs: bool) -> dict[str, Any]:

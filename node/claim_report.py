@@ -1,0 +1,263 @@
+"""What `curiosity claim` tells: as JSON values, and as tables for people."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from contracts.chain import Quote
+from node.claims import Claimed, ClaimStatus, ClaimView, EpochClaim, show_time
+from node.permits import Permit
+from node.screen import Screen
+from protocol.errors import CuriosityError, NotYet
+from protocol.signing import checksum
+
+_SHOWN_PAIRS = 20  # of one epoch; --json lists all
+_SHOWN_EPOCHS = 30
+_DECIMALS = 18
+
+
+def show_tokens(amount_wei: int, unit: str = "CURIO") -> str:
+    """Return an amount in whole units with six decimals, rounded down; what is less than the last shows as such."""
+    whole, rest = divmod(amount_wei, 10**_DECIMALS)
+    six = rest // 10 ** (_DECIMALS - 6)
+    if amount_wei and not whole and not six:
+        return f"under 0.000001 {unit}"
+    return f"{whole}.{six:06} {unit}"
+
+
+def show_coins(amount_wei: int) -> str:
+    """Return an amount of the chain's own coin, to nine decimals."""
+    return f"{amount_wei / 10**_DECIMALS:.9f} coins"
+
+
+def show_seconds(seconds: int) -> str:
+    """Return a length of time as people say it."""
+    return f"{seconds} s" if seconds < 120 else f"{seconds} s ({timedelta(seconds=seconds)})"
+
+
+def view_json(seen: ClaimView) -> dict[str, Any]:
+    """Return a view as plain JSON values: amounts as decimal digits, times as Unix seconds."""
+    return {
+        "now": seen.now,
+        "paused_until": seen.paused_until if seen.is_paused else None,
+        "claimed_wei": str(seen.sum_wei(ClaimStatus.CLAIMED)),
+        "open_wei": str(seen.sum_wei(ClaimStatus.OPEN)),
+        "differs_wei": str(seen.sum_wei(ClaimStatus.DIFFERS)),
+        "epochs": [_epoch_json(seen, one) for one in seen.epochs],
+    }
+
+
+def _epoch_json(seen: ClaimView, one: EpochClaim) -> dict[str, Any]:
+    why = one.earning.why
+    plain: dict[str, Any] = {
+        "epoch": one.epoch,
+        "status": one.status.value,
+        "amount_wei": str(one.amount_wei),
+        "claimable_at": one.claimable_at,
+        "seconds_left": seen.seconds_left(one) if one.status in (ClaimStatus.PENDING, ClaimStatus.CLAIMABLE) else None,
+        "reward_root": "0x" + one.earning.reward_root.hex(),
+        "chain_root": "0x" + one.chain_root.hex() if one.chain_root is not None else None,
+    }
+    if why is None:
+        return plain | {"score_micro": None, "whole_score_micro": None, "emission_wei": None, "pairs": None}
+    return plain | {
+        "score_micro": why.score_micro,
+        "whole_score_micro": why.whole_score_micro,
+        "emission_wei": str(why.emission_wei),
+        "pairs": [pair.to_json() for pair in why.pairs],
+        "sent": vars(why.tally),
+    }
+
+
+def quote_json(quote: Quote, balance_wei: int) -> dict[str, Any]:
+    """Return what a transaction would cost, and whether the sender can pay it, as plain JSON values."""
+    return {
+        "gas": quote.gas,
+        "fee_wei": str(quote.fee_wei),
+        "cost_wei": str(quote.cost_wei),
+        "most_wei": str(quote.most_wei),
+        "balance_wei": str(balance_wei),
+        "enough": balance_wei >= quote.most_wei,
+    }
+
+
+def error_json(error: CuriosityError) -> dict[str, Any]:
+    """Return an error as plain JSON values; one that is only a matter of time with the time."""
+    plain: dict[str, Any] = dict(error.to_json())
+    if isinstance(error, NotYet):
+        plain |= {"at": show_time(error.at) if error.at is not None else None, "seconds": error.seconds}
+    return plain
+
+
+def show_view(screen: Screen, seen: ClaimView, *, with_pairs: bool, everything: bool) -> None:
+    """Print what each epoch pays and where that money is, then the pairs behind it, of what was not claimed yet."""
+    shown = seen.epochs if everything else seen.epochs[-_SHOWN_EPOCHS:]
+    if len(shown) < len(seen.epochs):
+        screen.line(f"{len(seen.epochs) - len(shown)} earlier epochs are not shown (--all shows them).")
+    if shown:
+        screen.table(
+            f"what {checksum(seen.account)} earned",
+            ("epoch", "pays you", "pairs paid", "your score of all", "status"),
+            [(one.epoch, show_tokens(one.amount_wei), _pairs(one), _score(one), _status(seen, one)) for one in shown],
+        )
+    for one in shown:
+        if everything or (with_pairs and one.status not in (ClaimStatus.CLAIMED, ClaimStatus.NOTHING)):
+            _show_pairs(screen, one)
+
+
+def _pairs(one: EpochClaim) -> str:
+    why = one.earning.why
+    return "?" if why is None else f"{len(why.pairs)} of {why.tally.decided} sent"
+
+
+def _score(one: EpochClaim) -> str:
+    why = one.earning.why
+    if why is None:
+        return "?"
+    if not why.whole_score_micro:
+        return "0"
+    percent = 100 * why.score_micro / why.whole_score_micro
+    return f"{why.score_micro} of {why.whole_score_micro} ({percent:.2f} %)"
+
+
+def _status(seen: ClaimView, one: EpochClaim) -> str:
+    left = seen.seconds_left(one)
+    words = {
+        ClaimStatus.OPEN: "open: what it would pay if it closed now",
+        ClaimStatus.UNPOSTED: "closed, not on the chain yet",
+        ClaimStatus.PENDING: "pending: the delay is over, activation is due",
+        ClaimStatus.CLAIMABLE: "claimable",
+        ClaimStatus.CLAIMED: "claimed",
+        ClaimStatus.NOTHING: _nothing(one),
+        ClaimStatus.DIFFERS: "THE CHAIN HOLDS ANOTHER ROOT",
+    }
+    if left and one.status in (ClaimStatus.PENDING, ClaimStatus.CLAIMABLE):
+        at = show_time(seen.now + left)
+        return f"{'pending' if one.status is ClaimStatus.PENDING else 'paused'}: {show_seconds(left)} left, until {at}"
+    return words[one.status]
+
+
+def _nothing(one: EpochClaim) -> str:
+    tally = one.earning.why.tally if one.earning.why is not None else None
+    if tally is None:
+        return "pays you nothing"
+    reasons = [
+        (tally.decided - tally.accepted - tally.grey, "rejected"),
+        (tally.grey, "grey"),
+        (tally.not_novel, "not novel"),
+        (tally.outranked, "outranked by wider gaps"),
+        (tally.taken_down, "taken down"),
+    ]
+    return "pays you nothing: " + ", ".join(f"{count} {word}" for count, word in reasons if count)
+
+
+def _show_pairs(screen: Screen, one: EpochClaim) -> None:
+    why = one.earning.why
+    if why is None or not why.pairs:
+        return
+    rows = [
+        (pair.entry, "0x" + pair.pair.hex(), pair.score_micro, show_tokens(pair.share_wei))
+        for pair in why.pairs[:_SHOWN_PAIRS]
+    ]
+    title = f"epoch {one.epoch} emits {show_tokens(why.emission_wei)} by score; your pairs in it"
+    screen.table(title, ("entry", "pair", "score (millionths)", "share"), rows)
+    if len(why.pairs) > _SHOWN_PAIRS:
+        screen.line(f"... and {len(why.pairs) - _SHOWN_PAIRS} pairs more (--json lists all).")
+
+
+def show_quote(screen: Screen, quote: Quote, balance_wei: int, payer: str) -> None:
+    """Print what a transaction would cost whom."""
+    screen.line(
+        f"It would take about {quote.gas} gas, {show_coins(quote.cost_wei)} at the present price of "
+        f"{quote.fee_wei} wei a unit; {payer} holds {show_coins(balance_wei)}"
+        + (
+            "."
+            if balance_wei >= quote.most_wei
+            else f" and needs {show_coins(quote.most_wei)} to be safe from rising fees: fund it, or let somebody relay "
+            "the claim (--permit)."
+        )
+    )
+
+
+def permit_json(path: Path, permit: Permit) -> dict[str, Any]:
+    """Return what a permission says, without its proofs, as plain JSON values."""
+    return {
+        "file": str(path),
+        "account": "0x" + permit.account.hex(),
+        "recipient": "0x" + permit.recipient.hex(),
+        "nonce": permit.nonce,
+        "deadline": permit.deadline,
+        "until": show_time(permit.deadline),
+        "epochs": [share.epoch for share in permit.shares],
+        "amount_wei": str(sum(int(share.amount_wei) for share in permit.shares)),
+    }
+
+
+def show_permit(screen: Screen, path: Path, permit: Permit) -> None:
+    """Print what a permission allows, and what to do with it."""
+    amount_wei = sum(int(share.amount_wei) for share in permit.shares)
+    screen.line(
+        f"{path} lets anybody have {show_tokens(amount_wei)} ({amount_wei} wei; "
+        f"{list_epochs([share.epoch for share in permit.shares])}) paid to {checksum(permit.recipient)}, and to nobody "
+        f"else, until {show_time(permit.deadline)}."
+    )
+    screen.line(f"Give the file to whoever pays the gas: curiosity claim --wallet THEIRS --relay {path}")
+
+
+def show_state(screen: Screen, state: str, seen: ClaimView, done: Claimed, recipient: bytes | None) -> None:
+    """Print what was done, and what is left."""
+    whom = checksum(recipient or seen.account)
+    epochs = list_epochs(done.epochs)
+    if state == "paid":
+        screen.line(
+            f"Paid {show_tokens(done.paid_wei)} ({done.paid_wei} wei; {epochs}) to {whom} with {done.gas_used} gas in "
+            f"{', '.join(done.transactions)}; balance {done.balance_before_wei} -> {done.balance_after_wei} wei."
+        )
+    elif state == "dry run":
+        screen.line(
+            f"Would pay {show_tokens(done.due_wei)} ({done.due_wei} wei; {epochs}) to {whom}; nothing was sent."
+        )
+    elif state == "nothing due":
+        screen.line(f"Nothing is due: {_why_nothing(seen)}.")
+    if done.waiting_wei:
+        more = " more wait" if done.due_wei else " wait"
+        screen.line(f"{show_tokens(done.waiting_wei)} ({done.waiting_wei} wei){more} for activation.")
+    open_wei = seen.sum_wei(ClaimStatus.OPEN)
+    if open_wei:
+        screen.line(f"The open epoch would add {show_tokens(open_wei)} if it closed now; others may still share in it.")
+
+
+def _why_nothing(seen: ClaimView) -> str:
+    claimed_wei = seen.sum_wei(ClaimStatus.CLAIMED)
+    if claimed_wei:
+        return f"{show_tokens(claimed_wei)} were claimed before"
+    if seen.of(ClaimStatus.DIFFERS):
+        return "what was earned is not what the chain holds"
+    if not seen.epochs:
+        return f"the ledger holds no pair of {checksum(seen.account)}"
+    return "no epoch that is closed pays anything"
+
+
+def show_trust(screen: Screen, source: str, seen: ClaimView, problems: Sequence[CuriosityError]) -> None:
+    """Print what the figures rest on."""
+    compared = seen.of(ClaimStatus.PENDING, ClaimStatus.CLAIMABLE)
+    if source == "ticket" or problems:
+        return
+    where = "the validator's ledger" if source == "validator" else source
+    words = f"; the chain holds the same root for {list_epochs([one.epoch for one in compared])}" if compared else ""
+    screen.line(f"All amounts were derived from {where}{words}.")
+
+
+def tell_errors(screen: Screen, problems: Sequence[CuriosityError], error: CuriosityError | None) -> int:
+    """Print what is wrong to standard error, what decides the status last, and return the status."""
+    for one in [*(problem for problem in problems if problem is not error), *([error] if error is not None else [])]:
+        screen.say(f"{one.code}: {one.what}. {one.remedy}")
+    return int(error.exit_code) if error is not None else 0
+
+
+def list_epochs(epochs: Sequence[int]) -> str:
+    """Return epochs as people say them."""
+    if len(epochs) == 1:
+        return f"epoch {epochs[0]}"
+    return f"{len(epochs)} epochs, {epochs[0]} to {epochs[-1]}" if epochs else "no epoch"

@@ -1,0 +1,88 @@
+"""Where the figures of a claim come from: the ledger where it can be had, else the validator's ticket."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from node.claims import check_offer, fetch_ticket
+from node.client import ValidatorClient
+from node.command import Session
+from node.earnings import Earnings, derive_earnings, earnings_of_ticket
+from node.leaves import counted, get_leaves
+from node.mirror import read_network
+from protocol.errors import CuriosityError, ProofError, Rejected
+from protocol.messages import Network
+from protocol.rewards import RewardParameters
+
+_PATIENCE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Known:
+    """What could be learned of an account.
+
+    ``offered``: what the validator's ticket says, where it was asked. ``source``: "validator", "ticket", or the path of
+    the mirror. ``notes`` are for people, ``problems`` what did not hold.
+    """
+
+    network: Network
+    earnings: Earnings
+    offered: Earnings | None
+    source: str
+    notes: tuple[str, ...] = ()
+    problems: tuple[CuriosityError, ...] = ()
+
+
+def learn(session: Session, account: bytes, entries: Path | None, derived: bool | None, *, as_posted: bool) -> Known:
+    """Derive what an account earned, from a mirror or the validator's ledger; else take the validator's ticket.
+
+    ``derived`` True insists on the ledger, False does without. With ``as_posted`` the ticket is asked for in any case.
+    Raises what `node.leaves.get_leaves`, `node.earnings.derive_earnings` and `node.claims.fetch_ticket` raise, where
+    there is no other way.
+    """
+    notes: list[str] = []
+    problems: list[CuriosityError] = []
+    earnings: Earnings | None = None
+    if derived is not False:
+        try:
+            earnings = _derive(session, account, entries)
+            problems += earnings.problems
+        except CuriosityError as error:
+            # A ledger that does not hold is told, and what the chain pays by the ticket is paid all the same.
+            if derived or entries is not None:
+                raise
+            problems += [error] if isinstance(error, ProofError) else []
+            why = f"the ledger cannot be used ({error.code}: {error.what})"
+            notes.append(f"The amounts are the validator's word, its proofs checked, since {why}.")
+    mirrored = entries is not None and (entries / "network.json").is_file()
+    if earnings is not None and mirrored and not as_posted:
+        assert entries is not None
+        return Known(read_network(entries), earnings, None, str(entries), (), tuple(problems))
+    network, offered = asyncio.run(_ask(session, account))
+    if earnings is None:
+        return Known(network, offered, offered, "ticket", tuple(notes), tuple(problems))
+    if not as_posted:
+        try:
+            check_offer(offered, earnings)
+        except ProofError as error:
+            problems.append(error)
+    return Known(network, earnings, offered, str(entries or "validator"), tuple(notes), tuple(problems))
+
+
+def _derive(session: Session, account: bytes, entries: Path | None) -> Earnings:
+    leaves = get_leaves(session, entries)
+    with session.screen.progress("Deriving", len(leaves)) as meter:
+        return derive_earnings(counted(leaves, meter), account, RewardParameters())
+
+
+async def _ask(session: Session, account: bytes) -> tuple[Network, Earnings]:
+    """Return the network, and what the validator's ticket says: nothing earned, if it has none."""
+    node = session.settings.node
+    async with ValidatorClient(node.validator_url, patience_s=min(node.patience_s, _PATIENCE_S)) as client:
+        network = await client.network()
+        try:
+            return network, earnings_of_ticket(await fetch_ticket(client, account))
+        except Rejected as error:
+            if error.code != "CLAIM_NONE":
+                raise
+            return network, Earnings(account, ())
