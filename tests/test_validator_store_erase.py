@@ -1,6 +1,7 @@
 """Erasing what a pair holds: from the tables, the packs and the write-ahead log, also when the process is killed."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from protocol.merkle import leaf_hash, verify_inclusion
 from tests.ledger_material import make_entry, make_pair, open_ledger, submission_of, tamper
 from validator.ledger import NewEntry
 from validator.store import Store
+from validator.store.blocks import BLOCK_BYTES, BlockFile, whole_blocks
 from validator.store.packs import MAX_INLINE_BYTES, Packs
 
 SECRET, LARGE_SECRET = b"a face that must go", b"a large face that must go" * 1000
@@ -83,8 +85,8 @@ def test_no_file_of_sqlite_keeps_erased_bytes(sqlite_url: str, tmp_path: Path) -
         assert [piece in bytes_on_disk(tmp_path) for piece in held] == [False] * 4
         assert entries[0].leaf in bytes_on_disk(tmp_path)
         (pack,) = (tmp_path / "ledger.db.blobs").iterdir()
-        assert pack.stat().st_size == len(LARGE_SECRET)
-        assert pack.read_bytes() == bytes(len(LARGE_SECRET))
+        assert pack.stat().st_size == whole_blocks(len(LARGE_SECRET))
+        assert pack.read_bytes() == bytes(whole_blocks(len(LARGE_SECRET)))
         assert pack.stat().st_blocks * 512 < len(LARGE_SECRET) // 2, "the blocks were not given back"
 
 
@@ -136,19 +138,35 @@ def test_packs_cut_off_what_no_row_knows(tmp_path: Path) -> None:
     packs.open_at(0, 0)
     assert packs.append([b"a" * 600, b"b" * 600, b""]) == [(0, 0), (0, 600), (0, 1200)]
     assert packs.append([b"c" * 10]) == [(1, 0)]
-    assert packs.append([b"d" * 5000]) == [(1, 10)]
+    assert packs.append([b"d" * 5000]) == [(1, BLOCK_BYTES)]
     packs.open_at(1, 10)
     assert (tmp_path / "packs" / "00000001.pack").read_bytes() == b"c" * 10
     packs.open_at(0, 600)
     assert [path.name for path in (tmp_path / "packs").iterdir()] == ["00000000.pack"]
-    assert packs.append([b"e"]) == [(0, 600)]
-    assert packs.read(0, 590, 100) == b"a" * 10 + b"e"
+    assert packs.append([b"e"]) == [(0, BLOCK_BYTES)]
+    assert packs.read(0, 0, 600) == b"a" * 600
+    assert packs.read(0, BLOCK_BYTES, 100) == b"e" + bytes(99), "what follows in the block is nobody's bytes"
     assert packs.read(7, 0, 1) is None
     packs.close()
     with pytest.raises(StoreError, match="BLOB_CORRUPT"):
-        packs.open_at(0, 602)
+        packs.open_at(0, 2 * BLOCK_BYTES + 1)
     with pytest.raises(ValueError, match="where the packs end"):
         packs.append([b"x"])
+
+
+def test_blocks_hold_what_was_written_and_nothing_that_was_before(tmp_path: Path) -> None:
+    """Through a buffer that is smaller than a batch and still holds the last one."""
+    file = BlockFile(tmp_path / "file")
+    chance = random.Random(4)
+    parts = [chance.randbytes(size) for size in (5_000_000, 0, 1, BLOCK_BYTES, 4_200_000)]
+    file.write(parts, 0)
+    whole = b"".join(parts)
+    assert (tmp_path / "file").read_bytes() == whole.ljust(whole_blocks(len(whole)), b"\0")
+    file.write([b"short"], BLOCK_BYTES)
+    assert (tmp_path / "file").read_bytes()[BLOCK_BYTES : 2 * BLOCK_BYTES] == b"short".ljust(BLOCK_BYTES, b"\0")
+    file.write([b"where no block begins, the kernel wants it to go through the cache"], 100)
+    assert (tmp_path / "file").read_bytes()[100:].startswith(b"where no block begins, the kernel wants it to")
+    file.close()
 
 
 def test_a_shorter_pack_is_refused_at_start_and_a_longer_one_cut(sqlite_url: str, tmp_path: Path) -> None:

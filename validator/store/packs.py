@@ -1,7 +1,8 @@
 """Large contents one after the other in few files: one write and one sync a batch, whatever the number of contents.
 
 A pack is nothing but contents; which bytes are which is in the database, in the same transaction as the pair. Bytes
-that no row speaks of were written by a process that ended before its transaction: the next one writes over them.
+that no row speaks of were written by a process that ended before its transaction: the next one writes over them. A
+batch begins at a block of its own, so that no write touches a block that holds what is durable already.
 """
 
 import ctypes
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from protocol.errors import StoreError
+from validator.store.blocks import BlockFile, whole_blocks
 from validator.store.files import sync_directory, write_at
 
 _log = logging.getLogger(__name__)
@@ -38,7 +40,7 @@ class Packs:
     def __init__(self, folder: Path, max_pack_bytes: int = MAX_PACK_BYTES) -> None:
         self._folder = folder
         self._max_pack_bytes = max_pack_bytes
-        self._file: int | None = None
+        self._file: BlockFile | None = None
         self._pack = self._end = 0
 
     @property
@@ -63,8 +65,8 @@ class Packs:
             for later in self._folder.glob("*.pack"):
                 if later.stem.isdecimal() and int(later.stem) > pack:
                     later.unlink()
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            size = os.fstat(self._file).st_size
+            self._file = BlockFile(path)
+            size = os.fstat(self._file.descriptor).st_size
             if size < end:
                 self.close()
                 raise StoreError(
@@ -73,8 +75,8 @@ class Packs:
                     "Restore the packs of the newest copy; they are never shorter than their database.",
                 )
             if size > end:
-                os.ftruncate(self._file, end)
-                os.fsync(self._file)
+                os.ftruncate(self._file.descriptor, end)
+                os.fsync(self._file.descriptor)
             sync_directory(self._folder)
         except OSError as error:
             self.close()
@@ -84,7 +86,7 @@ class Packs:
     def close(self) -> None:
         """Close the file that is appended to."""
         if self._file is not None:
-            os.close(self._file)
+            self._file.close()
             self._file = None
 
     def append(self, contents: Sequence[bytes]) -> list[tuple[int, int]]:
@@ -94,13 +96,13 @@ class Packs:
         if self._file is None:
             raise ValueError("nobody has said where the packs end")
         starts: list[tuple[int, int]] = []
-        end = self._end
+        start = end = whole_blocks(self._end)
         for content in contents:
             starts.append((self._pack, end))
             end += len(content)
         try:
-            write_at(self._file, b"".join(contents), self._end)
-            os.fdatasync(self._file)
+            self._file.write(contents, start)
+            os.fdatasync(self._file.descriptor)
         except OSError as error:
             raise _failed(error, self._path(self._pack)) from None
         self._end = end
