@@ -175,11 +175,12 @@ def test_a_shorter_pack_is_refused_at_start_and_a_longer_one_cut(sqlite_url: str
         for number in range(6):
             opened.ledger.append([make_entry(number, pair=make_pair(number, image=b"%d" % number * 20_000))])
     (pack,) = (tmp_path / "ledger.db.blobs").iterdir()
-    whole = pack.read_bytes()
+    batch = whole_blocks(20_000)
+    whole = pack.read_bytes()[: 5 * batch + 20_000]
     pack.write_bytes(whole + LARGE_SECRET)
     with open_ledger(sqlite_url, tmp_path / "head"):
         assert pack.read_bytes() == whole
-    os.truncate(pack, 3 * 20_000 + 1)
+    os.truncate(pack, 3 * batch + 1)
     with (
         pytest.raises(StoreError, match=r"BLOB_COR.*bad index 3"),
         open_ledger(sqlite_url, tmp_path / "head"),

@@ -91,10 +91,10 @@ class Packs:
 
     def append(self, contents: Sequence[bytes]) -> list[tuple[int, int]]:
         """Make the contents durable at the end and return (pack, start) of each. Raises StoreError BLOB_UNWRITABLE."""
-        if self._end >= self._max_pack_bytes:
-            self.open_at(self._pack + 1, 0)
         if self._file is None:
             raise ValueError("nobody has said where the packs end")
+        if self._end >= self._max_pack_bytes:
+            self.open_at(self._pack + 1, 0)
         starts: list[tuple[int, int]] = []
         start = end = whole_blocks(self._end)
         for content in contents:
