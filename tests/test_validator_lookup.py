@@ -27,7 +27,7 @@ async def test_everybody_gets_his_own_answer_from_few_reads() -> None:
         return {key: f"value {key}" for key in keys if key % 3}
 
     with one_thread() as executor:
-        lookup = SharedLookup(read, executor)
+        lookup = SharedLookup(read, executor, range(50))
         found = await asyncio.gather(*(lookup.find(number % 50) for number in range(200)))
         assert found == [f"value {n % 50}" if n % 50 % 3 else None for n in range(200)]
         assert await lookup.find(7) == "value 7"
@@ -47,7 +47,7 @@ async def test_who_asks_during_a_read_gets_what_a_later_read_finds() -> None:
         return found
 
     with one_thread() as executor:
-        lookup = SharedLookup(read, executor)
+        lookup = SharedLookup(read, executor, [1])
         early = asyncio.create_task(lookup.find(1))
         await asyncio.to_thread(began.wait, 10)
         stored[1] = "decided"
@@ -66,7 +66,7 @@ async def test_a_failed_read_fails_those_who_waited_for_it_and_nobody_else() -> 
         return dict.fromkeys(keys, "there")
 
     with one_thread() as executor:
-        lookup = SharedLookup(read, executor)
+        lookup = SharedLookup(read, executor, range(10))
         gone = asyncio.create_task(lookup.find(9))
         await asyncio.sleep(0)
         gone.cancel()
@@ -76,3 +76,20 @@ async def test_a_failed_read_fails_those_who_waited_for_it_and_nobody_else() -> 
         assert await lookup.find(1) == "there"
         with pytest.raises(asyncio.CancelledError):
             await gone
+
+
+async def test_a_key_that_was_never_there_costs_no_read() -> None:
+    reads: list[Sequence[bytes]] = []
+
+    def read(keys: Sequence[bytes]) -> Mapping[bytes, str]:
+        reads.append(keys)
+        return {b"old": "from the store", b"new": "decided since"}
+
+    with one_thread() as executor:
+        lookup = SharedLookup(read, executor, [b"old"])
+        assert await asyncio.gather(*(lookup.find(b"key %d" % n) for n in range(1000))) == [None] * 1000
+        assert await lookup.find(b"new") is None
+        assert reads == []
+        lookup.expect([b"new"])
+        assert await asyncio.gather(*map(lookup.find, (b"old", b"new"))) == ["from the store", "decided since"]
+    assert reads == [[b"old", b"new"]]

@@ -117,6 +117,21 @@ async def test_a_nonce_counts_once(live: Running) -> None:
     await send(live, live.sign(other, BOB, nonce=nonce))  # another contributor's nonces are his own
 
 
+async def test_nonces_count_once_after_a_restart_too(tmp_path: Path) -> None:
+    nonce = secrets.token_bytes(32)
+    one, other = pictures(2)
+    async with running(tmp_path) as live:
+        signed = live.sign(one, nonce=nonce)
+        first = await live.client.post_pair(signed.encode())
+    async with running(tmp_path) as live:
+        with pytest.raises(Rejected) as caught:
+            await live.client.post_pair(live.sign(other, nonce=nonce).encode())
+        assert (caught.value.code, caught.value.status) == ("NONCE_REUSED", 409)
+        assert await live.client.post_pair(signed.encode()) == replace(first, replayed=True)
+        await send(live, live.sign(other))
+        assert live.service.ledger.size == 3
+
+
 async def test_racing_with_one_nonce_gives_one_decision(live: Running) -> None:
     nonce = secrets.token_bytes(32)
     bodies = [live.sign(pair, nonce=nonce).encode() for pair in pictures(8)]

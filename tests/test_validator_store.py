@@ -73,6 +73,18 @@ def test_lookups_of_more_keys_than_one_query_takes(store_url: str, tmp_path: Pat
         assert opened.store.find_nonces([]) == {}
 
 
+def test_nonces_of_all_pairs_that_are_not_erased(store_url: str, tmp_path: Path) -> None:
+    entries = make_entries(0, 11)
+    with open_ledger(store_url, tmp_path / "head") as opened:
+        assert list(opened.store.nonces()) == []
+        opened.ledger.append(entries)
+        opened.ledger.append([NewEntry(b"{}", None, erases=(0, 3, 9))])
+        left = [submission_of(entry) for number, entry in enumerate(entries) if number not in (0, 3, 9)]
+        keys = sorted((submission.contributor, submission.nonce) for submission in left)
+        for page in (1, 2, 3, 8, 9):
+            assert list(opened.store.nonces(page)) == keys
+
+
 def test_pages_of_leaves_and_submissions(store_url: str, tmp_path: Path) -> None:
     entries = [make_entry(number, accepted=number % 2 == 0) for number in range(9)]
     with open_ledger(store_url, tmp_path / "head") as opened:

@@ -89,7 +89,7 @@ class Pipeline:
         self._queue: asyncio.Queue[tuple[Ready, asyncio.Future[Decision]]] = asyncio.Queue()
         self._writer = ThreadPoolExecutor(1, "writer")
         self._readers = ThreadPoolExecutor(4, "reader")
-        self._nonces = SharedLookup(store.find_nonces, self._readers)
+        self._nonces = SharedLookup(store.find_nonces, self._readers, store.nonces())
         self._gate = asyncio.Lock()
         self._sequencer: asyncio.Task[None] | None = None
         self.failure: StoreError | None = None  # why nothing is decided any more
@@ -281,6 +281,7 @@ class Pipeline:
             slots.append(len(verdicts))
             verdicts.append(self._judge(ready, accepted, self._ledger.size + len(verdicts)))
         entries = [decided.new_entry() for decided in verdicts]
+        self._nonces.expect((new.contributor, new.nonce) for entry in entries if (new := entry.submission) is not None)
         receipts = self._ledger.append(entries) if entries else []
         for decided, receipt in zip(verdicts, receipts, strict=True):
             if decided.verdict.is_accepted and decided.judged is not None:

@@ -149,6 +149,19 @@ class Store(BlockedRows):
         rows = self._matching(_DECISIONS, "pairs.contributor = k.k0 AND pairs.nonce = k.k1", keys)
         return {(row[1], row[2]): _decision(row) for row in rows}
 
+    def nonces(self, page: int = 10_000) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (contributor, nonce) of every pair that is not erased, in their order, ``page`` rows at a time."""
+        mark = self._mark
+        last = b"", b""
+        while rows := self._database.rows(
+            "SELECT contributor, nonce FROM pairs"  # noqa: S608
+            f" WHERE (contributor, nonce) > ({mark}, {mark}) AND nonce IS NOT NULL"
+            f" ORDER BY contributor, nonce LIMIT {page}",
+            last,
+        ):
+            last = rows[-1][0], rows[-1][1]
+            yield from ((row[0], row[1]) for row in rows)
+
     def find_pair(self, pair: bytes) -> StoredDecision | None:
         """Return what was answered to the pair with this digest."""
         return self.find_pairs([pair]).get(pair)
