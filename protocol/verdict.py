@@ -10,7 +10,7 @@ from enum import StrEnum
 from hashlib import sha256
 
 from protocol.errors import Fault
-from protocol.wire import STRICT, Bytes32, Uint53, canonical_json, to_plain
+from protocol.wire import STRICT, Bytes32, Uint53, encode
 
 OPENING_TAG = b"curiosity/opening/1\x00"
 
@@ -97,6 +97,7 @@ class Opening:
 
     def seal(self) -> tuple[bytes, bytes]:
         """Return the commitment and the canonical JSON of the whole opening, for whoever needs both."""
-        plain = to_plain(self)
-        rest = {name: value for name, value in plain.items() if name != "salt"}
-        return sha256(OPENING_TAG + self.salt + canonical_json(rest)).digest(), canonical_json(plain)
+        whole = encode(self)
+        # Canonical keys are sorted, and of these "salt" is the last: without it the rest is spelled as it is here.
+        rest = whole[: -len(',"salt":"0x"}') - 2 * len(self.salt)] + b"}"
+        return sha256(OPENING_TAG + self.salt + rest).digest(), whole
