@@ -1,4 +1,4 @@
-"""Health checks of the compose file: ``python deploy/healthy.py validator URL`` or ``chain URL CHAIN_ID``.
+"""Health checks of the compose file: ``python deploy/healthy.py validator|witness URL`` or ``chain URL CHAIN_ID``.
 
 Exit status 0 if the service answers as it should, 1 if not. Standard library only, so that a check starts in no time.
 """
@@ -12,10 +12,10 @@ TIMEOUT_S = 3.0
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def check_validator(url: str) -> str:
-    """Return an empty text if the validator at ``url`` is well.
+def check_health(url: str) -> str:
+    """Return an empty text if the validator or the witness at ``url`` is well.
 
-    Raises OSError if it does not answer, or with another status than 200: it says 503 when its ledger cannot go on.
+    Raises OSError if it does not answer, or with another status than 200: it says 503 when it cannot go on.
     """
     with _DIRECT.open(f"{url.rstrip('/')}/health", timeout=TIMEOUT_S):
         return ""
@@ -30,14 +30,14 @@ def check_chain(url: str, chain_id: str) -> str:
     return "" if actual == int(chain_id) else f"chain id is {actual}, expected {chain_id}"
 
 
-CHECKS = {"validator": (check_validator, 1), "chain": (check_chain, 2)}
+CHECKS = {"validator": (check_health, 1), "witness": (check_health, 1), "chain": (check_chain, 2)}
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one check; print what is wrong."""
     check, count = CHECKS.get(arguments[0] if arguments else "", (None, 0))
     if check is None or len(arguments) != count + 1:
-        print("usage: healthy.py validator URL | chain URL CHAIN_ID", file=sys.stderr)
+        print("usage: healthy.py validator|witness URL | chain URL CHAIN_ID", file=sys.stderr)
         return 2
     try:
         wrong = check(*arguments[1:])

@@ -1,12 +1,14 @@
 """Settings: from a parsed TOML document and the environment to one typed, frozen value. Reads no file itself.
 
-One file serves every role, a section each. An environment variable ``CURIOSITY_<SECTION>__<KEY>`` overrides a key.
+One file serves every role, a section each. An environment variable ``CURIOSITY_<SECTION>__<KEY>`` overrides a key; a
+list is written there as in the file, ``["one", "two"]``, or bare if it is of one text.
 """
 
 import difflib
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -34,6 +36,16 @@ def check_sections(document: Mapping[str, Any], source: str) -> None:
             raise ConfigError("CONFIG_UNKNOWN_SECTION", f"{source} has a section [{name}]", _nearest(name, SECTIONS))
 
 
+def _list(text: str) -> Any:
+    """Return what a variable says of a list: what is no TOML is left for the type to refuse."""
+    if not text.lstrip().startswith("["):
+        return [text] if text else []
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
 def read_section(
     type_: type[T], section: str, document: Mapping[str, Any], environment: Mapping[str, str], source: str
 ) -> T:
@@ -47,6 +59,7 @@ def read_section(
     if not isinstance(table, Mapping):
         raise ConfigError("CONFIG_INVALID", f"{source}: {section} is {table!r}", f"Write it as a section [{section}].")
     known = {field.name for field in fields(cast(Any, type_))}
+    hints = get_type_hints(type_)
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in known:
@@ -59,7 +72,7 @@ def read_section(
         key = name.removeprefix(prefix).lower()
         if key not in known:
             raise ConfigError("CONFIG_UNKNOWN_KEY", f"the environment has {name}", _nearest(key, known))
-        values[key] = text
+        values[key] = _list(text) if get_origin(hints[key]) is tuple else text
     try:
         return TypeAdapter(type_).validate_python(values)
     except ValidationError as error:

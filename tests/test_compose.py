@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from sqlalchemy.engine import make_url
 
 from contracts.devchain import find_anvil
+from protocol.tlog import verify_checkpoint
 from validator.config import load_settings
+from witness.config import WitnessConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -115,8 +118,8 @@ class Compose(Strict):
 
 
 def interpolate(text: str, environment: Mapping[str, str]) -> str:
-    """Compose's ${NAME:-default}; every variable must have a default, so that a bare `up` works."""
-    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda m: environment.get(m[1]) or m[2], text)
+    """Compose's ${NAME:-default}; every variable must have a default, so that a bare `up` works. $$ is a plain $."""
+    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda m: environment.get(m[1]) or m[2], text).replace("$$", "$")
 
 
 def read_compose(environment: Mapping[str, str] | None = None) -> Compose:
@@ -128,16 +131,16 @@ def read_compose(environment: Mapping[str, str] | None = None) -> Compose:
 
 COMPOSE = read_compose()
 OURS = {name: service for name, service in COMPOSE.services.items() if service.is_ours}
-LONG_RUNNING = {"chain", "postgres", "validator"}
+LONG_RUNNING = {"chain", "postgres", "validator", "witness"}
 
 
 def commands_of(service: Service) -> list[list[str]]:
-    """The programs that a service starts: its command, or the parts of a `sh -c` line without redirections."""
+    """The programs that a service starts: its command, or the parts of a `sh -c` line without what the shell reads."""
     command = service.command or []
     if command[:2] != ["sh", "-c"]:
         return [command] if command else []
-    parts = re.split(r"&&|\|\||;", command[2])
-    return [shlex.split(part.split(">")[0]) for part in parts]
+    parts = [shlex.split(part.split(">")[0]) for part in re.split(r"&&|\|\||;", command[2])]
+    return [list(itertools.dropwhile(lambda word: word == "exec" or "=" in word, part)) for part in parts]
 
 
 def program(name: str) -> str:
@@ -386,6 +389,17 @@ def test_the_services_agree(tmp_path: Path) -> None:
     assert check.test[-2:] == [f"http://127.0.0.1:{anvil['--port']}", anvil["--chain-id"]]
     assert settings.validator.host == "0.0.0.0"
     assert COMPOSE.services["validator"].ports == [f"127.0.0.1:8440:{settings.validator.port}"]
+    # Each reads the key that the other's job wrote, and the validator asks where the witness listens.
+    said = {name: " ".join(service.command or []) for name, service in COMPOSE.services.items()}
+    assert said["keys"].endswith("--only log_vkey > /network/log.vkey")
+    assert said["witness-keys"].endswith("--only vkey > /network/witness.vkey")
+    assert '--log "$(cat /network/log.vkey)"' in said["witness"]
+    assert f'__WITNESSES="http://witness:{WitnessConfig().port} $(cat /network/witness.vkey)"' in said["validator"]
+    assert settings.validator.quorum == 1
+    assert COMPOSE.services["witness"].environment == COMPOSE.services["witness-keys"].environment
+    assert {COMPOSE.services[name].mounts["/data"] for name in ("witness", "witness-keys")} == {"witness"}
+    others = [service for name, service in COMPOSE.services.items() if not name.startswith("witness")]
+    assert not [service for service in others if "witness" in service.mounts.values()]  # its keys are its own
     for name in ("keys", "validator"):
         service = COMPOSE.services[name]
         assert service.mounts[str(settings.validator.data_dir)] == "validator"
@@ -407,7 +421,7 @@ class Stack:
     def __init__(self, folder: Path, store_url: str, environment: Mapping[str, str]) -> None:
         self.folder = folder
         self.compose = read_compose(environment)
-        self.hosts = {"chain:8545": f"127.0.0.1:{free_port()}", "validator:8440": f"127.0.0.1:{free_port()}"}
+        self.hosts = {name: f"127.0.0.1:{free_port()}" for name in ("chain:8545", "validator:8440", "witness:8450")}
         self.secrets = prepare(folder)
         config = self.secrets / "validator.toml"
         text = self.localise(config.read_text(), self.compose.services["validator"])
@@ -476,9 +490,8 @@ class Stack:
 
     def start(self, name: str) -> None:
         service = self.compose.services[name]
-        words = [
-            word.replace("0.0.0.0", "127.0.0.1").replace("8545", self.port("chain")) for word in service.command or []
-        ]
+        listen = f"127.0.0.1 --port {self.port(name)}" if name == "witness" else "127.0.0.1"
+        words = [word.replace("0.0.0.0", listen).replace("8545", self.port("chain")) for word in service.command or []]
         self.running[name] = subprocess.Popen(
             self.argv(service, words),
             env=self.environment(service),
@@ -491,10 +504,9 @@ class Stack:
     def is_healthy(self, name: str) -> bool:
         service = self.compose.services[name]
         assert service.healthcheck is not None
+        here = {f"127.0.0.1:{host.partition(':')[2]}": address for host, address in self.hosts.items()}
         words = [
-            word.replace("127.0.0.1:8545", self.hosts["chain:8545"]).replace(
-                "127.0.0.1:8440", self.hosts["validator:8440"]
-            )
+            re.sub(r"127\.0\.0\.1:\d+", lambda found: here.get(found[0], found[0]), word)
             for word in service.healthcheck.test[1:]
         ]
         done = subprocess.run(
@@ -537,8 +549,12 @@ def test_the_services_run_together(stack: Stack) -> None:
     assert not stack.is_healthy("chain")
     stack.start("chain")
     stack.wait("chain")
-    done = stack.run("keys")
-    assert done.returncode == 0, done.stderr
+    for name in ("keys", "witness-keys"):
+        done = stack.run(name)
+        assert done.returncode == 0, done.stderr
+    assert not stack.is_healthy("witness")
+    stack.start("witness")
+    stack.wait("witness")
     done = stack.run("deploy")
     assert done.stdout.startswith("Deployed:"), done.stderr
     assert stack.run("deploy").stdout.startswith("Already deployed:")
@@ -554,6 +570,16 @@ def test_the_services_run_together(stack: Stack) -> None:
     done = stack.run("mirror")
     assert done.stdout.startswith("3 entries lead to root"), done.stdout + done.stderr
     assert (stack.place("mirror") / "entries.jsonl").read_text().count("\n") == 3
+
+    # What was decided is provable under a head that the witness cosigned, to whoever trusts its key.
+    address, vkey = stack.hosts["validator:8440"], (stack.place("network") / "witness.vkey").read_text().strip()
+    log_vkey = (stack.place("network") / "log.vkey").read_text().strip()
+    deadline, size = time.monotonic() + 60, 0
+    while size < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+        with urllib.request.urlopen(f"http://{address}/v1/checkpoint/cosigned") as answer:
+            size = verify_checkpoint(answer.read().decode(), "curiosity", [log_vkey], [vkey], 1).size
 
     # A restart finds everything again: the chain its state, the deployment its contracts, the validator its ledger.
     assert stack.stop("validator") == 0

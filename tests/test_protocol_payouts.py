@@ -260,3 +260,17 @@ def test_the_environment_overrides_the_file() -> None:
     document = {"validator": {"port": 1, "name": "a"}, "node": {"anything": 1}}
     read = read_section(ValidatorConfig, "validator", document, {"CURIOSITY_VALIDATOR__PORT": "2", "HOME": "/"}, "f")
     assert (read.port, read.name) == (2, "a")
+
+
+def test_the_environment_writes_lists_as_the_file_does_or_one_text_bare() -> None:
+    for text, expected in [
+        ("http://w:1 key+00+A=", ("http://w:1 key+00+A=",)),
+        ('["one, two", "three"]', ("one, two", "three")),
+        ("[]", ()),
+        ("", ()),
+    ]:
+        read = read_section(ValidatorConfig, "validator", {}, {"CURIOSITY_VALIDATOR__WITNESSES": text}, "f")
+        assert read.witnesses == expected
+    for wrong in ('["one"', "[1, 2]"):
+        with pytest.raises(ConfigError, match=r"CONFIG_INVALID.*witnesses"):
+            read_section(ValidatorConfig, "validator", {}, {"CURIOSITY_VALIDATOR__WITNESSES": wrong}, "f")

@@ -55,6 +55,26 @@ async def test_a_log_that_grows_is_cosigned_by_both_keys_and_shown_to_monitors(l
     assert live.evidence() == []
 
 
+async def test_a_head_that_cannot_be_kept_is_not_answered_and_stops_that_log_only(tmp_path: Path) -> None:
+    other = Log(5, origin="other.example/log", signer=Signer("other.example/log", b"\x66" * 32))
+    logs = (LOG_VKEY, other.signer.verifier.vkey())
+    file = tmp_path / "w" / LOGS_FOLDER / f"{origin_hash(ORIGIN)}.jsonl"
+    async with witnessing(tmp_path / "w", logs) as live:
+        file.mkdir()  # no file can be opened there any more
+        for _ in range(2):
+            status, _, text = await live.post(add_checkpoint(LOG, 0, 4))
+            assert (status, text.split(":")[0]) == (500, "WITNESS_STOPPED")
+        file.rmdir()  # the disk is whole again, which nobody may assume
+        assert (await live.post(add_checkpoint(LOG, 0, 4)))[0] == 500
+        assert (await live.post(add_checkpoint(other, 0, 5)))[0] == 200
+        async with live.session.get(f"{live.url}/health") as answer:
+            assert (answer.status, (await answer.json())["stopped"]) == (503, [ORIGIN])
+    async with witnessing(tmp_path / "w", logs) as live:
+        assert (await live.post(add_checkpoint(LOG, 0, 4)))[0] == 200
+        async with live.session.get(f"{live.url}/health") as answer:
+            assert (answer.status, (await answer.json())["status"]) == (200, "ok")
+
+
 async def test_signatures_of_strangers_are_ignored_and_not_kept(live: Live) -> None:
     other = Log(5, signer=Signer(ORIGIN, b"\x55" * 32))
     note = LOG.head(5) + other.head(5).partition("\n\n")[2]

@@ -56,6 +56,7 @@ async def serve(settings: Settings, *, ready_file: Path | None, as_json: bool) -
 _CONFIG = click.option(
     "--config", "config_path", type=click.Path(path_type=Path), envvar="CURIOSITY_CONFIG", help="TOML file."
 )
+_KEYS = ("origin", "receipt_vkey", "log_vkey", "attestation_address")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
@@ -79,8 +80,9 @@ def run(config_path: Path | None, ready_file: Path | None, as_json: bool, verbos
 
 @main.command(epilog="Example: curiosity validator keys --config curiosity.toml")
 @_CONFIG
+@click.option("--only", type=click.Choice(_KEYS), help="Print this alone, for a file or a script.")
 @_JSON
-def keys(config_path: Path | None, as_json: bool) -> None:
+def keys(config_path: Path | None, only: str | None, as_json: bool) -> None:
     """Show the public keys, made now if there are none: for contributors to pin and for the contract to register."""
     config = load_settings(config_path).validator
     made = load_keys(config.data_dir.expanduser() / "keys", config.name)
@@ -90,6 +92,9 @@ def keys(config_path: Path | None, as_json: bool) -> None:
         "log_vkey": made.log.verifier.vkey(),
         "attestation_address": checksum(address_of(made.attestation)),
     }
+    if only is not None:
+        click.echo(facts[only])
+        return
     click.echo(json.dumps(facts) if as_json else "\n".join(f"{name}: {value}" for name, value in facts.items()))
 
 

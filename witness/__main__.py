@@ -69,15 +69,19 @@ def run(
 @_CONFIG
 @_DATA
 @_NAME
+@click.option("--only", type=click.Choice(["vkey", "ml_dsa_vkey"]), help="Print this alone, for a file or a script.")
 @_JSON
-def keys(config_path: Path | None, data_dir: Path | None, name: str | None, as_json: bool) -> None:
+def keys(config_path: Path | None, data_dir: Path | None, name: str | None, only: str | None, as_json: bool) -> None:
     """Show the public keys, made now if there are none: for logs to ask under, and for whoever verifies to trust."""
     config = _settings(config_path, data_dir=data_dir, name=name)
     ed25519, ml_dsa = load_keys(config.folder, config.name).vkeys
-    if as_json:
-        click.echo(json.dumps({"name": config.name, "vkey": ed25519, "ml_dsa_vkey": ml_dsa}))
+    facts = {"vkey": ed25519, "ml_dsa_vkey": ml_dsa}
+    if only is not None:
+        click.echo(facts[only])
+    elif as_json:
+        click.echo(json.dumps({"name": config.name, **facts}))
     else:
-        click.echo(f"vkey: {ed25519}\nml_dsa_vkey: {ml_dsa}")
+        click.echo("\n".join(f"{key}: {value}" for key, value in facts.items()))
 
 
 @main.command(epilog="Example: curiosity witness evidence --export 0123456789abcdef --out fork.json")

@@ -56,8 +56,10 @@ async def get_one_evidence(request: web.Request) -> web.Response:
 
 
 async def get_health(request: web.Request) -> web.Response:
-    """Liveness."""
-    return web.json_response({"status": "ok", "name": request.app[CONFIG].name})
+    """Liveness; 503 if the heads of a log could not be kept any more."""
+    stopped = request.app[WITNESS].stopped
+    status = {"status": "stopped" if stopped else "ok", "name": request.app[CONFIG].name, "stopped": stopped}
+    return web.json_response(status, status=503 if stopped else 200)
 
 
 def list_evidence(folder: Path) -> list[dict[str, Any]]:

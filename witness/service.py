@@ -82,6 +82,11 @@ class Witness:
             await self._compare(request, head, memory)  # 3
             return await self._cosign(request.note, head, memory)  # 4, 5
 
+    @property
+    def stopped(self) -> list[str]:
+        """Origins of the logs of which nothing is cosigned any more until the next start."""
+        return sorted(self._stopped)
+
     def latest(self, hashed_origin: str) -> str | None:
         """Return the latest cosigned note of the log with that hex SHA-256 of its origin, None if there is none."""
         origin = self._origins.get(hashed_origin)
