@@ -39,7 +39,7 @@ TINY = Preset(
         "audio": _AUDIO,
         **_SENSORS,
     },
-    "tiny/1",
+    "tiny/2",
 )
 TINY_SCRATCH = Preset(
     "tiny-scratch",
@@ -49,7 +49,7 @@ TINY_SCRATCH = Preset(
         "image": _IMAGE,
         "audio": _AUDIO,
     },
-    "tiny-scratch/1",
+    "tiny-scratch/2",
 )
 
 DEFAULT = "balanced"

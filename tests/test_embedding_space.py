@@ -173,7 +173,7 @@ class Constant(torch.nn.Module):
         return torch.ones(len(inputs), 128)
 
 
-@pytest.mark.parametrize("modality", ["image", "audio"])
+@pytest.mark.parametrize("modality", ["text", "image", "audio"])
 def test_differential_loss_is_one_for_a_constant_encoder_and_falls_with_training(
     modality: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +185,10 @@ def test_differential_loss_is_one_for_a_constant_encoder_and_falls_with_training
     assert untrained >= 0.95
     # These items are tones and noise, much of which a trained space draws to the empty item: speech falls to 0.45.
     assert trained < untrained - 0.1
+
+
+def test_an_untrained_text_tower_from_scratch_says_nothing_either() -> None:
+    assert median_loss(EmbeddingSpace("tiny-scratch", seed=3), "text") >= 0.95
 
 
 def test_a_preset_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,6 +159,7 @@ def test_random_changes_do_not_depend_on_where_a_process_begins() -> None:
     towers = step._towers
     torch.manual_seed(0)
     text = torch.randn(90, 384)
+    step.space.tower("text").get_submodule("norm").eval()  # statistics of a part are others: this is about dropout
     every = towers.embed("text", Slice(text, text[:1], 0, 7))  # type: ignore[operator]
     parts = [towers.embed("text", one) for one in Slice(text, text[:1], 0, 7).cut(4)]  # type: ignore[operator]
     torch.testing.assert_close(torch.cat(parts), every, atol=1e-6, rtol=0)
@@ -213,14 +214,13 @@ def test_replaced_layers_keep_weights_names_and_mode() -> None:
     space.train()
     space.tower("image").eval()
     share_layers(space, Place(), Group(0, 2))
-    assert sum(isinstance(layer, SharedBatchNorm) for layer in space.modules()) == 8
+    assert sum(isinstance(layer, SharedBatchNorm) for layer in space.modules()) == 9
     assert sum(type(layer) is nn.Dropout for layer in space.modules()) == 0
     state = space.state_dict()
     assert list(state) == list(untouched.state_dict())
     assert all(torch.equal(state[name], tensor) for name, tensor in untouched.state_dict().items())
     assert has_batch_statistics(space.tower("audio"))
     assert not has_batch_statistics(space.tower("image"))
-    assert not has_batch_statistics(space.tower("text"))
 
 
 @pytest.mark.parametrize(

@@ -308,7 +308,7 @@ class _Towers(nn.Module):
     def embed(self, name: str, one: Slice) -> Tensor:
         """Unit embeddings float32[n, D] with gradient; n may be 0."""
         tower = self.towers[name]
-        # A ghost row would count in batch statistics; towers that have some are convolutions and take no row as well.
+        # A ghost row would count in batch statistics; towers that have some take no row as well.
         ghost = not len(one.inputs) and not has_batch_statistics(tower)
         inputs = one.ghost if ghost else one.inputs
         self.places[name].put(one.first, len(inputs), one.seed)
