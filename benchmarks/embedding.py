@@ -1,6 +1,6 @@
 """Retrieval of concepts that training never saw, for a split by a seed that nobody has tried.
 
-    python -m benchmarks.embedding --set emoji|world|digits --seed N --json FILE
+    python -m benchmarks.embedding --set emoji|world|digits --seed N [--preset tiny-scratch] --json FILE
     python -m benchmarks.embedding --summary
 
 Makes the pair set split by the seed (kept in a cache folder), trains the preset from scratch on every concept that is
@@ -46,7 +46,8 @@ DIGITS_RECIPE = Recipe(steps=100_000, batch=64, max_cpu_s=14.5, junk_each=16, ju
 @dataclass(frozen=True)
 class Options:
     """What a set's function is asked for. ``cache`` is the folder of the sets; ``limit`` makes them small, for tests;
-    ``split`` is ``families`` or ``concepts`` (emoji: whether variants of one thing stay in one split)."""
+    ``split`` is ``families`` or ``concepts`` (emoji: whether variants of one thing stay in one split); ``preset`` is
+    ``tiny`` or what takes its place where no sentence encoder is installed."""
 
     seed: int
     cache: Path
@@ -54,6 +55,7 @@ class Options:
     limit: int | None = None
     split: str = "concepts"
     precision: str | None = None
+    preset: str = PRESET
 
 
 def measure_emoji(options: Options) -> dict[str, Any]:
@@ -61,7 +63,7 @@ def measure_emoji(options: Options) -> dict[str, Any]:
     folder = options.cache / f"emoji-{options.split}-{options.seed}"
     speech = options.cache / "speech"
     card = make_emoji(folder, **describe_emoji(options.seed, options.split, options.limit), cache=speech)
-    space, done, recall = _learn(folder, _bound(EMOJI_RECIPE, options))
+    space, done, recall = _learn(folder, _bound(EMOJI_RECIPE, options), options.preset)
     known = {pair.concept for pair in read_trusted([folder], ["genesis", "submit"])}
     named = {each.name: each for each in load_emoji(ROOT / "node_modules")}
     spoken = [named[name] for name in sorted(known)]
@@ -91,7 +93,7 @@ def measure_digits(options: Options) -> dict[str, Any]:
     """Handwritten digits, their names, and the names spoken: held-out scans and a held-out voice, recall at 1."""
     folder = options.cache / f"digits-{options.seed}"
     card = make_digits(folder, seed=options.seed, limit=options.limit, cache=options.cache / "speech")
-    _, done, recall = _learn(folder, _bound(DIGITS_RECIPE, options))
+    _, done, recall = _learn(folder, _bound(DIGITS_RECIPE, options), options.preset)
     return _report("digits", options, card, done, recall)
 
 
@@ -118,10 +120,10 @@ def _bound(recipe: Recipe, options: Options) -> Recipe:
     return replace(recipe, seed=options.seed, max_cpu_s=bound, precision=options.precision or choose_precision())
 
 
-def _learn(folder: Path, recipe: Recipe) -> tuple[EmbeddingSpace, Trained, dict[str, Recall]]:
+def _learn(folder: Path, recipe: Recipe, preset: str) -> tuple[EmbeddingSpace, Trained, dict[str, Recall]]:
     """The trained space, what the training took, and held-out recall by direction."""
     pairs = read_trusted([folder], ["genesis", "submit"])
-    space = EmbeddingSpace(PRESET, seed=recipe.seed).to(pick_device())
+    space = EmbeddingSpace(preset, seed=recipe.seed).to(pick_device())
     library = Library(space)
     kept = library.add([pair for pair in pairs if pair.name in TRAINED_PAIRS])
     done = train(space, library, library.streams(kept), recipe)
@@ -145,7 +147,7 @@ def _report(
     return {
         "set": name,
         "seed": options.seed,
-        "preset": PRESET,
+        "preset": options.preset,
         "cpu_seconds": round(done.cpu_s, 2),
         "precision": options.precision or choose_precision(),
         "steps": done.steps,
@@ -165,7 +167,8 @@ def summarise(folder: Path) -> str:
     for file in sorted(folder.glob("embedding_*.json")):
         report = json.loads(file.read_text())
         split = f" ({report['split']})" if "split" in report else ""
-        groups.setdefault(report["set"] + split, []).append(report)
+        preset = f", {report['preset']}" if report.get("preset", PRESET) != PRESET else ""
+        groups.setdefault(report["set"] + split + preset, []).append(report)
     if not groups:
         raise ValueError(f"{folder} holds no embedding_*.json")
     lines = []
@@ -196,6 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, help="file to write")
     parser.add_argument("--split", choices=("families", "concepts"), default="concepts", help="emoji only")
+    parser.add_argument("--preset", choices=(PRESET, "tiny-scratch"), default=PRESET, help="emoji and digits only")
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="of training; what this processor is best at")
     parser.add_argument("--max-cpu-seconds", type=float, help="bound on training, if not the set's own")
     parser.add_argument("--limit", type=int, help="make the set this small (tests)")
@@ -208,12 +212,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.OK
     if not given.set:
         parser.error("give --set or --summary")
+    if given.set == "world" and given.preset != PRESET:
+        parser.error(f"--preset {given.preset} has no towers for the world's sensors")
     if given.threads:
         torch.set_num_threads(given.threads)
     started, cpu = time.monotonic(), time.process_time()
     try:
         report = SETS[given.set](
-            Options(given.seed, given.cache, given.max_cpu_seconds, given.limit, given.split, given.precision)
+            Options(
+                given.seed, given.cache, given.max_cpu_seconds, given.limit, given.split, given.precision, given.preset
+            )
         )
     except CuriosityError as error:
         print(f"{error.code}: {error.what}. {error.remedy}", file=sys.stderr)
@@ -221,6 +229,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report["command"] = f"python -m benchmarks.embedding --set {given.set} --seed {given.seed}" + (
         f" --split {given.split}" if given.set == "emoji" else ""
     )
+    if given.preset != PRESET:
+        report["command"] += f" --preset {given.preset}"
     report["threads"] = torch.get_num_threads()
     report["total_cpu_seconds"] = round(time.process_time() - cpu, 2)
     report["wall_seconds"] = round(time.monotonic() - started, 2)

@@ -85,6 +85,18 @@ def test_digits_find_each_other_after_a_few_seconds(cache: Path) -> None:
     assert recall["audio-image"]["emergent"] is True
 
 
+def test_the_preset_without_a_sentence_encoder_learns_too_and_is_reported_apart(cache: Path, tmp_path: Path) -> None:
+    asked = ["--set", "digits", "--seed", "7", "--limit", "8", "--max-cpu-seconds", "6", "--preset", "tiny-scratch"]
+    file = tmp_path / "embedding_digits_tiny-scratch_7.json"
+    assert bench.main([*asked, "--cache", str(cache), "--json", str(file), "--threads", "1"]) == 0
+    report = json.loads(file.read_text())
+    assert report["recall"]["text-image"]["r1"] > 0.5  # chance is 0.1
+    assert report["command"].endswith("--preset tiny-scratch")
+    assert "digits, tiny-scratch: seeds 7" in bench.summarise(tmp_path)
+    with pytest.raises(SystemExit):
+        bench.main(["--set", "world", "--preset", "tiny-scratch"])
+
+
 def test_summary_takes_medians_over_seeds(tmp_path: Path) -> None:
     for seed, share in ((1, 0.1), (2, 0.4), (3, 0.3)):
         one = {"r1": share, "r5": share, "r10": share, "median_rank": 3.0, "gallery": 10, "emergent": True}
