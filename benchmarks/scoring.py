@@ -30,7 +30,6 @@ from benchmarks.embedding import EMOJI_RECIPE, PRESET, RESULTS, ROOT, TRAINED_PA
 from embedding.masks import mask_seed
 from embedding.retrieval import Recall
 from embedding.space import MASKS, EmbeddingSpace, pick_device
-from embedding.towers.text import _Frozen, _shared, minilm_folder
 from node.sources.emoji import make_emoji
 from protocol.errors import CuriosityError, ExitCode
 from protocol.scoring import MICRO, differential_loss_micro, quantise
@@ -108,7 +107,6 @@ def measure(material: Material, recipe: Recipe, junk_each: int = JUNK_EACH) -> d
         "differential": {
             "checkpoints": rows[1:],
             "untrained": rows[0]["loss"],
-            "random_sentence_encoder": probe.look_at_random_sentence_encoder(),
             "constant": probe.look_at_constant(),
             "rank_correlation": {
                 m: round(rank_correlation([r["loss"][m] for r in rows[1:]], [r["r10"][m] for r in rows[1:]]), 4)
@@ -167,26 +165,6 @@ class Probe:
                 tower.forward = own  # type: ignore[method-assign]
         return out
 
-    def look_at_random_sentence_encoder(self) -> float:
-        """The loss of text when the frozen sentence encoder under the untrained head is untrained as well.
-
-        Untrained, the text tower is a random head on an encoder that somebody else has trained: it understands.
-        """
-        folder = minilm_folder()
-        assert folder is not None  # the preset stands on it
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            random = _Frozen(folder)
-            random.model.load_state_dict(type(random.model)(random.model.config, add_pooling_layer=False).state_dict())
-        known, _shared[folder] = _shared[folder], random
-        kept = self.space.tower("text")
-        try:
-            self.space.register("text", seed=0)
-            return self.loss("text")
-        finally:
-            self.space.towers["text"] = kept
-            _shared[folder] = known
-
 
 def _mean_r10(found: Mapping[str, Recall], modality: str) -> float:
     return statistics.fmean(
@@ -238,10 +216,6 @@ def to_markdown(report: Mapping[str, Any]) -> str:
         lines.append(f"| step {row['step']} | {cells} |")
     for title, key, digits in (("untrained", "untrained", 3), ("constant", "constant", 6)):
         lines.append(f"| {title} | " + " | ".join(f"{differential[key][m]:.{digits}f} | " for m in modalities) + " |")
-    lines.append(
-        f"| untrained, random sentence encoder | {' | ' * (2 * len(modalities) - 2)}"
-        f"{differential['random_sentence_encoder']:.3f} | |"
-    )
     cells = " | ".join(f"{differential['rank_correlation'][m]:.2f} | " for m in modalities)
     lines += [f"| rank correlation | {cells} |", "", *null_table(report["null"]), ""]
     lines += [f"| {name} | recall at 10 {r['r10']:.1%} |" for name, r in report["recall"].items()]

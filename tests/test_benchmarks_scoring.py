@@ -47,8 +47,7 @@ def test_a_run_reports_checkpoints_gates_and_recall(report: dict[str, Any]) -> N
     differential = report["differential"]
     assert [row["step"] for row in differential["checkpoints"]] == [8, 20]
     assert differential["constant"] == {"audio": 1.0, "image": 1.0, "text": 1.0}
-    assert differential["untrained"]["audio"] > 0.95
-    assert differential["untrained"]["image"] > 0.9
+    assert min(differential["untrained"].values()) > 0.95
     assert differential["untrained"] != differential["checkpoints"][0]["loss"]
     names = ("audio", "image", "text")
     assert set(report["null"]) == {f"{a}>{b}" for a in names for b in names if a != b}
