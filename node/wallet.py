@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import secrets
 import sys
 from dataclasses import dataclass
@@ -104,7 +105,11 @@ def list_wallets(home: Path) -> list[Wallet]:
 
 
 def unlock(wallet: Wallet, password: str) -> bytes:
-    """Return the private key. Raises WalletError: WALLET_PASSWORD_WRONG, WALLET_UNREADABLE."""
+    """Return the private key. Raises WalletError: WALLET_PASSWORD_WRONG, WALLET_UNREADABLE.
+
+    From now on this process leaves no core dump, which would hold the key.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     try:
         key = open_keystore(json.loads(wallet.path.read_text()), password, wallet.path)
     except (OSError, ValueError) as error:
@@ -141,12 +146,7 @@ def read_password(password_file: Path | None, *, prompt: str, confirm: bool = Fa
     """
     named = password_file or (Path(os.environ[ENV_PASSWORD_FILE]) if os.environ.get(ENV_PASSWORD_FILE) else None)
     if named is not None:
-        try:
-            return named.read_text().rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise WalletError(
-                "WALLET_PASSWORD_FILE", f"{named}: {error}", "Name a text file with the password."
-            ) from None
+        return _read_secret(named)
     if not sys.stdin.isatty():
         raise WalletError(
             "WALLET_PASSWORD_NEEDED",
@@ -156,21 +156,27 @@ def read_password(password_file: Path | None, *, prompt: str, confirm: bool = Fa
     return str(click.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True))
 
 
-def new_mnemonic() -> tuple[str, bytes]:
-    """Return twelve BIP-39 words and the key of their first account (m/44'/60'/0'/0/0)."""
-    from eth_account import Account
+def read_passphrase(passphrase_file: Path | None, *, ask: bool, confirm: bool = False) -> str:
+    """Return the passphrase that stands beside BIP-39 words: from a file, or asked for, or none.
 
-    Account.enable_unaudited_hdwallet_features()
-    account, words = Account.create_with_mnemonic()
-    return words, bytes(account.key)
+    Raises WalletError: WALLET_PASSWORD_FILE, WALLET_PASSWORD_NEEDED.
+    """
+    if passphrase_file is None and not ask:
+        return ""
+    if passphrase_file is None and not sys.stdin.isatty():
+        raise WalletError(
+            "WALLET_PASSWORD_NEEDED", "the passphrase is needed and nobody can be asked", "Give --passphrase-file."
+        )
+    if passphrase_file is None:
+        return str(click.prompt("Passphrase of the words", hide_input=True, confirmation_prompt=confirm, err=True))
+    return _read_secret(passphrase_file)
 
 
-def key_of_mnemonic(words: str) -> bytes:
-    """Return the key of the first account of BIP-39 words. Raises WalletError WALLET_MNEMONIC if they are none."""
-    from eth_account import Account
-
-    Account.enable_unaudited_hdwallet_features()
+def _read_secret(path: Path) -> str:
     try:
-        return bytes(Account.from_mnemonic(" ".join(words.split())).key)
-    except Exception as error:  # noqa: BLE001 - eth-account wraps several libraries' errors
-        raise WalletError("WALLET_MNEMONIC", f"not BIP-39 words ({type(error).__name__})", "Check each word.") from None
+        return path.read_text().rstrip("\r\n")
+    except UnicodeDecodeError:  # its own words would show the bytes
+        why = "no text"
+    except OSError as error:
+        why = str(error.strerror)
+    raise WalletError("WALLET_PASSWORD_FILE", f"{path}: {why}", "Name a text file with it.")

@@ -1,24 +1,49 @@
 """`curiosity wallet`."""
 
 import json
+import sys
 from pathlib import Path
 
 import click
 
-from node.command import PATH, Session, example, session_options
+from node.command import PATH, Callback, Session, example, session_options
+from node.permits import parse_address
+from node.phrase import WORD_COUNTS, account_path, check_path, check_phrase, key_of_phrase, new_phrase
 from node.wallet import (
     create_wallet,
     find_wallet,
-    key_of_mnemonic,
     list_wallets,
-    new_mnemonic,
     open_keystore,
+    read_passphrase,
     read_password,
     unlock,
 )
 from protocol.errors import WalletError
+from protocol.signing import address_of, checksum
 
 _password_file = click.option("--password-file", type=PATH, help="File with the password; else you are asked.")
+
+
+def _phrase_options(command: Callback) -> Callback:
+    """Which account below BIP-39 words is meant."""
+    for option in reversed(
+        [
+            click.option(
+                "--passphrase", "ask", is_flag=True, help="The words have a passphrase beside them: ask for it."
+            ),
+            click.option("--passphrase-file", type=PATH, help="File with that passphrase."),
+            click.option(
+                "--account-index", type=click.IntRange(0), default=0, show_default=True, help="Which account."
+            ),
+            click.option("--path", "path", help="Derivation path; by default m/44'/60'/0'/0/INDEX (BIP-44)."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def _path(path: str | None, account_index: int) -> str:
+    return check_path(path) if path is not None else account_path(account_index)
 
 
 @click.group(epilog=example("curiosity wallet new alice"))
@@ -26,23 +51,46 @@ def wallet() -> None:
     """Make, list, import and export wallets (Ethereum keystore v3)."""
 
 
-@wallet.command(epilog=example("curiosity wallet new alice", "curiosity wallet new alice --mnemonic"))
+@wallet.command(
+    epilog=example(
+        "curiosity wallet new alice",
+        "curiosity wallet new alice --mnemonic",
+        "curiosity wallet new alice --mnemonic --words 24 --passphrase",
+    )
+)
 @click.argument("name")
-@click.option("--mnemonic", is_flag=True, help="Make it from twelve BIP-39 words and show them once.")
+@click.option("--mnemonic", is_flag=True, help="Make it from new BIP-39 words and show them once.")
+@click.option("--words", type=click.Choice([str(count) for count in WORD_COUNTS]), default="12", show_default=True)
+@_phrase_options
 @_password_file
 @session_options()
-def new(session: Session, name: str, mnemonic: bool, password_file: Path | None) -> None:
+def new(
+    session: Session,
+    name: str,
+    mnemonic: bool,
+    words: str,
+    ask: bool,
+    passphrase_file: Path | None,
+    account_index: int,
+    path: str | None,
+    password_file: Path | None,
+) -> None:
     """Make a wallet NAME, encrypted with a password."""
-    words, key = new_mnemonic() if mnemonic else ("", None)
+    where = _path(path, account_index)
+    phrase = new_phrase(int(words)) if mnemonic else ""
+    passphrase = read_passphrase(passphrase_file, ask=ask, confirm=True) if mnemonic else ""
+    key = key_of_phrase(phrase, passphrase, where) if mnemonic else None
     password = read_password(password_file, prompt=f"Password for {name}", confirm=True)
     made = create_wallet(session.home, name, password, scrypt_n=session.settings.node.scrypt_n, private_key=key)
-    result = made.describe() | ({"mnemonic": words} if mnemonic else {})
+    result = made.describe() | ({"mnemonic": phrase, "path": where} if mnemonic else {})
 
     def show(_screen: object) -> None:
-        session.screen.line(f"{made.name}: {result['address']}")
+        session.screen.line(f"{made.name}: {checksum(made.address)}")
         session.screen.line(f"Kept in {made.path}; without its password nobody can open it, not even you.")
         if mnemonic:
-            session.screen.line(f"Write these words down, they are not shown again: {words}")
+            beside = ", with the passphrase that you chose," if passphrase else ""
+            session.screen.line(f"These words{beside} make the wallet again, at {where}. Write them down, they are not")
+            session.screen.line(f"shown again: {phrase}")
 
     session.screen.finish(result, show)
 
@@ -109,33 +157,118 @@ def _open(text: str, source: Path, password: str) -> bytes:
         raise WalletError("WALLET_KEY_FILE", f"{source} is no JSON", "Name a keystore v3 file.") from None
 
 
-@wallet.command("import", epilog=example("curiosity wallet import bob --key-file bob.key"))
+@wallet.command(
+    epilog=example("curiosity wallet addresses --mnemonic-file words.txt", "curiosity wallet addresses --count 20")
+)
+@click.option("--mnemonic-file", type=PATH, help="File with BIP-39 words; else you are asked for them.")
+@click.option("--count", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many accounts.")
+@click.option("--passphrase", "ask", is_flag=True, help="The words have a passphrase beside them: ask for it.")
+@click.option("--passphrase-file", type=PATH, help="File with that passphrase.")
+@session_options()
+def addresses(
+    session: Session, mnemonic_file: Path | None, count: int, ask: bool, passphrase_file: Path | None
+) -> None:
+    """Show the first accounts below BIP-39 words, to find the one that you mean; nothing is kept."""
+    phrase = _read_phrase(mnemonic_file)
+    passphrase = read_passphrase(passphrase_file, ask=ask)
+    found = []
+    for index in range(count):
+        path = account_path(index)
+        found.append(
+            {"index": index, "path": path, "address": checksum(address_of(key_of_phrase(phrase, passphrase, path)))}
+        )
+    rows = [tuple(one.values()) for one in found]
+    session.screen.finish({"addresses": found}, lambda screen: screen.table("", ("index", "path", "address"), rows))
+
+
+def _read_phrase(source: Path | None) -> str:
+    """Return BIP-39 words from a file, or typed in without being shown."""
+    if source is not None:
+        return check_phrase(_read_text(source))
+    if not sys.stdin.isatty():
+        raise WalletError(
+            "WALLET_PASSWORD_NEEDED", "the words are needed and nobody can be asked", "Give --mnemonic-file."
+        )
+    return check_phrase(str(click.prompt("Words", hide_input=True, err=True)))
+
+
+def _read_text(source: Path) -> str:
+    try:
+        return source.read_text().strip()
+    except UnicodeDecodeError:  # its own words would show the bytes
+        why = "no text"
+    except OSError as error:
+        why = str(error.strerror)
+    raise WalletError("WALLET_KEY_FILE", f"{source}: {why}", "Name a readable text file.")
+
+
+@wallet.command(
+    "import",
+    epilog=example(
+        "curiosity wallet import bob --key-file bob.key",
+        "curiosity wallet import carol --mnemonic --account-index 2",
+        "curiosity wallet import carol --mnemonic-file words.txt --passphrase --address 0xADDRESS",
+    ),
+)
 @click.argument("name")
 @click.option("--key-file", type=PATH, help="File with 64 hex digits, or a keystore v3 file.")
 @click.option("--mnemonic-file", type=PATH, help="File with BIP-39 words.")
+@click.option("--mnemonic", is_flag=True, help="Ask for BIP-39 words.")
+@click.option("--address", help="Address that the wallet must have; any other is refused.")
+@_phrase_options
 @_password_file
 @session_options()
 def import_(
-    session: Session, name: str, key_file: Path | None, mnemonic_file: Path | None, password_file: Path | None
+    session: Session,
+    name: str,
+    key_file: Path | None,
+    mnemonic_file: Path | None,
+    mnemonic: bool,
+    address: str | None,
+    ask: bool,
+    passphrase_file: Path | None,
+    account_index: int,
+    path: str | None,
+    password_file: Path | None,
 ) -> None:
     """Make a wallet from a key, a keystore (with its password) or words that you have."""
-    if (key_file is None) == (mnemonic_file is None):
-        raise click.UsageError("give either --key-file or --mnemonic-file")
-    source = key_file or mnemonic_file
-    assert source is not None
-    try:
-        text = source.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise WalletError("WALLET_KEY_FILE", f"{source}: {error}", "Name a readable text file.") from None
-    if mnemonic_file is not None:
-        key = key_of_mnemonic(text)
-    elif text.startswith("{"):
-        key = _open(text, source, read_password(password_file, prompt=f"Password of {source}"))
+    if [key_file is not None, mnemonic_file is not None, mnemonic].count(True) != 1:
+        raise click.UsageError("give one of --key-file, --mnemonic-file and --mnemonic")
+    where = "" if key_file is not None else _path(path, account_index)
+    if key_file is not None:
+        key = _read_key(key_file, password_file)
     else:
-        try:
-            key = bytes.fromhex(text.removeprefix("0x"))
-        except ValueError:
-            raise WalletError("WALLET_KEY_INVALID", f"{source} holds no hex key", "Write 64 hex digits.") from None
+        phrase = _read_phrase(mnemonic_file)
+        key = key_of_phrase(phrase, read_passphrase(passphrase_file, ask=ask), where)
+    if address is not None and (meant := parse_address(address)) != _address_of(key):
+        raise WalletError(
+            "WALLET_ADDRESS_DIFFERS",
+            f"it is the key of {checksum(_address_of(key))}, not of {checksum(meant)}",
+            "Try another --account-index or --path, or the passphrase again: none of them is ever wrong, only another.",
+        )
     password = read_password(password_file, prompt=f"Password for {name}", confirm=True)
     made = create_wallet(session.home, name, password, scrypt_n=session.settings.node.scrypt_n, private_key=key)
-    session.screen.finish(made.describe(), lambda screen: screen.line(f"{made.name}: {made.describe()['address']}"))
+    beside = f" ({where})" if where else ""
+    session.screen.finish(
+        made.describe() | ({"path": where} if where else {}),
+        lambda screen: screen.line(f"{made.name}: {checksum(made.address)}{beside}"),
+    )
+
+
+def _read_key(source: Path, password_file: Path | None) -> bytes:
+    text = _read_text(source)
+    if text.startswith("{"):
+        return _open(text, source, read_password(password_file, prompt=f"Password of {source}"))
+    try:
+        return bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        raise WalletError("WALLET_KEY_INVALID", f"{source} holds no hex key", "Write 64 hex digits.") from None
+
+
+def _address_of(key: bytes) -> bytes:
+    try:
+        return address_of(key)
+    except ValueError:
+        raise WalletError(
+            "WALLET_KEY_INVALID", f"{len(key)} bytes are no private key", "Give 32 bytes of hex."
+        ) from None
