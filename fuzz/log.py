@@ -1,6 +1,10 @@
 """A small log whose every good answer is known, so that a forged one is noticed."""
 
-from protocol.merkle import Frontier, leaf_hash
+from contracts.attestation import address_of
+from contracts.evidence import ChainTreeHead, StakeDomain
+from contracts.slashing import Leaf, StakeEvidence, encode_stake_evidence
+from contracts.stake_note import StakeKey, sign_head
+from protocol.merkle import Frontier, inclusion_proof, leaf_hash, root
 from protocol.subtrees import Place, inclusion_from
 from protocol.tlog import (
     MLDSA44_COSIGNATURE,
@@ -40,3 +44,12 @@ FILES = {tile.path: data for tile, data in tiles_from(lambda places: [SUBTREES[p
     bundle.path: entry_bundle(LEAVES[bundle.index * 256 : bundle.index * 256 + bundle.width])
     for bundle in bundles_for(SIZE)
 }
+
+_STAKE_SIGNER = b"\x04" * 32
+STAKE_KEY = StakeKey(f"{ORIGIN}/stake", StakeDomain(31_337, b"\x05" * 20), address_of(_STAKE_SIGNER))
+_BRANCHES = [[b"a", b"b", b"c"], [b"a", b"x", b"c", b"d"]]
+_HEADS = [TreeHead(ORIGIN, len(leaves), root(leaves)) for leaves in _BRANCHES]
+FORKED_HEADS = {ChainTreeHead(ORIGIN, head.size, head.root) for head in _HEADS}
+_NOTES = [sign_head(sign_note(head.text(), LOG), STAKE_KEY, _STAKE_SIGNER) for head in _HEADS]
+_FIRST, _SECOND = (Leaf(leaf_hash(leaves[1]), tuple(inclusion_proof(1, leaves))) for leaves in _BRANCHES)
+SLASH = encode_stake_evidence(StakeEvidence(STAKE_KEY.vkey(), _NOTES[0], _NOTES[1], 1, _FIRST, _SECOND))

@@ -7,6 +7,8 @@ from dataclasses import dataclass, is_dataclass
 from hashlib import sha256
 from random import Random
 
+from contracts.slashing import check_stake_evidence, parse_stake_evidence
+from contracts.stake_note import parse_stake_vkey
 from fuzz import log
 from fuzz.mutate import mutate, mutate_json
 from fuzz.samples import samples
@@ -72,6 +74,21 @@ def check_vkey(data: bytes) -> None:
     except ProofError:
         return
     assert verifier.vkey() == text
+
+
+def check_stake_vkey(data: bytes) -> None:
+    """A key of heads for a stake contract that parses is spelled in one way."""
+    text = text_of(data)
+    with suppress(ProofError):
+        assert parse_stake_vkey(text).vkey() == text
+
+
+def check_slash(data: bytes) -> None:
+    """Evidence for the stake contract that holds names a signer who signed both heads."""
+    with suppress(ProofError):
+        fault = check_stake_evidence(parse_stake_evidence(data))
+        assert fault.key == log.STAKE_KEY
+        assert {fault.first, fault.second} == log.FORKED_HEADS
 
 
 def check_note(data: bytes) -> None:
@@ -293,6 +310,8 @@ TARGETS = {
     target.name: target
     for target in (
         Target("vkey", check_vkey, _texts(log.LOG_VKEY, *log.WITNESS_VKEYS, Signer("a", bytes(32)).verifier.vkey())),
+        Target("stake-vkey", check_stake_vkey, _texts(log.STAKE_KEY.vkey())),
+        Target("slash", check_slash, (log.SLASH,), mutate_json),
         Target("note", check_note, _texts(log.NOTE, log.COSIGNED)),
         Target("checkpoint", check_checkpoint, _texts(log.NOTE, log.COSIGNED)),
         Target(

@@ -16,6 +16,7 @@ from pathlib import Path
 from node.ledger_rules import NO_PAIR, BadEntry, LedgerRules
 from node.mirror import is_accepted
 from node.monitor_state import MonitorState
+from node.stake_evidence import check_stake_line, write_stake_evidence
 from node.tiles import Ahead, LogFiles, read_entries
 from node.trust import Trust
 from protocol.decision import check_submission
@@ -40,6 +41,7 @@ class Finding:
     what: str
     index: int | None = None
     evidence: Path | None = None  # of a fork, for others to check
+    slash: Path | None = None  # of a fork, for the stake contract
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Target:
     rules: bool = True  # look into entries
     network: tuple[bytes, Domain] | None = None
     openings: Openings | None = field(default=None, compare=False)
+    stake_vkey: str = ""  # of heads' signatures for the stake contract
 
 
 class _Found(Exception):
@@ -124,6 +127,8 @@ def _round(
         if kept is not None and state.note is not None:
             _compare_with_kept(reader, state, kept, note, target)
         notes = [told for other in seen if (told := _compare_with_seen(reader, ahead, state, note, other, target))]
+        if told := check_stake_line(note, target.stake_vkey, state.stake_vkey):
+            notes.append(told)
         done = replace(done, notes=tuple(notes))
         if head.size < state.size:
             return replace(done, notes=(*notes, f"the log shows an older head, of {head.size} entries"))
@@ -170,6 +175,14 @@ def _compare_with_kept(reader: TileReader, state: MonitorState, kept: TreeHead, 
             f"the log signed trees of {kept.size} and {head.size} entries, of which the first {size} differ: {where}",
             index,
             _write(state.folder, evidence),
+            write_stake_evidence(
+                state.folder,
+                evidence,
+                state.stake_vkey or target.stake_vkey,
+                state=state,
+                reader=reader,
+                index=index,
+            ),
         )
     )
 
@@ -203,6 +216,7 @@ def _compare_with_seen(
             f"a witness was shown a tree of {other.size} entries that is not of one history with the {head.size} here",
             None,
             _write(state.folder, evidence),
+            write_stake_evidence(state.folder, evidence, state.stake_vkey or target.stake_vkey),
         )
     )
 
@@ -265,7 +279,7 @@ def _check_new(
         state.append(hashes, prefixes)
         progress(first + len(leaves), head.size)
     gone = rules.finish() if rules is not None else set()
-    state.finish(head, note, rules.keep() if rules is not None else None)
+    state.finish(head, note, rules.keep() if rules is not None else None, target.stake_vkey)
     done = replace(done, size=head.size, root=head.root, checked=head.size - start, openings=openings)
     if rules is None:
         return done

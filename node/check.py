@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from contracts.slashing import check_stake_evidence, parse_stake_evidence
 from node.receipts import describe, parse_saved, proof_path, read_file, verify_saved
 from node.trust import Trust, describe_key, describe_witnesses
 from protocol.entry import AnyEntry, PairEntry, parse_entry
@@ -13,6 +14,7 @@ from protocol.tlog import parse_proof, parse_vkey, verify_proof
 
 _PROOF_HEADER = b"c2sp.org/tlog-proof@"
 _EVIDENCE_MARK = b'"kind":"curiosity-fork/'
+_SLASH_MARK = b'"kind":"curiosity-slash/'
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ def check_file(path: Path, trust: Trust, leaf: Path | None = None) -> Checked:
         return _check_proof(path, data, trust, read_file(leaf) if leaf is not None else None)
     if _EVIDENCE_MARK in data:
         return _check_evidence(data, trust)
+    if _SLASH_MARK in data:
+        return _check_stake_evidence(data)
     proved = verify_saved(parse_saved(path, data), trust)
     keys = [describe_key(proved.receipt_vkey, proved.is_pinned)]
     if proved.log_vkey is not None:
@@ -115,3 +119,20 @@ def _check_evidence(data: bytes, trust: Trust) -> Checked:
     }
     vkeys = [trust.log_vkey] if trust.log_vkey else list(evidence.log_vkeys)
     return Checked(checked.sentence(), facts, tuple(describe_key(vkey, checked.is_pinned) for vkey in vkeys))
+
+
+def _check_stake_evidence(data: bytes) -> Checked:
+    fault = check_stake_evidence(parse_stake_evidence(data))
+    facts = {
+        "kind": "stake-evidence",
+        "fault": fault.fault.value,
+        "origin": fault.first.origin,
+        "signer": "0x" + fault.key.signer.hex(),
+        "chain_id": fault.key.domain.chain_id,
+        "stake": "0x" + fault.key.domain.stake.hex(),
+        "sizes": [fault.first.size, fault.second.size],
+        "roots": ["0x" + fault.first.root.hex(), "0x" + fault.second.root.hex()],
+        "index": fault.index,
+    }
+    where = f"the stake contract 0x{fault.key.domain.stake.hex()} on chain {fault.key.domain.chain_id}"
+    return Checked(f"{fault.sentence()} It costs the stake in {where}.", facts, (fault.key.name,))

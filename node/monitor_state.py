@@ -28,6 +28,7 @@ class KeptState:
 
     note: str | None
     rules: KeptRules | None
+    stake_vkey: str = ""  # the first that the log named: whose stake answers for its heads
 
     __pydantic_config__ = STRICT
 
@@ -41,6 +42,7 @@ class MonitorState:
         self.head: TreeHead | None = None
         self.note: str | None = None
         self.rules: KeptRules | None = None
+        self.stake_vkey = ""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             kept = parse(KeptState, (folder / "state.json").read_bytes())
@@ -53,7 +55,7 @@ class MonitorState:
                 self.head = verify_checkpoint(kept.note, origin, log_vkeys)
             except ProofError as error:
                 raise self._broken(f"{error.code}: {error.what}") from None
-            self.note, self.rules = kept.note, kept.rules
+            self.note, self.rules, self.stake_vkey = kept.note, kept.rules, kept.stake_vkey
         self._truncate()
         if self.root_at(self.size) != (self.head.root if self.head is not None else EMPTY_ROOT):
             raise self._broken("the leaf hashes do not lead to the kept head")
@@ -101,16 +103,17 @@ class MonitorState:
 
     def restart(self) -> None:
         """Forget everything: the next round begins with the first entry."""
-        self._write(KeptState(None, None))
+        self._write(KeptState(None, None, self.stake_vkey))
         self.head = self.note = self.rules = None
         self._truncate()
 
-    def finish(self, head: TreeHead, note: str, rules: KeptRules | None) -> None:
-        """Make a verified head the last one, durably."""
+    def finish(self, head: TreeHead, note: str, rules: KeptRules | None, stake_vkey: str = "") -> None:
+        """Make a verified head the last one, durably; the first stake key stays."""
+        self.stake_vkey = self.stake_vkey or stake_vkey
         for path in (self._hashes, self._prefixes):
             with path.open("ab") as file:
                 os.fsync(file.fileno())
-        self._write(KeptState(note, rules))
+        self._write(KeptState(note, rules, self.stake_vkey))
         self.head, self.note, self.rules = head, note, rules
 
     def _write(self, kept: KeptState) -> None:

@@ -57,6 +57,7 @@ class Network:
     licenses: tuple[str, ...]  # SPDX ids accepted; an expression joins them with AND, OR
     epoch: int  # open epoch
     ledger_size: int
+    stake_vkey: str = ""  # key of the line on tree heads that the stake contract judges; empty without one
 
     __pydantic_config__ = STRICT
 

@@ -8,13 +8,17 @@ import resource
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
 
 import embedding.checkpoint
+from contracts.attestation import address_of
 from contracts.chain import Addresses, ChainConfig, journal_path
+from contracts.evidence import StakeDomain
 from contracts.evm import ChainClient
+from contracts.stake_note import StakeKey, sign_head
 from embedding.modalities import BY_NAME
 from protocol.entry import CheckpointEntry, encode_entry
 from protocol.errors import ConfigError
@@ -129,8 +133,14 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
     network_id = network_id_of(config.name, domain, bytes.fromhex(genesis.digest))
     current = Path(store.meta_get(CHECKPOINT_PATH) or genesis_path)
     embedder = await asyncio.to_thread(Embedder.load, current, config.device or None)
+    stake_key, stake_vkey = None, ""
     if mirrored is not None:
         domain, network_id = mirrored.network.domain, mirrored.network.network_id
+        stake_vkey = mirrored.network.stake_vkey
+    elif addresses.stake:
+        stake_domain = StakeDomain(addresses.chain_id, addresses.stake)
+        stake_key = StakeKey(f"{config.name}/stake", stake_domain, address_of(keys.attestation))
+        stake_vkey = stake_key.vkey()
     if ledger.size == 0:
         ledger.append([NewEntry(encode_entry(CheckpointEntry(embedder.checkpoint, None)), None)])
     if mirrored is not None:
@@ -200,7 +210,9 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
             interval_s=config.witness_interval_s,
             read=pipeline.on_reader,
             published=mirrored.note if mirrored is not None else "",
+            seal=partial(sign_head, key=stake_key, private_key=keys.attestation) if stake_key else lambda note: note,
         ),
+        stake_vkey=stake_vkey,
         metrics=metrics,
         network_id=network_id,
         domain=domain,

@@ -35,6 +35,7 @@ async def get_network(request: web.Request) -> web.Response:
             media_types={name: tuple(BY_NAME[name].media_types) for name in modalities},
             licenses=tuple(s.settings.validator.licenses),
             epoch=s.epochs.open_epoch,
+            stake_vkey=s.stake_vkey,
             ledger_size=s.ledger.size,
         )
     )

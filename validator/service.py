@@ -56,6 +56,7 @@ class Service:
     query_limit: RateLimit
     forgotten: Forgotten
     takedowns: Takedowns
+    stake_vkey: str = ""  # of the signature on tree heads that the stake contract judges
     mirrored: Mirrored | None = None  # whose ledger this is a read-only copy of
 
 

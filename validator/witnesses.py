@@ -14,7 +14,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,7 @@ class Witnesses:
     """Gets heads of ``ledger`` cosigned. ``read`` runs a blocking function off the event loop.
 
     ``published`` is set where the ledger is a read-only copy: the owner's head, which is shown in place of our own.
+    ``seal`` adds the signature for the stake contract to a head of ours, the same to the same head.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class Witnesses:
         interval_s: float,
         read: Callable[[Callable[[], Any]], Any],
         published: str = "",
+        seal: Callable[[str], str] = lambda note: note,
     ) -> None:
         self._ledger = ledger
         self._origin = origin
@@ -130,6 +132,7 @@ class Witnesses:
         self._interval_s = interval_s
         self._read = read
         self._published = published
+        self._seal = lru_cache(_KEPT_TARGETS)(seal)
         self._vkeys = [vkey for address in addresses for vkey in address.vkeys]
         self._peers = [Peer(address) for address in addresses]
         self._targets: OrderedDict[str, str] = OrderedDict()  # our own note: the same with cosignatures
@@ -150,13 +153,14 @@ class Witnesses:
         """Return the newest signed tree head, a note, with what cosignatures it has."""
         if self._published:
             return self._published
-        note = self._ledger.tree_head()
+        note = self._seal(self._ledger.tree_head())
         return self._targets.get(note, note)
 
     def head_at(self, size: int) -> str | None:
         """Return a signed head of that size, None where the ledger is not ours to sign and its owner's is another."""
         if not self._published:
-            return self._ledger.tree_head_at(size)
+            note = self._ledger.tree_head_at(size)
+            return note if note is None else self._seal(note)
         return self._published if _head_of(self._published).size == size else None
 
     def provable(self) -> CosignedHead:
@@ -200,7 +204,7 @@ class Witnesses:
 
     async def _aim(self) -> None:
         while True:
-            note = self._ledger.tree_head()
+            note = self._seal(self._ledger.tree_head())
             if note not in self._targets:
                 async with self._aimed:
                     self._targets[note] = note

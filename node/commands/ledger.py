@@ -14,6 +14,7 @@ from node.audit import Audited, Target, audit, state_folder
 from node.client import ValidatorClient
 from node.command import PATH, Session, example, session_options
 from node.commands.roles import PASS, become, read_token
+from node.commands.slash import slash
 from node.commands.verify import trust_of, trust_options
 from node.export import Exported, export, pack
 from node.mirror import Mirrored, mirror
@@ -31,6 +32,9 @@ from protocol.wire import parse
 @click.group(epilog=example("curiosity ledger audit", "curiosity ledger mirror --out mirror/"))
 def ledger() -> None:
     """Look at a ledger without trusting who keeps it."""
+
+
+ledger.add_command(slash)
 
 
 @ledger.command("mirror", epilog=example("curiosity ledger mirror --out mirror/"))
@@ -235,8 +239,8 @@ async def _target(stack: AsyncExitStack, files: LogFiles, trust: Trust, *, forei
         raise ConfigError("LOG_KEY_NEEDED", f"{files.where} does not say whose log it is", "Give --log-vkey.")
     origin = trust.origin or (network.origin if network is not None else parse_vkey(key).name)
     if network is None or files.is_folder:
-        known = (network.network_id, network.domain) if network is not None else None
-        return Target(origin, (key,), trust, rules=not foreign, network=known)
+        known, stake = ((network.network_id, network.domain), network.stake_vkey) if network is not None else (None, "")
+        return Target(origin, (key,), trust, rules=not foreign, network=known, stake_vkey=stake)
     client = await stack.enter_async_context(ValidatorClient(files.where))
     loop = asyncio.get_running_loop()
 
@@ -244,7 +248,14 @@ async def _target(stack: AsyncExitStack, files: LogFiles, trust: Trust, *, forei
         page = asyncio.run_coroutine_threadsafe(client.submissions(first, end - first), loop).result()
         return [row for row in page.submissions if row.index < end]
 
-    return Target(origin, (key,), trust, network=(network.network_id, network.domain), openings=openings)
+    return Target(
+        origin,
+        (key,),
+        trust,
+        network=(network.network_id, network.domain),
+        openings=openings,
+        stake_vkey=network.stake_vkey,
+    )
 
 
 async def _network(files: LogFiles) -> Network | None:
@@ -277,7 +288,11 @@ def _tell(session: Session, done: Audited, silent: Sequence[str], is_pinned: boo
         "silent_witnesses": list(silent),
         "finding": None
         if finding is None
-        else {**vars(finding), "evidence": str(finding.evidence) if finding.evidence is not None else None},
+        else {
+            **vars(finding),
+            "evidence": str(finding.evidence) if finding.evidence is not None else None,
+            "slash": str(finding.slash) if finding.slash is not None else None,
+        },
     }
     notes = [note for note in (*done.notes, *(f"the witness {url} does not answer" for url in silent)) if note]
 
@@ -297,5 +312,7 @@ def _tell(session: Session, done: Audited, silent: Sequence[str], is_pinned: boo
             screen.line(f"{finding.code}{where}: {finding.what}")
             if finding.evidence is not None:
                 screen.line(f"Evidence for others: {finding.evidence} (curiosity verify checks it).")
+            if finding.slash is not None:
+                screen.line(f"Evidence for the stake contract: {finding.slash} (curiosity ledger slash sends it).")
 
     session.screen.finish(result, show)

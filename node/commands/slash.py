@@ -1,0 +1,83 @@
+"""`curiosity ledger slash`."""
+
+from pathlib import Path
+
+import click
+
+from contracts.chain import ChainConfig
+from contracts.slashing import check_stake_evidence, parse_stake_evidence
+from node.command import PATH, Session, example, session_options
+from node.receipts import read_file
+from node.wallet import find_wallet, read_password, unlock
+from protocol.errors import WalletError
+
+
+@click.command("slash", epilog=example("curiosity ledger slash slash-0123.json --wallet alice --dry-run"))
+@click.argument("file", type=PATH)
+@click.option("--wallet", "wallet_name", help="Wallet that pays the gas and gets the reporter's tenth.")
+@click.option("--password-file", type=PATH, help="File with the wallet's password; else you are asked.")
+@click.option("--rpc", "rpc_url", help="JSON-RPC address of the chain.")
+@click.option("--dry-run", is_flag=True, help="Check the evidence and what it would cost the signer, send nothing.")
+@session_options()
+def slash(
+    session: Session,
+    file: Path,
+    wallet_name: str | None,
+    password_file: Path | None,
+    rpc_url: str | None,
+    dry_run: bool,
+) -> None:
+    """Hand evidence of a fork, as the audit wrote it, to the stake contract: the signer loses its stake."""
+    fault = check_stake_evidence(parse_stake_evidence(read_file(file)))
+    name = wallet_name or session.settings.node.wallet
+    if not name and not dry_run:
+        raise WalletError("WALLET_NEEDED", "no wallet was named", "Give --wallet NAME, or set [node] wallet.")
+    found = find_wallet(session.home, name) if name else None
+
+    from contracts.evm import StakeClient  # here, because it imports web3
+
+    domain, chain = fault.key.domain, session.settings.chain
+    config = ChainConfig(
+        rpc_url or chain.rpc_url,
+        domain.chain_id,
+        request_timeout_s=chain.request_timeout_s,
+        other_rpc_urls=chain.other_rpc_urls,
+        rpc_quorum=chain.rpc_quorum,
+        finality=chain.finality,
+        finality_depth=chain.finality_depth,
+        journal=session.home / "chain" / f"reports-{domain.chain_id}.json",
+    )
+    client = StakeClient.connect(config, domain.stake)
+    before = client.stake(fault.key.signer)
+    receipt = None
+    if found is not None and not dry_run:
+        key = unlock(found, read_password(password_file, prompt=f"Password of {name}"))
+        receipt = client.report(key, fault)
+    after = client.stake(fault.key.signer)
+    at_stake_wei, left_wei = (one.bonded_wei + one.exiting_wei for one in (before, after))
+    facts = {
+        "fault": fault.fault.value,
+        "signer": "0x" + fault.key.signer.hex(),
+        "chain_id": domain.chain_id,
+        "stake": "0x" + domain.stake.hex(),
+        "sizes": [fault.first.size, fault.second.size],
+        "index": fault.index,
+        "at_stake_wei": str(at_stake_wei),
+        "left_wei": str(left_wei),
+        "is_banned": after.is_banned,
+        "gas_used": receipt.gas_used if receipt else 0,
+        "transaction": "0x" + receipt.hash.hex() if receipt else None,
+    }
+
+    def show(_screen: object) -> None:
+        session.screen.line(fault.sentence())
+        if receipt is None:
+            what = f"It has {at_stake_wei} wei at stake" if at_stake_wei else "It has nothing at stake"
+            session.screen.line(f"{what} in 0x{domain.stake.hex()}; nothing was sent.")
+        else:
+            session.screen.line(
+                f"It lost {at_stake_wei - left_wei} of {at_stake_wei} wei, with {receipt.gas_used} gas in "
+                f"0x{receipt.hash.hex()}."
+            )
+
+    session.screen.finish(facts, show)
