@@ -43,6 +43,10 @@ class Artifact:
             masked[start : start + length] = bytes(len(masked[start : start + length]))
         return bytes(masked) == self.deployed
 
+    def immutable_words(self, code: bytes) -> set[bytes]:
+        """What the constructor of this code filled in, 32 bytes each."""
+        return {code[start : start + length] for start, length in self.immutables}
+
 
 @dataclass(frozen=True)
 class Revert:

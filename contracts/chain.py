@@ -103,6 +103,23 @@ class DeploySettings:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """What a deployed network can be held to: who signs, who may replace and delay, how long, and how much there is.
+
+    ``emits_as_committed``: cap and emission are those of this program's parameters.
+    """
+
+    validators: tuple[bytes, ...]
+    threshold: int
+    activation_delay_s: int
+    min_epoch_interval_s: int
+    owner: bytes
+    guardian: bytes
+    cap_wei: int
+    emits_as_committed: bool
+
+
+@dataclass(frozen=True)
 class Share:
     """What an account earned in one epoch, and the proof that leads to the epoch's reward root."""
 

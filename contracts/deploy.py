@@ -1,4 +1,4 @@
-"""Deploys token and rewards contract, once, and writes where they are: ``python -m contracts.deploy``.
+"""Deploys token, rewards and stake contract, once, and writes where they are: ``python -m contracts.deploy``.
 
 A second run finds the addresses file, checks that the chain has code there, and changes nothing. The contracts have no
 upgrade path, so a network that is deployed by mistake is not repaired but left.
@@ -151,13 +151,19 @@ def _read_known(out: Path) -> Addresses:
 
 
 def plan(config: ChainConfig, key: bytes, settings: DeploySettings, out: Path) -> dict[str, Any]:
-    """Return what `deploy` would do, having read the chain and sent nothing. Raises ChainError."""
-    client = ChainClient.connect(config)  # the right chain?
+    """Return what `deploy` would do, the constructor tried and nothing sent. Raises as it does."""
     deployer = address_of(key)
+    exists = out.exists()
+    client = ChainClient.connect(replace(config, addresses=_read_known(out)) if exists else config)
+    if exists:
+        client.verify_code()
+    else:
+        check_writable(out)
     return {
         "chain_id": config.chain_id,
         "deployer": checksum(deployer),
         "deployer_wei": str(client.balance_wei(deployer)),
+        "rewards_gas": None if exists else client.try_deployment(deployer, settings),
         "validators": [checksum(one) for one in settings.validators],
         "threshold": settings.threshold,
         "activation_delay_s": settings.activation_delay_s,
@@ -167,8 +173,42 @@ def plan(config: ChainConfig, key: bytes, settings: DeploySettings, out: Path) -
         "treasury": checksum(settings.treasury or deployer),
         "parameters": {name: str(value) for name, value in asdict(settings.parameters).items()},
         "out": str(out),
-        "exists": out.exists(),
+        "exists": exists,
     }
+
+
+def check(config: ChainConfig, out: Path) -> dict[str, Any]:
+    """Return what is deployed at the addresses in ``out``, once it is the committed build and of one network.
+
+    Raises as `deploy`, and ChainError CHAIN_LINK_DIFFERS.
+    """
+    addresses = _read_known(out)
+    client = ChainClient.connect(replace(config, addresses=addresses))
+    client.verify_code()
+    terms = client.terms()
+    return addresses.to_json() | {
+        "is_committed_code": True,
+        "validators": [checksum(one) for one in terms.validators],
+        "threshold": terms.threshold,
+        "activation_delay_s": terms.activation_delay_s,
+        "min_epoch_interval_s": terms.min_epoch_interval_s,
+        "owner": checksum(terms.owner),
+        "guardian": checksum(terms.guardian),
+        "cap_wei": str(terms.cap_wei),
+        "emits_as_committed": terms.emits_as_committed,
+        "out": str(out),
+    }
+
+
+def _show(facts: dict[str, Any], prefix: str = "") -> str:
+    lines = []
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            lines.append(_show(value, f"{name}."))
+        else:
+            shown = ", ".join(value) if isinstance(value, list) else value
+            lines.append(f"{prefix}{name}: {shown}")
+    return "\n".join(lines)
 
 
 _EXAMPLE = (
@@ -180,7 +220,7 @@ _EXAMPLE = (
 @click.command(epilog=_EXAMPLE, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--rpc-url", required=True, help="JSON-RPC address of the chain.")
 @click.option("--chain-id", type=click.IntRange(min=1), required=True, help="Id that the chain must have.")
-@click.option("--key-file", type=_PATH, required=True, help="File with the deployer's key, 64 hex digits.")
+@click.option("--key-file", type=_PATH, help="File with the deployer's key, 64 hex digits.")
 @click.option("--validator", "validators", multiple=True, metavar="ADDRESS", help="A validator's attestation address.")
 @click.option(
     "--validator-keys", multiple=True, type=_PATH, help="File with the output of `curiosity validator keys --json`."
@@ -198,13 +238,24 @@ _EXAMPLE = (
 )
 @click.option("--dev-balance-wei", type=click.IntRange(min=0), default=0,
               help="First give the deployer so many coins; only a development chain allows it.")  # fmt: skip
-@click.option("--out", type=_PATH, required=True, help="File for the addresses; if it exists nothing is deployed.")
+@click.option(
+    "--out",
+    type=_PATH,
+    required=True,
+    help="File for the addresses, or a folder with a file for each chain; deploys only what is not there.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be deployed, send nothing.")
+@click.option(
+    "--check",
+    "checks",
+    is_flag=True,
+    help="Compare what is deployed with the committed build, and say on what terms; needs no key.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     rpc_url: str,
     chain_id: int,
-    key_file: Path,
+    key_file: Path | None,
     validators: Sequence[str],
     validator_keys: Sequence[Path],
     threshold: int | None,
@@ -217,9 +268,16 @@ def command(
     dev_balance_wei: int,
     out: Path,
     dry_run: bool,
+    checks: bool,
     as_json: bool,
 ) -> None:
-    """Deploy token and rewards contract and write where they are."""
+    """Deploy token, rewards and stake contract and write where they are."""
+    config = ChainConfig(rpc_url, chain_id)
+    out = out / f"{chain_id}.json" if out.is_dir() else out
+    if checks:
+        found = check(config, out)
+        click.echo(json.dumps(found) if as_json else _show(found))
+        return
     named = [parse_address(one) for one in validators] + [read_validator_keys(one) for one in validator_keys]
     known = dict.fromkeys(named)  # each once
     if not known:
@@ -235,11 +293,12 @@ def command(
         guardian=parse_address(guardian) if guardian else None,
         treasury=parse_address(treasury) if treasury else None,
     )
+    if key_file is None:
+        raise click.UsageError("name the deployer's key: --key-file")
     key = read_key(key_file)
-    config = ChainConfig(rpc_url, chain_id)
     if dry_run:
         planned = plan(config, key, settings, out)
-        click.echo(json.dumps(planned) if as_json else "\n".join(f"{name}: {value}" for name, value in planned.items()))
+        click.echo(json.dumps(planned) if as_json else _show(planned))
         return
     if dev_balance_wei:
         client = ChainClient.connect(config)  # not a wei before it is the right chain

@@ -76,12 +76,68 @@ def test_the_code_on_the_chain_is_compared_with_the_committed_build(case: Case) 
     assert case.run(*case.named())[0] == 0
 
 
+def test_anybody_checks_what_is_deployed_and_on_what_terms(case: Case) -> None:
+    assert case.run(*case.named(), "--activation-delay-s", "77")[0] == 0
+    given = ["--rpc-url", case.chain.rpc_url, "--chain-id", str(DEFAULT_CHAIN_ID), "--out", str(case.out)]
+    blocks = case.blocks()
+    assert main([*given, "--check", "--json"]) == 0
+    found = json.loads(case.capture.readouterr().out)
+    assert (found["is_committed_code"], found["emits_as_committed"]) == (True, True)
+    assert found["validators"] == [checksum(one) for one in VALIDATORS]
+    assert (found["threshold"], found["activation_delay_s"], found["cap_wei"]) == (2, 77, str(10**24))
+    assert found["guardian"] == checksum(address_of(case.chain.private_key(0)))
+    assert main([*given, "--check"]) == 0
+    assert f"owner: {found['owner']}\n" in case.capture.readouterr().out
+    assert case.blocks() == blocks
+    assert main([*given, "--json"]) == ExitCode.USAGE  # to deploy, it takes a key and validators
+
+
+def test_contracts_of_two_networks_are_not_one(case: Case) -> None:
+    assert case.run(*case.named())[0] == 0
+    first = json.loads(case.out.read_text())
+    case.out.unlink()
+    assert case.run(*case.named(2))[0] == 0
+    second = json.loads(case.out.read_text())
+    # Each of them is the committed code, only made for another: the mint of one network behind the claims of another.
+    for name in ("token", "rewards", "stake"):
+        case.out.write_text(json.dumps(second | {name: first[name]}))
+        status, failure, _ = case.run("--check")
+        assert (status, failure["error"]["code"]) == (ExitCode.CHAIN, "CHAIN_LINK_DIFFERS"), name
+    case.out.write_text(json.dumps(second))
+    assert case.run("--check")[0] == 0
+
+
+def test_a_folder_has_a_file_for_each_chain(case: Case) -> None:
+    folder = case.folder / "networks"
+    folder.mkdir()
+    status, facts, _ = case.run(*case.named(), "--out", str(folder))
+    assert (status, facts["out"]) == (0, str(folder / f"{DEFAULT_CHAIN_ID}.json"))
+    with DevChain(chain_id=5) as other:
+        (case.folder / "key").write_text(other.private_key(0).hex())
+        options = [*case.named(), "--rpc-url", other.rpc_url, "--chain-id", "5", "--out", str(folder)]
+        assert case.run(*options)[0] == 0
+        # The file of one chain is not taken for another's.
+        (folder / "5.json").write_text((folder / f"{DEFAULT_CHAIN_ID}.json").read_text())
+        status, failure, _ = case.run(*options)
+        assert (status, failure["error"]["code"]) == (ExitCode.CHAIN, "CHAIN_WRONG_ID")
+
+
+def test_a_dry_run_tries_what_the_constructor_would_refuse(case: Case) -> None:
+    zero = "0x" + "00" * 20
+    for options in (["--validator", zero], [*case.named(), "--guardian", zero]):
+        blocks = case.blocks()
+        status, failure, _ = case.run(*options, "--dry-run")
+        assert (status, failure["error"]["code"]) == (ExitCode.CHAIN, "CHAIN_REVERTED"), options
+        assert case.blocks() == blocks
+
+
 def test_a_dry_run_sends_nothing(case: Case) -> None:
     status, planned, _ = case.run(*case.named(2), "--dry-run", "--threshold", "2")
     assert status == 0
     assert planned["deployer"] == checksum(address_of(case.chain.private_key(0)))
     assert (planned["threshold"], len(planned["validators"]), planned["exists"]) == (2, 2, False)
     assert int(planned["deployer_wei"]) > 0
+    assert 1_000_000 < planned["rewards_gas"] < 10_000_000
     assert case.blocks() == 0
     assert not case.out.exists()
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from contracts.artifacts import load_artifact
 from contracts.attestation import Attestation, ClaimPermission, RewardsDomain, address_of, order_signatures
 from contracts.chain import (
     Addresses,
@@ -22,12 +21,15 @@ from contracts.chain import (
     RewardsState,
     Share,
     Standing,
+    Terms,
     TransactionReceipt,
 )
 from contracts.evm.connection import Target, to_checksum
 from contracts.evm.endpoints import At, Endpoints
 from contracts.evm.sending import Sender
+from contracts.evm.verifying import creation_arguments, read_terms, verify_code
 from protocol.errors import ChainError
+from protocol.rewards import RewardParameters
 
 log = logging.getLogger(__name__)
 
@@ -73,24 +75,8 @@ class ChainClient:
     def deploy(self, private_key: bytes, settings: DeploySettings) -> Addresses:
         """Deploys rewards, which makes the token that only it can mint, and stake; binds this client to them."""
         deployer = address_of(private_key)
-        parameters = settings.parameters
-        rewards = self._sender.create(
-            private_key,
-            "CuriosityRewards",
-            # `CuriosityRewards.Settings` in order: web3 mistakes the names of a struct for addresses.
-            (
-                parameters.cap_wei,
-                parameters.premint_wei,
-                to_checksum(settings.treasury or deployer),
-                to_checksum(settings.owner or deployer),
-                to_checksum(settings.guardian or deployer),
-                settings.activation_delay_s,
-                settings.min_epoch_interval_s,
-                *parameters.epoch_decay,
-                [to_checksum(validator) for validator in sorted(settings.validators)],
-                settings.threshold,
-            ),
-        )
+        arguments = creation_arguments(deployer, settings)
+        rewards = self._sender.create(private_key, "CuriosityRewards", arguments)
         token = bytes.fromhex(self._endpoints.read(Target("CuriosityRewards", rewards.contract), "token")[2:])
         stake = self._sender.create(
             private_key,
@@ -104,20 +90,22 @@ class ChainClient:
         self._config = replace(self._config, addresses=addresses)
         return addresses
 
-    def verify_code(self) -> None:
-        """Compares the code at each address with the committed build; returns nothing.
+    def try_deployment(self, deployer: bytes, settings: DeploySettings) -> int:
+        """Gas that creating the rewards contract would take. Raises ChainError ``CHAIN_REVERTED`` if it refuses."""
+        chain = self._endpoints.first()
+        data = chain.creation_data("CuriosityRewards", creation_arguments(deployer, settings))
+        return chain.estimate_gas({"data": data, "value": 0}, deployer)
 
-        Raises ChainError ``CHAIN_CODE_DIFFERS`` for other code, besides those of the class.
+    def verify_code(self) -> None:
+        """Compares the code at each address with the committed build, and the contracts with each other.
+
+        Raises ChainError ``CHAIN_CODE_DIFFERS``, ``CHAIN_LINK_DIFFERS``, besides those of the class.
         """
-        for name in ("token", "rewards", "stake"):
-            address: bytes = getattr(self.addresses, name)
-            artifact = load_artifact(f"Curiosity{name.capitalize()}")
-            if address and not artifact.is_code(self._endpoints.code(address)):
-                raise ChainError(
-                    "CHAIN_CODE_DIFFERS",
-                    f"the code at the {name} address 0x{address.hex()} is not that of the committed {artifact.name}",
-                    "Trust nothing there: it is another version or somebody else's contract.",
-                )
+        verify_code(self._endpoints, self.addresses)
+
+    def terms(self) -> Terms:
+        """What the network was deployed with."""
+        return read_terms(self._endpoints, self.addresses, RewardParameters())
 
     def fund(self, faucet_key: bytes, recipient: bytes, *, eth_wei: int = 0, token_wei: int = 0) -> None:
         """Sends coins for gas and tokens from the faucet's account; an amount of 0 is left out."""
