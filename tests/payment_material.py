@@ -8,6 +8,7 @@ import json
 import secrets
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,6 +36,7 @@ from validator.ledger import NewEntry
 
 T = TypeVar("T")
 DELAY_S = 600
+_PATIENCE_S = 600.0  # of a machine with much else to do
 PASSWORD = "correct horse battery staple"
 Lie = Callable[[dict[bytes, int]], dict[bytes, int]]
 
@@ -53,7 +55,7 @@ class PaidNetwork:
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run something on the validator's loop."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(_PATIENCE_S)
 
     def earn(self, key: bytes, *scores: int) -> list[bytes]:
         """Write accepted pairs of a contributor into the ledger, and return their digests."""
@@ -102,24 +104,27 @@ def paid_network(folder: Path, **changes: object) -> Iterator[PaidNetwork]:
         (folder / "addresses.json").write_text(json.dumps(addresses.to_json()))
         chain = ChainSettings(dev.rpc_url, DEFAULT_CHAIN_ID, folder / "addresses.json")
         loop = asyncio.new_event_loop()
-        started: threading.Event = threading.Event()
         ended = asyncio.Event()
-        box: list[Running] = []
+        started: Future[Running] = Future()
 
         async def serve() -> None:
-            async with running(folder / "v", chain=chain, activation_poll_s=3600.0, **changes) as live:
-                box.append(live)
-                started.set()
-                await ended.wait()
+            try:
+                async with running(folder / "v", chain=chain, activation_poll_s=3600.0, **changes) as live:
+                    started.set_result(live)
+                    await ended.wait()
+            except BaseException as error:
+                if started.done():
+                    raise
+                started.set_exception(error)
 
         thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
         thread.start()
-        assert started.wait(60)
+        live = started.result(_PATIENCE_S)
         try:
-            yield PaidNetwork(dev, client, box[0], loop, folder, owner, box[0].network.checkpoint)
+            yield PaidNetwork(dev, client, live, loop, folder, owner, live.network.checkpoint)
         finally:
             loop.call_soon_threadsafe(ended.set)
-            thread.join(60)
+            thread.join(_PATIENCE_S)
             loop.close()
 
 
