@@ -22,7 +22,18 @@ from protocol.receipt import Receipt
 from protocol.spelling import speller
 from protocol.takedown import SignedTakedown
 from protocol.verdict import Measurement, Opening, Outcome, Reason, Verdict
-from protocol.wire import Bytes20, Bytes32, ShortText, Uint53, canonical_json, encode, parse, to_json, to_plain
+from protocol.wire import (
+    Bytes20,
+    Bytes32,
+    ShortText,
+    Uint53,
+    canonical_json,
+    encode,
+    from_hex,
+    parse,
+    to_json,
+    to_plain,
+)
 
 OPENING = Opening(b"\x01" * 32, b"\x02" * 32, b"\x03" * 32, 'line\nbreak, "quotes", \x7f, ü and 猫')
 DECISION = Decision(
@@ -44,6 +55,17 @@ def test_an_answer_reads_back_and_has_one_canonical_form(message: object) -> Non
     assert encode(message) == canonical_json(to_plain(message)) == plain
     assert parse(type(message), to_json(message)) == parse(type(message), encode(message)) == message
     assert encode(parse(type(message), to_json(message))) == plain
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0x" + digits for digits in ("ab" * 19 + "a", "ab" * 20 + "a", "AB" * 20, "ab" * 19 + " a", "ab" * 19 + "  ")]
+    + ["0X" + "ab" * 20, "ab" * 21, "0x" + "\u0664" * 40, "0x" + "zz" * 20, ""],
+)
+def test_bytes_have_one_spelling(text: str) -> None:
+    assert from_hex("0x" + "ab" * 20, 20) == b"\xab" * 20
+    with pytest.raises(ValueError, match="expected 0x and 40 lower-case hex digits"):
+        from_hex(text, 20)
 
 
 class Colour(StrEnum):
