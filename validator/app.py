@@ -27,6 +27,7 @@ from protocol.rewards import RewardParameters
 from protocol.signing import Domain
 from protocol.verdict import Verdict
 from validator.config import Settings
+from validator.contributor_routes import straight_to_pairs
 from validator.decode import Decoder
 from validator.edge import SERVICE, edge
 from validator.embedder import Embedder
@@ -234,7 +235,9 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
 
 def make_application(service: Service) -> web.Application:
     """Return the aiohttp application over a wired service; it starts and stops the service's tasks."""
-    app = web.Application(middlewares=[edge, read_only], client_max_size=1 << 30)
+    app = web.Application(
+        middlewares=[edge] if service.mirrored is None else [edge, read_only], client_max_size=1 << 30
+    )
     app[SERVICE] = service
     for operation, handler in ROUTES:
         app.router.add_route(operation.method, operation.pattern or operation.path, handler)
@@ -272,6 +275,8 @@ async def listen(service: Service) -> web.AppRunner:
     make_room_for_connections(config.max_connections)
     runner = web.AppRunner(make_application(service))
     await runner.setup()
+    if service.mirrored is None and runner.server is not None:
+        runner.server.request_handler = straight_to_pairs(service, runner.server.request_handler)
     site = GuardedSite(
         runner,
         Guard(limits, service.metrics.count_cut),

@@ -1,14 +1,19 @@
 """Routes of contributors, claimers and searchers."""
 
-from aiohttp import web
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import hdrs, web
 
 from embedding.modalities import BY_NAME
 from protocol.errors import Rejected
 from protocol.messages import Network
 from protocol.pair import MAX_ENVELOPE_BYTES
 from validator.decided import replay
-from validator.edge import SERVICE, answer, hex_in_path, not_found, number, read_body
+from validator.edge import SERVICE, answer, at_the_edge, hex_in_path, not_found, number, read_body
+from validator.service import Service
 
+PAIRS_PATH = "/v1/pairs"
 _MAX_BODY_BYTES = 4 + MAX_ENVELOPE_BYTES + 2 * max(modality.limits.max_bytes for modality in BY_NAME.values())
 
 
@@ -43,7 +48,27 @@ async def get_network(request: web.Request) -> web.Response:
 
 async def post_pair(request: web.Request) -> web.Response:
     """The front door of the spine."""
-    return answer(await request.app[SERVICE].pipeline.validate(await read_body(request, _MAX_BODY_BYTES)))
+    return await _take_pair(request.app[SERVICE], request)
+
+
+async def _take_pair(service: Service, request: web.BaseRequest) -> web.Response:
+    return answer(await service.pipeline.validate(await read_body(request, _MAX_BODY_BYTES)))
+
+
+def straight_to_pairs(service: Service, router: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
+    """Return a handler of requests that takes a pair by itself and leaves all others to ``router``.
+
+    Pairs come in thousands, and finding their route anew each time costs as much as checking an envelope's JSON. What
+    is asked in any other than the one plain spelling goes the long way, to the same answer.
+    """
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if request.raw_path == PAIRS_PATH and request.method == "POST" and hdrs.EXPECT not in request.headers:
+            return await at_the_edge(service, request, _take_pair(service, request), PAIRS_PATH)
+        response: web.StreamResponse = await router(request)
+        return response
+
+    return handle
 
 
 async def get_receipt(request: web.Request) -> web.Response:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 from protocol.errors import CuriosityError, Fault, Overloaded, Rejected
 from protocol.messages import ErrorMessage
@@ -17,12 +18,14 @@ from validator.service import Service
 
 log = logging.getLogger(__name__)
 
+_SAFE = "X-Content-Type-Options"
 _HEADERS = {
-    "X-Content-Type-Options": "nosniff",
+    _SAFE: "nosniff",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+_JSON_HEADERS = CIMultiDict({"Content-Type": "application/json", **_HEADERS})
 
 FAULT_STATUS = {Fault.CONTRIBUTOR: 400, Fault.VALIDATOR: 500, Fault.INFRASTRUCTURE: 503}
 """HTTP status of an error that names none itself."""
@@ -31,7 +34,7 @@ SERVICE = web.AppKey("service", Service)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-async def read_body(request: web.Request, max_bytes: int) -> bytes:
+async def read_body(request: web.BaseRequest, max_bytes: int) -> bytes:
     """Return the raw request body.
 
     Raises Rejected: BODY_ENCODED (415); BODY_TOO_LARGE (413), before reading where the length says so; BODY_TIMEOUT
@@ -80,7 +83,7 @@ def hex_in_path(request: web.Request, name: str, length: int) -> bytes:
 
 def answer(message: Any, status: int = 200) -> web.Response:
     """Return a protocol message as a JSON response."""
-    return web.Response(body=to_json(message), status=status, content_type="application/json")
+    return web.Response(body=to_json(message), status=status, headers=_JSON_HEADERS)
 
 
 def not_found(what: str) -> Rejected:
@@ -90,12 +93,20 @@ def not_found(what: str) -> Rejected:
 
 @web.middleware
 async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Do for every route what `at_the_edge` does."""
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else "none"
+    return await at_the_edge(request.app[SERVICE], request, handler(request), route)
+
+
+async def at_the_edge(
+    service: Service, request: web.BaseRequest, answering: Awaitable[web.StreamResponse], route: str
+) -> web.StreamResponse:
     """Answer every error as an ErrorMessage, add the security headers, log one line a request."""
     started = time.monotonic()
-    service = request.app[SERVICE]
     code = ""
     try:
-        response = await handler(request)
+        response = await answering
     except CuriosityError as error:
         code = error.code
         response = error_response(error)
@@ -113,16 +124,16 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = answer(message, 500)
     if code:
         service.metrics.count_refusal(code)
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
+    if _SAFE not in response.headers:  # what `answer` made has them
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
     seconds = time.monotonic() - started
-    resource = request.match_info.route.resource
-    route = resource.canonical if resource is not None else "none"
     service.metrics.time_request(route, seconds)
-    log.info(
-        "event=request method=%s route=%s status=%d code=%s ms=%.1f",
-        request.method, route, response.status, code or "-", 1000 * seconds,
-    )  # fmt: skip
+    if log.isEnabledFor(logging.INFO):
+        log.info(
+            "event=request method=%s route=%s status=%d code=%s ms=%.1f",
+            request.method, route, response.status, code or "-", 1000 * seconds,
+        )  # fmt: skip
     return response
 
 

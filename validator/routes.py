@@ -22,6 +22,7 @@ from protocol.messages import (
 from protocol.takedown import Blocked, SignedTakedown
 from validator.admin_routes import VERSION, get_health, get_metrics, post_checkpoint, post_epoch
 from validator.contributor_routes import (
+    PAIRS_PATH,
     get_claim,
     get_epoch_leaves,
     get_network,
@@ -53,7 +54,7 @@ ROUTES: tuple[tuple[Operation, Handler], ...] = (
     (Operation("GET", "/metrics", "Counters for Prometheus", _TEXT), get_metrics),
     (Operation("GET", "/openapi.json", "This document", "application/json"), get_openapi),
     (Operation("GET", "/v1/network", "What a contributor needs to know before signing", Network), get_network),
-    (Operation("POST", "/v1/pairs", "Submit a signed pair", Decision, takes=PAIR_MEDIA_TYPE), post_pair),
+    (Operation("POST", PAIRS_PATH, "Submit a signed pair", Decision, takes=PAIR_MEDIA_TYPE), post_pair),
     (Operation("GET", "/v1/receipts/{pair}", "The decision about a pair, again", Decision), get_receipt),
     (Operation("GET", "/v1/entries", "Leaves of the ledger", EntryPage, query=("start", "count")), get_entries),
     (
