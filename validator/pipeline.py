@@ -12,6 +12,7 @@ order of the ledger. No step calls back up. A pair that is too far apart is a ve
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -86,7 +87,8 @@ class Pipeline:
         self._max_batch_pairs = max_batch_pairs
         self._fixed = fixed
         self._in_flight: dict[tuple[bytes, bytes], _InFlight] = {}
-        self._queue: asyncio.Queue[tuple[Ready, asyncio.Future[Decision]]] = asyncio.Queue()
+        self._queue: deque[tuple[Ready, asyncio.Future[Decision]]] = deque()
+        self._is_queued = asyncio.Event()
         self._writer = ThreadPoolExecutor(1, "writer")
         self._readers = ThreadPoolExecutor(4, "reader")
         self._nonces = SharedLookup(store.find_nonces, self._readers, store.nonces())
@@ -223,18 +225,20 @@ class Pipeline:
 
     async def _enqueue(self, ready: Ready) -> Decision:
         decided: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait((ready, decided))
+        self._queue.append((ready, decided))
+        self._is_queued.set()
         return await decided
 
     # -- the sequencer
 
     async def _sequence(self) -> None:
         while True:
-            batch = [await self._queue.get()]
+            await self._is_queued.wait()
             answers: list[Decision | Exception]
             async with self._gate:
-                while len(batch) < self._max_batch_pairs and not self._queue.empty():
-                    batch.append(self._queue.get_nowait())
+                batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch_pairs))]
+                if not self._queue:
+                    self._is_queued.clear()
                 try:
                     answers = await self.on_writer(lambda batch=batch: self._commit([ready for ready, _ in batch]))  # type: ignore[misc]
                 except Exception as error:  # noqa: BLE001
