@@ -115,6 +115,36 @@ def test_both_fees_rise_by_an_eighth(line: Line) -> None:
         assert all(high * 1000 >= low * 1125 for low, high in zip(before, after, strict=True))
 
 
+def test_fees_rise_to_ten_times_the_present_and_at_once_to_the_present(line: Line) -> None:
+    def fees() -> list[tuple[int, int]]:
+        fields = [rlp.decode(one.raw[1:]) for one in line.journal()]
+        return [(int.from_bytes(fee, "big"), int.from_bytes(tip, "big")) for _, _, tip, fee, *_ in fields]
+
+    line.chain.request("evm_setAutomine", [False])
+    recipient = os.urandom(20)
+    sender = line.sender(bump_after_s=0.02, receipt_timeout_s=3.0)
+    with pytest.raises(ChainError, match="CHAIN_TIMEOUT"):
+        sender.transfer(line.key, recipient, 1)
+    first, last, count = fees()[0], fees()[-1], len(fees())
+    assert 10 < count < 30  # 1.125 to the power of 20 is 10.5
+    assert last[0] <= 10 * first[0]
+    assert last[1] <= 10 * first[1]
+    with pytest.raises(ChainError, match="CHAIN_TIMEOUT"):
+        line.sender(bump_after_s=0.02, receipt_timeout_s=0.3).transfer(line.key, recipient, 1)
+    assert len(fees()) == count  # it is offered again, and no higher
+    # Everything has become a hundred times dearer meanwhile: one step does.
+    line.chain.request("anvil_setNextBlockBaseFeePerGas", [hex(100 * first[0])])
+    line.chain.request("evm_mine", [])
+    thread = threading.Thread(target=lambda: line.sender().transfer(line.key, recipient, 1))
+    thread.start()
+    until(lambda: len(fees()) > count)
+    assert fees()[count][0] >= 100 * first[0]
+    line.chain.request("evm_setAutomine", [True])
+    line.chain.request("evm_mine", [])
+    thread.join(20)
+    assert line.balance(recipient) == 1
+
+
 def test_a_process_that_died_after_signing_is_seen_through_once(line: Line) -> None:
     recipient = os.urandom(20)
     line.chain.request("evm_setAutomine", [False])

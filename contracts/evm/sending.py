@@ -17,7 +17,7 @@ from web3 import Web3
 
 from contracts.attestation import address_of
 from contracts.chain import ChainConfig, Quote, TransactionReceipt
-from contracts.evm.connection import Connection, Target, no_funds, to_checksum
+from contracts.evm.connection import Connection, Fees, Target, no_funds, to_checksum
 from contracts.evm.endpoints import Endpoints
 from contracts.evm.journal import Fate, Journal, Sent
 from protocol.errors import ChainError
@@ -31,6 +31,8 @@ _GAS_MARGIN_PERCENT = 120
 # not used is not paid.
 _GAS_FOR_NEW_SLOTS = 2 * 22_100
 _NONCE_ATTEMPTS = 3
+_MOST_TIMES = 10  # what a stuck transaction offers at most of what a fresh one would
+_LEAST_TIP_WEI = 10**9  # where a fresh one would offer less
 _CLAIMED_TOPIC = bytes(Web3.keccak(text="Claimed(address,address,uint256)"))
 
 
@@ -219,9 +221,10 @@ class Sender:
                     f"the transaction is not in a block after {self._config.receipt_timeout_s:g} s",
                     "It may still come: look at the state before sending again.",
                 )
-            bumped = {name: _bumped(transaction[name]) for name in ("maxFeePerGas", "maxPriorityFeePerGas")}
-            transaction = {**transaction, **bumped}
-            versions.append(self._sign(private_key, account, intent, transaction))
+            better = _raised(transaction, chain.fees())
+            if better is not None:
+                transaction = better
+                versions.append(self._sign(private_key, account, intent, transaction))
 
     def _sign(self, private_key: bytes, account: bytes, intent: bytes, transaction: dict[str, Any]) -> Sent:
         """A version of a transaction; when this returns it is on disk."""
@@ -280,6 +283,19 @@ def _digest(body: dict[str, Any]) -> bytes:
     data = body["data"]
     raw = bytes.fromhex(data.removeprefix("0x")) if isinstance(data, str) else bytes(data)
     return keccak(str(body.get("to")).encode() + b"\x00" + body["value"].to_bytes(32, "big") + raw)
+
+
+def _raised(transaction: dict[str, Any], now: Fees) -> dict[str, Any] | None:
+    """The transaction with fees that replace it, at least those of now; None when it offers far more than that already.
+
+    A chain that stands still takes no fee: raised for ever, the tip would eat the account when it goes on.
+    """
+    most_wei = max(_bumped(transaction["maxFeePerGas"]), now.most_wei)
+    tip_wei = max(_bumped(transaction["maxPriorityFeePerGas"]), now.tip_wei)
+    is_far = most_wei > _MOST_TIMES * now.most_wei or tip_wei > _MOST_TIMES * max(now.tip_wei, _LEAST_TIP_WEI)
+    if is_far and transaction["maxFeePerGas"] >= now.most_wei:
+        return None
+    return {**transaction, "maxFeePerGas": most_wei, "maxPriorityFeePerGas": tip_wei}
 
 
 def _bumped(fee_wei: int) -> int:
