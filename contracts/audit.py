@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from contracts.forge import ROOT, find_forge
+from contracts.forge import ROOT, copy_sources, find_forge
 from protocol.errors import ChainError, CuriosityError, ExitCode
 
 TOOLS = ROOT / ".cache/audit/bin"
@@ -32,7 +31,8 @@ def analyse() -> list[str]:
     Raises ChainError ``AUDIT_TOOL_MISSING``, ``AUDIT_FAILED`` when the analyser gives no answer.
     """
     with tempfile.TemporaryDirectory(prefix="audit") as folder:
-        root = _copy(Path(folder))
+        # Of the sources alone: the analyser would take the rest of the checkout for a project of Python.
+        root = copy_sources(Path(folder))
         report = root / "report.json"
         done = _run(root, "slither", ".", "--filter-paths", "node_modules|contracts/test", "--json", str(report))
         if not report.is_file():
@@ -60,7 +60,7 @@ def _covers(words: dict[str, str], finding: dict[str, Any]) -> bool:
 def prove() -> list[str]:
     """Return the properties that are not proven; an empty list is a proof of all. Raises ChainError as `analyse`."""
     with tempfile.TemporaryDirectory(prefix="audit") as folder:
-        root = _copy(Path(folder))
+        root = copy_sources(Path(folder))
         done = _run(root, "halmos", "--contract", "ProofsTest", "--forge-build-out", ".cache/forge/out")
         lines = re.findall(r"\[(\w+)\]\S* (check_\w+)", re.sub(r"\x1b\[[0-9;]*m", "", done.stdout))
         if not lines:
@@ -91,16 +91,6 @@ def _run(root: Path, tool: str, *arguments: str) -> "subprocess.CompletedProcess
         timeout=_TIMEOUT_S,
         check=False,
     )
-
-
-def _copy(folder: Path) -> Path:
-    # Of the sources alone: the analyser would take the rest of the checkout for a project of Python.
-    for name in ("contracts/src", "contracts/test"):
-        shutil.copytree(ROOT / name, folder / name)
-    for name in ("contracts/solc.cjs", "foundry.toml"):
-        shutil.copy2(ROOT / name, folder / name)
-    (folder / "node_modules").symlink_to((ROOT / "node_modules").resolve())
-    return folder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -79,6 +79,16 @@ def run_forge(
     )
 
 
+def copy_sources(folder: Path) -> Path:
+    """Copy what forge needs to build and test the contracts, and nothing else; return the folder."""
+    for name in ("contracts/src", "contracts/test"):
+        shutil.copytree(ROOT / name, folder / name)
+    for name in ("contracts/solc.cjs", "foundry.toml"):
+        shutil.copy2(ROOT / name, folder / name)
+    (folder / "node_modules").symlink_to((ROOT / "node_modules").resolve())
+    return folder
+
+
 def play_tests(*, full: bool = False, seed: int = 1, root: Path = ROOT, match: str | None = None) -> ForgeReport:
     """Run the tests and return what they found. Raises ChainError ``FORGE_MISSING``, ``FORGE_FAILED`` (no answer)."""
     chosen = ["--match-contract", match] if match else []

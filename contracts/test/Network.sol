@@ -94,6 +94,21 @@ abstract contract Network is Cheating {
         return attestation.epoch;
     }
 
+    /// @notice Posts and sees it refused for that reason.
+    function refusePosting(
+        ICuriosityRewards.Attestation memory attestation,
+        bytes[] memory signatures,
+        bytes memory why
+    ) internal {
+        VM.expectRevert(why);
+        rewards.postRoot(attestation, signatures);
+    }
+
+    /// @notice Posts what a quorum signed and sees it refused for that reason.
+    function refuse(ICuriosityRewards.Attestation memory attestation, bytes memory why) internal {
+        refusePosting(attestation, signaturesFor(attestation, THRESHOLD), why);
+    }
+
     /// @notice Posts and activates an epoch with these leaves.
     function close(Leaf[] memory leaves, uint256 minted) internal returns (uint64 epoch) {
         VM.warp(nowTime() + INTERVAL);

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.37;
+
+import {ICuriosityRewards} from "../src/ICuriosityRewards.sol";
+import {Network} from "./Network.sol";
+
+/// @notice What an attestation must say, and how much an epoch may pay.
+contract PostingTest is Network {
+    // keccak256 over the one before and the emission of an epoch, from zero and epoch 1 on, for 3,653 epochs.
+    bytes32 private constant EMISSIONS = 0x75b4965f1076e333814069665ef9a1cf862951d663c65a19dc941eb1a83012e1;
+
+    // What is left to emit, reckoned here the other way round: as what stays, rounded up.
+    uint256 private _limit = CAP - PREMINT;
+
+    function setUp() external {
+        deploy();
+        VM.warp(nowTime() + INTERVAL);
+    }
+
+    function test_WhatMustFollow() external {
+        ICuriosityRewards.Attestation memory attestation = attestationFor("root", 5);
+        attestation.epoch = 2;
+        refuse(attestation, abi.encodeWithSelector(ICuriosityRewards.RewardsWrongEpoch.selector, uint64(2), uint64(1)));
+        attestation = attestationFor("root", 5);
+        attestation.setId = 2;
+        refuse(attestation, abi.encodeWithSelector(ICuriosityRewards.RewardsWrongSet.selector, uint64(2), uint64(1)));
+        attestation = attestationFor("root", 5);
+        attestation.attempt = 1;
+        refuse(attestation, abi.encodeWithSelector(ICuriosityRewards.RewardsWrongAttempt.selector, uint32(1), uint32(0)));
+        attestation = attestationFor("root", 5);
+        attestation.previousRoot = "other";
+        refuse(
+            attestation,
+            abi.encodeWithSelector(ICuriosityRewards.RewardsWrongPreviousRoot.selector, bytes32("other"), bytes32(0))
+        );
+        post("root", 5);
+        VM.warp(nowTime() + INTERVAL);
+        attestation = attestationFor("next", 5);
+        attestation.ledgerSize = 9;
+        refuse(attestation, abi.encodeWithSelector(ICuriosityRewards.RewardsLedgerShrank.selector, uint64(9), uint64(10)));
+        attestation.ledgerSize = 10;
+        attestation.cumulativeTotal = 4;
+        refuse(attestation, abi.encodeWithSelector(ICuriosityRewards.RewardsTotalDecreased.selector, 4, 5));
+        attestation.cumulativeTotal = 5;
+        rewards.postRoot(attestation, signaturesFor(attestation, THRESHOLD));
+    }
+
+    function test_TheEmissionToTheWei() external {
+        uint256 allowed = rewards.emission(1);
+        equal(allowed, ((CAP - PREMINT) * DECAY_NUMERATOR) / DECAY_DENOMINATOR, "the first emission");
+        refuse(
+            attestationFor("root", allowed + 1),
+            abi.encodeWithSelector(ICuriosityRewards.RewardsEmissionExceeded.selector, allowed + 1, allowed)
+        );
+        post("root", allowed);
+        VM.warp(nowTime() + INTERVAL);
+        uint256 next = rewards.emission(2);
+        equal(next, ((CAP - PREMINT - allowed) * DECAY_NUMERATOR) / DECAY_DENOMINATOR, "of what remains");
+        // It is the same whether the epoch before waits or is active.
+        refuse(
+            attestationFor("next", next + 1),
+            abi.encodeWithSelector(ICuriosityRewards.RewardsEmissionExceeded.selector, next + 1, next)
+        );
+        VM.warp(nowTime() + DELAY);
+        rewards.activate();
+        refuse(
+            attestationFor("next", next + 1),
+            abi.encodeWithSelector(ICuriosityRewards.RewardsEmissionExceeded.selector, next + 1, next)
+        );
+        post("next", next);
+        equal(rewards.emission(0), 0, "there is no epoch 0");
+    }
+
+    function test_TheInterval() external {
+        post("root", 0);
+        uint256 allowedAt = nowTime() + INTERVAL;
+        VM.warp(allowedAt - 1);
+        ICuriosityRewards.Attestation memory attestation = attestationFor("next", 0);
+        refuse(
+            attestation,
+            abi.encodeWithSelector(ICuriosityRewards.RewardsEpochTooSoon.selector, allowedAt - 1, allowedAt)
+        );
+        VM.warp(allowedAt);
+        rewards.postRoot(attestation, signaturesFor(attestation, THRESHOLD));
+    }
+
+    function test_TheIntervalHoldsForTheFirstEpochToo() external {
+        deploy();
+        refuse(
+            attestationFor("root", 0),
+            abi.encodeWithSelector(
+                ICuriosityRewards.RewardsEpochTooSoon.selector,
+                nowTime(),
+                nowTime() + INTERVAL
+            )
+        );
+    }
+
+    function test_ThirtyOneMayWait() external {
+        for (uint256 i = 1; i <= 31; ++i) {
+            post(bytes32(i), i);
+            VM.warp(nowTime() + INTERVAL);
+        }
+        refuse(attestationFor("over", 0), abi.encodeWithSelector(ICuriosityRewards.RewardsTooManyWaiting.selector, 31));
+        equal(rewards.posted(0).rewardRoot, 0, "the active one keeps its place");
+        VM.warp(nowTime() + DELAY);
+        for (uint256 i = 1; i <= 31; ++i) {
+            equal(rewards.posted(uint64(i)).rewardRoot, bytes32(i), "all are remembered");
+            equal(rewards.activate(), i, "in order");
+            equal(token.balanceOf(token.poolOf(uint64(i))), i, "minted is the delta");
+        }
+        post("over", 0);
+        VM.expectRevert(
+            abi.encodeWithSelector(ICuriosityRewards.RewardsNoSuchEpoch.selector, uint64(0), uint64(31), uint64(32))
+        );
+        rewards.posted(0);
+        VM.expectRevert(
+            abi.encodeWithSelector(ICuriosityRewards.RewardsNoSuchEpoch.selector, uint64(33), uint64(31), uint64(32))
+        );
+        rewards.posted(33);
+        equal(rewards.posted(1).rewardRoot, bytes32(uint256(1)), "the oldest of 32");
+    }
+
+    /// @notice Ten years of days emit nine tenths of what there is to emit, and never more.
+    function test_NineTenthsInTenYears() external view {
+        uint256 remaining = CAP - PREMINT;
+        for (uint256 i = 0; i < 3_653; ++i) remaining -= (remaining * DECAY_NUMERATOR) / DECAY_DENOMINATOR;
+        uint256 emitted = CAP - PREMINT - remaining;
+        isTrue(emitted * 1_000 >= (CAP - PREMINT) * 899 && emitted * 1_000 <= (CAP - PREMINT) * 901, "90 %");
+        equal(rewards.emission(3_654), (remaining * DECAY_NUMERATOR) / DECAY_DENOMINATOR, "the contract agrees");
+    }
+
+    /// @notice Ten years of epochs, posted and activated one by one, each at its limit: the emissions are those that
+    /// Python reaches, to the wei. `tests/test_contracts_emission.py` reads the digest here.
+    function test_TenYearsToTheWei() external {
+        bytes32 digest = 0;
+        uint256 emitted = 0;
+        for (uint64 epoch = 1; epoch <= 3_653; ++epoch) {
+            uint256 amount = this.closeAtTheLimit(epoch);
+            digest = keccak256(abi.encode(digest, amount));
+            emitted += amount;
+        }
+        equal(digest, EMISSIONS, "the emissions of ten years");
+        equal(token.totalSupply(), PREMINT + emitted, "minted");
+        equal(rewards.status().activeEpoch, 3_653, "active");
+    }
+
+    /// @dev A call of its own for each epoch, so that what it needs of memory is free again.
+    function closeAtTheLimit(uint64 epoch) external returns (uint256 amount) {
+        amount = _limit - (_limit * (DECAY_DENOMINATOR - DECAY_NUMERATOR) + DECAY_DENOMINATOR - 1) / DECAY_DENOMINATOR;
+        VM.warp(nowTime() + INTERVAL);
+        refuse(
+            attestationFor("root", amount + 1),
+            abi.encodeWithSelector(ICuriosityRewards.RewardsEmissionExceeded.selector, amount + 1, amount)
+        );
+        equal(post("root", amount), epoch, "epoch");
+        VM.warp(nowTime() + DELAY);
+        rewards.activate();
+        _limit -= amount;
+    }
+}
