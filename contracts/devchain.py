@@ -73,8 +73,9 @@ class DevChain:
     """A chain in a child process that ends with this one; a context manager.
 
     ``engine`` None takes anvil where there is one. ``port`` None takes a free one. ``state_path`` keeps anvil's state
-    over restarts (eth-tester keeps none). On Linux the child is killed even when this process dies without a word; the
-    kernel binds that to the *thread* that starts it, so start it from one that lives as long as the chain shall.
+    over restarts (eth-tester keeps none). anvil calls a block final when twice ``slots_in_an_epoch`` others are on top.
+    On Linux the child is killed even when this process dies without a word; the kernel binds that to the *thread* that
+    starts it, so start it from one that lives as long as the chain shall.
 
     Entering raises ChainError ``DEVCHAIN_FAILED`` when it does not get ready, and ConfigError for settings that cannot
     be used.
@@ -89,6 +90,7 @@ class DevChain:
         port: int | None = None,
         state_path: Path | None = None,
         engine: Engine | None = None,
+        slots_in_an_epoch: int = 32,
     ) -> None:
         self.chain_id = chain_id
         self.engine: Engine = engine or ("anvil" if find_anvil() else "eth-tester")
@@ -102,6 +104,7 @@ class DevChain:
         self._accounts = accounts
         self._wanted_port = port
         self._state_path = state_path
+        self._slots_in_an_epoch = slots_in_an_epoch
         self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -209,6 +212,7 @@ class DevChain:
                 f"Run `npm ci`, or set {ANVIL_VARIABLE} to its path.",
             )
         command = [str(anvil), *shared, "--mnemonic", self._mnemonic, "--host", "127.0.0.1", "--silent"]
+        command += ["--slots-in-an-epoch", str(self._slots_in_an_epoch)]
         if self._state_path is not None:
             self._state_path.parent.mkdir(parents=True, exist_ok=True)
             # Also written every few seconds, so that a killed chain comes back nearly where it was.

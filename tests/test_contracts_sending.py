@@ -270,6 +270,19 @@ def test_a_transaction_whose_nonce_another_took_is_given_up_and_sent_anew(line: 
     assert (line.balance(ours), line.balance(theirs)) == (5, 6)
 
 
+def test_a_sender_sees_what_another_has_signed_since_it_began(line: Line) -> None:
+    first, second = os.urandom(20), os.urandom(20)
+    early = line.sender()
+    line.chain.request("evm_setAutomine", [False])
+    with pytest.raises(ChainError, match="CHAIN_TIMEOUT"):
+        line.sender(receipt_timeout_s=0.1).transfer(line.key, first, 5)
+    (left,) = line.journal()
+    line.chain.request("anvil_dropTransaction", ["0x" + left.hash.hex()])
+    line.chain.request("evm_setAutomine", [True])
+    early.transfer(line.key, second, 1)
+    assert (line.balance(first), line.balance(second), line.journal()) == (5, 1, [])
+
+
 def test_a_transaction_is_kept_until_it_is_final_and_comes_back_after_a_reorganisation(line: Line) -> None:
     recipient = os.urandom(20)
     config = {"finality": "depth", "finality_depth": 3}

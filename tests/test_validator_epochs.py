@@ -3,12 +3,15 @@
 import json
 import logging
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +20,17 @@ import pytest
 from web3 import Web3
 
 from contracts.attestation import address_of, sign_attestation
-from contracts.chain import Addresses, Share, journal_path
+from contracts.chain import Addresses, ChainConfig, Share, journal_path
 from contracts.devchain import DEFAULT_CHAIN_ID, DevChain, find_anvil
+from contracts.evm import ChainClient
 from contracts.evm.journal import Journal
-from protocol.errors import ChainError
+from protocol.errors import ChainError, CuriosityError
 from tests.epoch_material import DELAY_S, EARNER, KEY, Closing, deploy, open_epochs
 from tests.payment_material import paid_network
 from tests.rpc_material import RpcProxy
+from tests.service_material import running
+from validator.config import ChainSettings
+from validator.importer import Mirrored, write_mark
 
 pytestmark = pytest.mark.skipif(find_anvil() is None, reason="anvil is absent: only it can stop mining and reorganise")
 
@@ -51,7 +58,7 @@ class Ground:
 
 @pytest.fixture
 def ground(tmp_path: Path) -> Iterator[Ground]:
-    with DevChain(engine="anvil") as chain:
+    with DevChain(engine="anvil", slots_in_an_epoch=3) as chain:
         addresses = deploy(chain)
         (tmp_path / "addresses.json").write_text(json.dumps(addresses.to_json()))
         yield Ground(chain, addresses, tmp_path)
@@ -110,11 +117,12 @@ def test_a_reorganisation_of_depth_5_is_posted_again_and_activated_once(
         assert claim_twice(closing) == owed(closing)
 
 
+@pytest.mark.parametrize("rule", [{"finality": "depth", "finality_depth": 6}, {"finality": "finalized"}])
 def test_an_epoch_is_settled_when_its_activation_is_final_and_not_before(
-    ground: Ground, caplog: pytest.LogCaptureFixture
+    ground: Ground, caplog: pytest.LogCaptureFixture, rule: dict[str, Any]
 ) -> None:
     caplog.set_level(logging.INFO, "validator.posting")
-    with ground.open(finality="depth", finality_depth=6) as closing:
+    with ground.open(**rule) as closing:
         closing.close()
         ground.chain.advance(DELAY_S)
         closing.look()
@@ -280,3 +288,104 @@ def test_a_service_keeps_a_journal_and_tells_how_far_its_epochs_are(tmp_path: Pa
         kept = Journal(DEFAULT_CHAIN_ID, addresses.rewards, journal_path(tmp_path / "v", addresses))
         signer = address_of(net.live.service.keys.attestation)
         assert [sent.nonce for versions in kept.kept(signer).values() for sent in versions] == [0]
+
+
+async def test_a_read_only_copy_posts_nothing(tmp_path: Path) -> None:
+    with DevChain() as chain:
+        addresses = deploy(chain)
+        (tmp_path / "addresses.json").write_text(json.dumps(addresses.to_json()))
+        settings = ChainSettings(chain.rpc_url, DEFAULT_CHAIN_ID, tmp_path / "addresses.json")
+        async with running(tmp_path / "v", chain=settings, activation_poll_s=3600.0) as live:
+            network, note = live.network, live.service.witnesses.newest()
+            assert live.service.epochs.standing is not None
+        write_mark(tmp_path / "v", Mirrored(network, note))
+        async with running(tmp_path / "v", chain=settings, activation_poll_s=3600.0) as copy:
+            assert copy.service.epochs.standing is None
+            assert copy.network.stake_vkey == network.stake_vkey != ""
+            assert copy.service.witnesses.newest() == note
+            await copy.service.epochs.close()  # as nobody can ask it to
+            assert await copy.service.epochs.post_missing() == (None, None)
+
+
+def go_through_trouble(ground: Ground, rounds: int, seed: int) -> None:
+    """Close, post, activate and claim while answers are lost, the chain is away, blocks fall out, and processes end."""
+    chance, trouble = random.Random(seed), Counter[str]()
+    ground.mine(10)  # what is deployed stays
+    with RpcProxy(ground.chain.rpc_url) as proxy:
+        changes: dict[str, Any] = {"url": proxy.url, "receipt_timeout_s": 3.0, "bump_after_s": 0.2}
+        claimer = journal_path(ground.folder / "claimer", ground.addresses)
+        for _ in range(rounds):
+            proxy.loses = lambda _method: False
+            with ground.open(**changes) as closing:  # every round begins as after a start
+                purse = ChainClient.connect(
+                    ChainConfig(
+                        ground.chain.rpc_url, DEFAULT_CHAIN_ID, ground.addresses, journal=claimer, poll_interval_s=0.02
+                    )
+                )
+                losing = chance.random() / 3
+
+                def loses(_method: str, losing: float = losing) -> bool:
+                    is_lost = chance.random() < losing
+                    trouble["lost answers"] += is_lost
+                    return is_lost
+
+                proxy.loses = loses
+                for _ in range(chance.randint(1, 4)):
+                    try:
+                        match chance.randrange(4):
+                            case 0:
+                                closing.close()
+                            case 1:
+                                take(closing, purse)
+                            case _:
+                                closing.look()
+                    except CuriosityError as error:
+                        trouble[error.code] += 1
+                    if chance.random() < 0.3:
+                        ground.chain.advance(DELAY_S)
+                    if chance.random() < 0.3:
+                        ground.chain.request("anvil_reorg", [chance.randint(1, 5), []])
+                        trouble["reorganisations"] += 1
+        proxy.loses = lambda _method: False
+        with ground.open(**changes) as closing:
+            closing.close()
+            closed = len(closing.epochs._closed)
+            for _ in range(4 * closed + 8):
+                with suppress(ChainError):  # what fell out comes back first, and may find itself done
+                    closing.look()
+                ground.chain.advance(DELAY_S)
+            closing.look()
+            standing = closing.epochs.standing
+            assert standing is not None
+            assert (standing.closed, standing.settled, standing.trouble) == (closed, closed, None)
+            for _ in range(3):
+                with suppress(ChainError):
+                    take(closing, purse)
+            assert (ground.events(POSTED), ground.events(ACTIVATED)) == (closed, closed)
+            assert closing.client.balances(address_of(EARNER)).token_wei == owed(closing)
+            assert closing.client.balances(ground.addresses.rewards).token_wei == 0
+            # There was some.
+            assert trouble["lost answers"] > 0
+            assert trouble["reorganisations"] > 0
+            assert closed > 1
+            print(f"seed={seed} rounds={rounds} epochs={closed} {dict(trouble)}")
+
+
+def take(closing: Closing, purse: ChainClient) -> None:
+    """Claim what is active and was not claimed."""
+    active = purse.state().active_epoch
+    ticket = closing.epochs.ticket(address_of(EARNER))
+    due = [share for share in ticket.shares if share.epoch <= active]
+    due = [share for share in due if not purse.is_claimed(address_of(EARNER), share.epoch)]
+    if due:
+        purse.claim(EARNER, [Share(share.epoch, int(share.amount_wei), share.proof) for share in due])
+
+
+def test_no_trouble_pays_twice_or_not_at_all(ground: Ground) -> None:
+    go_through_trouble(ground, 6, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2, 12))
+def test_no_trouble_pays_twice_or_not_at_all_in_300_rounds(ground: Ground, seed: int) -> None:
+    go_through_trouble(ground, 30, seed)

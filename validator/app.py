@@ -186,7 +186,7 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
             ledger=ledger,
             pipeline=pipeline,
             parameters=RewardParameters(),
-            chain=chain,
+            chain=chain if mirrored is None else None,  # a copy attests nothing
             attestation_key=keys.attestation,
         )
     )
