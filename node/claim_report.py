@@ -7,7 +7,8 @@ from typing import Any
 
 from contracts.chain import Quote
 from node.claims import Claimed, ClaimStatus, ClaimView, EpochClaim, show_time
-from node.permits import Permit
+from node.earnings import Tally
+from node.permits import Permit, typed_data_path
 from node.screen import Screen
 from protocol.errors import CuriosityError, NotYet
 from protocol.signing import checksum
@@ -41,6 +42,7 @@ def view_json(seen: ClaimView) -> dict[str, Any]:
     return {
         "now": seen.now,
         "paused_until": seen.paused_until if seen.is_paused else None,
+        "latest_epoch": seen.latest_epoch,
         "claimed_wei": str(seen.sum_wei(ClaimStatus.CLAIMED)),
         "open_wei": str(seen.sum_wei(ClaimStatus.OPEN)),
         "differs_wei": str(seen.sum_wei(ClaimStatus.DIFFERS)),
@@ -139,9 +141,13 @@ def _status(seen: ClaimView, one: EpochClaim) -> str:
 
 
 def _nothing(one: EpochClaim) -> str:
-    tally = one.earning.why.tally if one.earning.why is not None else None
-    if tally is None:
-        return "pays you nothing"
+    others = _others(one)
+    return f"pays you nothing: {others}" if others else "pays you nothing"
+
+
+def _others(one: EpochClaim) -> str:
+    """What became of the pairs that are not paid."""
+    tally = one.earning.why.tally if one.earning.why is not None else Tally()
     reasons = [
         (tally.decided - tally.accepted - tally.grey, "rejected"),
         (tally.grey, "grey"),
@@ -149,7 +155,7 @@ def _nothing(one: EpochClaim) -> str:
         (tally.outranked, "outranked by wider gaps"),
         (tally.taken_down, "taken down"),
     ]
-    return "pays you nothing: " + ", ".join(f"{count} {word}" for count, word in reasons if count)
+    return ", ".join(f"{count} {word}" for count, word in reasons if count)
 
 
 def _show_pairs(screen: Screen, one: EpochClaim) -> None:
@@ -157,13 +163,15 @@ def _show_pairs(screen: Screen, one: EpochClaim) -> None:
     if why is None or not why.pairs:
         return
     rows = [
-        (pair.entry, "0x" + pair.pair.hex(), pair.score_micro, show_tokens(pair.share_wei))
+        (pair.entry, "0x" + pair.pair.hex(), pair.modalities, pair.score_micro, show_tokens(pair.share_wei))
         for pair in why.pairs[:_SHOWN_PAIRS]
     ]
     title = f"epoch {one.epoch} emits {show_tokens(why.emission_wei)} by score; your pairs in it"
-    screen.table(title, ("entry", "pair", "score (millionths)", "share"), rows)
+    screen.table(title, ("entry", "pair", "of", "score (millionths)", "share"), rows)
     if len(why.pairs) > _SHOWN_PAIRS:
         screen.line(f"... and {len(why.pairs) - _SHOWN_PAIRS} pairs more (--json lists all).")
+    if others := _others(one):
+        screen.line(f"Not paid by it: {others}.")
 
 
 def show_quote(screen: Screen, quote: Quote, balance_wei: int, payer: str) -> None:
@@ -184,6 +192,8 @@ def permit_json(path: Path, permit: Permit) -> dict[str, Any]:
     """Return what a permission says, without its proofs, as plain JSON values."""
     return {
         "file": str(path),
+        "signed": permit.signature is not None,
+        "typed_data": permit.typed_data(),
         "account": "0x" + permit.account.hex(),
         "recipient": "0x" + permit.recipient.hex(),
         "nonce": permit.nonce,
@@ -202,7 +212,13 @@ def show_permit(screen: Screen, path: Path, permit: Permit) -> None:
         f"{list_epochs([share.epoch for share in permit.shares])}) paid to {checksum(permit.recipient)}, and to nobody "
         f"else, until {show_time(permit.deadline)}."
     )
-    screen.line(f"Give the file to whoever pays the gas: curiosity claim --wallet THEIRS --relay {path}")
+    if permit.signature is None:
+        screen.line(
+            f"It counts once {checksum(permit.account)} has signed {typed_data_path(path)} (EIP-712): "
+            f"curiosity claim --wallet THEIRS --relay {path} --signature 0xSIGNATURE"
+        )
+    else:
+        screen.line(f"Give the file to whoever pays the gas: curiosity claim --wallet THEIRS --relay {path}")
 
 
 def show_state(screen: Screen, state: str, seen: ClaimView, done: Claimed, recipient: bytes | None) -> None:

@@ -40,7 +40,7 @@ def learn(session: Session, account: bytes, entries: Path | None, derived: bool 
     Raises what `node.leaves.get_leaves`, `node.earnings.derive_earnings` and `node.claims.fetch_ticket` raise, where
     there is no other way.
     """
-    notes: list[str] = []
+    why = ""
     problems: list[CuriosityError] = []
     earnings: Earnings | None = None
     if derived is not False:
@@ -52,21 +52,21 @@ def learn(session: Session, account: bytes, entries: Path | None, derived: bool 
             if derived or entries is not None:
                 raise
             problems += [error] if isinstance(error, ProofError) else []
-            why = f"the ledger cannot be used ({error.code}: {error.what})"
-            notes.append(f"The amounts are the validator's word, its proofs checked, since {why}.")
+            why = f", since the ledger cannot be used ({error.code}: {error.what})"
     mirrored = entries is not None and (entries / "network.json").is_file()
     if earnings is not None and mirrored and not as_posted:
         assert entries is not None
         return Known(read_network(entries), earnings, None, str(entries), (), tuple(problems))
     network, offered = asyncio.run(_ask(session, account))
     if earnings is None:
-        return Known(network, offered, offered, "ticket", tuple(notes), tuple(problems))
+        note = f"The amounts are the validator's word, with proofs that hold{why}."
+        return Known(network, offered, offered, "ticket", (note,), tuple(problems))
     if not as_posted:
         try:
             check_offer(offered, earnings)
         except ProofError as error:
             problems.append(error)
-    return Known(network, earnings, offered, str(entries or "validator"), tuple(notes), tuple(problems))
+    return Known(network, earnings, offered, str(entries or "validator"), (), tuple(problems))
 
 
 def _derive(session: Session, account: bytes, entries: Path | None) -> Earnings:

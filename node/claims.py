@@ -58,11 +58,15 @@ class EpochClaim:
 
 @dataclass(frozen=True)
 class ClaimView:
-    """All epochs of an account, and when claims rest. Times are of the chain's clock, in Unix seconds."""
+    """All epochs of an account, and when claims rest. Times are of the chain's clock, in Unix seconds.
+
+    ``latest_epoch`` is the newest that the chain knows, of anybody.
+    """
 
     account: bytes
     now: int
     paused_until: int
+    latest_epoch: int
     epochs: tuple[EpochClaim, ...]
 
     def of(self, *statuses: ClaimStatus) -> tuple[EpochClaim, ...]:
@@ -170,7 +174,7 @@ async def fetch_ticket(client: ValidatorClient, account: bytes) -> ClaimTicket:
 
 def check_offer(offered: Earnings, derived: Earnings) -> None:
     """Compare a ticket with derived earnings in the epochs that these know. Raises ProofError TICKET_DIFFERS."""
-    known = range(1, derived.closed_epochs + 1)
+    known = range(1, (derived.closed_epochs or 0) + 1)
     theirs, ours = _leaves_of(offered, known), _leaves_of(derived, known)
     for epoch in sorted(theirs.keys() | ours.keys()):
         if theirs.get(epoch) != ours.get(epoch):
@@ -204,7 +208,7 @@ def view(
             seen = _look(chain, state, earnings.account, other)
         epochs.append(seen)
         told()
-    return ClaimView(earnings.account, chain.now(), state.paused_until, tuple(epochs))
+    return ClaimView(earnings.account, chain.now(), state.paused_until, state.latest_epoch, tuple(epochs))
 
 
 def _look(chain: Any, state: RewardsState, account: bytes, earning: Earning) -> EpochClaim:

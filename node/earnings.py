@@ -18,6 +18,7 @@ class EarnedPair:
 
     entry: int
     pair: bytes
+    modalities: str
     score_micro: int
     share_wei: int
 
@@ -26,6 +27,7 @@ class EarnedPair:
         return {
             "entry": self.entry,
             "pair": "0x" + self.pair.hex(),
+            "modalities": self.modalities,
             "score_micro": self.score_micro,
             "share_wei": str(self.share_wei),
         }
@@ -75,13 +77,17 @@ class Earnings:
     """All that an account earned, oldest epoch first; epochs that pay it nothing are there if it sent pairs in them.
 
     ``problems`` are what the ledger's own entries say otherwise than what follows from the entries before them;
-    ``closed_epochs`` how many there were in all, 0 for a ticket, which does not say.
+    ``closed_epochs`` how many there were in all, None for a ticket, which does not say.
     """
 
     account: bytes
     epochs: tuple[Earning, ...]
-    closed_epochs: int = 0
+    closed_epochs: int | None = None
     problems: tuple[ProofError, ...] = ()
+
+    def is_behind(self, latest_epoch: int) -> bool:
+        """True if the ledger that they were derived from ends before an epoch that the chain knows."""
+        return self.closed_epochs is not None and self.closed_epochs < latest_epoch
 
 
 def earnings_of_ticket(ticket: ClaimTicket) -> Earnings:
@@ -109,10 +115,10 @@ def derive_earnings(leaves: Iterable[bytes], account: bytes, parameters: RewardP
         payout = replay.take(entry)
         if payout is not None:
             problems += payout.differences(parameters)
-            epochs += _earning(payout, account, _tally(payout, mine, gone), parameters)
+            epochs += _earning(payout, account, mine, _tally(payout, mine, gone), parameters)
             mine, gone = {}, set()
     open_ = replay.open_epoch()
-    epochs += _earning(open_, account, _tally(open_, mine, gone), parameters)
+    epochs += _earning(open_, account, mine, _tally(open_, mine, gone), parameters)
     return Earnings(account, tuple(epochs), open_.epoch - 1, tuple(problems))
 
 
@@ -130,7 +136,13 @@ def _tally(payout: EpochPayout, mine: Mapping[int, PairEntry], gone: Collection[
     )
 
 
-def _earning(payout: EpochPayout, account: bytes, tally: Tally, parameters: RewardParameters) -> list[Earning]:
+def _earning(
+    payout: EpochPayout,
+    account: bytes,
+    mine: Mapping[int, PairEntry],
+    tally: Tally,
+    parameters: RewardParameters,
+) -> list[Earning]:
     amount_wei = payout.amounts_wei.get(account, 0)
     if not tally.decided and not amount_wei:
         return []
@@ -139,22 +151,22 @@ def _earning(payout: EpochPayout, account: bytes, tally: Tally, parameters: Rewa
         score_micro=sum(pair.curiosity_micro for pair in paid),
         whole_score_micro=sum(pair.curiosity_micro for pair in payout.paid),
         emission_wei=parameters.emission(payout.epoch),
-        pairs=split_by_pair(paid, amount_wei),
+        pairs=split_by_pair([(pair, mine[pair.index].modalities) for pair in paid], amount_wei),
         tally=tally,
     )
     proof = tuple(payout.tree().proof(account)) if amount_wei else ()
     return [Earning(payout.epoch, payout.entry is None, amount_wei, payout.reward_root, proof, why)]
 
 
-def split_by_pair(paid: Sequence[PaidPair], amount_wei: int) -> tuple[EarnedPair, ...]:
-    """Return an account's pairs with their parts of its amount, by score; the parts add up to the amount exactly.
+def split_by_pair(paid: Sequence[tuple[PaidPair, str]], amount_wei: int) -> tuple[EarnedPair, ...]:
+    """Return an account's pairs (each with its modalities) with their parts of its amount, by score.
 
     Nobody is paid by this: the leaf of an account holds the sum. The rule is that of `protocol.rewards.allocate`.
     """
-    parts = allocate([(_place(order), pair.curiosity_micro) for order, pair in enumerate(paid)], amount_wei)
+    parts = allocate([(_place(order), pair.curiosity_micro) for order, (pair, _) in enumerate(paid)], amount_wei)
     return tuple(
-        EarnedPair(pair.index, pair.pair, pair.curiosity_micro, parts.get(_place(order), 0))
-        for order, pair in enumerate(paid)
+        EarnedPair(pair.index, pair.pair, modalities, pair.curiosity_micro, parts.get(_place(order), 0))
+        for order, (pair, modalities) in enumerate(paid)
     )
 
 

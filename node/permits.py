@@ -1,15 +1,23 @@
 """Permissions to claim: signed by the account, relayed by anybody, who pays the gas and can change nothing of it.
 
 The signature covers account, recipient, nonce and deadline, for one contract on one chain. Which epochs are paid by it
-is the relayer's choice among those of the account, and whatever he leaves out stays the account's.
+is the relayer's choice among those of the account, and whatever he leaves out stays the account's. A permission for an
+account whose key is elsewhere begins unsigned, as typed data that any wallet can sign (EIP-712).
 """
 
-import os
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from contracts.attestation import ClaimPermission, RewardsDomain, recover_signer, sign_digest
+from contracts.attestation import (
+    DOMAIN_NAME,
+    DOMAIN_VERSION,
+    ClaimPermission,
+    RewardsDomain,
+    recover_signer,
+    sign_digest,
+)
 from contracts.chain import Addresses, Share
 from node.claims import AT_ONCE, show_time
 from protocol.errors import ConfigError, NotYet, ProofError, Rejected, SourceError
@@ -21,7 +29,10 @@ from protocol.wire import STRICT, Bytes20, Bytes65, Uint53, encode, parse
 
 @dataclass(frozen=True)
 class Permit:
-    """What is in a permission file. ``shares``: the epochs that were not claimed when it was made, active or not."""
+    """What is in a permission file. ``shares``: the epochs that were not claimed when it was made, active or not.
+
+    ``signature`` is None until the account signed.
+    """
 
     chain_id: Uint53
     rewards: Bytes20
@@ -30,7 +41,7 @@ class Permit:
     recipient: Bytes20
     nonce: Uint53
     deadline: Uint53  # last block time, in Unix seconds, at which it counts
-    signature: Bytes65
+    signature: Bytes65 | None
     shares: tuple[ClaimShare, ...]
     kind: Literal["curiosity-claim-permission"] = "curiosity-claim-permission"
     v: Literal[1] = 1
@@ -47,12 +58,58 @@ class Permit:
         """The contracts that it is for."""
         return Addresses(self.chain_id, self.token, self.rewards)
 
+    @property
+    def digest(self) -> bytes:
+        """The 32 bytes that the account signs."""
+        return self.permission.digest(RewardsDomain(self.chain_id, self.rewards))
+
+    def signed(self, signature: bytes) -> "Permit":
+        """Return it with a signature; wallets that count v from 0 are understood."""
+        if len(signature) == 65 and signature[64] in (0, 1):
+            signature = signature[:64] + bytes([signature[64] + 27])
+        return replace(self, signature=signature)
+
+    def signed_with(self, private_key: bytes) -> "Permit":
+        """Return it signed with the account's key."""
+        return replace(self, signature=sign_digest(self.digest, private_key))
+
+    def typed_data(self) -> dict[str, Any]:
+        """Return what a wallet shows and signs (EIP-712, ``eth_signTypedData_v4``)."""
+        return {
+            "types": {
+                "EIP712Domain": _fields(
+                    "string name", "string version", "uint256 chainId", "address verifyingContract"
+                ),
+                "ClaimTo": _fields("address account", "address recipient", "uint256 nonce", "uint256 deadline"),
+            },
+            "primaryType": "ClaimTo",
+            "domain": {
+                "name": DOMAIN_NAME,
+                "version": DOMAIN_VERSION,
+                "chainId": self.chain_id,
+                "verifyingContract": checksum(self.rewards),
+            },
+            "message": {
+                "account": checksum(self.account),
+                "recipient": checksum(self.recipient),
+                "nonce": self.nonce,
+                "deadline": self.deadline,
+            },
+        }
+
     def check(self) -> None:
         """Check all that needs no chain.
 
-        Raises ProofError: PERMIT_SIGNATURE unless the account signed these very values, REWARD_PROOF_INVALID.
+        Raises ProofError: PERMIT_UNSIGNED, PERMIT_SIGNATURE unless the account signed these very values,
+        REWARD_PROOF_INVALID.
         """
-        signer = recover_signer(self.permission.digest(RewardsDomain(self.chain_id, self.rewards)), self.signature)
+        if self.signature is None:
+            raise ProofError(
+                "PERMIT_UNSIGNED",
+                f"0x{self.account.hex()} has not signed it",
+                "Have its wallet sign the typed data beside the file, and give what comes out as --signature.",
+            )
+        signer = recover_signer(self.digest, self.signature)
         if signer != self.account:
             raise ProofError(
                 "PERMIT_SIGNATURE",
@@ -63,14 +120,12 @@ class Permit:
             verify_claim(share.reward_root, self.account, int(share.amount_wei), share.proof)
 
 
-def sign_permit(
-    addresses: Addresses,
-    permission: ClaimPermission,
-    shares: tuple[ClaimShare, ...],
-    private_key: bytes,
-) -> Permit:
-    """Return the permission, signed with the account's key."""
-    domain = RewardsDomain(addresses.chain_id, addresses.rewards)
+def _fields(*fields: str) -> list[dict[str, str]]:
+    return [{"name": name, "type": kind} for kind, name in (one.split() for one in fields)]
+
+
+def make_permit(addresses: Addresses, permission: ClaimPermission, shares: tuple[ClaimShare, ...]) -> Permit:
+    """Return the permission, not yet signed."""
     return Permit(
         chain_id=addresses.chain_id,
         rewards=addresses.rewards,
@@ -79,25 +134,34 @@ def sign_permit(
         recipient=permission.recipient,
         nonce=permission.nonce,
         deadline=permission.deadline,
-        signature=sign_digest(permission.digest(domain), private_key),
+        signature=None,
         shares=shares,
     )
 
 
+def typed_data_path(path: Path) -> Path:
+    """Return where the typed data of an unsigned permission is written."""
+    return path.with_name(path.name + ".typed-data.json")
+
+
 def write_permit(path: Path, permit: Permit) -> None:
-    """Write a permission to a new file. Raises SourceError PERMIT_NOT_WRITTEN."""
+    """Write a permission to a new file; an unsigned one with what there is to sign beside it.
+
+    Raises SourceError PERMIT_NOT_WRITTEN.
+    """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        with os.fdopen(descriptor, "wb") as file:
+        with path.open("xb") as file:
             file.write(encode(permit) + b"\n")
+        if permit.signature is None:
+            typed_data_path(path).write_text(json.dumps(permit.typed_data(), indent=1) + "\n")
     except OSError as error:
         raise SourceError(
             "PERMIT_NOT_WRITTEN", f"{path}: {error.strerror}", "Name a new file in a folder that can be written."
         ) from None
 
 
-def read_permit(path: Path) -> Permit:
-    """Return the permission in a file, checked as far as it can be without the chain.
+def read_permit(path: Path, signature: bytes | None = None) -> Permit:
+    """Return the permission in a file, signed if it was not, and checked as far as it can be without the chain.
 
     Raises SourceError PERMIT_UNREADABLE, and what `Permit.check` raises.
     """
@@ -109,6 +173,7 @@ def read_permit(path: Path) -> Permit:
         raise SourceError(
             "PERMIT_UNREADABLE", f"{path} is no permission: {error.what}", "Make one with `curiosity claim --permit`."
         ) from None
+    permit = permit.signed(signature) if signature is not None else permit
     permit.check()
     return permit
 
@@ -150,11 +215,10 @@ def payable(chain: Any, permit: Permit) -> tuple[Share, ...]:
     return tuple(due[:AT_ONCE])
 
 
-def parse_address(text: str, *, forbidden: tuple[bytes, ...] = ()) -> bytes:
+def parse_address(text: str) -> bytes:
     """Return the 20 bytes that an address spells; mixed case must be its checksum (EIP-55).
 
-    Raises ConfigError: ADDRESS_MALFORMED; ADDRESS_CHECKSUM, where a digit is likely wrong; ADDRESS_FORBIDDEN for zero
-    and for those that nothing could ever be taken out of again.
+    Raises ConfigError: ADDRESS_MALFORMED; ADDRESS_CHECKSUM, where a digit is likely wrong.
     """
     digits = text.removeprefix("0x")
     try:
@@ -169,8 +233,14 @@ def parse_address(text: str, *, forbidden: tuple[bytes, ...] = ()) -> bytes:
             f"{text} has the digits of {checksum(address)} and another checksum",
             "A digit is likely wrong: copy the address again.",
         )
-    if address in (bytes(20), *forbidden):
-        raise ConfigError(
-            "ADDRESS_FORBIDDEN", f"nothing that is sent to {text} can be taken out again", "Name an account's address."
-        )
     return address
+
+
+def check_recipient(recipient: bytes, addresses: Addresses) -> None:
+    """Refuse addresses that nothing could ever be taken out of again. Raises ConfigError ADDRESS_FORBIDDEN."""
+    if recipient in (bytes(20), addresses.rewards, addresses.token, addresses.stake):
+        raise ConfigError(
+            "ADDRESS_FORBIDDEN",
+            f"nothing that is sent to {checksum(recipient)} can be taken out again",
+            "Name an account's address.",
+        )

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_account import Account
+from eth_account.messages import encode_typed_data
 
 from contracts.attestation import ClaimPermission, address_of, sign_digest
 from contracts.devchain import DevChain
@@ -226,6 +228,7 @@ def test_a_cold_wallet_is_paid_without_ever_being_used(shell: Terminal, net: Pai
     )
     assert net.client.balances(C).token_wei == EMISSION(1) // 2
     assert shell.run("claim", "--account", carol, "--to", carol, "--wallet", "alice").status == 2
+    assert shell.run("claim", "--wallet", "alice", "--signature", "0x00").status == 2
     for address, code in (
         ("0x" + cold.hex()[:-1], "ADDRESS_MALFORMED"),
         (checksum(cold).swapcase().replace("0X", "0x"), "ADDRESS_CHECKSUM"),
@@ -234,6 +237,29 @@ def test_a_cold_wallet_is_paid_without_ever_being_used(shell: Terminal, net: Pai
     ):
         refused = shell.run("claim", "--wallet", "alice", "--to", address, "--json")
         assert (refused.status, refused.json["error"]["code"]) == (6, code)
+
+
+def test_a_key_that_is_nowhere_near_signs_typed_data(shell: Terminal, net: PaidNetwork, tmp_path: Path) -> None:
+    """Carol's key is in a wallet of its own kind, which is shown what it signs; here eth-account plays it."""
+    net.earn(CAROL, 500)
+    net.close()
+    net.activate()
+    cold, file = checksum(address_of(COLD)), tmp_path / "carol.permit"
+    made = shell.run("claim", "--account", checksum(C), "--permit", file, "--to", cold, "--json")
+    assert (made.status, made.json["permit"]["signed"]) == (0, False)
+    relay = ("claim", "--wallet", "alice", "--relay", file, "--json")
+    assert shell.run(*relay).json["error"]["code"] == "PERMIT_UNSIGNED"
+
+    typed = json.loads((tmp_path / "carol.permit.typed-data.json").read_text())
+    assert typed == made.json["permit"]["typed_data"]
+    assert typed["message"]["recipient"] == cold
+    signature = Account.sign_message(encode_typed_data(full_message=typed), CAROL).signature
+    by_bob = Account.sign_message(encode_typed_data(full_message=typed), BOB).signature
+    assert shell.run(*relay, "--signature", "0x" + by_bob.hex()).json["error"]["code"] == "PERMIT_SIGNATURE"
+    counted_from_zero = signature[:64] + bytes([signature[64] - 27])
+    done = shell.run(*relay, "--signature", "0x" + counted_from_zero.hex())
+    assert (done.status, done.json["paid_wei"]) == (0, str(EMISSION(1)))
+    assert net.client.balances(address_of(COLD)).token_wei == EMISSION(1)
 
 
 def test_addresses_are_spelled_in_one_case_or_by_their_checksum() -> None:
@@ -299,8 +325,11 @@ def test_without_the_ledger_the_ticket_is_taken_and_without_the_validator_a_mirr
     assert (insisted.status, insisted.json["error"]["code"]) == (5, fallen.json["error"]["code"])
     monkeypatch.delenv("CURIOSITY_NODE__LOG_VKEY")
 
+    net.earn(ALICE, 5)
+    net.close()
     paid = shell.run("claim", "--wallet", "alice", "--json", *alone).json
     assert (paid["state"], paid["paid_wei"]) == ("paid", str(EMISSION(1)))
+    assert f"{mirror} ends with epoch 1, the chain is at 2" in paid["notes"][0]
 
 
 def stranger_vkey() -> str:

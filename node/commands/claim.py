@@ -40,12 +40,13 @@ from node.claims import (
 )
 from node.command import PATH, Session, example, session_options
 from node.config import ChainSettings
-from node.permits import Permit, parse_address, payable, read_permit, sign_permit, write_permit
+from node.permits import Permit, check_recipient, make_permit, parse_address, payable, read_permit, write_permit
 from node.screen import Screen
 from node.wallet import Wallet, find_wallet, read_password, unlock
 from protocol.errors import ChainError, CuriosityError, ExitCode, NotYet, WalletError
 from protocol.messages import ClaimShare
 from protocol.signing import checksum
+from protocol.wire import from_hex
 
 _OWN_PERMISSION_S = 3600  # one that we relay ourselves at once
 _DAY_S = 86_400
@@ -83,6 +84,7 @@ PERMISSION_GAS = 30_000
 @click.option("--permit", type=PATH, metavar="FILE", help="Write a signed permission that anybody can relay; no gas.")
 @click.option("--valid-days", type=click.IntRange(1, 365), default=30, show_default=True, help="How long it counts.")
 @click.option("--relay", type=PATH, metavar="FILE", help="Send somebody's permission and pay its gas.")
+@click.option("--signature", help="What the account's wallet signed, for a permission that was written unsigned.")
 @click.option("--activate", is_flag=True, help="First activate epochs whose delay is over, if nobody did.")
 @click.option("--as-posted", is_flag=True, help="Also claim epochs whose root is another than the ledger gives.")
 @click.option("--all", "everything", is_flag=True, help="Show every epoch with its pairs, claimed ones too.")
@@ -100,6 +102,7 @@ def claim(
     permit: Path | None,
     valid_days: int,
     relay: Path | None,
+    signature: str | None,
     activate: bool,
     as_posted: bool,
     everything: bool,
@@ -107,27 +110,49 @@ def claim(
     """Show what a wallet earned, for which pairs and where it is; claim what is due in one transaction."""
     if relay is not None and (account or to or permit or activate):
         raise click.UsageError("--relay sends a permission as it is; leave --account, --to, --permit, --activate out")
-    if account is not None and (to or permit):
-        raise click.UsageError("only the account's own wallet can say where its money goes; leave --to, --permit out")
+    if account is not None and to and permit is None:
+        raise click.UsageError("only the account itself can say where its money goes: write a --permit for it to sign")
+    if signature is not None and relay is None:
+        raise click.UsageError("--signature belongs to a permission: give --relay")
     node = session.settings.node
     chain_settings = session.settings.chain
     chain_settings = replace(chain_settings, rpc_url=rpc_url) if rpc_url else chain_settings
-    wallet = _wallet(session, wallet_name or node.wallet, needed=account is None or not dry_run)
+    wallet = _wallet(session, wallet_name or node.wallet, needed=account is None or not (dry_run or permit))
     if relay is not None:
         assert wallet is not None
-        return _relay(session, chain_settings, wallet, password_file, relay, dry_run=dry_run)
+        return _relay(session, chain_settings, wallet, password_file, (relay, signature), dry_run=dry_run)
     earner = parse_address(account) if account is not None else _address(wallet)
+    recipient = parse_address(to) if to is not None else None
     known = learn(session, earner, entries, derived, as_posted=as_posted)
     chain = connect(chain_settings, known.network, session.home / _JOURNALS)
-    recipient = _recipient(to, chain) if to is not None else None
+    if recipient is not None:
+        check_recipient(recipient, chain.addresses)
     key = _Key(wallet, password_file)
     activated = _activate(chain, key) if activate and not dry_run else []
     with session.screen.progress("Reading the chain", len(known.earnings.epochs)) as meter:
         seen = view(chain, known.earnings, offered=known.offered if as_posted else None, told=meter.advance)
+    if known.earnings.is_behind(seen.latest_epoch):
+        known = replace(known, notes=(*known.notes, _behind(known, seen.latest_epoch)))
     task = _Task(session, chain, known, seen, wallet, key, recipient, dry_run, everything, activated)
     if permit is not None:
         return task.permit(permit, valid_days * _DAY_S)
     return task.claim(dry_run=dry_run)
+
+
+def _behind(known: Known, latest_epoch: int) -> str:
+    return (
+        f"{known.source} ends with epoch {known.earnings.closed_epochs}, the chain is at {latest_epoch}: what "
+        "came after is not shown here. Bring the copy up to date (curiosity ledger mirror)."
+    )
+
+
+def _signature(text: str | None) -> bytes | None:
+    if text is None:
+        return None
+    try:
+        return from_hex(text.lower(), 65)
+    except ValueError as error:
+        raise click.UsageError(f"--signature: {error}") from None
 
 
 class _Key:
@@ -153,11 +178,6 @@ def _wallet(session: Session, name: str, *, needed: bool) -> Wallet | None:
 def _address(wallet: Wallet | None) -> bytes:
     assert wallet is not None
     return wallet.address
-
-
-def _recipient(text: str, chain: Any) -> bytes:
-    addresses = chain.addresses
-    return parse_address(text, forbidden=(addresses.rewards, addresses.token))
 
 
 def _activate(chain: Any, key: _Key) -> list[int]:
@@ -248,7 +268,9 @@ class _Task:
             ClaimShare(one.epoch, str(one.amount_wei), one.earning.proof, one.earning.reward_root) for one in wanted
         )
         permission = self._permission(self.recipient or self.seen.account, lifetime_s)
-        made = sign_permit(self.chain.addresses, permission, shares, self.key.get())
+        made = make_permit(self.chain.addresses, permission, shares)
+        if self.wallet is not None and self.wallet.address == self.seen.account:
+            made = made.signed_with(self.key.get())
         write_permit(path, made)
         return self._finish("permitted", self._pay(is_sent=False), None, None, (path, made))
 
@@ -297,10 +319,18 @@ class _Task:
 
 
 def _relay(
-    session: Session, settings: ChainSettings, wallet: Wallet, password_file: Path | None, path: Path, *, dry_run: bool
+    session: Session,
+    settings: ChainSettings,
+    wallet: Wallet,
+    password_file: Path | None,
+    given: tuple[Path, str | None],
+    *,
+    dry_run: bool,
 ) -> int:
     """Send a permission that somebody signed; the wallet pays the gas and gets nothing for it."""
-    permit = read_permit(path)
+    path = given[0]
+    permit = read_permit(path, _signature(given[1]))
+    assert permit.signature is not None  # it was checked
     chain = connect_to(settings, permit.addresses, session.home / _JOURNALS)
     chain.verify_code()  # the file names the contract: it must be the one that we know
     due = payable(chain, permit)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from node.claim_report import show_tokens
 from node.claims import connect
 from node.client import ValidatorClient
 from node.command import PATH, Session, example, session_options
@@ -177,13 +178,15 @@ def _show(screen: Screen, found: Sequence[EpochPayout], checked: ChainCheck | No
     for payout, check in zip(found, checks, strict=True):
         state = "closed" if payout.entry is not None else "open, so far"
         rows = [(checksum(account), wei, payout.cumulative_wei[account]) for account, wei in payout.amounts_wei.items()]
-        screen.table(
-            f"epoch {payout.epoch} ({state}): {len(payout.paid)} pairs share {payout.emission_wei} wei, "
-            f"root 0x{payout.reward_root.hex()}",
-            ("account", "wei in this epoch", "wei in all"),
-            rows,
+        title = (
+            f"epoch {payout.epoch} ({state}): {len(payout.paid)} pairs share {show_tokens(payout.emission_wei)} "
+            f"({payout.emission_wei} wei), root 0x{payout.reward_root.hex()}"
         )
-        if with_pairs:
+        if rows:
+            screen.table(title, ("account", "wei in this epoch", "wei in all"), rows)
+        else:
+            screen.line(f"epoch {payout.epoch} ({state}): pays nobody")
+        if with_pairs and payout.paid:
             screen.table(
                 "the pairs that it pays",
                 ("entry", "pair", "account", "score (millionths)"),
@@ -230,10 +233,8 @@ def _summary(checked: ChainCheck) -> str:
     missing = [one.epoch for one in checked.epochs if one.state == "closed"]
     words = []
     if compared:
-        words.append(
-            f"{len(compared)} of {len(checked.epochs)} epochs were compared with the chain, "
-            f"where {checked.active_epoch} is active"
-        )
+        numbers = f"{len(compared)} of {len(checked.epochs)} epochs"
+        words.append(f"Compared with the chain, where {checked.active_epoch} is active: {numbers}")
     else:
         words.append(f"Nothing was compared: the chain's latest epoch is {checked.latest_epoch}")
     if missing:
