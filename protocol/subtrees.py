@@ -6,6 +6,7 @@ the subtrees (a database, tiles, a dictionary) only has to return the hashes of 
 """
 
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 
 from protocol.errors import ProofError
 from protocol.merkle import EMPTY_ROOT, node_hash, split_point
@@ -33,6 +34,15 @@ def fold(hashes: Sequence[bytes]) -> bytes:
     for left in reversed(hashes[:-1]):
         result = node_hash(left, result)
     return result
+
+
+def layers(hashes: Sequence[bytes]) -> list[list[bytes]]:
+    """Return the hashes of subtrees side by side, then by layers those of the complete pairs of the one below."""
+    made = [list(hashes)]
+    while len(made[-1]) > 1:
+        pairs = iter(made[-1])
+        made.append([sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)])
+    return made
 
 
 def inclusion_spans(index: int, size: int) -> list[Span]:

@@ -6,11 +6,10 @@ is full, and its hash stands in the tile above it, up to the right edge (c2sp.or
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 
 from protocol.errors import ProofError
 from protocol.merkle import leaf_hash
-from protocol.subtrees import Place, consistency_from, cover, fold, inclusion_from, root_from
+from protocol.subtrees import Place, consistency_from, cover, fold, inclusion_from, layers, root_from
 from protocol.tiles import (
     HEIGHT,
     WIDTH,
@@ -28,14 +27,6 @@ Fetch = Callable[[str], bytes | None]
 """Returns what is served at a path relative to the log's prefix, None if nothing is (HTTP 404)."""
 
 _Rows = list[list[bytes]]  # a tile's hashes, then those of pairs, and so on as far as they are complete
-
-
-def _rows(hashes: list[bytes]) -> _Rows:
-    rows = [hashes]
-    while len(row := rows[-1]) > 1:
-        pairs = iter(row)
-        rows.append([sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)])
-    return rows
 
 
 class TileReader:
@@ -76,7 +67,7 @@ class TileReader:
         edge: dict[int, _Rows] = {}
         while end := size >> HEIGHT * level:
             if end % WIDTH:
-                edge[level] = _rows(self._read_tile(level, end // WIDTH))
+                edge[level] = layers(self._read_tile(level, end // WIDTH))
             level += 1
         root = fold([_lookup(edge[place[0] // HEIGHT], place) for place in cover((0, size))])
         if root != self.head.root:
@@ -97,7 +88,7 @@ class TileReader:
         key = (level, index)
         rows = self._full.get(key)
         if rows is None:
-            rows = _rows(self._read_tile(level, index))
+            rows = layers(self._read_tile(level, index))
             above = self._tile(level + 1, index // WIDTH)[0][index % WIDTH]
             if rows[-1][0] != above:
                 raise ProofError(

@@ -8,7 +8,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +19,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from protocol import merkle
+from protocol import merkle, subtrees
 from protocol.entry import CheckpointEntry, encode_entry
 from protocol.errors import CuriosityError, ProofError, Rejected, StoreError
 from protocol.merkle import leaf_hash, verify_consistency, verify_inclusion
@@ -101,6 +104,29 @@ def test_an_edge_is_its_size_and_its_loose_hashes(size: int) -> None:
     assert again.root() == whole.root()
     with pytest.raises(ValueError, match="in no tile"):
         Edge(size + 1)
+
+
+def test_each_subtree_is_hashed_once_however_the_leaves_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An append hashes what it completes, tiles and their middles included; what a start reads is hashed once too."""
+    hashed = 0
+
+    def counted(data: bytes) -> Any:
+        nonlocal hashed
+        hashed += 1
+        return sha256(data)
+
+    monkeypatch.setattr(merkle, "sha256", counted)
+    monkeypatch.setattr(subtrees, "sha256", counted)
+    edge, leaves = Edge(), [sha256(b"%d" % number).digest() for number in range(70_000)]
+    for start, end in pairwise([0, 1, 100, 256, 257, 1500, 5000, 66_000, 70_000]):
+        hashed = 0
+        edge.append(leaves[start:end])
+        assert hashed == (end - end.bit_count()) - (start - start.bit_count())  # the complete subtrees that are new
+    hashed = 0
+    again = Edge(edge.size, [edge.hashes(level) for level in range(3)])
+    assert again.root() == edge.root()
+    loose = [edge.size % 256, edge.size // 256 % 256, edge.size // 65_536]
+    assert hashed <= sum(loose) + edge.size.bit_count()
 
 
 def test_proofs_and_tiles_of_a_tree_of_three_levels(sqlite_url: str, tmp_path: Path) -> None:

@@ -7,10 +7,9 @@ not 247 times. Places are those of `protocol.subtrees`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 
 from protocol.merkle import Frontier
-from protocol.subtrees import Place, cover
+from protocol.subtrees import Place, cover, layers
 from protocol.tiles import HEIGHT, WIDTH
 
 HASH_BYTES = 32
@@ -38,24 +37,11 @@ class FullTile:
         return (self.position * WIDTH + number) << HEIGHT * self.level
 
 
-def layers(hashes: Sequence[bytes]) -> list[list[bytes]]:
-    """Return the hashes, then layer by layer those of the complete pairs of the layer below."""
-    made = [list(hashes)]
-    while len(made[-1]) > 1:
-        pairs = iter(made[-1])
-        made.append([sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)])
-    return made
-
-
 def hash_in(tile: FullTile, layer: int, number: int) -> bytes:
     """Return the hash of that number in a layer of a full tile: layer 0 are its own hashes, layer 7 has two."""
     known, height = (tile.middle, layer - MIDDLE) if layer >= MIDDLE else (tile.hashes, layer)
     start = HASH_BYTES * (number << height)
-    row = [known[at : at + HASH_BYTES] for at in range(start, start + (HASH_BYTES << height), HASH_BYTES)]
-    while len(row) > 1:
-        pairs = iter(row)
-        row = [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
-    return row[0]
+    return layers(split(known[start : start + (HASH_BYTES << height)]))[-1][0]
 
 
 def split(data: bytes) -> list[bytes]:
@@ -81,8 +67,8 @@ class Edge:
         expected = [(size >> HEIGHT * level) % WIDTH for level in range(len(self._levels))]
         if [len(level) for level in self._levels] != expected or size >> HEIGHT * len(self._levels):
             raise ValueError(f"a tree of {size} leaves has {expected} hashes in no tile, a number for each level")
-        self._layers: dict[int, list[list[bytes]]] = {}
-        self._middles = [layers(level)[MIDDLE] if len(level) >> MIDDLE else [] for level in self._levels]
+        self._layers = {number: layers(level) for number, level in enumerate(self._levels)}  # of what was asked for
+        self._middles = [rows[MIDDLE] if len(rows) > MIDDLE else [] for rows in self._layers.values()]
         self._frontier = Frontier(size, [self.hash_at(place) for place in cover((0, size))])
 
     def copy(self) -> "Edge":
