@@ -6,7 +6,7 @@ list is written there as in the file, ``["one", "two"]``, or bare if it is of on
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar, cast, get_origin, get_type_hints
 
@@ -34,6 +34,21 @@ def check_sections(document: Mapping[str, Any], source: str) -> None:
     for name in document:
         if name not in SECTIONS:
             raise ConfigError("CONFIG_UNKNOWN_SECTION", f"{source} has a section [{name}]", _nearest(name, SECTIONS))
+
+
+def parse_document(read: Callable[[], str], source: str) -> dict[str, Any]:
+    """Return the TOML document that ``read`` gives: a role's settings file, named ``source`` in errors.
+
+    Raises ConfigError: CONFIG_MISSING for its OSError, CONFIG_NOT_TOML.
+    """
+    try:
+        return tomllib.loads(read())
+    except OSError as error:
+        raise ConfigError(
+            "CONFIG_MISSING", f"{source} cannot be read: {error.strerror}", "Give --config an existing file."
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError("CONFIG_NOT_TOML", f"{source}: {error}", "Correct the line; the format is TOML.") from None
 
 
 def _list(text: str) -> Any:

@@ -119,14 +119,17 @@ class Fork(Log):
         self.origin, self.signer, self.size = base.origin, base.signer, base.size
         self.leaf = lambda i: b"forged" if i == index else base.leaf(i)
         self._changed = {(0, index): leaf_hash(b"forged")}
-        level, place = 0, index
-        while ((place | 1) + 1) << level <= base.size:
+        self.grow(base.size)
+
+    def grow(self, size: int) -> None:
+        """Grow the base, which has all leaves but one, and hash what lies above that one."""
+        self.base.grow(size)
+        self.size = self.base.size
+        level, place = 0, self.index
+        while ((place | 1) + 1) << level <= self.size:
             pair = [self.node(level, place & ~1), self.node(level, place | 1)]
             level, place = level + 1, place >> 1
             self._changed[level, place] = node_hash(*pair)
-
-    def grow(self, size: int) -> None:
-        raise NotImplementedError("grow the base, then fork it")
 
     def node(self, level: int, place: int) -> bytes:
         return self._changed.get((level, place)) or self.base.node(level, place)

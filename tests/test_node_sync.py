@@ -7,6 +7,7 @@ import pytest
 from node.sync import check_not_shrunk, copy_tiles
 from node.tiles import LogFiles
 from protocol.errors import ProofError
+from protocol.merkle import Frontier, leaf_hash
 from protocol.tlog import TileReader, verify_checkpoint
 from tests.log_material import LOG_VKEY, ORIGIN, Log, tile_server
 
@@ -43,6 +44,18 @@ async def test_static_files_are_those_of_the_log_and_grow_with_it(tmp_path: Path
         assert again.root == LOG.root()
     with pytest.raises(ProofError, match="SYNC_SHRANK"):
         await copy(server.url, tmp_path / "static", LOG.head(700))
+
+
+async def test_the_log_of_these_tests_and_its_fork_grow_alike() -> None:
+    growing, leaves = Log(3), [b"leaf %d" % number for number in range(700)]
+    fork = growing.fork(1)
+    for size in (3, 4, 255, 256, 700):
+        fork.grow(size)
+        assert growing.size == fork.size == size
+        assert growing.root() == Log(size).root()
+        frontier = Frontier()
+        frontier.extend(leaf_hash(b"forged" if number == 1 else leaf) for number, leaf in enumerate(leaves[:size]))
+        assert fork.root() == frontier.root()
 
 
 async def test_a_copy_goes_on_where_it_stopped_and_mends_what_was_torn(tmp_path: Path) -> None:

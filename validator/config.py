@@ -1,15 +1,12 @@
 """Every setting and limit of a validator, in one frozen value. The environment is read here and nowhere else."""
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from contracts.chain import Finality
-from protocol.errors import ConfigError
-from protocol.settings import SETTINGS, read_section
+from protocol.settings import SETTINGS, parse_document, read_section
 
 DEFAULT_LICENSES = (
     "Apache-2.0",
@@ -91,20 +88,11 @@ class Settings:
 def load_settings(path: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
     """Return the settings from a TOML file and the environment.
 
-    Raises ConfigError: CONFIG_MISSING, CONFIG_NOT_TOML, and what `protocol.settings.read_section` raises.
+    Raises ConfigError as `protocol.settings.parse_document` and `read_section`.
     """
     environment = os.environ if environment is None else environment
-    document: dict[str, Any] = {}
-    if path is not None:
-        try:
-            document = tomllib.loads(path.read_text())
-        except OSError as error:
-            raise ConfigError(
-                "CONFIG_MISSING", f"{path} cannot be read: {error.strerror}", "Give --config an existing file."
-            ) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError("CONFIG_NOT_TOML", f"{path}: {error}", "Correct the line; the format is TOML.") from None
     source = str(path) if path else "the environment"
+    document = parse_document(path.read_text, source) if path is not None else {}
     return Settings(
         read_section(ValidatorConfig, "validator", document, environment, source),
         read_section(ChainSettings, "chain", document, environment, source),

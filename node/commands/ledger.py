@@ -15,7 +15,7 @@ from node.client import ValidatorClient
 from node.command import PATH, Session, example, session_options
 from node.commands.roles import PASS, become, read_token
 from node.commands.slash import slash
-from node.commands.verify import trust_of, trust_options
+from node.commands.verify import trust_options
 from node.export import Exported, export, pack
 from node.mirror import Mirrored, mirror
 from node.monitor_state import MonitorState
@@ -75,20 +75,17 @@ def mirror_(session: Session, out: Path, log_vkey: str) -> None:
     ),
 )
 @click.argument("where", required=False)
-@trust_options
 @click.option("--witness", "witnesses", multiple=True, help="Address of a witness to compare heads with; repeatable.")
 @click.option("--state", "state_dir", type=PATH, help="Folder of what was verified; by default below the home.")
 @click.option("--foreign", is_flag=True, help="Check the log only, not what its entries mean: for logs not of ours.")
 @click.option("--follow", is_flag=True, help="Go on, a round each --interval seconds, until something does not hold.")
 @click.option("--interval", "interval_s", default=10.0, show_default=True, help="Seconds between rounds.")
 @session_options(network=True)
+@trust_options
 def audit_(
     session: Session,
     where: str | None,
-    log_vkey: str,
-    origin: str,
-    witness_vkeys: tuple[str, ...],
-    quorum: int | None,
+    trust: Trust,
     witnesses: tuple[str, ...],
     state_dir: Path | None,
     foreign: bool,
@@ -97,7 +94,6 @@ def audit_(
 ) -> int:
     """Follow a log by its tiles (URL or folder) and check everything again; name the first entry that is wrong."""
     where = where or session.settings.node.validator_url
-    trust = trust_of(session, log_vkey, origin, witness_vkeys, quorum)
 
     async def work() -> int:
         async with AsyncExitStack() as stack:
@@ -134,20 +130,11 @@ def _advance(meter: Meter, shown: list[int], done: int, total: int) -> None:
 )
 @click.argument("where", required=False)
 @click.option("--out", type=PATH, required=True, help="Folder to write to; goes on from what is there.")
-@trust_options
 @session_options(network=True)
-def tiles_(
-    session: Session,
-    where: str | None,
-    out: Path,
-    log_vkey: str,
-    origin: str,
-    witness_vkeys: tuple[str, ...],
-    quorum: int | None,
-) -> None:
+@trust_options
+def tiles_(session: Session, where: str | None, out: Path, trust: Trust) -> None:
     """Copy a log as static files, verified, for any web server to serve it (c2sp.org/tlog-tiles)."""
     where = where or session.settings.node.validator_url
-    trust = trust_of(session, log_vkey, origin, witness_vkeys, quorum)
 
     async def work() -> Copied:
         async with AsyncExitStack() as stack:

@@ -1,6 +1,7 @@
 """`curiosity verify` and `curiosity prove`."""
 
 import asyncio
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,29 +31,42 @@ def find_receipts(paths: Sequence[Path]) -> list[Path]:
 
 
 def trust_options(callback: Callback) -> Callback:
-    """Add ``--log-vkey``, ``--origin``, ``--witness-vkey`` and ``--quorum``, each outweighing the settings."""
+    """Add ``--log-vkey``, ``--origin``, ``--witness-vkey`` and ``--quorum``, each outweighing the settings.
+
+    Goes below `session_options`. The command is given ``trust``, whom it says to trust, with its ``--vkey`` if it has
+    that; ConfigError VKEY_UNUSABLE or QUORUM_UNREACHABLE is raised before it begins.
+    """
+
+    @functools.wraps(callback)
+    def with_trust(
+        session: Session,
+        *args: Any,
+        log_vkey: str,
+        origin: str,
+        witness_vkeys: tuple[str, ...],
+        quorum: int | None,
+        vkey: str = "",
+        **kwargs: Any,
+    ) -> Any:
+        node = session.settings.node
+        trust = Trust(
+            receipt_vkey=vkey or node.receipt_vkey,
+            log_vkey=log_vkey or node.log_vkey,
+            origin=origin or node.origin,
+            witness_vkeys=witness_vkeys or node.witness_vkeys,
+            quorum=node.quorum if quorum is None else quorum,
+        ).check()
+        return callback(session, *args, trust=trust, **kwargs)
+
+    wrapped: Any = with_trust
     for option in (
         click.option("--quorum", type=click.IntRange(0), help="How many trusted witnesses must have cosigned."),
         click.option("--witness-vkey", "witness_vkeys", multiple=True, help="Key of a trusted witness; repeatable."),
         click.option("--origin", default="", help="Origin of the ledger, where its key has another name."),
         click.option("--log-vkey", default="", help="Tree head key to trust; by default the pinned one."),
     ):
-        callback = option(callback)
-    return callback
-
-
-def trust_of(
-    session: Session, log_vkey: str, origin: str, witness_vkeys: tuple[str, ...], quorum: int | None, vkey: str = ""
-) -> Trust:
-    """Return whom a command trusts. Raises ConfigError VKEY_UNUSABLE, QUORUM_UNREACHABLE."""
-    node = session.settings.node
-    return Trust(
-        receipt_vkey=vkey or node.receipt_vkey,
-        log_vkey=log_vkey or node.log_vkey,
-        origin=origin or node.origin,
-        witness_vkeys=witness_vkeys or node.witness_vkeys,
-        quorum=node.quorum if quorum is None else quorum,
-    ).check()
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[no-any-return]
 
 
 @click.command(
@@ -65,22 +79,12 @@ def trust_of(
 )
 @click.argument("paths", nargs=-1, type=PATH)
 @click.option("--vkey", default="", help="Receipt key to trust; by default the pinned one, else the receipt's own.")
-@trust_options
 @click.option("--leaf", type=PATH, help="The entry that a tlog-proof is of, where the proof does not carry it.")
 @session_options()
-def verify(
-    session: Session,
-    paths: tuple[Path, ...],
-    vkey: str,
-    log_vkey: str,
-    origin: str,
-    witness_vkeys: tuple[str, ...],
-    quorum: int | None,
-    leaf: Path | None,
-) -> int:
+@trust_options
+def verify(session: Session, paths: tuple[Path, ...], trust: Trust, leaf: Path | None) -> int:
     """Check with no network: receipts, offline proofs (.tlog-proof), evidence of a fork; tell what each proves."""
     files = find_receipts(paths or (session.home / "receipts",))
-    trust = trust_of(session, log_vkey, origin, witness_vkeys, quorum, vkey)
     checked: list[Checked] = []
     wrong: list[tuple[Path, ProofError]] = []
     for file in files:
@@ -148,21 +152,13 @@ async def fetch_proofs(client: object, files: Sequence[Path], trust: Trust = KEP
 
 @click.command(epilog=example("curiosity prove ~/.curiosity/receipts", "curiosity prove --witness-vkey KEY --quorum 1"))
 @click.argument("paths", nargs=-1, type=PATH)
-@trust_options
 @session_options(network=True)
-def prove(
-    session: Session,
-    paths: tuple[Path, ...],
-    log_vkey: str,
-    origin: str,
-    witness_vkeys: tuple[str, ...],
-    quorum: int | None,
-) -> None:
+@trust_options
+def prove(session: Session, paths: tuple[Path, ...], trust: Trust) -> None:
     """Fetch the second receipt of each: a proof that its entry is in the tree, for `verify` to check offline."""
     from node.client import ValidatorClient
 
     files = find_receipts(paths or (session.home / "receipts",))
-    trust = trust_of(session, log_vkey, origin, witness_vkeys, quorum)
 
     async def work() -> int:
         node = session.settings.node
