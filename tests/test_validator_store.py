@@ -232,6 +232,7 @@ def test_a_database_of_the_schema_before_is_brought_up_to_date(store_url: str, t
         opened.ledger.append(make_entries(0, 3))
     with tamper(store_url) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0003'"))
+        connection.execute(text("DROP INDEX pairs_refused_contents"))
         connection.execute(text("CREATE TABLE epochs (epoch INTEGER PRIMARY KEY)"))
         connection.execute(text("CREATE TABLE rewards (epoch INTEGER REFERENCES epochs (epoch))"))
     with open_ledger(store_url, tmp_path / "head") as opened:

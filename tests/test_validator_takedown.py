@@ -10,9 +10,11 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import event
 
 from node.client import ValidatorClient
 from node.mirror import mirror
@@ -260,6 +262,34 @@ async def test_copies_that_were_refused_go_with_the_original(live: Running) -> N
     assert len(check_takedowns(leaves, live.network.network_id, live.network.domain)) == 2
 
 
+async def test_a_takedown_never_looks_at_every_pair(live: Running) -> None:
+    """By SQLite's own plan of each statement: the table of pairs is read by an index, or an index in its place."""
+    signed, _ = (await submit(live, 3))[0]
+    copy = live.sign((signed.a, signed.b), BOB)
+    await live.client.post_pair(copy.encode())
+    statements: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, is_many: bool) -> None:
+        if "pairs" in statement and not is_many:
+            statements.append((statement, parameters))
+
+    database = live.service.store._database
+    for engine in (database._engines.reader, database._engines.writer):
+        event.listen(engine, "before_cursor_execute", note)
+    assert len((await forget(live, signed, key=None, everywhere="image-text")).receipts) == 2
+    plans = {
+        row[3]
+        for statement, parameters in list(statements)
+        for row in database.rows(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        if "pairs" in row[3]
+    }
+    assert not [plan for plan in plans if plan == "SCAN pairs" or "AUTOMATIC" in plan], plans
+    assert "SEARCH pairs USING INDEX pairs_refused_contents (a_sha256=? AND b_sha256=?)" in plans
+    # The control: this is how a look at all of them is told.
+    (row,) = database.rows("EXPLAIN QUERY PLAN SELECT leaf_index FROM pairs WHERE b_sha256 = ?", (bytes(32),))
+    assert row[3] == "SCAN pairs"
+
+
 async def test_only_the_contributor_or_the_operator_may_ask(live: Running) -> None:
     """Both arms: with the check off anybody's signature would do, as the last request shows that the form is right."""
     signed, _ = (await submit(live, 3))[0]
@@ -469,6 +499,10 @@ def test_the_store_finds_pairs_by_content_and_keeps_what_is_blocked(store_url: s
         assert [row.index for row in opened.store.pairs_with([picture])] == [1, 2, 4]
         assert [row.index for row in opened.store.pairs_with([picture, caption])] == [1, 2, 3, 4]
         assert opened.store.pairs_with([]) == []
+        assert [row.index for row in opened.store.pairs_with([caption])] == [3]
+        contents = [(pair.a.digest, pair.b.digest) for pair in pairs]
+        assert [row.index for row in opened.store.refused_copies(contents)] == [4]
+        assert opened.store.refused_copies([]) == opened.store.refused_copies(contents[:4]) == []
         opened.ledger.append([NewEntry(b"{}", None, erases=(2,))])
         assert [row.index for row in opened.store.pairs_with([picture])] == [1, 4]
         opened.store.block([b"\1" * 32, b"\2" * 32], b"\7" * 32)

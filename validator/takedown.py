@@ -198,13 +198,12 @@ class Takedowns:
         named = parse(Envelope, row.envelope).submission
         rows = {row.index: row}
         everywhere = [part.sha256 for part in (named.a, named.b) if part.modality in reach]
-        for other in self._store.pairs_with(everywhere):
+        for other in self._store.pairs_with(everywhere) if everywhere else ():
             if is_operator or parse(PairEntry, other.leaf).contributor == entry.contributor:
                 rows.setdefault(other.index, other)
         accepted = {_contents(one) for one in rows.values() if one.accepted}
-        for other in self._store.pairs_with([a for a, _ in accepted]):
-            is_copy = parse(PairEntry, other.leaf).verdict.reason is Reason.CONTENT_DUPLICATE
-            if is_copy and _contents(other) in accepted:
+        for other in self._store.refused_copies(accepted):
+            if parse(PairEntry, other.leaf).verdict.reason is Reason.CONTENT_DUPLICATE:
                 rows.setdefault(other.index, other)
         return [row, *(rows[other] for other in sorted(rows) if other != row.index)]
 

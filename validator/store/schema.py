@@ -30,6 +30,7 @@ from sqlalchemy import (
     Text,
     TypedColumns,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
@@ -123,6 +124,14 @@ Index(
     unique=True,
     sqlite_where=pairs.c.is_accepted,
     postgresql_where=pairs.c.is_accepted,
+)
+# With the index above: every pair by its contents. What a pair holds is read from the two alone (`Store.pairs_with`).
+Index(
+    "pairs_refused_contents",
+    pairs.c.a_sha256,
+    pairs.c.b_sha256,
+    sqlite_where=text("NOT is_accepted"),
+    postgresql_where=text("NOT is_accepted"),
 )
 # Where a pack ends, and what lies in it.
 Index(

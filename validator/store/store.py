@@ -24,6 +24,8 @@ from validator.store.write import Writer
 
 _PAGE = 256  # rows that an iterator holds at a time
 _KEYS_PER_QUERY = 500
+_CONTENTS = {"is_accepted": "pairs_accepted_contents", "NOT is_accepted": "pairs_refused_contents"}
+"""Which pairs each index of contents holds, as it is spelled there."""
 
 
 class Store(BlockedRows):
@@ -199,13 +201,35 @@ class Store(BlockedRows):
         return self._submissions(start, count)
 
     def pairs_with(self, digests: Collection[bytes]) -> list[StoredSubmission]:
-        """Return the pairs, refused ones too, that hold one of these contents, in order. Looks at every pair.
+        """Return the pairs, refused ones too, that hold one of these contents as either half, in order.
 
-        Erased pairs are left out.
+        By the two indexes of contents alone: of a first half it is looked up, for a second half all of them is read,
+        some 80 bytes a pair. Erased pairs are left out.
         """
-        c = schema.pairs.c
-        holds = c.a_sha256.in_(digests) | c.b_sha256.in_(digests)
-        return self._submissions(0, None, holds) if digests else []
+        found: set[int] = set()
+        for start in range(0, len(digests), _KEYS_PER_QUERY):
+            page = list(digests)[start : start + _KEYS_PER_QUERY]
+            is_one = f"IN ({', '.join('?' * len(page))})" if self._database.is_sqlite else "= ANY(%b::bytea[])"
+            # Told by name, or SQLite would rather look at every pair, of forty times the bytes.
+            parts = [
+                f"SELECT leaf_index FROM pairs {by} WHERE {which} AND {side} {is_one}"  # noqa: S608
+                for which, index in _CONTENTS.items()
+                for side in ("a_sha256", "b_sha256")
+                for by in [f"INDEXED BY {index}" if self._database.is_sqlite else ""]
+            ]
+            parameters = tuple(page if self._database.is_sqlite else [page]) * len(parts)
+            found.update(row[0] for row in self._database.rows(" UNION ".join(parts), parameters))
+        return self._at(sorted(found))
+
+    def refused_copies(self, contents: Collection[tuple[bytes, bytes]]) -> list[StoredSubmission]:
+        """Return the refused pairs of one of these two contents (SHA-256 of a, of b), in order, without erased ones."""
+        condition = "NOT pairs.is_accepted AND pairs.a_sha256 = k.k0 AND pairs.b_sha256 = k.k1"
+        rows = self._matching("SELECT leaf_index FROM k CROSS JOIN pairs", condition, list(contents))
+        return self._at(sorted(row[0] for row in rows))
+
+    def _at(self, indices: Sequence[int]) -> list[StoredSubmission]:
+        pages = (indices[start : start + _KEYS_PER_QUERY] for start in range(0, len(indices), _KEYS_PER_QUERY))
+        return [row for page in pages for row in self._submissions(0, None, schema.pairs.c.leaf_index.in_(page))]
 
     def accepted(self, start: int = 0, count: int | None = None) -> Iterator[StoredSubmission]:
         """Yield the accepted pairs from index ``start`` on in order, at most ``count``, a page at a time.
