@@ -10,8 +10,8 @@ import numpy as np
 
 from protocol.scoring import MICRO, SCALE, Gap, PairThresholds, Quantised, measure_gap
 
-SCORE_BITS = 3
-"""A score is one of four in an octave: at most the gap, at least four fifths of it. What that tells of a paid pair is
+SCORE_BITS = 2
+"""A score is one of two in an octave: at most the gap, at least two thirds of it. What that tells of a paid pair is
 measured in docs/adr/0015-what-the-log-tells.md."""
 
 Rule = Callable[[Quantised, Quantised, Gap, PairThresholds], bool]

@@ -65,7 +65,7 @@ class Verdict:
     checkpoint: Bytes32
     fault: Fault | None = None
     novel: bool = False
-    curiosity_micro: Uint53 = 0  # what ranks and pays, the gap's three leading bits; 0 unless accepted and novel
+    curiosity_micro: Uint53 = 0  # what ranks and pays, the gap's two leading bits; 0 unless accepted and novel
 
     __pydantic_config__ = STRICT
 

@@ -113,18 +113,18 @@ def test_what_stays_public_fits_many_guesses() -> None:
     whole = [one for one in results if (one.verdict.outcome, one.gap) == (secret.verdict.outcome, secret.gap)]
     public = [one for one in results if one.verdict == secret.verdict]
     assert len(whole) == 1
-    assert len(public) >= 30
+    assert len(public) >= 60
     for field in to_plain(secret.measurement):
         assert field not in to_plain(secret.verdict)
 
 
-def test_a_score_has_three_bits_and_is_near_the_gap() -> None:
+def test_a_score_has_two_bits_and_is_near_the_gap() -> None:
     for gap in (1, 5, 7, 77_558, 98_304, 159_156, 758_799, MICRO, 2 * MICRO):
         score = curiosity_micro(Gap(gap, 1, 1))
-        assert gap * 4 // 5 <= score <= gap
-        assert score.bit_count() <= 3
+        assert gap * 2 // 3 <= score <= gap
+        assert score.bit_count() <= 2
     octave = {curiosity_micro(Gap(gap, 1, 1)) for gap in range(65_536, 131_072)}
-    assert octave == {65_536, 81_920, 98_304, 114_688}
+    assert octave == {65_536, 98_304}
     assert curiosity_micro(Gap(3 * MICRO, 1, 1)) == curiosity_micro(Gap(2 * MICRO, 1, 1))
 
 
