@@ -267,20 +267,17 @@ async def test_a_takedown_never_looks_at_every_pair(live: Running) -> None:
     signed, _ = (await submit(live, 3))[0]
     copy = live.sign((signed.a, signed.b), BOB)
     await live.client.post_pair(copy.encode())
-    statements: list[tuple[str, Any]] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, is_many: bool) -> None:
-        if "pairs" in statement and not is_many:
-            statements.append((statement, parameters))
-
+    statements: list[str] = []
     database = live.service.store._database
-    for engine in (database._engines.reader, database._engines.writer):
-        event.listen(engine, "before_cursor_execute", note)
+    writer: Any = database._connection.connection.driver_connection
+    writer.set_trace_callback(statements.append)
+    event.listen(database._engines.reader, "checkout", lambda one, *_: one.set_trace_callback(statements.append))
     assert len((await forget(live, signed, key=None, everywhere="image-text")).receipts) == 2
     plans = {
         row[3]
-        for statement, parameters in list(statements)
-        for row in database.rows(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        for statement in list(statements)
+        if "pairs" in statement
+        for row in database.rows(f"EXPLAIN QUERY PLAN {statement}")
         if "pairs" in row[3]
     }
     assert not [plan for plan in plans if plan == "SCAN pairs" or "AUTOMATIC" in plan], plans
