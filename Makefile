@@ -43,7 +43,7 @@ contracts: install ## Compile the contracts and write contracts/abi
 audit: install ## Static analysis and proofs of the contracts, with tools of their own
 	@[ -x .cache/audit/bin/slither ] || $(PYTHON) -m venv .cache/audit
 	@.cache/audit/bin/pip install -q -r contracts/audit-requirements.txt
-	$(BIN)/python -m contracts.audit
+	$(BIN)/python -m contracts.audit --json benchmarks/results/contracts_audit.json
 
 bench: install ## Ratios against bare operations
 	$(BIN)/python -m benchmarks.ledger

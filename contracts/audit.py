@@ -59,6 +59,11 @@ def _covers(words: dict[str, str], finding: dict[str, Any]) -> bool:
 
 def prove() -> list[str]:
     """Return the properties that are not proven; an empty list is a proof of all. Raises ChainError as `analyse`."""
+    return [f"{name}: {state}" for name, state in run_proofs().items() if state != "proven"]
+
+
+def run_proofs() -> dict[str, str]:
+    """Return each property with ``proven`` or what came instead, and print it. Raises ChainError as `analyse`."""
     with tempfile.TemporaryDirectory(prefix="audit") as folder:
         root = copy_sources(Path(folder))
         done = _run(root, "halmos", "--contract", "ProofsTest", "--forge-build-out", ".cache/forge/out")
@@ -67,14 +72,14 @@ def prove() -> list[str]:
             raise ChainError(
                 "AUDIT_FAILED", f"halmos: {(done.stdout + done.stderr)[-1000:]}", "Run `make audit` again."
             )
-        for state, name in lines:
-            print(f"{state}: {name}")
         integers = _run(root, "python", str(ROOT / "contracts/integer_proofs.py"))
-        print(integers.stdout, end="")
-    wrong = [f"{name}: {state}" for state, name in lines if state != "PASS"]
-    return wrong + (
-        [] if integers.returncode == 0 else [f"integer proofs: {integers.stdout[-300:]}{integers.stderr[-300:]}"]
-    )
+    found = {name: "proven" if state == "PASS" else state for state, name in lines}
+    found |= dict.fromkeys(re.findall(r"^proven: (.*)$", integers.stdout, re.MULTILINE), "proven")
+    if integers.returncode != 0:
+        found["integers"] = f"{integers.stdout[-300:]}{integers.stderr[-300:]}"
+    for name, state in found.items():
+        print(f"{state}: {name}")
+    return found
 
 
 def _run(root: Path, tool: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -98,17 +103,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m contracts.audit", description=__doc__.splitlines()[0])
     parser.add_argument("--analyse", action="store_true", help="the static analyser")
     parser.add_argument("--prove", action="store_true", help="the symbolic proofs")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found; with both only")
     options = parser.parse_args(arguments)
     both = options.analyse == options.prove
     try:
-        wrong = (analyse() if both or options.analyse else []) + (prove() if both or options.prove else [])
+        wrong = analyse() if both or options.analyse else []
+        proofs = run_proofs() if both or options.prove else {}
     except CuriosityError as error:
         print(error, file=sys.stderr)
         return int(error.exit_code)
+    if options.json is not None and both:
+        _write(options.json, wrong, proofs)
+    wrong += [f"{name}: {state}" for name, state in proofs.items() if state != "proven"]
     for words in wrong:
         print(words)
     print(f"{len(wrong)} left to explain or prove")
     return int(ExitCode.OK if not wrong else ExitCode.CHAIN)
+
+
+def _write(path: Path, unexplained: list[str], proofs: dict[str, str]) -> None:
+    pinned = (ROOT / "contracts/audit-requirements.txt").read_text(encoding="utf-8").splitlines()
+    content = {
+        "command": "python -m contracts.audit --json FILE",
+        "tools": [line for line in pinned if "==" in line],
+        "explained": [f"{one['check']} in {one['where']}" for one in json.loads(_FINDINGS.read_text(encoding="utf-8"))],
+        "unexplained": unexplained,
+        "proofs": proofs,
+    }
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,17 +7,25 @@ from dataclasses import dataclass, is_dataclass
 from hashlib import sha256
 from random import Random
 
+from eth_account.hdaccount.deterministic import HDPath
+
+from contracts.attestation import ClaimPermission
+from contracts.chain import Addresses
 from contracts.slashing import check_stake_evidence, parse_stake_evidence
 from contracts.stake_note import parse_stake_vkey
 from fuzz import log
 from fuzz.mutate import mutate, mutate_json
 from fuzz.samples import samples
+from node.permits import Permit, make_permit, parse_address
+from node.phrase import check_path
 from protocol import messages
 from protocol.entry import Entry, encode_entry, parse_entry
 from protocol.errors import CuriosityError, ProofError
+from protocol.messages import ClaimShare
 from protocol.pair import Item, read_envelope, read_items, sign_pair
 from protocol.receipt import Receipt, issue_receipt, verify_receipt
-from protocol.signing import Domain
+from protocol.rewards import leaf_hash
+from protocol.signing import Domain, address_of, checksum
 from protocol.tlog import (
     Signer,
     TileReader,
@@ -260,6 +268,44 @@ def check_envelope(data: bytes) -> None:
     assert read_envelope(pair.encode())[0] == envelope
 
 
+_PERMIT = make_permit(
+    Addresses(31337, b"\x01" * 20, b"\x02" * 20),
+    ClaimPermission(address_of(b"\x07" * 32), b"\x03" * 20, 4, 1_900_000_000),
+    (ClaimShare(1, "5", (), leaf_hash(address_of(b"\x07" * 32), 5)),),
+).signed_with(b"\x07" * 32)
+
+
+def check_permit(data: bytes) -> None:
+    """A permission that holds says what was signed, whatever stands around it, and its shares are the account's."""
+    with suppress(CuriosityError):
+        permit = parse(Permit, data)
+        permit.check()
+        if permit.account == _PERMIT.account:  # else somebody else's, which nobody signed here
+            assert (permit.permission, permit.chain_id, permit.rewards) == (
+                _PERMIT.permission, _PERMIT.chain_id, _PERMIT.rewards
+            )  # fmt: skip
+        assert all(int(share.amount_wei) == 5 for share in permit.shares if share.reward_root == _ROOT)
+
+
+_ROOT = _PERMIT.shares[0].reward_root
+
+
+def check_address(data: bytes) -> None:
+    """An address is spelled in one case or by its checksum."""
+    text = text_of(data)
+    with suppress(CuriosityError):
+        address = parse_address(text)
+        assert text in ("0x" + address.hex(), "0x" + address.hex().upper(), checksum(address))
+
+
+def check_derivation_path(data: bytes) -> None:
+    """A path is taken as it is, and leads to a key of the library that derives it."""
+    text = text_of(data)
+    with suppress(CuriosityError):
+        assert check_path(text) == text
+        assert HDPath(text).encode().replace("H", "'") == text
+
+
 MESSAGES = [
     type_
     for name, type_ in sorted(vars(messages).items())
@@ -328,6 +374,9 @@ TARGETS = {
         Target("receipt", check_receipt, (encode(_RECEIPT),), mutate_json),
         Target("receipt-text", check_receipt_text, _texts(open_note(_RECEIPT.note, [_RECEIPT_VKEY]))),
         Target("envelope", check_envelope, (_PAIR.encode(),), _mutate_envelope),
+        Target("permit", check_permit, (encode(_PERMIT),), mutate_json),
+        Target("address", check_address, _texts("0x" + "ab" * 20, checksum(b"\xab" * 20))),
+        Target("derivation-path", check_derivation_path, _texts("m/44'/60'/0'/0/7", "m/2147483647'")),
         Target(
             "message",
             check_message,
