@@ -167,6 +167,24 @@ def test_an_endpoint_that_stopped_following_the_chain_does_not_hold_the_others_b
         ChainClient.connect(replace(several.config(3), other_rpc_urls=(several.doors[2].url,)))
 
 
+def test_what_was_sent_is_known_to_all_endpoints_before_the_next_question(several: Several) -> None:
+    net, chain = several.net, several.net.chain
+    behind = iter([True] * 3)
+    several.doors[1].alter = lambda method, _, result: (
+        hex(int(result, 16) - 1) if method == "eth_blockNumber" and sent() and next(behind, False) else result
+    )
+    before = int(chain.request("eth_blockNumber", []), 16)
+
+    def sent() -> bool:
+        return int(chain.request("eth_blockNumber", []), 16) > before
+
+    client = ChainClient.connect(several.config(2))
+    receipt = client.set_validators(net.owner, [address_of(key) for key in net.validators], 2)
+    # The set changed, which all of them say, also the one that was a block behind.
+    assert next(behind, "told") == "told"
+    assert client.standing().block == receipt.block
+
+
 def test_a_url_that_turns_into_another_chain_gets_no_transaction(several: Several) -> None:
     client = ChainClient.connect(several.config(1))
     several.doors[0].alter = lambda method, _, result: "0x5" if method == "eth_chainId" else result

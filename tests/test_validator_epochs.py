@@ -117,6 +117,21 @@ def test_a_reorganisation_of_depth_5_is_posted_again_and_activated_once(
         assert claim_twice(closing) == owed(closing)
 
 
+def test_epochs_that_fall_out_together_come_back_each_in_its_place(ground: Ground) -> None:
+    ground.mine(3)
+    with ground.open() as closing:
+        for scores in ((7,), (5, 6), (4,)):
+            closing.close(*scores)
+        ground.chain.request("anvil_reorg", [5, []])
+        assert closing.client.state().latest_epoch == 0
+        # The first that is sent brings the others back with it: none may be signed as the one after.
+        closing.look()
+        assert closing.epochs.standing is not None
+        assert (closing.epochs.standing.posted, closing.epochs.standing.trouble) == (3, None)
+        assert closing.client.state().latest_root == closing.epochs._closed[2].reward_root
+        assert ground.events(POSTED) == 3
+
+
 @pytest.mark.parametrize("rule", [{"finality": "depth", "finality_depth": 6}, {"finality": "finalized"}])
 def test_an_epoch_is_settled_when_its_activation_is_final_and_not_before(
     ground: Ground, caplog: pytest.LogCaptureFixture, rule: dict[str, Any]
@@ -314,7 +329,7 @@ def go_through_trouble(ground: Ground, rounds: int, seed: int) -> None:
     with RpcProxy(ground.chain.rpc_url) as proxy:
         changes: dict[str, Any] = {"url": proxy.url, "receipt_timeout_s": 3.0, "bump_after_s": 0.2}
         claimer = journal_path(ground.folder / "claimer", ground.addresses)
-        for _ in range(rounds):
+        for number in range(rounds):
             proxy.loses = lambda _method: False
             with ground.open(**changes) as closing:  # every round begins as after a start
                 purse = ChainClient.connect(
@@ -322,7 +337,7 @@ def go_through_trouble(ground: Ground, rounds: int, seed: int) -> None:
                         ground.chain.rpc_url, DEFAULT_CHAIN_ID, ground.addresses, journal=claimer, poll_interval_s=0.02
                     )
                 )
-                losing = chance.random() / 3
+                losing = 0.05 + chance.random() / 4
 
                 def loses(_method: str, losing: float = losing) -> bool:
                     is_lost = chance.random() < losing
@@ -330,9 +345,9 @@ def go_through_trouble(ground: Ground, rounds: int, seed: int) -> None:
                     return is_lost
 
                 proxy.loses = loses
-                for _ in range(chance.randint(1, 4)):
+                for step in range(chance.randint(2, 4)):
                     try:
-                        match chance.randrange(4):
+                        match chance.randrange(4) if step or number % 2 else 0:
                             case 0:
                                 closing.close()
                             case 1:
@@ -343,7 +358,7 @@ def go_through_trouble(ground: Ground, rounds: int, seed: int) -> None:
                         trouble[error.code] += 1
                     if chance.random() < 0.3:
                         ground.chain.advance(DELAY_S)
-                    if chance.random() < 0.3:
+                    if chance.random() < 0.3 or step == number == 0:
                         ground.chain.request("anvil_reorg", [chance.randint(1, 5), []])
                         trouble["reorganisations"] += 1
         proxy.loses = lambda _method: False
@@ -367,7 +382,7 @@ def go_through_trouble(ground: Ground, rounds: int, seed: int) -> None:
             # There was some.
             assert trouble["lost answers"] > 0
             assert trouble["reorganisations"] > 0
-            assert closed > 1
+            assert closed > rounds // 2
             print(f"seed={seed} rounds={rounds} epochs={closed} {dict(trouble)}")
 
 
@@ -386,6 +401,6 @@ def test_no_trouble_pays_twice_or_not_at_all(ground: Ground) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2, 12))
-def test_no_trouble_pays_twice_or_not_at_all_in_300_rounds(ground: Ground, seed: int) -> None:
+@pytest.mark.parametrize("seed", range(2, 7))
+def test_no_trouble_pays_twice_or_not_at_all_in_150_rounds(ground: Ground, seed: int) -> None:
     go_through_trouble(ground, 30, seed)

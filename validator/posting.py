@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from contracts.attestation import sign_digest
-from contracts.chain import EpochRecord, RewardsState, Standing
+from contracts.chain import EpochRecord, RewardsState, Standing, TransactionReceipt
 from contracts.evm import ChainClient
 from protocol.errors import ChainError
 from protocol.payouts import EpochPayout
@@ -83,25 +83,35 @@ class Poster:
         # Only what was compared may be forgotten, and only when it cannot change any more.
         self._settle(closed)
         transaction: str | None = None
-        for payout in closed[state.latest_epoch :]:
-            state = self.chain.state()
-            attestation = state.next_attestation(
-                ledger_size=payout.size,
-                ledger_root=self._root_at(payout.size),
-                reward_root=payout.reward_root,
-                cumulative_total_wei=payout.cumulative_total_wei,
-            )
-            signature = sign_digest(attestation.digest(self.chain.domain), self._key)
-            receipt = self.chain.post_root(self._key, attestation, [signature])
+        while state.latest_epoch < len(closed):
+            receipt = self._post_next(closed[state.latest_epoch], state)
             if receipt is not None:
                 transaction = "0x" + receipt.hash.hex()
-                log.info(
-                    "event=root_posted epoch=%d block=%d gas=%d tx=%s",
-                    payout.epoch, receipt.block, receipt.gas_used, transaction,
-                )  # fmt: skip
+            # Others post too, and what fell out comes back with it: go on from what is there now, whatever it is.
+            before, state = state, self.chain.state()
+            self._compare(closed, state)
+            if receipt is None and state.latest_epoch <= before.latest_epoch:
+                break  # an endpoint has not seen it yet: the next round will
         if transaction is not None:
             self._watch(self.chain.standing())
-        return Posted(transaction, self.chain.state().latest_activates_at or None)
+        return Posted(transaction, state.latest_activates_at or None)
+
+    def _post_next(self, payout: EpochPayout, state: RewardsState) -> TransactionReceipt | None:
+        """Post the epoch that follows on the state. None if exactly that was posted meanwhile."""
+        attestation = state.next_attestation(
+            ledger_size=payout.size,
+            ledger_root=self._root_at(payout.size),
+            reward_root=payout.reward_root,
+            cumulative_total_wei=payout.cumulative_total_wei,
+        )
+        signature = sign_digest(attestation.digest(self.chain.domain), self._key)
+        receipt = self.chain.post_root(self._key, attestation, [signature])
+        if receipt is not None:
+            log.info(
+                "event=root_posted epoch=%d block=%d gas=%d tx=0x%s",
+                payout.epoch, receipt.block, receipt.gas_used, receipt.hash.hex(),
+            )  # fmt: skip
+        return receipt
 
     def _watch(self, standing: Standing) -> None:
         before, self.standing = self.standing, standing

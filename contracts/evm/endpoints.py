@@ -108,6 +108,12 @@ class Endpoints:
             )
         return int(min(following))
 
+    def wait_for(self, block: int, patience_s: float) -> None:
+        """Returns when all endpoints have the block, or after so many seconds: what is read next shall know of it."""
+        end = time.monotonic() + patience_s
+        while len(self._all) > 1 and self.height() < block and time.monotonic() < end:
+            time.sleep(self._config.poll_interval_s)
+
     def read(self, target: Target, function: str, *arguments: Any, at: At = "latest") -> Any:
         """What the contract's function returns, by all endpoints."""
         return self._agree(

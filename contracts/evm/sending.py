@@ -76,6 +76,7 @@ class Sender:
             "event=transaction function=%s gas=%d block=%d hash=0x%s",
             function, receipt.gas_used, receipt.block, receipt.hash.hex(),
         )  # fmt: skip
+        self._endpoints.wait_for(receipt.block, self._config.request_timeout_s)
         return receipt
 
     def quote(self, account: bytes, target: Target, function: str, *arguments: Any) -> Quote:
