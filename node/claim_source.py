@@ -10,7 +10,7 @@ from node.command import Session
 from node.earnings import Earnings, derive_earnings, earnings_of_ticket
 from node.leaves import counted, get_leaves
 from node.mirror import read_network
-from protocol.errors import CuriosityError, ProofError, Rejected
+from protocol.errors import CuriosityError, ProofError, Rejected, ServiceError
 from protocol.messages import Network
 from protocol.rewards import RewardParameters
 
@@ -49,6 +49,9 @@ def learn(session: Session, account: bytes, entries: Path | None, derived: bool 
             problems += earnings.problems
         except CuriosityError as error:
             # A ledger that does not hold is told, and what the chain pays by the ticket is paid all the same.
+            if error.code == "SERVICE_UNREACHABLE":  # then neither can its ticket be had
+                remedy = f"{error.remedy} A mirror does without it: --entries FOLDER."
+                raise ServiceError(error.code, error.what, remedy) from None
             if derived or entries is not None:
                 raise
             problems += [error] if isinstance(error, ProofError) else []

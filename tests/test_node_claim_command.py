@@ -228,7 +228,14 @@ def test_a_cold_wallet_is_paid_without_ever_being_used(shell: Terminal, net: Pai
     )
     assert net.client.balances(C).token_wei == EMISSION(1) // 2
     assert shell.run("claim", "--account", carol, "--to", carol, "--wallet", "alice").status == 2
-    assert shell.run("claim", "--wallet", "alice", "--signature", "0x00").status == 2
+    for wrong in (
+        ("--wallet", "alice", "--signature", "0x00"),
+        ("--wallet", "alice", "--permit", "x", "--dry-run"),
+        ("--wallet", "alice", "--relay", "x", "--to", carol),
+        ("--wallet", "alice", "--relay", "x", "--signature", "0x00"),
+    ):
+        assert shell.run("claim", *wrong).status == 2, wrong
+    assert shell.run("claim", "--account", carol, "--permit", "x", "--activate").err.startswith("WALLET_NEEDED")
     for address, code in (
         ("0x" + cold.hex()[:-1], "ADDRESS_MALFORMED"),
         (checksum(cold).swapcase().replace("0X", "0x"), "ADDRESS_CHECKSUM"),
@@ -363,6 +370,7 @@ def test_a_chain_that_is_wrong_or_silent_is_told_with_its_remedy(shell: Terminal
     assert (bare.status, bare.json["error"]["code"]) == (11, "CHAIN_NO_CONTRACT")
     lost = shell.run("claim", "--wallet", "alice", "--dry-run", "--url", "http://127.0.0.1:9", "--json")
     assert (lost.status, lost.json["error"]["code"]) == (12, "SERVICE_UNREACHABLE")
+    assert "--entries" in lost.json["error"]["remedy"]
     for said in (silent, wrong, bare, lost):
         assert said.json["error"]["remedy"]
 

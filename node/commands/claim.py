@@ -112,12 +112,15 @@ def claim(
         raise click.UsageError("--relay sends a permission as it is; leave --account, --to, --permit, --activate out")
     if account is not None and to and permit is None:
         raise click.UsageError("only the account itself can say where its money goes: write a --permit for it to sign")
+    if permit is not None and dry_run:
+        raise click.UsageError("--permit sends nothing as it is; leave --dry-run out")
     if signature is not None and relay is None:
         raise click.UsageError("--signature belongs to a permission: give --relay")
     node = session.settings.node
     chain_settings = session.settings.chain
     chain_settings = replace(chain_settings, rpc_url=rpc_url) if rpc_url else chain_settings
-    wallet = _wallet(session, wallet_name or node.wallet, needed=account is None or not (dry_run or permit))
+    sends = not dry_run and (permit is None or activate)
+    wallet = _wallet(session, wallet_name or node.wallet, needed=account is None or sends)
     if relay is not None:
         assert wallet is not None
         return _relay(session, chain_settings, wallet, password_file, (relay, signature), dry_run=dry_run)
@@ -156,15 +159,19 @@ def _signature(text: str | None) -> bytes | None:
 
 
 class _Key:
-    """The wallet's key, asked for when it is needed and no sooner."""
+    """The wallet's key, asked for when it is needed and no sooner, and once."""
 
     def __init__(self, wallet: Wallet | None, password_file: Path | None) -> None:
         self._wallet, self._password_file = wallet, password_file
+        self._key: bytes | None = None
 
     def get(self) -> bytes:
         """Return the key. Raises WalletError."""
-        assert self._wallet is not None
-        return unlock(self._wallet, read_password(self._password_file, prompt=f"Password of {self._wallet.name}"))
+        if self._key is None:
+            assert self._wallet is not None  # who sends anything was asked for a wallet
+            password = read_password(self._password_file, prompt=f"Password of {self._wallet.name}")
+            self._key = unlock(self._wallet, password)
+        return self._key
 
 
 def _wallet(session: Session, name: str, *, needed: bool) -> Wallet | None:
