@@ -4,11 +4,13 @@ import asyncio
 import base64
 import json
 import os
+import random
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +33,23 @@ from contracts.slashing import (
     parse_stake_evidence,
 )
 from contracts.stake_note import StakeKey, parse_stake_vkey, sign_head, signature_for_stake
+from node.audit import Target
+from node.trust import KEPT_KEYS
 from protocol.entry import PairEntry, encode_entry
 from protocol.errors import ChainError, ProofError
 from protocol.merkle import inclusion_proof, root
 from protocol.signing import sign
-from protocol.tlog import Signer, TreeHead, add_signatures, cosign, sign_note, verify_checkpoint
+from protocol.tlog import NoteSignature, Signer, TreeHead, add_signatures, cosign, sign_note, verify_checkpoint
 from protocol.verdict import Outcome, Reason, Verdict
+from tests.log_material import LOG_VKEY, ORIGIN, Log, add_checkpoint
 from tests.payment_material import PASSWORD, Terminal, terminal
 from tests.service_material import Running, running
+from tests.test_node_audit import monitoring
+from tests.witness_material import witnessing
 from validator.config import ChainSettings
 from validator.keys import load_keys
 from validator.ledger import NewEntry
+from witness.heads import EVIDENCE_FOLDER, read_evidence
 
 LOG = Signer("ledger.example/test", b"\x11" * 32)
 WITNESS = Signer("witness.example", b"\x12" * 32)
@@ -231,6 +239,87 @@ def test_weights_are_those_that_were_bonded_before_the_period_before() -> None:
         assert stake.weights(4) == {address_of(SIGNER): STAKE_WEI, more: STAKE_WEI}
 
 
+# -- a monitor that is shown a fork
+
+MONITORED = StakeKey(f"{ORIGIN}/stake", KEY.domain, KEY.signer)
+LONG = Log(700)
+TARGET = Target(ORIGIN, (LOG_VKEY,), KEPT_KEYS, rules=False, stake_vkey=MONITORED.vkey())
+
+
+def seal(log: Log) -> Log:
+    """The same log, whose heads are signed for the stake too."""
+    plain = log.head
+    setattr(log, "head", lambda *given: sign_head(plain(*given), MONITORED, SIGNER))  # noqa: B010
+    return log
+
+
+async def test_of_every_fork_a_monitor_makes_what_the_contract_takes(tmp_path: Path) -> None:
+    chance, known, faults = random.Random(5), 0, []
+    async with monitoring(tmp_path, seal(Log(700)), TARGET) as monitor:
+        honest = monitor.server.log
+        for number in range(25):
+            known = chance.randint(known + 1, 700 * (number + 1) // 25)
+            done = await monitor.round(honest, known)
+            assert (done.finding, done.notes) == (None, ())
+            index = chance.randrange(known)
+            later = chance.choice([known, chance.randint(index + 1, known), chance.randint(known, 700)])
+            done = await monitor.round(seal(LONG.fork(index)), later)
+            assert done.finding is not None
+            assert done.finding.slash is not None
+            fault = check_stake_evidence(parse_stake_evidence(done.finding.slash.read_bytes()))
+            faults.append(fault.fault)
+            assert {fault.first.size, fault.second.size} == {known, later}
+            assert fault.index == (None if later == known else index)
+    assert set(faults) == {Fault.DOUBLE_HEAD, Fault.FORK}
+
+
+async def test_heads_without_the_line_cost_no_stake_and_the_monitor_says_so(tmp_path: Path) -> None:
+    async with monitoring(tmp_path, seal(Log(300)), TARGET) as monitor:
+        assert (await monitor.round(size=200)).notes == ()
+        done = await monitor.round(Log(300), 250)
+        assert "carries no signature" in done.notes[0]
+        done = await monitor.round(Log(300).fork(7), 300)
+        assert done.finding is not None
+        assert (done.finding.code, done.finding.slash) == ("LOG_FORKED", None)
+        # A line that does not hold is a finding of its own; the key is the one that was named first.
+        wrong = seal(Log(300))
+        head = wrong.head()
+        setattr(wrong, "head", lambda *_given: head[:-20] + ("A" if head[-20] != "A" else "B") + head[-19:])  # noqa: B010
+        done = await monitor.round(wrong)
+        assert done.finding is not None
+        assert done.finding.code == "STAKE_SIGNATURE"
+        monitor.target = replace(TARGET, stake_vkey=replace(MONITORED, signer=b"\x01" * 20).vkey())
+        done = await monitor.round(seal(Log(300)), 300)
+        assert done.finding is None
+        assert "another key for the stake contract" in done.notes[0]
+
+
+async def test_two_heads_that_a_witness_and_a_monitor_were_shown_cost_the_stake(tmp_path: Path) -> None:
+    async with monitoring(tmp_path, seal(Log(300)), TARGET) as monitor:
+        done = await monitor.round(size=200, seen=[seal(LONG.fork(7)).head(200)])
+        assert done.finding is not None
+        assert done.finding.code == "LOG_SPLIT"
+        assert done.finding.slash is not None
+        fault = check_stake_evidence(parse_stake_evidence(done.finding.slash.read_bytes()))
+        assert fault.fault is Fault.DOUBLE_HEAD
+
+
+async def test_a_witness_keeps_the_line_and_its_evidence_costs_the_stake_too(tmp_path: Path) -> None:
+    log, fork = seal(Log(300)), seal(LONG.fork(7))
+    stranger = NoteSignature("stranger.example/stake", b"abcd", bytes(65)).line()
+    second = NoteSignature(MONITORED.name, b"abcd", bytes(65)).line()
+    async with witnessing(tmp_path) as live:
+        status, _, lines = await live.post(add_checkpoint(log, 0, 200) + (stranger + second).encode())
+        assert status == 200
+        kept = await live.latest(sha256(ORIGIN.encode()).hexdigest())
+        assert kept == log.head(200) + lines  # the log's line and the one for its stake, nobody else's
+        assert signature_for_stake(kept, MONITORED) is not None
+        assert (await live.post(add_checkpoint(fork, 200, 200)))[0] == 422
+        ((_, shown),) = read_evidence(live.config.folder / EVIDENCE_FOLDER)
+    fault = check_stake_evidence(StakeEvidence(MONITORED.vkey(), shown.first, shown.second))
+    assert (fault.fault, fault.first.size) == (Fault.DOUBLE_HEAD, 200)
+
+
 # -- a validator that forks, and the tools
 
 
@@ -274,7 +363,7 @@ async def test_a_validator_that_forked_loses_its_stake_by_what_the_tools_wrote(
                     "LOG_FORKED",
                     1,
                 )
-                same_size = Path(said.json["finding"]["slash"])
+                same_size, for_people = (Path(said.json["finding"][name]) for name in ("slash", "evidence"))
                 earn(live, 4)
                 said = await audit(user, live.url)
                 longer = Path(said.json["finding"]["slash"])
@@ -289,6 +378,8 @@ async def test_a_validator_that_forked_loses_its_stake_by_what_the_tools_wrote(
             tried = user.run("ledger", "slash", longer, "--dry-run", "--json").json
             assert (tried["fault"], tried["index"], tried["sizes"]) == ("fork", 1, [4, 5])
             assert (tried["at_stake_wei"], tried["transaction"]) == (str(STAKE_WEI), None)
+            kept = user.run("ledger", "slash", for_people, "--stake-vkey", key.vkey(), "--dry-run", "--json").json
+            assert (kept["fault"], kept["sizes"], kept["at_stake_wei"]) == ("double head", [4, 4], str(STAKE_WEI))
             before = chain.request("evm_snapshot", [])
             done = user.run("ledger", "slash", longer, "--wallet", "watch", "--json").json
             assert (done["left_wei"], done["is_banned"], done["signer"]) == ("0", True, "0x" + signer.hex())

@@ -155,10 +155,15 @@ class Witness:
 
 
 def _keep_signatures(note: str, vkeys: Sequence[str]) -> str:
-    """Return a verified note without the signature lines of other keys: strangers' lines are not ours to keep."""
+    """Return a verified note without the signature lines of other keys: strangers' lines are not ours to keep.
+
+    But for one: what the log's operator signed for a stake contract, so that a fork costs him (docs/protocol.md, 18).
+    """
     text, signatures = parse_note(note)
-    ours = {(verifier.name, verifier.key_id) for verifier in map(parse_vkey, vkeys)}
-    return text + "\n" + "".join(s.line() for s in signatures if (s.name, s.key_id) in ours)
+    logs = [parse_vkey(vkey) for vkey in vkeys]
+    ours = {(verifier.name, verifier.key_id) for verifier in logs}
+    stake = [s for s in signatures if s.name in {f"{log.name}/stake" for log in logs} and len(s.signature) == 65]
+    return text + "\n" + "".join(s.line() for s in signatures if (s.name, s.key_id) in ours or s in stake[:1])
 
 
 def _malformed(what: str) -> Rejected:

@@ -5,11 +5,12 @@ from pathlib import Path
 import click
 
 from contracts.chain import ChainConfig
-from contracts.slashing import check_stake_evidence, parse_stake_evidence
+from contracts.slashing import StakeEvidence, check_stake_evidence, parse_stake_evidence
 from node.command import PATH, Session, example, session_options
 from node.receipts import read_file
 from node.wallet import find_wallet, read_password, unlock
 from protocol.errors import WalletError
+from protocol.evidence import parse_evidence
 
 
 @click.command("slash", epilog=example("curiosity ledger slash slash-0123.json --wallet alice --dry-run"))
@@ -17,6 +18,7 @@ from protocol.errors import WalletError
 @click.option("--wallet", "wallet_name", help="Wallet that pays the gas and gets the reporter's tenth.")
 @click.option("--password-file", type=PATH, help="File with the wallet's password; else you are asked.")
 @click.option("--rpc", "rpc_url", help="JSON-RPC address of the chain.")
+@click.option("--stake-vkey", default="", help="Key of the heads' stake lines, for evidence that a witness kept.")
 @click.option("--dry-run", is_flag=True, help="Check the evidence and what it would cost the signer, send nothing.")
 @session_options()
 def slash(
@@ -25,10 +27,17 @@ def slash(
     wallet_name: str | None,
     password_file: Path | None,
     rpc_url: str | None,
+    stake_vkey: str,
     dry_run: bool,
 ) -> None:
     """Hand evidence of a fork, as the audit wrote it, to the stake contract: the signer loses its stake."""
-    fault = check_stake_evidence(parse_stake_evidence(read_file(file)))
+    data = read_file(file)
+    if stake_vkey:  # two heads as evidence for people, which a witness keeps
+        shown = parse_evidence(data)
+        evidence = StakeEvidence(stake_vkey, shown.first, shown.second)
+    else:
+        evidence = parse_stake_evidence(data)
+    fault = check_stake_evidence(evidence)
     name = wallet_name or session.settings.node.wallet
     if not name and not dry_run:
         raise WalletError("WALLET_NEEDED", "no wallet was named", "Give --wallet NAME, or set [node] wallet.")
