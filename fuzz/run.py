@@ -59,8 +59,15 @@ def main(name: str, seconds: str, folder: str, seed: str) -> None:
             return structured(data, chance)[:max_size]
         return bytes(atheris.Mutate(data, max_size))
 
-    # libFuzzer itself only knows the wall clock; on SIGUSR1 it ends after the input that it is at, with its figures.
-    signal.signal(signal.SIGPROF, lambda *_: os.kill(os.getpid(), signal.SIGUSR1))
+    def ring(*_: object) -> None:
+        """End, or ring again: the timer goes by the kernel's ticks and may be early."""
+        left = float(seconds) - time.process_time()
+        if left > 0:
+            signal.setitimer(signal.ITIMER_PROF, left)
+        else:
+            os.kill(os.getpid(), signal.SIGUSR1)  # libFuzzer ends after the input that it is at, with its figures
+
+    signal.signal(signal.SIGPROF, ring)  # libFuzzer itself only knows the wall clock
     atheris.Setup(arguments, timed(target.check), custom_mutator=mutator)
     signal.setitimer(signal.ITIMER_PROF, float(seconds))
     atheris.Fuzz()

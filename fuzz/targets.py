@@ -13,7 +13,7 @@ from contracts.attestation import ClaimPermission
 from contracts.chain import Addresses
 from contracts.slashing import check_stake_evidence, parse_stake_evidence
 from contracts.stake_note import parse_stake_vkey
-from fuzz import log
+from fuzz import given, log
 from fuzz.mutate import mutate, mutate_json
 from fuzz.samples import samples
 from node.permits import Permit, make_permit, parse_address
@@ -21,11 +21,13 @@ from node.phrase import check_path
 from protocol import messages
 from protocol.entry import Entry, encode_entry, parse_entry
 from protocol.errors import CuriosityError, ProofError
+from protocol.evidence import encode_evidence
 from protocol.messages import ClaimShare
 from protocol.pair import Item, read_envelope, read_items, sign_pair
 from protocol.receipt import Receipt, issue_receipt, verify_receipt
 from protocol.rewards import leaf_hash
 from protocol.signing import Domain, address_of, checksum
+from protocol.takedown import Blocked
 from protocol.tlog import (
     Signer,
     TileReader,
@@ -310,7 +312,7 @@ MESSAGES = [
     type_
     for name, type_ in sorted(vars(messages).items())
     if isinstance(type_, type) and is_dataclass(type_) and hasattr(type_, "__pydantic_config__")
-]
+] + [Blocked]
 
 
 def check_message(data: bytes) -> None:
@@ -373,6 +375,9 @@ TARGETS = {
         Target("entry", check_entry, tuple(samples(Entry)), mutate_json),
         Target("receipt", check_receipt, (encode(_RECEIPT),), mutate_json),
         Target("receipt-text", check_receipt_text, _texts(open_note(_RECEIPT.note, [_RECEIPT_VKEY]))),
+        Target("evidence", given.check_fork, tuple(map(encode_evidence, given.FORKS)), mutate_json),
+        Target("takedown", given.check_takedown_request, (encode(given.TAKEDOWN),), mutate_json),
+        Target("exported", given.check_exported_line, (encode(given.EXPORTED),), mutate_json),
         Target("envelope", check_envelope, (_PAIR.encode(),), _mutate_envelope),
         Target("permit", check_permit, (encode(_PERMIT),), mutate_json),
         Target("address", check_address, _texts("0x" + "ab" * 20, checksum(b"\xab" * 20))),

@@ -6,14 +6,17 @@ import random
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fuzz import run
+from fuzz import given, run
 from fuzz.targets import TARGETS, Target, mutated
 from protocol.errors import CuriosityError
+from protocol.evidence import Shown, check_evidence
 from protocol.tlog import parse_tile_path, parse_tree_head, parse_vkey
+from protocol.wire import encode
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
@@ -25,11 +28,20 @@ def test_a_parser_gives_a_value_or_our_error(target: Target) -> None:
         target.check(mutated(target, chance))
 
 
-def test_the_seeds_are_good_examples() -> None:
+def test_the_seeds_are_good_examples(monkeypatch: pytest.MonkeyPatch) -> None:
     """A target whose seeds are refused would test nothing but its first refusal."""
     for name, read in (("vkey", parse_vkey), ("tree-head", parse_tree_head), ("tile-path", parse_tile_path)):
         for seed in TARGETS[name].seeds:
             read(seed.decode())
+    shown = [check_evidence(one, [given.LIAR_VKEY]).shown for one in given.FORKS]
+    assert shown == [Shown.TWO_ROOTS, Shown.REWRITTEN, Shown.NOTHING]
+    # What holds and is not what was signed would be found: the examples get as far as being compared.
+    for check, name in ((given.check_takedown_request, "TAKEDOWN"), (given.check_exported_line, "EXPORTED")):
+        good = getattr(given, name)
+        changed = replace(good, signature=bytes(65))
+        monkeypatch.setattr(given, name, changed)
+        with pytest.raises(AssertionError):
+            check(encode(good))
     with pytest.raises(CuriosityError):
         parse_vkey(mutated(TARGETS["vkey"], random.Random(1)).decode("utf-8", "surrogateescape"))
 
