@@ -5,6 +5,7 @@ come from the schema.
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 from functools import cache
 from typing import Any
 
@@ -15,30 +16,39 @@ from sqlalchemy.dialects import postgresql
 _dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 Row = tuple[Any, ...]
+_MOST_ROWS = 64  # a power of two
 
 
-def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Insert rows, values in the order of the table's columns: ``executemany`` on SQLite, binary COPY on PostgreSQL."""
-    if not rows:
-        return
+def insert_rows(connection: Connection, table: Table, rows: Sequence[Row], on_conflict: str = "") -> None:
+    """Insert rows, values in the order of the table's columns: many a statement on SQLite, binary COPY on PostgreSQL.
+
+    ``on_conflict`` is SQLite's clause about rows whose keys are there already.
+    """
     driver = connection.connection.driver_connection
     if not isinstance(driver, psycopg.Connection):
-        execute_many(connection, insert_sql(table), rows)
-        return
-    sql, types = copy_sql(table)
-    with driver.cursor() as cursor, cursor.copy(sql) as copy:
-        copy.set_types(types)
-        for row in rows:
-            copy.write_row(row)
+        _insert_into_sqlite(connection, table, rows, on_conflict)
+    elif rows:
+        sql, types = copy_sql(table)
+        with driver.cursor() as cursor, cursor.copy(sql) as copy:
+            copy.set_types(types)
+            for row in rows:
+                copy.write_row(row)
 
 
-def execute_many(connection: Connection, sql: str, rows: Sequence[Row]) -> None:
-    """Run SQLite's statement for each row, past SQLAlchemy: the caller's transaction has begun."""
-    cursor = connection.connection.cursor()
-    try:
-        cursor.executemany(sql, rows)
-    finally:
-        cursor.close()
+def _insert_into_sqlite(connection: Connection, table: Table, rows: Sequence[Row], on_conflict: str) -> None:
+    """Past SQLAlchemy: the caller's transaction has begun.
+
+    The driver gives up Python's lock at each step of a statement, and as many steps as rows are as many changes of
+    threads with an event loop that wants it too. So a statement takes up to 64 rows, in few sizes that it remembers.
+    """
+    start, size = 0, _MOST_ROWS
+    with closing(connection.connection.cursor()) as cursor:
+        while start < len(rows):
+            while size > len(rows) - start:
+                size //= 2
+            some = rows[start : start + size]
+            cursor.execute(insert_sql(table, size) + on_conflict, [value for row in some for value in row])
+            start += size
 
 
 def select_rows(connection: Connection, query: str, parameters: Row) -> list[Row]:
@@ -51,10 +61,11 @@ def select_rows(connection: Connection, query: str, parameters: Row) -> list[Row
 
 
 @cache
-def insert_sql(table: Table) -> str:
-    """Return SQLite's statement for one row of a table."""
+def insert_sql(table: Table, rows: int = 1) -> str:
+    """Return SQLite's statement for so many rows of a table."""
     names = [column.name for column in table.columns]
-    return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608
+    marks = ", ".join([f"({', '.join('?' * len(names))})"] * rows)
+    return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES {marks}"  # noqa: S608
 
 
 @cache

@@ -16,9 +16,7 @@ from protocol.pair import Item
 from validator.store import schema
 from validator.store.bulk import (
     Row,
-    execute_many,
     insert_rows,
-    insert_sql,
     select_rows,
     with_keys,
 )
@@ -65,10 +63,7 @@ class Writer:
             new = [use for digest, use in described.items() if digest not in known]
             places = self._pack(connection, new)
             items = [_item_row(use, places.get(use.item.digest)) for use in new]
-            if self._database.is_sqlite:
-                execute_many(connection, _UPSERT_ITEM, items)
-            else:
-                insert_rows(connection, schema.items, items)
+            insert_rows(connection, schema.items, items, on_conflict=_USE_KNOWN_ITEM)
             again = [_use_again(use) for digest, use in described.items() if digest in known]
             if again:
                 connection.execute(_USE_AGAIN, again)
@@ -193,8 +188,8 @@ _USE_AGAIN = (
 )
 
 
-_UPSERT_ITEM = (
-    insert_sql(schema.items) + " ON CONFLICT (sha256) DO UPDATE SET uses = uses + excluded.uses,"
+_USE_KNOWN_ITEM = (
+    " ON CONFLICT (sha256) DO UPDATE SET uses = uses + excluded.uses,"
     " modality = CASE WHEN excluded.is_accepted > is_accepted THEN excluded.modality ELSE modality END,"
     " media_type = CASE WHEN excluded.is_accepted > is_accepted THEN excluded.media_type ELSE media_type END,"
     " is_accepted = MAX(is_accepted, excluded.is_accepted)"
