@@ -2,6 +2,7 @@
 
 import base64
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,8 @@ from protocol.wire import parse
 from validator.intake import Admitted
 from validator.ledger import NewEntry, NewSubmission
 from validator.store import StoredDecision
+
+_SALTS_DRAWN = 64
 
 
 @dataclass(frozen=True)
@@ -92,10 +95,18 @@ def unpack_embeddings(data: bytes, count: int = 4) -> list[Quantised]:
     return list(np.frombuffer(data, dtype="<i2").astype(np.int16).reshape(count, -1))
 
 
-def open_for(ready: Ready, detail: str, measurement: Measurement | None) -> Opening:
-    """Return what the entry's commitment will hide, under a fresh salt."""
+def fresh_salts() -> Iterator[bytes]:
+    """Yield salts of 32 random bytes, each once; drawn many at a time, since each draw is a system call."""
+    while True:
+        drawn = secrets.token_bytes(32 * _SALTS_DRAWN)
+        for start in range(0, len(drawn), 32):
+            yield drawn[start : start + 32]
+
+
+def open_for(ready: Ready, salt: bytes, detail: str = "", measurement: Measurement | None = None) -> Opening:
+    """Return what the entry's commitment will hide under ``salt``, which nothing else was hidden under."""
     pair = ready.admitted.pair
-    return Opening(secrets.token_bytes(32), pair.a.digest, pair.b.digest, detail, measurement)
+    return Opening(salt, pair.a.digest, pair.b.digest, detail, measurement)
 
 
 def _embeddings(packed: bytes | None) -> Embeddings | None:

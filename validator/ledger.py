@@ -148,12 +148,12 @@ class Ledger:
                     f"the ledger stopped at {self._state.edge.size} entries: {self._stopped}",
                     "Mend that, then start the validator again; contributors may send the same pairs again.",
                 )
-            # The database itself refuses a nonce or contents that are there already: look them up once it has done so.
-            answered = self._answered_pairs(entries)
-            fresh, receipts = self._plan(entries, answered)
+            # The database itself refuses a pair, a nonce or contents that are there already: look them up once it has
+            # done so.
+            fresh, receipts = self._plan(entries, {})
             if not fresh or self._is_committed(fresh):
                 return receipts
-            fresh, receipts = self._plan(entries, answered | self._answered_nonces(entries))
+            fresh, receipts = self._plan(entries, self._answered_pairs(entries) | self._answered_nonces(entries))
             self._check_contents([row for row, _ in fresh])
             if fresh:
                 with self._stopping():

@@ -24,7 +24,7 @@ from protocol.messages import Decision
 from protocol.pair import Envelope, Item, SignedPair
 from protocol.receipt import Receipt
 from protocol.verdict import Reason, Verdict
-from validator.decided import Decided, Ready, open_for, replay
+from validator.decided import Decided, Ready, fresh_salts, open_for, replay
 from validator.decode import Decoder
 from validator.embedder import Embedder
 from validator.forgotten import Forgotten
@@ -87,6 +87,7 @@ class Pipeline:
         self._max_batch_pairs = max_batch_pairs
         self._fixed = fixed
         self._in_flight: dict[tuple[bytes, bytes], _InFlight] = {}
+        self._salts = fresh_salts()  # the writer's
         self._queue: deque[tuple[Ready, asyncio.Future[Decision]]] = deque()
         self._is_queued = asyncio.Event()
         self._writer = ThreadPoolExecutor(1, "writer")
@@ -309,24 +310,25 @@ class Pipeline:
         return Decision(receipt, decided.verdict, decided.opening, decided.embeddings())
 
     def _judge(self, ready: Ready, accepted: dict[tuple[bytes, bytes], int], index: int) -> Decided:
+        salt = next(self._salts)
         if ready.refusal is not None:
             reason, detail = ready.refusal
-            return Decided(ready, self.judge.refuse(reason), open_for(ready, detail, None), None)
+            return Decided(ready, self.judge.refuse(reason), open_for(ready, salt, detail), None)
         contents = (ready.admitted.pair.a.digest, ready.admitted.pair.b.digest)
         known = accepted.get(contents)
         if known is not None:
             detail = f"entry {known} holds the same two contents"
-            return Decided(ready, self.judge.refuse(Reason.CONTENT_DUPLICATE), open_for(ready, detail, None), None)
+            return Decided(ready, self.judge.refuse(Reason.CONTENT_DUPLICATE), open_for(ready, salt, detail), None)
         if ready.fixed is not None:
             if ready.fixed.is_accepted:
                 accepted[contents] = index
-            return Decided(ready, ready.fixed, open_for(ready, "", None), None)
+            return Decided(ready, ready.fixed, open_for(ready, salt), None)
         assert ready.a is not None, "Ready holds two embedded items or a refusal"
         assert ready.b is not None, "Ready holds two embedded items or a refusal"
         judged = self.judge.judge(ready.admitted.pair.envelope.submission.modalities, ready.a, ready.b, index)
         if judged.verdict.is_accepted:
             accepted[contents] = index
-        return Decided(ready, judged.verdict, open_for(ready, "", judged.measurement), judged)
+        return Decided(ready, judged.verdict, open_for(ready, salt, "", judged.measurement), judged)
 
     def forget(self, index: int, modalities: str) -> None:
         """Leave the pair of this entry out of searches and of the history. Thread-safe."""
