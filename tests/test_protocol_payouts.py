@@ -9,9 +9,9 @@ import pytest
 
 from protocol.entry import CheckpointEntry, PairEntry, encode_entry, parse_entry
 from protocol.errors import ConfigError, Fault, ProofError
-from protocol.merkle import leaf_hash
+from protocol.merkle import inclusion_path, leaf_hash
 from protocol.payouts import EpochPayout, derive
-from protocol.receipt import Receipt, issue_receipt, verify_receipt
+from protocol.receipt import Receipt, issue_receipt, issue_receipts, verify_receipt
 from protocol.rewards import RewardParameters, verify_claim
 from protocol.settings import read_section
 from protocol.signing import address_of, sign
@@ -70,7 +70,10 @@ def test_every_change_to_a_receipt_has_its_code() -> None:
         (replace(receipt, note=forged), "example.org/ledger", VKEY, "SIGNATURE_WRONG"),
         (receipt, "example.org/another", VKEY, "RECEIPT_ORIGIN"),
         (receipt, "example.org/ledger", stranger.verifier.vkey(), "NOTE_UNSIGNED"),
-        (replace(receipt, note="x"), "example.org/ledger", VKEY, "NOTE_MALFORMED"),
+        (replace(receipt, note="x"), "example.org/ledger", VKEY, "RECEIPT_VERSION"),
+        (replace(receipt, note="curiosity-receipt/v1\n\nx"), "example.org/ledger", VKEY, "RECEIPT_VERSION"),
+        (replace(receipt, note="curiosity-receipt/v2\n\nx"), "example.org/ledger", VKEY, "NOTE_MALFORMED"),
+        (replace(receipt, note=receipt.note.partition("\n\n")[2]), "example.org/ledger", VKEY, "RECEIPT_VERSION"),
         (receipt, "example.org/ledger", VKEY[:-3], "VKEY_MALFORMED"),
     ]:
         with pytest.raises(ProofError) as caught:
@@ -81,7 +84,7 @@ def test_every_change_to_a_receipt_has_its_code() -> None:
 @pytest.mark.parametrize(
     ("line", "changed", "code"),
     [
-        (0, "curiosity-receipt/v2", "RECEIPT_VERSION"),
+        (0, "curiosity-batch/v2", "RECEIPT_BATCH"),
         (1, "example.org/ledger ", "RECEIPT_ORIGIN"),
         (2, "041", "RECEIPT_NUMBER"),
         (2, "+41", "RECEIPT_NUMBER"),
@@ -90,23 +93,31 @@ def test_every_change_to_a_receipt_has_its_code() -> None:
         (2, "-1", "RECEIPT_NUMBER"),
         (2, str(2**53), "RECEIPT_NUMBER"),
         (2, "", "RECEIPT_NUMBER"),
-        (3, "", "RECEIPT_BASE64"),
-        (3, "AAAA", "RECEIPT_BASE64"),
-        (3, base64.urlsafe_b64encode(b"\xff" * 32).decode(), "RECEIPT_BASE64"),
-        (3, "A" * 42 + "B=", "RECEIPT_BASE64"),  # bits that no byte keeps
-        (4, "5.0", "RECEIPT_NUMBER"),
-        (4, "05", "RECEIPT_NUMBER"),
-        (4, "5\n", "RECEIPT_LINES"),
-        (4, "5\n6", "RECEIPT_LINES"),
+        (2, "42", "RECEIPT_INDEX"),
+        (2, "40", "RECEIPT_INDEX"),
+        (3, "01", "RECEIPT_NUMBER"),
+        (3, "0", "RECEIPT_INDEX"),
+        (3, "2", "RECEIPT_PATH"),
+        (4, "", "RECEIPT_BASE64"),
+        (4, "AAAA", "RECEIPT_BASE64"),
+        (4, base64.urlsafe_b64encode(b"\xff" * 32).decode(), "RECEIPT_BASE64"),
+        (4, "A" * 42 + "B=", "RECEIPT_BASE64"),  # bits that no byte keeps
+        (4, base64.b64encode(bytes(32)).decode(), "RECEIPT_ENTRY"),
+        (5, "5.0", "RECEIPT_NUMBER"),
+        (5, "05", "RECEIPT_NUMBER"),
+        (5, "5\n", "RECEIPT_LINES"),
+        (5, "5\n6", "RECEIPT_LINES"),
     ],
 )
 def test_a_receipt_has_one_spelling(line: int, changed: str, code: str) -> None:
     """Even the validator's own key cannot sign another one."""
     leaf = encode_entry(pair_entry(KEYS[0], 7))
-    lines = ["curiosity-receipt/v1", "example.org/ledger", "41", base64.b64encode(leaf_hash(leaf)).decode(), "5"]
+    root = base64.b64encode(leaf_hash(leaf)).decode()
+    lines = ["curiosity-batch/v1", "example.org/ledger", "41", "1", root, "5"]
 
     def check() -> None:
-        receipt = Receipt(leaf.decode(), 41, sign_note("".join(f"{one}\n" for one in lines), SIGNER))
+        note = sign_note("".join(f"{one}\n" for one in lines), SIGNER)
+        receipt = Receipt(leaf.decode(), 41, f"curiosity-receipt/v2\n\n{note}")
         verify_receipt(receipt, "example.org/ledger", VKEY)
 
     check()
@@ -118,8 +129,8 @@ def test_a_receipt_has_one_spelling(line: int, changed: str, code: str) -> None:
 
 def test_a_receipt_has_one_signature_and_holds_an_entry() -> None:
     receipt = issue_receipt(encode_entry(pair_entry(KEYS[0], 7)), 41, "example.org/ledger", 5, SIGNER)
-    text, _, line = receipt.note.partition("\n\n")
-    other = sign_note(text + "\n", Signer("other", b"\x07" * 32)).partition("\n\n")[2]
+    text, _, line = receipt.note.rpartition("\n\n")
+    other = sign_note(text.partition("\n\n")[2] + "\n", Signer("other", b"\x07" * 32)).partition("\n\n")[2]
     for more in (line + other, other + line, line + line):
         with pytest.raises(ProofError, match=r"RECEIPT_SIGNATURES|NOTE_"):
             verify_receipt(replace(receipt, note=f"{text}\n\n{more}"), "example.org/ledger", VKEY)
@@ -132,9 +143,55 @@ def test_a_receipt_has_one_signature_and_holds_an_entry() -> None:
 
 def test_a_key_cannot_sign_another_kind_of_note_into_a_receipt() -> None:
     leaf = encode_entry(pair_entry(KEYS[0], 7))
-    text = f"other/v1\nexample.org/ledger\n1\n{base64.b64encode(leaf_hash(leaf)).decode()}\n5\n"
-    with pytest.raises(ProofError, match="RECEIPT_VERSION"):
-        verify_receipt(Receipt(leaf.decode(), 1, sign_note(text, SIGNER)), "example.org/ledger", VKEY)
+    text = f"other/v1\nexample.org/ledger\n1\n1\n{base64.b64encode(leaf_hash(leaf)).decode()}\n5\n"
+    note = f"curiosity-receipt/v2\n\n{sign_note(text, SIGNER)}"
+    with pytest.raises(ProofError, match="RECEIPT_BATCH"):
+        verify_receipt(Receipt(leaf.decode(), 1, note), "example.org/ledger", VKEY)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 9, 13, 33, 64])
+def test_receipts_of_a_batch_share_a_signature_and_prove_each_his_own(count: int) -> None:
+    leaves = [encode_entry(pair_entry(KEYS[0], number)) for number in range(count)]
+    hashes = [leaf_hash(leaf) for leaf in leaves]
+    receipts = issue_receipts(leaves, hashes, 10, "example.org/ledger", 5, SIGNER)
+    assert len({receipt.note.partition("\n\n")[2] for receipt in receipts}) == 1
+    for number, receipt in enumerate(receipts):
+        checked = verify_receipt(receipt, "example.org/ledger", VKEY)
+        assert (checked.index, checked.leaf_hash) == (10 + number, hashes[number])
+        path = receipt.note.partition("\n\n")[0].split("\n")[1:]
+        assert path == [base64.b64encode(one).decode() for one in inclusion_path(number, hashes)]
+        for other in receipts:
+            if other is receipt:
+                continue
+            for wrong in (
+                replace(receipt, index=other.index),
+                replace(receipt, entry=other.entry),
+                replace(receipt, note=other.note),
+            ):
+                with pytest.raises(ProofError, match=r"^RECEIPT_(ENTRY|PATH)"):
+                    verify_receipt(wrong, "example.org/ledger", VKEY)
+    for index in (9, 10 + count):
+        with pytest.raises(ProofError, match=r"^RECEIPT_INDEX"):
+            verify_receipt(replace(receipts[0], index=index), "example.org/ledger", VKEY)
+
+
+def test_a_path_has_one_spelling_and_one_length() -> None:
+    leaves = [encode_entry(pair_entry(KEYS[0], number)) for number in range(5)]
+    receipt = issue_receipts(leaves, [leaf_hash(leaf) for leaf in leaves], 0, "example.org/ledger", 5, SIGNER)[2]
+    head, _, note = receipt.note.partition("\n\n")
+    header, *path = head.split("\n")
+    for lines, code in [
+        (path[:-1], "RECEIPT_PATH"),
+        ([*path, path[0]], "RECEIPT_PATH"),
+        (path * 40, "RECEIPT_PATH"),
+        (path[::-1], "RECEIPT_ENTRY"),
+        ([path[0] + " ", *path[1:]], "RECEIPT_BASE64"),
+        ([path[0][:-1], *path[1:]], "RECEIPT_BASE64"),
+        ([path[0][:-2] + ("B=" if path[0][-2] == "A" else "A="), *path[1:]], "RECEIPT_"),
+        ([*path, ""], "SIGNATURE_WRONG"),
+    ]:
+        with pytest.raises(ProofError, match=f"^({code})"):
+            verify_receipt(replace(receipt, note="\n".join([header, *lines, "", note])), "example.org/ledger", VKEY)
 
 
 def test_entries_are_canonical_to_the_byte() -> None:

@@ -327,7 +327,8 @@ def test_receipts_verify_with_the_key_alone() -> None:
         (Receipt(RECEIPT.entry, 8, RECEIPT.note), "origin.example", LOG, "RECEIPT_INDEX"),
         (Receipt(RECEIPT.entry.replace("07", "08", 1), 7, RECEIPT.note), "origin.example", LOG, "RECEIPT_ENTRY"),
         (Receipt(RECEIPT.entry, 7, RECEIPT.note.replace("\n7\n", "\n8\n")), "origin.example", LOG, "SIGNATURE_WRONG"),
-        (Receipt(RECEIPT.entry, 7, NOTE), "origin.example", LOG, "RECEIPT_LINES"),
+        (Receipt(RECEIPT.entry, 7, NOTE), "origin.example", LOG, "RECEIPT_VERSION"),
+        (Receipt(RECEIPT.entry, 7, f"curiosity-receipt/v2\n\n{NOTE}"), "origin.example", LOG, "RECEIPT_LINES"),
     ],
 )
 def test_receipts_that_do_not_hold(receipt: Receipt, origin: str, signer: Signer, code: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from protocol.entry import MAX_ENTRY_BYTES
 from protocol.errors import ProofError, Rejected, StoreError
 from protocol.merkle import leaf_hash
-from protocol.receipt import Receipt, issue_receipt
+from protocol.receipt import Receipt, issue_receipts
 from protocol.signing import Domain
 from protocol.subtrees import Place, Read, consistency_from, inclusion_from, root_from
 from protocol.tiles import HEIGHT, WIDTH
@@ -184,30 +184,33 @@ class Ledger:
         self, entries: Sequence[NewEntry], known_before: _Answered
     ) -> tuple[list[tuple[NewRow, bytes]], list[Receipt]]:
         """Return the rows to write with their leaf hashes, and the receipt of each entry."""
-        answered = dict(known_before)
-        issued_at = self._clock()
-        index = self._state.edge.size
-        fresh: list[tuple[NewRow, bytes]] = []
-        receipts: list[Receipt] = []
+        answered: dict[tuple[bytes, bytes], tuple[bytes, Receipt | int]] = dict(known_before)
+        first = self._state.edge.size
+        fresh: list[NewEntry] = []
+        slots: list[Receipt | int] = []  # a receipt that was issued, or a place among the fresh entries
         for entry in entries:
-            submission = entry.submission
+            submission, index = entry.submission, first + len(fresh)
             if submission is not None:
                 known = answered.get((submission.contributor, submission.nonce))
                 if known is not None:
                     _check_same_pair(submission, known[0])
-                    receipts.append(known[1])
+                    slots.append(known[1])
                     continue
+                answered[submission.contributor, submission.nonce] = (submission.pair, len(fresh))
             if len(entry.leaf) > MAX_ENTRY_BYTES:
                 raise ValueError(f"a leaf of {len(entry.leaf)} bytes, at most {MAX_ENTRY_BYTES}")
             if any(not 0 <= erased < index for erased in entry.erases):
                 raise ValueError(f"entry {index} cannot erase {entry.erases}, only earlier entries")
-            receipt = issue_receipt(entry.leaf, index, self._origin, issued_at, self._receipt_signer)
-            fresh.append((NewRow(index, entry.leaf, receipt.note, submission, entry.erases), leaf_hash(entry.leaf)))
-            receipts.append(receipt)
-            if submission is not None:
-                answered[submission.contributor, submission.nonce] = (submission.pair, receipt)
-            index += 1
-        return fresh, receipts
+            slots.append(len(fresh))
+            fresh.append(entry)
+        leaves = [entry.leaf for entry in fresh]
+        hashes = [leaf_hash(leaf) for leaf in leaves]
+        issued = issue_receipts(leaves, hashes, first, self._origin, self._clock(), self._receipt_signer)
+        rows = [
+            (NewRow(receipt.index, entry.leaf, receipt.note, entry.submission, entry.erases), hash_)
+            for entry, hash_, receipt in zip(fresh, hashes, issued, strict=True)
+        ]
+        return rows, [issued[slot] if isinstance(slot, int) else slot for slot in slots]
 
     def _check_contents(self, rows: Sequence[NewRow]) -> None:
         keys = {

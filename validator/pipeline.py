@@ -261,9 +261,9 @@ class Pipeline:
     async def _gather(self) -> None:
         """Let the next batch grow for a moment while more pairs keep coming.
 
-        Most of what a batch costs does not depend on its size: three syncs, the pages of five indexes, a tree head. Those
-        whose answers have just left are about to send again, and would otherwise make every batch half as large as it
-        could be. Who is alone does not wait.
+        Much of what a batch costs does not depend on its size: three syncs, two signatures, pages of five indexes.
+        Those whose answers have just left are about to send again, and would otherwise make every batch half as large
+        as it could be. Who is alone does not wait.
         """
         loop = asyncio.get_running_loop()
         until, size = loop.time() + _GATHER_S, 0
