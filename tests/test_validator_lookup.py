@@ -1,4 +1,4 @@
-"""Lookups that share a read: everybody gets his own answer, and a crowd costs few reads."""
+"""Lookups that share a read, batches that grow: everybody gets his own answer, and a crowd costs few of either."""
 
 import asyncio
 import threading
@@ -10,6 +10,7 @@ import pytest
 
 from protocol.errors import StoreError
 from validator.lookup import SharedLookup
+from validator.pipeline import gathered
 
 
 @contextmanager
@@ -93,3 +94,20 @@ async def test_a_key_that_was_never_there_costs_no_read() -> None:
         lookup.expect([b"new"])
         assert await asyncio.gather(*map(lookup.find, (b"old", b"new"))) == ["from the store", "decided since"]
     assert reads == [[b"old", b"new"]]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "step_s", "looks"),
+    [
+        ([3, 3, 9], 0.0, 2),  # nobody comes
+        ([3, 9, 20, 40, 40, 41], 0.0, 5),  # until nobody comes any more
+        ([3, 9, 20, 64, 70], 0.0, 4),  # until the batch is full
+        ([64, 65], 0.0, 1),
+        ([0, 1], 0.0, 1),
+        (list(range(1, 64)), 0.0011, 8),  # until it has taken 8 ms
+    ],
+)
+async def test_a_batch_grows_while_pairs_keep_coming(sizes: list[int], step_s: float, looks: int) -> None:
+    left = sizes.copy()
+    await gathered(lambda: left.pop(0), 64, clock=lambda: step_s * (len(sizes) - len(left)))
+    assert len(sizes) - len(left) == looks

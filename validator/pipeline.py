@@ -12,6 +12,7 @@ order of the ledger. No step calls back up. A pair that is too far apart is a ve
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -237,7 +238,8 @@ class Pipeline:
     async def _sequence(self) -> None:
         while True:
             await self._is_queued.wait()
-            await self._gather()
+            if len(self._in_flight) > 1:  # who is alone does not wait
+                await gathered(lambda: len(self._queue), self._max_batch_pairs)
             answers: list[Decision | Exception]
             async with self._gate:
                 batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch_pairs))]
@@ -257,19 +259,6 @@ class Pipeline:
                 else:
                     self.on_decision(answer.verdict)
                     decided.set_result(answer)
-
-    async def _gather(self) -> None:
-        """Let the next batch grow for a moment while more pairs keep coming.
-
-        Much of what a batch costs does not depend on its size: three syncs, two signatures, pages of five indexes.
-        Those whose answers have just left are about to send again, and would otherwise make every batch half as large
-        as it could be. Who is alone does not wait.
-        """
-        loop = asyncio.get_running_loop()
-        until, size = loop.time() + _GATHER_S, 0
-        while size < len(self._queue) < self._max_batch_pairs and len(self._in_flight) > 1 and loop.time() < until:
-            size = len(self._queue)
-            await asyncio.sleep(_GATHER_STEP_S)
 
     def _stop(self, error: Exception) -> None:
         """Refuse everything from now on: after a failed commit nobody knows what is durable until the next start."""
@@ -355,6 +344,19 @@ class Pipeline:
     def _remember(self, pair: SignedPair, index: int, judged: Judged) -> None:
         for offset, item, vector in ((0, pair.a, judged.final_a), (1, pair.b, judged.final_b)):
             self.index.add([INDEX_KEYS_PER_ENTRY * index + offset], item.modality, vector[None, :])
+
+
+async def gathered(size: Callable[[], int], most: int, clock: Callable[[], float] = time.monotonic) -> None:
+    """Return once a queue of ``size()`` has stopped growing, holds ``most``, or 8 ms have gone by.
+
+    Much of what a batch costs does not depend on its size: three syncs, two signatures, pages of five indexes. Those
+    whose answers have just left are about to send again, and would otherwise make every batch half as large as it could
+    be; and while a batch waits for the disk, nobody contends with it for Python's lock.
+    """
+    until, before = clock() + _GATHER_S, 0
+    while before < (held := size()) < most and clock() < until:
+        before = held
+        await asyncio.sleep(_GATHER_STEP_S)
 
 
 def _interrupted() -> StoreError:
