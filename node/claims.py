@@ -12,7 +12,7 @@ from node.client import ValidatorClient
 from node.config import ChainSettings
 from node.earnings import Earning, Earnings, earnings_of_ticket
 from protocol.errors import ChainError, NotYet, ProofError
-from protocol.messages import ClaimTicket, Network
+from protocol.messages import ClaimShare, ClaimTicket, Network
 from protocol.rewards import verify_claim
 
 AT_ONCE = 200
@@ -163,13 +163,23 @@ def connect_to(settings: ChainSettings, addresses: Addresses, journal_folder: Pa
 
 
 async def fetch_ticket(client: ValidatorClient, account: bytes) -> ClaimTicket:
-    """Return the account's ticket once its proofs hold. Raises Rejected CLAIM_NONE, ProofError REWARD_PROOF_INVALID."""
-    ticket = await client.claim(account)
-    if ticket.account != account:
-        raise ProofError("TICKET_OF_ANOTHER", f"the ticket is for 0x{ticket.account.hex()}")
-    for share in ticket.shares:
-        verify_claim(share.reward_root, account, int(share.amount_wei), share.proof)
-    return ticket
+    """Return the account's ticket, all pages of it, once its proofs hold.
+
+    Raises Rejected CLAIM_NONE; ProofError: REWARD_PROOF_INVALID, TICKET_OF_ANOTHER, TICKET_ORDER if epochs come twice.
+    """
+    shares: list[ClaimShare] = []
+    first: int | None = 1
+    while first is not None:
+        ticket = await client.claim(account, first)
+        if ticket.account != account:
+            raise ProofError("TICKET_OF_ANOTHER", f"the ticket is for 0x{ticket.account.hex()}")
+        for share in ticket.shares:
+            verify_claim(share.reward_root, account, int(share.amount_wei), share.proof)
+            if shares and share.epoch <= shares[-1].epoch:
+                raise ProofError("TICKET_ORDER", f"epoch {share.epoch} comes after epoch {shares[-1].epoch}")
+            shares.append(share)
+        first = ticket.next if ticket.shares else None
+    return ClaimTicket(account, tuple(shares))
 
 
 def check_offer(offered: Earnings, derived: Earnings) -> None:

@@ -86,9 +86,9 @@ class ValidatorClient:
         """Have a pair forgotten; ``token`` is the operator's, whose request is not signed. Safe to repeat."""
         return await self._ask(TakedownReport, "POST", "/v1/takedowns", data=encode(signed), token=token)
 
-    async def claim(self, account: bytes) -> ClaimTicket:
-        """Return what an account may claim."""
-        return await self._ask(ClaimTicket, "GET", f"/v1/claims/0x{account.hex()}")
+    async def claim(self, account: bytes, first: int = 1) -> ClaimTicket:
+        """Return what an account may claim of the epochs from ``first`` on, a page of them."""
+        return await self._ask(ClaimTicket, "GET", f"/v1/claims/0x{account.hex()}", query={"first": first})
 
     # -- what anybody checks
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from protocol.entry import AnyEntry, CheckpointEntry, EpochEntry, PairEntry, TakedownEntry, parse_entry
 from protocol.errors import ProofError, Rejected
-from protocol.payouts import PaidPair, Replay
+from protocol.payouts import Earned, PaidPair, Replay
 from protocol.rewards import RewardParameters
 from protocol.signing import Domain, recover
 from protocol.tombstones import check_found, find_takedowns
@@ -80,7 +80,7 @@ class LedgerRules:
         if kept is not None:
             self._replay.size, self._replay.epoch, self._replay.first = kept.size, kept.epoch, kept.first
             self._replay.candidates = {p.index: PaidPair(**vars(p)) for p in kept.candidates}
-            self._replay.cumulative_wei = {account: int(wei) for account, wei in kept.cumulative_wei}
+            self._replay.earned = Earned({account: int(wei) for account, wei in kept.cumulative_wei})
             self._takedowns = list(kept.takedowns)
             self.checkpoint, self.pairs, self.accepted = kept.checkpoint, kept.pairs, kept.accepted
 
@@ -102,7 +102,7 @@ class LedgerRules:
             epoch=self._replay.epoch,
             first=self._replay.first,
             candidates=tuple(KeptPair(**vars(p)) for p in self._replay.candidates.values()),
-            cumulative_wei=tuple((account, str(wei)) for account, wei in self._replay.cumulative_wei.items()),
+            cumulative_wei=tuple((account, str(wei)) for account, wei in self._replay.earned.by_account.items()),
             takedowns=tuple(self._takedowns),
             pairs=self.pairs,
             accepted=self.accepted,

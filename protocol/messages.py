@@ -16,7 +16,7 @@
 | GET /v1/witnesses | | WitnessPage |
 | GET /v1/items/{sha256} | | the item's bytes |
 | POST /v1/query?modality=&to=&k= | item bytes | Answer |
-| GET /v1/claims/{account} | | ClaimTicket |
+| GET /v1/claims/{account}?first= | | ClaimTicket |
 | GET /v1/epochs/{epoch}/leaves | | EpochLeaves |
 | POST /v1/takedowns (signed, or bearer token) | `protocol.takedown.SignedTakedown` | TakedownReport |
 | GET /v1/admin/blocked (bearer token) | | `protocol.takedown.Blocked` |
@@ -215,10 +215,14 @@ class ClaimShare:
 
 @dataclass(frozen=True)
 class ClaimTicket:
-    """What an account earned in the closed epochs, oldest first: compare it with `curiosity payouts --derive`."""
+    """What an account earned in the closed epochs, oldest first: compare it with `curiosity payouts --derive`.
+
+    ``next`` is the epoch to ask for the following page from (``?first=``), null at the end.
+    """
 
     account: Bytes20
     shares: tuple[ClaimShare, ...]
+    next: int | None = None
 
     __pydantic_config__ = STRICT
 

@@ -25,7 +25,11 @@ class PaidPair:
 
 @dataclass(frozen=True)
 class EpochPayout:
-    """What one epoch pays and what each account has earned since the first."""
+    """What one epoch pays, and what was earned until then.
+
+    ``cumulative_wei``: what each account that the epoch pays has earned since the first one; ``cumulative_total_wei``:
+    what all accounts have.
+    """
 
     epoch: int
     first: int  # index of the first entry it covers
@@ -34,13 +38,9 @@ class EpochPayout:
     paid: tuple[PaidPair, ...]
     amounts_wei: Mapping[bytes, int]
     cumulative_wei: Mapping[bytes, int]
+    cumulative_total_wei: int
     reward_root: bytes
     entry: EpochEntry | None  # what the ledger says of it, None while it is open
-
-    @property
-    def cumulative_total_wei(self) -> int:
-        """Everything earned up to and with this epoch."""
-        return sum(self.cumulative_wei.values())
 
     def expected_entry(self, parameters: RewardParameters) -> EpochEntry:
         """Return the entry that closes this epoch."""
@@ -87,6 +87,19 @@ class EpochPayout:
         return RewardTree(list(self.amounts_wei.items()))
 
 
+class Earned:
+    """What was earned in the epochs so far, in wei: by each account, and by all."""
+
+    def __init__(self, by_account: Mapping[bytes, int] | None = None) -> None:
+        self.by_account = dict(by_account or {})
+        self.total_wei = sum(self.by_account.values())
+
+    def add(self, payout: EpochPayout) -> None:
+        """Take in the next epoch."""
+        self.by_account.update(payout.cumulative_wei)
+        self.total_wei = payout.cumulative_total_wei
+
+
 def select_paid(candidates: Iterable[PaidPair], top_n: int) -> tuple[PaidPair, ...]:
     """Return the ``top_n`` widest gaps, in ledger order; of equal ones the earlier entry wins."""
     ranked = sorted(candidates, key=lambda pair: (-pair.curiosity_micro, pair.index))[:top_n]
@@ -98,15 +111,18 @@ def close_epoch(
     first: int,
     size: int,
     candidates: Iterable[PaidPair],
-    previous: Mapping[bytes, int],
+    before: Earned,
     parameters: RewardParameters,
 ) -> EpochPayout:
-    """Return the payout of one epoch from its novel pairs and the cumulative amounts before it (wei by account)."""
+    """Return the payout of one epoch from its novel pairs and what was earned before it."""
     paid = select_paid(candidates, parameters.top_n)
     amounts = allocate([(p.contributor, p.curiosity_micro) for p in paid], parameters.emission(epoch))
-    cumulative = cumulate(previous, amounts)
+    emitted_wei = sum(amounts.values())
+    cumulative = cumulate({account: before.by_account.get(account, 0) for account in amounts}, amounts)
     root = RewardTree(list(amounts.items())).root
-    return EpochPayout(epoch, first, size, sum(amounts.values()), paid, amounts, cumulative, root, None)
+    return EpochPayout(
+        epoch, first, size, emitted_wei, paid, amounts, cumulative, before.total_wei + emitted_wei, root, None
+    )
 
 
 def find_candidates(leaves: Iterable[bytes], first: int, *, check_signatures: bool = True) -> list[PaidPair]:
@@ -149,7 +165,7 @@ class Replay:
         self.parameters = parameters
         self.epoch, self.first, self.size = 1, 0, 0
         self.candidates: dict[int, PaidPair] = {}  # by ledger index
-        self.cumulative_wei: Mapping[bytes, int] = {}
+        self.earned = Earned()
         self._check_signatures = check_signatures
         self._check_entries = check_entries
 
@@ -169,15 +185,13 @@ class Replay:
             if self._check_entries and (wrong := payout.differences(self.parameters)):
                 raise wrong[0]
             self.epoch, self.first, self.candidates = self.epoch + 1, index + 1, {}
-            self.cumulative_wei = payout.cumulative_wei
+            self.earned.add(payout)
         self.size += 1
         return payout
 
     def open_epoch(self) -> EpochPayout:
         """Return what the open epoch would pay if it closed now."""
-        return close_epoch(
-            self.epoch, self.first, self.size, self.candidates.values(), self.cumulative_wei, self.parameters
-        )
+        return close_epoch(self.epoch, self.first, self.size, self.candidates.values(), self.earned, self.parameters)
 
 
 def derive(

@@ -381,6 +381,15 @@ def test_many_epochs_are_one_transaction(shell: Terminal, net: PaidNetwork, monk
         net.close()
     net.activate()
     payouts = [one for one in derive(net.live.service.store.leaves(0, 100), RewardParameters()) if one.entry]
+    monkeypatch.setattr("validator.epochs._SHARES", 5)  # a ticket comes in pages
+    tried = shell.run("claim", "--wallet", "alice", "--no-derive", "--dry-run", "--json").json
+    assert tried["due_epochs"] == list(range(1, 13))
+    page = net.live.service.epochs.ticket(A)
+    assert (len(page.shares), page.next) == (5, 6)
+    with monkeypatch.context() as patch:
+        patch.setattr(net.live.service.epochs, "ticket", lambda account, first=1: page)  # for ever the same
+        endless = shell.run("claim", "--wallet", "alice", "--no-derive", "--json")
+    assert (endless.status, endless.json["error"]["code"]) == (5, "TICKET_ORDER")
     monkeypatch.setattr("node.claims.AT_ONCE", 9)  # so that few epochs show what becomes of more than fit in one
     done: dict[str, Any] = shell.run("claim", "--wallet", "alice", "--json").json
     assert len(done["transactions"]) == 2

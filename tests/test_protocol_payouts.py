@@ -245,7 +245,8 @@ def test_payouts_follow_from_the_leaves() -> None:
     assert abs(one.amounts_wei[a0] * 6 - e1 * 5) <= 6
     assert [p.index for p in one.paid] == [1, 2, 4]
     assert two.amounts_wei == {a1: e2}
-    assert two.cumulative_wei == {a0: one.amounts_wei[a0], a1: one.amounts_wei[a1] + e2}
+    assert two.cumulative_wei == {a1: one.amounts_wei[a1] + e2}
+    assert two.cumulative_total_wei == sum(one.amounts_wei.values()) + e2
     assert (one.epoch, two.epoch, open_.epoch) == (1, 2, 3)
     assert open_.amounts_wei == {}
     tree = two.tree()

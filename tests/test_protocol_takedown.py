@@ -292,7 +292,8 @@ def test_payouts_leave_out_what_was_taken_down_in_time() -> None:
     leaves += [encode_entry(open_.expected_entry(PARAMETERS)), encode_entry(late)]
     closed, open_ = derive(leaves, PARAMETERS)
     assert [one.index for one in closed.paid] == [2, 3]
-    assert address_of(BOB) in open_.cumulative_wei  # paid stays paid
+    assert address_of(BOB) in closed.cumulative_wei  # paid stays paid
+    assert open_.cumulative_total_wei == closed.cumulative_total_wei > 0
     wrong = encode_entry(replace(early, pair=TWO.pair))
     for take_in in (lambda: list(derive([*LEDGER, wrong], PARAMETERS)), lambda: find_candidates([*LEDGER, wrong], 0)):
         with pytest.raises(ProofError, match="PAYOUT_TAKEDOWN"):

@@ -83,8 +83,8 @@ async def get_receipt(request: web.Request) -> web.Response:
 
 async def get_claim(request: web.Request) -> web.Response:
     s = request.app[SERVICE]
-    account = hex_in_path(request, "account", 20)
-    return answer(await s.pipeline.on_reader(lambda: s.epochs.ticket(account)))
+    account, first = hex_in_path(request, "account", 20), number(request, "first", 1)
+    return answer(await s.pipeline.on_reader(lambda: s.epochs.ticket(account, first)))
 
 
 async def get_epoch_leaves(request: web.Request) -> web.Response:

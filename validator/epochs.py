@@ -3,13 +3,15 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import lru_cache
 
 from contracts.evm import ChainClient
 from protocol.entry import encode_entry
 from protocol.errors import ChainError, Rejected
 from protocol.messages import ClaimShare, ClaimTicket, EpochLeaves, EpochReport, EpochStanding, RewardLeaf
-from protocol.payouts import EpochPayout, close_epoch, derive, find_candidates
+from protocol.payouts import Earned, EpochPayout, close_epoch, derive, find_candidates
 from protocol.rewards import RewardParameters, RewardTree
 from validator.ledger import Ledger, NewEntry
 from validator.pipeline import Pipeline
@@ -19,6 +21,8 @@ from validator.store import Store
 log = logging.getLogger(__name__)
 
 _PAGE = 4096
+_SHARES = 64  # of a ticket's page: as many trees of 1,024 leaves are built in a quarter of a second
+_TREES = 256  # kept for the next who asks, a third of a megabyte each
 
 
 class Epochs:
@@ -42,21 +46,29 @@ class Epochs:
         self.poster = Poster(chain, attestation_key, ledger.root_at) if chain is not None else None
         self._clock = clock
         self._opened_at = clock()
-        *closed, open_ = derive(self._leaves(0, ledger.size), parameters)
-        self._closed: list[EpochPayout] = closed
-        self._trees: dict[int, RewardTree] = {}
-        self._first = open_.first
+        self._closed: list[EpochPayout] = []
+        self._earned = Earned()
+        for payout in derive(self._leaves(0, ledger.size), parameters):
+            self._first = payout.first
+            if payout.entry is not None:
+                self._keep(payout)
+        self._tree: Callable[[int], RewardTree] = lru_cache(_TREES)(lambda epoch: self._closed[epoch - 1].tree())
 
     @property
     def open_epoch(self) -> int:
         """Number of the epoch that pairs count for now; the first is 1."""
         return len(self._closed) + 1
 
-    def _leaves(self, start: int, end: int) -> list[bytes]:
-        leaves: list[bytes] = []
-        while start + len(leaves) < end:
-            leaves += self._store.leaves(start + len(leaves), min(_PAGE, end - start - len(leaves)))
-        return leaves
+    def _leaves(self, start: int, end: int) -> Iterator[bytes]:
+        while start < end:
+            page = self._store.leaves(start, min(_PAGE, end - start))
+            yield from page
+            start += len(page)
+
+    def _keep(self, payout: EpochPayout) -> None:
+        """Take in a closed epoch; of all that it was derived from only what it pays is kept."""
+        self._earned.add(payout)
+        self._closed.append(replace(payout, paid=(), cumulative_wei={}))
 
     # -- closing
 
@@ -90,11 +102,10 @@ class Epochs:
     def _append_closing(self) -> tuple[EpochPayout, int]:
         """Derive the open epoch's payout and append its entry. Runs on the writer thread."""
         size = self._ledger.size
-        before: Mapping[bytes, int] = self._closed[-1].cumulative_wei if self._closed else {}
         candidates = find_candidates(self._leaves(self._first, size), self._first)
-        payout = close_epoch(self.open_epoch, self._first, size, candidates, before, self._parameters)
+        payout = close_epoch(self.open_epoch, self._first, size, candidates, self._earned, self._parameters)
         (receipt,) = self._ledger.append([NewEntry(encode_entry(payout.expected_entry(self._parameters)), None)])
-        self._closed.append(payout)
+        self._keep(payout)
         self._first = receipt.index + 1
         self._opened_at = self._clock()
         return payout, receipt.index
@@ -139,22 +150,20 @@ class Epochs:
 
     # -- claiming
 
-    def ticket(self, account: bytes) -> ClaimTicket:
-        """Return what the account earned in the closed epochs, oldest first.
+    def ticket(self, account: bytes, first: int = 1) -> ClaimTicket:
+        """Return what the account earned in the closed epochs from ``first`` on, oldest first, at most a page of them.
 
-        Raises Rejected CLAIM_NONE (404) if it has earned nothing yet.
+        Raises Rejected CLAIM_NONE (404) if it has earned nothing in any of them.
         """
         if not self._closed:
             raise _nothing(account, "no epoch is closed yet")
-        shares = []
-        for payout in self._closed:
-            if account in payout.amounts_wei:
-                tree = self._tree(payout)
-                amount_wei = str(tree.amount_wei(account))
-                shares.append(ClaimShare(payout.epoch, amount_wei, tuple(tree.proof(account)), tree.root))
-        if not shares:
+        paying = [one.epoch for one in self._closed[max(first, 1) - 1 :] if account in one.amounts_wei]
+        if not paying:
             raise _nothing(account, f"none of the {len(self._closed)} closed epochs pays it")
-        return ClaimTicket(account, tuple(shares))
+        shares = []
+        for tree, epoch in ((self._tree(epoch), epoch) for epoch in paying[:_SHARES]):
+            shares.append(ClaimShare(epoch, str(tree.amount_wei(account)), tuple(tree.proof(account)), tree.root))
+        return ClaimTicket(account, tuple(shares), paying[_SHARES] if len(paying) > _SHARES else None)
 
     def leaves(self, epoch: int) -> EpochLeaves:
         """Return the leaves of a closed epoch's reward tree. Raises Rejected EPOCH_UNKNOWN (404) for any other."""
@@ -168,12 +177,6 @@ class Epochs:
         payout = self._closed[epoch - 1]
         leaves = tuple(RewardLeaf(account, str(wei)) for account, wei in sorted(payout.amounts_wei.items()))
         return EpochLeaves(epoch, payout.size, payout.reward_root, leaves)
-
-    def _tree(self, payout: EpochPayout) -> RewardTree:
-        """Return the epoch's reward tree; at most `top_n` leaves, kept for the next who asks."""
-        if payout.epoch not in self._trees:
-            self._trees[payout.epoch] = payout.tree()
-        return self._trees[payout.epoch]
 
 
 def _nothing(account: bytes, why: str) -> Rejected:

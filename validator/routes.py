@@ -89,7 +89,10 @@ ROUTES: tuple[tuple[Operation, Handler], ...] = (
         ),
         post_query,
     ),
-    (Operation("GET", "/v1/claims/{account}", "What an account may claim", ClaimTicket), get_claim),
+    (
+        Operation("GET", "/v1/claims/{account}", "What an account may claim", ClaimTicket, query=("first",)),
+        get_claim,
+    ),
     (Operation("GET", "/v1/epochs/{epoch}/leaves", "Leaves of a reward tree", EpochLeaves), get_epoch_leaves),
     (
         Operation("POST", "/v1/takedowns", "Have a pair forgotten", TakedownReport, takes=SignedTakedown),
