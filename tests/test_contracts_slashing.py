@@ -49,7 +49,7 @@ from tests.witness_material import witnessing
 from validator.config import ChainSettings
 from validator.keys import load_keys
 from validator.ledger import NewEntry
-from witness.heads import EVIDENCE_FOLDER, read_evidence
+from witness.evidence import EVIDENCE_FOLDER, read_evidence
 
 LOG = Signer("ledger.example/test", b"\x11" * 32)
 WITNESS = Signer("witness.example", b"\x12" * 32)

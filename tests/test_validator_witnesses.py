@@ -36,7 +36,7 @@ from tests.witness_material import Live, witnessing
 from validator.keys import load_keys
 from validator.ledger import Ledger, NewEntry
 from validator.witnesses import CosignedHead, Witnesses, parse_witnesses
-from witness.heads import origin_hash
+from witness.files import origin_hash
 
 ORIGIN = "curiosity-local"
 LOG_VKEY = LOG.verifier.vkey()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path
@@ -22,7 +23,9 @@ from tests.log_material import LOG_SIGNER, LOG_VKEY, ORIGIN, Log, add_checkpoint
 from tests.witness_material import NAME, Live, witnessing
 from witness.app import build
 from witness.config import WitnessConfig, load_config, trusted_logs
-from witness.heads import EVIDENCE_FOLDER, LOGS_FOLDER, Memory, origin_hash, read_evidence
+from witness.evidence import EVIDENCE_FOLDER, read_evidence
+from witness.files import origin_hash
+from witness.heads import LOGS_FOLDER, Memory
 from witness.keys import load_keys
 
 
@@ -196,6 +199,24 @@ async def test_evidence_is_bounded(tmp_path: Path) -> None:
         for size in range(301, 310):
             assert (await live.post(add_checkpoint(LOG, 300, size, proof=[b"\1" * 32])))[0] == 422
         assert len(live.evidence()) == 3
+        # Anybody who has heads of a log can send wrong proofs; they must not take the place of what convicts it.
+        for index in range(5):
+            assert (await live.post(add_checkpoint(LOG.fork(index), 300, 300)))[0] == 422
+        assert Counter(row["shown"] for row in live.evidence()) == {"nothing": 3, "two-roots": 3}
+        assert (await live.post(add_checkpoint(LOG, 300, 301)))[0] == 200  # shown to be right after all
+        assert Counter(row["shown"] for row in live.evidence()) == {"nothing": 2, "two-roots": 3}
+        (one, *_) = live.evidence()
+        async with live.session.get(f"{live.url}/evidence/{one['id']}") as answer:
+            assert parse_evidence(await answer.read()).id == one["id"]
+        async with live.session.get(f"{live.url}/evidence/{'0' * 16}") as answer:
+            assert answer.status == 404
+    async with witnessing(tmp_path, max_evidence=3) as live:  # a new start counts what is there
+        assert (await live.post(add_checkpoint(LOG.fork(7), 301, 301)))[0] == 422
+        assert len(live.evidence()) == 5
+    (first, *_) = sorted((tmp_path / EVIDENCE_FOLDER).rglob("*.json"))
+    first.write_bytes(first.read_bytes()[:-1])
+    with pytest.raises(StoreError, match=f"WITNESS_STATE_DAMAGED: .*{first.name}"):
+        build(live.config)
 
 
 async def forks_are_detected(live: Live, log: Log, rounds: int, seed: int) -> None:
@@ -346,15 +367,19 @@ async def test_a_damaged_or_lost_state_is_refused(tmp_path: Path) -> None:
         load_keys(tmp_path, NAME)
 
 
-async def test_very_many_heads_are_thinned_out_at_a_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_very_many_heads_are_thinned_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("witness.heads.MAX_LINES", 6)
     monkeypatch.setattr("witness.heads.KEPT_LINES", 3)
     async with witnessing(tmp_path) as live:
+        (memory,) = live.memory.logs.values()
         for size in range(1, 9):
             assert (await live.post(add_checkpoint(LOG, size - 1, size)))[0] == 200
+            (file,) = (tmp_path / LOGS_FOLDER).glob("*.jsonl")
+            kept = size if size <= 6 else size - 4
+            assert file.read_bytes().count(b"\n") == len(memory._kept) == len(memory._by_size) == kept
     async with witnessing(tmp_path) as live:
         (file,) = (tmp_path / LOGS_FOLDER).glob("*.jsonl")
-        assert file.read_bytes().count(b"\n") == 3
+        assert file.read_bytes().count(b"\n") == 4
         assert (await live.post(add_checkpoint(LOG, 8, 9)))[0] == 200
         assert (await live.post(add_checkpoint(LOG.fork(0), 9, 7)))[0] == 400
         assert (await live.post(add_checkpoint(LOG.fork(0), 3, 7)))[0] == 409

@@ -11,7 +11,8 @@ from aiohttp import web
 from tests.log_material import LOG_VKEY
 from witness.app import build, list_evidence, make_application
 from witness.config import WitnessConfig
-from witness.heads import EVIDENCE_FOLDER
+from witness.evidence import EVIDENCE_FOLDER
+from witness.heads import Memory
 from witness.keys import WitnessKeys
 
 NAME = "witness.example/w1"
@@ -25,6 +26,7 @@ class Live:
     keys: WitnessKeys
     config: WitnessConfig
     session: aiohttp.ClientSession
+    memory: Memory
 
     @property
     def line(self) -> str:
@@ -57,7 +59,7 @@ async def witnessing(
     await web.TCPSite(runner, "127.0.0.1", port, reuse_address=True).start()
     try:
         async with aiohttp.ClientSession() as session:
-            yield Live(f"http://127.0.0.1:{runner.addresses[0][1]}", keys, config, session)
+            yield Live(f"http://127.0.0.1:{runner.addresses[0][1]}", keys, config, session, memory)
     finally:
         await runner.cleanup()
         memory.close()

@@ -12,7 +12,7 @@ import click
 from protocol.errors import CuriosityError, ExitCode, SourceError
 from protocol.evidence import check_evidence, encode_evidence
 from witness.config import WitnessConfig, load_config
-from witness.heads import EVIDENCE_FOLDER, read_evidence
+from witness.evidence import EVIDENCE_FOLDER, read_evidence
 from witness.keys import load_keys
 
 _PATH = click.Path(path_type=Path)

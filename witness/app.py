@@ -11,10 +11,11 @@ from typing import Any
 from aiohttp import web
 
 from protocol.errors import ConfigError, CuriosityError, Rejected
-from protocol.evidence import check_evidence, encode_evidence
+from protocol.evidence import check_evidence
 from protocol.witness_request import SIZE_MEDIA_TYPE
 from witness.config import WitnessConfig, trusted_logs
-from witness.heads import EVIDENCE_FOLDER, Memory, read_evidence
+from witness.evidence import EVIDENCE_FOLDER, read_evidence
+from witness.heads import Memory
 from witness.keys import WitnessKeys, load_keys
 from witness.service import Conflict, Witness
 
@@ -49,9 +50,10 @@ async def get_evidence(request: web.Request) -> web.Response:
 async def get_one_evidence(request: web.Request) -> web.Response:
     """One piece of evidence, as `curiosity verify` checks it."""
     folder = request.app[CONFIG].folder / EVIDENCE_FOLDER
-    for _, evidence in await asyncio.to_thread(lambda: list(read_evidence(folder))):
-        if evidence.id == request.match_info["id"]:
-            return web.Response(body=encode_evidence(evidence), content_type="application/json")
+    name = f"{request.match_info['id']}.json"
+    found = await asyncio.to_thread(lambda: [path.read_bytes() for path in folder.glob(f"*/{name}")])
+    if found:
+        return web.Response(body=found[0], content_type="application/json")
     raise Rejected("EVIDENCE_NONE", "no such evidence is kept here", "GET /evidence lists it.", status=404)
 
 

@@ -20,7 +20,7 @@ class WitnessConfig:
     data_dir: Path = Path("~/.curiosity/witness")
     logs: tuple[str, ...] = ()  # "VKEY", or "ORIGIN VKEY" where the key is not named like the log
     body_timeout_s: float = 10.0
-    max_evidence: int = 1000  # files for each log; a log that forks more often than that is convicted already
+    max_evidence: int = 1000  # forks kept of each log; one that forks more often than that is convicted already
 
     __pydantic_config__ = SETTINGS
 

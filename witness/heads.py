@@ -1,54 +1,27 @@
-"""What a witness must never forget: the heads that it cosigned, a file for each log, and evidence of forks.
+"""What a witness must never forget: the heads that it cosigned, a file for each log; evidence of forks beside them.
 
 ``logs/<SHA-256 of the origin>.jsonl`` holds one cosigned head a line, the last one is in force. A line is appended and
 synced before its cosignature leaves, so a line that was cut off by a crash was never answered and is dropped at the
 next start. Earlier lines serve to convict a log that comes back with another tree of a size that it had.
-
-``evidence/<SHA-256 of the origin>/<id>.json`` holds one `protocol.evidence.Evidence` each.
 """
 
 import fcntl
 import json
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 from protocol.errors import ProofError, StoreError
-from protocol.evidence import Evidence, check_evidence, encode_evidence, parse_evidence
 from protocol.tlog import TreeHead, parse_tree_head, verify_checkpoint
+from witness.evidence import KeptEvidence
+from witness.files import origin_hash, sync_directory, write_durably
 
 LOGS_FOLDER = "logs"
-EVIDENCE_FOLDER = "evidence"
 MAX_LINES = 8192
 KEPT_LINES = 4096
-"""At a start with more than MAX_LINES heads of a log the oldest are dropped, so that KEPT_LINES are left."""
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Put ``data`` at ``path`` whole or not at all, and only return once it is on the disk."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_directory(path.parent)
-
-
-def origin_hash(origin: str) -> str:
-    """Return the hex SHA-256 of an origin line, by which files and the monitoring route name a log."""
-    return sha256(origin.encode()).hexdigest()
+"""Of more than MAX_LINES heads of a log the oldest are dropped, so that KEPT_LINES are left: 16 MB with both keys."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +38,19 @@ class LogMemory:
 
     def __init__(self, path: Path, origin: str, vkeys: Sequence[str]) -> None:
         self._path = path
-        self.latest: Cosigned | None = None
+        self._kept: deque[Cosigned] = deque()  # what the file holds
         self._by_size: dict[int, Cosigned] = {}
         for cosigned in _read(path, origin, vkeys):
             self._remember(cosigned)
 
     def _remember(self, cosigned: Cosigned) -> None:
-        self.latest = cosigned
+        self._kept.append(cosigned)
         self._by_size[cosigned.head.size] = cosigned
+
+    @property
+    def latest(self) -> Cosigned | None:
+        """The head that was cosigned last."""
+        return self._kept[-1] if self._kept else None
 
     def at_size(self, size: int) -> Cosigned | None:
         """Return what was cosigned at that size, None if nothing was or it was dropped."""
@@ -80,15 +58,26 @@ class LogMemory:
 
     def append(self, cosigned: Cosigned) -> None:
         """Make the head the latest, durably. Raises OSError; then nothing may be answered until a new start."""
-        line = json.dumps({"at": cosigned.at, "note": cosigned.note}, ensure_ascii=False).encode() + b"\n"
+        if len(self._kept) >= MAX_LINES:
+            kept = [*self._kept, cosigned][-KEPT_LINES:]
+            write_durably(self._path, b"".join(map(_line, kept)))
+            self._kept.clear()
+            self._by_size.clear()
+            for one in kept:
+                self._remember(one)
+            return
         is_new = not self._path.exists()
         with self._path.open("ab") as file:
-            file.write(line)
+            file.write(_line(cosigned))
             file.flush()
             os.fsync(file.fileno())
         if is_new:
             sync_directory(self._path.parent)
         self._remember(cosigned)
+
+
+def _line(cosigned: Cosigned) -> bytes:
+    return json.dumps({"at": cosigned.at, "note": cosigned.note}, ensure_ascii=False).encode() + b"\n"
 
 
 def _read(path: Path, origin: str, vkeys: Sequence[str]) -> Iterator[Cosigned]:
@@ -131,8 +120,6 @@ class Memory:
     """
 
     def __init__(self, folder: Path, logs: dict[str, tuple[str, ...]], *, max_evidence: int = 1000) -> None:
-        self._evidence = folder / EVIDENCE_FOLDER
-        self._max_evidence = max_evidence
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -143,7 +130,7 @@ class Memory:
                 "WITNESS_IN_USE", f"another process has {folder}", "Stop it, or give this witness its own folder."
             ) from None
         (folder / LOGS_FOLDER).mkdir(exist_ok=True, mode=0o700)
-        self._evidence.mkdir(exist_ok=True, mode=0o700)
+        self.evidence = {origin: KeptEvidence(folder, origin, max_forks=max_evidence) for origin in logs}
         self.logs = {
             origin: LogMemory(folder / LOGS_FOLDER / f"{origin_hash(origin)}.jsonl", origin, vkeys)
             for origin, vkeys in logs.items()
@@ -152,28 +139,3 @@ class Memory:
     def close(self) -> None:
         """Let another process have the folder."""
         os.close(self._lock)
-
-    def keep_evidence(self, evidence: Evidence) -> Path | None:
-        """Write evidence once, durably, and return its file; None if the log has as much as is kept."""
-        folder = self._evidence / origin_hash(evidence.origin)
-        folder.mkdir(exist_ok=True, mode=0o700)
-        path = folder / f"{evidence.id}.json"
-        if path.exists() and check_evidence(parse_evidence(path.read_bytes())).is_fork:
-            return path
-        if not path.exists() and len(list(folder.glob("*.json"))) >= self._max_evidence:
-            return None
-        write_durably(path, encode_evidence(evidence))
-        return path
-
-    def clear_suspicion(self, cosigned: TreeHead) -> None:
-        """Remove kept refusals of this very head that showed no fork: it was shown to be consistent after all."""
-        for path, evidence in read_evidence(self._evidence / origin_hash(cosigned.origin)):
-            checked = check_evidence(evidence)
-            if not checked.is_fork and checked.second == cosigned:
-                path.unlink()
-
-
-def read_evidence(folder: Path) -> Iterator[tuple[Path, Evidence]]:
-    """Yield the evidence files below a folder in order of their names. Raises ProofError EVIDENCE_MALFORMED."""
-    for path in sorted(folder.rglob("*.json")):
-        yield path, parse_evidence(path.read_bytes())

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from protocol.errors import StoreError
 from protocol.tlog import MLDSA44_COSIGNATURE, Signer
-from witness.heads import LOGS_FOLDER, sync_directory
+from witness.files import sync_directory
+from witness.heads import LOGS_FOLDER
 
 _SEED_BYTES = 32
 

@@ -25,7 +25,8 @@ from protocol.tlog import (
     parse_witness_request,
     verify_checkpoint,
 )
-from witness.heads import Cosigned, LogMemory, Memory, origin_hash
+from witness.files import origin_hash
+from witness.heads import Cosigned, LogMemory, Memory
 from witness.keys import WitnessKeys
 
 log = logging.getLogger(__name__)
@@ -128,7 +129,7 @@ class Witness:
     async def _keep(self, known: Cosigned, request: WitnessRequest, head: TreeHead) -> None:
         evidence = collect(head.origin, self._logs[head.origin], known.note, request.note, request.path)
         try:
-            path = await asyncio.to_thread(self._memory.keep_evidence, evidence)
+            path = await asyncio.to_thread(self._memory.evidence[head.origin].keep, evidence)
         except OSError as error:  # refused all the same
             log.error("event=evidence_not_kept origin=%s reason=%s", head.origin, error)
             return
@@ -145,7 +146,7 @@ class Witness:
             cosigned = cosign(cosigned, signer, at)
         try:
             await asyncio.to_thread(memory.append, Cosigned(head, cosigned, at))
-            await asyncio.to_thread(self._memory.clear_suspicion, head)
+            await asyncio.to_thread(self._memory.evidence[head.origin].clear, head)
         except OSError as error:
             self._stopped[head.origin] = f"the head of size {head.size} could not be kept: {error}"
             log.error("event=stopped origin=%s reason=%s", head.origin, error)
