@@ -281,3 +281,9 @@ def test_every_decision_is_listed() -> None:
     pages = sorted(path.name for path in (ROOT / "docs/adr").glob("0*.md"))
     assert pages
     assert [page for page in pages if f"({page})" not in listed] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_no_document_has_what_a_merge_left(document: str) -> None:
+    lines = (ROOT / document).read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith(("<<<<<<< ", ">>>>>>> "))] == []
