@@ -344,12 +344,11 @@ async def test_a_validator_that_forked_loses_its_stake_by_what_the_tools_wrote(
         settings = ChainSettings(chain.rpc_url, DEFAULT_CHAIN_ID, tmp_path / "addresses.json")
         shown: dict[str, Any] = {"chain": settings, "activation_poll_s": 3600.0}
         with terminal(tmp_path / "home", capsys, CURIOSITY_CHAIN__RPC_URL=chain.rpc_url) as user:
+            # Somebody starts another beside it with the same keys: both begin with the same entry.
+            shutil.copytree(tmp_path / "one", tmp_path / "other")
             async with running(tmp_path / "one", **shown) as live:
                 key = parse_stake_vkey(live.network.stake_vkey)
                 assert (key.signer, key.domain) == (signer, StakeDomain(DEFAULT_CHAIN_ID, client.addresses.stake))
-            # Somebody starts a copy of it beside it: the same keys, the same beginning.
-            shutil.copytree(tmp_path / "one", tmp_path / "other")
-            async with running(tmp_path / "one", **shown) as live:
                 earn(live, 7, 8, 9)
                 assert signature_for_stake(live.service.witnesses.newest(), key) is not None
                 said = await audit(user, live.url)
