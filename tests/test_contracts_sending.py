@@ -303,6 +303,20 @@ def test_a_transaction_is_kept_until_it_is_final_and_comes_back_after_a_reorgani
     assert [sent.hash for versions in kept.values() for sent in versions] == [third.hash]
 
 
+def test_what_waits_behind_a_nonce_that_nobody_kept_is_let_through_by_the_next(line: Line) -> None:
+    recipient = os.urandom(20)
+    sender = line.sender(finality="depth", finality_depth=0)
+    first, second = (sender.transfer(line.key, recipient, amount) for amount in (1, 2))
+    line.chain.request("anvil_reorg", [2, []])
+    # The first was final when the second was sent, and is forgotten: the second could wait for it for ever.
+    sender.transfer(line.key, recipient, 4)
+    assert line.balance(recipient) == 4
+    sender.transfer(line.key, recipient, 8)
+    assert line.balance(recipient) == 4 + 2 + 8
+    assert line.chain.request("eth_getTransactionReceipt", ["0x" + second.hash.hex()])["status"] == "0x1"
+    assert line.chain.request("eth_getTransactionReceipt", ["0x" + first.hash.hex()]) is None
+
+
 def test_without_a_journal_a_reorganisation_loses_the_payment(line: Line) -> None:
     # The other arm of the test before: what nobody kept does not come back.
     recipient = os.urandom(20)

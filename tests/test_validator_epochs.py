@@ -161,6 +161,26 @@ def test_an_epoch_is_settled_when_its_activation_is_final_and_not_before(
         assert not closing.poster.is_at_rest(2)  # another was closed
 
 
+def test_a_chain_that_goes_back_behind_its_own_finality_is_posted_to_again(
+    ground: Ground, caplog: pytest.LogCaptureFixture
+) -> None:
+    ground.mine(3)
+    with ground.open(finality="depth", finality_depth=0) as closing:
+        closing.close()
+        ground.chain.advance(DELAY_S)
+        closing.look()
+        closing.look()
+        assert closing.poster.settled == 1
+        ground.chain.request("anvil_reorg", [5, []])
+        closing.look()
+        assert "event=settled_epochs_fell_out active=0 settled=1" in caplog.text
+        assert (closing.poster.settled, closing.client.state().latest_epoch) == (0, 1)
+        ground.chain.advance(DELAY_S)
+        closing.look()
+        closing.look()
+        assert (closing.poster.settled, closing.client.state().active_epoch) == (1, 1)
+
+
 def test_a_killed_validator_posts_the_very_same_bytes(ground: Ground) -> None:
     ground.chain.request("evm_setAutomine", [False])
     command = [sys.executable, "-m", "tests.epoch_material", str(ground.folder), ground.chain.rpc_url]

@@ -79,6 +79,10 @@ class Poster:
     def _post(self, closed: Sequence[EpochPayout]) -> Posted:
         self._watch(self.chain.standing())
         state = self.chain.state()
+        if state.active_epoch < self.settled:
+            # More than finality allows; or an endpoint that is far behind. Compare and post as if it had never been.
+            log.error("event=settled_epochs_fell_out active=%d settled=%d", state.active_epoch, self.settled)
+            self.settled = state.active_epoch
         self._compare(closed, state)
         # Only what was compared may be forgotten, and only when it cannot change any more.
         self._settle(closed)

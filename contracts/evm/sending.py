@@ -146,12 +146,18 @@ class Sender:
         kept = self._journal.kept(account)
         if not kept:
             return None
-        counted = chain.nonce(account, "latest")
+        counted, next_ = chain.nonce(account, "latest"), chain.nonce(account, "pending")
         met = None
         for nonce, versions in kept.items():
+            if nonce > next_:
+                # One before it fell out that was final, and is not kept: what is sent now takes that nonce, and opens
+                # the way for this one.
+                log.warning("event=nonce_missing account=0x%s missing=%d kept=%d", account.hex(), next_, nonce)
+                break
             is_open = any(sent.fate == Fate.OPEN for sent in versions)
             if nonce >= counted:
                 receipt = self._carry(chain, private_key, versions[0].intent, _read_back(versions[-1].raw), versions)
+                next_ = max(next_, nonce + 1)
             elif is_open:
                 receipt = self._look_up(chain, versions)
             else:
