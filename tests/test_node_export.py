@@ -1,11 +1,7 @@
 """A ledger exported and imported: the same root, proofs, answers and refusals; what is torn is refused."""
 
 import asyncio
-import os
 import shutil
-import sqlite3
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,17 +13,14 @@ import pytest_asyncio
 from node.client import ValidatorClient
 from node.export import export, pack
 from protocol.decision import ExportedPair
-from protocol.errors import ConfigError, CuriosityError, ProofError, Rejected, ServiceError, StoreError
-from protocol.pair import SignedPair
-from protocol.takedown import BLOCKED_FILE, Blocked
+from protocol.errors import ConfigError, ProofError, Rejected, ServiceError, StoreError
 from protocol.tlog import Signer, verify_proof
 from protocol.wire import encode, parse
 from tests.front_material import front
 from tests.log_material import ORIGIN
-from tests.service_material import BOB, Running, pictures, running
+from tests.service_material import Running, pictures, running
 from tests.test_validator_takedown import forget
 from validator.exported import Export, opened_export
-from validator.forgotten import Forgotten
 from validator.importer import Imported, Mirrored, check_checkpoint, import_ledger, read_mark, write_mark
 from validator.keys import load_keys
 from validator.store import Store
@@ -161,155 +154,6 @@ async def test_postgresql_takes_an_import_and_goes_on_from_it(
         theirs = owner.service.store.submissions(0, 50)
         assert [row.pair for row in store.submissions(0, 50)] == [row.pair for row in theirs]
         assert [row.embeddings for row in store.submissions(0, 50)] == [row.embeddings for row in theirs]
-
-
-# -- what must not come back
-
-
-async def run_cli(*arguments: str, data_dir: Path) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "node.cli", *arguments,
-        env=os.environ | {"CURIOSITY_VALIDATOR__DATA_DIR": str(data_dir), "CURIOSITY_NODE__HOME": str(data_dir)},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    out, err = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def forgetful(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Path, list[SignedPair]]]:
-    """The keys of a validator that took down one pair, and one picture everywhere; its exports own.tar and public/."""
-    folder = tmp_path_factory.mktemp("forgetful")
-    async with running(folder / "validator") as live:
-        signed = [live.sign(pair) for pair in pictures(4)]
-        for one in signed:
-            await live.client.post_pair(one.encode())
-        await forget(live, signed[1])
-        await forget(live, signed[2], key=None, everywhere="image")
-        await export(live.client, folder / "public")
-        for token in ("x" * 64, ""):
-            with pytest.raises(Rejected, match="ADMIN_TOKEN"):
-                await live.client.blocked(token)
-        token_file = folder / "validator" / "keys" / "admin.token"
-        arguments = ["ledger", "export", "--url", live.url, "--out", str(folder / "own.tar")]
-        status, out, err = await run_cli(*arguments, "--token-file", str(token_file), data_dir=folder / "node")
-        assert status == 0, err
-        assert "With 3 contents that must not come back: keep it like the keys." in out  # two pairs and a picture
-    (folder / "keys").mkdir()
-    shutil.copytree(folder / "validator" / "keys", folder / "keys", dirs_exist_ok=True)
-    yield folder, signed
-
-
-async def test_what_must_not_come_back_travels_with_the_operators_export_only(
-    forgetful: tuple[Path, list[SignedPair]], tmp_path: Path
-) -> None:
-    folder, signed = forgetful
-    assert not (folder / "public" / BLOCKED_FILE).exists()
-    assert (folder / "own.tar").stat().st_mode & 0o777 == 0o600
-    with opened_export(folder / "own.tar") as own:
-        told = own.blocked()
-        data = (own.folder / BLOCKED_FILE).read_bytes()
-    assert told is not None
-    digests = [item.digest for one in signed[1:3] for item in (one.a, one.b)]
-    # Whoever has the list but not the pepper can confirm no guess; with the pepper he could.
-    pepper = load_keys(folder / "keys", "any").pepper
-    pairs = [(one.a.digest, one.b.digest) for one in signed[1:3]]
-    for key, is_found in ((pepper, True), (bytes(32), False)):
-        knows = Forgotten(key, told.keys)
-        assert [knows.pair_key(*pair) in told.keys for pair in pairs] == [is_found] * 2
-    assert not any(digest.hex().encode() in data for digest in digests)
-    assert not any(leaf in path.read_bytes() for path in (folder / "public").rglob("*") if path.is_file()
-                   for leaf in (key.hex().encode() for key in told.keys))  # fmt: skip
-
-    shutil.copytree(folder / "keys", tmp_path / "rebuilt" / "keys")
-    with opened_export(folder / "own.tar") as own:
-        done = bring(own.folder, tmp_path / "rebuilt")
-    assert (done.read_only, done.taken_down, done.unknown) == (False, 2, 0)
-    shutil.copytree(folder / "keys", tmp_path / "forgot" / "keys")
-    with pytest.raises(StoreError, match="IMPORT_FORGETS: of 2 takedowns, the first entry 5"):
-        bring(folder / "public", tmp_path / "forgot")
-    code, out, err = await run_cli(
-        "ledger", "import", str(folder / "public"), "--without-blocked", data_dir=tmp_path / "forgot"
-    )
-    assert code == 0, err
-    assert "2 pairs are taken down; what must not come back is not known here for 2 of them." in out
-
-    async def answers(data_dir: Path) -> list[str]:
-        """What a validator says to the contents again, from somebody else."""
-        said = []
-        async with running(data_dir) as live:
-            for a, b in ((signed[1].a, signed[1].b), (signed[2].a, signed[3].b)):
-                try:
-                    said.append((await live.client.post_pair(live.sign((a, b), BOB).encode())).verdict.outcome.value)
-                except Rejected as error:
-                    said.append(error.code)
-            told = await live.client.blocked(live.service.keys.admin_token)
-            assert told.covers(live.service.ledger.size - 1)
-            said.append(f"from {told.first}")
-            assert (await forget(live, signed[1])).replayed  # its receipt is checked, which no export holds
-        return said
-
-    assert await answers(tmp_path / "rebuilt") == ["CONTENT_TAKEN_DOWN", "CONTENT_TAKEN_DOWN", "from 0"]
-    # The control arm: who was not told takes the erased content in, and says what his own list lacks.
-    first, second, known = await answers(tmp_path / "forgot")
-    assert "CONTENT_TAKEN_DOWN" not in (first, second)
-    assert first == "accepted"
-    assert known == "from 7"
-
-
-async def test_a_list_that_does_not_fit_is_refused_by_who_goes_on_with_the_log(
-    forgetful: tuple[Path, list[SignedPair]], tmp_path: Path
-) -> None:
-    folder, _ = forgetful
-    with opened_export(folder / "own.tar") as own:
-        shutil.copytree(own.folder, tmp_path / "own")
-    listed = tmp_path / "own" / BLOCKED_FILE
-    told = parse(Blocked, listed.read_bytes())
-    shutil.copytree(folder / "keys", tmp_path / "data" / "keys")
-
-    def refused(error: type[CuriosityError], match: str) -> None:
-        with pytest.raises(error, match=match):
-            bring(tmp_path / "own", tmp_path / "data")
-
-    listed.write_bytes(encode(replace(told, size=6)))  # older than the second takedown
-    refused(StoreError, "IMPORT_FORGETS: of 1 takedowns, the first entry 6")
-    listed.write_bytes(encode(replace(told, pepper=bytes(32))))
-    refused(StoreError, "PEPPER_DIFFERS")
-    listed.write_bytes(encode(told)[:-1])
-    refused(ProofError, "IMPORT_MALFORMED")
-    # A copy takes nothing in, so it needs no list; one of another's pepper is of no use to it, and it says so.
-    listed.write_bytes(encode(told))
-    code, out, err = await run_cli("ledger", "import", str(tmp_path / "own"), data_dir=tmp_path / "copy")
-    assert code == 0, err
-    assert "not known here for 2 of them; a copy takes nothing in." in out
-    status, out, err = await run_cli("validator", "check", "--pairs", data_dir=tmp_path / "copy")
-    assert (status, out.split()[:3]) == (0, ["7", "entries", "hold;"]), err
-    with Store.open(f"sqlite:///{tmp_path / 'copy' / 'ledger.sqlite'}") as store:
-        assert (store.blocked(), store.blocked_from()) == (set(), 7)
-    # What must not come back is noted before any entry: an import that fails has noted too much, never too little.
-    next((tmp_path / "own" / "pairs").rglob("*.jsonl")).unlink()
-    refused(ProofError, "IMPORT_PAIRS")
-    with Store.open(f"sqlite:///{tmp_path / 'data' / 'ledger.sqlite'}") as store:
-        assert (store.size(), store.blocked()) == (0, set(told.keys))
-
-
-async def test_a_validator_without_its_pepper_refuses_to_start(
-    forgetful: tuple[Path, list[SignedPair]], tmp_path: Path
-) -> None:
-    folder, signed = forgetful
-    shutil.copytree(folder / "validator", tmp_path / "v")
-    (tmp_path / "v" / "keys" / "takedown.pepper").unlink()
-    status, _, err = await run_cli("validator", "run", data_dir=tmp_path / "v")
-    assert (status, err.split(":")[0]) == (10, "PEPPER_DIFFERS")
-    # What the remedy says for a pepper that is gone for good: it starts, and does not claim to know.
-    with sqlite3.connect(tmp_path / "v" / "ledger.sqlite") as database:
-        database.execute("DELETE FROM blocked")
-    async with running(tmp_path / "v") as live:
-        told = await live.client.blocked(live.service.keys.admin_token)
-        assert (told.first, told.size, told.keys) == (7, 7, ())
-        again = live.sign((signed[1].a, signed[1].b), BOB)
-        assert (await live.client.post_pair(again.encode())).verdict.is_accepted
 
 
 # -- what is torn, tampered with, interrupted
