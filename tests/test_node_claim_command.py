@@ -376,22 +376,22 @@ def test_a_chain_that_is_wrong_or_silent_is_told_with_its_remedy(shell: Terminal
 
 
 def test_many_epochs_are_one_transaction(shell: Terminal, net: PaidNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number in range(1, 13):
+    for number in range(1, 7):
         net.earn(ALICE, number)
         net.close()
     net.activate()
     payouts = [one for one in derive(net.live.service.store.leaves(0, 100), RewardParameters()) if one.entry]
-    monkeypatch.setattr("validator.epochs._SHARES", 5)  # a ticket comes in pages
+    monkeypatch.setattr("validator.epochs._SHARES", 2)  # a ticket comes in pages
     tried = shell.run("claim", "--wallet", "alice", "--no-derive", "--dry-run", "--json").json
-    assert tried["due_epochs"] == list(range(1, 13))
+    assert tried["due_epochs"] == list(range(1, 7))
     page = net.live.service.epochs.ticket(A)
-    assert (len(page.shares), page.next) == (5, 6)
+    assert (len(page.shares), page.next) == (2, 3)
     with monkeypatch.context() as patch:
         patch.setattr(net.live.service.epochs, "ticket", lambda account, first=1: page)  # for ever the same
         endless = shell.run("claim", "--wallet", "alice", "--no-derive", "--json")
     assert (endless.status, endless.json["error"]["code"]) == (5, "TICKET_ORDER")
-    monkeypatch.setattr("node.claims.AT_ONCE", 9)  # so that few epochs show what becomes of more than fit in one
+    monkeypatch.setattr("node.claims.AT_ONCE", 4)  # so that few epochs show what becomes of more than fit in one
     done: dict[str, Any] = shell.run("claim", "--wallet", "alice", "--json").json
     assert len(done["transactions"]) == 2
     assert done["paid_wei"] == str(sum(one.amounts_wei[A] for one in payouts)) == str(net.client.balances(A).token_wei)
-    assert done["due_epochs"] == list(range(1, 13))
+    assert done["due_epochs"] == list(range(1, 7))

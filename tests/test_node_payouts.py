@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from contracts.attestation import address_of
-from contracts.chain import EpochRecord
+from contracts.attestation import address_of, sign_attestation
+from contracts.chain import ChainConfig, DeploySettings, EpochRecord
+from contracts.devchain import DEFAULT_CHAIN_ID, DevChain
 from contracts.evm import ChainClient
 from node.mirror import read_leaves
 from node.payouts import EpochState, blame_leaves, check_epoch, compare_leaves
@@ -158,25 +159,30 @@ def test_what_the_chain_forgot_is_said_and_the_rest_is_compared(net: PaidNetwork
     assert compare_leaves({A: 1}, {A: 1}) == ()
 
 
-def test_a_chain_remembers_the_roots_of_all_active_epochs(net: PaidNetwork) -> None:
+def test_a_chain_remembers_the_roots_of_all_active_epochs() -> None:
     """More epochs than the contract keeps records of: the old ones lose their ledger size and nothing else."""
-    with paid_network(net.folder / "long") as long:
-        client: ChainClient = long.client
+    with DevChain() as dev:
+        owner, validator = dev.private_key(0), dev.private_key(1)
+        client = ChainClient.connect(ChainConfig(dev.rpc_url, DEFAULT_CHAIN_ID))
+        settings = DeploySettings((address_of(validator),), 1, activation_delay_s=0, min_epoch_interval_s=0)
+        client.deploy(owner, settings)
         for number in range(1, 36):
-            long.earn(ALICE, number)
-            long.close()
-            if number % 20 == 0:
-                long.activate()
+            attestation = client.state().next_attestation(
+                ledger_size=10 * number, ledger_root=bytes(32), reward_root=bytes([number]) * 32,
+                cumulative_total_wei=7 * number,
+            )  # fmt: skip
+            client.post_root(owner, attestation, [sign_attestation(attestation, client.domain, validator)])
+            if number < 34:
+                client.activate(owner, number)
         state = client.state()
         records = [client.epoch(number, state) for number in range(37)]
-        assert records[0] is records[36] is None
-        known = [one for one in records if one is not None]
-        payouts = long.live.service.epochs._closed
-        assert [(one.reward_root, one.cumulative_total_wei) for one in known] == [
-            (one.reward_root, one.cumulative_total_wei) for one in payouts
-        ]
-        assert [one.epoch for one in known if one.ledger_size is None] == [1, 2, 3]
-        assert all(one.ledger_size == two.size for one, two in zip(known[3:], payouts[3:], strict=True))
+    assert records[0] is records[36] is None
+    known = [one for one in records if one is not None]
+    assert [(one.epoch, one.reward_root, one.cumulative_total_wei) for one in known] == [
+        (number, bytes([number]) * 32, 7 * number) for number in range(1, 36)
+    ]
+    assert [one.ledger_size for one in known] == [None] * 3 + [10 * number for number in range(4, 36)]
+    assert [one.epoch for one in known if not one.is_active] == [34, 35]
 
 
 def test_payouts_are_derived_without_torch_and_without_web3(net: PaidNetwork, tmp_path: Path) -> None:
