@@ -11,7 +11,7 @@ from contracts.chain import Addresses, ChainConfig, RewardsState, Share, journal
 from node.client import ValidatorClient
 from node.config import ChainSettings
 from node.earnings import Earning, Earnings, earnings_of_ticket
-from protocol.errors import ChainError, NotYet, ProofError
+from protocol.errors import CuriosityError, NotYet, ProofError
 from protocol.messages import ClaimShare, ClaimTicket, Network
 from protocol.rewards import verify_claim
 
@@ -239,7 +239,7 @@ def _look(chain: Any, state: RewardsState, account: bytes, earning: Earning) -> 
     return EpochClaim(earning, status, record.activates_at or 0)
 
 
-def refusal(seen: ClaimView) -> ChainError | None:
+def refusal(seen: ClaimView) -> CuriosityError | None:
     """Return why nothing can be claimed now though something was earned; None if something can, or nothing is left.
 
     CLAIM_PAUSED and CLAIM_NOT_ACTIVE say when it can be done; CLAIM_ROOT_DIFFERS if the chain holds another root.
@@ -283,9 +283,9 @@ def refusal(seen: ClaimView) -> ChainError | None:
     return None
 
 
-def root_differs(one: EpochClaim) -> ChainError:
+def root_differs(one: EpochClaim) -> ProofError:
     """The error of an epoch of which the chain holds another root."""
-    return ChainError(
+    return ProofError(
         "CLAIM_ROOT_DIFFERS",
         f"epoch {one.epoch} has root 0x{(one.chain_root or b'').hex()} on the chain, "
         f"0x{one.earning.reward_root.hex()} here, where it pays {one.amount_wei} wei",
@@ -296,8 +296,8 @@ def root_differs(one: EpochClaim) -> ChainError:
 def claim(chain: Any, ticket: ClaimTicket, private_key: bytes, *, dry_run: bool = False) -> Claimed:
     """Claim every share that is active and was not paid before, and return what was paid.
 
-    Raises ChainError: NotYet CLAIM_NOT_ACTIVE, CLAIM_PAUSED if all that is left waits, CLAIM_ROOT_DIFFERS if the chain
-    holds other roots than the ticket for all that is left, CHAIN_ codes.
+    Raises NotYet CLAIM_NOT_ACTIVE, CLAIM_PAUSED if all that is left waits; ProofError CLAIM_ROOT_DIFFERS if the chain
+    holds other roots than the ticket for all that is left; ChainError: CHAIN_ codes.
     """
     seen = view(chain, earnings_of_ticket(ticket))
     wrong = refusal(seen)

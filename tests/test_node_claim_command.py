@@ -305,17 +305,34 @@ def test_a_lying_validator_costs_its_own_epoch_only(shell: Terminal, net: PaidNe
     assert shell.run("claim", "--wallet", "bob", "--derive", "--dry-run", "--json").status == 5
 
 
+def test_a_lie_behind_an_honest_ledger_is_told_by_the_chain_alone(shell: Terminal, net: PaidNetwork) -> None:
+    net.earn(ALICE, 10)
+    net.earn(BOB, 10)
+    with lying(lambda honest: {A: honest[A] - 7, B: honest[B] + 7}, honest_entry=True):
+        net.close()
+    net.activate()
+    told = shell.run("claim", "--wallet", "alice", "--no-derive", "--dry-run", "--json")
+    assert (told.status, told.json["due_wei"]) == (0, str(EMISSION(1) // 2 - 7))  # a ticket is part of the lie
+    told = shell.run("claim", "--wallet", "alice", "--entries", mirror_of(net), "--json")
+    assert (told.status, told.json["error"]["code"], told.json["paid_wei"]) == (5, "CLAIM_ROOT_DIFFERS", "0")
+
+
+def mirror_of(net: PaidNetwork) -> Path:
+    folder = net.folder / "mirror"
+    folder.mkdir()
+    leaves = net.live.service.store.leaves(0, 100)
+    (folder / "entries.jsonl").write_bytes(b"".join(leaf + b"\n" for leaf in leaves))
+    (folder / "network.json").write_bytes(encode(net.live.network))
+    return folder
+
+
 def test_without_the_ledger_the_ticket_is_taken_and_without_the_validator_a_mirror_is_enough(
     shell: Terminal, net: PaidNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net.earn(ALICE, 500)
     net.close()
     net.activate()
-    leaves = net.live.service.store.leaves(0, 100)
-    mirror = tmp_path / "mirror"
-    mirror.mkdir()
-    (mirror / "entries.jsonl").write_bytes(b"".join(leaf + b"\n" for leaf in leaves))
-    (mirror / "network.json").write_bytes(encode(net.live.network))
+    mirror = mirror_of(net)
     alone = ("--entries", mirror, "--url", "http://127.0.0.1:9")
     tried = shell.run("claim", "--wallet", "alice", "--dry-run", "--json", *alone).json
     assert (tried["source"], tried["due_wei"]) == (str(mirror), str(EMISSION(1)))

@@ -119,7 +119,7 @@ def test_a_claim_waits_for_activation_is_paid_once_and_costs_gas(chain: Chain) -
     with pytest.raises(ChainError) as caught:
         claim(client, ticket_of(POOR, second, third), POOR)  # owed 8 wei, but without coins for gas
     assert caught.value.code == "CHAIN_NO_FUNDS"
-    with pytest.raises(ChainError, match="CLAIM_ROOT_DIFFERS"):
+    with pytest.raises(ProofError, match="CLAIM_ROOT_DIFFERS"):
         claim(client, ticket_of(POOR, (third[0], second[1])), POOR)
 
 
