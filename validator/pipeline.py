@@ -40,8 +40,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _MAX_EMBED_ROUNDS = 5  # a checkpoint switch makes a pair's embeddings stale; more than a few in a row is a fault
-_GATHER_S = 0.008  # a batch of one costs about as much
+_GATHER_S = 0.01  # about what a batch of one takes
 _GATHER_STEP_S = 0.001
+_GATHER_STILL = 3  # steps in which nobody came
 INDEX_KEYS_PER_ENTRY = 2  # item a of entry i is searched as key 2i, item b as 2i + 1
 
 
@@ -236,10 +237,12 @@ class Pipeline:
     # -- the sequencer
 
     async def _sequence(self) -> None:
+        batch: list[tuple[Ready, asyncio.Future[Decision]]] = []
         while True:
             await self._is_queued.wait()
-            if len(self._in_flight) > 1:  # who is alone does not wait
-                await gathered(lambda: len(self._queue), self._max_batch_pairs)
+            if max(len(batch), len(self._in_flight)) > 1:  # who is alone, now and before, does not wait
+                expected = len(batch) + len(self._queue)  # those who were answered just now come again
+                await gathered(lambda: len(self._queue), min(expected, self._max_batch_pairs))
             answers: list[Decision | Exception]
             async with self._gate:
                 batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch_pairs))]
@@ -347,14 +350,15 @@ class Pipeline:
 
 
 async def gathered(size: Callable[[], int], most: int, clock: Callable[[], float] = time.monotonic) -> None:
-    """Return once a queue of ``size()`` has stopped growing, holds ``most``, or 8 ms have gone by.
+    """Return once a queue of ``size()`` holds ``most``, has not grown for 3 ms, or 10 ms have gone by.
 
     Much of what a batch costs does not depend on its size: three syncs, two signatures, pages of five indexes. Those
     whose answers have just left are about to send again, and would otherwise make every batch half as large as it could
     be; and while a batch waits for the disk, nobody contends with it for Python's lock.
     """
-    until, before = clock() + _GATHER_S, 0
-    while before < (held := size()) < most and clock() < until:
+    until, before, still = clock() + _GATHER_S, 0, 0
+    while (held := size()) < most and still < _GATHER_STILL and clock() < until:
+        still = 0 if held > before else still + 1
         before = held
         await asyncio.sleep(_GATHER_STEP_S)
 
