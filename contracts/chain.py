@@ -9,6 +9,7 @@ from protocol.errors import ConfigError
 from protocol.rewards import RewardParameters
 
 Finality = Literal["finalized", "depth"]
+MAX_WAITING_EPOCHS = 31  # posted and not active: `CuriosityRewards` keeps 32 records
 
 
 @dataclass(frozen=True)

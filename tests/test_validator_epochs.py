@@ -21,7 +21,7 @@ import pytest
 from web3 import Web3
 
 from contracts.attestation import address_of, sign_attestation
-from contracts.chain import Addresses, ChainConfig, Share, journal_path
+from contracts.chain import MAX_WAITING_EPOCHS, Addresses, ChainConfig, Share, journal_path
 from contracts.devchain import DEFAULT_CHAIN_ID, DevChain, find_anvil
 from contracts.evm import ChainClient
 from contracts.evm.journal import Journal
@@ -159,6 +159,23 @@ def test_an_epoch_is_settled_when_its_activation_is_final_and_not_before(
         assert f"event=epoch_settled epoch=1 final_block={closing.poster.standing.final_block}" in caplog.text
         assert closing.poster.is_at_rest(1)
         assert not closing.poster.is_at_rest(2)  # another was closed
+
+
+def test_more_epochs_than_may_wait_are_posted_when_the_first_are_active(ground: Ground) -> None:
+    with ground.open(finality="depth", finality_depth=0) as closing:
+        for _ in range(MAX_WAITING_EPOCHS + 2):  # as while the chain is away
+            closing.earn(7)
+            closing.epochs._append_closing()
+        closing.look()
+        assert closing.epochs.standing is not None
+        assert (closing.client.state().latest_epoch, closing.epochs.standing.trouble) == (MAX_WAITING_EPOCHS, None)
+        closing.look()
+        assert closing.client.state().latest_epoch == MAX_WAITING_EPOCHS
+        ground.chain.advance(DELAY_S)
+        for _ in range(2):
+            closing.look()
+        state = closing.client.state()
+        assert (state.active_epoch, state.latest_epoch) == (2, MAX_WAITING_EPOCHS + 2)
 
 
 def test_a_chain_that_goes_back_behind_its_own_finality_is_posted_to_again(

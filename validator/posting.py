@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from contracts.attestation import sign_digest
-from contracts.chain import EpochRecord, RewardsState, Standing, TransactionReceipt
+from contracts.chain import MAX_WAITING_EPOCHS, EpochRecord, RewardsState, Standing, TransactionReceipt
 from contracts.evm import ChainClient
 from protocol.errors import ChainError
 from protocol.payouts import EpochPayout
@@ -43,6 +43,8 @@ class Poster:
         self._root_at = root_at
         self._lock = threading.Lock()
         self._looked_at = -_REST_S
+        self._compared: RewardsState | None = None  # up to its latest epoch, within the last minute
+        self._compared_at = -_REST_S
 
     def is_at_rest(self, closed: int) -> bool:
         """Whether everything is settled and was looked at lately."""
@@ -55,13 +57,18 @@ class Poster:
         kept in ``trouble`` until a look goes well.
         """
         with self._looking():
+            self._compare_all(closed)
             return self._post(closed)
 
     def look(self, closed: Sequence[EpochPayout]) -> None:
-        """Post what is missing and activate the oldest epoch that waits, if its delay is over. Raises as `post`."""
+        """Activate the oldest epoch that waits, if its delay is over, and post what is missing. Raises as `post`.
+
+        In this order: the contract may refuse another epoch until one of those that wait is active.
+        """
         with self._looking():
-            self._post(closed)
+            self._compare_all(closed)
             self._activate_due()
+            self._post(closed)
 
     @contextmanager
     def _looking(self) -> Iterator[None]:
@@ -76,25 +83,36 @@ class Poster:
             self.trouble = None
             self._looked_at = time.monotonic()
 
-    def _post(self, closed: Sequence[EpochPayout]) -> Posted:
+    def _compare_all(self, closed: Sequence[EpochPayout]) -> None:
         self._watch(self.chain.standing())
         state = self.chain.state()
         if state.active_epoch < self.settled:
             # More than finality allows; or an endpoint that is far behind. Compare and post as if it had never been.
             log.error("event=settled_epochs_fell_out active=%d settled=%d", state.active_epoch, self.settled)
             self.settled = state.active_epoch
-        self._compare(closed, state)
+        if state != self._compared or time.monotonic() >= self._compared_at + _REST_S:
+            self._compare(closed, state, self.settled)
+            self._compared, self._compared_at = state, time.monotonic()
         # Only what was compared may be forgotten, and only when it cannot change any more.
         self._settle(closed)
+
+    def _post(self, closed: Sequence[EpochPayout]) -> Posted:
         transaction: str | None = None
+        assert self._compared is not None
+        known, state = self._compared.latest_epoch, self.chain.state()
         while state.latest_epoch < len(closed):
-            receipt = self._post_next(closed[state.latest_epoch], state)
+            # The one that is signed on top of, and whatever came since the comparison of all.
+            self._compare(closed, state, min(known, state.latest_epoch - 1))
+            known = state.latest_epoch
+            if known - state.active_epoch >= MAX_WAITING_EPOCHS:
+                log.info("event=epochs_wait posted=%d active=%d", known, state.active_epoch)
+                break
+            receipt = self._post_next(closed[known], state)
             if receipt is not None:
                 transaction = "0x" + receipt.hash.hex()
             # Others post too, and what fell out comes back with it: go on from what is there now, whatever it is.
-            before, state = state, self.chain.state()
-            self._compare(closed, state)
-            if receipt is None and state.latest_epoch <= before.latest_epoch:
+            state = self.chain.state()
+            if receipt is None and state.latest_epoch <= known:
                 break  # an endpoint has not seen it yet: the next round will
         if transaction is not None:
             self._watch(self.chain.standing())
@@ -125,8 +143,9 @@ class Poster:
                 standing.block, standing.posted, before.posted, standing.active, before.active,
             )  # fmt: skip
 
-    def _compare(self, closed: Sequence[EpochPayout], state: RewardsState) -> None:
-        for epoch in range(self.settled + 1, state.latest_epoch + 1):
+    def _compare(self, closed: Sequence[EpochPayout], state: RewardsState, known: int) -> None:
+        """Hold every epoch after ``known`` to the ledger. Raises ChainError CHAIN_ROOT_DIFFERS."""
+        for epoch in range(max(known, 0) + 1, state.latest_epoch + 1):
             held = self.chain.epoch(epoch, state)
             if held is None:
                 continue  # it fell out since
