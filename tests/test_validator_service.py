@@ -22,6 +22,7 @@ from protocol.decision import check_decision
 from protocol.entry import CheckpointEntry, EpochEntry, PairEntry, parse_entry
 from protocol.errors import ConfigError, Overloaded, Rejected, ServiceError, StoreError
 from protocol.merkle import leaf_hash, root, verify_consistency
+from protocol.messages import Decision
 from protocol.pair import Envelope, Item, SignedPair
 from protocol.payouts import derive
 from protocol.receipt import Receipt, verify_receipt
@@ -29,7 +30,7 @@ from protocol.rewards import RewardParameters, verify_claim
 from protocol.signing import address_of
 from protocol.tlog import verify_checkpoint
 from protocol.verdict import Outcome, Reason
-from protocol.wire import encode
+from protocol.wire import encode, parse
 from tests.service_material import ALICE, BOB, Running, item_of, pictures, running
 from validator.service import switch_checkpoint
 
@@ -231,6 +232,29 @@ async def test_http_edges_are_messages_too(live: Running) -> None:
                 assert (body["code"], response.status) == (code, status), path
                 assert body["remedy"]
                 assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_a_pair_is_answered_alike_past_the_router_and_through_it(live: Running) -> None:
+    body = live.sign(pictures(1)[0]).encode()
+    first = await live.client.post_pair(body)
+    async with aiohttp.ClientSession(live.url) as session:
+        for path, headers in (
+            ("/v1/pairs", {}),
+            ("/v1/pairs?", {}),
+            ("/v1/pairs?a=b", {}),
+            ("/v1/pairs", {"Expect": "100-continue"}),
+        ):
+            async with session.post(path, data=body, headers=headers) as response:
+                assert response.status == 200
+                assert parse(Decision, await response.read()) == replace(first, replayed=True)
+                assert response.headers["X-Content-Type-Options"] == "nosniff"
+                assert response.headers["Content-Type"] == "application/json"
+            async with session.post(path, data=b"no pair", headers=headers) as response:
+                assert (response.status, (await response.json())["code"]) == (400, "ENVELOPE_TOO_LARGE")
+        async with session.get("/v1/pairs") as response:
+            assert (response.status, (await response.json())["code"]) == (405, "HTTP_405")
+        text = await (await session.get("/metrics")).text()
+    assert 'curiosity_request_seconds_count{route="/v1/pairs"} 9.0' in text
 
 
 async def test_the_openapi_document_describes_every_route(live: Running) -> None:
