@@ -30,7 +30,9 @@ from tests.test_validator_takedown import forget
 from validator.exported import Export, opened_export
 from validator.forgotten import Forgotten
 from validator.keys import load_keys
+from validator.ledger import Ledger
 from validator.store import Store
+from validator.takedown import load_forgotten
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -149,9 +151,8 @@ async def test_a_list_that_does_not_fit_is_refused_by_who_goes_on_with_the_log(
     refused(ProofError, "IMPORT_MALFORMED")
     # A copy takes nothing in, so it needs no list; one of another's pepper is of no use to it, and it says so.
     listed.write_bytes(encode(told))
-    code, out, err = await run_cli("ledger", "import", str(tmp_path / "own"), data_dir=tmp_path / "copy")
-    assert code == 0, err
-    assert "not known here for 2 of them; a copy takes nothing in." in out
+    done = bring(tmp_path / "own", tmp_path / "copy")
+    assert (done.read_only, done.taken_down, done.unknown) == (True, 2, 2)
     status, out, err = await run_cli("validator", "check", "--pairs", data_dir=tmp_path / "copy")
     assert (status, out.split()[:3]) == (0, ["7", "entries", "hold;"]), err
     with Store.open(f"sqlite:///{tmp_path / 'copy' / 'ledger.sqlite'}") as store:
@@ -169,8 +170,18 @@ async def test_a_validator_without_its_pepper_refuses_to_start(
     folder, signed = forgetful
     shutil.copytree(folder / "validator", tmp_path / "v")
     (tmp_path / "v" / "keys" / "takedown.pepper").unlink()
-    status, _, err = await run_cli("validator", "run", data_dir=tmp_path / "v")
-    assert (status, err.split(":")[0]) == (10, "PEPPER_DIFFERS")
+    keys = load_keys(tmp_path / "v" / "keys", "curiosity-local")  # another pepper is made
+    with Store.open(f"sqlite:///{tmp_path / 'v' / 'ledger.sqlite'}") as store:
+        ledger = Ledger(
+            store,
+            origin="curiosity-local",
+            log_signer=keys.log,
+            receipt_signer=keys.receipt,
+            head_path=tmp_path / "v" / "tree-head.txt",
+            clock=lambda: 0,
+        )
+        with pytest.raises(StoreError, match="PEPPER_DIFFERS: 3 contents"):
+            load_forgotten(store, ledger, keys.pepper)
     # What the remedy says for a pepper that is gone for good: it starts, and does not claim to know.
     with sqlite3.connect(tmp_path / "v" / "ledger.sqlite") as database:
         database.execute("DELETE FROM blocked")
