@@ -106,6 +106,19 @@ contract SigningTest is Network {
     }
 
     /// @notice What a quorum signed counts for one chain, contract and place: no field can be changed afterwards.
+    function test_AnOutsiderAboveAllMembers() external {
+        uint256 outsider = 1;
+        while (VM.addr(outsider) <= VM.addr(keys[4])) ++outsider;
+        ICuriosityRewards.Attestation memory attestation = attestationFor("root", 5);
+        bytes[] memory signatures = signaturesFor(attestation, THRESHOLD);
+        signatures[2] = signed(outsider, rewards.hashAttestation(attestation));
+        refusePosting(
+            attestation,
+            signatures,
+            abi.encodeWithSelector(ICuriosityRewards.RewardsNotValidator.selector, VM.addr(outsider), uint64(1))
+        );
+    }
+
     function test_NoFieldCanBeChanged(uint256 seed, bytes32 other) external {
         ICuriosityRewards.Attestation memory signedOne = attestationFor("root", 5);
         bytes[] memory signatures = signaturesFor(signedOne, THRESHOLD);
