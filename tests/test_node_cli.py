@@ -322,7 +322,8 @@ def test_a_pair_is_taken_down_by_its_contributor_or_by_the_operator(
 def _flip_note(text: str) -> str:
     value = json.loads(text)
     lines = value["decision"]["receipt"]["note"].split("\n")
-    lines[4] = str(int(lines[4]) + 1)  # the time at which it was issued
+    time = lines.index("curiosity-batch/v1") + 5  # at which it was issued
+    lines[time] = str(int(lines[time]) + 1)
     value["decision"]["receipt"]["note"] = "\n".join(lines)
     return json.dumps(value)
 

@@ -120,6 +120,22 @@ def test_set_made_anew_leaves_nothing_of_the_old_one(cache: Path, tmp_path: Path
     assert {each.name for each in (tmp_path / "set" / "media").iterdir()} == named
 
 
+def test_programs_that_make_one_set_at_once_all_get_it(digits: Path, cache: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from node.sources.digits import make_digits; sys.stdin.readline();"
+        "print(make_digits(Path(sys.argv[1]), limit=2, cache=Path(sys.argv[2]))['digest'])"
+    )
+    asked = [sys.executable, "-c", program, str(tmp_path / "set"), str(cache)]
+    running = [subprocess.Popen(asked, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    for one in running:
+        assert one.stdin is not None
+        one.stdin.write("now\n")
+        one.stdin.flush()
+    made = {one.communicate(timeout=120)[0].strip() for one in running}
+    assert made == {json.loads((digits / "card.json").read_text())["digest"]}
+    assert check_pair_set(tmp_path / "set") > 0
+
+
 def test_folder_with_other_files_is_not_overwritten(cache: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(SourceError, match="NOT_A_PAIR_SET"):

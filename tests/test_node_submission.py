@@ -196,7 +196,7 @@ async def test_what_no_decoder_takes_is_told_before_anything_is_signed(
     ("path", "value", "code"),
     [
         (("receipt", "index"), 999, "RECEIPT_INDEX"),
-        (("receipt", "note"), "x", "NOTE_MALFORMED"),
+        (("receipt", "note"), "x", "RECEIPT_VERSION"),
         (("verdict", "curiosity_micro"), 77, "VERDICT_DIFFERS"),
         (("embeddings", "final_a"), "AAAA", "EMBEDDING_DIFFERS"),
         (("embeddings", "a"), "not base64!", "EMBEDDING_DIFFERS"),

@@ -3,12 +3,14 @@
 The card is written last: a folder without one is not a whole set.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -127,17 +129,33 @@ def write_pair_set(
 ) -> dict[str, Any]:
     """Write the set ``name`` below ``out`` and return its card; files of an earlier set there are replaced.
 
+    One program at a time: who comes second waits, and takes the set if it is the same.
+
     Raises ``SourceError`` CANNOT_WRITE (disk full, no permission), NOT_A_PAIR_SET when ``out`` holds other things,
     MEDIA_TYPE_UNKNOWN.
     """
     try:
-        return _write(out, name, parameters, list(origins), list(drafts))
+        with _alone(out):
+            made_meanwhile = find_pair_set(out, parameters)
+            return made_meanwhile or _write(out, name, parameters, list(origins), list(drafts))
     except OSError as error:
         raise SourceError(
             "CANNOT_WRITE",
             f"the pair set {name} could not be written to {out}: {error.strerror}",
             "Free some space (a full set takes about 200 MB) or choose another directory.",
         ) from error
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Hold the folder's lock, which the system lets go when its holder ends."""
+    out.mkdir(parents=True, exist_ok=True)
+    folder = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def find_pair_set(out: Path, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
