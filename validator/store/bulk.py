@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql
 _dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 Row = tuple[Any, ...]
-_MOST_ROWS = 64  # a power of two
+_MOST_ROWS = 16  # a power of two
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Row], on_conflict: str = "") -> None:
@@ -39,7 +39,8 @@ def _insert_into_sqlite(connection: Connection, table: Table, rows: Sequence[Row
     """Past SQLAlchemy: the caller's transaction has begun.
 
     The driver gives up Python's lock at each step of a statement, and as many steps as rows are as many changes of
-    threads with an event loop that wants it too. So a statement takes up to 64 rows, in few sizes that it remembers.
+    threads with an event loop that wants it too. So a statement takes up to 16 rows, in few sizes that it remembers;
+    of more it costs as much as it spares.
     """
     start, size = 0, _MOST_ROWS
     with closing(connection.connection.cursor()) as cursor:
