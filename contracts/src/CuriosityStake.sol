@@ -232,8 +232,8 @@ contract CuriosityStake is ICuriosityStake, EIP712, ReentrancyGuardTransient {
         return _totalWeights.upperLookupRecent(_frozenAt(period));
     }
 
-    /// @dev Block time before which the weights of `period` were made; later changes do not count. Zero for the first
-    /// two periods, which nobody could be frozen for.
+    /// @dev Block time before which the weights of `period` were made; later changes do not count. Zero for the first,
+    /// which nobody could be frozen for; the second is frozen with the second in which the contract was made.
     function _frozenAt(uint256 period) private view returns (uint48) {
         if (period < 2) return 0;
         uint256 begins = _start + (period - 2) * _periodLength;

@@ -151,6 +151,17 @@ contract StakeTest is Staking {
         equal(_stake.totalWeight(4), MIN, "the other came");
     }
 
+    function test_TheSecondPeriodIsFrozenWithTheFirstSecond() external {
+        _bond(_validator, MIN);
+        VM.expectRevert(abi.encodeWithSelector(ICuriosityStake.StakeNotFrozen.selector, 2, _start));
+        _stake.weight(_validator, 2);
+        _later(1);
+        _bond(OTHER, MIN);
+        equal(_stake.weight(_validator, 2), MIN, "bonded in the first second");
+        equal(_stake.totalWeight(2), MIN, "and nobody later");
+        equal(_stake.weight(_validator, 1), 0, "nobody counts in the first");
+    }
+
     function test_NoChangeWithinAPeriodCountsInItOrTheNext(uint256 seed) external {
         _bond(_validator, 10 * MIN);
         VM.warp(_start + within(seed, PERIOD, 20 * PERIOD));
