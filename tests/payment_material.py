@@ -29,6 +29,7 @@ from protocol.payouts import EpochPayout, close_epoch
 from protocol.rewards import RewardParameters, RewardTree
 from protocol.signing import sign
 from protocol.verdict import Outcome, Reason, Verdict
+from tests.command_material import Said
 from tests.service_material import Running, running
 from validator.config import ChainSettings
 from validator.keys import load_keys
@@ -156,19 +157,6 @@ class _TwoFaced(EpochPayout):
     def expected_entry(self, parameters: RewardParameters) -> EpochEntry:
         assert self.honest is not None
         return self.honest.expected_entry(parameters)
-
-
-@dataclass(frozen=True)
-class Said:
-    """What the command printed and its exit status."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        return json.loads(self.out)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,15 @@ class Line:
         kept = Journal(DEFAULT_CHAIN_ID, b"", self.config.journal).kept(address_of(self.key))
         return [sent for versions in kept.values() for sent in versions if sent.fate == Fate.OPEN]
 
+    def sign_and_forget(self, recipient: bytes, wei: int) -> Sent:
+        """Mining stops, a transfer is signed and sent, and the chain forgets it, as a node that restarts does."""
+        self.chain.request("evm_setAutomine", [False])
+        with pytest.raises(ChainError, match="CHAIN_TIMEOUT"):
+            self.sender(receipt_timeout_s=0.1).transfer(self.key, recipient, wei)
+        (left,) = self.journal()
+        self.chain.request("anvil_dropTransaction", ["0x" + left.hash.hex()])
+        return left
+
     def waiting(self) -> int:
         return int(self.chain.request("txpool_status", [])["pending"], 16)
 
@@ -147,12 +156,7 @@ def test_fees_rise_to_ten_times_the_present_and_at_once_to_the_present(line: Lin
 
 def test_a_process_that_died_after_signing_is_seen_through_once(line: Line) -> None:
     recipient = os.urandom(20)
-    line.chain.request("evm_setAutomine", [False])
-    with pytest.raises(ChainError, match="CHAIN_TIMEOUT"):
-        line.sender(receipt_timeout_s=0.1).transfer(line.key, recipient, 5)
-    (left,) = line.journal()
-    # The chain forgot it, as a node that restarts does; the next process has the bytes.
-    line.chain.request("anvil_dropTransaction", ["0x" + left.hash.hex()])
+    left = line.sign_and_forget(recipient, 5)
     assert line.waiting() == 0
     line.chain.request("evm_setAutomine", [True])
     receipt = line.sender().transfer(line.key, recipient, 5)
@@ -215,11 +219,7 @@ def test_a_process_holds_the_journal_until_it_is_killed_and_the_next_sends_its_v
 
 def test_a_resumed_transaction_is_replaced_when_its_fees_no_longer_do(line: Line) -> None:
     recipient = os.urandom(20)
-    line.chain.request("evm_setAutomine", [False])
-    with pytest.raises(ChainError, match="CHAIN_TIMEOUT"):
-        line.sender(receipt_timeout_s=0.1).transfer(line.key, recipient, 5)
-    (left,) = line.journal()
-    line.chain.request("anvil_dropTransaction", ["0x" + left.hash.hex()])
+    line.sign_and_forget(recipient, 5)
     line.chain.request("anvil_setNextBlockBaseFeePerGas", [hex(3 * 10**9)])  # it offered 3 at most, with the tip
     line.chain.request("evm_mine", [])
     thread = threading.Thread(target=lambda: line.sender().transfer(line.key, recipient, 5))
@@ -233,11 +233,7 @@ def test_a_resumed_transaction_is_replaced_when_its_fees_no_longer_do(line: Line
 
 def test_an_underpriced_replacement_is_raised_until_it_replaces(line: Line) -> None:
     ours, theirs = os.urandom(20), os.urandom(20)
-    line.chain.request("evm_setAutomine", [False])
-    with pytest.raises(ChainError, match="CHAIN_TIMEOUT"):
-        line.sender(receipt_timeout_s=0.1).transfer(line.key, ours, 5)
-    (left,) = line.journal()
-    line.chain.request("anvil_dropTransaction", ["0x" + left.hash.hex()])
+    left = line.sign_and_forget(ours, 5)
     # Another wallet of the same key has its own transaction under that nonce, for the same fees.
     with pytest.raises(ChainError, match="CHAIN_TIMEOUT"):
         line.sender(journal=None, receipt_timeout_s=0.1).transfer(line.key, theirs, 6)
@@ -256,11 +252,7 @@ def test_an_underpriced_replacement_is_raised_until_it_replaces(line: Line) -> N
 
 def test_a_transaction_whose_nonce_another_took_is_given_up_and_sent_anew(line: Line) -> None:
     ours, theirs = os.urandom(20), os.urandom(20)
-    line.chain.request("evm_setAutomine", [False])
-    with pytest.raises(ChainError, match="CHAIN_TIMEOUT"):
-        line.sender(receipt_timeout_s=0.1).transfer(line.key, ours, 5)
-    (left,) = line.journal()
-    line.chain.request("anvil_dropTransaction", ["0x" + left.hash.hex()])
+    left = line.sign_and_forget(ours, 5)
     line.chain.request("evm_setAutomine", [True])
     line.sender(journal=None).transfer(line.key, theirs, 6)
     refusal = Connection(line.chain.rpc_url, 10).offer(left.raw)
@@ -273,11 +265,7 @@ def test_a_transaction_whose_nonce_another_took_is_given_up_and_sent_anew(line: 
 def test_a_sender_sees_what_another_has_signed_since_it_began(line: Line) -> None:
     first, second = os.urandom(20), os.urandom(20)
     early = line.sender()
-    line.chain.request("evm_setAutomine", [False])
-    with pytest.raises(ChainError, match="CHAIN_TIMEOUT"):
-        line.sender(receipt_timeout_s=0.1).transfer(line.key, first, 5)
-    (left,) = line.journal()
-    line.chain.request("anvil_dropTransaction", ["0x" + left.hash.hex()])
+    line.sign_and_forget(first, 5)
     line.chain.request("evm_setAutomine", [True])
     early.transfer(line.key, second, 1)
     assert (line.balance(first), line.balance(second), line.journal()) == (5, 1, [])

@@ -19,7 +19,8 @@ from protocol.payouts import derive
 from protocol.rewards import RewardParameters
 from protocol.signing import checksum
 from protocol.wire import encode
-from tests.payment_material import DELAY_S, PaidNetwork, Said, Terminal, lying, paid_network, terminal
+from tests.command_material import Said
+from tests.payment_material import DELAY_S, PaidNetwork, Terminal, lying, paid_network, terminal
 
 ALICE, BOB, CAROL, COLD = (bytes([number]) * 32 for number in (0x41, 0x42, 0x43, 0x44))
 A, B, C = (address_of(key) for key in (ALICE, BOB, CAROL))

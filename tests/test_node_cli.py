@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,22 +16,10 @@ from node.demo.processes import ValidatorProcess
 from node.demo.stage import write_config
 from node.receipts import read_saved, verify_saved
 from protocol.tlog import Signer
+from tests.command_material import Said
 from tests.service_material import digit_pairs
 
 PASSWORD = "correct horse battery staple"
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a command printed and its exit status."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        return json.loads(self.out)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -53,7 +40,7 @@ class Shell:
             "CURIOSITY_PASSWORD_FILE": str(self.home / "password"),
         }
 
-    def run(self, *arguments: str | Path, timeout_s: float = 120.0) -> Done:
+    def run(self, *arguments: str | Path, timeout_s: float = 120.0) -> Said:
         self.home.mkdir(parents=True, exist_ok=True)
         (self.home / "password").write_text(PASSWORD + "\n")
         done = subprocess.run(
@@ -61,7 +48,7 @@ class Shell:
             capture_output=True, text=True, timeout=timeout_s, env=self.environment, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert "Traceback" not in done.stdout + done.stderr, done.stderr
-        return Done(done.returncode, done.stdout, done.stderr)
+        return Said(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture

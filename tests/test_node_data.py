@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_node_cli import Done
+from tests.command_material import Said
 
 
-def run(*arguments: str | Path) -> Done:
+def run(*arguments: str | Path) -> Said:
     done = subprocess.run(
         [sys.executable, "-m", "node.cli", "data", *map(str, arguments)],
         capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
-    return Done(done.returncode, done.stdout, done.stderr)
+    return Said(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture(scope="module")

@@ -245,14 +245,19 @@ def test_an_answer_that_is_lost_does_not_post_twice(ground: Ground) -> None:
         assert proxy.seen["eth_sendRawTransaction"] == 1
 
 
+def post_a_lie(closing: Closing) -> None:
+    """Post the next epoch with a root that no ledger gives, under the quorum's key."""
+    lie = closing.client.state().next_attestation(
+        ledger_size=1, ledger_root=bytes(32), reward_root=b"\x66" * 32, cumulative_total_wei=1
+    )
+    closing.client.post_root(KEY, lie, [sign_attestation(lie, closing.client.domain, KEY)])
+
+
 def test_nothing_is_signed_on_top_of_an_epoch_that_the_ledger_does_not_give(ground: Ground) -> None:
     with ground.open() as closing:
         closing.earn(7)
         # A quorum that lies posts first.
-        lie = closing.client.state().next_attestation(
-            ledger_size=1, ledger_root=bytes(32), reward_root=b"\x66" * 32, cumulative_total_wei=1
-        )
-        closing.client.post_root(KEY, lie, [sign_attestation(lie, closing.client.domain, KEY)])
+        post_a_lie(closing)
         with pytest.raises(ChainError, match=r"CHAIN_ROOT_DIFFERS: epoch 1 is posted with root 0x6666.* gives root 0x"):
             closing.close()
         with pytest.raises(ChainError, match="CHAIN_ROOT_DIFFERS"):
@@ -270,10 +275,7 @@ def test_nothing_is_signed_on_top_of_an_epoch_that_the_ledger_does_not_give(grou
 def test_an_epoch_that_the_ledger_has_not_closed_is_told(ground: Ground) -> None:
     with ground.open() as closing:
         closing.earn(7)
-        ahead = closing.client.state().next_attestation(
-            ledger_size=1, ledger_root=bytes(32), reward_root=b"\x66" * 32, cumulative_total_wei=1
-        )
-        closing.client.post_root(KEY, ahead, [sign_attestation(ahead, closing.client.domain, KEY)])
+        post_a_lie(closing)
         with pytest.raises(ChainError, match=r"CHAIN_ROOT_DIFFERS: .* this ledger closed 0 epochs"):
             closing.look()
 
