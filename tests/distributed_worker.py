@@ -149,6 +149,8 @@ def main(folder: str, *names: str) -> None:
         for name in names:
             made = run_collectives(group) if name == "collectives" else run_case(CASES[name], group)
             torch.save(made, Path(folder) / f"{name}.{group.rank}.pt")
+    threads = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+    torch.save([name for name in threads if "gloo" in name], Path(folder) / f"threads.{group.rank}.pt")
 
 
 if __name__ == "__main__":

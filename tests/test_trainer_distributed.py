@@ -31,7 +31,7 @@ def launch(processes: int, names: list[str], folder: Path) -> Results:
     assert done.returncode == 0, done.stderr[-4000:]
     return {
         name: [torch.load(folder / f"{name}.{rank}.pt", weights_only=False) for rank in range(processes)]
-        for name in names
+        for name in [*names, "threads"]
     }
 
 
@@ -85,6 +85,11 @@ def test_small_collectives(two: Results) -> None:
         assert first.tolist() == [0.5, 0.5]
         assert second.tolist() == [0.5] * 3  # only the first process had one
         assert third is None
+
+
+def test_no_thread_outlives_the_group(two: Results, three: Results) -> None:
+    """One that lets go of a tensor while the interpreter ends would abort a process that has done its work."""
+    assert [list(left) for left in two["threads"] + three["threads"]] == [[]] * 5
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])

@@ -8,6 +8,7 @@ processes but embeddings, batch statistics and gradients.
 n rows here, N rows in all processes together, D dimension.
 """
 
+import gc
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd import Function
+from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
 from protocol.errors import ConfigError
@@ -153,7 +155,20 @@ def join_group(timeout_s: float = TIMEOUT_S) -> Iterator[Group]:
     try:
         yield group
     finally:
-        dist.destroy_process_group()
+        _leave()
+
+
+def _leave() -> None:
+    """Destroy the group, and end its native threads before the interpreter ends.
+
+    A thread of gloo that lets go of its last tensor while the interpreter ends aborts the process, after all its work
+    was done (pytorch issue 190489). Such threads end with the last reference to the group, and torch's caches of
+    sharded layouts keep one by way of their meshes.
+    """
+    dist.destroy_process_group()
+    for mesh in [found for found in gc.get_objects() if type(found) is DeviceMesh]:
+        mesh._pg_registry.clear()
+    gc.collect()
 
 
 class _Gather(Function):
