@@ -132,6 +132,47 @@ def test_items_small_and_large_come_back(store_url: str, tmp_path: Path) -> None
     assert packs == ([whole_blocks(4 * MAX_INLINE_BYTES + 1)] if store_url.startswith("sqlite") else [])
 
 
+@pytest.mark.parametrize("page", [1, 2, 5, 10_000])
+def test_contents_of_an_earlier_run_are_known(store_url: str, tmp_path: Path, page: int) -> None:
+    large = b"picture" * MAX_INLINE_BYTES
+
+    def entry(number: int, image: bytes) -> NewEntry:
+        return make_entry(number, pair=make_pair(number, image=image, text=b"caption %d" % number))
+
+    def key(entry: NewEntry) -> tuple[bytes, bytes]:
+        pair = submission_of(entry)
+        return pair.a.digest, pair.b.digest
+
+    earlier = [entry(1, large), entry(2, b"small")]
+    with open_ledger(store_url, tmp_path / "head") as opened:
+        opened.ledger.append(earlier)
+    with open_ledger(store_url, tmp_path / "head") as opened:
+        opened.store.remember_contents(page)
+        later = [entry(3, large), entry(4, b"new"), entry(5, b"small")]
+        keys = [key(one) for one in (*earlier, *later)]
+        assert opened.store.known_contents(keys) == {keys[0]: 0, keys[1]: 1}
+        for one in later:
+            opened.ledger.append([one])
+        again = [entry(6, b"new"), entry(7, large)]
+        opened.ledger.append(again)
+        keys += [key(one) for one in again]
+        swapped = [keys[0][::-1], (keys[0][0], keys[1][1])]
+        assert opened.store.known_contents([*keys, *swapped]) == {one: index for index, one in enumerate(keys)}
+        assert [opened.store.blob(digest) for digest, _ in keys] == [
+            large,
+            b"small",
+            large,
+            b"new",
+            b"small",
+            b"new",
+            large,
+        ]
+        with pytest.raises(StoreError, match="CONTENT_TWICE"):
+            opened.ledger.append([make_entry(8, pair=make_pair(8, image=large, text=b"caption 1"))])
+    packs = [path.stat().st_size for path in tmp_path.glob("ledger.db.blobs/*")]
+    assert packs == ([whole_blocks(len(large))] if store_url.startswith("sqlite") else [])
+
+
 def test_large_items_of_postgresql_go_to_a_folder_if_one_is_named(postgres_url: str, tmp_path: Path) -> None:
     content = b"large" * MAX_INLINE_BYTES
     digest = sha256(content).digest()

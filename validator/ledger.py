@@ -89,6 +89,7 @@ class Ledger:
         self._state = self._start()
         store.check_packs()
         store.finish_erasures()
+        store.remember_contents()
 
     def _start(self) -> _State:
         size = self._store.size()

@@ -16,6 +16,7 @@ from protocol.errors import StoreError
 from validator.store import schema
 from validator.store.blocked import BlockedRows
 from validator.store.bulk import with_keys
+from validator.store.contents import SeenContents
 from validator.store.database import AnyRow, Database
 from validator.store.packs import Packs
 from validator.store.rows import NewRow, StoredDecision, StoredItem, StoredSubmission
@@ -91,6 +92,21 @@ class Store(BlockedRows):
         False if readers still keep SQLite from emptying its log, which holds older copies of what was erased.
         """
         return self._writer.scrub()
+
+    def remember_contents(self, page: int = 10_000) -> None:
+        """Keep in memory which contents there are, so that appending need not ask about new ones.
+
+        Only after `claim_ledger`: what another process stored would not be noticed. Reads the digests of all items,
+        ``page`` at a time.
+        """
+        self._writer.seen = SeenContents(self._digests(page))
+
+    def _digests(self, page: int) -> Iterator[bytes]:
+        last = b""
+        query = f"SELECT sha256 FROM items WHERE sha256 > {self._mark} ORDER BY sha256 LIMIT {page}"  # noqa: S608
+        while rows := self._database.rows(query, (last,)):
+            last = rows[-1][0]
+            yield from (row[0] for row in rows)
 
     def read(self, statement: Select[*tuple[Any, ...]]) -> Sequence[RowMapping]:
         """Return the rows of a query over `validator.store.schema`, for the store's own package."""
@@ -179,6 +195,8 @@ class Store(BlockedRows):
 
     def known_contents(self, keys: Sequence[tuple[bytes, bytes]]) -> dict[tuple[bytes, bytes], int]:
         """Return the index of the accepted pair of each (SHA-256 of a, SHA-256 of b) that has one."""
+        if (seen := self._writer.seen) is not None:
+            keys = [key for key in keys if seen.may_hold(key[0]) and seen.may_hold(key[1])]
         rows = self._matching(
             "SELECT a_sha256, b_sha256, leaf_index FROM k CROSS JOIN pairs",
             "pairs.is_accepted AND pairs.a_sha256 = k.k0 AND pairs.b_sha256 = k.k1",

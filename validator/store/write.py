@@ -20,6 +20,7 @@ from validator.store.bulk import (
     select_rows,
     with_keys,
 )
+from validator.store.contents import SeenContents
 from validator.store.database import Database
 from validator.store.packs import MAX_INLINE_BYTES, Packs
 from validator.store.rows import ErasedPair, NewRow, NewSubmission
@@ -48,6 +49,7 @@ class Writer:
     def __init__(self, database: Database, packs: Packs | None) -> None:
         self._database = database
         self._packs = packs
+        self.seen: SeenContents | None = None  # not every writer keeps it
 
     def append(self, rows: Sequence[NewRow], tiles: Sequence[FullTile]) -> None:
         """See `Store.append`."""
@@ -56,6 +58,8 @@ class Writer:
         with self._database.write() as connection:
             described = _describe(submissions)
             known = self._known(connection, described.values())
+            if self.seen is not None:
+                self.seen.note(described)
             pairs = [_pair_row(row.index, row.submission) for row in rows if row.submission is not None]
             insert_rows(connection, schema.entries, [(row.index, row.leaf, row.note) for row in rows])
             insert_rows(connection, schema.pairs, pairs)
@@ -76,6 +80,8 @@ class Writer:
         """Return which contents are stored. SQLite need not say it of small ones: their insert finds out."""
         is_asked = _is_large if self._database.is_sqlite else bool
         keys = [(use.item.digest,) for use in uses if is_asked(use)]
+        if self.seen is not None:
+            keys = [key for key in keys if self.seen.may_hold(*key)]
         known: set[bytes] = set()
         for start in range(0, len(keys), _KEYS_PER_QUERY):
             head, parameters = with_keys(self._database.is_sqlite, keys[start : start + _KEYS_PER_QUERY])
