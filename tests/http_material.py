@@ -5,9 +5,15 @@ import json
 import random
 import struct
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import urlsplit
 
-from tests.service_material import Running
+
+class Listening(Protocol):
+    """Whatever listens at a URL."""
+
+    @property
+    def url(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -19,7 +25,7 @@ class Reply:
     head: str
 
 
-def address(live: Running) -> tuple[str, int]:
+def address(live: Listening) -> tuple[str, int]:
     """Host and port of a service."""
     parts = urlsplit(live.url)
     assert parts.hostname is not None
@@ -50,7 +56,7 @@ def read_replies(data: bytes) -> list[Reply]:
 
 
 async def exchange(
-    live: Running, data: bytes, *, source: str = "127.0.0.1", half_close: bool = True, timeout_s: float = 30.0
+    live: Listening, data: bytes, *, source: str = "127.0.0.1", half_close: bool = True, timeout_s: float = 30.0
 ) -> list[Reply]:
     """Send bytes, close our half, and return the answers until the server closes its own."""
     reader, writer = await asyncio.open_connection(*address(live), local_addr=(source, 0))
@@ -79,7 +85,7 @@ class Loris:
     seconds: float
 
 
-async def drip(live: Running, first: bytes, source: str, *, give_up_s: float, every_s: float = 0.5) -> Loris:
+async def drip(live: Listening, first: bytes, source: str, *, give_up_s: float, every_s: float = 0.5) -> Loris:
     """Send ``first``, then a byte every half second, and wait to be cut; give up after ``give_up_s``."""
     loop = asyncio.get_running_loop()
     reader, writer = await asyncio.open_connection(*address(live), local_addr=(source, 0))

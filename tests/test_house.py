@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("protocol", "embedding", "node", "validator", "trainer", "witness", "contracts", "explorer")
+PACKAGES = ("protocol", "embedding", "node", "validator", "trainer", "witness", "contracts", "explorer", "ingress")
 ROLES = ("validator", "trainer", "node", "witness")
 LINT = str(Path(sys.executable).parent / "lint-imports")
 
@@ -95,7 +95,10 @@ def test_roles_meet_only_through_messages() -> None:
         ({"web3"}, r"contracts/evm/"),
         ({"eth_tester"}, r"contracts/tester_rpc\.py"),
         ({"sqlalchemy", "alembic", "psycopg", "pysqlite3"}, r"validator/store/"),
-        ({"aiohttp"}, r"(node/(client|tiles)|validator/(app|edge|guard|witnesses|\w*routes|__main__)|witness/app)\.py"),
+        (
+            {"aiohttp"},
+            r"(node/(client|tiles)|validator/(app|edge|witnesses|\w*routes|__main__)|witness/app|ingress/\w+)\.py",
+        ),
         ({"click"}, r"(node/|(validator|witness)/__main__\.py|contracts/deploy\.py)"),
     ],
 )

@@ -21,11 +21,11 @@ import pytest
 from aiohttp import web
 from PIL import Image
 
+from ingress.guard import PACE_S
 from protocol.pair import Item
 from protocol.wire import canonical_json
 from tests.http_material import Loris, address, break_upload, drip, exchange, head_of, read_replies
 from tests.service_material import Running, pictures, running
-from validator.guard import PACE_S
 
 HEAD = b"POST /v1/pairs HTTP/1.1\r\nHost: validator\r\nX-Slow: "
 

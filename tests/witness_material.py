@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-from aiohttp import web
 
 from tests.log_material import LOG_VKEY
-from witness.app import build, list_evidence, make_application
+from witness.app import build, list_evidence, listen
 from witness.config import WitnessConfig
 from witness.evidence import EVIDENCE_FOLDER
 from witness.heads import Memory
@@ -54,9 +53,7 @@ async def witnessing(
     """Run a witness in ``folder`` on a free port, or on one that it had."""
     config = WitnessConfig(name=name, data_dir=folder, port=port, logs=logs, **changes)  # type: ignore[arg-type]
     witness, memory, keys = build(config)
-    runner = web.AppRunner(make_application(config, witness), auto_decompress=False, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port, reuse_address=True).start()
+    runner = await listen(config, witness)
     try:
         async with aiohttp.ClientSession() as session:
             yield Live(f"http://127.0.0.1:{runner.addresses[0][1]}", keys, config, session, memory)

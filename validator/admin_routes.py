@@ -7,11 +7,12 @@ from pathlib import Path
 
 from aiohttp import web
 
+from ingress.body import read_body
 from protocol.errors import Rejected
 from protocol.messages import CheckpointOrder, CheckpointReport, Health
 from protocol.pair import MAX_ENVELOPE_BYTES
 from protocol.wire import parse
-from validator.edge import SERVICE, answer, read_body
+from validator.edge import SERVICE, answer
 from validator.service import switch_checkpoint
 
 VERSION = version("curiosity")

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import json
 import logging
-import resource
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -20,6 +19,7 @@ from contracts.evidence import StakeDomain
 from contracts.evm import ChainClient
 from contracts.stake_note import StakeKey, sign_head
 from embedding.modalities import BY_NAME
+from ingress.guard import Guard, GuardedSite, GuardLimits
 from protocol.entry import CheckpointEntry, encode_entry
 from protocol.errors import ConfigError
 from protocol.pair import network_id_of
@@ -32,7 +32,6 @@ from validator.decode import Decoder
 from validator.edge import SERVICE, edge
 from validator.embedder import Embedder
 from validator.epochs import Epochs
-from validator.guard import Guard, GuardedSite, GuardLimits
 from validator.importer import check_checkpoint, read_mark
 from validator.index import VectorIndex
 from validator.intake import Intake, IntakeRules, RateLimit
@@ -51,9 +50,7 @@ from validator.witnesses import Witnesses, parse_witnesses
 
 log = logging.getLogger(__name__)
 
-LINGERING_S = 2.0  # how long the rest of a refused body is read, so that its sender gets to see the answer
 _YOUNG_OBJECTS = 10_000  # allocated before they are looked through; 700 is Python's default
-_OWN_FILES = 256  # databases, blobs, pipes of the decode workers
 
 
 def connect_chain(settings: Settings) -> tuple[ChainClient | None, Addresses]:
@@ -264,29 +261,12 @@ async def listen(service: Service) -> web.AppRunner:
     Raises ConfigError PORT_TAKEN.
     """
     config = service.settings.validator
-    limits = GuardLimits(
-        header_timeout_s=config.header_timeout_s,
-        body_timeout_s=config.body_timeout_s,
-        min_body_bytes_per_s=config.min_body_bytes_per_s,
-        answer_timeout_s=config.answer_timeout_s,
-        max_connections=config.max_connections,
-        max_connections_per_address=config.max_connections_per_address,
-    )
-    make_room_for_connections(config.max_connections)
     runner = web.AppRunner(make_application(service))
     await runner.setup()
     if service.mirrored is None and runner.server is not None:
         runner.server.request_handler = straight_to_pairs(service, runner.server.request_handler)
-    site = GuardedSite(
-        runner,
-        Guard(limits, service.metrics.count_cut),
-        config.host,
-        config.port,
-        access_log=None,
-        auto_decompress=False,
-        keepalive_timeout=config.idle_timeout_s,
-        lingering_time=LINGERING_S,
-    )
+    guard = Guard(GuardLimits.of(config), service.metrics.count_cut)
+    site = GuardedSite(runner, guard, config.host, config.port)
     try:
         await site.start()
     except OSError as error:
@@ -297,20 +277,6 @@ async def listen(service: Service) -> web.AppRunner:
             "Stop the other program, or set [validator] port (0 picks a free one).",
         ) from None
     return runner
-
-
-def make_room_for_connections(connections: int) -> None:
-    """Raise the process's limit of open files, as far as it may, to hold so many connections and our own files.
-
-    Where that is not far enough a warning says so: the surplus connections would wait unaccepted.
-    """
-    needed = connections + _OWN_FILES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-        if allowed < needed:
-            log.warning("event=few_files limit=%d needed=%d lower=max_connections", allowed, needed)
 
 
 def settle_memory() -> None:

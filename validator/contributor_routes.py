@@ -6,11 +6,12 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from embedding.modalities import BY_NAME
+from ingress.body import read_body
 from protocol.errors import Rejected
 from protocol.messages import Network
 from protocol.pair import MAX_ENVELOPE_BYTES
 from validator.decided import replay
-from validator.edge import SERVICE, answer, at_the_edge, hex_in_path, not_found, number, read_body
+from validator.edge import SERVICE, answer, at_the_edge, hex_in_path, not_found, number
 from validator.service import Service
 
 PAIRS_PATH = "/v1/pairs"

@@ -1,5 +1,5 @@
-"""Between HTTP and the routes: reading requests, writing answers, and the one middleware, `edge`, in which every error
-becomes an ErrorMessage.
+"""Between HTTP and the routes: reading what was asked, writing answers, and the one middleware, `edge`, in which every
+error becomes an ErrorMessage.
 """
 
 import logging
@@ -13,7 +13,6 @@ from multidict import CIMultiDict
 from protocol.errors import CuriosityError, Fault, Overloaded, Rejected
 from protocol.messages import ErrorMessage
 from protocol.wire import from_hex, to_json
-from validator.guard import BodyEnded
 from validator.service import Service
 
 log = logging.getLogger(__name__)
@@ -32,33 +31,6 @@ FAULT_STATUS = {Fault.CONTRIBUTOR: 400, Fault.VALIDATOR: 500, Fault.INFRASTRUCTU
 
 SERVICE = web.AppKey("service", Service)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-async def read_body(request: web.BaseRequest, max_bytes: int) -> bytes:
-    """Return the raw request body.
-
-    Raises Rejected: BODY_ENCODED (415); BODY_TOO_LARGE (413), before reading where the length says so; BODY_TIMEOUT
-    (408), BODY_TRUNCATED, BODY_MALFORMED.
-    """
-    if any(encoding != "identity" for encoding in request.headers.getall("Content-Encoding", ())):
-        raise Rejected("BODY_ENCODED", "the body is compressed", "Send the bytes as they are.", status=415)
-    length = request.content_length
-    if length is not None and length > max_bytes:
-        raise Rejected("BODY_TOO_LARGE", f"{length} bytes, at most {max_bytes}", "Send a smaller item.", status=413)
-    parts: list[bytes] = []
-    size = 0
-    try:
-        while part := await request.content.readany():
-            size += len(part)
-            if size > max_bytes:
-                raise Rejected("BODY_TOO_LARGE", f"over {max_bytes} bytes", "Send a smaller item.", status=413)
-            parts.append(part)
-    except BodyEnded as ended:
-        raise ended.refusal from None
-    except web.RequestPayloadError as error:
-        what = " ".join(str(error).split())[:200]
-        raise Rejected("BODY_MALFORMED", f"the body's chunks cannot be read: {what}", "Correct the framing.") from None
-    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def number(request: web.Request, name: str, default: int | None = None, *, most: int | None = None) -> int:

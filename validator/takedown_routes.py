@@ -4,11 +4,12 @@ import asyncio
 
 from aiohttp import web
 
+from ingress.body import read_body
 from protocol.pair import MAX_ENVELOPE_BYTES
 from protocol.takedown import SignedTakedown
 from protocol.wire import parse, to_json
 from validator.admin_routes import require_admin
-from validator.edge import SERVICE, answer, read_body
+from validator.edge import SERVICE, answer
 
 
 async def post_takedown(request: web.Request) -> web.Response:

@@ -10,6 +10,8 @@ from typing import Any
 
 from aiohttp import web
 
+from ingress.body import read_body
+from ingress.guard import Guard, GuardedSite, GuardLimits
 from protocol.errors import ConfigError, CuriosityError, Rejected
 from protocol.evidence import check_evidence
 from protocol.witness_request import SIZE_MEDIA_TYPE
@@ -29,7 +31,7 @@ _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
 async def post_checkpoint(request: web.Request) -> web.Response:
     """add-checkpoint: cosignature lines, or the status that says why not."""
-    lines = await request.app[WITNESS].add_checkpoint(await _read(request))
+    lines = await request.app[WITNESS].add_checkpoint(await read_body(request, MAX_BODY_BYTES))
     return web.Response(text=lines)
 
 
@@ -82,23 +84,6 @@ def list_evidence(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-async def _read(request: web.Request) -> bytes:
-    if (request.content_length or 0) > MAX_BODY_BYTES:
-        raise Rejected("BODY_TOO_LARGE", f"over {MAX_BODY_BYTES} bytes", "Send one head and its proof.", status=413)
-    body = bytearray()
-    try:
-        async with asyncio.timeout(request.app[CONFIG].body_timeout_s):
-            async for chunk in request.content.iter_chunked(1 << 16):
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    raise Rejected(
-                        "BODY_TOO_LARGE", f"over {MAX_BODY_BYTES} bytes", "Send one head and its proof.", status=413
-                    )
-    except TimeoutError:
-        raise Rejected("BODY_TIMEOUT", "the body did not come in time", "Send it faster.", status=408) from None
-    return bytes(body)
-
-
 @web.middleware
 async def edge(request: web.Request, handler: Any) -> web.StreamResponse:
     """Answer every error as the specification says, in one line of text; nothing else may escape."""
@@ -145,20 +130,32 @@ def build(config: WitnessConfig) -> tuple[Witness, Memory, WitnessKeys]:
     return Witness(memory, keys, logs, lambda: int(time.time())), memory, keys
 
 
+async def listen(config: WitnessConfig, witness: Witness) -> web.AppRunner:
+    """Listen at the configured address and return the runner. Raises ConfigError PORT_TAKEN."""
+    runner = web.AppRunner(make_application(config, witness))
+    await runner.setup()
+    guard = Guard(GuardLimits.of(config), lambda code: log.info("event=connection_cut code=%s", code))
+    try:
+        await GuardedSite(runner, guard, config.host, config.port).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise ConfigError(
+            "PORT_TAKEN",
+            f"cannot listen on {config.host}:{config.port}: {error.strerror}",
+            "Stop the other program, or set [witness] port (0 picks a free one).",
+        ) from None
+    return runner
+
+
 async def serve(config: WitnessConfig, *, ready_file: Path | None, as_json: bool) -> None:
     """Listen until SIGINT or SIGTERM."""
     witness, memory, keys = build(config)
-    runner = web.AppRunner(make_application(config, witness), auto_decompress=False, access_log=None)
     try:
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, config.host, config.port, reuse_address=True).start()
-        except OSError as error:
-            raise ConfigError(
-                "PORT_TAKEN",
-                f"cannot listen on {config.host}:{config.port}: {error.strerror}",
-                "Stop the other program, or set [witness] port (0 picks a free one).",
-            ) from None
+        runner = await listen(config, witness)
+    except BaseException:
+        memory.close()
+        raise
+    try:
         url = f"http://{config.host}:{runner.addresses[0][1]}"
         facts = {"url": url, "name": config.name, "vkeys": list(keys.vkeys), "logs": sorted(trusted_logs(config.logs))}
         line = f"Witness {config.name} listens on {url}; key {keys.vkeys[0]}; {len(facts['logs'])} logs."

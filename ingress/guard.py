@@ -13,9 +13,11 @@ The path of a request that is in time costs one comparison: everything else is l
 
 import asyncio
 import ipaddress
+import logging
+import resource
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from aiohttp import web
@@ -25,11 +27,15 @@ from protocol.errors import Overloaded, Rejected
 from protocol.messages import ErrorMessage
 from protocol.wire import encode
 
+log = logging.getLogger(__name__)
+
 ROUND_S = 0.25
 PACE_S = 3.5  # over so long a time the pace of a body is measured
 _REFUSED_LINGER_S = 1.0  # time to fetch a 503 before the connection is reset
 _MAX_LINGERING = 64
 _REMEDY = "Send the same bytes again after the time in Retry-After."
+_LINGERING_S = 2.0  # how long the rest of a refused body is read, so that its sender gets to see the answer
+_OWN_FILES = 256  # databases, packs, pipes of worker processes
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,14 @@ class GuardLimits:
     body_timeout_s: float
     min_body_bytes_per_s: int
     answer_timeout_s: float
+    idle_timeout_s: float
     max_connections: int
     max_connections_per_address: int
+
+    @classmethod
+    def of(cls, settings: object) -> "GuardLimits":
+        """Return the limits in a service's settings, which have the same names there."""
+        return cls(**{limit.name: getattr(settings, limit.name) for limit in fields(cls)})
 
 
 class BodyEnded(TimeoutError):
@@ -294,16 +306,15 @@ class GuardedConnection(web.RequestHandler):
 
 
 class GuardedSite(web.BaseSite):
-    """Listens at a TCP address, each connection under the guard."""
+    """Listens at a TCP address, each connection under the guard. Nothing that comes compressed is inflated."""
 
-    __slots__ = ("_guard", "_host", "_options", "_port")
+    __slots__ = ("_guard", "_host", "_port")
 
-    def __init__(self, runner: web.BaseRunner, guard: Guard, host: str, port: int, **options: Any) -> None:
+    def __init__(self, runner: web.BaseRunner, guard: Guard, host: str, port: int) -> None:
         super().__init__(runner, backlog=1024)
         self._guard = guard
         self._host = host
         self._port = port
-        self._options = options
 
     @property
     def name(self) -> str:
@@ -312,17 +323,40 @@ class GuardedSite(web.BaseSite):
 
     async def start(self) -> None:
         """Begin to listen. Raises OSError if the address cannot be used."""
+        make_room_for_connections(self._guard.limits.max_connections)
         await super().start()
         loop = asyncio.get_running_loop()
         manager = self._runner.server
         assert manager is not None
 
         def connect() -> GuardedConnection:
-            return GuardedConnection(self._guard, manager, loop=loop, **self._options)
+            return GuardedConnection(
+                self._guard,
+                manager,
+                loop=loop,
+                access_log=None,
+                auto_decompress=False,
+                keepalive_timeout=self._guard.limits.idle_timeout_s,
+                lingering_time=_LINGERING_S,
+            )
 
         self._server = await loop.create_server(
             connect, self._host, self._port, backlog=self._backlog, reuse_address=True
         )
+
+
+def make_room_for_connections(connections: int) -> None:
+    """Raise the process's limit of open files, as far as it may, to hold so many connections and our own files.
+
+    Where that is not far enough a warning says so: the surplus connections would wait unaccepted.
+    """
+    needed = connections + _OWN_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        if allowed < needed:
+            log.warning("event=few_files limit=%d needed=%d lower=max_connections", allowed, needed)
 
 
 _REASONS = {408: "Request Timeout", 503: "Service Unavailable"}
