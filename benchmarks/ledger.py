@@ -26,7 +26,7 @@ from pathlib import Path
 from pysqlite3 import dbapi2 as sqlite
 
 from benchmarks.ledger_append import BATCH, measure_ledger, measure_postgres, measure_sqlite
-from benchmarks.ledger_ingest import measure_ingest
+from benchmarks.ledger_ingest import measure_often
 from benchmarks.ledger_proofs import fill, in_fresh_process
 
 SMALL, LARGE = 3_000, 80_000
@@ -37,15 +37,18 @@ WRITES = {
     " ready before the clock starts; same settings and batches, one transaction each: executemany, or binary COPY",
 }
 ROUNDS = 5
+INGEST_RUNS = 7
 BATCHES = 20  # of a round: checkpoints of SQLite's log fall into every round
 
 
 def measure(folder: Path, entries: int) -> dict[str, float]:
     """Return all figures; each ratio stands beside our figure and the bare one that it is made of."""
     figures = measure_appends(folder)
-    ingest = measure_ingest(folder=folder)
+    ingest = measure_often(INGEST_RUNS, folder=folder)
     ingest["recover_ratio"] = ingest["recover_per_cpu_s"] / ingest["eth_account_recover_per_cpu_s"]
     _say("ingest, pairs a CPU-second", ingest, "ingest_per_cpu_s", "bare_handler_per_cpu_s", "ingest_ratio")
+    _say("lowest and highest of the runs", ingest, "ingest_per_cpu_s_lowest")
+    _say("", ingest, "ingest_per_cpu_s_highest")
     _say(
         "signatures recovered a CPU-second",
         ingest,
