@@ -16,7 +16,7 @@ class SharedLookup(Generic[K, V]):
     ``read`` is given distinct keys and returns those that it knows; it runs on ``executor``.
 
     Nearly every key that is asked for is new, and to learn that from the store cost more than a tenth of a pair. So the
-    hashes of all keys there are kept, 60 bytes each: ``keys`` at the beginning, and whatever `expect` is told of. They
+    hashes of all keys there are kept, 65 bytes each: ``keys`` at the beginning, and whatever `expect` is told of. They
     are Python's own, under a key of the process: two that are equal can be neither foreseen nor do more than a read.
     """
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 
 class SeenContents:
-    """Hashes of the digests of all contents that were ever stored, 60 bytes each: what is not among them is new.
+    """Hashes of the digests of all contents that were ever stored, 65 bytes each: what is not among them is new.
 
     Nearly every content of a pair is new, and to learn that from the database took 10 us a pair. The hashes are
     Python's own, under a key of the process: two that are equal can be neither foreseen nor do more than a query.
