@@ -23,8 +23,10 @@ from protocol.messages import (
     ConsistencyProof,
     Decision,
     EntryPage,
+    EpochAttestation,
     EpochLeaves,
     EpochReport,
+    EpochSignature,
     Health,
     InclusionProof,
     Network,
@@ -135,6 +137,16 @@ class ValidatorClient:
         """Return the items of modality ``to`` nearest to the one given."""
         query = {"modality": modality, "to": to, "k": k}
         return await self._ask(Answer, "POST", "/v1/query", query=query, data=data, content_type=media_type)
+
+    # -- what another validator asks
+
+    async def attestation(self) -> EpochAttestation:
+        """Return what a quorum has to sign for the next epoch. Raises Rejected ATTESTATION_NONE."""
+        return await self._ask(EpochAttestation, "GET", "/v1/attestation")
+
+    async def sign_attestation(self, signature: EpochSignature) -> EpochAttestation:
+        """Hand in a validator's signature under it."""
+        return await self._ask(EpochAttestation, "POST", "/v1/attestation", data=encode(signature))
 
     # -- what an operator asks
 

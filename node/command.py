@@ -10,6 +10,8 @@ import click
 
 from node.config import Settings, load_settings
 from node.screen import Screen, set_up_logging
+from node.wallet import Wallet, find_wallet
+from protocol.errors import WalletError
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
@@ -66,6 +68,14 @@ def session_options(*, network: bool = False) -> Callable[[Callback], Callback]:
         return wrapped  # type: ignore[no-any-return]
 
     return decorate
+
+
+def wallet_named(session: Session, name: str | None) -> Wallet:
+    """Return the wallet of that name, else that of the settings. Raises WalletError, WALLET_NEEDED if neither is."""
+    name = name or session.settings.node.wallet
+    if not name:
+        raise WalletError("WALLET_NEEDED", "no wallet was named", "Give --wallet NAME, or set [node] wallet.")
+    return find_wallet(session.home, name)
 
 
 def example(*lines: str) -> str:

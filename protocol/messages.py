@@ -18,6 +18,8 @@
 | POST /v1/query?modality=&to=&k= | item bytes | Answer |
 | GET /v1/claims/{account}?first= | | ClaimTicket |
 | GET /v1/epochs/{epoch}/leaves | | EpochLeaves |
+| GET /v1/attestation | | EpochAttestation |
+| POST /v1/attestation | EpochSignature | EpochAttestation |
 | POST /v1/takedowns (signed, or bearer token) | `protocol.takedown.SignedTakedown` | TakedownReport |
 | GET /v1/admin/blocked (bearer token) | | `protocol.takedown.Blocked` |
 | POST /v1/admin/epochs (bearer token) | | EpochReport |
@@ -34,7 +36,7 @@ from protocol.pair import Submission
 from protocol.receipt import Receipt
 from protocol.signing import Domain
 from protocol.verdict import Opening, Verdict
-from protocol.wire import STRICT, Bytes20, Bytes32, Bytes65
+from protocol.wire import STRICT, Bytes20, Bytes32, Bytes65, Uint53
 
 
 @dataclass(frozen=True)
@@ -250,6 +252,39 @@ class EpochLeaves:
 
 
 @dataclass(frozen=True)
+class EpochAttestation:
+    """What a quorum has to sign so that the next closed epoch is paid, as the validator that answers would post it.
+
+    The fields of the EIP-712 struct `Attestation` (docs/protocol.md, step 18); ``digest`` is what is signed.
+    ``signers`` are the validators whose signatures it has, of ``threshold`` that the contract wants.
+    """
+
+    epoch: Uint53
+    ledger_size: Uint53
+    ledger_root: Bytes32
+    reward_root: Bytes32
+    cumulative_total_wei: Wei
+    previous_root: Bytes32
+    set_id: Uint53
+    attempt: Uint53
+    digest: Bytes32
+    threshold: Uint53
+    signers: tuple[Bytes20, ...]
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class EpochSignature:
+    """A validator's signature under the attestation with this digest, r || s || v."""
+
+    digest: Bytes32
+    signature: Bytes65
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
 class EpochReport:
     """An epoch that was closed and posted."""
 
@@ -305,7 +340,8 @@ class EpochStanding:
     """How far the closed epochs are on the chain, as the validator last saw it.
 
     ``posted`` and ``active`` are of the newest block and can fall out of the chain; ``settled`` is the newest epoch
-    whose activation is final. ``trouble``: code of what went wrong at the last look.
+    whose activation is final. ``trouble``: code of what went wrong at the last look. ``signatures`` of ``threshold``
+    are there for the epoch that waits for a quorum; both 0 where none does.
     """
 
     closed: int
@@ -315,6 +351,8 @@ class EpochStanding:
     block: int
     final_block: int
     trouble: str | None
+    signatures: int = 0
+    threshold: int = 0
 
     __pydantic_config__ = STRICT
 

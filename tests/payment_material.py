@@ -7,7 +7,7 @@ import asyncio
 import json
 import secrets
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -89,16 +89,21 @@ class PaidNetwork:
 
 
 @contextmanager
-def paid_network(folder: Path, **changes: object) -> Iterator[PaidNetwork]:
-    """Run chain and validator; nothing is closed, posted or activated but by who is told to."""
+def paid_network(
+    folder: Path, *, others: Sequence[bytes] = (), threshold: int = 1, signs: bool = True, **changes: object
+) -> Iterator[PaidNetwork]:
+    """Run chain and validator; nothing is closed, posted or activated but by who is told to.
+
+    ``others`` are keys of more validators that the contract names; unless the validator ``signs`` it names only them.
+    """
     (folder / "v").mkdir(parents=True)
     attestation = load_keys(folder / "v" / "keys", "curiosity-local").attestation
     with DevChain() as dev:
         owner = dev.private_key(0)
         client = ChainClient.connect(ChainConfig(dev.rpc_url, DEFAULT_CHAIN_ID))
         settings = DeploySettings(
-            (address_of(attestation),), 1, activation_delay_s=DELAY_S, min_epoch_interval_s=0,
-            guardian=address_of(owner),
+            tuple(address_of(key) for key in ((attestation,) if signs else ()) + tuple(others)), threshold,
+            activation_delay_s=DELAY_S, min_epoch_interval_s=0, guardian=address_of(owner),
         )  # fmt: skip
         addresses = client.deploy(owner, settings)
         client.fund(owner, address_of(attestation), eth_wei=10**18)

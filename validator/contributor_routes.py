@@ -8,13 +8,15 @@ from aiohttp import hdrs, web
 from embedding.modalities import BY_NAME
 from ingress.body import read_body
 from protocol.errors import Rejected
-from protocol.messages import Network
+from protocol.messages import EpochSignature, Network
 from protocol.pair import MAX_ENVELOPE_BYTES
+from protocol.wire import parse
 from validator.decided import replay
 from validator.edge import SERVICE, answer, at_the_edge, hex_in_path, not_found, number
 from validator.service import Service
 
 PAIRS_PATH = "/v1/pairs"
+_MAX_SIGNATURE_BYTES = 1024
 _MAX_BODY_BYTES = 4 + MAX_ENVELOPE_BYTES + 2 * max(modality.limits.max_bytes for modality in BY_NAME.values())
 
 
@@ -94,6 +96,15 @@ async def get_epoch_leaves(request: web.Request) -> web.Response:
     if not text.isascii() or not text.isdecimal() or len(text) > 15:
         raise Rejected("QUERY_INVALID", f"the epoch is {text[:80]!r}", "Give its number.")
     return answer(await s.pipeline.on_reader(lambda: s.epochs.leaves(int(text))))
+
+
+async def get_attestation(request: web.Request) -> web.Response:
+    return answer(request.app[SERVICE].epochs.attestation())
+
+
+async def post_attestation(request: web.Request) -> web.Response:
+    given = parse(EpochSignature, await read_body(request, _MAX_SIGNATURE_BYTES))
+    return answer(request.app[SERVICE].epochs.take_signature(given))
 
 
 async def post_query(request: web.Request) -> web.Response:

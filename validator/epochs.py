@@ -10,12 +10,21 @@ from functools import lru_cache
 from contracts.evm import ChainClient
 from protocol.entry import encode_entry
 from protocol.errors import ChainError, Rejected
-from protocol.messages import ClaimShare, ClaimTicket, EpochLeaves, EpochReport, EpochStanding, RewardLeaf
+from protocol.messages import (
+    ClaimShare,
+    ClaimTicket,
+    EpochAttestation,
+    EpochLeaves,
+    EpochReport,
+    EpochSignature,
+    EpochStanding,
+    RewardLeaf,
+)
 from protocol.payouts import Earned, EpochPayout, close_epoch, derive, find_candidates
 from protocol.rewards import RewardParameters, RewardTree
 from validator.ledger import Ledger, NewEntry
 from validator.pipeline import Pipeline
-from validator.posting import Poster
+from validator.posting import Poster, nothing_waits
 from validator.store import Store
 
 log = logging.getLogger(__name__)
@@ -137,7 +146,7 @@ class Epochs:
         """How far the closed epochs are on the chain, as of the last look; None without a chain."""
         if self.poster is None:
             return None
-        seen, trouble = self.poster.standing, self.poster.trouble
+        seen, trouble, waiting = self.poster.standing, self.poster.trouble, self.poster.waiting
         return EpochStanding(
             closed=len(self._closed),
             posted=seen.posted if seen else 0,
@@ -146,7 +155,23 @@ class Epochs:
             block=seen.block if seen else 0,
             final_block=seen.final_block if seen else 0,
             trouble=trouble.code if trouble else None,
+            signatures=len(waiting.signatures) if waiting else 0,
+            threshold=waiting.threshold if waiting else 0,
         )
+
+    # -- signing
+
+    def attestation(self) -> EpochAttestation:
+        """Return the attestation that waits for signatures, as of the last look. Raises Rejected ATTESTATION_NONE."""
+        if self.poster is None or self.poster.waiting is None:
+            raise nothing_waits()
+        return self.poster.waiting.describe()
+
+    def take_signature(self, given: EpochSignature) -> EpochAttestation:
+        """Keep another validator's signature. Raises Rejected as `Poster.take`."""
+        if self.poster is None:
+            raise nothing_waits()
+        return self.poster.take(given)
 
     # -- claiming
 

@@ -43,6 +43,13 @@ class Metrics:
             "curiosity_chain_trouble", "1 if the last look at the chain failed", registry=self.registry
         )
 
+        self._signatures = Gauge(
+            "curiosity_epoch_signatures",
+            "Signatures that the next epoch has, and wants",
+            ["kind"],
+            registry=self.registry,
+        )
+
     def show_standing(self, standing: EpochStanding | None) -> None:
         """Show how far the epochs are on the chain; nothing without one."""
         if standing is None:
@@ -52,6 +59,8 @@ class Metrics:
         self._blocks.labels("latest").set(standing.block)
         self._blocks.labels("final").set(standing.final_block)
         self._trouble.set(standing.trouble is not None)
+        self._signatures.labels("has").set(standing.signatures)
+        self._signatures.labels("wants").set(standing.threshold)
 
     def count_decision(self, verdict: Verdict) -> None:
         """Count one decided pair."""

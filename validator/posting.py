@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from contracts.attestation import sign_digest
+from contracts.attestation import Attestation, address_of, recover_signer, sign_digest
 from contracts.chain import MAX_WAITING_EPOCHS, EpochRecord, RewardsState, Standing, TransactionReceipt
 from contracts.evm import ChainClient
-from protocol.errors import ChainError
+from protocol.errors import ChainError, ProofError, Rejected
+from protocol.messages import EpochAttestation, EpochSignature
 from protocol.payouts import EpochPayout
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,25 @@ class Posted:
     activates_at: int | None
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """An epoch that is to be posted once a quorum has signed it; ``signatures`` by signer, all of them validators."""
+
+    attestation: Attestation
+    digest: bytes
+    threshold: int
+    validators: frozenset[bytes]
+    signatures: dict[bytes, bytes]  # grows
+
+    def describe(self) -> EpochAttestation:
+        """Return what whoever is to sign needs to know."""
+        a = self.attestation
+        return EpochAttestation(
+            a.epoch, a.ledger_size, a.ledger_root, a.reward_root, str(a.cumulative_total_wei), a.previous_root,
+            a.set_id, a.attempt, self.digest, self.threshold, tuple(sorted(self.signatures)),
+        )  # fmt: skip
+
+
 class Poster:
     """Posts the epochs of one ledger. ``root_at`` gives the ledger's root at a size. Safe to share between threads."""
 
@@ -39,6 +59,7 @@ class Poster:
         self.standing: Standing | None = None  # as of the last look
         self.settled = 0
         self.trouble: ChainError | None = None  # of the last look
+        self.waiting: Waiting | None = None  # for signatures, as of the last look
         self._key = key
         self._root_at = root_at
         self._lock = threading.Lock()
@@ -114,6 +135,8 @@ class Poster:
             state = self.chain.state()
             if receipt is None and state.latest_epoch <= known:
                 break  # an endpoint has not seen it yet: the next round will
+        if self.waiting is not None and state.latest_epoch >= self.waiting.attestation.epoch:
+            self.waiting = None  # somebody posted it
         if transaction is not None:
             self._watch(self.chain.standing())
         return Posted(transaction, state.latest_activates_at or None)
@@ -126,14 +149,75 @@ class Poster:
             reward_root=payout.reward_root,
             cumulative_total_wei=payout.cumulative_total_wei,
         )
-        signature = sign_digest(attestation.digest(self.chain.domain), self._key)
-        receipt = self.chain.post_root(self._key, attestation, [signature])
+        waiting = self._sign(attestation, state.threshold)
+        if len(waiting.signatures) < waiting.threshold:
+            return None
+        signed = [waiting.signatures[signer] for signer in sorted(waiting.signatures)]
+        receipt = self.chain.post_root(self._key, attestation, signed[: waiting.threshold])
+        self.waiting = None
         if receipt is not None:
             log.info(
                 "event=root_posted epoch=%d block=%d gas=%d tx=0x%s",
                 payout.epoch, receipt.block, receipt.gas_used, receipt.hash.hex(),
             )  # fmt: skip
         return receipt
+
+    def _sign(self, attestation: Attestation, threshold: int) -> Waiting:
+        """Sign what is to be posted, beside what others have signed of it.
+
+        Raises ChainError CHAIN_NOT_VALIDATOR if our own signature would not count and there are too few of others.
+        """
+        # The digest names the validator set: what was signed of it stays signed by validators.
+        digest, own = attestation.digest(self.chain.domain), address_of(self._key)
+        validators = frozenset(self.chain.validators())
+        before = self.waiting
+        signatures = before.signatures if before is not None and before.digest == digest else {}
+        if own in validators:
+            signatures[own] = sign_digest(digest, self._key)
+        self.waiting = Waiting(attestation, digest, threshold, validators, signatures)
+        if len(signatures) < threshold:
+            if own not in validators:
+                raise ChainError(
+                    "CHAIN_NOT_VALIDATOR",
+                    f"0x{own.hex()}, this validator's attestation address, is none of the contract's {len(validators)}",
+                    "Have the owner name it in setValidators, or start with the keys of the validator that is named.",
+                )
+            if before is None or before.digest != digest:
+                log.info(
+                    "event=epoch_waits epoch=%d signatures=%d of=%d", attestation.epoch, len(signatures), threshold
+                )
+        return self.waiting
+
+    def take(self, given: EpochSignature) -> EpochAttestation:
+        """Keep another validator's signature under the attestation that waits; the next look posts if it is enough.
+
+        Asks nobody. Raises Rejected: ATTESTATION_NONE (404), ATTESTATION_DIFFERS (409) for another than would be
+        posted, ATTESTATION_SIGNER (403) for a stranger's signature, SIGNATURE_INVALID (422).
+        """
+        waiting = self.waiting
+        if waiting is None:
+            raise nothing_waits()
+        if given.digest != waiting.digest:
+            raise Rejected(
+                "ATTESTATION_DIFFERS",
+                f"signed was 0x{given.digest.hex()}, to be posted is 0x{waiting.digest.hex()} of epoch "
+                f"{waiting.attestation.epoch}",
+                "GET /v1/attestation and compare it with what follows from the ledger.",
+                status=409,
+            )
+        try:
+            signer = recover_signer(given.digest, given.signature)
+        except ProofError as error:
+            raise Rejected(error.code, error.what, "Sign the digest again.", status=422) from None
+        if signer not in waiting.validators:
+            raise Rejected(
+                "ATTESTATION_SIGNER",
+                f"0x{signer.hex()} signed, which is none of the {len(waiting.validators)} validators of the contract",
+                "Sign with the key of a validator that the contract names.",
+                status=403,
+            )
+        waiting.signatures[signer] = given.signature
+        return waiting.describe()
 
     def _watch(self, standing: Standing) -> None:
         before, self.standing = self.standing, standing
@@ -177,6 +261,16 @@ class Poster:
         receipt = self.chain.activate(self._key, epoch)
         if receipt is not None:
             log.info("event=epoch_activated epoch=%d block=%d", epoch, receipt.block)
+
+
+def nothing_waits() -> Rejected:
+    """The refusal where no epoch waits for signatures (HTTP 404)."""
+    return Rejected(
+        "ATTESTATION_NONE",
+        "no epoch waits for signatures here: all that are closed are posted, or none can be posted now",
+        "Ask again when another epoch is closed; /health tells how far they are.",
+        status=404,
+    )
 
 
 def _differs(held: EpochRecord, ours: str) -> ChainError:

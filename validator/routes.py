@@ -10,8 +10,10 @@ from protocol.messages import (
     ConsistencyProof,
     Decision,
     EntryPage,
+    EpochAttestation,
     EpochLeaves,
     EpochReport,
+    EpochSignature,
     Health,
     InclusionProof,
     Network,
@@ -23,10 +25,12 @@ from protocol.takedown import Blocked, SignedTakedown
 from validator.admin_routes import VERSION, get_health, get_metrics, post_checkpoint, post_epoch
 from validator.contributor_routes import (
     PAIRS_PATH,
+    get_attestation,
     get_claim,
     get_epoch_leaves,
     get_network,
     get_receipt,
+    post_attestation,
     post_pair,
     post_query,
 )
@@ -94,6 +98,16 @@ ROUTES: tuple[tuple[Operation, Handler], ...] = (
         get_claim,
     ),
     (Operation("GET", "/v1/epochs/{epoch}/leaves", "Leaves of a reward tree", EpochLeaves), get_epoch_leaves),
+    (
+        Operation("GET", "/v1/attestation", "What a quorum has to sign for the next epoch", EpochAttestation),
+        get_attestation,
+    ),
+    (
+        Operation(
+            "POST", "/v1/attestation", "Sign it, as one of the validators", EpochAttestation, takes=EpochSignature
+        ),
+        post_attestation,
+    ),
     (
         Operation("POST", "/v1/takedowns", "Have a pair forgotten", TakedownReport, takes=SignedTakedown),
         post_takedown,

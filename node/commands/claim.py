@@ -38,12 +38,12 @@ from node.claims import (
     root_differs,
     view,
 )
-from node.command import PATH, Session, example, session_options
+from node.command import PATH, Session, example, session_options, wallet_named
 from node.config import ChainSettings
 from node.permits import Permit, check_recipient, make_permit, parse_address, payable, read_permit, write_permit
 from node.screen import Screen
-from node.wallet import Wallet, find_wallet, read_password, unlock
-from protocol.errors import ChainError, CuriosityError, ExitCode, NotYet, WalletError
+from node.wallet import Wallet, read_password, unlock
+from protocol.errors import ChainError, CuriosityError, ExitCode, NotYet
 from protocol.messages import ClaimShare
 from protocol.signing import checksum
 from protocol.wire import from_hex
@@ -175,11 +175,7 @@ class _Key:
 
 
 def _wallet(session: Session, name: str, *, needed: bool) -> Wallet | None:
-    if name:
-        return find_wallet(session.home, name)
-    if needed:
-        raise WalletError("WALLET_NEEDED", "no wallet was named", "Give --wallet NAME, or set [node] wallet.")
-    return None
+    return wallet_named(session, name) if name or needed else None
 
 
 def _address(wallet: Wallet | None) -> bytes:
