@@ -1,6 +1,7 @@
 """Deploys token, rewards and stake contract, once, and writes where they are: ``python -m contracts.deploy``.
 
-A second run finds the addresses file, checks that the chain has code there, and changes nothing. The contracts have no
+A second run finds the addresses file, checks that the chain has code there, and changes nothing. It goes on with one
+that was cut short: what that one signed and had deployed lies beside the file until all is done. The contracts have no
 upgrade path, so a network that is deployed by mistake is not repaired but left.
 """
 
@@ -11,6 +12,7 @@ import tempfile
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +71,11 @@ def read_validator_keys(path: Path) -> bytes:
         ) from None
 
 
-def write_addresses(out: Path, addresses: Addresses) -> None:
+def write_addresses(out: Path, addresses: Addresses, **more: str) -> None:
     """Write the addresses as JSON, whole or not at all. Raises ConfigError ADDRESSES_NOT_WRITTEN."""
     try:
         with tempfile.NamedTemporaryFile("w", dir=out.parent, prefix=out.name, delete=False) as file:
-            json.dump(addresses.to_json(), file)
+            json.dump(addresses.to_json() | more, file)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(file.name, 0o644)  # addresses are public, and the validator may run as another user
@@ -127,9 +129,18 @@ def deploy(
     is_new = not out.exists()
     if is_new:
         check_writable(out)
-        client = ChainClient.connect(config)
-        addresses = client.deploy(key, settings)
+        begun, sent = _begun_path(out), out.with_name(f".{out.name}.sent")
+        terms = _digest(address_of(key), settings)
+        known = _read_begun(begun, terms)
+        if known is not None:
+            ChainClient.connect(replace(config, addresses=known)).verify_code()
+        client = ChainClient.connect(replace(config, journal=sent))
+        addresses = client.deploy(
+            key, settings, begun=known, told=lambda made: write_addresses(begun, made, terms=terms)
+        )
         write_addresses(out, addresses)
+        for path in (begun, sent):
+            path.unlink(missing_ok=True)
     else:
         addresses = _read_known(out)
         client = ChainClient.connect(replace(config, addresses=addresses))
@@ -139,6 +150,34 @@ def deploy(
         if missing_wei > 0:
             client.fund(key, validator, eth_wei=missing_wei)
     return addresses, is_new
+
+
+def _begun_path(out: Path) -> Path:
+    return out.with_name(f".{out.name}.begun")
+
+
+def _digest(deployer: bytes, settings: DeploySettings) -> str:
+    return sha256(repr((deployer, settings)).encode()).hexdigest()
+
+
+def _read_begun(path: Path, terms: str) -> Addresses | None:
+    """Return what a run before has deployed. Raises ConfigError DEPLOYMENT_BEGUN if that was on other terms."""
+    try:
+        content = json.loads(path.read_text())
+        addresses = Addresses.from_json(content)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            "ADDRESSES_INVALID", f"{path}: {error}", "Restore the file, or remove it to begin anew."
+        ) from None
+    if content.get("terms") != terms:
+        raise ConfigError(
+            "DEPLOYMENT_BEGUN",
+            f"{path} names contracts of a deployment that was cut short, by another key or on other terms",
+            "Repeat that command to go on with it; remove the file to leave it and deploy another network.",
+        )
+    return addresses
 
 
 def _read_known(out: Path) -> Addresses:
@@ -174,6 +213,7 @@ def plan(config: ChainConfig, key: bytes, settings: DeploySettings, out: Path) -
         "parameters": {name: str(value) for name, value in asdict(settings.parameters).items()},
         "out": str(out),
         "exists": exists,
+        "is_begun": not exists and _read_begun(_begun_path(out), _digest(deployer, settings)) is not None,
     }
 
 

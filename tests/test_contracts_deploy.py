@@ -2,7 +2,10 @@
 
 import json
 import os
-from collections.abc import Iterator
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ import pytest
 from contracts.attestation import address_of
 from contracts.chain import Addresses, ChainConfig
 from contracts.deploy import main
-from contracts.devchain import DEFAULT_CHAIN_ID, DevChain
+from contracts.devchain import DEFAULT_CHAIN_ID, DevChain, find_anvil
 from contracts.evm import ChainClient
 from protocol.errors import ExitCode
 from protocol.signing import checksum
@@ -140,6 +143,48 @@ def test_a_dry_run_sends_nothing(case: Case) -> None:
     assert 1_000_000 < planned["rewards_gas"] < 10_000_000
     assert case.blocks() == 0
     assert not case.out.exists()
+
+
+@pytest.mark.skipif(find_anvil() is None, reason="anvil is absent: only it can stop mining")
+@pytest.mark.parametrize("mined", [0, 1])
+def test_a_deployment_that_is_killed_is_gone_on_with(case: Case, mined: int) -> None:
+    """Killed once it has sent the first contract, or the second: neither is deployed again."""
+    deployer = checksum(address_of(case.chain.private_key(0)))
+
+    def sent(block: str = "pending") -> int:
+        return int(case.chain.request("eth_getTransactionCount", [deployer, block]), 16)
+
+    def until(reached: Callable[[], bool]) -> None:
+        for _ in range(600):
+            if reached():
+                return
+            time.sleep(0.05)
+        raise AssertionError("it does not come")
+
+    case.chain.request("evm_setAutomine", [False])
+    options = ["--rpc-url", case.chain.rpc_url, "--chain-id", str(DEFAULT_CHAIN_ID), "--out", str(case.out)]
+    command = [sys.executable, "-m", "contracts.deploy", *options, "--key-file", str(case.folder / "key")]
+    process = subprocess.Popen([*command, *case.named()], stdout=subprocess.DEVNULL)
+    for number in range(mined):
+        until(lambda number=number: sent() > number)  # type: ignore[misc]
+        case.chain.request("evm_mine", [])
+    until(lambda: sent() > mined)
+    process.kill()
+    process.wait()
+    assert not case.out.exists()
+
+    if mined:
+        status, error, _ = case.run(*case.named(2))  # on other terms it is another deployment
+        assert (status, error["error"]["code"]) == (int(ExitCode.CONFIG), "DEPLOYMENT_BEGUN")
+        assert case.run(*case.named(), "--dry-run")[1]["is_begun"] is True
+    case.chain.request("evm_setAutomine", [True])
+    case.chain.request("evm_mine", [])
+    status, facts, _ = case.run(*case.named())
+    assert (status, facts["deployed"]) == (0, True)
+    assert sent("latest") == 2
+    assert case.run("--check")[0] == 0
+    assert [path.name for path in case.folder.glob(".addresses*")] == [".addresses.json.sent.lock"]
+    assert case.run(*case.named())[1]["deployed"] is False
 
 
 def test_coins_are_given_and_topped_up(case: Case) -> None:

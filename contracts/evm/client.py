@@ -5,7 +5,7 @@ Accounts, roots, proofs and keys are bytes; amounts are wei.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -72,21 +72,34 @@ class ChainClient:
 
     # Deploy and fund.
 
-    def deploy(self, private_key: bytes, settings: DeploySettings) -> Addresses:
-        """Deploys rewards, which makes the token that only it can mint, and stake; binds this client to them."""
+    def deploy(
+        self,
+        private_key: bytes,
+        settings: DeploySettings,
+        *,
+        begun: Addresses | None = None,
+        told: Callable[[Addresses], None] = lambda _begun: None,
+    ) -> Addresses:
+        """Deploys rewards, which makes the token that only it can mint, and stake; binds this client to them.
+
+        ``told`` is given rewards and token as soon as they are there; ``begun`` are those of a deployment that ended
+        then, and of which only the stake contract is missing.
+        """
         deployer = address_of(private_key)
-        arguments = creation_arguments(deployer, settings)
-        rewards = self._sender.create(private_key, "CuriosityRewards", arguments)
-        token = bytes.fromhex(self._endpoints.read(Target("CuriosityRewards", rewards.contract), "token")[2:])
+        if begun is None:
+            rewards = self._sender.create(private_key, "CuriosityRewards", creation_arguments(deployer, settings))
+            token = bytes.fromhex(self._endpoints.read(Target("CuriosityRewards", rewards.contract), "token")[2:])
+            begun = Addresses(self._config.chain_id, token, rewards.contract, rewards.block)
+            told(begun)
         stake = self._sender.create(
             private_key,
             "CuriosityStake",
-            to_checksum(rewards.contract),
+            to_checksum(begun.rewards),
             to_checksum(settings.treasury or deployer),
             settings.min_stake_wei,
             settings.stake_period_s,
         )
-        addresses = Addresses(self._config.chain_id, token, rewards.contract, rewards.block, stake.contract)
+        addresses = replace(begun, stake=stake.contract)
         self._config = replace(self._config, addresses=addresses)
         return addresses
 
