@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,6 +61,10 @@ def test_an_epoch_is_posted_once_a_quorum_derived_and_signed_it(net: PaidNetwork
     standing = net.call(net.live.client.health()).epochs
     assert standing is not None
     assert (standing.signatures, standing.threshold, standing.posted, standing.trouble) == (1, 2, 0, None)
+    with urllib.request.urlopen(f"{net.live.url}/metrics") as answer:
+        counted = answer.read().decode()
+    assert 'curiosity_epoch_signatures{kind="has"} 1.0' in counted
+    assert 'curiosity_epoch_signatures{kind="wants"} 2.0' in counted
 
     tried = shell.run("attest", "--wallet", "second", "--dry-run", "--json")
     assert (tried.status, tried.json["signed"], len(tried.json["signers"])) == (0, False, 1)
