@@ -112,9 +112,12 @@ def test_a_stuck_transaction_is_replaced_by_one_with_higher_fees(line: Line) -> 
 def test_both_fees_rise_by_an_eighth(line: Line) -> None:
     sent = []
     line.chain.request("evm_setAutomine", [False])
-    sender = line.sender(receipt_timeout_s=1.0)
-    with pytest.raises(ChainError, match="CHAIN_TIMEOUT"):
-        sender.transfer(line.key, os.urandom(20), 1)
+    sender, recipient = line.sender(receipt_timeout_s=1.0), os.urandom(20)
+    for _ in range(30):  # once is enough where nobody else wants the processor
+        with pytest.raises(ChainError, match="CHAIN_TIMEOUT"):
+            sender.transfer(line.key, recipient, 1)
+        if len(line.journal()) >= 3:
+            break
     for one in line.journal():
         # EIP-1559: after the type's byte, an RLP list of chain id, nonce, tip, fee, ...
         _, _, tip, fee, *_ = rlp.decode(one.raw[1:])
@@ -131,9 +134,12 @@ def test_fees_rise_to_ten_times_the_present_and_at_once_to_the_present(line: Lin
 
     line.chain.request("evm_setAutomine", [False])
     recipient = os.urandom(20)
-    sender = line.sender(bump_after_s=0.02, receipt_timeout_s=3.0)
-    with pytest.raises(ChainError, match="CHAIN_TIMEOUT"):
-        sender.transfer(line.key, recipient, 1)
+    sender = line.sender(bump_after_s=0.02, receipt_timeout_s=1.0)
+    for _ in range(60):
+        with pytest.raises(ChainError, match="CHAIN_TIMEOUT"):
+            sender.transfer(line.key, recipient, 1)
+        if any(9 * last > 8 * 10 * first for first, last in zip(fees()[0], fees()[-1], strict=True)):
+            break  # an eighth more would be beyond ten times
     first, last, count = fees()[0], fees()[-1], len(fees())
     assert 10 < count < 30  # 1.125 to the power of 20 is 10.5
     assert last[0] <= 10 * first[0]
