@@ -80,7 +80,10 @@ def test_the_search_finds_a_secret_in_every_spelling() -> None:
 
 @dataclass
 class Saboteur:
-    """Fails at the ``at``-th call that begins after somebody got a secret; counts only, if that is never reached."""
+    """Fails at the ``at``-th call that begins after somebody got a secret; counts only, if that is never reached.
+
+    Not within logging itself: whoever fails there keeps a handler's lock, which the validator in this process needs.
+    """
 
     at: int
     error: Exception
@@ -92,7 +95,7 @@ class Saboteur:
             self.armed = True
         elif event == "call" and self.armed:
             self.calls += 1
-            if self.calls == self.at:
+            if self.calls >= self.at > 0 and frame.f_globals.get("__name__") != "logging":
                 sys.setprofile(None)
                 raise self.error
 
