@@ -23,7 +23,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.streams import StreamReader
 
-from protocol.errors import Overloaded, Rejected
+from protocol.errors import ConfigError, Overloaded, Rejected
 from protocol.messages import ErrorMessage
 from protocol.wire import encode
 
@@ -343,6 +343,25 @@ class GuardedSite(web.BaseSite):
         self._server = await loop.create_server(
             connect, self._host, self._port, backlog=self._backlog, reuse_address=True
         )
+
+
+async def listen(app: web.Application, guard: Guard, host: str, port: int, section: str) -> web.AppRunner:
+    """Serve an application at an address, each connection under the guard, and return its runner.
+
+    ``section`` of the settings is where the port is set. Raises ConfigError PORT_TAKEN.
+    """
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await GuardedSite(runner, guard, host, port).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise ConfigError(
+            "PORT_TAKEN",
+            f"cannot listen on {host}:{port}: {error.strerror}",
+            f"Stop the other program, or set [{section}] port (0 picks a free one).",
+        ) from None
+    return runner
 
 
 def make_room_for_connections(connections: int) -> None:

@@ -13,13 +13,14 @@ from pathlib import Path
 from aiohttp import web
 
 import embedding.checkpoint
+import ingress.guard
 from contracts.attestation import address_of
 from contracts.chain import Addresses, ChainConfig, journal_path
 from contracts.evidence import StakeDomain
 from contracts.evm import ChainClient
 from contracts.stake_note import StakeKey, sign_head
 from embedding.modalities import BY_NAME
-from ingress.guard import Guard, GuardedSite, GuardLimits
+from ingress.guard import Guard, GuardLimits
 from protocol.entry import CheckpointEntry, encode_entry
 from protocol.errors import ConfigError
 from protocol.pair import network_id_of
@@ -261,21 +262,10 @@ async def listen(service: Service) -> web.AppRunner:
     Raises ConfigError PORT_TAKEN.
     """
     config = service.settings.validator
-    runner = web.AppRunner(make_application(service))
-    await runner.setup()
+    guard = Guard(GuardLimits.of(config), service.metrics.count_cut)
+    runner = await ingress.guard.listen(make_application(service), guard, config.host, config.port, "validator")
     if service.mirrored is None and runner.server is not None:
         runner.server.request_handler = straight_to_pairs(service, runner.server.request_handler)
-    guard = Guard(GuardLimits.of(config), service.metrics.count_cut)
-    site = GuardedSite(runner, guard, config.host, config.port)
-    try:
-        await site.start()
-    except OSError as error:
-        await runner.cleanup()
-        raise ConfigError(
-            "PORT_TAKEN",
-            f"cannot listen on {config.host}:{config.port}: {error.strerror}",
-            "Stop the other program, or set [validator] port (0 picks a free one).",
-        ) from None
     return runner
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from aiohttp import web
 
+import ingress.guard
 from ingress.body import read_body
-from ingress.guard import Guard, GuardedSite, GuardLimits
-from protocol.errors import ConfigError, CuriosityError, Rejected
+from ingress.guard import Guard, GuardLimits
+from protocol.errors import CuriosityError, Rejected
 from protocol.evidence import check_evidence
 from protocol.witness_request import SIZE_MEDIA_TYPE
 from witness.config import WitnessConfig, trusted_logs
@@ -132,19 +133,8 @@ def build(config: WitnessConfig) -> tuple[Witness, Memory, WitnessKeys]:
 
 async def listen(config: WitnessConfig, witness: Witness) -> web.AppRunner:
     """Listen at the configured address and return the runner. Raises ConfigError PORT_TAKEN."""
-    runner = web.AppRunner(make_application(config, witness))
-    await runner.setup()
     guard = Guard(GuardLimits.of(config), lambda code: log.info("event=connection_cut code=%s", code))
-    try:
-        await GuardedSite(runner, guard, config.host, config.port).start()
-    except OSError as error:
-        await runner.cleanup()
-        raise ConfigError(
-            "PORT_TAKEN",
-            f"cannot listen on {config.host}:{config.port}: {error.strerror}",
-            "Stop the other program, or set [witness] port (0 picks a free one).",
-        ) from None
-    return runner
+    return await ingress.guard.listen(make_application(config, witness), guard, config.host, config.port, "witness")
 
 
 async def serve(config: WitnessConfig, *, ready_file: Path | None, as_json: bool) -> None:
