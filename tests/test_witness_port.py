@@ -4,6 +4,9 @@ import asyncio
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
+from protocol.errors import ConfigError
 from tests.http_material import Loris, address, drip, exchange, head_of
 from tests.log_material import Log, add_checkpoint
 from tests.witness_material import Live, witnessing
@@ -65,6 +68,16 @@ async def test_connections_are_limited_by_address_and_in_all(tmp_path: Path) -> 
         assert (ninth.status, ninth.code) == (503, "CONNECTIONS_FULL")
         for _, writer in held:
             writer.close()
+
+
+async def test_a_taken_port_is_named_with_its_setting(tmp_path: Path) -> None:
+    async with witnessing(tmp_path / "first") as live:
+        taken = address(live)[1]
+        with pytest.raises(ConfigError, match="PORT_TAKEN") as caught:
+            async with witnessing(tmp_path / "second", port=taken):
+                pass
+        assert str(taken) in caught.value.what
+        assert "[witness] port" in caught.value.remedy
 
 
 async def test_broken_bodies_are_answered_and_leave_nothing(tmp_path: Path) -> None:
