@@ -268,7 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scoring", description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, help="file to write")
-    parser.add_argument("--max-cpu-seconds", type=float, help="bound on training, if not that of benchmarks.embedding")
+    parser.add_argument("--steps", type=int, default=EMOJI_RECIPE.steps, help="of training")
     parser.add_argument("--limit", type=int, help="make the set this small (tests)")
     parser.add_argument("--junk-each", type=int, default=JUNK_EACH, help="items of each junk family")
     parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "benchmarks", help="where sets are kept")
@@ -280,7 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.OK
     if given.threads:
         torch.set_num_threads(given.threads)
-    recipe = replace(EMOJI_RECIPE, seed=given.seed, max_cpu_s=given.max_cpu_seconds or EMOJI_RECIPE.max_cpu_s)
+    recipe = replace(EMOJI_RECIPE, seed=given.seed, steps=given.steps)
     started = time.monotonic()
     try:
         report = measure(find_material(given.seed, given.cache, given.limit), recipe, given.junk_each)

@@ -36,8 +36,9 @@ DEFAULT_MNEMONIC = "test test test test test test test test test test test junk"
 DEFAULT_ACCOUNTS = 10
 ANVIL_VARIABLE = "CURIOSITY_ANVIL"
 
-_READY_TIMEOUT_S = 30.0
-_STOP_TIMEOUT_S = 10.0
+# Safety stops, far above what a busy machine takes; a child that has ended is noticed at once.
+_READY_TIMEOUT_S = 600.0
+_STOP_TIMEOUT_S = 300.0
 _PORT_ATTEMPTS = 3
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LOOPBACK = urllib.request.build_opener(urllib.request.ProxyHandler({}))

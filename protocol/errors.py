@@ -46,6 +46,7 @@ class ExitCode(IntEnum):
     CHAIN = 11
     SERVICE = 12
     NOT_YET = 13
+    INCOMPLETE = 14  # a safety stop ended the work before all of it was done
     INTERRUPTED = 130
 
 

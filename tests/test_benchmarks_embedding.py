@@ -19,7 +19,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def emoji(cache: Path) -> dict[str, object]:
     file = cache / "emoji.json"
-    asked = ["--set", "emoji", "--seed", "7", "--limit", "60", "--max-cpu-seconds", "6"]
+    asked = ["--set", "emoji", "--seed", "7", "--limit", "60", "--steps", "12"]
     assert bench.main([*asked, "--cache", str(cache), "--json", str(file), "--threads", "1"]) == 0
     report: dict[str, object] = json.loads(file.read_text())
     return report
@@ -49,12 +49,10 @@ def test_emoji_asks_the_unknown_voice_for_the_training_names(emoji: dict[str, ob
     assert recall["audio-text"]["gallery"] == counts["held-out"]["concepts"]
 
 
-def test_training_stays_within_the_processor_seconds(emoji: dict[str, object]) -> None:
+def test_training_takes_the_steps_that_were_asked_for_on_any_machine(emoji: dict[str, object]) -> None:
+    assert emoji["steps"] == 12
     assert isinstance(emoji["cpu_seconds"], float)
-    assert isinstance(emoji["steps"], int)
-    assert emoji["steps"] > 1
-    # The bound is looked at before every step: one step may begin just below it.
-    assert emoji["cpu_seconds"] < 6 + 2
+    assert emoji["cpu_seconds"] > 0
 
 
 def test_the_cached_set_serves_again_and_another_seed_splits_otherwise(cache: Path, emoji: dict[str, object]) -> None:
@@ -76,9 +74,9 @@ def test_held_out_material_that_was_trained_on_is_refused(cache: Path, emoji: di
         bench.refuse_overlap(pairs[:1], pairs)
 
 
-def test_digits_find_each_other_after_a_few_seconds(cache: Path) -> None:
+def test_digits_find_each_other_after_a_few_steps(cache: Path) -> None:
     file = cache / "digits.json"
-    asked = ["--set", "digits", "--seed", "7", "--limit", "8", "--max-cpu-seconds", "6"]
+    asked = ["--set", "digits", "--seed", "7", "--limit", "8", "--steps", "40"]
     assert bench.main([*asked, "--cache", str(cache), "--json", str(file), "--threads", "1"]) == 0
     recall = json.loads(file.read_text())["recall"]
     assert recall["text-image"]["r1"] > 0.5  # chance is 0.1
@@ -86,7 +84,7 @@ def test_digits_find_each_other_after_a_few_seconds(cache: Path) -> None:
 
 
 def test_the_preset_without_a_sentence_encoder_learns_too_and_is_reported_apart(cache: Path, tmp_path: Path) -> None:
-    asked = ["--set", "digits", "--seed", "7", "--limit", "8", "--max-cpu-seconds", "6", "--preset", "tiny-scratch"]
+    asked = ["--set", "digits", "--seed", "7", "--limit", "8", "--steps", "40", "--preset", "tiny-scratch"]
     file = tmp_path / "embedding_digits_tiny-scratch_7.json"
     assert bench.main([*asked, "--cache", str(cache), "--json", str(file), "--threads", "1"]) == 0
     report = json.loads(file.read_text())
@@ -100,10 +98,16 @@ def test_the_preset_without_a_sentence_encoder_learns_too_and_is_reported_apart(
 def test_summary_takes_medians_over_seeds(tmp_path: Path) -> None:
     for seed, share in ((1, 0.1), (2, 0.4), (3, 0.3)):
         one = {"r1": share, "r5": share, "r10": share, "median_rank": 3.0, "gallery": 10, "emergent": True}
-        report = {"set": "emoji", "seed": seed, "cpu_seconds": 70.0 + seed, "recall": {"audio-image": one}}
+        report = {
+            "set": "emoji",
+            "seed": seed,
+            "cpu_seconds": 70.0 + seed,
+            "steps": 390,
+            "recall": {"audio-image": one},
+        }
         (tmp_path / f"embedding_emoji_{seed}.json").write_text(json.dumps(report))
     table = bench.summarise(tmp_path)
-    assert "seeds 1, 2, 3; at most 73.0 CPU-seconds" in table
+    assert "seeds 1, 2, 3; 390, 390, 390 steps, at most 73.0 CPU-seconds" in table
     assert "| audio-image | 10 | 30.0 | 30.0 | 30.0 | 3 | 10.0 | yes |" in table
 
 

@@ -1,5 +1,6 @@
 """Real digits, written and spoken: a few CPU seconds of training find what chance, noise and collapse do not."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from embedding.checkpoint import load
 from embedding.retrieval import Recall
 from embedding.space import EmbeddingSpace
 from node.sources.digits import make_digits
-from protocol.errors import CheckpointError
+from protocol.errors import CheckpointError, ExitCode
 from protocol.merkle import root
 from protocol.scoring import cosine_micro, pulls_micro, quantise
 from trainer.calibrate import calibrate, join_by_concept, measure_pair, spread
@@ -22,7 +23,7 @@ from trainer.evaluate import evaluate, is_fit, to_json
 from trainer.feed import FedPair, LedgerSlice, read_trusted
 from trainer.genesis import make_genesis
 from trainer.library import Library
-from trainer.round import run
+from trainer.round import SAFETY_STOP_S, run
 from trainer.step import Recipe
 from trainer.train import Trained, train
 
@@ -101,12 +102,25 @@ def test_the_same_seed_gives_the_same_weights(digits: Path) -> None:
     assert not all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_the_time_limit_ends_a_run(digits: Path) -> None:
+def test_a_slow_machine_takes_all_steps_and_learns_the_same(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = read_trusted([digits], ["genesis"])[:80]
-    recipe = Recipe(steps=10_000, batch=16, junk_each=4, junk_pool=4, max_s=1.5)
+    recipe = Recipe(steps=4, batch=16, junk_each=4, junk_pool=4)
+    fast, slow = (EmbeddingSpace("tiny", seed=1) for _ in range(2))
+    assert learn(fast, pairs, recipe).is_complete
+    clock = itertools.count(step=100_000.0)
+    for name in ("monotonic", "process_time"):
+        monkeypatch.setattr(f"trainer.train.time.{name}", lambda: next(clock))
+    done = learn(slow, pairs, recipe)
+    assert (done.steps, done.is_complete) == (4, True)
+    one, other = fast.state_dict(), slow.state_dict()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_run_that_the_safety_stop_ends_says_that_it_is_not_complete(digits: Path) -> None:
+    pairs = read_trusted([digits], ["genesis"])[:80]
+    recipe = Recipe(steps=4, batch=16, junk_each=4, junk_pool=4, stop_after_s=1e-9)
     done = learn(EmbeddingSpace("tiny", seed=1), pairs, recipe)
-    assert 0 < done.steps < 1_000
-    assert done.wall_s < 10
+    assert (done.steps, done.of_steps, done.is_complete) == (0, 4, False)
 
 
 def test_thresholds_keep_their_promise_on_unseen_pairs(digits: Path, genesis: Path) -> None:
@@ -174,6 +188,21 @@ def test_a_round_learns_from_accepted_pairs_and_says_so(digits: Path, genesis: P
     assert to_json(result.after)["digits"]["image-audio"]["gallery"] == 50
     with pytest.raises(CheckpointError, match="CHECKPOINT_NOT_WRITTEN"):
         run(genesis, accepted[:300], [digits], tmp_path / "child", ledger=ledger, recipe=replace(SHORT, steps=1))
+
+
+def test_the_same_seed_gives_the_same_checkpoint_whatever_the_safety_stop(
+    digits: Path, genesis: Path, tmp_path: Path
+) -> None:
+    ledger, accepted = LedgerSlice("log.example", 0, 200, "ab" * 32), read_trusted([digits], ["submit"])[:100]
+    made = []
+    for number, stop_after_s in enumerate((SAFETY_STOP_S, 2 * SAFETY_STOP_S, 1e-9)):
+        recipe = replace(SHORT, steps=3, seed=5, stop_after_s=stop_after_s)
+        made.append(run(genesis, accepted, [digits], tmp_path / str(number), ledger=ledger, recipe=recipe))
+    one, same, cut = made
+    assert one.digest == same.digest
+    assert (one.complete, one.exit_code) == (True, ExitCode.OK)
+    assert (cut.complete, cut.exit_code) == (False, ExitCode.INCOMPLETE)
+    assert (cut.to_json()["steps"], cut.to_json()["of_steps"]) == (0, 3)
 
 
 def test_replay_keeps_its_share(digits: Path) -> None:

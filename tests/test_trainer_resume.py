@@ -21,7 +21,7 @@ from trainer.feed import read_trusted
 from trainer.phase_material import read_material
 from trainer.phases import _Stop
 from trainer.plan import Plan, parse_plan
-from trainer.progressive import Interrupted, Saving, Training
+from trainer.progressive import Interrupted, SafetyStop, Saving, Training
 from trainer.recipe import Recipe
 from trainer.state import NEWEST, PREVIOUS, read_state, write_state
 from trainer.train import Capture, Run
@@ -205,6 +205,19 @@ def test_other_data_is_refused_and_so_is_a_run_over_another(digits: Path, whole:
         make_training(digits, whole).run()
 
 
+def test_the_safety_stop_saves_the_state_and_a_resumed_training_takes_the_rest(
+    digits: Path, whole: Path, tmp_path: Path
+) -> None:
+    plan = short_plan()
+    late = replace(plan.phases[1], recipe=replace(plan.phases[1].recipe, stop_after_s=1e-9))
+    with pytest.raises(SafetyStop, match="phase heard took 0 of 6 steps") as failure:
+        make_training(digits, tmp_path, replace(plan, phases=(plan.phases[0], late))).run()
+    assert failure.value.exit_code == ExitCode.INCOMPLETE
+    # The safety stop is no part of what is learned: the state is that of the same plan with another one.
+    make_training(digits, tmp_path).run(resume=True)
+    assert_equal_runs(tmp_path, whole)
+
+
 def test_a_loss_that_is_no_number_ends_the_run_and_spares_the_state(digits: Path, tmp_path: Path) -> None:
     plan = parse_plan(SHORT_PLAN.replace("2.0e-3", "1.0e+20").replace("clip_norm: 10", "warmup_share: 0.0"))
     with pytest.raises(ConfigError, match="TRAINING_DIVERGED"):
@@ -226,7 +239,7 @@ def test_a_restored_run_takes_the_same_steps_with_every_option(digits: Path) -> 
     again = Run(space, library, streams[:1], recipe, replay=streams[1:], replay_share=0.4)
     again.restore(taken)
     assert [again.take_step() for _ in range(4)] == went_on
-    assert again.is_over()
+    assert again.is_done()
     assert again.drawn == run.drawn
     one, other = run.capture(), again.capture()
     assert {"bias", "optimizer/bias/exp_avg"} <= set(one.tensors)

@@ -71,8 +71,7 @@ class Bar:
             said = f"{event['done']}"
             if "loss" in event:
                 said = f"step {event['done']} loss {event['loss']:.3f} temperature {event['temperature']:.3f}"
-            done = event.get("share", event["done"] / event["total"])
-            self._progress.update(self._tasks[name], completed=done, said=said)
+            self._progress.update(self._tasks[name], completed=event["done"] / event["total"], said=said)
         elif event["event"] in ("notice", "resumed"):
             self._progress.console.print(event.get("what") or f"going on at step {event['step']}")
 

@@ -47,6 +47,12 @@ class Interrupted(CuriosityError):
     exit_code = ExitCode.INTERRUPTED
 
 
+class SafetyStop(Interrupted):
+    """A training that its safety stop ended before the steps were taken. Its state is written."""
+
+    exit_code = ExitCode.INCOMPLETE
+
+
 @dataclass(frozen=True)
 class Saving:
     """How often the state is written: after so many steps or so many seconds, whichever comes first."""
@@ -92,7 +98,7 @@ class Training:
         Raises:
             ConfigError: RUN_EXISTS; STATE_OTHER_PLAN; STATE_OTHER_DATA; TRAINING_DIVERGED; CALIBRATION_TOO_SMALL.
             CheckpointError: when the state or the checkpoint cannot be read or written.
-            Interrupted: when it was asked to stop.
+            Interrupted: when it was asked to stop; SafetyStop: when a phase took too long.
         """
         with torch.random.fork_rng(devices=[]):
             found = self._find_state(resume)
@@ -193,7 +199,7 @@ class Training:
             self._save(number, run)
         before = len(self.history)
         saved_at, saved_step = time.monotonic(), run.steps
-        while not run.is_over():
+        while not run.is_done():
             stop = self.group.mean(float(self.should_stop())) > 0
             late = time.monotonic() - saved_at >= self.saving.every_s
             if self._is_split(phase):
@@ -205,13 +211,20 @@ class Training:
                 raise Interrupted(
                     "INTERRUPTED", f"stopped in phase {phase.name} after step {run.steps}", "Go on with --resume"
                 )
+            if run.is_stopped():
+                self._save(number, run)
+                raise SafetyStop(
+                    "SAFETY_STOP",
+                    f"incomplete: phase {phase.name} took {run.steps} of {phase.recipe.steps} steps in "
+                    f"{phase.recipe.stop_after_s:g} s",
+                    "Go on with --resume, with a larger stop_after_s if you like",
+                )
             taken = run.take_step()
             if self._events:
                 self._events.add_step(before + run.steps, taken)
-            share = min(1.0, max(run.steps / phase.recipe.steps, run.progress()))
             self.tell(
                 {"event": "progress", "what": "train", "phase": phase.name, "done": run.steps}
-                | {"total": phase.recipe.steps, "share": round(share, 4)}
+                | {"total": phase.recipe.steps}
                 | vars(taken)
             )
         self._save(number, run)

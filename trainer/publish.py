@@ -41,11 +41,12 @@ def describe_trusted(
 
 
 def describe_recipe(recipe: Recipe, steps_taken: int) -> dict[str, Any]:
-    """The recipe in integers (shares and rates in millionths)."""
+    """The recipe in integers (shares and rates in millionths), without the safety stop: what it ended says so by its
+    ``steps_taken``."""
     out: dict[str, Any] = {"steps_taken": steps_taken}
     for name, value in asdict(recipe).items():
         if isinstance(value, float):
-            if value != float("inf"):
+            if name != "stop_after_s":
                 out[f"{name}_micro"] = round(1e6 * value)
         else:
             out[name] = value

@@ -12,8 +12,10 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a run learns. ``max_s`` bounds the wall time, ``max_cpu_s`` the processor time of all threads of the process:
-    the schedule then ends with it, and steps may be fewer.
+    """How a run learns. ``steps`` alone ends it and sets the schedule: no clock decides what is learned.
+
+    ``stop_after_s`` is a safety stop in wall seconds, far above what the steps should take: a run that it ends is
+    incomplete, and says so.
 
     Raises:
         ConfigError: LOSS_UNKNOWN; LOSS_COLLAPSES, for a loss that every constant encoder minimises; SHARDING_UNKNOWN;
@@ -30,8 +32,7 @@ class Recipe:
     junk_pool: int = 256  # items made of each family
     augment: bool = True
     seed: int = 0
-    max_s: float = math.inf
-    max_cpu_s: float = math.inf  # gathering the material counts too: frozen towers are part of what training costs
+    stop_after_s: float = math.inf
     loss: str = "infonce"  # or "siglip"
     mse_weight: float = 0.0  # squared distance of the halves of a pair
     differential_weight: float = 0.0  # docs/scoring.md, "Differential loss"

@@ -3,7 +3,8 @@
     python -m trainer.round --parent DIR --ledger DIR --trusted DIR [--trusted DIR] --out DIR
 
 Prints one JSON object a line: ``{"event": "progress", "what", "done", "total", "loss"?}`` and at last
-``{"event": "done", ...}`` or ``{"event": "error", "code", "what", "remedy"}``.
+``{"event": "done", ...}`` or ``{"event": "error", "code", "what", "remedy"}``. Where the safety stop ended the training
+``complete`` is false and the exit status 14: the checkpoint is there, but it is not what the steps would have made.
 """
 
 import argparse
@@ -34,24 +35,35 @@ Progress = Callable[[str, int, int, float | None], None]
 """Called as (what is being done, done, total, loss while training)."""
 
 ROUND_RECIPE = Recipe(steps=320, junk_pool=96)
+SAFETY_STOP_S = 6 * 3600.0  # the steps take minutes on two cores; far above what they take on a busy machine
 REPLAY_SHARE = 0.1  # at least this share of what is drawn comes from the trusted pairs, so that they do not fade
 
 
 @dataclass(frozen=True)
 class RoundResult:
-    """What a round made. ``before`` and ``after`` are held-out recall by set and direction, of parent and child."""
+    """What a round made. ``before`` and ``after`` are held-out recall by set and direction, of parent and child.
+
+    ``complete`` is false when the safety stop ended the training before ``of_steps`` steps.
+    """
 
     path: Path
     digest: str
     parent: str
     pairs: int
     refused: tuple[str, ...]  # accepted pairs whose items could not be decoded here: digest and code
+    complete: bool
     steps: int
+    of_steps: int
     loss: float
     seconds: dict[str, float]
     cpu_s: float
     before: dict[str, dict[str, Recall]]
     after: dict[str, dict[str, Recall]]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the command ends with."""
+        return ExitCode.OK if self.complete else ExitCode.INCOMPLETE
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -137,7 +149,9 @@ def run(
         parent=checkpoint.digest,
         pairs=len(usable),
         refused=(*refused, *library.refused),
+        complete=done.is_complete,
         steps=done.steps,
+        of_steps=done.of_steps,
         loss=done.loss,
         seconds=clock.seconds,
         cpu_s=round(time.process_time() - cpu, 2),
@@ -187,7 +201,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--trusted", type=Path, action="append", required=True, help="folder of a trusted pair set")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; must not exist")
     parser.add_argument("--steps", type=int, default=ROUND_RECIPE.steps)
-    parser.add_argument("--max-seconds", type=float, default=ROUND_RECIPE.max_s, help="bound on the training itself")
+    parser.add_argument(
+        "--stop-after-s", type=float, default=SAFETY_STOP_S, help="safety stop of the training, in seconds"
+    )
     parser.add_argument("--seed", type=int, default=ROUND_RECIPE.seed)
     parser.add_argument("--threads", type=int, default=0, help="processor threads; 0 leaves the choice to torch")
     given = parser.parse_args(arguments)
@@ -205,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             given.trusted,
             given.out,
             ledger=ledger,
-            recipe=replace(ROUND_RECIPE, steps=given.steps, max_s=given.max_seconds, seed=given.seed),
+            recipe=replace(ROUND_RECIPE, steps=given.steps, stop_after_s=given.stop_after_s, seed=given.seed),
             progress=tell,
             command="python -m trainer.round --parent DIR --ledger DIR --trusted DIR --out DIR "
             f"--steps {given.steps} --seed {given.seed}",
@@ -214,7 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print({"event": "error", **error.to_json()})
         return error.exit_code
     _print({"event": "done", **result.to_json()})
-    return ExitCode.OK
+    return result.exit_code
 
 
 def _print(value: dict[str, Any]) -> None:

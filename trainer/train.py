@@ -32,12 +32,18 @@ _AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run did: steps taken, mean loss of the last tenth, wall and CPU seconds."""
+    """What a run did: steps taken of those of its recipe, mean loss of the last tenth, wall and CPU seconds."""
 
     steps: int
+    of_steps: int
     loss: float
     wall_s: float
     cpu_s: float
+
+    @property
+    def is_complete(self) -> bool:
+        """False if the safety stop ended it."""
+        return self.steps == self.of_steps
 
 
 @dataclass(frozen=True)
@@ -71,8 +77,8 @@ def train(
 ) -> Trained:
     """Train the towers of ``space`` in place on the streams, every stream in every step.
 
-    The same space, streams and recipe give the same weights on the same machine and thread count, unless ``max_s`` or
-    ``max_cpu_s`` ends the run.
+    The same space, streams and recipe give the same weights on the same machine and thread count, unless the safety
+    stop ends the run: then what it did is not complete.
 
     Raises:
         ValueError: when there is no stream.
@@ -80,7 +86,7 @@ def train(
     """
     with torch.random.fork_rng(devices=[]):
         run = Run(space, library, streams, recipe, group=group)
-        while not run.is_over():
+        while not (run.is_done() or run.is_stopped()):
             taken = run.take_step()
             if progress:
                 progress(run.steps, recipe.steps, taken.loss)
@@ -139,7 +145,8 @@ class Run:
         self.taken: list[Taken] = []
         self.drawn = hashlib.sha256().digest()  # chained over all that was drawn: equal runs drew equal pairs
         self.draw_s = 0.0  # wall seconds that choosing pairs took
-        self._wall_before = time.monotonic()  # what is prepared once does not count against max_s
+        self._wall_before = time.monotonic()  # what is prepared once does not count
+        self._started = self._wall_before  # of this process: a resumed run has the whole time of the safety stop again
 
     @property
     def steps(self) -> int:
@@ -156,18 +163,16 @@ class Run:
         """Processor seconds of this process's threads, gathering the material included."""
         return time.process_time() - self._cpu_before
 
-    def progress(self) -> float:
-        """How far the schedule is, from 0 to 1 and beyond: by steps, or by time where that bounds the run sooner."""
-        recipe = self.recipe
-        done = self.steps / recipe.steps
-        if math.isfinite(recipe.max_s) or math.isfinite(recipe.max_cpu_s):
-            done = max(done, self.wall_s / recipe.max_s, self.cpu_s / recipe.max_cpu_s)
-            done = self.group.agree(done)  # clocks differ; a process that stops alone leaves the others waiting
-        return done
+    def is_done(self) -> bool:
+        """Whether the steps are taken."""
+        return self.steps >= self.recipe.steps
 
-    def is_over(self) -> bool:
-        """Whether the steps are taken or the time is spent."""
-        return self.progress() >= 1
+    def is_stopped(self) -> bool:
+        """Whether the safety stop ends it before its steps are taken; the same answer in every process."""
+        if self.is_done() or not math.isfinite(self.recipe.stop_after_s):
+            return False
+        late = time.monotonic() - self._started >= self.recipe.stop_after_s
+        return self.group.agree(float(late)) > 0  # clocks differ; one that stops alone leaves the others waiting
 
     def take_step(self) -> Taken:
         """Take one step.
@@ -175,7 +180,7 @@ class Run:
         Raises:
             ConfigError: TRAINING_DIVERGED, when loss or gradient is not finite. The weights are as before the step.
         """
-        rate = self.recipe.learning_rate * _schedule(min(self.progress(), 1.0), self.recipe.warmup_share)
+        rate = self.recipe.learning_rate * _schedule(min(self.steps / self.recipe.steps, 1.0), self.recipe.warmup_share)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         before = time.monotonic()
@@ -205,7 +210,8 @@ class Run:
         """Leave the space in evaluation mode and say what was done."""
         self.space.eval()
         tail = [taken.loss for taken in self.taken[-max(1, self.steps // 10) :]]
-        return Trained(self.steps, float(np.mean(tail)) if tail else math.nan, self.wall_s, self.cpu_s)
+        loss = float(np.mean(tail)) if tail else math.nan
+        return Trained(self.steps, self.recipe.steps, loss, self.wall_s, self.cpu_s)
 
     def capture(self) -> Capture:
         """Everything that ``restore`` needs. Under FSDP every process must call it, and every one gets the whole."""

@@ -22,7 +22,14 @@ _OPTIONS = (
     ),
     click.option("--voices", type=click.IntRange(1, 12), default=3, show_default=True, help="Voices a name (emoji)."),
     click.option(
-        "--training-s", type=float, default=75.0, show_default=True, help="Bound on the training, in seconds."
+        "--steps", type=click.IntRange(min=1), default=320, show_default=True, help="Steps of the training round."
+    ),
+    click.option(
+        "--stop-after-s",
+        type=click.FloatRange(min=0),
+        default=21_600.0,
+        show_default=True,
+        help="Safety stop of each long step; what it ends is called incomplete.",
     ),
 )
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import shutil
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from node.receipts import check_proof, read_saved, verify_saved
 from node.screen import Screen
 from node.sources.pairset import SourcePair
 from node.submission import Contributor, Rules, Tally, submit_pairs
-from protocol.errors import ChainError, CuriosityError, ServiceError
+from protocol.errors import CuriosityError, NotYet, ServiceError
 from protocol.messages import Decision
 from protocol.payouts import EpochPayout, derive
 from protocol.receipt import verify_receipt
@@ -32,6 +33,9 @@ BAD_EACH = 60
 ATTACKS_EACH = 12
 QUERIES = ("smiling face with sunglasses", "a fruit you can eat", "something that flies")
 TOP = 3
+_POLL_S = 0.5  # between two looks at what is waited for
+STEPS = 320  # of the training round: what a checkpoint learns is bounded by steps, never by a clock
+SAFETY_STOP_S = 6 * 3600.0  # of everything that is waited for; far above what it takes on a busy machine
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ class Options:
     seed: int = 1
     voices: int = 3
     emoji: bool = True
-    training_s: float = 75.0
+    steps: int = STEPS
+    stop_after_s: float = SAFETY_STOP_S
     limit: int | None = None  # pairs at most, for a quick look
     port: int = 0
     chain_port: int | None = None
@@ -93,7 +98,24 @@ def play(made: Stage, options: Options) -> None:
         for one in cast:
             made.fund(one.wallet.address)
             made.screen.say(f"   {one.wallet.name}: {one.wallet.describe()['address']}")
-    asyncio.run(_network_steps(made, options, material, cast))
+    asyncio.run(_while_validator_runs(made, _network_steps(made, options, material, cast)))
+
+
+async def _while_validator_runs(made: Stage, steps: Coroutine[Any, Any, None]) -> None:
+    """Await the steps, which wait for the validator as long as it takes: so end them if its process has ended."""
+
+    async def watch() -> None:
+        while True:
+            made.validator.check()
+            await asyncio.sleep(_POLL_S)
+
+    tasks = {asyncio.create_task(steps), asyncio.create_task(watch())}
+    done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    for task in done:
+        task.result()
 
 
 def _describe(material: Material) -> dict[str, Any]:
@@ -105,14 +127,16 @@ def _describe(material: Material) -> dict[str, Any]:
 
 async def _network_steps(made: Stage, options: Options, material: Material, cast: list[Cast]) -> None:
     report = made.report
-    async with ValidatorClient(made.validator.facts["url"], timeout_s=300.0) as client:
+    # A busy machine may be slow in everything: the client waits as long as the validator runs.
+    limit_s = options.stop_after_s
+    async with ValidatorClient(made.validator.facts["url"], patience_s=limit_s, timeout_s=limit_s) as client:
         made.network = await client.network()
         with report.step("submit", "Contributors sign and submit; some pairs are bad on purpose"):
             await _submit(made, options, material, cast, client)
         with report.step("verify", "Every receipt again, offline, and one inclusion proof"):
             await _verify(made, cast, client)
         with report.step("rewards", "The epoch closes; rewards are attested, activated, claimed"):
-            await _pay(made, cast, client)
+            await _pay(made, cast, client, limit_s)
         with report.step("searches_before", "Searches before the training round"):
             before = await _search(client)
         with report.step("training", "A trainer learns from the mirrored ledger"):
@@ -221,7 +245,7 @@ async def _verify(made: Stage, cast: list[Cast], client: ValidatorClient) -> Non
     made.report.check("every receipt that was handed out verifies", verified == made.report.figures["receipts_at_once"])
 
 
-async def _pay(made: Stage, cast: list[Cast], client: ValidatorClient) -> None:
+async def _pay(made: Stage, cast: list[Cast], client: ValidatorClient, limit_s: float) -> None:
     closed = await client.close_epoch(made.admin_token())
     made.screen.say(
         f"   epoch {closed.epoch}: {closed.paid_pairs} pairs share {int(closed.emission_wei) / 1e18:.3f} tokens, "
@@ -230,25 +254,30 @@ async def _pay(made: Stage, cast: list[Cast], client: ValidatorClient) -> None:
     payouts = [one for one in derive(await fetch_leaves(client), RewardParameters()) if one.entry is not None]
     claims = []
     for one in cast:
-        claims.append(await _claim(made, one, client))
+        claims.append(await _claim(made, one, client, limit_s))
         made.screen.say(
             f"   {one.wallet.name} claimed {claims[-1].paid_wei / 1e18:.6f} tokens for {claims[-1].gas_used} gas"
         )
     _tell_payouts(made, payouts[-1], claims)
 
 
-async def _claim(made: Stage, one: Cast, client: ValidatorClient) -> Claimed:
+async def _claim(made: Stage, one: Cast, client: ValidatorClient, limit_s: float) -> Claimed:
+    """Claim as soon as the validator has posted and activated the epoch, however long it takes it."""
     ticket = await fetch_ticket(client, one.wallet.address)
-    for _ in range(120):
+    until = time.monotonic() + limit_s
+    while True:
         try:
             return await asyncio.to_thread(claim, made.client, ticket, one.key)
-        except ChainError as error:
-            if error.code != "CLAIM_NOT_ACTIVE":
-                raise
+        except NotYet as error:
+            if time.monotonic() >= until:
+                raise ServiceError(
+                    "EPOCH_NOT_ACTIVE",
+                    f"incomplete: the safety stop of {limit_s:g} s is over, and {error.what}",
+                    "See the validator's log.",
+                ) from error
             if made.chain.engine != "anvil":
                 made.chain.advance(1)  # eth-tester mines only when asked
-            await asyncio.sleep(0.5)
-    raise ServiceError("EPOCH_NOT_ACTIVE", "the epoch was not activated in 60 s", "See the validator's log.")
+            await asyncio.sleep(_POLL_S)
 
 
 def _tell_payouts(made: Stage, payout: EpochPayout, claims: Iterable[Claimed]) -> None:
@@ -289,7 +318,8 @@ async def _train(made: Stage, options: Options, material: Material, client: Vali
     made.screen.say(f"   {copy.size} entries verified against the tree head, {copy.accepted} pairs to learn from")
     arguments = ["--ledger", str(folder / "mirror"), "--out", str(folder / "checkpoint-1")]
     arguments += ["--parent", str(GENESIS)]
-    arguments += ["--max-seconds", str(options.training_s), "--seed", str(options.seed)]
+    arguments += ["--steps", str(options.steps), "--stop-after-s", str(options.stop_after_s)]
+    arguments += ["--seed", str(options.seed)]
     for pair_set in material.folders:
         arguments += ["--trusted", str(pair_set)]
     return await asyncio.to_thread(_follow_training, made, arguments, folder / "trainer.log")
@@ -305,11 +335,14 @@ def _follow_training(made: Stage, arguments: list[str], log: Path) -> dict[str, 
             else:
                 result = told
     made.screen.say(
-        f"   {result['pairs']} pairs, {result['steps']} steps, {result['cpu_s']} CPU-seconds; "
+        f"   {result['pairs']} pairs, {result['steps']} of {result['of_steps']} steps, {result['cpu_s']} CPU-seconds; "
         f"checkpoint {result['digest'][:12]}..."
     )
-    keys = ("digest", "parent", "pairs", "steps", "loss", "cpu_s", "seconds")
+    keys = ("digest", "parent", "pairs", "complete", "steps", "of_steps", "loss", "cpu_s", "seconds")
     made.report.figures["training"] = {key: result[key] for key in keys}
+    if not result["complete"]:
+        made.screen.say("   INCOMPLETE: the safety stop ended the training; figures after it say nothing.")
+    made.report.check(f"the training took all of its {result['of_steps']} steps", result["complete"])
     return result
 
 

@@ -18,6 +18,8 @@ from protocol.messages import Network
 NAME = "curiosity-demo"
 GAS_MONEY_WEI = 10**18
 ACTIVATION_DELAY_S = 2  # a week in production: here nobody has to wait
+# Of requests on this machine: all of its parts share its processors, so that a late answer is not a broken part.
+PATIENT_S = 600.0
 
 
 @dataclass
@@ -90,6 +92,10 @@ def write_config(path: Path, folder: Path, rpc_url: str, *, port: int, epoch_s: 
             "epoch_s": epoch_s,
             "queries_per_minute": 0,
             "activation_poll_s": 0.5,
+            "header_timeout_s": PATIENT_S,
+            "body_timeout_s": PATIENT_S,
+            "answer_timeout_s": PATIENT_S,
+            "min_body_bytes_per_s": 1,
         },
         "chain": {
             "rpc_url": rpc_url,
@@ -98,12 +104,19 @@ def write_config(path: Path, folder: Path, rpc_url: str, *, port: int, epoch_s: 
             # This chain has one block producer: what it has mined stays.
             "finality": "depth",
             "finality_depth": 0,
+            "request_timeout_s": PATIENT_S,
         },
     }
     lines = []
     for section, values in sections.items():
         lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items()), ""]
     path.write_text("\n".join(lines))
+
+
+def _chain_config(chain: DevChain, addresses: Addresses | None = None) -> ChainConfig:
+    return ChainConfig(
+        chain.rpc_url, DEFAULT_CHAIN_ID, addresses, request_timeout_s=PATIENT_S, receipt_timeout_s=PATIENT_S
+    )
 
 
 def _bind_contracts(chain: DevChain, config: Path, folder: Path) -> Any:
@@ -113,11 +126,11 @@ def _bind_contracts(chain: DevChain, config: Path, folder: Path) -> Any:
     path = folder / "chain" / "addresses.json"
     if path.exists():
         known = Addresses.from_json(json.loads(path.read_text()))
-        return ChainClient.connect(ChainConfig(chain.rpc_url, DEFAULT_CHAIN_ID, known))
+        return ChainClient.connect(_chain_config(chain, known))
     (keys,) = run_json_lines("validator", ["keys", "--config", str(config), "--json"], folder / "validator.log")
     validator = bytes.fromhex(keys["attestation_address"].removeprefix("0x"))
     faucet = chain.private_key(0)
-    client = ChainClient.connect(ChainConfig(chain.rpc_url, DEFAULT_CHAIN_ID))
+    client = ChainClient.connect(_chain_config(chain))
     addresses = client.deploy(
         faucet,
         DeploySettings((validator,), threshold=1, activation_delay_s=ACTIVATION_DELAY_S, min_epoch_interval_s=0),
