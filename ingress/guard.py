@@ -3,7 +3,8 @@
 aiohttp bounds the size of a head but not the time that it takes, and neither the time nor the pace of a body; its one
 timer is for connections that are idle. So each connection here is its `RequestHandler` with three additions:
 
-- it is refused at once, with a 503 that says why, beyond a number of connections from its address or in all;
+- it is refused at once, with a 503 that says why, beyond a number of connections from its address; beyond a number in
+  all another one is given up for it (`ingress.crowd`), and it is refused only if none may be;
 - a round, four times a second over all connections, cuts whoever is late (docs/protocol.md, steps 3.1 to 3.5): a head
   that is not whole in time, a body that comes too slowly or too late, an answer that nobody fetches;
 - a request that cannot be parsed is answered with an ErrorMessage like every other error.
@@ -12,10 +13,8 @@ The path of a request that is in time costs one comparison: everything else is l
 """
 
 import asyncio
-import ipaddress
 import logging
 import resource
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
@@ -23,6 +22,8 @@ from typing import Any
 from aiohttp import web
 from aiohttp.streams import StreamReader
 
+from ingress.address import UNKNOWN, Sender, sender_of
+from ingress.crowd import Crowd, Stage
 from protocol.errors import ConfigError, Overloaded, Rejected
 from protocol.messages import ErrorMessage
 from protocol.wire import encode
@@ -49,6 +50,7 @@ class GuardLimits:
     idle_timeout_s: float
     max_connections: int
     max_connections_per_address: int
+    evict_when_full: bool
 
     @classmethod
     def of(cls, settings: object) -> "GuardLimits":
@@ -59,7 +61,7 @@ class GuardLimits:
 class BodyEnded(TimeoutError):
     """Raised to whoever reads a body that will not be whole; aiohttp takes a TimeoutError for an ordinary end."""
 
-    def __init__(self, refusal: Rejected) -> None:
+    def __init__(self, refusal: Rejected | Overloaded) -> None:
         super().__init__(refusal.what)
         self.refusal = refusal
 
@@ -74,39 +76,42 @@ class Guard:
     def __init__(self, limits: GuardLimits, on_cut: Callable[[str], None]) -> None:
         self.limits = limits
         self.on_cut = on_cut  # is told the code of each connection that is refused or cut
-        self._open: set[GuardedConnection] = set()
-        self._by_address: Counter[str] = Counter()
+        self.crowd: Crowd[GuardedConnection] = Crowd()
         self._lingering = 0
         self._is_on_round = False
 
     @property
     def connections(self) -> int:
         """Connections that are open and were not refused."""
-        return len(self._open)
+        return len(self.crowd)
 
-    def admit(self, connection: "GuardedConnection", address: str) -> Overloaded | None:
-        """Count a new connection; return why it is refused instead, if it is."""
-        limit = self.limits.max_connections_per_address
-        if len(self._open) >= self.limits.max_connections:
-            what = f"{len(self._open)} connections are open, at most {self.limits.max_connections}"
-            return Overloaded("CONNECTIONS_FULL", what, _REMEDY, retry_after_s=2)
-        if limit and self._by_address[address] >= limit:
-            what = f"{limit} connections from {address} are open, no more are taken"
+    def admit(self, connection: "GuardedConnection") -> Overloaded | None:
+        """Count a new connection, giving up another if all are taken; return why it is refused instead, if it is."""
+        limit, sender = self.limits.max_connections_per_address, connection.sender
+        if limit and self.crowd.of_address(sender) >= limit:
+            what = f"{limit} connections from {sender.address} are open, no more are taken"
             return Overloaded("CONNECTIONS_FROM_ADDRESS", what, "Use the connections that you have.", retry_after_s=2)
-        self._open.add(connection)
-        self._by_address[address] += 1
+        if len(self.crowd) >= self.limits.max_connections and not self._make_room(sender):
+            what = f"{len(self.crowd)} connections are open, at most {self.limits.max_connections}, and none is idle"
+            return Overloaded("CONNECTIONS_FULL", what, _REMEDY, retry_after_s=2)
+        self.crowd.add(connection)
         if not self._is_on_round:
             self._is_on_round = True
             asyncio.get_running_loop().call_later(ROUND_S, self._go_round)
         return None
 
-    def release(self, connection: "GuardedConnection", address: str) -> None:
+    def _make_room(self, newcomer: Sender) -> bool:
+        victim = self.crowd.pick(newcomer) if self.limits.evict_when_full else None
+        if victim is None:
+            return False
+        self.crowd.discard(victim)
+        self.on_cut("CONNECTION_EVICTED")
+        victim.evict()
+        return True
+
+    def release(self, connection: "GuardedConnection") -> None:
         """Forget a connection that has ended."""
-        if connection in self._open:
-            self._open.discard(connection)
-            self._by_address[address] -= 1
-            if self._by_address[address] <= 0:
-                del self._by_address[address]
+        self.crowd.discard(connection)
 
     def linger(self, transport: asyncio.Transport) -> None:
         """Leave a refused connection open for a moment: a reset would take the answer from whoever still sends."""
@@ -126,31 +131,18 @@ class Guard:
     def _go_round(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        for connection in tuple(self._open):
+        for connection in self.crowd:
             connection.check(now)
-        if self._open:
+        if self.crowd:
             loop.call_later(ROUND_S, self._go_round)
         else:
             self._is_on_round = False
-
-
-def _address_of(transport: asyncio.BaseTransport) -> str:
-    """The remote address; of an IPv6 address its network of 64 bits, since whoever has one has them all."""
-    peer = transport.get_extra_info("peername")
-    text = str(peer[0]) if isinstance(peer, tuple) else ""
-    if ":" not in text:
-        return text
-    address = ipaddress.IPv6Address(text.partition("%")[0])
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
 
 
 class GuardedConnection(web.RequestHandler):
     """One connection under a guard."""
 
     __slots__ = (
-        "_address",
         "_answer_left",
         "_answer_since",
         "_body",
@@ -162,12 +154,13 @@ class GuardedConnection(web.RequestHandler):
         "_pace_bytes",
         "_pace_since",
         "_was_refused",
+        "sender",
     )
 
     def __init__(self, guard: Guard, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
         self._guard = guard
-        self._address = ""
+        self.sender = UNKNOWN
         self._was_refused = False
         self._is_half_closed = False
         self._head_number = 0  # of the request whose head has begun, counted from 0
@@ -180,19 +173,20 @@ class GuardedConnection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self._address = _address_of(transport)
-        refusal = self._guard.admit(self, self._address)
+        peer = transport.get_extra_info("peername")
+        self.sender = sender_of(str(peer[0])) if isinstance(peer, tuple) else UNKNOWN
+        self._head_since = self._loop.time()  # whoever connects is about to ask
+        refusal = self._guard.admit(self)
         if refusal is not None:
             self._was_refused = True
             self._guard.on_cut(refusal.code)
             transport.write(_raw_answer(503, refusal.code, refusal.what, refusal.remedy, "infrastructure", retry_s=2))
             self._guard.linger(transport)
             return
-        self._head_since = self._loop.time()  # whoever connects is about to ask
         super().connection_made(transport)
 
     def connection_lost(self, error: BaseException | None) -> None:
-        self._guard.release(self, self._address)
+        self._guard.release(self)
         if not self._was_refused:
             super().connection_lost(error)
 
@@ -213,6 +207,37 @@ class GuardedConnection(web.RequestHandler):
             return False
         self._is_half_closed = True
         return True
+
+    # -- giving way
+
+    @property
+    def stage(self) -> Stage:
+        """What the connection does now."""
+        if self.transport is None:
+            return Stage.ANSWERING  # it ends by itself
+        request = self._current_request
+        if request is not None:
+            return Stage.ANSWERING if request.content.is_eof() else Stage.MOVING
+        if self._waiter is None or self._messages:
+            return Stage.ANSWERING
+        if isinstance(self.transport, asyncio.WriteTransport) and self.transport.get_write_buffer_size():
+            return Stage.MOVING
+        return Stage.ASKING if self._head_number == self._request_count else Stage.IDLE
+
+    @property
+    def asked_at(self) -> float:
+        """When the head of its last request began, or the connection was made; seconds of the loop's clock."""
+        return self._head_since
+
+    def evict(self) -> None:
+        """End the connection for the sake of another; a body that is not whole is answered first."""
+        request = self._current_request
+        if request is not None and not request.content.is_eof():
+            what = "all connections are taken, and the network of this address holds the most"
+            self._close = True
+            request.content.set_exception(BodyEnded(Overloaded("CONNECTION_EVICTED", what, _REMEDY, retry_after_s=2)))
+        else:
+            self.force_close()
 
     # -- the round
 
@@ -308,11 +333,11 @@ class GuardedConnection(web.RequestHandler):
 class GuardedSite(web.BaseSite):
     """Listens at a TCP address, each connection under the guard. Nothing that comes compressed is inflated."""
 
-    __slots__ = ("_guard", "_host", "_port")
+    __slots__ = ("_host", "_port", "guard")
 
     def __init__(self, runner: web.BaseRunner, guard: Guard, host: str, port: int) -> None:
         super().__init__(runner, backlog=1024)
-        self._guard = guard
+        self.guard = guard
         self._host = host
         self._port = port
 
@@ -323,7 +348,7 @@ class GuardedSite(web.BaseSite):
 
     async def start(self) -> None:
         """Begin to listen. Raises OSError if the address cannot be used."""
-        make_room_for_connections(self._guard.limits.max_connections)
+        make_room_for_connections(self.guard.limits.max_connections)
         await super().start()
         loop = asyncio.get_running_loop()
         manager = self._runner.server
@@ -331,12 +356,12 @@ class GuardedSite(web.BaseSite):
 
         def connect() -> GuardedConnection:
             return GuardedConnection(
-                self._guard,
+                self.guard,
                 manager,
                 loop=loop,
                 access_log=None,
                 auto_decompress=False,
-                keepalive_timeout=self._guard.limits.idle_timeout_s,
+                keepalive_timeout=self.guard.limits.idle_timeout_s,
                 lingering_time=_LINGERING_S,
             )
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -113,6 +114,13 @@ async def _drip_on(writer: asyncio.StreamWriter, every_s: float) -> None:
     while True:
         await asyncio.sleep(every_s)
         writer.write(b"x")
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Return once something is so. Raises TimeoutError after a minute, which only a fault takes."""
+    async with asyncio.timeout(60):
+        while not is_so():  # noqa: ASYNC110 - what is waited for tells nobody
+            await asyncio.sleep(0.01)
 
 
 def break_upload(body: bytes, chance: random.Random) -> tuple[str, bytes, bool]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+from ingress.guard import Guard, GuardedSite
 from node.client import ValidatorClient
 from node.sources import load_source
 from node.sources.pairset import SourcePair, read_pairs
@@ -41,6 +42,7 @@ class Running:
     client: ValidatorClient
     network: Network
     url: str
+    guard: Guard | None = None
 
     def sign(
         self, pair: SourcePair | tuple[Item, Item], key: bytes = ALICE, *, nonce: bytes | None = None, **changes: object
@@ -73,8 +75,10 @@ async def running(data_dir: Path, **changes: object) -> AsyncIterator[Running]:
     service = await build(Settings(config, chain))
     runner = await listen(service)
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    (site,) = runner.sites
+    assert isinstance(site, GuardedSite)
     try:
         async with ValidatorClient(url, patience_s=20.0) as client:
-            yield Running(service, client, await client.network(), url)
+            yield Running(service, client, await client.network(), url, site.guard)
     finally:
         await runner.cleanup()

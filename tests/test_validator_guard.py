@@ -21,10 +21,11 @@ import pytest
 from aiohttp import web
 from PIL import Image
 
+from ingress.crowd import Stage
 from ingress.guard import PACE_S
 from protocol.pair import Item
 from protocol.wire import canonical_json
-from tests.http_material import Loris, address, break_upload, drip, exchange, head_of, read_replies
+from tests.http_material import Loris, Reply, address, break_upload, drip, exchange, head_of, read_replies, until
 from tests.service_material import Running, pictures, running
 
 HEAD = b"POST /v1/pairs HTTP/1.1\r\nHost: validator\r\nX-Slow: "
@@ -140,24 +141,76 @@ async def test_an_answer_that_nobody_fetches_does_not_hold_the_connection(tmp_pa
         assert not await hold(live, 4.0)
 
 
+ASK = head_of(0, method="GET", path="/health")
+
+
 async def test_connections_are_limited_by_address_and_in_all(tmp_path: Path) -> None:
     async with running(tmp_path / "v", max_connections=12, max_connections_per_address=6) as live:
-        held = [await asyncio.open_connection(*address(live), local_addr=("127.0.1.1", 0)) for _ in range(6)]
-        (seventh,) = await exchange(live, head_of(0, method="GET", path="/health"), source="127.0.1.1")
+        held = await hold(live, "127.0.1.1", 6)
+        (seventh,) = await exchange(live, ASK, source="127.0.1.1")
         assert (seventh.status, seventh.code) == (503, "CONNECTIONS_FROM_ADDRESS")
         assert "Retry-After: 2" in seventh.head
         await live.client.health()  # another address is served: 127.0.0.1, by a connection that it has
-        held += [await asyncio.open_connection(*address(live), local_addr=("127.0.1.2", 0)) for _ in range(5)]
-        (thirteenth,) = await exchange(live, head_of(0, method="GET", path="/health"), source="127.0.1.3")
-        assert (thirteenth.status, thirteenth.code) == (503, "CONNECTIONS_FULL")
+        held += await hold(live, "127.0.1.2", 5)
+        (thirteenth,) = await exchange(live, ASK, source="127.0.1.3")
+        assert thirteenth.status == 200
+        assert 'code="CONNECTION_EVICTED"} 1.0' in live.service.metrics.text().decode()
         for _, writer in held:
             writer.close()
-        for _ in range(100):
-            await asyncio.sleep(0.05)
-            (after,) = await exchange(live, head_of(0, "Connection: close", method="GET", path="/health"))
-            if after.status == 200:
-                break
-        assert after.status == 200
+
+
+async def test_idle_connections_that_fill_the_port_lock_nobody_out(tmp_path: Path) -> None:
+    """Five addresses of one network take every connection and ask nothing more; twenty others come after them."""
+    for evicts, expected in ((False, {503: 20}), (True, {200: 20})):
+        async with running(tmp_path / str(evicts), max_connections=41, evict_when_full=evicts) as live:
+            held = [one for n in range(5) for one in await hold(live, f"127.0.1.{1 + n}", 8, ask=True)]
+            # the client of the fixture has a connection too, which the network with most connections spares
+            replies = [(await exchange(live, ASK, source=f"127.0.{9 + n}.1"))[0] for n in range(20)]
+            assert Counter(reply.status for reply in replies) == expected
+            assert {reply.code for reply in replies} == ({""} if evicts else {"CONNECTIONS_FULL"})
+            for _, writer in held:
+                writer.close()
+
+
+async def test_slow_bodies_that_fill_the_port_make_room_out_of_their_own(tmp_path: Path) -> None:
+    """The same with uploads that never end: the network that holds most gives one up, and it is told why."""
+    begun = head_of(80_000) + b"\0\0\2\0{"
+    async with running(tmp_path / "v", max_connections=12) as live:
+        held = [await asyncio.open_connection(*address(live), local_addr=(f"127.0.1.{1 + n}", 0)) for n in range(11)]
+        for _, writer in held:
+            writer.write(begun)
+        guard = live.guard
+        assert guard is not None
+        await until(lambda: sum(connection.stage is Stage.MOVING for connection in guard.crowd) == 11)
+        upload, honest = await asyncio.gather(first_answer(held), exchange(live, ASK, source="127.0.9.1"))
+        assert [reply.status for reply in honest] == [200]
+        assert [(reply.status, reply.code) for reply in upload] == [(503, "CONNECTION_EVICTED")]
+        await live.client.health()  # its idle connection was spared
+        for _, writer in held:
+            writer.close()
+
+
+async def hold(
+    live: Running, source: str, count: int, *, ask: bool = False
+) -> list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Open connections from an address that stay idle, after one request each if it is said so."""
+    held = [await asyncio.open_connection(*address(live), local_addr=(source, 0)) for _ in range(count)]
+    for reader, writer in held if ask else []:
+        writer.write(ASK)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200")
+        await reader.readexactly(int(head.lower().partition(b"content-length:")[2].split()[0]))
+    return held
+
+
+async def first_answer(held: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]) -> list[Reply]:
+    """What the first of some connections to be ended was answered."""
+    reads = [asyncio.create_task(reader.read()) for reader, _ in held]
+    done, rest = await asyncio.wait(reads, return_when=asyncio.FIRST_COMPLETED, timeout=60)
+    for one in rest:
+        one.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
+    return [reply for one in done for reply in read_replies(one.result())]
 
 
 async def batter(live: Running, count: int, seed: int) -> Counter[str]:

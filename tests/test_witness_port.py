@@ -65,9 +65,19 @@ async def test_connections_are_limited_by_address_and_in_all(tmp_path: Path) -> 
         assert other.status == 200
         held += [await asyncio.open_connection(*address(live), local_addr=("127.0.1.2", 0)) for _ in range(4)]
         (ninth,) = await exchange(live, ASK, source="127.0.1.3")
-        assert (ninth.status, ninth.code) == (503, "CONNECTIONS_FULL")
+        assert ninth.status == 200
         for _, writer in held:
             writer.close()
+
+
+async def test_idle_connections_that_fill_the_port_lock_nobody_out(tmp_path: Path) -> None:
+    for evicts, status in ((False, 503), (True, 200)):
+        async with witnessing(tmp_path / str(evicts), max_connections=8, evict_when_full=evicts) as live:
+            held = [await asyncio.open_connection(*address(live), local_addr=(f"127.0.1.{n}", 0)) for n in range(1, 9)]
+            replies = [(await exchange(live, ASK, source=f"127.0.{9 + n}.1"))[0] for n in range(8)]
+            assert {reply.status for reply in replies} == {status}
+            for _, writer in held:
+                writer.close()
 
 
 async def test_a_taken_port_is_named_with_its_setting(tmp_path: Path) -> None:

@@ -40,8 +40,9 @@ class ValidatorConfig:
     pairs_per_minute: int = 0  # for each contributor; 0 is no limit
     queries_per_minute: int = 600  # for each remote address
     max_results: int = 100  # k of a search
-    max_connections: int = 1024  # open at a time; one more gets 503
+    max_connections: int = 1024  # open at a time
     max_connections_per_address: int = 256  # 0 is no limit: behind a proxy all come from one
+    evict_when_full: bool = True  # one connection more ends an idle one of the network with most; False: it gets 503
     header_timeout_s: float = 4.0  # from connecting, or from the first byte, to the end of the head
     body_timeout_s: float = 20.0  # from the end of the head to the end of the body
     min_body_bytes_per_s: int = 1024  # over any 3.5 s of a body

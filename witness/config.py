@@ -19,8 +19,9 @@ class WitnessConfig:
     port: int = 8450  # 0 picks a free one and prints it
     data_dir: Path = Path("~/.curiosity/witness")
     logs: tuple[str, ...] = ()  # "VKEY", or "ORIGIN VKEY" where the key is not named like the log
-    max_connections: int = 512  # open at a time; one more gets 503
+    max_connections: int = 512  # open at a time
     max_connections_per_address: int = 128  # 0 is no limit: behind a proxy all come from one
+    evict_when_full: bool = True  # one connection more ends an idle one of the network with most; False: it gets 503
     header_timeout_s: float = 4.0  # from connecting, or from the first byte, to the end of the head
     body_timeout_s: float = 10.0  # from the end of the head to the end of the body
     min_body_bytes_per_s: int = 1024  # over any 3.5 s of a body
