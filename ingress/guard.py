@@ -24,6 +24,7 @@ from aiohttp.streams import StreamReader
 
 from ingress.address import UNKNOWN, Sender, sender_of
 from ingress.crowd import Crowd, Stage
+from ingress.refusal import refusing
 from protocol.errors import ConfigError, Overloaded, Rejected
 from protocol.messages import ErrorMessage
 from protocol.wire import encode
@@ -377,6 +378,8 @@ async def listen(app: web.Application, guard: Guard, host: str, port: int, secti
     """
     runner = web.AppRunner(app)
     await runner.setup()
+    if runner.server is not None:
+        runner.server.request_handler = refusing(runner.server.request_handler)
     try:
         await GuardedSite(runner, guard, host, port).start()
     except OSError as error:

@@ -154,7 +154,7 @@ def read_entries(reader: TileReader, ahead: Ahead, start: int) -> Iterator[tuple
     Runs in a thread. Raises ProofError as `TileReader.entries`.
     """
     size = reader.head.size
-    numbers = range(start // WIDTH, -(-size // WIDTH))
+    numbers = range(start // WIDTH, -(-size // WIDTH)) if start < size else range(0)
     ahead.plan(
         path
         for number in numbers

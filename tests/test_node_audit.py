@@ -28,6 +28,7 @@ from protocol.takedown import Asker, TakedownReason, TakedownRequest, sign_taked
 from protocol.tlog import Signer, cosign
 from tests.ledger_material import DOMAIN, make_entry, make_pair
 from tests.log_material import LOG_SIGNER, LOG_VKEY, ORIGIN, Log, TileServer, tile_server
+from tests.service_material import pictures, running
 
 LOG = Log(1500)
 NETWORK = (b"\x44" * 32, DOMAIN)
@@ -451,6 +452,18 @@ async def test_the_command_follows_any_log_and_ends_with_status_five(tmp_path: P
         assert check_evidence(parse_evidence(kept), [LOG_VKEY]).is_fork
         status, out, err = await run(tmp_path, server.url)
         assert (status, err.split(":")[0]) == (6, "LOG_KEY_NEEDED")
+
+
+async def test_a_second_audit_without_new_entries_holds_too(tmp_path: Path) -> None:
+    """It asked the validator for the openings of no entries, and took the failure for one of the network."""
+    async with running(tmp_path / "validator") as live:
+        for pair in pictures(2):
+            await live.client.post_pair(live.sign(pair).encode())
+        for new in (3, 0, 0):
+            status, out, err = await run(tmp_path / "home", live.url, "--json")
+            assert status == 0, err
+            told = json.loads(out)
+            assert (told["size"], told["checked"], told["openings"], told["finding"]) == (3, new, max(0, new - 1), None)
 
 
 def test_keys_are_needed_from_somewhere() -> None:

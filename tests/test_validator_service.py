@@ -20,7 +20,7 @@ from node.client import ValidatorClient
 from node.receipts import check_proof
 from protocol.decision import check_decision
 from protocol.entry import CheckpointEntry, EpochEntry, PairEntry, parse_entry
-from protocol.errors import ConfigError, Overloaded, Rejected, ServiceError, StoreError
+from protocol.errors import ConfigError, Overloaded, Rejected, StoreError
 from protocol.merkle import leaf_hash, root, verify_consistency
 from protocol.messages import Decision
 from protocol.pair import Envelope, Item, SignedPair
@@ -326,7 +326,7 @@ async def test_a_fit_child_is_switched_to_and_everything_is_embedded_again(live:
     before = [await live.client.post_pair(one.encode()) for one in signed]
     accepted = sum(decision.verdict.is_accepted for decision in before)
     token = live.service.keys.admin_token
-    with pytest.raises(ServiceError, match="CHECKPOINT_UNFIT"):
+    with pytest.raises(Rejected, match="CHECKPOINT_UNFIT"):
         await live.client.switch_checkpoint(token, str(child_of_genesis(tmp_path / "unfit", fit=False)))
     report = await live.client.switch_checkpoint(token, str(child_of_genesis(tmp_path / "fit", fit=True)))
     assert report.reindexed == accepted > 0

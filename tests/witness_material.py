@@ -13,6 +13,7 @@ from witness.config import WitnessConfig
 from witness.evidence import EVIDENCE_FOLDER
 from witness.heads import Memory
 from witness.keys import WitnessKeys
+from witness.service import Witness
 
 NAME = "witness.example/w1"
 
@@ -26,6 +27,7 @@ class Live:
     config: WitnessConfig
     session: aiohttp.ClientSession
     memory: Memory
+    witness: Witness
 
     @property
     def line(self) -> str:
@@ -56,7 +58,7 @@ async def witnessing(
     runner = await listen(config, witness)
     try:
         async with aiohttp.ClientSession() as session:
-            yield Live(f"http://127.0.0.1:{runner.addresses[0][1]}", keys, config, session, memory)
+            yield Live(f"http://127.0.0.1:{runner.addresses[0][1]}", keys, config, session, memory, witness)
     finally:
         await runner.cleanup()
         memory.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 from aiohttp import web
 
 from ingress.body import read_body
-from protocol.errors import Rejected
+from protocol.errors import CheckpointError, Rejected
 from protocol.messages import CheckpointOrder, CheckpointReport, Health
 from protocol.pair import MAX_ENVELOPE_BYTES
 from protocol.wire import parse
@@ -21,7 +21,9 @@ VERSION = version("curiosity")
 def require_admin(request: web.Request) -> None:
     """Raise Rejected ADMIN_TOKEN (401) unless the request carries the admin token."""
     expected = f"Bearer {request.app[SERVICE].keys.admin_token}"
-    if not hmac.compare_digest(request.headers.get("Authorization", "").encode(), expected.encode()):
+    # Any byte may stand in a header: those that are no UTF-8 come as surrogates.
+    given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
+    if not hmac.compare_digest(given, expected.encode()):
         raise Rejected(
             "ADMIN_TOKEN",
             "the admin token is missing or wrong",
@@ -39,8 +41,13 @@ async def post_checkpoint(request: web.Request) -> web.Response:
     require_admin(request)
     s = request.app[SERVICE]
     order = parse(CheckpointOrder, await read_body(request, MAX_ENVELOPE_BYTES))
+    if "\0" in order.path:
+        raise Rejected("QUERY_INVALID", "the path holds a zero byte", "Give the path of the checkpoint's folder.")
     started = time.monotonic()
-    index, reindexed = await switch_checkpoint(s, Path(order.path))
+    try:
+        index, reindexed = await switch_checkpoint(s, Path(order.path))
+    except CheckpointError as error:  # of the order: the validator goes on with what it has
+        raise Rejected(error.code, error.what, error.remedy, status=422) from None
     seconds = round(time.monotonic() - started)
     return answer(CheckpointReport(s.embedder.checkpoint, index, reindexed, seconds))
 

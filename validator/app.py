@@ -238,7 +238,11 @@ def make_application(service: Service) -> web.Application:
     )
     app[SERVICE] = service
     for operation, handler in ROUTES:
-        app.router.add_route(operation.method, operation.pattern or operation.path, handler)
+        path = operation.pattern or operation.path
+        if operation.method == "GET":
+            app.router.add_get(path, handler)  # and HEAD
+        else:
+            app.router.add_route(operation.method, path, handler)
 
     async def run(_app: web.Application) -> AsyncIterator[None]:
         service.pipeline.start()

@@ -6,6 +6,7 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from embedding.modalities import BY_NAME
+from ingress.address import sender_of
 from ingress.body import read_body
 from protocol.errors import Rejected
 from protocol.messages import EpochSignature, Network
@@ -109,7 +110,7 @@ async def post_attestation(request: web.Request) -> web.Response:
 
 async def post_query(request: web.Request) -> web.Response:
     s = request.app[SERVICE]
-    wait_s = s.query_limit.retry_after_s(request.remote)
+    wait_s = s.query_limit.retry_after_s(sender_of(request.remote).address)
     if wait_s:
         limit = s.settings.validator.queries_per_minute
         remedy = f"Ask again in {wait_s} s."

@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 from multidict import CIMultiDict
 
+from ingress.refusal import http_headers, http_message, printable
 from protocol.errors import CuriosityError, Fault, Overloaded, Rejected
 from protocol.messages import ErrorMessage
 from protocol.wire import from_hex, to_json
@@ -83,10 +84,10 @@ async def at_the_edge(
         code = error.code
         response = error_response(error)
     except web.HTTPException as error:
-        code = f"HTTP_{error.status}"
-        remedy = "GET /openapi.json lists the routes."
-        message = ErrorMessage(code, f"{request.method} {request.path[:100]}: {error.reason}", remedy, "contributor")
+        message = http_message(error, f"{request.method} {request.path[:100]}")
+        code = message.code
         response = answer(message, error.status)
+        response.headers.update(http_headers(error))
     except ConnectionError:
         raise
     except Exception:  # the process edge: logged once, told without a traceback
@@ -111,7 +112,7 @@ async def at_the_edge(
 
 def error_response(error: CuriosityError) -> web.Response:
     """Return an error as the JSON and status that the protocol gives it."""
-    message = ErrorMessage(error.code, error.what, error.remedy, error.fault.value)
+    message = ErrorMessage(error.code, printable(error.what), error.remedy, error.fault.value)
     if not isinstance(error, Rejected | Overloaded):
         return answer(message, FAULT_STATUS[error.fault])
     response = answer(message, error.status if isinstance(error, Rejected) else 503)

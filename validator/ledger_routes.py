@@ -29,7 +29,9 @@ async def get_submissions(request: web.Request) -> web.Response:
         envelope = parse(Envelope, row.envelope)
         opening = parse(Opening, row.opening)
         shown.append(IndexedSubmission(row.index, envelope.submission, envelope.signature, opening))
-    following = rows[-1].index + 1 if len(rows) == count else None
+    following = None
+    if len(rows) == count:
+        following = rows[-1].index + 1 if rows else start
     return answer(SubmissionPage(start, following, tuple(shown)))
 
 

@@ -82,7 +82,7 @@ async def get_witnesses(request: web.Request) -> web.Response:
 async def read_only(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse everything that would change a ledger which is another's, of which this is a copy."""
     mirrored = request.app[SERVICE].mirrored
-    if mirrored is not None and request.method != "GET" and request.path != "/v1/query":
+    if mirrored is not None and request.method not in ("GET", "HEAD") and request.path != "/v1/query":
         raise Rejected(
             "READ_ONLY",
             f"this is a copy of the ledger {mirrored.network.origin!r}",

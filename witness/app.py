@@ -13,7 +13,8 @@ from aiohttp import web
 import ingress.guard
 from ingress.body import read_body
 from ingress.guard import Guard, GuardLimits
-from protocol.errors import CuriosityError, Rejected
+from ingress.refusal import http_headers, printable
+from protocol.errors import CuriosityError, Overloaded, Rejected
 from protocol.evidence import check_evidence
 from protocol.witness_request import SIZE_MEDIA_TYPE
 from witness.config import WitnessConfig, trusted_logs
@@ -94,10 +95,13 @@ async def edge(request: web.Request, handler: Any) -> web.StreamResponse:
     except Conflict as conflict:
         response = web.Response(status=409, body=b"%d\n" % conflict.size, headers={"Content-Type": SIZE_MEDIA_TYPE})
     except CuriosityError as error:
-        status = error.status if isinstance(error, Rejected) else 500
-        response = web.Response(status=status, text=f"{error.code}: {error.what}. {error.remedy}\n")
+        status = error.status if isinstance(error, Rejected) else 503 if isinstance(error, Overloaded) else 500
+        response = web.Response(status=status, text=printable(f"{error.code}: {error.what}. {error.remedy}\n"))
+        if isinstance(error, Overloaded):
+            response.headers["Retry-After"] = str(error.retry_after_s)
     except web.HTTPException as error:
-        response = web.Response(status=error.status, text=f"HTTP_{error.status}: {error.reason}\n")
+        text = f"HTTP_{error.status}: {error.reason}\n"
+        response = web.Response(status=error.status, text=text, headers=http_headers(error))
     except ConnectionError:
         raise
     except Exception:  # the process edge: logged once, told without a traceback
