@@ -162,9 +162,9 @@ class ValidatorClient:
         """Close the open epoch."""
         return await self._ask(EpochReport, "POST", "/v1/admin/epochs", token=token)
 
-    async def switch_checkpoint(self, token: str, path: str) -> CheckpointReport:
-        """Switch to the checkpoint in a folder on the validator's machine."""
-        order = encode(CheckpointOrder(path))
+    async def switch_checkpoint(self, token: str, path: str, *, force: bool = False) -> CheckpointReport:
+        """Switch to the checkpoint in a folder on the validator's machine; ``force``: also to a worse one."""
+        order = encode(CheckpointOrder(path, force))
         return await self._ask(CheckpointReport, "POST", "/v1/admin/checkpoints", data=order, token=token)
 
     # -- how

@@ -302,9 +302,13 @@ class EpochReport:
 
 @dataclass(frozen=True)
 class CheckpointOrder:
-    """Switch to the checkpoint in this folder on the validator's machine."""
+    """Switch to the checkpoint in this folder on the validator's machine.
+
+    ``force``: also if it is worse than its parent on held-out pairs, or nothing shows that it is not.
+    """
 
     path: str
+    force: bool = False
 
     __pydantic_config__ = STRICT
 

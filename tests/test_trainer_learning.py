@@ -15,11 +15,12 @@ from embedding.checkpoint import load
 from embedding.retrieval import Recall
 from embedding.space import EmbeddingSpace
 from node.sources.digits import make_digits
+from protocol.comparison import read_shares
 from protocol.errors import CheckpointError, ExitCode
 from protocol.merkle import root
 from protocol.scoring import cosine_micro, pulls_micro, quantise
 from trainer.calibrate import calibrate, join_by_concept, measure_pair, spread
-from trainer.evaluate import evaluate, is_fit, to_json
+from trainer.evaluate import evaluate, is_fit, to_json, to_micro
 from trainer.feed import FedPair, LedgerSlice, read_trusted
 from trainer.genesis import make_genesis
 from trainer.library import Library
@@ -183,6 +184,16 @@ def test_a_round_learns_from_accepted_pairs_and_says_so(digits: Path, genesis: P
     assert child.manifest.evaluation["recall"]["digits"]["image-audio"]["r1_micro"] == round(
         1e6 * result.after["digits"]["image-audio"].r1
     )
+    # The parent's recall on the same pairs is in the manifest: what a validator compares before it switches.
+    assert read_shares(child.manifest.evaluation["parent"]["recall"]) == read_shares(to_micro(result.before))
+    same = replace(result, before=result.after)
+    assert (same.exit_code, same.to_json()["worse"]) == (ExitCode.OK, [])
+    found = result.after["digits"]
+    low = {**found, "image-audio": replace(found["image-audio"], r1=found["image-audio"].r1 - 0.06)}
+    fallen = replace(same, after={"digits": low})
+    assert fallen.exit_code == ExitCode.CHECKPOINT
+    (words,) = fallen.to_json()["worse"]
+    assert words.startswith("recall at 1 of digits image-audio fell from ")
     assert {"prepare", "train", "calibrate", "evaluate"} <= set(seen)
     json.dumps(result.to_json())
     assert to_json(result.after)["digits"]["image-audio"]["gallery"] == 50
@@ -200,7 +211,8 @@ def test_the_same_seed_gives_the_same_checkpoint_whatever_the_safety_stop(
         made.append(run(genesis, accepted, [digits], tmp_path / str(number), ledger=ledger, recipe=recipe))
     one, same, cut = made
     assert one.digest == same.digest
-    assert (one.complete, one.exit_code) == (True, ExitCode.OK)
+    assert one.complete
+    assert one.exit_code != ExitCode.INCOMPLETE
     assert (cut.complete, cut.exit_code) == (False, ExitCode.INCOMPLETE)
     assert (cut.to_json()["steps"], cut.to_json()["of_steps"]) == (0, 3)
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import numpy as np
@@ -31,6 +32,7 @@ from protocol.signing import address_of
 from protocol.tlog import verify_checkpoint
 from protocol.verdict import Outcome, Reason
 from protocol.wire import encode, parse
+from tests.checkpoint_material import as_good_as_its_parent
 from tests.service_material import ALICE, BOB, Running, item_of, pictures, running
 from validator.service import switch_checkpoint
 
@@ -312,11 +314,16 @@ async def test_a_checkpoint_that_is_no_child_is_refused(live: Running) -> None:
     assert live.service.pipeline.judge.checkpoint == live.network.checkpoint
 
 
-def child_of_genesis(path: Path, *, fit: bool) -> Path:
+def child_of_genesis(path: Path, *, fit: bool, evaluation: dict[str, Any] | None = None) -> Path:
     """A checkpoint with genesis' weights and one anchor less, so that its digest is its own."""
     genesis = load(GENESIS)
     anchors = {name: array[1:] if name.startswith("ref/") else array for name, array in genesis.anchors.items()}
-    manifest = replace(genesis.manifest, parent=genesis.digest, data=genesis.manifest.data | {"fit": fit})
+    manifest = replace(
+        genesis.manifest,
+        parent=genesis.digest,
+        data=genesis.manifest.data | {"fit": fit},
+        evaluation=as_good_as_its_parent(genesis.manifest.evaluation) if evaluation is None else evaluation,
+    )
     save(path, manifest=manifest, model=(GENESIS / "model.safetensors").read_bytes(), anchors=anchors, card="child")
     return path
 
@@ -340,6 +347,26 @@ async def test_a_fit_child_is_switched_to_and_everything_is_embedded_again(live:
     assert again.receipt == before[0].receipt  # what was decided stays decided
     fresh = await live.client.post_pair(live.sign(pictures(7)[6]).encode())
     assert fresh.verdict.checkpoint == report.checkpoint
+
+
+async def test_a_worse_child_is_switched_to_only_by_force(
+    live: Running, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What happened: a training that was cut short brought sound to picture from 100 to 90 %."""
+    token, evaluation = live.service.keys.admin_token, as_good_as_its_parent(load(GENESIS).manifest.evaluation)
+    fallen = json.loads(json.dumps(evaluation))
+    fallen["recall"]["digits"]["audio-image"]["r1_micro"] = 900_000
+    worse = str(child_of_genesis(tmp_path / "worse", fit=True, evaluation=fallen))
+    unknown = str(child_of_genesis(tmp_path / "unknown", fit=True, evaluation=load(GENESIS).manifest.evaluation))
+    with pytest.raises(Rejected, match="CHECKPOINT_NOT_COMPARED"):
+        await live.client.switch_checkpoint(token, unknown)
+    with pytest.raises(Rejected, match=r"CHECKPOINT_WORSE: .*digits audio-image fell from 100.0 to 90.0 %"):
+        await live.client.switch_checkpoint(token, worse)
+    assert (await live.client.network()).checkpoint == live.network.checkpoint
+    assert live.service.ledger.size == 1
+    told = await live.client.switch_checkpoint(token, worse, force=True)
+    assert told.checkpoint.hex() == load(Path(worse)).digest
+    assert "event=checkpoint_forced code=CHECKPOINT_WORSE" in caplog.text
 
 
 async def test_a_switch_that_was_cut_short_is_logged_at_the_next_start(tmp_path: Path) -> None:

@@ -149,12 +149,17 @@ def _measure(
     return rows[0], rows[1], [concept for _, concept in asked], [concept for _, concept in gallery]
 
 
-def to_manifest(recall: Recalls, surveys: Surveys) -> dict[str, Any]:
-    """The evaluation in integers, as a manifest holds it."""
+def to_manifest(recall: Recalls, surveys: Surveys, before: Recalls | None = None) -> dict[str, Any]:
+    """The evaluation in integers, as a manifest holds it; ``before`` is that of the parent on the same material."""
     return {
-        "recall": {name: {d: r.to_micro() for d, r in directions.items()} for name, directions in recall.items()},
+        "recall": to_micro(recall),
         "alignment": {name: {p: s.to_micro() for p, s in pairs.items()} for name, pairs in surveys.items()},
-    }
+    } | ({"parent": {"recall": to_micro(before)}} if before is not None else {})
+
+
+def to_micro(recall: Recalls) -> dict[str, dict[str, dict[str, int | bool]]]:
+    """The recall in integers, by set and direction."""
+    return {name: {d: r.to_micro() for d, r in directions.items()} for name, directions in recall.items()}
 
 
 def to_json(recall: Recalls) -> dict[str, Any]:

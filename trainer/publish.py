@@ -63,11 +63,12 @@ def publish(
     surveys: Surveys,
     recipe: dict[str, Any],
     data: dict[str, Any],
+    before: Recalls | None = None,
     parent: str = "",
     ledger: LedgerRange | None = None,
     command: str,
 ) -> Checkpoint:
-    """Write the checkpoint to the folder ``path``.
+    """Write the checkpoint to the folder ``path``. ``before`` is the recall of its parent on the same held-out pairs.
 
     Raises:
         CheckpointError: CHECKPOINT_NOT_WRITTEN.
@@ -85,7 +86,7 @@ def publish(
         data=data | {"fit": is_fit(recall)} | ({"unstored": unstored} if unstored else {}),
         recipe=recipe,
         calibration=calibration,
-        evaluation=to_manifest(recall, surveys),
+        evaluation=to_manifest(recall, surveys, before),
         licenses=space.licenses(),
         files={},
     )

@@ -5,6 +5,8 @@
 Prints one JSON object a line: ``{"event": "progress", "what", "done", "total", "loss"?}`` and at last
 ``{"event": "done", ...}`` or ``{"event": "error", "code", "what", "remedy"}``. Where the safety stop ended the training
 ``complete`` is false and the exit status 14: the checkpoint is there, but it is not what the steps would have made.
+``worse`` names the directions in which the child finds more than five points less than its parent; the exit status is
+then 9, and validators do not switch to it unless they are forced.
 """
 
 import argparse
@@ -21,9 +23,10 @@ import torch
 from embedding.checkpoint import LedgerRange, load
 from embedding.retrieval import Recall
 from embedding.space import EmbeddingSpace, pick_device
+from protocol.comparison import Fall, find_falls, read_shares
 from protocol.errors import CuriosityError, ExitCode
 from trainer.calibrate import calibrate
-from trainer.evaluate import HeldOut, evaluate, survey, to_json
+from trainer.evaluate import HeldOut, evaluate, survey, to_json, to_micro
 from trainer.feed import FedPair, LedgerSlice, read_trusted
 from trainer.library import Library, Prepared
 from trainer.mirror import read_mirror
@@ -61,14 +64,22 @@ class RoundResult:
     after: dict[str, dict[str, Recall]]
 
     @property
+    def falls(self) -> list[Fall]:
+        """Directions in which the child is worse than its parent by more than validators allow."""
+        return find_falls(read_shares(to_micro(self.before)), read_shares(to_micro(self.after)))
+
+    @property
     def exit_code(self) -> ExitCode:
-        """What the command ends with."""
-        return ExitCode.OK if self.complete else ExitCode.INCOMPLETE
+        """What the command ends with: INCOMPLETE, CHECKPOINT for a child that is worse than its parent, or OK."""
+        if not self.complete:
+            return ExitCode.INCOMPLETE
+        return ExitCode.CHECKPOINT if self.falls else ExitCode.OK
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         plain = {**vars(self), "path": str(self.path), "refused": list(self.refused)}
-        return plain | {"before": to_json(self.before), "after": to_json(self.after)}
+        worse = {"worse": [str(fall) for fall in self.falls]}
+        return plain | worse | {"before": to_json(self.before), "after": to_json(self.after)}
 
 
 def run(
@@ -132,6 +143,7 @@ def run(
         calibration=calibration,
         anchors=anchors,
         recall=after,
+        before=before,
         surveys=surveys,
         recipe=describe_recipe(recipe, done.steps),
         data=describe_trusted(replay, [pair for pair in known if pair.split == "calibration"], usable)

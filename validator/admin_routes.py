@@ -45,7 +45,7 @@ async def post_checkpoint(request: web.Request) -> web.Response:
         raise Rejected("QUERY_INVALID", "the path holds a zero byte", "Give the path of the checkpoint's folder.")
     started = time.monotonic()
     try:
-        index, reindexed = await switch_checkpoint(s, Path(order.path))
+        index, reindexed = await switch_checkpoint(s, Path(order.path), force=order.force)
     except CheckpointError as error:  # of the order: the validator goes on with what it has
         raise Rejected(error.code, error.what, error.remedy, status=422) from None
     seconds = round(time.monotonic() - started)

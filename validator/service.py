@@ -2,11 +2,14 @@
 
 import asyncio
 import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import embedding.checkpoint
 from contracts.chain import Addresses
+from protocol.comparison import check_comparison
 from protocol.entry import CheckpointEntry, encode_entry
 from protocol.errors import CheckpointError
 from protocol.judgement import Anchors
@@ -65,12 +68,12 @@ def make_judge(embedder: Embedder, rule: str) -> Judge:
     return Judge(embedder.checkpoint, embedder.calibration, Anchors.from_arrays(embedder.anchors), rule)
 
 
-async def switch_checkpoint(s: Service, path: Path) -> tuple[int, int]:
+async def switch_checkpoint(s: Service, path: Path, *, force: bool = False) -> tuple[int, int]:
     """Judge under the checkpoint in ``path`` from now on; return the index of its entry and the pairs re-embedded.
 
     Pairs that arrive meanwhile wait. Raises CheckpointError: CHECKPOINT_NOT_CHILD unless its parent is in force,
     CHECKPOINT_UNFIT if it is near chance by its own evaluation, CHECKPOINT_FORGETS if it judges fewer kinds of pairs
-    than the one in force, and what loading it raises.
+    than the one in force, CHECKPOINT_WORSE or CHECKPOINT_NOT_COMPARED unless ``force``, and what loading it raises.
     """
     loaded = await asyncio.to_thread(embedding.checkpoint.load, path)
     if loaded.manifest.parent != s.embedder.checkpoint.hex():
@@ -92,6 +95,7 @@ async def switch_checkpoint(s: Service, path: Path) -> tuple[int, int]:
             f"it cannot judge {', '.join(sorted(forgotten))}, which the checkpoint in force can",
             "Train on these too: accepted pairs of theirs are searched and must be embedded again.",
         )
+    refuse_worse(loaded.manifest.evaluation, s.pipeline.judge.pairs, force=force)
     parent = s.embedder.checkpoint
 
     async def switch() -> tuple[int, int]:
@@ -107,6 +111,16 @@ async def switch_checkpoint(s: Service, path: Path) -> tuple[int, int]:
         return receipt.index, count
 
     return await s.pipeline.paused(switch())
+
+
+def refuse_worse(evaluation: Mapping[str, Any], judged: Iterable[str], *, force: bool) -> None:
+    """Raise what `protocol.comparison.check_comparison` raises; ``force`` only logs it."""
+    try:
+        check_comparison(evaluation, judged)
+    except CheckpointError as error:
+        if not force:
+            raise
+        log.warning("event=checkpoint_forced code=%s what=%r", error.code, error.what)
 
 
 def finish_switch(store: Store, ledger: Ledger, embedder: Embedder) -> None:

@@ -20,6 +20,8 @@ from protocol.wire import to_plain
 
 T = TypeVar("T")
 
+_SWITCH_TIMEOUT_S = 6 * 3600.0  # a safety stop
+
 PASS = {"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
 
 
@@ -74,12 +76,19 @@ def close_epoch(session: Session, token_file: Path) -> None:
 
 @validator.command(epilog=example("curiosity validator switch next/ --token-file keys/admin.token"))
 @click.argument("checkpoint", type=PATH)
+@click.option("--force", is_flag=True, help="Also if it is worse than its parent, or nothing shows that it is not.")
 @_token
 @session_options(network=True)
-def switch(session: Session, checkpoint: Path, token_file: Path) -> None:
-    """Have a running validator on this machine judge under the checkpoint in a folder from now on."""
-    path = str(checkpoint.resolve())
-    report = asyncio.run(_ask(session, lambda client: client.switch_checkpoint(read_token(token_file), path)))
+def switch(session: Session, checkpoint: Path, force: bool, token_file: Path) -> None:
+    """Have a running validator on this machine judge under the checkpoint in a folder from now on.
+
+    It is refused if it finds more than five points less than its parent in any direction on held-out pairs.
+    """
+    path, token = str(checkpoint.resolve()), read_token(token_file)
+    # Everything is embedded again first: however long that takes, a time-out here would only hide the answer.
+    report = asyncio.run(
+        _ask(session, lambda client: client.switch_checkpoint(token, path, force=force), timeout_s=_SWITCH_TIMEOUT_S)
+    )
     session.screen.finish(
         to_plain(report),
         lambda screen: screen.line(
@@ -109,9 +118,10 @@ def read_token(path: Path) -> str:
         raise ConfigError("TOKEN_FILE", f"{path}: {error}", "Name keys/admin.token of the validator.") from None
 
 
-async def _ask(session: Session, question: Callable[[ValidatorClient], Awaitable[T]]) -> T:
+async def _ask(session: Session, question: Callable[[ValidatorClient], Awaitable[T]], *, timeout_s: float = 0.0) -> T:
     node = session.settings.node
-    async with ValidatorClient(node.validator_url, patience_s=0.0, timeout_s=node.request_timeout_s) as client:
+    limit_s = max(node.request_timeout_s, timeout_s)
+    async with ValidatorClient(node.validator_url, patience_s=0.0, timeout_s=limit_s) as client:
         return await question(client)
 
 

@@ -142,13 +142,7 @@ async def _network_steps(made: Stage, options: Options, material: Material, cast
         with report.step("training", "A trainer learns from the mirrored ledger"):
             result = await _train(made, options, material, client)
         with report.step("switch", "The validator switches to the new checkpoint and embeds everything again"):
-            told = await client.switch_checkpoint(made.admin_token(), result["path"])
-            made.screen.say(
-                f"   checkpoint 0x{told.checkpoint.hex()[:12]}..., {told.reindexed} pairs, entry {told.entry}"
-            )
-            report.check(
-                "the validator judges under the trainer's checkpoint", told.checkpoint.hex() == result["digest"]
-            )
+            await _switch(made, client, result)
         with report.step("searches_after", "The same searches afterwards, and recall on held-out material"):
             after = await _search(client)
             _show_searches(made, before, after, result)
@@ -343,7 +337,24 @@ def _follow_training(made: Stage, arguments: list[str], log: Path) -> dict[str, 
     if not result["complete"]:
         made.screen.say("   INCOMPLETE: the safety stop ended the training; figures after it say nothing.")
     made.report.check(f"the training took all of its {result['of_steps']} steps", result["complete"])
+    for fall in result["worse"]:
+        made.screen.say(f"   WORSE than its parent: {fall}")
+    made.report.check("the new checkpoint is nowhere worse than its parent by over 5 points", not result["worse"])
     return result
+
+
+async def _switch(made: Stage, client: ValidatorClient, result: dict[str, Any]) -> None:
+    """Have the validator take the checkpoint. A worse one it refuses, and goes on under the one that it has."""
+    digest = ""
+    try:
+        told = await client.switch_checkpoint(made.admin_token(), result["path"])
+        digest = told.checkpoint.hex()
+        made.screen.say(f"   checkpoint 0x{digest[:12]}..., {told.reindexed} pairs, entry {told.entry}")
+    except CuriosityError as error:
+        if error.code != "CHECKPOINT_WORSE":
+            raise
+        made.screen.say(f"   {error.code}: {error.what}. {error.remedy}")
+    made.report.check("the validator judges under the trainer's checkpoint", digest == result["digest"])
 
 
 def _show_searches(
