@@ -34,6 +34,7 @@ from protocol.verdict import Outcome, Reason
 from protocol.wire import encode, parse
 from tests.checkpoint_material import as_good_as_its_parent
 from tests.service_material import ALICE, BOB, Running, item_of, pictures, running
+from validator.routes import openapi_document
 from validator.service import switch_checkpoint
 
 
@@ -277,6 +278,18 @@ async def test_the_openapi_document_describes_every_route(live: Running) -> None
         assert health["status"] == "ok"
         metrics = await (await session.get("/metrics")).text()
         assert "curiosity_ledger_entries 1.0" in metrics
+
+
+async def test_the_openapi_document_is_made_once_and_not_sent_to_who_has_it(live: Running) -> None:
+    openapi_document.cache_clear()
+    async with aiohttp.ClientSession(live.url) as session:
+        first, second = [await session.get("/openapi.json") for _ in range(2)]
+        assert await first.read() == await second.read()
+        tag = first.headers["ETag"]
+        again = await session.get("/openapi.json", headers={"If-None-Match": f'"other", {tag}'})
+        assert (again.status, await again.read(), again.headers["ETag"]) == (304, b"", tag)
+        assert (await session.get("/openapi.json", headers={"If-None-Match": '"other"'})).status == 200
+    assert openapi_document.cache_info().misses == 1
 
 
 def session_routes(live: Running) -> list[aiohttp.web.AbstractRoute]:

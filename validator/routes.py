@@ -1,5 +1,9 @@
 """The table of the HTTP routes, from which OpenAPI is made. Each reads, calls one method, and writes a message."""
 
+import json
+from functools import cache
+from hashlib import sha256
+
 from aiohttp import web
 
 from protocol.messages import (
@@ -47,8 +51,19 @@ from validator.openapi import PAIR_MEDIA_TYPE, Operation, describe
 from validator.takedown_routes import get_blocked, post_takedown
 
 
-async def get_openapi(_request: web.Request) -> web.Response:
-    return web.json_response(describe(tuple(operation for operation, _ in ROUTES), VERSION))
+@cache
+def openapi_document() -> tuple[bytes, str]:
+    """Return the OpenAPI document as JSON and its entity tag. Made once: making it takes a thousand answers."""
+    body = json.dumps(describe(tuple(operation for operation, _ in ROUTES), VERSION)).encode()
+    return body, sha256(body).hexdigest()[:32]
+
+
+async def get_openapi(request: web.Request) -> web.Response:
+    body, tag = openapi_document()
+    headers = {"Cache-Control": "public, max-age=300", "ETag": f'"{tag}"'}
+    if any(known.value in (tag, "*") for known in request.if_none_match or ()):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=body, content_type="application/json", headers=headers)
 
 
 _TEXT = "text/plain"
