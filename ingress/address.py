@@ -6,6 +6,7 @@ The **network** around a sender is what one party easily rents whole: 24 bits of
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 
 _SENDER_BITS = {4: 32, 6: 64}
 _NETWORK_BITS = {4: 24, 6: 48}
@@ -23,6 +24,7 @@ UNKNOWN = Sender("", "")
 """Who is at the other end of something that is no TCP connection."""
 
 
+@lru_cache(maxsize=4096)
 def sender_of(peer: str | None) -> Sender:
     """Return the sender at a remote address as the operating system spells it; `UNKNOWN` if it is none."""
     try:

@@ -201,6 +201,8 @@ class ValidatorClient:
                 return await self._once(method, path, parameters, data, headers)
             except Overloaded as error:
                 failure: CuriosityError = error
+                if error.code == "QUOTA_EXCEEDED":  # it answers, and says when: that is not what patience is for
+                    deadline = max(deadline, time.monotonic() + 2 * error.retry_after_s + self.patience_s)
                 pause_s = max(float(error.retry_after_s), wait_s)
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
             except ServiceError as error:

@@ -219,15 +219,20 @@ def read_envelope(body: bytes) -> tuple[Envelope, int]:
     return parse(Envelope, body[4 : 4 + length]), 4 + length
 
 
+def check_size(envelope: Envelope, offset: int, length: int) -> None:
+    """Raise Rejected BODY_SIZE if a body of this length cannot hold the items whose sizes were signed."""
+    expected = offset + envelope.submission.a.size + envelope.submission.b.size
+    if length != expected:
+        raise Rejected("BODY_SIZE", f"the body has {length} bytes, the signed sizes need {expected}", _BODY_REMEDY)
+
+
 def read_items(body: bytes, envelope: Envelope, offset: int) -> SignedPair:
     """Return the signed pair whose items follow the envelope at ``offset``, both matching what was signed.
 
     Raises Rejected BODY_SIZE if the items' sizes do not add up to the body, ITEM_HASH if content was changed.
     """
+    check_size(envelope, offset, len(body))
     s = envelope.submission
-    expected = offset + s.a.size + s.b.size
-    if len(body) != expected:
-        raise Rejected("BODY_SIZE", f"the body has {len(body)} bytes, the signed sizes need {expected}", _BODY_REMEDY)
     middle = offset + s.a.size
     items = (
         Item(s.a.modality, s.a.media_type, bytes(body[offset:middle])),

@@ -40,6 +40,7 @@ from validator.decided import Ready
 from validator.index import VectorIndex
 from validator.judge import History
 from validator.ledger import NewEntry
+from validator.quotas import Payer
 
 
 @pytest.fixture
@@ -351,9 +352,9 @@ async def test_what_is_on_its_way_when_it_is_taken_down_is_refused(live: Running
     pipeline, is_ready = live.service.pipeline, asyncio.Event()
     enqueue = pipeline._enqueue
 
-    async def noticed(ready: Ready) -> Decision:
+    async def noticed(ready: Ready, payer: Payer) -> Decision:
         is_ready.set()
-        return await enqueue(ready)
+        return await enqueue(ready, payer)
 
     pipeline._enqueue = noticed  # type: ignore[method-assign]
 

@@ -20,7 +20,9 @@ from contracts.evidence import StakeDomain
 from contracts.evm import ChainClient
 from contracts.stake_note import StakeKey, sign_head
 from embedding.modalities import BY_NAME
+from embedding.work import Budget
 from ingress.guard import Guard, GuardLimits
+from ingress.shares import Shares
 from protocol.entry import CheckpointEntry, encode_entry
 from protocol.errors import ConfigError
 from protocol.pair import network_id_of
@@ -42,6 +44,7 @@ from validator.log_routes import read_only
 from validator.metrics import Metrics
 from validator.pipeline import Pipeline
 from validator.query import Search
+from validator.quotas import QuotaLimits, Quotas
 from validator.reindex import Reindexer
 from validator.routes import ROUTES
 from validator.service import CHECKPOINT_PATH, Service, close, finish_switch, make_judge
@@ -146,7 +149,10 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
         check_checkpoint(store, embedder.checkpoint)
     else:
         finish_switch(store, ledger, embedder)
-    decoder = Decoder(config.decode_workers)
+    quotas = Quotas(
+        QuotaLimits(config.bytes_per_hour, config.work_per_hour, config.quota_address_share, config.quota_network_share)
+    )
+    decoder = Decoder(config.decode_workers, quotas=quotas, is_fair=config.fair_queues)
     await decoder.start()
     judge = make_judge(embedder, config.curiosity_rule)
     intake = Intake(
@@ -157,7 +163,8 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
             pairs=judge.pairs,
             licenses=frozenset(config.licenses),
             pairs_per_minute=config.pairs_per_minute,
-        )
+        ),
+        quotas=quotas,
     )
     index = VectorIndex(embedder.dim)
     forgotten = await asyncio.to_thread(load_forgotten, store, ledger, keys.pepper)
@@ -172,6 +179,8 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
         forgotten=forgotten,
         max_queue_pairs=config.max_queue_pairs,
         max_batch_pairs=config.max_batch_pairs,
+        budget=Budget(*config.pair_budget),
+        is_fair=config.fair_queues,
         fixed=fixed,
     )
     metrics = Metrics()
@@ -197,7 +206,7 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
         embedder=embedder,
         pipeline=pipeline,
         epochs=epochs,
-        search=Search(decoder, embedder, index, store, config.max_results),
+        search=Search(decoder, embedder, index, store, config.max_results, Budget(*config.search_budget)),
         reindexer=reindexer,
         witnesses=Witnesses(
             ledger,
@@ -217,6 +226,8 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
         domain=domain,
         addresses=addresses,
         query_limit=RateLimit(config.queries_per_minute),
+        quotas=quotas,
+        bodies=Shares(config.max_body_bytes, is_fair=config.fair_queues),
         forgotten=forgotten,
         takedowns=Takedowns(
             store=store,

@@ -39,6 +39,14 @@ class ValidatorConfig:
     max_batch_pairs: int = 256  # decided in one transaction
     pairs_per_minute: int = 0  # for each contributor; 0 is no limit
     queries_per_minute: int = 600  # for each remote address
+    bytes_per_hour: int = 2 << 30  # that one contributor may send; 0 is no limit
+    work_per_hour: int = 36_000_000_000  # units of work (`embedding.work`) of one contributor; 0 is no limit
+    quota_address_share: int = 2  # times them for an address; 0 is no limit: behind a proxy all come from one
+    quota_network_share: int = 4  # times them for a network, 24 bits of IPv4 or 48 of IPv6; 0 is no limit
+    pair_budget: tuple[int, int, int] = (1_000_000, 300, 64_000_000)  # units of an item: base, a byte, at most
+    search_budget: tuple[int, int, int] = (400_000, 300, 16_000_000)  # the same of a search, which nobody signs
+    max_body_bytes: int = 256 << 20  # of all bodies that are held; 0 is no limit
+    fair_queues: bool = True  # by network, address and contributor; False: first come, first served
     max_results: int = 100  # k of a search
     max_connections: int = 1024  # open at a time
     max_connections_per_address: int = 256  # 0 is no limit: behind a proxy all come from one

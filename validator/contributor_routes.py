@@ -7,17 +7,19 @@ from aiohttp import hdrs, web
 
 from embedding.modalities import BY_NAME
 from ingress.address import sender_of
-from ingress.body import read_body
+from ingress.body import Body, read_body
 from protocol.errors import Rejected
 from protocol.messages import EpochSignature, Network
 from protocol.pair import MAX_ENVELOPE_BYTES
 from protocol.wire import parse
 from validator.decided import replay
 from validator.edge import SERVICE, answer, at_the_edge, hex_in_path, not_found, number
+from validator.quotas import Payer
 from validator.service import Service
 
 PAIRS_PATH = "/v1/pairs"
 _MAX_SIGNATURE_BYTES = 1024
+_MAX_UNASKED_BYTES = 1 << 16  # a larger body is read only once its envelope was checked
 _MAX_BODY_BYTES = 4 + MAX_ENVELOPE_BYTES + 2 * max(modality.limits.max_bytes for modality in BY_NAME.values())
 
 
@@ -56,7 +58,15 @@ async def post_pair(request: web.Request) -> web.Response:
 
 
 async def _take_pair(service: Service, request: web.BaseRequest) -> web.Response:
-    return answer(await service.pipeline.validate(await read_body(request, _MAX_BODY_BYTES)))
+    sender = sender_of(request.remote)
+    async with Body(request, _MAX_BODY_BYTES, service.bodies) as body:
+        if body.length is None or body.length > _MAX_UNASKED_BYTES:
+            needed = 4 + int.from_bytes((await body.first(4))[:4], "big")
+            first = await body.first(min(needed, 4 + MAX_ENVELOPE_BYTES))
+            await service.pipeline.check_first(first, body.length, sender)
+        data = await body.whole()
+        service.quotas.charge_bytes(Payer(sender), len(data))
+        return answer(await service.pipeline.validate(data, sender))
 
 
 def straight_to_pairs(service: Service, router: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
@@ -110,7 +120,8 @@ async def post_attestation(request: web.Request) -> web.Response:
 
 async def post_query(request: web.Request) -> web.Response:
     s = request.app[SERVICE]
-    wait_s = s.query_limit.retry_after_s(sender_of(request.remote).address)
+    payer = Payer(sender_of(request.remote))
+    wait_s = s.query_limit.retry_after_s(payer.sender.address)
     if wait_s:
         limit = s.settings.validator.queries_per_minute
         remedy = f"Ask again in {wait_s} s."
@@ -121,6 +132,10 @@ async def post_query(request: web.Request) -> web.Response:
         raise Rejected("QUERY_INVALID", f"modality is {modality!r}", f"Use one of {', '.join(sorted(BY_NAME))}.")
     default = known.media_types[0]
     media_type = default if request.content_type == "application/octet-stream" else request.content_type
-    body = await read_body(request, known.limits.max_bytes)
-    to = request.query.get("to", "image")
-    return answer(await s.search.search(modality, media_type, body, to, number(request, "k", 10), s.pipeline.on_reader))
+    to, k = request.query.get("to", "image"), number(request, "k", 10)
+    s.search.check(modality, to, k)
+    s.quotas.check(payer)
+    async with Body(request, known.limits.max_bytes, s.bodies) as body:
+        data = await body.whole()
+        s.quotas.charge_bytes(payer, len(data))
+        return answer(await s.search.search(modality, media_type, data, to, k, s.pipeline.on_reader, payer))

@@ -4,6 +4,9 @@ A worker takes one item at a time, so that a crash or a time-out is the fault of
 A worker that something else ended (a SIGKILL, which no item can cause) or that got no processor time is our fault: the
 item is tried once more, and then the sender is told to come back. What a worker answers is untrusted too: a codec that
 was taken over may answer anything, and must gain nothing but the refusal of its item.
+
+Whose turn it is: the sender who was given least (`validator.fair`), in declared units of work (`embedding.work`), which
+also count against its quotas. An item over its budget is refused by its headers.
 """
 
 import asyncio
@@ -15,7 +18,7 @@ import re
 import signal
 import struct
 import sys
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,11 @@ import numpy.typing as npt
 
 from embedding.modalities import find
 from embedding.modality import check_contract
+from embedding.work import ITEM_UNITS, LOST_PROCESS_UNITS, Budget
+from ingress.shares import Shares, keys_of
 from protocol.errors import CuriosityError, Overloaded, Rejected, StoreError
+from validator.fair import FairQueue, Taken
+from validator.quotas import OWN, Payer, QuotaLimits, Quotas
 from validator.sandbox import frame
 
 log = logging.getLogger(__name__)
@@ -37,6 +44,7 @@ ATTEMPTS = 2  # for an item whose worker was lost through no visible fault of it
 _EXIT_GRACE_S = 5.0  # the kernel frees a large process slowly on a busy machine
 _MAX_HEADER_BYTES = 1 << 16
 _MAX_ANSWER_BYTES = 64 << 20  # of an array; the largest, 64 frames of video, has 12 MB
+_MAX_UNITS = 1 << 50
 _CODE = re.compile("[A-Z][A-Z0-9_]{1,63}")
 
 Array = npt.NDArray[Any]
@@ -47,7 +55,18 @@ class _Job:
     modality: str
     media_type: str
     data: bytes = field(repr=False)
+    payer: Payer
+    budget: Budget | None
     done: "asyncio.Future[Array]"
+
+    @property
+    def least_units(self) -> int:
+        """What the item costs at the least."""
+        return ITEM_UNITS + len(self.data)
+
+
+class Unjudged(Rejected):
+    """A refusal that says nothing about the pair: its item is too much work, or its sender has sent too much."""
 
 
 class _WorkerDied(Exception):
@@ -56,6 +75,15 @@ class _WorkerDied(Exception):
 
 class _WorkerLies(Exception):
     """The process wrote something that no honest worker writes."""
+
+
+class _Refused(Exception):
+    """The item is refused, and what it cost to find that out, in units."""
+
+    def __init__(self, refusal: Rejected, units: int) -> None:
+        super().__init__(refusal.code)
+        self.refusal = refusal
+        self.units = units
 
 
 class _WorkerLost(Exception):
@@ -116,7 +144,9 @@ class _Worker:
     async def ask(self, job: _Job) -> tuple[dict[str, Any], bytes]:
         assert self.process.stdin is not None
         try:
-            self.process.stdin.write(frame({"modality": job.modality, "media_type": job.media_type}, job.data))
+            budget = None if job.budget is None else astuple(job.budget)
+            header = {"modality": job.modality, "media_type": job.media_type, "budget": budget}
+            self.process.stdin.write(frame(header, job.data))
             self.process.stdin.write(job.data)
             await self.process.stdin.drain()
         except ConnectionError:
@@ -157,17 +187,21 @@ class Decoder:
         item_timeout_s: float = ITEM_TIMEOUT_S,
         max_waiting: int = MAX_WAITING,
         max_waiting_bytes: int = MAX_WAITING_BYTES,
+        quotas: Quotas | None = None,
+        is_fair: bool = True,
     ) -> None:
         self._count = workers
         self._item_timeout_s = item_timeout_s
-        self._max_waiting = max_waiting
-        self._max_waiting_bytes = max_waiting_bytes
-        self._waiting_bytes = 0
-        self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
+        self._places = Shares(max_waiting, is_fair=is_fair)
+        self._bytes = Shares(max_waiting_bytes, is_fair=is_fair)
+        self._quotas = quotas or Quotas(QuotaLimits())
+        self._jobs: FairQueue[_Job] = FairQueue(is_fair=is_fair)
+        self._ready = asyncio.Semaphore(0)  # counts the jobs that wait
         self._workers: list[_Worker | None] = [None] * workers
         self._tasks: list[asyncio.Task[None]] = []
         self._protections: list[str] = []
         self._replaced = 0
+        self.units = 0  # of work done so far
 
     async def start(self) -> None:
         """Start the processes. Raises StoreError DECODER_NOT_STARTING if they do not come up."""
@@ -191,9 +225,9 @@ class Decoder:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(worker.kill() for worker in self._workers if worker is not None))
-        while not self._jobs.empty():
-            _fail(self._jobs.get_nowait(), _stopped())
-        self._waiting_bytes = 0
+        for job in self._jobs.drain():
+            self._leave(job)
+            _fail(job, _stopped())
 
     def describe(self) -> dict[str, Any]:
         """Return which protections are in force, for `curiosity doctor` and the logs."""
@@ -201,8 +235,9 @@ class Decoder:
             "workers": self._count,
             "protections": self._protections,
             "item_timeout_s": self._item_timeout_s,
-            "waiting": self._jobs.qsize(),
+            "waiting": len(self._jobs),
             "replaced": self._replaced,
+            "units": self.units,
         }
 
     @property
@@ -210,49 +245,83 @@ class Decoder:
         """Process ids of the workers that are up."""
         return [worker.process.pid for worker in self._workers if worker is not None]
 
-    async def decode(self, modality: str, media_type: str, data: bytes) -> Array:
+    async def decode(
+        self, modality: str, media_type: str, data: bytes, payer: Payer = OWN, budget: Budget | None = None
+    ) -> Array:
         """Return the item's array under its modality's contract, read-only.
 
         Raises Rejected with the rule that the item breaks, ITEM_TIMEOUT if it keeps a processor busy for too long,
-        ITEM_CRASHED_DECODER if the process broke on it. Raises Overloaded DECODER_BUSY if too many items or bytes
-        wait, DECODER_STALLED if its workers were ended or starved from outside, DECODER_STOPPED when closing.
+        ITEM_CRASHED_DECODER if the process broke on it; Unjudged ITEM_OVER_BUDGET or QUOTA_EXCEEDED. Raises Overloaded
+        DECODER_BUSY if too many items or bytes wait, in all or of this payer, DECODER_STALLED if its workers were ended
+        or starved from outside, DECODER_STOPPED when closing.
         """
         if not self._tasks:
             raise _stopped()
-        waiting, held = self._jobs.qsize(), self._waiting_bytes
-        if waiting >= self._max_waiting or (waiting and held + len(data) > self._max_waiting_bytes):
+        job = _Job(modality, media_type, data, payer, budget, asyncio.get_running_loop().create_future())
+        keys = self._keys(job)
+        is_first_bytes = not len(self._jobs)  # an item alone may be as large as it likes
+        if not self._places.may_take(keys, 1) or not (is_first_bytes or self._bytes.may_take(keys, len(data))):
             raise Overloaded(
                 "DECODER_BUSY",
-                f"{waiting} items of {held} bytes wait to be decoded, "
-                f"at most {self._max_waiting} items and {self._max_waiting_bytes} bytes",
+                f"{self._places.used} items of {self._bytes.used} bytes wait to be decoded, at most "
+                f"{self._places.total} items and {self._bytes.total} bytes, of which nobody may have more than is left",
                 "Send the same bytes again after the time in Retry-After.",
                 retry_after_s=2,
             )
-        job = _Job(modality, media_type, data, asyncio.get_running_loop().create_future())
-        self._waiting_bytes += len(data)
-        self._jobs.put_nowait(job)
+        self._places.take(keys, 1)
+        self._bytes.take(keys, len(data))
+        self._jobs.put(payer.path, job)
+        self._ready.release()
         return await job.done
+
+    @staticmethod
+    def _keys(job: _Job) -> tuple[str, ...]:
+        """Under which keys a waiting job counts; the validator's own under none, so that only the total holds it."""
+        return () if job.payer.is_own else keys_of(job.payer.sender)
+
+    def _leave(self, job: _Job) -> None:
+        self._places.give(self._keys(job), 1)
+        self._bytes.give(self._keys(job), len(job.data))
 
     async def _serve(self, slot: int) -> None:
         while True:
-            job = await self._jobs.get()
-            self._waiting_bytes -= len(job.data)
-            if job.done.cancelled():
-                continue
-            try:
-                array = await self._run(slot, job)
-            except asyncio.CancelledError:
-                _fail(job, _stopped())
-                raise
-            except CuriosityError as error:
-                _fail(job, error)
-                if isinstance(error, StoreError):
-                    await asyncio.sleep(1.0)  # do not spin on a machine that cannot start processes
+            await self._ready.acquire()
+            taken = self._jobs.take(ITEM_UNITS)
+            self._leave(taken.item)
+            if taken.item.done.cancelled():
+                self._jobs.settle(taken, 0)
             else:
-                if not job.done.done():
-                    job.done.set_result(array)
+                await self._serve_one(slot, taken)
 
-    async def _run(self, slot: int, job: _Job) -> Array:
+    async def _serve_one(self, slot: int, taken: Taken[_Job]) -> None:
+        job, units = taken.item, 0
+        try:
+            try:
+                self._quotas.check(job.payer)  # again: it may have been used up while the item waited
+            except Rejected as refusal:
+                raise _unjudged(refusal) from None
+            units = job.least_units
+            try:
+                array, units = await self._run(slot, job)
+            except _Refused as refused:
+                units = refused.units
+                raise refused.refusal from None
+        except asyncio.CancelledError:
+            _fail(job, _stopped())
+            raise
+        except CuriosityError as error:
+            _fail(job, error)
+            if isinstance(error, StoreError):
+                await asyncio.sleep(1.0)  # do not spin on a machine that cannot start processes
+        else:
+            if not job.done.done():
+                job.done.set_result(array)
+        finally:
+            self._jobs.settle(taken, units)
+            self._quotas.charge_work(job.payer, units)
+            self.units += units
+
+    async def _run(self, slot: int, job: _Job) -> tuple[Array, int]:
         lost = ""
         for _ in range(ATTEMPTS):
             worker = self._workers[slot]
@@ -269,7 +338,7 @@ class Decoder:
             retry_after_s=10,
         )
 
-    async def _ask(self, slot: int, worker: _Worker, job: _Job) -> Array:
+    async def _ask(self, slot: int, worker: _Worker, job: _Job) -> tuple[Array, int]:
         before_s = worker.processor_s()
         try:
             async with asyncio.timeout(self._item_timeout_s):
@@ -280,21 +349,24 @@ class Decoder:
             await self._replace(slot, worker, f"time-out, processor_s={used_s}")
             if used_s is not None and used_s < self._item_timeout_s / 2:
                 raise _WorkerLost(f"in {self._item_timeout_s:g} s it got {used_s:.2f} s of a processor") from None
-            raise Rejected(
+            refusal = Rejected(
                 "ITEM_TIMEOUT",
                 f"decoding {len(job.data)} bytes of {job.media_type} took over {self._item_timeout_s:g} s",
                 "Make the item smaller or simpler.",
                 status=422,
-            ) from None
+            )
+            raise _Refused(refusal, LOST_PROCESS_UNITS) from None
         except _WorkerDied:
             status = await worker.end()
             await self._replace(slot, worker, f"status {status}")
             if status == -signal.SIGKILL:
                 raise _WorkerLost("something else on this machine ended the process with SIGKILL") from None
-            raise _crashed(job, f"ended the decoder with status {status}") from None
+            refusal = _crashed(job, f"ended the decoder with status {status}")
+            raise _Refused(refusal, LOST_PROCESS_UNITS) from None
         except _WorkerLies:
             await self._replace(slot, worker, "answer is none")
-            raise _crashed(job, "made the decoder answer what is not an item") from None
+            refusal = _crashed(job, "made the decoder answer what is not an item")
+            raise _Refused(refusal, LOST_PROCESS_UNITS) from None
 
     async def _replace(self, slot: int, worker: _Worker, why: str) -> None:
         self._workers[slot] = None
@@ -303,13 +375,20 @@ class Decoder:
         log.warning("event=decoder_replaced slot=%d why=%r", slot, why)
 
 
-def _to_array(job: _Job, header: dict[str, Any], payload: bytes) -> Array:
-    """Return the answer's array. Raises Rejected if it is a refusal, _WorkerLies if it is neither."""
+def _to_array(job: _Job, header: dict[str, Any], payload: bytes) -> tuple[Array, int]:
+    """Return the answer's array and its units of work. Raises _Refused if it is a refusal, _WorkerLies if neither."""
+    work = header.get("work", 0)
+    if type(work) is not int or not 0 <= work <= _MAX_UNITS:
+        raise _WorkerLies
+    units = max(job.least_units, ITEM_UNITS + work)
     if "code" in header:
         code, what, remedy = (header.get(name) for name in ("code", "what", "remedy"))
         if not (isinstance(code, str) and _CODE.fullmatch(code) and isinstance(what, str) and isinstance(remedy, str)):
             raise _WorkerLies
-        raise Rejected(code, what[:1000], remedy[:1000], status=422)
+        refusal = Rejected(code, what[:1000], remedy[:1000], status=422)
+        if code == "ITEM_OVER_BUDGET":  # it was measured and not decoded
+            raise _Refused(_unjudged(refusal), job.least_units)
+        raise _Refused(refusal, units)
     try:
         # The dtype is the contract's, whatever the worker says; the shape is checked against it.
         modality = find(job.modality)
@@ -317,7 +396,13 @@ def _to_array(job: _Job, header: dict[str, Any], payload: bytes) -> Array:
         check_contract(modality, array)
     except (Rejected, KeyError, TypeError, ValueError, OverflowError):
         raise _WorkerLies from None
-    return array
+    return array, units
+
+
+def _unjudged(refusal: Rejected) -> Unjudged:
+    return Unjudged(
+        refusal.code, refusal.what, refusal.remedy, status=refusal.status, retry_after_s=refusal.retry_after_s
+    )
 
 
 def _fail(job: _Job, error: CuriosityError) -> None:

@@ -13,10 +13,12 @@ from protocol.pair import (
     SignedPair,
     check_modalities,
     check_signature,
+    check_size,
     read_envelope,
     read_items,
 )
 from protocol.signing import Domain
+from validator.quotas import OWN, Payer, QuotaLimits, Quotas
 
 _MAX_TRACKED = 100_000
 
@@ -70,8 +72,11 @@ class RateLimit:
 class Intake:
     """Admits submissions by the rules. Decodes nothing, reads nothing, writes nothing."""
 
-    def __init__(self, rules: IntakeRules, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, rules: IntakeRules, clock: Callable[[], float] = time.time, quotas: Quotas | None = None
+    ) -> None:
         self.rules = rules
+        self.quotas = quotas or Quotas(QuotaLimits())
         self._clock = clock
         self._quota = RateLimit(rules.pairs_per_minute)
 
@@ -90,15 +95,25 @@ class Intake:
             )
         return envelope, offset, check_signature(envelope, self.rules.domain)
 
-    def admit(self, body: bytes, envelope: Envelope, offset: int, digest: bytes) -> Admitted:
-        """Return the submission with its items, if it may be judged.
+    def check_terms(self, envelope: Envelope, offset: int, length: int | None, payer: Payer) -> None:
+        """Refuse what the envelope, and the body's length where the sender tells it, show to be refused.
 
         Raises Rejected: PAIR_SAME_MODALITY, PAIR_NOT_ORDERED, PAIR_UNSUPPORTED, MEDIA_TYPE_UNKNOWN, ITEM_TOO_LARGE,
-        ITEM_EMPTY, SIGNATURE_EXPIRED, EXPIRY_TOO_FAR, LICENSE_NOT_ALLOWED, QUOTA_EXCEEDED, BODY_SIZE, ITEM_HASH.
+        ITEM_EMPTY, SIGNATURE_EXPIRED, EXPIRY_TOO_FAR, LICENSE_NOT_ALLOWED, BODY_SIZE, QUOTA_EXCEEDED.
         """
         self._check_form(envelope)
         self._check_time(envelope)
         self._check_license(envelope.submission.license)
+        if length is not None:
+            check_size(envelope, offset, length)
+        self.quotas.check(payer)
+
+    def admit(self, body: bytes, envelope: Envelope, offset: int, digest: bytes, payer: Payer = OWN) -> Admitted:
+        """Return the submission with its items, if it may be judged, and charge its bytes to its contributor.
+
+        Raises Rejected as `check_terms`, ITEM_HASH.
+        """
+        self.check_terms(envelope, offset, len(body), payer)
         pair = read_items(body, envelope, offset)
         wait_s = self._quota.retry_after_s(envelope.submission.contributor)
         if wait_s:
@@ -109,6 +124,7 @@ class Intake:
                 status=429,
                 retry_after_s=wait_s,
             )
+        self.quotas.charge_contributor(payer, len(body))
         return Admitted(digest, pair, body[4:offset])
 
     def take_pairs(self, pairs: frozenset[str]) -> None:

@@ -13,12 +13,14 @@ order of the ledger. No step calls back up. A pair that is too far apart is a ve
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from embedding.work import Budget
+from ingress.address import UNKNOWN, Sender
+from ingress.shares import Shares, keys_of
 from protocol.errors import CuriosityError, Overloaded, Rejected, StoreError
 from protocol.judgement import Judged
 from protocol.messages import Decision
@@ -26,14 +28,16 @@ from protocol.pair import Envelope, Item, SignedPair
 from protocol.receipt import Receipt
 from protocol.verdict import Reason, Verdict
 from validator.decided import Decided, Ready, fresh_salts, open_for, replay
-from validator.decode import Decoder
+from validator.decode import Decoder, Unjudged
 from validator.embedder import Embedder
+from validator.fair import FairQueue
 from validator.forgotten import Forgotten
 from validator.index import VectorIndex
 from validator.intake import Admitted, Intake, nonce_reused
 from validator.judge import Judge
 from validator.ledger import Ledger, NewEntry
 from validator.lookup import SharedLookup
+from validator.quotas import Payer
 from validator.store import Store
 
 log = logging.getLogger(__name__)
@@ -43,6 +47,7 @@ _MAX_EMBED_ROUNDS = 5  # a checkpoint switch makes a pair's embeddings stale; mo
 _GATHER_S = 0.01  # about what a batch of one takes
 _GATHER_STEP_S = 0.001
 _GATHER_STILL = 3  # steps in which nobody came
+_PAIR_BYTES = 4096  # what a pair costs the writer beside its items, in bytes written
 INDEX_KEYS_PER_ENTRY = 2  # item a of entry i is searched as key 2i, item b as 2i + 1
 
 
@@ -76,6 +81,8 @@ class Pipeline:
         forgotten: Forgotten,
         max_queue_pairs: int,
         max_batch_pairs: int,
+        budget: Budget | None = None,
+        is_fair: bool = True,
         fixed: Verdict | None = None,
     ) -> None:
         self.intake = intake
@@ -87,12 +94,13 @@ class Pipeline:
         self._embedder = embedder
         self._ledger = ledger
         self._store = store
-        self._max_queue_pairs = max_queue_pairs
+        self._places = Shares(max_queue_pairs, is_fair=is_fair)
+        self._budget = budget
         self._max_batch_pairs = max_batch_pairs
         self._fixed = fixed
         self._in_flight: dict[tuple[bytes, bytes], _InFlight] = {}
         self._salts = fresh_salts()  # the writer's
-        self._queue: deque[tuple[Ready, asyncio.Future[Decision]]] = deque()
+        self._queue: FairQueue[tuple[Ready, asyncio.Future[Decision]]] = FairQueue(is_fair=is_fair)
         self._is_queued = asyncio.Event()
         self._writer = ThreadPoolExecutor(1, "writer")
         self._readers = ThreadPoolExecutor(4, "reader")
@@ -138,7 +146,20 @@ class Pipeline:
 
     # -- the spine
 
-    async def validate(self, body: bytes) -> Decision:
+    async def check_first(self, first: bytes, length: int | None, sender: Sender) -> None:
+        """Refuse what the envelope alone shows to be refused, before the items are read.
+
+        ``first`` is the beginning of the body with the whole envelope, ``length`` that of the body if the sender told
+        it. What was decided before, or is being decided, passes. Raises what `validate` raises.
+        """
+        if self.failure is not None:
+            raise self.failure
+        envelope, offset, _ = self.intake.check_envelope(first)
+        key = (envelope.submission.contributor, envelope.submission.nonce)
+        if key not in self._in_flight and await self._nonces.find(key) is None:
+            self.intake.check_terms(envelope, offset, length, payer_of(envelope, sender))
+
+    async def validate(self, body: bytes, sender: Sender = UNKNOWN) -> Decision:
         """Return the decision about a submission, new or the one that it got before.
 
         Raises Rejected for what cannot become a decision, Overloaded when the queue is full, StoreError when the
@@ -147,23 +168,27 @@ class Pipeline:
         if self.failure is not None:
             raise self.failure
         envelope, offset, digest = self.intake.check_envelope(body)
+        payer = payer_of(envelope, sender)
         key = (envelope.submission.contributor, envelope.submission.nonce)
         earlier = self._in_flight.get(key)
         if earlier is not None:
             if earlier.digest != digest:
                 raise nonce_reused(envelope, earlier.digest)
             return replace(await asyncio.shield(earlier.decision), replayed=True)
-        if len(self._in_flight) >= self._max_queue_pairs:
+        keys = keys_of(sender)
+        if not self._places.may_take(keys, 1):
             raise Overloaded(
                 "QUEUE_FULL",
-                f"{len(self._in_flight)} pairs wait, at most {self._max_queue_pairs}",
+                f"{len(self._in_flight)} pairs wait, at most {self._places.total}, "
+                "of which nobody may have more than is left",
                 "Send the same bytes again after the time in Retry-After.",
                 retry_after_s=2,
             )
         flight = _InFlight(digest, asyncio.get_running_loop().create_future())
         self._in_flight[key] = flight
         try:
-            decision = await self._decide(body, envelope, offset, digest)
+            with self._places.holding(keys, 1):
+                decision = await self._decide(body, envelope, offset, digest, payer)
         except BaseException as error:
             flight.decision.set_exception(error if isinstance(error, CuriosityError) else _interrupted())
             flight.decision.exception()  # nobody has to be waiting for it
@@ -174,28 +199,30 @@ class Pipeline:
         finally:
             del self._in_flight[key]
 
-    async def _decide(self, body: bytes, envelope: Envelope, offset: int, digest: bytes) -> Decision:
+    async def _decide(self, body: bytes, envelope: Envelope, offset: int, digest: bytes, payer: Payer) -> Decision:
         self.forgotten.check_pair(digest)
         decided = await self._nonces.find((envelope.submission.contributor, envelope.submission.nonce))
         if decided is not None:
             if decided.pair != digest:
                 raise nonce_reused(envelope, decided.pair)
             return replay(decided)
-        admitted = self.intake.admit(body, envelope, offset, digest)  # 1
+        admitted = self.intake.admit(body, envelope, offset, digest, payer)  # 1
         self._check_forgotten(admitted)
         if self._fixed is not None:
-            return await self._enqueue(Ready(admitted, self.judge.checkpoint, fixed=self._fixed))
+            return await self._enqueue(Ready(admitted, self.judge.checkpoint, fixed=self._fixed), payer)
         try:
-            arrays = await self._decode(admitted.pair)  # 2
+            arrays = await self._decode(admitted.pair, payer)  # 2
+        except Unjudged:
+            raise
         except Rejected as refusal:
             ready = Ready(admitted, refusal=(Reason.ITEM_UNDECODABLE, f"{refusal.code}: {refusal.what}"[:500]))
-            return await self._enqueue(ready)
+            return await self._enqueue(ready, payer)
         for _ in range(_MAX_EMBED_ROUNDS):
             # Again in each round: the checkpoint may have been switched to one that judges other pairs.
             self.intake.check_pair(envelope.submission.modalities)
             ready = await self._embed(admitted, arrays)  # 3
             try:
-                return await self._enqueue(ready)  # 4 and 5
+                return await self._enqueue(ready, payer)  # 4 and 5
             except _Stale:
                 continue
         raise Overloaded(
@@ -205,13 +232,17 @@ class Pipeline:
             retry_after_s=5,
         )
 
-    async def _decode(self, pair: SignedPair) -> tuple[Any, Any]:
+    async def _decode(self, pair: SignedPair, payer: Payer) -> tuple[Any, Any]:
         async def decode(name: str, item: Item) -> Any:
             try:
-                return await self._decoder.decode(item.modality, item.media_type, item.data)
+                return await self._decoder.decode(item.modality, item.media_type, item.data, payer, self._budget)
             except Rejected as refusal:
-                raise Rejected(
-                    refusal.code, f"item {name}: {refusal.what}", refusal.remedy, status=refusal.status
+                raise type(refusal)(
+                    refusal.code,
+                    f"item {name}: {refusal.what}",
+                    refusal.remedy,
+                    status=refusal.status,
+                    retry_after_s=refusal.retry_after_s,
                 ) from None
 
         decoded = await asyncio.gather(decode("a", pair.a), decode("b", pair.b), return_exceptions=True)
@@ -228,9 +259,9 @@ class Pipeline:
         )
         return Ready(admitted, under_a if under_a == under_b else b"", a, b)
 
-    async def _enqueue(self, ready: Ready) -> Decision:
+    async def _enqueue(self, ready: Ready, payer: Payer) -> Decision:
         decided: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
-        self._queue.append((ready, decided))
+        self._queue.put(payer.path, (ready, decided))
         self._is_queued.set()
         return await decided
 
@@ -245,8 +276,8 @@ class Pipeline:
                 await gathered(lambda: len(self._queue), min(expected, self._max_batch_pairs))
             answers: list[Decision | Exception]
             async with self._gate:
-                batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch_pairs))]
-                if not self._queue:
+                batch = [self._next() for _ in range(min(len(self._queue), self._max_batch_pairs))]
+                if not len(self._queue):
                     self._is_queued.clear()
                 try:
                     answers = await self.on_writer(lambda batch=batch: self._commit([ready for ready, _ in batch]))  # type: ignore[misc]
@@ -262,6 +293,12 @@ class Pipeline:
                 else:
                     self.on_decision(answer.verdict)
                     decided.set_result(answer)
+
+    def _next(self) -> tuple[Ready, asyncio.Future[Decision]]:
+        """Take whose turn it is to be judged. A pair costs its bytes, which are written, and a constant beside them."""
+        taken = self._queue.take(_PAIR_BYTES)
+        self._queue.settle(taken, _PAIR_BYTES + sum(len(item.data) for item in _items(taken.item[0])))
+        return taken.item
 
     def _stop(self, error: Exception) -> None:
         """Refuse everything from now on: after a failed commit nobody knows what is durable until the next start."""
@@ -347,6 +384,15 @@ class Pipeline:
     def _remember(self, pair: SignedPair, index: int, judged: Judged) -> None:
         for offset, item, vector in ((0, pair.a, judged.final_a), (1, pair.b, judged.final_b)):
             self.index.add([INDEX_KEYS_PER_ENTRY * index + offset], item.modality, vector[None, :])
+
+
+def payer_of(envelope: Envelope, sender: Sender) -> Payer:
+    """Return on whose account a pair is decided."""
+    return Payer(sender, f"0x{envelope.submission.contributor.hex()}")
+
+
+def _items(ready: Ready) -> tuple[Item, Item]:
+    return ready.admitted.pair.a, ready.admitted.pair.b
 
 
 async def gathered(size: Callable[[], int], most: int, clock: Callable[[], float] = time.monotonic) -> None:

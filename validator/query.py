@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from embedding.modalities import BY_NAME
+from embedding.work import Budget
 from protocol.errors import Fault, Rejected
 from protocol.messages import Answer, Found
 from protocol.pair import Envelope, Part
@@ -13,6 +14,7 @@ from validator.decode import Decoder
 from validator.embedder import Embedder
 from validator.index import VectorIndex
 from validator.pipeline import INDEX_KEYS_PER_ENTRY
+from validator.quotas import OWN, Payer
 from validator.store import Store
 
 MAX_SHOWN_CHARS = 500
@@ -23,20 +25,27 @@ class Search:
     """Answers queries from the index of final embeddings; reads captions and licences from the store."""
 
     def __init__(
-        self, decoder: Decoder, embedder: Embedder, index: VectorIndex, store: Store, max_results: int
+        self,
+        decoder: Decoder,
+        embedder: Embedder,
+        index: VectorIndex,
+        store: Store,
+        max_results: int,
+        budget: Budget | None = None,
     ) -> None:
         self._decoder = decoder
         self._embedder = embedder
         self._index = index
         self._store = store
         self._max_results = max_results
+        self._budget = budget
 
-    async def embed(self, modality: str, media_type: str, data: bytes) -> Any:
-        """Return the query's embedding int16[d] and the checkpoint that made it.
+    async def embed(self, modality: str, media_type: str, data: bytes, payer: Payer = OWN) -> Any:
+        """Return the query's embedding int16[d].
 
-        Raises Rejected if the item cannot be decoded, Overloaded if the device is busy.
+        Raises Rejected if the item cannot be decoded or costs too much, Overloaded if decoder or device is busy.
         """
-        array = await self._decoder.decode(modality, media_type, data)
+        array = await self._decoder.decode(modality, media_type, data, payer, self._budget)
         return quantise(await self._embedder.embed_whole(modality, [array]))[0]
 
     async def search(
@@ -47,12 +56,23 @@ class Search:
         to: str,
         k: int,
         read: Callable[[Callable[[], Any]], Any],
+        payer: Payer = OWN,
     ) -> Answer:
         """Return the ``k`` accepted items of modality ``to`` nearest to the query.
 
-        ``read`` runs a blocking read off the event loop. Raises Rejected QUERY_INVALID for an unknown modality or a k
-        outside 1 to the limit, MODALITY_UNSUPPORTED for a modality that the checkpoint in force does not embed, and
-        what `embed` raises.
+        ``read`` runs a blocking read off the event loop. Raises what `check` and `embed` raise.
+        """
+        self.check(modality, to, k)
+        vector = await self.embed(modality, media_type, data, payer)
+        nearest = self._index.search(to, vector, OVERSAMPLE * k)
+        found = await read(lambda: self._describe_distinct(nearest, k))
+        return Answer(modality, to, self._embedder.checkpoint, self._index.count(to), found)
+
+    def check(self, modality: str, to: str, k: int) -> None:
+        """Refuse what is refused whatever the query's bytes are.
+
+        Raises Rejected QUERY_INVALID for an unknown modality or a k outside 1 to the limit, MODALITY_UNSUPPORTED for a
+        modality that the checkpoint in force does not embed.
         """
         known = self._embedder.modalities
         for name in (modality, to):
@@ -69,10 +89,6 @@ class Search:
                 )
         if not 1 <= k <= self._max_results:
             raise Rejected("QUERY_INVALID", f"k is {k}", f"Ask for 1 to {self._max_results} results.")
-        vector = await self.embed(modality, media_type, data)
-        nearest = self._index.search(to, vector, OVERSAMPLE * k)
-        found = await read(lambda: self._describe_distinct(nearest, k))
-        return Answer(modality, to, self._embedder.checkpoint, self._index.count(to), found)
 
     def _describe_distinct(self, nearest: Sequence[tuple[int, int]], k: int) -> tuple[Found, ...]:
         """Return up to ``k`` items of different content: a caption that came with many pictures is one result."""

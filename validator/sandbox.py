@@ -119,8 +119,14 @@ def warm_up() -> None:
     import soundfile
     from PIL import Image
 
-    from embedding.modalities import BY_NAME, decode
+    from embedding.modalities import BY_NAME
+    from embedding.modalities import decode as decode_only
+    from embedding.work import measure
     from protocol.errors import Rejected
+
+    def decode(name: str, data: bytes, media_type: str) -> None:
+        measure(name, data, media_type)
+        decode_only(name, data, media_type)
 
     Image.init()
     for form in ("PNG", "JPEG", "WEBP"):
@@ -174,18 +180,31 @@ def frame(header: dict[str, Any], payload: bytes = b"") -> bytes:
     return struct.pack(">I", len(text)) + text
 
 
-def serve(source: BinaryIO, sink: BinaryIO, decode: Callable[[str, bytes, str], Any], protections: list[str]) -> None:
-    """Answer frames until the source ends. The first frame out says which protections are in force."""
+def serve(
+    source: BinaryIO,
+    sink: BinaryIO,
+    decode: Callable[[str, bytes, str], Any],
+    measure: Callable[[str, bytes, str], int],
+    protections: list[str],
+) -> None:
+    """Answer frames until the source ends. The first frame out says which protections are in force.
+
+    What an item costs is measured by its headers and compared with the budget that came with it before it is decoded.
+    """
     import numpy as np
 
+    from embedding.work import Budget
     from protocol.errors import Rejected
 
     sink.write(frame({"protections": protections}))
     sink.flush()
     while (received := read_frame(source)) is not None:
         header, data = received
-        payload = b""
+        payload, work = b"", len(data)
         try:
+            work = measure(header["modality"], data, header["media_type"])
+            if header["budget"] is not None:
+                Budget(*header["budget"]).check(work, len(data), header["media_type"])
             array = np.ascontiguousarray(decode(header["modality"], data, header["media_type"]))
             payload = array.tobytes()
             answer = {"dtype": array.dtype.str, "shape": list(array.shape)}
@@ -203,7 +222,7 @@ def serve(source: BinaryIO, sink: BinaryIO, decode: Callable[[str, bytes, str], 
                 "what": f"the decoder failed with {type(error).__name__}: {str(error)[:200]}",
                 "remedy": "Write the file again with a common program.",
             }
-        sink.write(frame(answer, payload))
+        sink.write(frame(answer | {"work": work}, payload))
         sink.write(payload)
         sink.flush()
 
@@ -212,6 +231,7 @@ def main() -> None:
     """Warm up, lock down, serve."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes our stdin
     from embedding.modalities import decode
+    from embedding.work import measure
 
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     warm_up()
@@ -219,7 +239,7 @@ def main() -> None:
     # From here on a codec that was taken over could write what it likes into the service's log.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     protections = drop_privileges() + filter_system_calls(library)
-    serve(source, sink, decode, protections)
+    serve(source, sink, decode, measure, protections)
 
 
 if __name__ == "__main__":

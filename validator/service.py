@@ -9,6 +9,7 @@ from typing import Any
 
 import embedding.checkpoint
 from contracts.chain import Addresses
+from ingress.shares import Shares
 from protocol.comparison import check_comparison
 from protocol.entry import CheckpointEntry, encode_entry
 from protocol.errors import CheckpointError
@@ -27,6 +28,7 @@ from validator.ledger import Ledger, NewEntry
 from validator.metrics import Metrics
 from validator.pipeline import Pipeline
 from validator.query import Search
+from validator.quotas import Quotas
 from validator.reindex import Reindexer
 from validator.store import Store
 from validator.takedown import Takedowns
@@ -57,6 +59,8 @@ class Service:
     domain: Domain
     addresses: Addresses
     query_limit: RateLimit
+    quotas: Quotas
+    bodies: Shares
     forgotten: Forgotten
     takedowns: Takedowns
     stake_vkey: str = ""  # of the signature on tree heads that the stake contract judges
