@@ -28,6 +28,7 @@ PASS = {"ignore_unknown_options": True, "allow_interspersed_args": False, "help_
 def become(module: str, arguments: tuple[str, ...]) -> None:
     """Run one of our other programs in place of this one; does not return."""
     sys.stdout.flush()
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else threads that wait keep busy cores from those that work
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - our own module
 
 
