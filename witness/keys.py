@@ -53,7 +53,9 @@ def load_keys(folder: Path, name: str) -> WitnessKeys:
         seeds = [_seed(path) for path in paths]
     except OSError as error:
         raise StoreError(
-            "KEY_FILE", f"{folder}: {error}", "Make the folder readable and writable for this user."
+            "KEY_FILE",
+            f"{folder}: {error}",
+            "Free space there, and make the folder readable and writable for this user.",
         ) from None
     if not logs.is_dir():
         raise StoreError(

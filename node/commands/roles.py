@@ -12,10 +12,12 @@ from typing import TypeVar
 
 import click
 
+from host.files import read_secret
 from node.client import ValidatorClient
 from node.command import PATH, Session, example, session_options
 from node.commands.takedown import REASONS, take_down_as_operator
 from protocol.errors import ConfigError
+from protocol.signing import parse_seed
 from protocol.wire import to_plain
 
 T = TypeVar("T")
@@ -114,9 +116,15 @@ def take_down(session: Session, pair: str, reason: str, everywhere: str, token_f
 def read_token(path: Path) -> str:
     """Return the admin token. Raises ConfigError TOKEN_FILE."""
     try:
-        return path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("TOKEN_FILE", f"{path}: {error}", "Name keys/admin.token of the validator.") from None
+        return parse_seed(read_secret(path)).hex()
+    except OSError as error:
+        raise ConfigError(
+            "TOKEN_FILE", f"{path}: {error.strerror}", "Name keys/admin.token of the validator."
+        ) from None
+    except ValueError as error:
+        raise ConfigError(
+            "TOKEN_FILE", f"{path} holds no token: {error}", "Name keys/admin.token of the validator."
+        ) from None
 
 
 async def _ask(session: Session, question: Callable[[ValidatorClient], Awaitable[T]], *, timeout_s: float = 0.0) -> T:
