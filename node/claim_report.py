@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.chain import Quote
+from node.amounts import show_coins, show_tokens
 from node.claims import Claimed, ClaimStatus, ClaimView, EpochClaim, show_time
 from node.earnings import Tally
 from node.permits import Permit, typed_data_path
@@ -15,21 +16,6 @@ from protocol.signing import checksum
 
 _SHOWN_PAIRS = 20  # of one epoch; --json lists all
 _SHOWN_EPOCHS = 30
-_DECIMALS = 18
-
-
-def show_tokens(amount_wei: int, unit: str = "CURIO") -> str:
-    """Return an amount in whole units with six decimals, rounded down; what is less than the last shows as such."""
-    whole, rest = divmod(amount_wei, 10**_DECIMALS)
-    six = rest // 10 ** (_DECIMALS - 6)
-    if amount_wei and not whole and not six:
-        return f"under 0.000001 {unit}"
-    return f"{whole}.{six:06} {unit}"
-
-
-def show_coins(amount_wei: int) -> str:
-    """Return an amount of the chain's own coin, to nine decimals."""
-    return f"{amount_wei / 10**_DECIMALS:.9f} coins"
 
 
 def show_seconds(seconds: int) -> str:

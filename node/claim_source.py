@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node.claims import check_offer, fetch_ticket
-from node.client import ValidatorClient
-from node.command import Session
+from node.command import Session, open_client
 from node.earnings import Earnings, derive_earnings, earnings_of_ticket
 from node.leaves import counted, get_leaves
 from node.mirror import read_network
@@ -80,8 +79,7 @@ def _derive(session: Session, account: bytes, entries: Path | None) -> Earnings:
 
 async def _ask(session: Session, account: bytes) -> tuple[Network, Earnings]:
     """Return the network, and what the validator's ticket says: nothing earned, if it has none."""
-    node = session.settings.node
-    async with ValidatorClient(node.validator_url, patience_s=min(node.patience_s, _PATIENCE_S)) as client:
+    async with open_client(session, patience_s=_PATIENCE_S) as client:
         network = await client.network()
         try:
             return network, earnings_of_ticket(await fetch_ticket(client, account))

@@ -19,6 +19,7 @@ COMMANDS = {
     "up": "node.commands.demo:up",
     "wallet": "node.commands.wallet:wallet",
     "submit": "node.commands.submit:submit",
+    "receipts": "node.commands.receipts:receipts",
     "prove": "node.commands.verify:prove",
     "verify": "node.commands.verify:verify",
     "takedown": "node.commands.takedown:takedown",
@@ -58,15 +59,26 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, SUMMARIES[name]) for name in COMMANDS])
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the sub-command; names the nearest one where there is none of that name."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            # click compares with the commands that are loaded, and of these none is.
+            raise click.exceptions.NoSuchCommand(error.command_name, possibilities=list(COMMANDS), ctx=ctx) from None
+
 
 SUMMARIES = {
     "demo": "Run the whole network end to end on real pairs.",
     "up": "Run the demo and leave the service running.",
-    "wallet": "Make, list, import and export wallets.",
+    "wallet": "Make, list, import and export wallets; show balances, send.",
     "submit": "Submit files, a folder, a manifest, shards, Parquet or a pair set.",
+    "receipts": "List what you submitted, by file: verdict, reason, remedy, pay.",
     "prove": "Fetch inclusion proofs for saved receipts.",
     "verify": "Check receipts offline.",
-    "takedown": "Have a pair of yours forgotten.",
+    "takedown": "Erase one of your pairs.",
     "query": "Search by text, or by a file of any modality.",
     "claim": "Claim rewards with a wallet.",
     "payouts": "Derive payouts from the ledger alone.",
@@ -105,7 +117,10 @@ def run(arguments: Sequence[str]) -> int:
         print(error.format_message(), file=sys.stderr)
         return int(ExitCode.USAGE)
     except click.ClickException as error:
-        problem = {"code": "USAGE", "what": error.format_message().rstrip("."), "remedy": _usage_remedy(error)}
+        what, hint, guess = error.format_message().partition(" Did you mean ")
+        problem = {"code": "USAGE", "what": what.rstrip("."), "remedy": _usage_remedy(error)}
+        if hint:
+            problem["remedy"] = f"{hint.strip()} {guess.rstrip('.')} {problem['remedy']}"
         return _fail(problem, int(ExitCode.USAGE), as_json)
     except (KeyboardInterrupt, click.Abort):
         print("Interrupted; run the same command again to go on.", file=sys.stderr)
@@ -132,16 +147,12 @@ def _usage_remedy(error: click.ClickException) -> str:
 
 def _crash_report() -> dict[str, str]:
     logging.getLogger(__name__).debug("event=crash", exc_info=True)
+    with tempfile.NamedTemporaryFile("w", prefix="curiosity-crash-", suffix=".log", delete=False) as file:
+        traceback.print_exc(file=file)
     kind = sys.exc_info()[0]
-    try:
-        with tempfile.NamedTemporaryFile("w", prefix="curiosity-crash-", suffix=".log", delete=False) as file:
-            traceback.print_exc(file=file)
-        where = f"details in {Path(file.name)}"
-    except OSError as error:  # such as a full disk
-        where = f"details could not be kept: {error.strerror}"
     return {
         "code": "INTERNAL",
-        "what": f"{kind.__name__ if kind else 'error'}, {where}",
+        "what": f"{kind.__name__ if kind else 'error'}, details in {Path(file.name)}",
         "remedy": "Please report it with that file.",
     }
 

@@ -8,7 +8,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -33,6 +33,7 @@ from protocol.messages import (
     SubmissionPage,
     TakedownReport,
 )
+from protocol.settings import check_url
 from protocol.takedown import Blocked, SignedTakedown
 from protocol.wire import encode, parse
 
@@ -42,18 +43,31 @@ T = TypeVar("T")
 PAIR_MEDIA_TYPE = "application/vnd.curiosity.pair"
 _FIRST_WAIT_S = 0.2
 _LONGEST_WAIT_S = 5.0
+_FIRST_TRIES = 6  # of a validator that has never answered: an address that is wrong stays wrong
 _MAX_ANSWER_BYTES = 256 << 20  # a page of 1,000 entries of 65,535 bytes each is the largest honest answer
 
 
 class ValidatorClient:
-    """One validator at ``url``. A request without an answer is repeated, the same bytes, for ``patience_s``.
+    """One validator at ``url``. A request without an answer is repeated, the same bytes, for ``patience_s``; of a
+    validator that has not answered at all yet, six times. ``on_wait`` is told of each failure that is waited out.
 
+    Raises ConfigError URL_INVALID for what is not the address of a web server.
     Every method raises ServiceError: SERVICE_UNREACHABLE, SERVICE_ANSWER (what came is no message of the protocol);
     Rejected with the validator's own code; Overloaded if it stays so.
     """
 
-    def __init__(self, url: str, *, patience_s: float = 60.0, timeout_s: float = 120.0, connections: int = 32) -> None:
-        self.url = url.rstrip("/")
+    def __init__(
+        self,
+        url: str,
+        *,
+        patience_s: float = 60.0,
+        timeout_s: float = 120.0,
+        connections: int = 32,
+        on_wait: Callable[[CuriosityError], None] = lambda _failure: None,
+    ) -> None:
+        self.url = check_url(url, "the validator's address (--url, [node] validator_url)").rstrip("/")
+        self._on_wait = on_wait
+        self._has_answered = False
         self.patience_s = patience_s
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._connections = connections
@@ -196,7 +210,9 @@ class ValidatorClient:
         parameters = {name: str(value) for name, value in (query or {}).items()}
         deadline = time.monotonic() + self.patience_s
         wait_s = _FIRST_WAIT_S
+        tried = 0
         while True:
+            tried += 1
             try:
                 return await self._once(method, path, parameters, data, headers)
             except Overloaded as error:
@@ -211,8 +227,9 @@ class ValidatorClient:
                 failure, pause_s = error, wait_s
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
             pause_s *= 0.75 + 0.5 * random.random()  # noqa: S311 - so that many clients do not come back at once
-            if time.monotonic() + pause_s > deadline:
+            if time.monotonic() + pause_s > deadline or (tried >= _FIRST_TRIES and not self._has_answered):
                 raise failure
+            self._on_wait(failure)
             log.info("event=retry path=%s code=%s wait_s=%.2f", path, failure.code, pause_s)
             await asyncio.sleep(pause_s)
 
@@ -225,6 +242,7 @@ class ValidatorClient:
             async with self._session.request(
                 method, self.url + path, params=query, data=data, headers=headers
             ) as response:
+                self._has_answered = True
                 body = await _read(response, f"{method} {path}")
                 if response.status == 200:
                     return body

@@ -8,10 +8,11 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from node.client import ValidatorClient
 from node.config import Settings, load_settings
 from node.screen import Screen, set_up_logging
 from node.wallet import Wallet, find_wallet
-from protocol.errors import WalletError
+from protocol.errors import CuriosityError, WalletError
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
@@ -68,6 +69,24 @@ def session_options(*, network: bool = False) -> Callable[[Callback], Callback]:
         return wrapped  # type: ignore[no-any-return]
 
     return decorate
+
+
+def open_client(
+    session: Session, *, patience_s: float | None = None, timeout_s: float | None = None
+) -> ValidatorClient:
+    """Return a client of the session's validator that says on standard error when it has to wait for it."""
+    node = session.settings.node
+    patience_s = node.patience_s if patience_s is None else min(patience_s, node.patience_s)
+    last: list[str] = []
+
+    def say(failure: CuriosityError) -> None:
+        if last != [failure.code]:
+            session.screen.say(f"{failure.code}: {failure.what}. Trying again for up to {patience_s:g} s.")
+            last[:] = [failure.code]
+
+    return ValidatorClient(
+        node.validator_url, patience_s=patience_s, timeout_s=timeout_s or node.request_timeout_s, on_wait=say
+    )
 
 
 def wallet_named(session: Session, name: str | None) -> Wallet:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from protocol.errors import ConfigError
-from protocol.settings import SETTINGS, check_sections, read_section
+from protocol.settings import SETTINGS, check_sections, check_url, read_section
 
 ENV_FILE: Final = "CURIOSITY_CONFIG"
 FILE_NAME: Final = "curiosity.toml"
@@ -100,11 +100,11 @@ def load_settings(given: Path | None = None, environment: Mapping[str, str] | No
     file = find_config(given)
     document = _read_toml(file) if file else {}
     source = str(file) if file else "the environment"
-    return Settings(
-        read_section(NodeSettings, "node", document, environment, source),
-        read_section(ChainSettings, "chain", document, environment, source),
-        file,
-    )
+    node = read_section(NodeSettings, "node", document, environment, source)
+    chain = read_section(ChainSettings, "chain", document, environment, source)
+    for url in (chain.rpc_url, *chain.other_rpc_urls):
+        check_url(url, "an address in [chain] rpc_url or other_rpc_urls")
+    return Settings(node, chain, file)
 
 
 def _check_environment(environment: Mapping[str, str]) -> None:
@@ -117,7 +117,7 @@ def _check_environment(environment: Mapping[str, str]) -> None:
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError("CONFIG_UNREADABLE", f"{file}: {error.strerror}", "Check the file's permissions.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

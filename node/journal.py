@@ -26,6 +26,8 @@ class Plan:
     license: str
     captured_at: int
     client: str
+    a: str = ""  # where item a came from, such as a file's path; stays on this machine
+    b: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Result:
     code: str
     pair: str  # hex
     index: int | None
+    what: str = ""  # of a refusal, in the validator's words
+    remedy: str = ""
 
 
 def row_key(a: bytes, b: bytes, license: str) -> str:
@@ -58,6 +62,24 @@ class Journal:
     def of(cls, home: Path, contributor: bytes, network_id: bytes) -> Self:
         """Return the journal of a contributor on a network."""
         return cls(home / "journal" / f"{contributor.hex()}-{network_id.hex()[:16]}.jsonl")
+
+    @classmethod
+    def read_all(cls, home: Path) -> "list[Journal]":
+        """Return what every journal below ``home`` holds, to look at; also while a submit writes to one.
+
+        Raises SourceError JOURNAL_CORRUPT, JOURNAL_UNREADABLE.
+        """
+        found = []
+        for path in sorted((home / "journal").glob("*.jsonl")):
+            journal = cls(path)
+            try:
+                journal._take_in(path.read_bytes())
+            except OSError as error:
+                raise SourceError(
+                    "JOURNAL_UNREADABLE", f"{path}: {error.strerror}", "Check the file's permissions."
+                ) from None
+            found.append(journal)
+        return found
 
     def __enter__(self) -> Self:
         try:
@@ -81,7 +103,12 @@ class Journal:
 
     def _load(self) -> None:
         self._file.seek(0)
-        lines = self._file.read().split(b"\n")
+        self._take_in(self._file.read())
+        # Behind the last newline stands a write that was cut off; what it said was never acted on.
+        self._file.truncate(self._size)
+
+    def _take_in(self, content: bytes) -> None:
+        lines = content.split(b"\n")
         for number, line in enumerate(lines[:-1], start=1):
             try:
                 record = json.loads(line)
@@ -97,9 +124,7 @@ class Journal:
                     f"{self.path} line {number} is no record ({type(error).__name__})",
                     "Move the file away: what was decided comes back as a content duplicate, receipts are kept.",
                 ) from None
-        # Behind the last newline stands a write that was cut off; what it said was never acted on.
         self._size = sum(len(line) + 1 for line in lines[:-1])
-        self._file.truncate(self._size)
 
     def plan(self, plans: list[Plan]) -> None:
         """Make plans durable. Nothing of a row may be sent before this returns."""

@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from node.client import ValidatorClient
-from node.command import Session
+from node.command import Session, open_client
 from node.mirror import fetch_leaves, read_leaves
 from node.screen import Meter
 
@@ -23,7 +22,7 @@ def get_leaves(session: Session, entries: Path | None) -> list[bytes]:
     node = session.settings.node
 
     async def fetch() -> list[bytes]:
-        async with ValidatorClient(node.validator_url, patience_s=min(node.patience_s, _PATIENCE_S)) as client:
+        async with open_client(session, patience_s=_PATIENCE_S) as client:
             with session.screen.progress("Fetching the ledger", None) as meter:
                 shown = 0
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from node.sources.item import check_item
 from node.sources.pairset import SourceItem, SourcePair
+from node.submission import check_taken, stated_license
 from protocol.errors import SourceError
+from protocol.messages import Network
 
 _MAX_LISTED = 10_000
 
@@ -38,9 +40,16 @@ class Preview:
 
 
 def preview(
-    rows: Iterable[SourcePair | SourceError], *, license: str, watch: Callable[[Preview], None] = lambda _: None
+    rows: Iterable[SourcePair | SourceError],
+    *,
+    license: str,
+    network: Network | None = None,
+    watch: Callable[[Preview], None] = lambda _: None,
 ) -> Preview:
-    """Read every row as `submit_pairs` would; ``license`` is for rows that state none."""
+    """Read every row as `submit_pairs` would; ``license`` is for rows that state none.
+
+    With the ``network``'s own message its licences and modality pairs count too.
+    """
     made = Preview()
     seen: set[tuple[str, bytes]] = set()
     for row in rows:
@@ -49,11 +58,9 @@ def preview(
             made.unreadable.append(row)
             continue
         try:
-            stated = row.license or license
-            if not stated:
-                raise SourceError(
-                    "LICENSE_MISSING", f"{row.id} states no licence", "Give --license, such as CC-BY-4.0."
-                )
+            stated = stated_license(row, license, network.licenses if network else None)
+            if network is not None:
+                check_taken(row, network)
             read = list(_read(row, seen, made))
         except SourceError as error:
             made.unreadable.append(error)

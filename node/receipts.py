@@ -179,7 +179,12 @@ def save_receipt(folder: Path, decision: Decision, envelope: Envelope, network: 
         network.receipt_vkey,
         network.log_vkey,
     )
-    return write_saved(folder / f"{saved.pair.hex()}.json", saved)
+    return write_saved(receipt_path(folder, saved.pair), saved)
+
+
+def receipt_path(folder: Path, pair: bytes) -> Path:
+    """Return where the receipt of a pair is kept, by the pair's digest."""
+    return folder / f"{pair.hex()}.json"
 
 
 def proof_path(receipt: Path) -> Path:

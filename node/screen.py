@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 _PLAIN_INTERVAL_S: Final = 2.0
 
@@ -74,13 +75,22 @@ class Screen:
             finally:
                 lines.close()
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (TextColumn("{task.description}"), BarColumn(), _Count(), TimeElapsedColumn())
         with Progress(*columns, TextColumn("{task.fields[note]}", markup=False), console=self._err) as bar:
             yield _Bar(bar, label, total)
 
 
 def _plain(cell: object) -> str:
     return str(cell).replace("[", r"\[")
+
+
+class _Count(MofNCompleteColumn):
+    """How many are done, of how many where that is known."""
+
+    def render(self, task: Task) -> Text:
+        if task.total is None:
+            return Text(f"{int(task.completed)}" if task.completed else "", style="progress.download")
+        return super().render(task)
 
 
 class _Bar:
@@ -113,7 +123,8 @@ class _Lines:
     def _show(self) -> None:
         self._shown_at, self._shown = time.monotonic(), self._done
         of = f"/{self._total}" if self._total is not None else ""
-        self._screen.say(f"{self._label}: {self._done}{of} {self._note}".rstrip())
+        done = f" {self._done}{of}" if self._done or self._total is not None else ""
+        self._screen.say(f"{self._label}:{done} {self._note}".rstrip())
 
 
 def set_up_logging(verbose: int) -> None:

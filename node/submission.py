@@ -4,18 +4,20 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from node.client import ValidatorClient
 from node.journal import Journal, Plan, Result, row_key
-from node.receipts import save_receipt
+from node.outcome import GREY, REFUSED, UNREADABLE, PairOutcome, decided, failed, names_of, recalled
+from node.receipts import read_saved, receipt_path, save_receipt
 from node.sources.item import check_item
 from node.sources.pairset import SourcePair
 from protocol.decision import check_decision
 from protocol.errors import CuriosityError, ProofError, Rejected, SourceError
+from protocol.license import match_license
 from protocol.messages import Decision, Network
 from protocol.pair import Item, SignedPair, sign_pair
 
@@ -53,10 +55,12 @@ class Tally:
 
     accepted: int = 0
     rejected: Counter[str] = field(default_factory=Counter)  # by reason, decided and logged
+    grey: int = 0  # undecided and logged
     refused: Counter[str] = field(default_factory=Counter)  # by code, no decision was made
     not_taken: Counter[str] = field(default_factory=Counter)  # by modality pair: this validator does not judge it
     unreadable: list[SourceError] = field(default_factory=list)
     known: int = 0  # rows that have their decision already, from an earlier run or an earlier row
+    pairs: list[PairOutcome] = field(default_factory=list)  # what came of each, also of those of earlier runs
     replayed: int = 0  # decisions that had been made before and came back
     receipts_verified: int = 0
     seconds: float = 0.0
@@ -64,13 +68,14 @@ class Tally:
     @property
     def decided(self) -> int:
         """Pairs with a receipt."""
-        return self.accepted + self.rejected.total()
+        return self.accepted + self.rejected.total() + self.grey
 
     def to_json(self) -> dict[str, Any]:
         """Return the tally as plain JSON values."""
         return {
             "accepted": self.accepted,
             "rejected": dict(sorted(self.rejected.items())),
+            "grey": self.grey,
             "refused": dict(sorted(self.refused.items())),
             "not_taken": dict(sorted(self.not_taken.items())),
             "unreadable": [error.to_json() for error in self.unreadable],
@@ -79,6 +84,7 @@ class Tally:
             "receipts_verified": self.receipts_verified,
             "seconds": round(self.seconds, 2),
             "pairs_per_second": round(self.decided / self.seconds, 1) if self.seconds else 0.0,
+            "pairs": [one.to_json() for one in self.pairs],
         }
 
 
@@ -89,6 +95,7 @@ class _Row:
     b: Item
     license: str
     captured_at: int
+    names: tuple[str, str]  # where the items came from
 
 
 Watcher = Callable[[SourcePair, Decision | CuriosityError], None]
@@ -107,6 +114,32 @@ def check_network(network: Network, rules: Rules) -> None:
                 f"the validator shows {name} {shown}, pinned is {pinned}",
                 f"Check that you reach the right validator, or correct [node] {name}.",
             )
+
+
+def stated_license(source: SourcePair, otherwise: str, allowed: Collection[str] | None) -> str:
+    """Return a pair's licence as the network spells it; ``allowed`` None: as it is, nothing is known of the network.
+
+    Raises SourceError LICENSE_MISSING, LICENSE_NOT_ALLOWED (with those that are).
+    """
+    license = source.license or otherwise
+    if not license:
+        raise SourceError("LICENSE_MISSING", f"{source.id} states no licence", "Give --license, such as CC-BY-4.0.")
+    if allowed is None:
+        return license
+    try:
+        return match_license(license, allowed)
+    except Rejected as error:
+        raise SourceError(error.code, f"{source.id}: {error.what}", error.remedy) from None
+
+
+def check_taken(source: SourcePair, network: Network) -> None:
+    """Raise SourceError PAIR_NOT_TAKEN for a modality pair that the network's checkpoint does not judge."""
+    if source.modalities not in network.pairs:
+        raise SourceError(
+            "PAIR_NOT_TAKEN",
+            f"{source.id} is {source.modalities}, which this network does not judge yet",
+            f"It judges {', '.join(sorted(network.pairs))}.",
+        )
 
 
 async def submit_pairs(
@@ -169,16 +202,18 @@ class _Run:
         if not self._is_taken(source):
             self.tally.not_taken[source.modalities] += 1
             return None
-        license = source.license or self.rules.license
         try:
-            if not license:
-                raise SourceError(
-                    "LICENSE_MISSING", f"{source.id} states no licence", "Give --license, such as CC-BY-4.0."
-                )
+            license = stated_license(source, self.rules.license, self.network.licenses)
             a, b = (Item(part.modality, part.media_type, part.read()) for part in (source.a, source.b))
-            row = _Row(row_key(a.digest, b.digest, license), a, b, license, source.captured_at or 0)
-            if row.key in self.seen or (self._is_decided(row) and not self.rules.again):
+            names = names_of(source)
+            row = _Row(row_key(a.digest, b.digest, license), a, b, license, source.captured_at or 0, names)
+            if row.key in self.seen:  # the source repeats it
                 self.tally.known += 1
+                return None
+            if self._is_decided(row) and not self.rules.again:
+                self.seen.add(row.key)
+                self.tally.known += 1
+                self.tally.pairs.append(self._recall(row))
                 return None
             for part, item in ((source.a, a), (source.b, b)):
                 self._check_size(source, item)
@@ -187,10 +222,20 @@ class _Run:
                     self.checked.add((item.modality, item.digest))
         except SourceError as error:
             self.tally.unreadable.append(error)
+            self.tally.pairs.append(failed(names_of(source), UNREADABLE, error))
             self.watch(source, error)
             return None
         self.seen.add(row.key)
         return row
+
+    def _recall(self, row: _Row) -> PairOutcome:
+        """What came of a row in an earlier run: by its receipt, or by the journal where the receipt is gone."""
+        result = self.journal.results[row.key]
+        try:
+            saved = read_saved(receipt_path(self.contributor.home / "receipts", bytes.fromhex(result.pair)))
+        except CuriosityError:
+            return recalled(row.names, result)
+        return replace(decided(row.names, saved.decision, bytes.fromhex(result.pair), result.index or 0), is_known=True)
 
     def _is_decided(self, row: _Row) -> bool:
         # A refusal decided nothing: what was wrong may have been mended since.
@@ -224,7 +269,7 @@ class _Run:
 
     def _plan(self, row: _Row) -> Plan:
         expiry = int(time.time()) + self.rules.lifetime_s
-        return Plan(row.key, secrets.token_hex(32), expiry, row.license, row.captured_at, CLIENT)
+        return Plan(row.key, secrets.token_hex(32), expiry, row.license, row.captured_at, CLIENT, *row.names)
 
     async def _guarded(self, source: SourcePair, row: _Row) -> None:
         """Send one row. A failure that concerns the whole run is kept; what is on its way still comes to its end."""
@@ -236,7 +281,8 @@ class _Run:
                     await self._submit(source, row)
                 except Rejected as error:
                     self.tally.refused[error.code] += 1
-                    self.journal.record(Result(row.key, "refused", error.code, "", None))
+                    self.tally.pairs.append(failed(row.names, REFUSED, error))
+                    self.journal.record(Result(row.key, REFUSED, error.code, "", None, error.what, error.remedy))
                     self.watch(source, error)
             except CuriosityError as error:
                 self.failure = self.failure or error
@@ -278,8 +324,11 @@ class _Run:
         verdict = decision.verdict
         self.tally.receipts_verified += 1
         self.tally.replayed += decision.replayed
+        self.tally.pairs.append(decided(row.names, decision, digest, checked.index))
         if verdict.is_accepted:
             self.tally.accepted += 1
+        elif verdict.outcome.value == GREY:
+            self.tally.grey += 1
         else:
             self.tally.rejected[verdict.reason.value] += 1
         self.journal.record(Result(row.key, verdict.outcome.value, verdict.reason.value, digest.hex(), checked.index))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from node.client import ValidatorClient
+from node.history import find, read_history
 from node.receipts import read_saved
 from protocol.entry import TakedownEntry
 from protocol.errors import ProofError, SourceError
@@ -12,23 +13,45 @@ from protocol.takedown import SignedTakedown, TakedownReason, TakedownRequest, s
 from protocol.wire import from_hex
 
 
-def find_digest(pair: str) -> bytes:
-    """Return the digest of a pair that is named by it or by a receipt file.
+def find_digests(pair: str, home: Path) -> list[bytes]:
+    """Return the digests of the pairs that are meant: by digest, by receipt file, or by a file that was submitted.
 
-    Raises SourceError PAIR_UNKNOWN, and what `node.receipts.read_saved` raises.
+    Raises SourceError PAIR_UNKNOWN, and what `node.receipts.read_saved` raises for a file of the receipts folder.
     """
     try:
-        return from_hex(pair if pair.startswith("0x") else "0x" + pair, 32)
+        return [from_hex(pair if pair.startswith("0x") else "0x" + pair, 32)]
     except ValueError:
         pass
     path = Path(pair)
-    if not path.is_file():
+    if path.is_file() and path.suffix == ".json" and path.absolute().parent == (home / "receipts").absolute():
+        return [read_saved(path).pair]
+    records, _ = read_history(home)
+    found = [bytes.fromhex(one.outcome.pair) for one in find(records, pair) if one.outcome.pair]
+    if not found and path.is_file() and path.suffix == ".json":
+        return [read_saved(path).pair]
+    if not found:
         raise SourceError(
             "PAIR_UNKNOWN",
-            f"{pair!r} is neither 64 hex digits nor a receipt file",
-            "Name a file of the receipts folder, or the digest that `curiosity verify` shows.",
+            f"{pair!r} is neither 64 hex digits, nor a receipt, nor a file that was submitted from here",
+            "Look for it with `curiosity receipts`.",
         )
-    return read_saved(path).pair
+    return found
+
+
+def find_digest(pair: str, home: Path) -> bytes:
+    """Return the digest of the one pair that is meant.
+
+    Raises SourceError PAIR_AMBIGUOUS where a file is in several, and what `find_digests` raises.
+    """
+    found = find_digests(pair, home)
+    if len(found) > 1:
+        raise SourceError(
+            "PAIR_AMBIGUOUS",
+            f"{pair!r} is in {len(found)} pairs: {', '.join('0x' + one.hex() for one in found[:5])}"
+            + (", ..." if len(found) > 5 else ""),
+            "Name one by its digest, or take the item from all your pairs: --everywhere image (or text, audio).",
+        )
+    return found[0]
 
 
 def ask(

@@ -127,7 +127,8 @@ def judge(
         outcome=outcome,
         reason=reason,
         checkpoint=checkpoint,
-        fault=Fault.CONTRIBUTOR if outcome is Outcome.REJECTED else None,
+        # A pair that this checkpoint cannot place may be wrong, or new to it: nobody knows whose fault that is.
+        fault=Fault.CONTRIBUTOR if reason is Reason.ITEM_UNINFORMATIVE else None,
         novel=novel,
         curiosity_micro=curiosity_micro(gap) if novel and gap is not None else 0,
     )

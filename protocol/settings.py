@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar, cast, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -42,7 +43,7 @@ def parse_document(read: Callable[[], str], source: str) -> dict[str, Any]:
     Raises ConfigError: CONFIG_MISSING for its OSError, CONFIG_NOT_TOML.
     """
     try:
-        return tomllib.loads(read().removeprefix("\ufeff"))  # some editors write a byte order mark
+        return tomllib.loads(read())
     except OSError as error:
         raise ConfigError(
             "CONFIG_MISSING", f"{source} cannot be read: {error.strerror}", "Give --config an existing file."
@@ -98,3 +99,23 @@ def read_section(
             f"{source}: [{section}] {where} is {first['input']!r}: {first['msg']}",
             "Correct the value; `curiosity config show` lists every key with its default.",
         ) from None
+
+
+def check_url(url: str, what: str) -> str:
+    """Return the address of a web server as it is; ``what`` names it in the error.
+
+    Raises ConfigError URL_INVALID unless it begins with http:// or https:// and a host follows.
+    """
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:  # a port that is not a number, brackets that do not close
+        good = False
+    if not good:
+        shown = url.rpartition("@")[2][:100]  # without the user's name and password
+        raise ConfigError(
+            "URL_INVALID",
+            f"{what} is {shown!r}, which is not the address of a web server",
+            "Write it with its scheme, host and port, such as http://127.0.0.1:8440.",
+        )
+    return url

@@ -16,18 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = (
-    "protocol",
-    "embedding",
-    "node",
-    "validator",
-    "trainer",
-    "witness",
-    "contracts",
-    "explorer",
-    "ingress",
-    "host",
-)
+PACKAGES = ("protocol", "embedding", "node", "validator", "trainer", "witness", "contracts", "explorer", "ingress")
 ROLES = ("validator", "trainer", "node", "witness")
 LINT = str(Path(sys.executable).parent / "lint-imports")
 

@@ -433,7 +433,7 @@ async def test_a_takedown_cut_short_is_finished_at_start(tmp_path: Path) -> None
         assert [type(entry).__name__ for entry in entries] == ["CheckpointEntry", "PairEntry", "TakedownEntry"]
 
 
-async def test_what_a_validator_answers_to_a_request_is_checked(live: Running) -> None:
+async def test_what_a_validator_answers_to_a_request_is_checked(live: Running, tmp_path: Path) -> None:
     pairs = await submit(live, 3)
     reports = [await forget(live, signed) for signed, _ in pairs[:2]]
 
@@ -458,7 +458,7 @@ async def test_what_a_validator_answers_to_a_request_is_checked(live: Running) -
         client.answers = reports[0].receipts
         await take_down(client, live.network, asked)
     with pytest.raises(SourceError, match="PAIR_UNKNOWN"):
-        find_digest("nothing.json")
+        find_digest("nothing.json", tmp_path)
 
 
 def test_the_history_forgets_one_point_and_keeps_the_others_in_order() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from embedding.modality import Modality
 from protocol.errors import Fault, Rejected
+from protocol.license import match_license
 from protocol.pair import (
     MAX_LIFETIME_S,
     Envelope,
@@ -179,13 +180,12 @@ class Intake:
             )
 
     def _check_license(self, expression: str) -> None:
-        ids = [word for word in expression.replace("(", " ").replace(")", " ").split() if word not in ("AND", "OR")]
-        wrong = [word for word in ids if word not in self.rules.licenses]
-        if not ids or wrong:
+        spelled = match_license(expression, self.rules.licenses)
+        if spelled != expression:
             raise Rejected(
-                "LICENSE_NOT_ALLOWED",
-                f"licence {expression!r}: {', '.join(wrong) or 'none given'} is not allowed here",
-                f"Submit what you may share under one of: {', '.join(sorted(self.rules.licenses))}.",
+                "LICENSE_SPELLING",
+                f"licence {expression!r} is spelled otherwise than the network spells it",
+                f"Sign it as {spelled!r}.",
                 status=422,
             )
 

@@ -127,6 +127,12 @@ class ChainClient:
         if token_wei:
             self._sender.send(faucet_key, self._token, "transfer", to_checksum(recipient), token_wei)
 
+    def quote_transfer(self, sender: bytes, recipient: bytes, *, eth_wei: int = 0, token_wei: int = 0) -> Quote:
+        """What sending coins, or else tokens, would cost the sender now."""
+        if eth_wei:
+            return self._sender.quote_transfer(sender, recipient, eth_wei)
+        return self._sender.quote(sender, self._token, "transfer", to_checksum(recipient), token_wei)
+
     # Read.
 
     @property

@@ -81,8 +81,15 @@ class Sender:
 
     def quote(self, account: bytes, target: Target, function: str, *arguments: Any) -> Quote:
         """What calling the contract's function would cost an account now; nothing is sent."""
+        data = self._endpoints.first().call_data(target, function, *arguments)
+        return self._quote(account, {"to": to_checksum(target.address), "data": data, "value": 0})
+
+    def quote_transfer(self, account: bytes, recipient: bytes, amount_wei: int) -> Quote:
+        """What sending coins would cost an account now, besides the coins; nothing is sent."""
+        return self._quote(account, {"to": to_checksum(recipient), "data": b"", "value": amount_wei})
+
+    def _quote(self, account: bytes, body: dict[str, Any]) -> Quote:
         chain = self._endpoints.first()
-        body = {"to": to_checksum(target.address), "data": chain.call_data(target, function, *arguments), "value": 0}
         gas, fees = chain.estimate_gas(body, account), chain.fees()
         base_wei = (fees.most_wei - fees.tip_wei) // 2
         return Quote(gas, base_wei + fees.tip_wei, _gas_limit(gas, body) * fees.most_wei)

@@ -13,7 +13,7 @@ from contracts.attestation import sign_attestation
 from node.attesting import Attested, compare, next_attestation
 from node.claims import connect
 from node.client import ValidatorClient
-from node.command import PATH, Session, example, session_options, wallet_named
+from node.command import PATH, Session, example, open_client, session_options, wallet_named
 from node.leaves import counted, get_leaves
 from node.screen import Screen
 from node.wallet import read_password, unlock
@@ -135,10 +135,9 @@ class _Task:
         return _plain(after) | {"signed": True, "signed_before": False}
 
     def _ask(self, question: Callable[[ValidatorClient], Coroutine[Any, Any, T]]) -> T:
-        node = self.session.settings.node
 
         async def ask() -> T:
-            async with ValidatorClient(node.validator_url, patience_s=min(node.patience_s, _PATIENCE_S)) as client:
+            async with open_client(self.session, patience_s=_PATIENCE_S) as client:
                 return await question(client)
 
         return asyncio.run(ask())

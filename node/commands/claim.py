@@ -10,6 +10,7 @@ import click
 
 from contracts.attestation import ClaimPermission, sign_digest
 from contracts.chain import Quote, Share
+from node.amounts import show_tokens
 from node.claim_report import (
     error_json,
     list_epochs,
@@ -18,7 +19,6 @@ from node.claim_report import (
     show_permit,
     show_quote,
     show_state,
-    show_tokens,
     show_trust,
     show_view,
     tell_errors,

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from host.files import write_new
 from node.command import PATH, Session, example, session_options
 from node.config import FILE_NAME, template
 from protocol.errors import ConfigError
@@ -26,7 +25,7 @@ def show(session: Session) -> None:
         "chain": {name: _plain(value) for name, value in vars(settings.chain).items()},
     }
     rows = [
-        (f"[{section}] {name}", _plain(value))
+        (f"[{section}] {name}", _shown(value))
         for section, part in (("node", settings.node), ("chain", settings.chain))
         for name, value in vars(part).items()
     ]
@@ -40,12 +39,20 @@ def show(session: Session) -> None:
 @session_options()
 def init(session: Session, out: Path) -> None:
     """Write a file with every setting, commented out at its default."""
-    try:
-        write_new(out, template().encode())
-    except FileExistsError:
-        raise ConfigError("CONFIG_EXISTS", f"{out} exists", "Choose another name; nothing was overwritten.") from None
+    if out.exists():
+        raise ConfigError("CONFIG_EXISTS", f"{out} exists", "Choose another name; nothing was overwritten.")
+    out.write_text(template())
     session.screen.finish({"file": str(out)}, lambda screen: screen.line(f"Wrote {out}."))
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return list(value)
     return value if isinstance(value, int | float | str) or value is None else str(value)
+
+
+def _shown(value: object) -> str:
+    """A value as people read it: what is empty is not set."""
+    if value is None or value in ("", ()):
+        return "not set"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -12,7 +12,7 @@ import click
 
 from node.audit import Audited, Target, audit, state_folder
 from node.client import ValidatorClient
-from node.command import PATH, Session, example, session_options
+from node.command import PATH, Session, example, open_client, session_options
 from node.commands.roles import PASS, become, read_token
 from node.commands.slash import slash
 from node.commands.verify import trust_options
@@ -46,7 +46,7 @@ def mirror_(session: Session, out: Path, log_vkey: str) -> None:
 
     async def work() -> Mirrored:
         node = session.settings.node
-        async with ValidatorClient(node.validator_url, patience_s=node.patience_s) as client:
+        async with open_client(session) as client:
             with session.screen.progress("Mirroring", None) as meter:
                 return await mirror(
                     client,
@@ -178,7 +178,7 @@ def export_(session: Session, out: Path, log_vkey: str, vkey: str, token_file: P
 
     async def work() -> Exported:
         node = session.settings.node
-        async with ValidatorClient(node.validator_url, patience_s=node.patience_s) as client:
+        async with open_client(session) as client:
             with session.screen.progress("Exporting", None) as meter:
                 return await export(
                     client,

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from node.claim_report import show_tokens
+from node.amounts import show_tokens
 from node.claims import connect
 from node.client import ValidatorClient
-from node.command import PATH, Session, example, session_options
+from node.command import PATH, Session, example, open_client, session_options
 from node.leaves import counted, get_leaves
 from node.mirror import read_network
 from node.payouts import ChainCheck, EpochCheck, blame_leaves, check_emission, check_epoch, without_leaves
@@ -142,7 +142,7 @@ def _network(session: Session, entries: Path | None) -> Network:
         return read_network(entries)
 
     async def ask() -> Network:
-        async with ValidatorClient(session.settings.node.validator_url, patience_s=_PATIENCE_S) as client:
+        async with open_client(session, patience_s=_PATIENCE_S) as client:
             return await client.network()
 
     return asyncio.run(ask())
@@ -177,10 +177,13 @@ def _show(screen: Screen, found: Sequence[EpochPayout], checked: ChainCheck | No
     checks = checked.epochs if checked is not None else (None,) * len(found)
     for payout, check in zip(found, checks, strict=True):
         state = "closed" if payout.entry is not None else "open, so far"
-        rows = [(checksum(account), wei, payout.cumulative_wei[account]) for account, wei in payout.amounts_wei.items()]
+        rows = [
+            (checksum(account), show_tokens(wei), show_tokens(payout.cumulative_wei[account]))
+            for account, wei in payout.amounts_wei.items()
+        ]
         title = (
-            f"epoch {payout.epoch} ({state}): {len(payout.paid)} pairs share {show_tokens(payout.emission_wei)} "
-            f"({payout.emission_wei} wei), root 0x{payout.reward_root.hex()}"
+            f"epoch {payout.epoch} ({state}): {len(payout.paid)} pairs share {show_tokens(payout.emission_wei)}, "
+            f"root 0x{payout.reward_root.hex()}"
         )
         if rows:
             screen.table(title, ("account", "wei in this epoch", "wei in all"), rows)

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import click
 
-from host.files import write_whole
-from node.client import ValidatorClient
-from node.command import PATH, Session, example, session_options
+from node.command import PATH, Session, example, open_client, session_options
 from node.sources.item import check_item, load_item
 from node.sources.pairset import EXTENSIONS
 from protocol.messages import Answer
@@ -53,17 +51,16 @@ def query(
         item = load_item(file or image or sound or Path(), modality=stated)
         kind, media_type, data = item.modality, item.media_type, item.read()
         check_item(item, data, where="the query")
-    node = session.settings.node
 
     async def work() -> Answer:
-        async with ValidatorClient(node.validator_url, patience_s=min(node.patience_s, 10.0)) as client:
+        async with open_client(session, patience_s=10.0) as client:
             answer = await client.query(kind, media_type, data, to, count)
             if save is not None:
                 await asyncio.to_thread(save.mkdir, parents=True, exist_ok=True)
                 for rank, found in enumerate(answer.found, start=1):
                     suffix = EXTENSIONS.get(found.media_type, "bin")
                     content = await client.item(found.sha256)
-                    await asyncio.to_thread(write_whole, save / f"{rank:03d}-{found.index}.{suffix}", content)
+                    await asyncio.to_thread((save / f"{rank:03d}-{found.index}.{suffix}").write_bytes, content)
             return answer
 
     answer = asyncio.run(work())

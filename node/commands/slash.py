@@ -6,6 +6,7 @@ import click
 
 from contracts.chain import ChainConfig
 from contracts.slashing import StakeEvidence, check_stake_evidence, parse_stake_evidence
+from node.amounts import show_tokens
 from node.command import PATH, Session, example, session_options
 from node.receipts import read_file
 from node.wallet import find_wallet, read_password, unlock
@@ -15,7 +16,7 @@ from protocol.evidence import parse_evidence
 
 @click.command("slash", epilog=example("curiosity ledger slash slash-0123.json --wallet alice --dry-run"))
 @click.argument("file", type=PATH)
-@click.option("--wallet", "wallet_name", help="Wallet that pays the gas and gets the reporter's hundredth.")
+@click.option("--wallet", "wallet_name", help="Wallet that pays the gas and gets the reporter's tenth.")
 @click.option("--password-file", type=PATH, help="File with the wallet's password; else you are asked.")
 @click.option("--rpc", "rpc_url", help="JSON-RPC address of the chain.")
 @click.option("--stake-vkey", default="", help="Key of the heads' stake lines, for evidence that a witness kept.")
@@ -81,12 +82,12 @@ def slash(
     def show(_screen: object) -> None:
         session.screen.line(fault.sentence())
         if receipt is None:
-            what = f"It has {at_stake_wei} wei at stake" if at_stake_wei else "It has nothing at stake"
+            what = f"It has {show_tokens(at_stake_wei)} at stake" if at_stake_wei else "It has nothing at stake"
             session.screen.line(f"{what} in 0x{domain.stake.hex()}; nothing was sent.")
         else:
             session.screen.line(
-                f"It lost {at_stake_wei - left_wei} of {at_stake_wei} wei, with {receipt.gas_used} gas in "
-                f"0x{receipt.hash.hex()}."
+                f"It lost {show_tokens(at_stake_wei - left_wei)} of {show_tokens(at_stake_wei)}, "
+                f"with {receipt.gas_used} gas in 0x{receipt.hash.hex()}."
             )
 
     session.screen.finish(facts, show)

@@ -10,19 +10,19 @@ from typing import Any, Final
 
 import click
 
-from node.client import ValidatorClient
-from node.command import PATH, Session, example, session_options
+from node.command import PATH, Session, example, open_client, session_options
+from node.outcome import ACCEPTED, PairOutcome, short
 from node.preview import preview
 from node.screen import Meter, Screen
 from node.sources.own import read_sources
 from node.sources.pairset import SourcePair
 from node.submission import Contributor, Rules, Tally, submit_pairs
 from node.wallet import find_wallet, read_password, unlock
-from protocol.errors import CuriosityError, ExitCode, SourceError, WalletError
-from protocol.messages import Decision
+from protocol.errors import CuriosityError, ExitCode, Overloaded, ServiceError, SourceError, WalletError
+from protocol.messages import Decision, Network
 from protocol.verdict import Reason
 
-_SHOWN: Final = 20  # rows of a dry run for people
+_SHOWN: Final = 20  # pairs listed for people; --json has all
 
 
 @click.command(
@@ -91,9 +91,7 @@ def submit(
     )
 
     async def work() -> tuple[Tally, int]:
-        async with ValidatorClient(
-            node.validator_url, patience_s=node.patience_s, timeout_s=node.request_timeout_s
-        ) as client:
+        async with open_client(session) as client:
             network = await client.network()
             with session.screen.progress("Submitting", None) as meter:
                 watch = _Watch(meter)
@@ -134,9 +132,26 @@ def _open(
     return read_sources(paths, license=license or None, split=split, pairs=wanted, columns=mapping)
 
 
+async def _look(session: Session) -> Network | CuriosityError:
+    """What the network says of itself, asked once; or why it says nothing."""
+    try:
+        async with open_client(session, patience_s=0.0, timeout_s=10.0) as client:
+            return await client.network()
+    except (ServiceError, Overloaded) as error:
+        return error
+
+
 def _preview(session: Session, rows: Iterable[SourcePair | SourceError], license: str) -> int:
+    told = asyncio.run(_look(session))
+    network = told if isinstance(told, Network) else None
     with session.screen.progress("Reading", None) as meter:
-        found = preview(rows, license=license, watch=lambda so_far: meter.advance(1, f"{so_far.items} items"))
+        found = preview(
+            rows, license=license, network=network, watch=lambda so_far: meter.advance(1, f"{so_far.items} items")
+        )
+    if isinstance(told, CuriosityError):
+        checked = f"Licences and modalities were not compared with a network's: {told.code}: {told.what}."
+    else:
+        checked = f"Licences and modalities are those that {told.name} takes."
 
     def show(screen: Screen) -> None:
         counts = [(pair, count) for pair, count in sorted(found.pairs.items())]
@@ -147,9 +162,10 @@ def _preview(session: Session, rows: Iterable[SourcePair | SourceError], license
         if found.pairs.total() > _SHOWN:
             screen.line(f"... and {found.pairs.total() - _SHOWN} more; --json lists them.")
         _show_unreadable(screen, found.unreadable)
+        screen.line(checked)
         screen.line(f"{found.pairs.total()} pairs of {found.items} items, {found.item_bytes} bytes. Nothing was sent.")
 
-    session.screen.finish(found.to_json(), show)
+    session.screen.finish(found.to_json() | {"network": network.name if network else None}, show)
     return int(ExitCode.OK if found.pairs else ExitCode.SOURCE)
 
 
@@ -195,10 +211,18 @@ class _Watch:
 
 
 def show_tally(screen: Screen, tally: Tally, home: Path) -> None:
-    """Print what came of a run for people."""
+    """Print what came of a run for people: each pair that was not accepted with its files, all of a short run."""
+    is_short = len(tally.pairs) <= _SHOWN
+    listed = [one for one in tally.pairs if is_short or one.outcome != ACCEPTED]
+    if listed:
+        show_outcomes(screen, "" if is_short else "not accepted", listed[:_SHOWN])
+    if len(listed) > _SHOWN:
+        screen.line(f"... and {len(listed) - _SHOWN} more: curiosity receipts lists them, --json all.")
     rows: list[tuple[object, ...]] = [("accepted", tally.accepted, "")]
     rows += [("rejected", count, reason) for reason, count in tally.rejected.most_common()]
-    rows += [("refused", count, code) for code, count in tally.refused.most_common()]
+    if tally.grey:
+        rows.append(("grey: undecided, costs nothing", tally.grey, Reason.GREY_ZONE.value))
+    rows += [("refused: not decided", count, code) for code, count in tally.refused.most_common()]
     codes = Counter(error.code for error in tally.unreadable)
     rows += [("not readable", count, code) for code, count in codes.most_common()]
     rows += [("not for this validator", count, pair) for pair, count in tally.not_taken.most_common()]
@@ -208,10 +232,26 @@ def show_tally(screen: Screen, tally: Tally, home: Path) -> None:
     _show_unreadable(screen, tally.unreadable)
     if tally.not_taken:
         screen.line("What is not for this validator was not sent: its checkpoint does not judge such pairs.")
+    fresh = [one for one in tally.pairs if one.outcome == ACCEPTED and not one.is_known]
+    paid = sum(one.may_be_paid for one in fresh)
+    if fresh:
+        screen.line(
+            f"{paid} of the {len(fresh)} accepted pairs may be paid when the epoch closes; "
+            f"{len(fresh) - paid} are near to what the network knows already."
+        )
     rate = tally.decided / tally.seconds if tally.seconds else 0.0
     screen.line(
         f"{tally.receipts_verified} receipts verified and kept in {home / 'receipts'}; {rate:.1f} pairs per second."
     )
+
+
+def show_outcomes(screen: Screen, title: str, pairs: Sequence[PairOutcome]) -> None:
+    """Print pairs as a table: files, verdict, reason and remedy in words, pay."""
+    rows = [
+        (f"{short(one.a)} + {short(one.b)}", one.outcome, f"{one.code}: {one.what}", one.remedy, one.pay)
+        for one in pairs
+    ]
+    screen.table(title, ("files", "verdict", "why", "what to do", "pay"), rows)
 
 
 def _show_unreadable(screen: Screen, errors: Sequence[SourceError]) -> None:

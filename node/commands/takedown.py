@@ -7,11 +7,9 @@ from pathlib import Path
 
 import click
 
-from host.files import write_whole
-from node.client import ValidatorClient
-from node.command import PATH, Session, example, session_options
+from node.command import PATH, Session, example, open_client, session_options
 from node.submission import Rules, check_network
-from node.takedowns import ask, find_digest, take_down
+from node.takedowns import ask, find_digest, find_digests, take_down
 from node.wallet import find_wallet, read_password, unlock
 from protocol.entry import TakedownEntry
 from protocol.errors import SourceError, WalletError
@@ -26,6 +24,7 @@ REASONS = [reason.value.lower() for reason in TakedownReason]
 
 @click.command(
     epilog=example(
+        "curiosity takedown photo.jpg --wallet alice --reason privacy",
         "curiosity takedown ~/.curiosity/receipts/RECEIPT.json --wallet alice --reason privacy",
         "curiosity takedown 0xPAIR --wallet alice --reason rights --everywhere image",
     )
@@ -46,12 +45,15 @@ def takedown(
     everywhere: str,
     yes: bool,
 ) -> None:
-    """Have a pair of yours forgotten: its items, embeddings and all that tells of them. PAIR is a digest or a receipt.
+    """Erase a pair of yours: its items, its embeddings and all that could reveal them.
+
+    PAIR is a file that you submitted, a receipt, or the pair's digest.
 
     The entry of its decision stays, as do proofs of it; an entry says that it was taken down. It cannot be undone, and
     the same content cannot be submitted again. What was paid stays paid; a pair that was not yet paid will not be.
     """
-    digest = find_digest(pair)
+    # With --everywhere any pair of the file names the item.
+    digest = find_digests(pair, session.home)[0] if everywhere else find_digest(pair, session.home)
     node = session.settings.node
     name = wallet_name or node.wallet
     if not name:
@@ -60,7 +62,7 @@ def takedown(
     if not yes:
         if not sys.stdin.isatty():
             raise click.UsageError("erasing cannot be undone and nobody can be asked; give --yes")
-        if not click.confirm(f"Erase pair 0x{digest.hex()} for good?", err=True):
+        if not click.confirm(f"Erase pair 0x{digest.hex()} ({pair}) for good?", err=True):
             raise click.Abort
     key = unlock(wallet, read_password(password_file, prompt=f"Password of {name}"))
     _run(session, digest, reason, everywhere, key=key)
@@ -68,7 +70,7 @@ def takedown(
 
 def take_down_as_operator(session: Session, pair: str, reason: str, everywhere: str, token: str) -> None:
     """Take down anybody's pair with the admin token."""
-    _run(session, find_digest(pair), reason, everywhere, token=token)
+    _run(session, find_digest(pair, session.home), reason, everywhere, token=token)
 
 
 def _run(
@@ -77,7 +79,7 @@ def _run(
     node = session.settings.node
 
     async def work() -> tuple[TakedownReport, list[CheckedReceipt]]:
-        async with ValidatorClient(node.validator_url, patience_s=node.patience_s) as client:
+        async with open_client(session) as client:
             network = await client.network()
             check_network(network, Rules(receipt_vkey=node.receipt_vkey, log_vkey=node.log_vkey, origin=node.origin))
             expiry = int(time.time()) + _LIFETIME_S
@@ -101,7 +103,7 @@ def _run(
 def _keep(path: Path, report: TakedownReport) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, encode(report))
+        path.write_bytes(encode(report))
     except OSError as error:
         raise SourceError(
             "TAKEDOWN_NOT_WRITTEN",

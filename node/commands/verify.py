@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from node.check import Checked, check_file
-from node.command import PATH, Session, example, session_options
+from node.command import PATH, Session, example, open_client, session_options
 from node.receipts import BROKEN_SUFFIX, SavedReceipt, check_second, read_saved, write_saved
 from node.trust import KEPT_KEYS, Trust
 from protocol.errors import ProofError, SourceError
@@ -156,13 +156,11 @@ async def fetch_proofs(client: object, files: Sequence[Path], trust: Trust = KEP
 @trust_options
 def prove(session: Session, paths: tuple[Path, ...], trust: Trust) -> None:
     """Fetch the second receipt of each: a proof that its entry is in the tree, for `verify` to check offline."""
-    from node.client import ValidatorClient
 
     files = find_receipts(paths or (session.home / "receipts",))
 
     async def work() -> int:
-        node = session.settings.node
-        async with ValidatorClient(node.validator_url, patience_s=node.patience_s) as client:
+        async with open_client(session) as client:
             return await fetch_proofs(client, files, trust)
 
     added = asyncio.run(work())

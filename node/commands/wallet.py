@@ -6,22 +6,22 @@ from pathlib import Path
 
 import click
 
-from host.files import read_secret
+from node.amounts import show_coins
 from node.command import PATH, Callback, Session, example, session_options
+from node.commands.wallet_money import balance, remove, send
 from node.permits import parse_address
 from node.phrase import WORD_COUNTS, account_path, check_path, check_phrase, key_of_phrase, new_phrase
 from node.wallet import (
-    address_of_key,
     create_wallet,
     find_wallet,
+    list_wallets,
     open_keystore,
     read_passphrase,
     read_password,
-    survey_wallets,
     unlock,
 )
 from protocol.errors import WalletError
-from protocol.signing import address_of, checksum, parse_private_key
+from protocol.signing import address_of, checksum
 
 _password_file = click.option("--password-file", type=PATH, help="File with the password; else you are asked.")
 
@@ -48,9 +48,14 @@ def _path(path: str | None, account_index: int) -> str:
     return check_path(path) if path is not None else account_path(account_index)
 
 
-@click.group(epilog=example("curiosity wallet new alice"))
+@click.group(epilog=example("curiosity wallet new alice", "curiosity wallet balance alice"))
 def wallet() -> None:
-    """Make, list, import and export wallets (Ethereum keystore v3)."""
+    """Make, list, import, export and remove wallets (Ethereum keystore v3); show balances, send."""
+
+
+wallet.add_command(balance)
+wallet.add_command(send)
+wallet.add_command(remove)
 
 
 @wallet.command(
@@ -101,16 +106,9 @@ def new(
 @session_options()
 def list_(session: Session) -> None:
     """List the wallets on this machine."""
-    wallets, wrong = survey_wallets(session.home)
-    found = [one.describe() for one in wallets]
+    found = [one.describe() for one in list_wallets(session.home)]
     rows = [(one["name"], one["address"], one["path"]) for one in found]
-
-    def show(_screen: object) -> None:
-        session.screen.table("", ("name", "address", "file"), rows)
-        for error in wrong:
-            session.screen.line(str(error))
-
-    session.screen.finish({"wallets": found, "unusable": [error.to_json() for error in wrong]}, show)
+    session.screen.finish({"wallets": found}, lambda screen: screen.table("", ("name", "address", "file"), rows))
 
 
 @wallet.command(epilog=example("curiosity wallet show alice"))
@@ -155,7 +153,7 @@ def fund(session: Session, name: str) -> None:
     chain.fund(DevChain().private_key(0), found.address, eth_wei=GAS_MONEY_WEI)
     session.screen.finish(
         {**found.describe(), "funded_wei": str(GAS_MONEY_WEI)},
-        lambda screen: screen.line(f"{name} was given {GAS_MONEY_WEI / 1e18:g} coins for gas."),
+        lambda screen: screen.line(f"{name} was given {show_coins(GAS_MONEY_WEI)} for gas."),
     )
 
 
@@ -203,11 +201,12 @@ def _read_phrase(source: Path | None) -> str:
 
 def _read_text(source: Path) -> str:
     try:
-        return read_secret(source).strip()
+        return source.read_text().strip()
+    except UnicodeDecodeError:  # its own words would show the bytes
+        why = "no text"
     except OSError as error:
-        raise WalletError("WALLET_KEY_FILE", f"{source}: {error.strerror}", "Name a readable file.") from None
-    except ValueError as error:
-        raise WalletError("WALLET_KEY_FILE", f"{source} {error}", "Name a text file.") from None
+        why = str(error.strerror)
+    raise WalletError("WALLET_KEY_FILE", f"{source}: {why}", "Name a readable text file.")
 
 
 @wallet.command(
@@ -248,10 +247,10 @@ def import_(
     else:
         phrase = _read_phrase(mnemonic_file)
         key = key_of_phrase(phrase, read_passphrase(passphrase_file, ask=ask), where)
-    if address is not None and (meant := parse_address(address)) != address_of_key(key):
+    if address is not None and (meant := parse_address(address)) != _address_of(key):
         raise WalletError(
             "WALLET_ADDRESS_DIFFERS",
-            f"it is the key of {checksum(address_of_key(key))}, not of {checksum(meant)}",
+            f"it is the key of {checksum(_address_of(key))}, not of {checksum(meant)}",
             "Try another --account-index or --path, or the passphrase again: none of them is ever wrong, only another.",
         )
     password = read_password(password_file, prompt=f"Password for {name}", confirm=True)
@@ -268,8 +267,15 @@ def _read_key(source: Path, password_file: Path | None) -> bytes:
     if text.startswith("{"):
         return _open(text, source, read_password(password_file, prompt=f"Password of {source}"))
     try:
-        return parse_private_key(text)
-    except ValueError as error:
+        return bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        raise WalletError("WALLET_KEY_INVALID", f"{source} holds no hex key", "Write 64 hex digits.") from None
+
+
+def _address_of(key: bytes) -> bytes:
+    try:
+        return address_of(key)
+    except ValueError:
         raise WalletError(
-            "WALLET_KEY_INVALID", f"{source} holds no private key: {error}", "Write 64 hex digits, nothing else."
+            "WALLET_KEY_INVALID", f"{len(key)} bytes are no private key", "Give 32 bytes of hex."
         ) from None

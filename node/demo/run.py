@@ -1,7 +1,6 @@
 """The demo, step by step: chain, material, contributors, decisions, receipts, epoch, round, searches."""
 
 import asyncio
-import secrets
 import shutil
 import time
 from collections import Counter
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from embedding.checkpoint import GENESIS
+from node.amounts import show_tokens
 from node.claims import Claimed, claim, fetch_ticket
 from node.client import ValidatorClient
 from node.demo.material import Cast, Material, choose, deal, make_cast, make_material
@@ -30,8 +30,6 @@ from protocol.receipt import verify_receipt
 from protocol.rewards import RewardParameters
 
 RUN = "run"  # below the demo's folder; made anew by every run
-PLAYED = "played"  # this file marks a run that came to its end
-CHECKPOINTS = "checkpoints"  # below the demo's folder; kept, for networks that go on under them
 BAD_EACH = 60
 ATTACKS_EACH = 12
 QUERIES = ("smiling face with sunglasses", "a fruit you can eat", "something that flies")
@@ -66,7 +64,6 @@ def run(options: Options, screen: Screen) -> dict[str, Any]:
     shutil.rmtree(options.folder / RUN, ignore_errors=True)
     with open_stage(options.folder / RUN, report, port=options.port, chain_port=options.chain_port) as made:
         play(made, options)
-    (options.folder / RUN / PLAYED).touch()  # chain and ledger are written: `curiosity up` can go on with them
     return finish(report, options.out)
 
 
@@ -76,8 +73,9 @@ def finish(report: Report, out: Path) -> dict[str, Any]:
     held = len(report.checks) - len(report.failed)
     report.screen.say(
         f"\n{content['accepted']} pairs accepted, {sum(content['rejected'].values())} rejected, "
-        f"{content['receipts_verified']} receipts verified, {content['claimed_wei']} wei claimed, "
-        f"{content['derived_wei']} derived; {held} of {len(report.checks)} checks hold. Figures in {out}."
+        f"{content['receipts_verified']} receipts verified, {show_tokens(int(content['claimed_wei']))} claimed, "
+        f"{show_tokens(int(content['derived_wei']))} derived; {held} of {len(report.checks)} checks hold. "
+        f"Figures in {out}."
     )
     return content
 
@@ -92,8 +90,12 @@ def play(made: Stage, options: Options) -> None:
                 progress=lambda what, done, total: meter.advance(0, f"{what} {done}/{total}"),
             )  # fmt: skip
         report.figures["material"] = _describe(material)
-        for name, card in report.figures["material"].items():
-            made.screen.say(f"   {name}: {card}")
+        rows = [
+            (name, split, count["pairs"], count["concepts"])
+            for name, card in report.figures["material"].items()
+            for split, count in card["counts"].items()
+        ]
+        made.screen.note_table("", ("set", "split", "pairs", "concepts"), rows)
     with report.step("validator", "A validator with the genesis checkpoint"):
         facts = made.validator.start()
         made.screen.say(f"   {facts['url']} on {facts['device']}, judging under {facts['checkpoint'][:14]}...")
@@ -205,11 +207,13 @@ def _tell_submissions(made: Stage, tallies: list[Tally], by_kind: dict[str, Coun
     refused: Counter[str] = sum((tally.refused for tally in tallies), Counter())
     accepted = sum(tally.accepted for tally in tallies)
     known = sum(tally.known for tally in tallies)
+    grey = sum(tally.grey for tally in tallies)
     seconds = max(tally.seconds for tally in tallies)
     report.figures |= {
         "submitted": sent,
         "accepted": accepted,
         "rejected": dict(rejected + refused),
+        "grey": grey,
         "receipts_at_once": sum(tally.receipts_verified for tally in tallies),
         "pairs_per_second": round(sent / seconds, 1),
         "by_kind": {kind: dict(codes) for kind, codes in by_kind.items()},
@@ -220,9 +224,9 @@ def _tell_submissions(made: Stage, tallies: list[Tally], by_kind: dict[str, Coun
         ))
         for kind, codes in by_kind.items()
     ]  # fmt: skip
-    made.screen.note_table("pairs", ("kind", "sent", "accepted", "rejected"), rows)
+    made.screen.note_table("pairs", ("kind", "sent", "accepted", "not accepted, by reason"), rows)
     made.screen.say(f"   {sent / seconds:.1f} pairs per second")
-    report.check("every pair sent was decided", accepted + rejected.total() + known == sent and not refused)
+    report.check("every pair sent was decided", accepted + rejected.total() + grey + known == sent and not refused)
 
 
 async def _verify(made: Stage, cast: list[Cast], client: ValidatorClient) -> None:
@@ -246,7 +250,7 @@ async def _verify(made: Stage, cast: list[Cast], client: ValidatorClient) -> Non
 async def _pay(made: Stage, cast: list[Cast], client: ValidatorClient, limit_s: float) -> None:
     closed = await client.close_epoch(made.admin_token())
     made.screen.say(
-        f"   epoch {closed.epoch}: {closed.paid_pairs} pairs share {int(closed.emission_wei) / 1e18:.3f} tokens, "
+        f"   epoch {closed.epoch}: {closed.paid_pairs} pairs share {show_tokens(int(closed.emission_wei))}, "
         f"root 0x{closed.reward_root.hex()[:16]}... posted"
     )
     payouts = [one for one in derive(await fetch_leaves(client), RewardParameters()) if one.entry is not None]
@@ -254,7 +258,7 @@ async def _pay(made: Stage, cast: list[Cast], client: ValidatorClient, limit_s: 
     for one in cast:
         claims.append(await _claim(made, one, client, limit_s))
         made.screen.say(
-            f"   {one.wallet.name} claimed {claims[-1].paid_wei / 1e18:.6f} tokens for {claims[-1].gas_used} gas"
+            f"   {one.wallet.name} claimed {show_tokens(claims[-1].paid_wei)} for {claims[-1].gas_used} gas"
         )
     _tell_payouts(made, payouts[-1], claims)
 
@@ -314,7 +318,7 @@ async def _train(made: Stage, options: Options, material: Material, client: Vali
             client, folder / "mirror", progress=lambda what, done, total: meter.advance(0, f"{what} {done}/{total}")
         )
     made.screen.say(f"   {copy.size} entries verified against the tree head, {copy.accepted} pairs to learn from")
-    arguments = ["--ledger", str(folder / "mirror"), "--out", str(options.folder / CHECKPOINTS / secrets.token_hex(4))]
+    arguments = ["--ledger", str(folder / "mirror"), "--out", str(folder / "checkpoint-1")]
     arguments += ["--parent", str(GENESIS)]
     arguments += ["--steps", str(options.steps), "--stop-after-s", str(options.stop_after_s)]
     arguments += ["--seed", str(options.seed)]

@@ -1,1 +1,0 @@
-"""The machine that a program of ours runs on: its files. Knows nothing of the network."""

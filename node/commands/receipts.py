@@ -1,0 +1,90 @@
+"""`curiosity receipts`."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import click
+
+from node.command import PATH, Session, example, session_options
+from node.commands.submit import show_outcomes
+from node.history import Record, find, pay_by_entry, read_history
+from node.leaves import counted, get_leaves
+from node.outcome import OUTCOMES
+from node.screen import Screen
+from protocol.errors import ExitCode
+from protocol.rewards import RewardParameters
+
+_SHOWN: Final = 50
+
+
+@click.command(
+    epilog=example(
+        "curiosity receipts",
+        "curiosity receipts cat.jpg",
+        "curiosity receipts --verdict rejected --verdict grey",
+        "curiosity receipts '*.png' --pay",
+    )
+)
+@click.argument("files", nargs=-1)
+@click.option("--verdict", "verdicts", multiple=True, type=click.Choice(OUTCOMES[:-1]), help="Only these; repeatable.")
+@click.option("--code", "codes", multiple=True, help="Only these reasons, such as PAIR_TOO_FAR; repeatable.")
+@click.option("--pay", is_flag=True, help="Read the ledger and say of each accepted pair whether it is paid.")
+@click.option("--entries", type=PATH, help="With --pay: a mirror to read instead of the validator's ledger.")
+@click.option("--limit", type=click.IntRange(min=1), default=_SHOWN, show_default=True, help="Most pairs to show.")
+@session_options(network=True)
+def receipts(
+    session: Session,
+    files: tuple[str, ...],
+    verdicts: tuple[str, ...],
+    codes: tuple[str, ...],
+    pay: bool,
+    entries: Path | None,
+    limit: int,
+) -> int:
+    """List what was submitted from this machine: which file, what was decided and why, what to do, whether it is paid.
+
+    FILES are names, paths or patterns; a file that was renamed since is found by its content. The receipts are kept in
+    the folder that `curiosity verify` checks.
+    """
+    records, problems = read_history(session.home)
+    if files:
+        wanted = {id(one) for file in files for one in find(records, file)}
+        records = [one for one in records if id(one) in wanted]
+    records = [one for one in records if not verdicts or one.outcome.outcome in verdicts]
+    records = [one for one in records if not codes or one.outcome.code in codes]
+    if pay:
+        records = _with_pay(session, records, entries)
+    counts = Counter(one.outcome.outcome for one in records)
+    result = {
+        "receipts": [one.to_json() for one in records],
+        "counts": dict(sorted(counts.items())),
+        "unreadable": [error.to_json() for error in problems],
+    }
+
+    def show(screen: Screen) -> None:
+        if records:
+            show_outcomes(screen, "", [one.outcome for one in records[:limit]])
+        if len(records) > limit:
+            screen.line(f"... and {len(records) - limit} more; --limit shows more, --json all.")
+        for error in problems:
+            screen.line(f"{error.code}: {error.what}. {error.remedy}")
+        of = f" of {', '.join(files)}" if files else ""
+        said = ", ".join(f"{count} {name}" for name, count in counts.most_common())
+        screen.line(f"{len(records)} pairs{of}{': ' + said if said else ''}.")
+
+    session.screen.finish(result, show)
+    return int(ExitCode.OK if records or not files else ExitCode.SOURCE)
+
+
+def _with_pay(session: Session, records: list[Record], entries: Path | None) -> list[Record]:
+    leaves = get_leaves(session, entries)
+    with session.screen.progress("Deriving pay", len(leaves)) as meter:
+        told = pay_by_entry(counted(leaves, meter), RewardParameters())
+    return [
+        replace(one, outcome=replace(one.outcome, pay=told.get(one.outcome.entry, one.outcome.pay)))
+        if one.outcome.entry is not None
+        else one
+        for one in records
+    ]

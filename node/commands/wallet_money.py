@@ -1,0 +1,167 @@
+"""`curiosity wallet balance`, `send` and `remove`."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from node.amounts import COIN, parse_amount, show_coins, show_tokens
+from node.claims import connect
+from node.command import PATH, Session, example, open_client, session_options
+from node.permits import parse_address
+from node.screen import Screen
+from node.wallet import find_wallet, read_password, unlock
+from protocol.errors import ChainError, WalletError
+from protocol.messages import Network
+from protocol.signing import checksum
+
+if TYPE_CHECKING:
+    from contracts.evm import ChainClient
+
+_PATIENCE_S = 5.0
+_JOURNALS = "chain"  # below the home, as for claims
+
+
+@click.command(epilog=example("curiosity wallet balance alice", "curiosity wallet balance alice --json"))
+@click.argument("name")
+@session_options(network=True)
+def balance(session: Session, name: str) -> None:
+    """Show what a wallet holds: tokens, and coins for gas. Needs no password."""
+    found = find_wallet(session.home, name)
+    chain = _chain(session)
+    held = chain.balances(found.address)
+    result = found.describe() | {
+        "token_wei": str(held.token_wei),
+        "coins_wei": str(held.eth_wei),
+        "token": "0x" + chain.addresses.token.hex(),
+    }
+
+    def show(screen: Screen) -> None:
+        screen.line(f"{name} ({checksum(found.address)})")
+        screen.line(f"  {show_tokens(held.token_wei)}")
+        screen.line(f"  {show_coins(held.eth_wei)} for gas")
+
+    session.screen.finish(result, show)
+
+
+@click.command(
+    epilog=example(
+        "curiosity wallet send alice 0xADDRESS 12.5",
+        "curiosity wallet send alice 0xADDRESS 0.01 --coins",
+        "curiosity wallet send alice 0xADDRESS 12.5 --dry-run",
+    )
+)
+@click.argument("name")
+@click.argument("recipient")
+@click.argument("amount")
+@click.option("--coins", is_flag=True, help="Send coins for gas; else tokens are sent.")
+@click.option("--dry-run", is_flag=True, help="Show what it would cost; send nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask whether you mean it.")
+@click.option("--password-file", type=PATH, help="File with the password; else you are asked.")
+@session_options(network=True)
+def send(
+    session: Session,
+    name: str,
+    recipient: str,
+    amount: str,
+    coins: bool,
+    dry_run: bool,
+    yes: bool,
+    password_file: Path | None,
+) -> None:
+    """Send AMOUNT tokens, in whole units such as 12.5, from wallet NAME to an address."""
+    found = find_wallet(session.home, name)
+    to = parse_address(recipient)
+    try:
+        amount_wei = parse_amount(amount)
+    except ValueError as error:
+        raise click.UsageError(f"AMOUNT: {error}") from None
+    chain = _chain(session)
+    if to in (chain.addresses.token, chain.addresses.rewards):
+        raise WalletError(
+            "RECIPIENT_CONTRACT",
+            f"{checksum(to)} is one of the network's own contracts: what it is sent is lost",
+            "Give the address of a wallet.",
+        )
+    shown = show_coins(amount_wei) if coins else show_tokens(amount_wei)
+    held = chain.balances(found.address)
+    has_wei = held.eth_wei if coins else held.token_wei
+    if has_wei < amount_wei:
+        has = show_coins(has_wei) if coins else show_tokens(has_wei)
+        raise ChainError("CHAIN_NO_FUNDS", f"{name} holds {has}, {shown} were asked for", "Send less.")
+    quote = chain.quote_transfer(found.address, to, **_what(amount_wei, coins=coins))
+    cost = f"It costs about {show_coins(quote.cost_wei)} in gas, at most {show_coins(quote.most_wei)}"
+    result = {
+        "from": checksum(found.address),
+        "to": checksum(to),
+        "amount_wei": str(amount_wei),
+        "unit": COIN if coins else "tokens",
+        "gas": {"gas": quote.gas, "cost_wei": str(quote.cost_wei), "most_wei": str(quote.most_wei)},
+        "sent": not dry_run,
+    }
+    if dry_run:
+        session.screen.finish(
+            result, lambda screen: screen.line(f"Would send {shown} to {checksum(to)}. {cost}. Nothing was sent.")
+        )
+        return
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("sending cannot be undone and nobody can be asked; give --yes")
+        if not click.confirm(f"Send {shown} to {checksum(to)}? {cost}", err=True):
+            raise click.Abort
+    key = unlock(found, read_password(password_file, prompt=f"Password of {name}"))
+    chain.fund(key, to, **_what(amount_wei, coins=coins))
+    left = chain.balances(found.address)
+    result |= {"token_wei": str(left.token_wei), "coins_wei": str(left.eth_wei)}
+    session.screen.finish(
+        result,
+        lambda screen: screen.line(
+            f"Sent {shown} to {checksum(to)}. {name} holds {show_tokens(left.token_wei)} and "
+            f"{show_coins(left.eth_wei)} for gas."
+        ),
+    )
+
+
+@click.command(epilog=example("curiosity wallet remove alice"))
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask whether you mean it.")
+@session_options()
+def remove(session: Session, name: str, yes: bool) -> None:
+    """Delete a wallet's key from this machine. Without a copy of it, what the wallet holds is lost."""
+    found = find_wallet(session.home, name)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("a deleted key cannot be had back and nobody can be asked; give --yes")
+        typed = click.prompt(f"This deletes the key of {checksum(found.address)}. Type {name} to go on", err=True)
+        if typed != name:
+            raise click.Abort
+    try:
+        found.path.unlink()
+    except OSError as error:
+        raise WalletError(
+            "WALLET_NOT_REMOVED", f"{found.path}: {error.strerror}", "Check the permissions of its folder."
+        ) from None
+    session.screen.finish(
+        found.describe() | {"removed": True},
+        lambda screen: screen.line(f"Removed {name} ({checksum(found.address)}). Its receipts are kept."),
+    )
+
+
+def _what(amount_wei: int, *, coins: bool) -> dict[str, int]:
+    return {"eth_wei": amount_wei} if coins else {"token_wei": amount_wei}
+
+
+def _chain(session: Session) -> "ChainClient":
+    """The network's contracts, which the validator names, on the chain of the settings.
+
+    Raises ServiceError where the validator does not answer, ChainError.
+    """
+
+    async def ask() -> Network:
+        async with open_client(session, patience_s=_PATIENCE_S) as client:
+            return await client.network()
+
+    made: ChainClient = connect(session.settings.chain, asyncio.run(ask()), session.home / _JOURNALS)
+    return made

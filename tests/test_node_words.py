@@ -1,0 +1,291 @@
+"""What a contributor is told: which file, why, what to do, paid or why not; and how commands answer mistakes."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from node.amounts import parse_amount, show_coins, show_tokens
+from node.cli import run
+from node.client import ValidatorClient
+from node.explain import explain, explain_pay, fault_of
+from node.history import find, pay_by_entry, read_history
+from node.takedowns import find_digest, find_digests
+from protocol.entry import EpochEntry, PairEntry, TakedownEntry, parse_entry
+from protocol.errors import ConfigError, CuriosityError, Fault, Rejected, ServiceError, SourceError
+from protocol.license import match_license
+from protocol.payouts import derive
+from protocol.rewards import RewardParameters
+from protocol.settings import check_url
+from protocol.verdict import Outcome, Reason, Verdict
+from tests.front_material import front
+from tests.payment_material import PaidNetwork, Terminal, paid_network, terminal
+from tests.service_material import pictures, running
+from tests.test_node_submission import submit
+
+ALICE = b"\x41" * 32
+
+
+def verdict(outcome: Outcome, reason: Reason, *, score: int = 0) -> Verdict:
+    fault = Fault.CONTRIBUTOR if outcome is Outcome.REJECTED else None
+    return Verdict(outcome, reason, b"\1" * 32, fault, score > 0, score)
+
+
+def test_every_reason_has_words_a_remedy_and_a_fault_that_is_fair() -> None:
+    for reason in Reason:
+        outcome = {Reason.BELONGS_TOGETHER: Outcome.ACCEPTED, Reason.GREY_ZONE: Outcome.GREY}.get(
+            reason, Outcome.REJECTED
+        )
+        words = explain(verdict(outcome, reason))
+        assert len(words.what) > 15, reason
+        assert bool(words.remedy) == (outcome is not Outcome.ACCEPTED), reason
+    blamed = {reason for reason in Reason if fault_of(verdict(Outcome.REJECTED, reason)) == Fault.CONTRIBUTOR.value} - {
+        Reason.BELONGS_TOGETHER
+    }
+    assert blamed == {Reason.ITEM_UNDECODABLE, Reason.ITEM_UNINFORMATIVE}
+    assert explain_pay(verdict(Outcome.ACCEPTED, Reason.BELONGS_TOGETHER, score=5)).startswith("may be paid")
+    assert "knows already" in explain_pay(verdict(Outcome.ACCEPTED, Reason.BELONGS_TOGETHER))
+    assert explain_pay(verdict(Outcome.GREY, Reason.GREY_ZONE)) == "not paid: undecided"
+
+
+async def test_each_pair_is_told_with_its_files_and_a_second_run_tells_the_same(tmp_path: Path) -> None:
+    async with running(tmp_path / "validator") as live:
+        rows = pictures(5)
+        swapped = replace(rows[0], id="swapped", b=replace(rows[3].b, content=b"something else entirely"))
+        wrong = replace(rows[4], id="wrong", license="LicenseRef-Mine")
+        first = await submit(live, live.url, tmp_path, [*rows[:4], swapped, wrong])
+        assert [one.code for one in first.unreadable] == ["LICENSE_NOT_ALLOWED"]
+        assert "CC0-1.0" in first.unreadable[0].remedy
+        told = {(one.a, one.b): one for one in first.pairs}
+        assert len(told) == 6
+        assert {one.outcome for one in first.pairs} >= {"accepted", "unreadable"}
+        for source in rows[:4]:
+            one = told[(str(source.a.path), str(source.b.path))]
+            assert one.entry is not None
+            assert one.pay
+            assert one.outcome == "accepted" or one.remedy
+
+        second = await submit(live, live.url, tmp_path, [*rows[:4], swapped, wrong])
+        assert (second.decided, second.known) == (0, 5)
+        again = {(one.a, one.b): one for one in second.pairs}
+        assert {names: replace(one, is_known=False) for names, one in again.items()} == told
+        assert json.dumps(second.to_json())
+
+
+async def test_a_refusal_is_told_again_with_the_validators_words(tmp_path: Path) -> None:
+    async with running(tmp_path / "validator") as live:
+        lax = replace(live.network, licenses=(*live.network.licenses, "LicenseRef-Mine"))  # it changed its mind since
+        wrong = [replace(pair, license="LicenseRef-Mine") for pair in pictures(2)]
+        stale = replace(live, network=lax)
+        tally = await submit(stale, live.url, tmp_path, wrong)
+        assert tally.refused == {"LICENSE_NOT_ALLOWED": 2}
+        assert all("CC0-1.0" in one.remedy and one.outcome == "refused" for one in tally.pairs)
+        records, problems = read_history(tmp_path / "home")
+        assert not problems
+        assert [one.outcome.what for one in records] == [one.what for one in tally.pairs]
+
+
+async def test_a_receipt_is_found_by_name_path_pattern_and_content(tmp_path: Path) -> None:
+    async with running(tmp_path / "validator") as live:
+        rows = pictures(3)
+        mine = tmp_path / "photos"
+        mine.mkdir()
+        own = []
+        for number, row in enumerate(rows):
+            file = mine / f"Photo {number}.png"
+            file.write_bytes(row.a.read())
+            own.append(replace(row, a=replace(row.a, path=file, content=None)))
+        twin = replace(own[0], id="twin", b=replace(own[0].b, content=b"another caption for it"))
+        await submit(live, live.url, tmp_path, [*own, twin])
+    home = tmp_path / "home"
+    records, _ = read_history(home)
+    assert len(records) == 4
+    assert len(find(records, "Photo 1.png")) == len(find(records, str(mine / "Photo 1.png"))) == 1
+    assert len(find(records, "*.png")) == 4
+    assert len(find(records, "Photo 0.png")) == 2
+    moved = mine / "renamed.png"
+    (mine / "Photo 2.png").rename(moved)
+    assert [one.outcome.pair for one in find(records, str(moved))] == [
+        one.outcome.pair for one in find(records, "Photo 2.png")
+    ]
+    assert find(records, "nothing.png") == []
+    assert find_digest("Photo 1.png", home).hex() == find(records, "Photo 1.png")[0].outcome.pair
+    with pytest.raises(SourceError, match="PAIR_AMBIGUOUS"):
+        find_digest("Photo 0.png", home)
+    assert len(find_digests("Photo 0.png", home)) == 2
+    with pytest.raises(SourceError, match="PAIR_UNKNOWN"):
+        find_digest("nothing.png", home)
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Iterator[PaidNetwork]:
+    with paid_network(tmp_path / "net") as made:
+        made.client.fund(made.owner, contributor_address(), eth_wei=10**17)
+        yield made
+
+
+def contributor_address() -> bytes:
+    from protocol.signing import address_of
+
+    return address_of(ALICE)
+
+
+@pytest.fixture
+def shell(net: PaidNetwork, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Terminal]:
+    with terminal(tmp_path / "home", capsys, net) as made:
+        made.wallet("alice", ALICE)
+        yield made
+
+
+def test_balance_send_and_remove_of_a_wallet(shell: Terminal, net: PaidNetwork) -> None:
+    held = shell.run("wallet", "balance", "alice", "--json").json
+    assert (held["token_wei"], held["coins_wei"]) == ("0", str(10**17))
+    assert "0.100000000 coins" in shell.run("wallet", "balance", "alice").out
+    to = "0x" + "c0" * 20
+    dry = shell.run("wallet", "send", "alice", to, "0.01", "--coins", "--dry-run", "--json").json
+    assert (dry["sent"], int(dry["gas"]["cost_wei"]) > 0) == (False, True)
+    assert net.client.balance_wei(b"\xc0" * 20) == 0
+    sent = shell.run("wallet", "send", "alice", to, "0.01", "--coins", "--yes", "--json").json
+    assert net.client.balance_wei(b"\xc0" * 20) == 10**16
+    assert int(sent["coins_wei"]) < 10**17 - 10**16
+    for amount, code, status in (
+        ("5", "CHAIN_NO_FUNDS", 11), ("1e3", "USAGE", 2), ("0", "USAGE", 2), ("-1", "USAGE", 2)
+    ):  # fmt: skip
+        refused = shell.run("wallet", "send", "alice", to, amount, "--yes")
+        assert (refused.status, refused.err.split(":")[0]) == (status, code), refused.err
+    own = "0x" + net.client.addresses.token.hex()
+    assert "RECIPIENT_CONTRACT" in shell.run("wallet", "send", "alice", own, "1", "--yes").err
+    assert shell.run("wallet", "remove", "alice").status == 2  # nobody can be asked
+    assert shell.run("wallet", "remove", "alice", "--yes", "--json").json["removed"]
+    assert "WALLET_MISSING" in shell.run("wallet", "show", "alice").err
+
+
+def test_pay_by_entry_says_of_every_accepted_pair_what_the_payout_gives(net: PaidNetwork) -> None:
+    net.earn(ALICE, 500, 300, 0)
+    net.close()
+    net.earn(ALICE, 40)
+    leaves = list(net.live.service.store.leaves(0, 1000))
+    told = pay_by_entry(leaves, RewardParameters())
+    entries = [parse_entry(leaf) for leaf in leaves]
+    accepted = {index for index, one in enumerate(entries) if isinstance(one, PairEntry) and one.verdict.is_accepted}
+    assert set(told) == accepted
+    paid = {pair.index for payout in derive(leaves, RewardParameters()) for pair in payout.paid}
+    assert {index for index, word in told.items() if ": paid" in word or "would be paid" in word} == paid
+    assert any(isinstance(one, EpochEntry) for one in entries)
+    assert not any(isinstance(one, TakedownEntry) for one in entries)
+    assert sorted(word for word in told.values() if "knows already" in word)
+
+
+@given(st.integers(0, 10**60))
+def test_amounts_are_shown_with_their_unit_and_read_back(amount_wei: int) -> None:
+    shown = show_tokens(amount_wei)
+    assert shown.endswith(" CURIO")
+    assert show_coins(amount_wei).endswith(" coins")
+    if amount_wei % 10**12 == 0 and amount_wei:
+        assert parse_amount(shown.removesuffix(" CURIO")) == amount_wei
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1,5", "1e3", "0", "0.0", ".5", "1.", "١", "1" * 70, "0." + "1" * 19])
+def test_what_is_no_amount_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"amount|decimals"):
+        parse_amount(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "spelled"),
+    [
+        ("cc-by-4.0", "CC-BY-4.0"),
+        ("CC0-1.0", "CC0-1.0"),
+        ("(mit or cc0-1.0) and cc-by-4.0", "(MIT OR CC0-1.0) AND CC-BY-4.0"),
+    ],
+)
+def test_licences_are_matched_in_any_case(given: str, spelled: str) -> None:
+    assert match_license(given, ("MIT", "CC0-1.0", "CC-BY-4.0")) == spelled
+
+
+@pytest.mark.parametrize("given", ["", "AND", "()", "Proprietary", "MIT AND Proprietary", "MIT WITH exception"])
+def test_other_licences_are_refused_with_those_that_are_allowed(given: str) -> None:
+    with pytest.raises(Rejected, match="LICENSE_NOT_ALLOWED") as caught:
+        match_license(given, ("MIT", "CC0-1.0"))
+    assert "CC0-1.0, MIT" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8440", "localhost", "ftp://x", "http://", "http://x:port", "http://[::1", ""]
+)
+def test_an_address_without_scheme_is_refused_by_name(url: str) -> None:
+    with pytest.raises(ConfigError, match="URL_INVALID"):
+        check_url(url, "the address")
+    with pytest.raises(ConfigError, match="URL_INVALID"):
+        ValidatorClient(url)
+
+
+def test_a_password_in_an_address_is_not_shown() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_url("ftp://user:hunter2@host", "the address")
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_a_validator_that_never_answered_is_given_up_after_six_tries_and_told_meanwhile() -> None:
+    told: list[CuriosityError] = []
+    async with ValidatorClient("http://127.0.0.1:9", patience_s=3600.0, on_wait=told.append) as client:
+        with pytest.raises(ServiceError, match="SERVICE_UNREACHABLE"):
+            await asyncio.wait_for(client.health(), 300)  # and not an hour
+    assert [one.code for one in told] == ["SERVICE_UNREACHABLE"] * 5
+
+
+async def test_one_that_has_answered_before_is_waited_for_longer(tmp_path: Path) -> None:
+    async with running(tmp_path / "validator") as live, front(live.url) as before:
+        denied = 0
+
+        def deny(path: str, number: int) -> str | None:
+            nonlocal denied
+            denied += 1
+            return "drop" if 1 < denied < 9 else None
+
+        before.deny = deny
+        async with ValidatorClient(before.url, patience_s=3600.0) as client:
+            await client.health()
+            await client.health()
+        assert denied >= 9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [(("walet",), "'wallet'"), (("recipts",), "'receipts'"), (("wallet", "balanc"), "'balance'"),
+     (("submit", "--licence", "MIT"), "'--license'")],
+)  # fmt: skip
+def test_mistyped_commands_are_answered_with_the_nearest(
+    arguments: tuple[str, ...], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 2
+    said = capsys.readouterr().err
+    assert f"Did you mean {meant}? See: " in said
+    assert "?." not in said
+
+
+@pytest.mark.parametrize("shell_name", ["bash", "zsh", "fish"])
+def test_completion_scripts_are_printed_and_complete(shell_name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "node.cli"], capture_output=True, text=True, check=False,
+        env={"_CURIOSITY_COMPLETE": f"{shell_name}_source", "PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path)},
+    )  # fmt: skip
+    assert "_CURIOSITY_COMPLETE" in done.stdout, done.stderr
+
+
+def test_settings_that_are_not_set_are_shown_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["config", "show"]) == 0
+    shown = capsys.readouterr().out
+    assert "None" not in shown
+    assert "not set" in shown
+    assert "()" not in shown
