@@ -30,7 +30,7 @@ LOST_PROCESS_UNITS = 250_000_000
 COSTS = {
     "every item": f"{ITEM_UNITS:,}, and 1 a byte",
     "image/png, image/webp": "1 a pixel",
-    "image/jpeg": "1/8 a pixel and 1/256 a pixel of each scan: only what the scaled picture needs is unpacked",
+    "image/jpeg": "1/8 a pixel and 1/64 a pixel of each scan: only what the scaled picture needs is unpacked",
     "image/gif": "1 a pixel of the canvas, for each frame",
     "video/mp4, video/webm": "1/4 a pixel, for each coded frame, shown or not",
     "audio": "1 a sample of each channel, 2 a sample at 16 kHz; where the rate is changed, a sixteenth of a sample for "
@@ -94,7 +94,7 @@ def _image(data: bytes, media_type: str) -> int:
             pixels = picture.width * picture.height
     if media_type != "image/jpeg":
         return pixels
-    return pixels // 8 + pixels * data.count(b"\xff\xda") // 256
+    return pixels // 8 + pixels * data.count(b"\xff\xda") // 64
 
 
 def _audio(data: bytes, _media_type: str) -> int:

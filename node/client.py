@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 PAIR_MEDIA_TYPE = "application/vnd.curiosity.pair"
 _FIRST_WAIT_S = 0.2
+_LONGEST_QUOTA_S = 3600.0  # a quota is worked off within an hour
 _LONGEST_WAIT_S = 5.0
 _FIRST_TRIES = 6  # of a validator that has never answered: an address that is wrong stays wrong
 _MAX_ANSWER_BYTES = 256 << 20  # a page of 1,000 entries of 65,535 bytes each is the largest honest answer
@@ -208,7 +209,8 @@ class ValidatorClient:
         if token:
             headers["Authorization"] = f"Bearer {token}"
         parameters = {name: str(value) for name, value in (query or {}).items()}
-        deadline = time.monotonic() + self.patience_s
+        started = time.monotonic()
+        deadline = started + self.patience_s
         wait_s = _FIRST_WAIT_S
         tried = 0
         while True:
@@ -218,7 +220,8 @@ class ValidatorClient:
             except Overloaded as error:
                 failure: CuriosityError = error
                 if error.code == "QUOTA_EXCEEDED":  # it answers, and says when: that is not what patience is for
-                    deadline = max(deadline, time.monotonic() + 2 * error.retry_after_s + self.patience_s)
+                    later = time.monotonic() + 2 * error.retry_after_s + self.patience_s
+                    deadline = max(deadline, min(later, started + _LONGEST_QUOTA_S))
                 pause_s = max(float(error.retry_after_s), wait_s)
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
             except ServiceError as error:

@@ -10,14 +10,15 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from benchmarks.dear import dear_items, flac, video, webp
 from embedding.modalities import decode
 from embedding.modalities.video import LIMITS
 from embedding.work import ITEM_UNITS, Budget, measure
 from ingress.address import Sender, sender_of
+from node.client import ValidatorClient
 from protocol.errors import Rejected
 from protocol.pair import Item
 from tests.http_material import address, exchange, head_of, read_replies, until
-from tests.load_material import dear_items, flac, video, webp
 from tests.service_material import ALICE, BOB, Running, item_of, pictures, running
 from validator.config import ValidatorConfig
 from validator.decode import Decoder, Unjudged
@@ -294,6 +295,25 @@ async def test_work_beyond_the_quota_is_put_off_and_not_decided(tmp_path: Path) 
                 assert reply.status == 200 or (reply.code == "QUOTA_EXCEEDED" and "Retry-After: " in reply.head)
             assert got == statuses
             assert live.service.ledger.size == 1 + statuses.count(200)
+
+
+async def test_the_client_waits_as_long_as_a_quota_says(tmp_path: Path) -> None:
+    """A validator that says when to come again has answered: patience is for one that does not."""
+    async with running(tmp_path / "v", bytes_per_hour=3_600_000, quota_address_share=1) as live:
+        live.service.quotas.charge_bytes(Payer(sender_of("127.0.0.1")), 3_600_500)  # half a second's worth too much
+        async with ValidatorClient(live.url, patience_s=0.0) as client:
+            assert (await client.post_pair(live.sign(pictures(1)[0]).encode())).receipt.index == 1
+        assert 'code="QUOTA_EXCEEDED"' in live.service.metrics.text().decode()
+
+
+async def test_a_pair_that_uses_a_quota_up_is_still_decided(tmp_path: Path) -> None:
+    """Neither its bytes nor the work for its first item are held against the rest of it, however often it is sent."""
+    for changes in ({"bytes_per_hour": 100}, {"work_per_hour": 100}):
+        async with running(tmp_path / "".join(changes), **changes) as live:
+            for pair, expected in zip(pictures(2), ((200, ""), (429, "QUOTA_EXCEEDED")), strict=True):
+                body = live.sign(pair).encode()
+                (reply,) = await exchange(live, head_of(len(body)) + body)
+                assert (reply.status, reply.code) == expected
 
 
 async def test_what_waits_when_a_quota_is_used_up_is_put_off_too() -> None:

@@ -150,7 +150,13 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
     else:
         finish_switch(store, ledger, embedder)
     quotas = Quotas(
-        QuotaLimits(config.bytes_per_hour, config.work_per_hour, config.quota_address_share, config.quota_network_share)
+        QuotaLimits(
+            config.bytes_per_hour,
+            config.work_per_hour,
+            config.quota_address_share,
+            config.quota_network_share,
+            work_margin=2 * config.pair_budget[2],
+        )
     )
     decoder = Decoder(config.decode_workers, quotas=quotas, is_fair=config.fair_queues)
     await decoder.start()

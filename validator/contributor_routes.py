@@ -65,8 +65,8 @@ async def _take_pair(service: Service, request: web.BaseRequest) -> web.Response
             first = await body.first(min(needed, 4 + MAX_ENVELOPE_BYTES))
             await service.pipeline.check_first(first, body.length, sender)
         data = await body.whole()
-        service.quotas.charge_bytes(Payer(sender), len(data))
-        return answer(await service.pipeline.validate(data, sender))
+        with service.quotas.charging_bytes(Payer(sender), len(data)):
+            return answer(await service.pipeline.validate(data, sender))
 
 
 def straight_to_pairs(service: Service, router: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
@@ -137,5 +137,5 @@ async def post_query(request: web.Request) -> web.Response:
     s.quotas.check(payer)
     async with Body(request, known.limits.max_bytes, s.bodies) as body:
         data = await body.whole()
-        s.quotas.charge_bytes(payer, len(data))
-        return answer(await s.search.search(modality, media_type, data, to, k, s.pipeline.on_reader, payer))
+        with s.quotas.charging_bytes(payer, len(data)):
+            return answer(await s.search.search(modality, media_type, data, to, k, s.pipeline.on_reader, payer))

@@ -297,7 +297,7 @@ class Decoder:
         job, units = taken.item, 0
         try:
             try:
-                self._quotas.check(job.payer)  # again: it may have been used up while the item waited
+                self._quotas.check_waiting(job.payer)  # it may have been used up since it was admitted
             except Rejected as refusal:
                 raise _unjudged(refusal) from None
             units = job.least_units

@@ -110,7 +110,7 @@ class Intake:
         self.quotas.check(payer)
 
     def admit(self, body: bytes, envelope: Envelope, offset: int, digest: bytes, payer: Payer = OWN) -> Admitted:
-        """Return the submission with its items, if it may be judged, and charge its bytes to its contributor.
+        """Return the submission with its items, if it may be judged.
 
         Raises Rejected as `check_terms`, ITEM_HASH.
         """
@@ -125,7 +125,6 @@ class Intake:
                 status=429,
                 retry_after_s=wait_s,
             )
-        self.quotas.charge_contributor(payer, len(body))
         return Admitted(digest, pair, body[4:offset])
 
     def take_pairs(self, pairs: frozenset[str]) -> None:

@@ -187,7 +187,7 @@ class Pipeline:
         flight = _InFlight(digest, asyncio.get_running_loop().create_future())
         self._in_flight[key] = flight
         try:
-            with self._places.holding(keys, 1):
+            with self._places.holding(keys, 1), self.intake.quotas.charging_contributor(payer, len(body)):
                 decision = await self._decide(body, envelope, offset, digest, payer)
         except BaseException as error:
             flight.decision.set_exception(error if isinstance(error, CuriosityError) else _interrupted())

@@ -6,11 +6,12 @@ sum is worked off, that is, when the same bytes may come again; it decides nothi
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ingress.address import UNKNOWN, Sender
-from protocol.errors import Rejected
+from protocol.errors import CuriosityError, Overloaded, Rejected
 
 _HOUR_S = 3600.0
 _MAX_TRACKED = 100_000
@@ -60,11 +61,11 @@ class Meter:
         if len(self._sums) > _MAX_TRACKED:
             self._sums.popitem(last=False)
 
-    def wait_s(self, key: str) -> int:
-        """Return 0 if the key's sum is within the limit, else the seconds until it is."""
+    def wait_s(self, key: str, margin: int = 0) -> int:
+        """Return 0 if the key's sum is within the limit and a margin, else the seconds until it is."""
         if not self.per_hour:
             return 0
-        over = self.sum(key) - self.per_hour
+        over = self.sum(key) - self.per_hour - margin
         return 0 if over < 0 else min(_MAX_WAIT_S, 1 + int(over * _HOUR_S / self.per_hour))
 
 
@@ -76,30 +77,26 @@ class QuotaLimits:
     work_per_hour: int = 0
     address_share: int = 0
     network_share: int = 0
+    work_margin: int = 0  # so far over the limit what was admitted within it is still done: the other half of a pair
 
 
 class Quotas:
     """The sums of all senders. Used from one event loop."""
 
     def __init__(self, limits: QuotaLimits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._margin = limits.work_margin
         shares = {"contributor": 1, "address": limits.address_share, "network": limits.network_share}
         self._bytes = {kind: Meter(limits.bytes_per_hour * share, clock) for kind, share in shares.items()}
         self._work = {kind: Meter(limits.work_per_hour * share, clock) for kind, share in shares.items()}
 
     def check(self, payer: Payer) -> None:
         """Raise Rejected QUOTA_EXCEEDED (429) if a sum of this payer's is over its limit."""
-        for meters, unit in ((self._bytes, "bytes"), (self._work, "units of work")):
-            for kind, key in _keys(payer):
-                wait_s = meters[kind].wait_s(key)
-                if wait_s:
-                    limit = meters[kind].per_hour
-                    raise Rejected(
-                        "QUOTA_EXCEEDED",
-                        f"the {kind} {key} has sent {meters[kind].sum(key):.0f} {unit}, {limit} an hour are taken",
-                        f"Send the next one in {wait_s} s.",
-                        status=429,
-                        retry_after_s=wait_s,
-                    )
+        _check(payer, self._bytes, "bytes", 0)
+        _check(payer, self._work, "units of work", 0)
+
+    def check_waiting(self, payer: Payer) -> None:
+        """The same for what was admitted and waits: the limit of work, and a margin. What it brought is not asked."""
+        _check(payer, self._work, "units of work", self._margin)
 
     def spent(self, payer: Payer) -> dict[str, tuple[float, float]]:
         """Return the bytes and the units that are not worked off, by kind of quota."""
@@ -110,14 +107,53 @@ class Quotas:
         for kind, key in _keys(payer):
             self._bytes[kind].charge(key, amount)
 
-    def charge_contributor(self, payer: Payer, amount: int) -> None:
-        """Count bytes that a contributor signed; that they were sent has been counted already."""
+    @contextmanager
+    def charging_bytes(self, payer: Payer, amount: int) -> Iterator[None]:
+        """Count bytes once a block is over, so that they are not held against what they themselves are sent for.
+
+        What is to come again (429, 503) is not counted: whoever does as he is told would never get through.
+        """
+        try:
+            yield
+        except CuriosityError as error:
+            if not _comes_again(error):
+                self.charge_bytes(payer, amount)
+            raise
+        self.charge_bytes(payer, amount)
+
+    @contextmanager
+    def charging_contributor(self, payer: Payer, amount: int) -> Iterator[None]:
+        """The same for what a contributor signed; that it was sent is counted apart."""
+        try:
+            yield
+        except CuriosityError as error:
+            if not _comes_again(error):
+                self._bytes["contributor"].charge(payer.contributor, amount)
+            raise
         self._bytes["contributor"].charge(payer.contributor, amount)
 
     def charge_work(self, payer: Payer, units: int) -> None:
         """Count units of work that were done."""
         for kind, key in _keys(payer):
             self._work[kind].charge(key, units)
+
+
+def _check(payer: Payer, meters: Mapping[str, Meter], unit: str, margin: int) -> None:
+    for kind, key in _keys(payer):
+        meter = meters[kind]
+        wait_s = meter.wait_s(key, margin)
+        if wait_s:
+            raise Rejected(
+                "QUOTA_EXCEEDED",
+                f"the {kind} {key} has sent {meter.sum(key):.0f} {unit}, {meter.per_hour} an hour are taken",
+                f"Send the next one in {wait_s} s.",
+                status=429,
+                retry_after_s=wait_s,
+            )
+
+
+def _comes_again(error: CuriosityError) -> bool:
+    return isinstance(error, Rejected | Overloaded) and error.retry_after_s > 0
 
 
 def _keys(payer: Payer) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """Items that are small and dear to unpack: what a sender of bytes would choose."""
 
 import io
+from collections.abc import Callable
 from functools import cache
 
 import av
@@ -68,7 +69,7 @@ def dear_items() -> dict[str, tuple[str, str, bytes]]:
     """Modality, media type and bytes of one item of each kind, by name."""
     return {
         "webp": ("image", "image/webp", webp()),
-        "png": ("image", "image/png", _bilevel_png()),
+        "png": ("image", "image/png", bilevel_png()),
         "jpeg": ("image", "image/jpeg", jpeg_of_many_scans()),
         "flac": ("audio", "audio/flac", flac()),
         "gif": ("video", "image/gif", gif()),
@@ -77,7 +78,18 @@ def dear_items() -> dict[str, tuple[str, str, bytes]]:
     }
 
 
-def _bilevel_png() -> bytes:
+def growing() -> dict[str, tuple[str, str, Callable[[int], bytes], int]]:
+    """Modality, media type, a maker of items that grow with a number, and the largest number; by name."""
+    return {
+        "lossless WebP": ("image", "image/webp", webp, 3_000),
+        "bilevel PNG": ("image", "image/png", bilevel_png, 4_000),
+        "JPEG of many scans": ("image", "image/jpeg", lambda scans: jpeg_of_many_scans(2_000, scans), 2_000),
+        "silent FLAC": ("audio", "audio/flac", lambda size: flac(1_000 * size - 21), 500),
+    }
+
+
+def bilevel_png(side: int = WHITE) -> bytes:
+    """A black picture of one bit a pixel."""
     buffer = io.BytesIO()
-    Image.new("1", (WHITE, WHITE)).save(buffer, "PNG")
+    Image.new("1", (side, side)).save(buffer, "PNG")
     return buffer.getvalue()
