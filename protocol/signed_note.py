@@ -49,17 +49,30 @@ def cosign(note: str, signer: Signer, timestamp: int) -> str:
 def add_signatures(note: str, lines: str, vkeys: Sequence[str]) -> str:
     """Return the note with those of the signature ``lines`` that one of ``vkeys`` made; the others are left out.
 
-    What a witness answers to add-checkpoint is merged so (c2sp.org/tlog-witness, "add-checkpoint"). A line that the
-    note has is not repeated. Raises ProofError: a NOTE_ code if the note or the lines are malformed or more together
-    than a note may hold, NOTE_UNSIGNED if none of the lines is by these keys, SIGNATURE_ if one of them is wrong.
+    What a witness answers to add-checkpoint is merged so (c2sp.org/tlog-witness, "add-checkpoint"). Of each of these
+    keys the note holds one line, the newest: one witness with many must not take the room of the others. Raises
+    ProofError: a NOTE_ code if the note or the lines are malformed or more together than a note may hold, NOTE_UNSIGNED
+    if none of the lines is by these keys, SIGNATURE_ if one of them is wrong.
     """
     text, present = parse_note(note)
     verifiers = [parse_vkey(vkey) for vkey in vkeys]
     signatures = parse_signature_lines(lines)
-    ours = [s for s in signatures if check_signatures(text, [s], verifiers)]
-    if not ours:
+    newest: dict[Verifier, tuple[int, NoteSignature]] = {}
+    others, is_signed = [], False
+    for number, signature in enumerate((*present, *signatures)):
+        is_new = number >= len(present)
+        made = check_signatures(text, [signature], verifiers)
+        if not made and not is_new:
+            others.append(signature)
+        for one in made:
+            is_signed = is_signed or is_new
+            if one.verifier not in newest or one.timestamp > newest[one.verifier][0]:
+                newest[one.verifier] = (one.timestamp, signature)
+    if not is_signed:
         raise _unsigned(signatures, vkeys)
-    merged = note + "".join(dict.fromkeys(s.line() for s in ours if s not in present))
+    kept = [signature for _, signature in newest.values()]
+    in_order = [s for s in present if s in others or s in kept] + [s for s in kept if s not in present]
+    merged = f"{text}\n" + "".join(dict.fromkeys(s.line() for s in in_order))
     parse_note(merged)
     return merged
 

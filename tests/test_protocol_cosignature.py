@@ -262,6 +262,26 @@ def test_what_witnesses_answer_is_merged_once_and_checked() -> None:
             add_signatures(NOTE, bad, vkeys)
 
 
+def test_of_each_key_the_newest_signature_stays() -> None:
+    def answer(signer: Signer, second: int) -> str:
+        return cosign(NOTE, signer, second).removeprefix(NOTE)
+
+    one, other = WITNESSES[:2]
+    many = "".join(answer(one, NOW + second % 99) for second in range(40, 139))
+    merged = add_signatures(NOTE, many, [WITNESS_VKEYS[0]])
+    assert merged == NOTE + answer(one, NOW + 98)
+    merged = add_signatures(merged, answer(other, NOW), [WITNESS_VKEYS[1]])
+    assert merged == NOTE + answer(one, NOW + 98) + answer(other, NOW)
+    for again in (answer(one, NOW), answer(one, NOW + 98)):
+        assert add_signatures(merged, again, [WITNESS_VKEYS[0]]) == merged
+    newer = add_signatures(merged, answer(one, NOW + 99), WITNESS_VKEYS)
+    assert newer == NOTE + answer(other, NOW) + answer(one, NOW + 99)
+    assert verify(newer, WITNESS_VKEYS, 2) == HEAD
+    newest = answer(PQ, 7)  # ML-DSA signs differently each time
+    lines = newest + answer(one, 5) + answer(PQ, 6) + answer(one, 4)
+    assert add_signatures(NOTE, lines, [WITNESS_VKEYS[0], PQ_VKEY]) == NOTE + newest + answer(one, 5)
+
+
 def test_answers_of_witnesses_cannot_make_a_note_that_nobody_opens() -> None:
     full = NOTE + "".join(NoteSignature(f"w{n}", b"four", b"signature").line() for n in range(99))
     assert open_note(full, [LOG_VKEY]) == HEAD.text()

@@ -24,6 +24,8 @@ from protocol.tlog import (
     TileReader,
     cosign,
     parse_bundle,
+    parse_note,
+    parse_witness_request,
     verified_cosignatures,
     verify_checkpoint,
     verify_proof,
@@ -186,6 +188,57 @@ async def test_answers_that_are_none_are_not_believed(tmp_path: Path) -> None:
             assert "99 entries of this log, which holds 3" in (status.alarm or "")
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def crowding(signer: Signer) -> AsyncIterator[str]:
+    """A witness that answers each head with 99 valid cosignatures of its own; its line for the settings."""
+
+    async def handle(request: web.Request) -> web.Response:
+        note = parse_witness_request(await request.text()).note
+        return web.Response(text="".join(cosign(note, signer, second).removeprefix(note) for second in range(1, 100)))
+
+    app = web.Application()
+    app.router.add_post("/add-checkpoint", handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]} {signer.witness.vkey()}"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("is_defended", [False, True])
+async def test_one_witness_with_many_signatures_keeps_out_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_defended: bool
+) -> None:
+    if not is_defended:  # every line that is new is added, as before
+        monkeypatch.setattr("validator.witnesses.add_signatures", lambda note, lines, _vkeys: _all_lines(note + lines))
+    signer = Signer("witness.example/crowd", b"\x0c" * 32)
+    honest = [f"witness.example/w{number}" for number in range(2)]
+    async with witness(tmp_path, 0) as first, witness(tmp_path, 1) as second:
+        lines, ports = [first.line, second.line], [int(one.url.rpartition(":")[2]) for one in (first, second)]
+    vkeys = [signer.witness.vkey(), *(line.split()[1] for line in lines)]
+    async with crowding(signer) as line, asking(tmp_path, [line, *lines], 2) as at:
+        await at.append(0, 3)
+        await at.cosigned(vkeys[:1], 1 if is_defended else 99)  # it answered before the others
+        async with witness(tmp_path, 0, ports[0]), witness(tmp_path, 1, ports[1]):
+            if is_defended:
+                note = await at.cosigned(vkeys, 3)
+                assert verify_checkpoint(note, LEDGER_ORIGIN, [LOG_VKEY], vkeys, 3).size == 3
+                await until(lambda: "yes" if at.witnesses.provable().head.size == 3 else "")
+            else:
+                await until(
+                    lambda: "yes" if all("SIGNATURES" in (s.error or "") for s in at.witnesses.status()[1:]) else ""
+                )
+                assert [status.name for status in at.witnesses.status()[1:]] == honest
+                assert at.witnesses.cosigned is None
+
+
+def _all_lines(note: str) -> str:
+    parse_note(note)
+    return note
 
 
 async def test_a_witness_that_objects_raises_an_alarm(tmp_path: Path) -> None:
