@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import io
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,7 @@ from protocol.wire import parse
 from tests.ledger_material import LOG, open_ledger
 from tests.ledger_material import ORIGIN as LEDGER_ORIGIN
 from tests.service_material import Running, running
+from tests.waiting import in_the_end
 from tests.witness_material import Live, witnessing
 from validator.keys import load_keys
 from validator.ledger import Ledger, NewEntry
@@ -67,7 +68,7 @@ class Witnessed:
 
     async def cosigned(self, vkeys: list[str], count: int) -> str:
         """Wait until the newest head has that many cosignatures."""
-        return await until(
+        return await in_the_end(
             lambda: (
                 note
                 if len(verified_cosignatures(note := self.witnesses.newest(), vkeys)) == count
@@ -75,15 +76,6 @@ class Witnessed:
                 else ""
             )
         )
-
-
-async def until(ready: Callable[[], str]) -> str:
-    """Return the first text that is not empty."""
-    async with asyncio.timeout(20):
-        while True:
-            if found := ready():
-                return found
-            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
@@ -127,7 +119,7 @@ async def test_every_witness_cosigns_every_head_that_it_is_shown(tmp_path: Path)
                 shown = await one.latest(origin_hash(LEDGER_ORIGIN))
                 assert verify_checkpoint(shown, LEDGER_ORIGIN, [LOG_VKEY]) == head
         file = tmp_path / "cosigned-head.txt"
-        await until(lambda: "yes" if file.read_text() == note else "")
+        await in_the_end(lambda: file.read_text() == note)
         assert [one.evidence() for one in lives] == [[], [], []]
 
 
@@ -138,11 +130,12 @@ async def test_a_witness_that_is_down_delays_nothing_and_catches_up(tmp_path: Pa
         async with asking(tmp_path, lines, 1) as at:
             await at.append(0, 1)
             await at.cosigned(vkeys, 2)
+            await in_the_end(lambda: at.witnesses.cosigned)  # which is when it is on the disk
     async with witness(tmp_path, 0, ports[0]) as first, asking(tmp_path, lines, 1) as at:  # the second stays down
         assert at.witnesses.provable().head.size == 1  # kept through the restart
         await at.append(1, 10)
         await at.cosigned(vkeys, 1)
-        await until(lambda: "yes" if at.witnesses.provable().head.size == 10 else "")
+        await in_the_end(lambda: at.witnesses.provable().head.size == 10)
         up, down = at.witnesses.status()
         assert (up.name, up.size, up.failures, up.error) == ("witness.example/w0", 10, 0, None)
         assert (down.name, down.size, down.alarm) == ("witness.example/w1", None, None)
@@ -180,7 +173,7 @@ async def test_answers_that_are_none_are_not_believed(tmp_path: Path) -> None:
         with open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}", tmp_path / "head") as opened:
             opened.ledger.append(make_leaves(0, 3))
         async with asking(tmp_path, [line], 1) as at:
-            await until(lambda: "yes" if asked > len(answers) + 2 else "")
+            await in_the_end(lambda: asked > len(answers) + 2)
             assert at.witnesses.cosigned is None
             assert at.witnesses.newest() == at.ledger.tree_head()
             (status,) = at.witnesses.status()
@@ -227,11 +220,9 @@ async def test_one_witness_with_many_signatures_keeps_out_no_other(
             if is_defended:
                 note = await at.cosigned(vkeys, 3)
                 assert verify_checkpoint(note, LEDGER_ORIGIN, [LOG_VKEY], vkeys, 3).size == 3
-                await until(lambda: "yes" if at.witnesses.provable().head.size == 3 else "")
+                await in_the_end(lambda: at.witnesses.provable().head.size == 3)
             else:
-                await until(
-                    lambda: "yes" if all("SIGNATURES" in (s.error or "") for s in at.witnesses.status()[1:]) else ""
-                )
+                await in_the_end(lambda: all("SIGNATURES" in (s.error or "") for s in at.witnesses.status()[1:]))
                 assert [status.name for status in at.witnesses.status()[1:]] == honest
                 assert at.witnesses.cosigned is None
 
@@ -252,10 +243,10 @@ async def test_a_witness_that_objects_raises_an_alarm(tmp_path: Path) -> None:
         with open_ledger(f"sqlite:///{other / 'ledger.db'}", other / "head") as opened:
             opened.ledger.append(make_leaves(7, 8))
         async with asking(other, [live.line], 1) as at:
-            alarm = await until(lambda: at.witnesses.status()[0].alarm or "")
+            alarm = await in_the_end(lambda: at.witnesses.status()[0].alarm or "")
             assert "it cosigned 4 entries of this log, which holds 1" in alarm
             await at.append(8, 13)
-            await until(lambda: ("NOT_CONSISTENT" in (at.witnesses.status()[0].alarm or "") and "yes") or "")
+            await in_the_end(lambda: ("NOT_CONSISTENT" in (at.witnesses.status()[0].alarm or "") and "yes") or "")
             assert at.witnesses.cosigned is None
         assert len(live.evidence()) > 0
 
@@ -264,7 +255,9 @@ async def test_a_kept_head_that_is_not_ours_is_not_shown(tmp_path: Path) -> None
     async with witness(tmp_path, 0) as live, asking(tmp_path, [live.line], 1) as at:
         await at.append(0, 4)
         kept = await at.cosigned([live.keys.vkeys[0]], 1)
-        await until(lambda: "yes" if at.witnesses.cosigned == CosignedHead(at.witnesses.provable().head, kept) else "")
+        await in_the_end(
+            lambda: "yes" if at.witnesses.cosigned == CosignedHead(at.witnesses.provable().head, kept) else ""
+        )
     lines = [f"http://127.0.0.1:9 {live.keys.vkeys[0]}"]
     file = tmp_path / "cosigned-head.txt"
     for change in (kept[:-9] + kept[-8:], kept.replace("\n4\n", "\n5\n"), at.ledger.tree_head(), ""):
@@ -326,7 +319,7 @@ async def test_offline_proofs_carry_the_quorum_and_pairs_do_not_wait_for_it(tmp_
         assert "HEAD_NOT_COSIGNED" in await get(live, "/v1/proof/tlog?index=1", 503)
         assert "HEAD_NOT_COSIGNED" in await get(live, "/v1/checkpoint/cosigned", 503)
         async with witnessing(tmp_path / "w", (log_vkey,), port=port):
-            await until(lambda: "yes" if (done := live.service.witnesses.cosigned) and done.head.size == 3 else "")
+            await in_the_end(lambda: (done := live.service.witnesses.cosigned) and done.head.size == 3)
             note = await get(live, "/v1/checkpoint/cosigned")
             assert note == await get(live, "/checkpoint")
             leaves = live.service.store.leaves(0, 3)
