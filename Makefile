@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # One numeric thread a process: the tests and the demo run several processes on few cores.
 export OMP_NUM_THREADS ?= 1
+# More options for `make demo` and `make up`: make up ARGS="--port 8441"
+ARGS ?=
 # Files of tests that run at once; each file's tests stay in order in one process.
 TEST_PROCESSES ?= 2
 
@@ -16,10 +18,10 @@ install: ## Make .venv and node_modules
 	@PYTHON=$(PYTHON) VENV=$(VENV) sh scripts/install.sh
 
 demo: install ## Run the whole network end to end on real pairs; writes demo.json
-	$(BIN)/curiosity demo --out demo.json
+	$(BIN)/curiosity demo --out demo.json $(ARGS)
 
-up: install ## Run the demo, then leave the service running until Ctrl-C
-	$(BIN)/curiosity up
+up: install ## Start a network on this machine and leave it running until Ctrl-C
+	$(BIN)/curiosity up $(ARGS)
 
 test: install ## All fast tests
 	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile

@@ -9,6 +9,8 @@ from protocol.errors import ConfigError
 from protocol.rewards import RewardParameters
 
 Finality = Literal["finalized", "depth"]
+_MAX_WAIT_S = 365 * 86_400  # `CuriosityRewards.MAX_WAIT`
+_MAX_STAKE_PERIOD_S = 14 * 86_400 // 4  # `CuriosityStake.MAX_PERIOD`: a quarter of the exit's delay
 MAX_WAITING_EPOCHS = 31  # posted and not active: `CuriosityRewards` keeps 32 records
 
 
@@ -89,6 +91,9 @@ class DeploySettings:
     ``validators``: their addresses; ``threshold``: signatures that make a quorum, more than half. ``owner`` replaces
     validators (a timelock in production), ``guardian`` vetoes and pauses, ``treasury`` gets the premint and what
     faults cost. ``min_stake_wei``: least that a validator bonds; ``stake_period_s``: how often weights change.
+
+    Raises ConfigError ``DEPLOY_SETTINGS_INVALID`` for what a constructor would refuse: the contracts are deployed one
+    after the other, and the second must not fail once the first is paid for.
     """
 
     validators: tuple[bytes, ...]
@@ -101,6 +106,21 @@ class DeploySettings:
     treasury: bytes | None = None
     min_stake_wei: int = 100 * 10**18
     stake_period_s: int = 86_400
+
+    def __post_init__(self) -> None:
+        limits = {
+            "activation_delay_s": (0, _MAX_WAIT_S),
+            "min_epoch_interval_s": (0, _MAX_WAIT_S),
+            "min_stake_wei": (1, 2**96 - 1),
+            "stake_period_s": (1, _MAX_STAKE_PERIOD_S),
+        }
+        for name, (lowest, highest) in limits.items():
+            if not lowest <= getattr(self, name) <= highest:
+                raise ConfigError(
+                    "DEPLOY_SETTINGS_INVALID",
+                    f"{name} is {getattr(self, name)}, the contracts take {lowest} to {highest}",
+                    "Choose a value within these limits. Nothing was sent.",
+                )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ upgrade path, so a network that is deployed by mistake is not repaired but left.
 import json
 import os
 import sys
-import tempfile
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -21,8 +20,9 @@ import click
 from contracts.attestation import address_of
 from contracts.chain import Addresses, ChainConfig, DeploySettings
 from contracts.evm import ChainClient
+from host.files import read_secret, write_whole
 from protocol.errors import ChainError, ConfigError, CuriosityError, ExitCode, WalletError
-from protocol.signing import checksum
+from protocol.signing import checksum, parse_private_key
 
 _PATH = click.Path(path_type=Path)
 
@@ -46,14 +46,13 @@ def parse_address(text: str) -> bytes:
 def read_key(path: Path) -> bytes:
     """Return the private key in a file of 64 hex digits. Raises WalletError WALLET_KEY_FILE, never with the content."""
     try:
-        key = bytes.fromhex(path.read_text().strip().removeprefix("0x"))
+        return parse_private_key(read_secret(path))
     except OSError as error:
         raise WalletError("WALLET_KEY_FILE", f"{path}: {error.strerror}", "Name a readable file.") from None
-    except ValueError:  # also UnicodeDecodeError
-        key = b""
-    if len(key) != 32:
-        raise WalletError("WALLET_KEY_FILE", f"{path} holds no 32-byte hex key", "Write 64 hex digits, nothing else.")
-    return key
+    except ValueError as error:
+        raise WalletError(
+            "WALLET_KEY_FILE", f"{path} holds no private key: {error}", "Write 64 hex digits, nothing else."
+        ) from None
 
 
 def read_validator_keys(path: Path) -> bytes:
@@ -62,7 +61,7 @@ def read_validator_keys(path: Path) -> bytes:
     Raises ConfigError VALIDATOR_KEYS_INVALID.
     """
     try:
-        return parse_address(json.loads(path.read_text())["attestation_address"])
+        return parse_address(json.loads(path.read_text("utf-8-sig"))["attestation_address"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             "VALIDATOR_KEYS_INVALID",
@@ -74,12 +73,8 @@ def read_validator_keys(path: Path) -> bytes:
 def write_addresses(out: Path, addresses: Addresses, **more: str) -> None:
     """Write the addresses as JSON, whole or not at all. Raises ConfigError ADDRESSES_NOT_WRITTEN."""
     try:
-        with tempfile.NamedTemporaryFile("w", dir=out.parent, prefix=out.name, delete=False) as file:
-            json.dump(addresses.to_json() | more, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(file.name, 0o644)  # addresses are public, and the validator may run as another user
-        os.replace(file.name, out)
+        write_whole(out, json.dumps(addresses.to_json() | more).encode())
+        out.chmod(0o644)  # addresses are public, and the validator may run as another user
     except OSError as error:
         raise ConfigError(
             "ADDRESSES_NOT_WRITTEN",

@@ -14,13 +14,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from eth_account import Account
 
@@ -35,6 +35,7 @@ DEFAULT_CHAIN_ID = 31337
 DEFAULT_MNEMONIC = "test test test test test test test test test test test junk"
 DEFAULT_ACCOUNTS = 10
 ANVIL_VARIABLE = "CURIOSITY_ANVIL"
+LISTENING = "Listening on"  # how both engines begin the line that says that the port is theirs
 
 # Safety stops, far above what a busy machine takes; a child that has ended is noticed at once.
 _READY_TIMEOUT_S = 600.0
@@ -148,9 +149,18 @@ class DevChain:
         process.terminate()
         try:
             process.wait(_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):  # asked a second time
             process.kill()
             process.wait()
+
+    def check(self) -> None:
+        """Raises ChainError ``DEVCHAIN_ENDED`` when it was started and has ended."""
+        if self._process is not None and self._process.poll() is not None:
+            raise ChainError(
+                "DEVCHAIN_ENDED",
+                f"{self.engine} on port {self._port} ended with status {self._process.returncode}",
+                "Start it again: it goes on with what it had written.",
+            )
 
     def advance(self, seconds: int) -> None:
         """Moves block time forward and mines one block. Only a development chain can do that."""
@@ -180,10 +190,11 @@ class DevChain:
         self._process = subprocess.Popen(
             self._command(),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=ROOT if self.engine == "eth-tester" else None,
             preexec_fn=die_with_parent(),
+            process_group=0,  # Ctrl-C in a terminal is for us, who end it after those that use it
         )
 
     def _command(self) -> list[str]:
@@ -212,7 +223,7 @@ class DevChain:
                 "there is no anvil binary",
                 f"Run `npm ci`, or set {ANVIL_VARIABLE} to its path.",
             )
-        command = [str(anvil), *shared, "--mnemonic", self._mnemonic, "--host", "127.0.0.1", "--silent"]
+        command = [str(anvil), *shared, "--mnemonic", self._mnemonic, "--host", "127.0.0.1", "--color", "never"]
         command += ["--slots-in-an-epoch", str(self._slots_in_an_epoch)]
         if self._state_path is not None:
             self._state_path.parent.mkdir(parents=True, exist_ok=True)
@@ -221,26 +232,37 @@ class DevChain:
         return command
 
     def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + _READY_TIMEOUT_S
+        """Return when the child says that it listens. Whoever answers on the port may be somebody else's node."""
         process = self._process
-        while process is not None and process.poll() is None and time.monotonic() < deadline:
-            try:
-                actual_id = int(self.request("eth_chainId", [], timeout_s=1.0), 16)
-            except ChainError:
-                time.sleep(0.05)
-                continue
-            if actual_id == self.chain_id and process.poll() is None:
+        assert process is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        listens, told = threading.Event(), threading.Event()
+        threading.Thread(target=_listen_to, args=(process.stdout, listens, told), daemon=True).start()
+        told.wait(_READY_TIMEOUT_S)
+        if listens.is_set():
+            if self.engine == "anvil":
+                self.request("anvil_setLoggingEnabled", [False])
+            if int(self.request("eth_chainId", []), 16) == self.chain_id:
                 return
-            break
-        status = process.poll() if process is not None else None
-        words = ""
-        if process is not None and status is not None and process.stderr is not None:
+        status, words = None, ""
+        if told.is_set() and not listens.is_set():  # its output ended: so does it
+            status = process.wait()
             words = process.stderr.read().decode(errors="replace").strip()[-500:]
         raise ChainError(
             "DEVCHAIN_FAILED",
             f"{self.engine} on port {self._port} is not ready (exit status {status}) {words}".rstrip(),
             "Choose another port, or look at what the program says.",
         )
+
+
+def _listen_to(output: IO[bytes], listens: threading.Event, told: threading.Event) -> None:
+    """Read what a chain prints until it ends: an unread pipe would stop it. ``told`` also when it ends before."""
+    for line in output:
+        if line.startswith(LISTENING.encode()):
+            listens.set()
+            told.set()
+    told.set()
 
 
 def die_with_parent() -> Callable[[], None] | None:
@@ -276,6 +298,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.fallback:
             chain = TesterChain(options.chain_id, options.mnemonic, options.accounts)
             with serve_tester(chain, options.port) as server:
+                print(f"{LISTENING} 127.0.0.1:{options.port}", flush=True)
                 server.serve_forever()
         else:
             with DevChain(

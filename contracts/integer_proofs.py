@@ -40,7 +40,7 @@ def main() -> int:
             lost == stake,
         ),
         "a reporter gets no more than was lost": z3.Implies(
-            z3.And(lost >= 0, _is_quotient(reward, lost * 10, 100)),
+            z3.And(lost >= 0, _is_quotient(reward, lost, 100)),
             z3.And(reward >= 0, reward <= lost),
         ),
     }

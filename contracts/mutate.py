@@ -3,9 +3,11 @@
 Each mutant is one change of one line of ``contracts/src``: a refusal left out, a comparison moved by one or turned
 round, a sum turned into a difference, an assignment or a modifier left out. A mutant is killed when a test fails, and
 survives when all pass. Those that behave exactly as the original are named below with the reason and are not played.
+Besides those that follow from the text there are named ones: a rule that is bent as no simple change bends it. Each
+either survived all tests once or lets an attack through that was possible once.
 
-``--sample N --seed S`` plays N of them, drawn by the seed; ``--list`` only names them. Works on a copy. All of them
-take an hour and more: ``--source`` and ``--skip`` play them in parts.
+``--named`` plays only these; ``--sample N --seed S`` plays N of all, drawn by the seed; ``--list`` only names them.
+Works on a copy. All of them take an hour and more: ``--source`` and ``--skip`` play them in parts.
 """
 
 import argparse
@@ -32,7 +34,7 @@ _NEAR = {
 }
 SOURCES = tuple(_NEAR)
 
-# (name, pattern, replacement): each match in a line is one mutant.
+# (name, pattern, replacement): each match in a line is one mutant; for what is no constant, and for what is one.
 _OPERATORS = (
     ("refusal left out", re.compile(r"if \((.*)\) revert "), "if (false && (\\1)) revert "),
     ("refusal left out", re.compile(r"if \((.*)\) \{$"), "if (false && (\\1)) {"),
@@ -63,6 +65,47 @@ _OPERATORS = (
     ),
 )
 
+_CONSTANT_OPERATORS = (
+    ("one more", re.compile(r"(?<= = )([1-9]\d*(?: days)?)(?=;)"), "\\1 + 1"),
+    ("one less", re.compile(r"(?<= = )([1-9]\d*(?: days)?)(?=;)"), "\\1 - 1"),
+)
+
+# (source, what the rule becomes, a part of one line, what stands in its place).
+_NAMED = (
+    ("CuriosityRewards", "only the last waiting epoch is discarded", "_discardFrom(state.activeEpoch + 1)",
+     "_discardFrom(state.latestEpoch)"),
+    ("CuriosityRewards", "unpaid emission rolls over", "remaining -= uint96(_emissionOf(remaining));",
+     "remaining -= uint96(minted);"),
+    ("CuriosityRewards", "the attempt is recorded as 0", "record.cumulativeTotal, state.attempt, remaining)",
+     "record.cumulativeTotal, 0, remaining)"),
+    ("CuriosityRewards", "the record of an epoch keeps what remained before it", "state.attempt, remaining)",
+     "state.attempt, remaining + uint96(_emissionOf(remaining)))"),
+    ("CuriosityRewards", "a ledger size lasts for ever", " && state.latestEpoch != state.setSince", ""),
+    ("CuriosityRewards", "a ledger may shrink while nothing waits", "state.latestEpoch != state.setSince",
+     "state.latestEpoch != state.activeEpoch"),
+    ("CuriosityRewards", "a ledger may shrink once a set was replaced", "state.latestEpoch != state.setSince",
+     "state.setSince == 0"),
+    ("CuriosityRewards", "a permission is used up by no share alone", "if (paid == 0) revert RewardsNothingToPay",
+     "if (shares.length == 0) revert RewardsNothingToPay"),
+    ("CuriosityRewards", "the emission is walked from the start", "last <= activeEpoch", "last <= 0"),
+    ("CuriosityStake", "an exit of nothing", "if (amount == 0) revert StakeNothing();", ""),
+    ("CuriosityStake", "a later exit leaves with the earlier one", "record.exitsAt = uint48(exitsAt);",
+     "if (record.exiting == amount) record.exitsAt = uint48(exitsAt);"),
+    ("CuriosityStake", "a later exit waits for half of the time", "record.exitsAt = uint48(exitsAt);",
+     "record.exitsAt = uint48(record.exiting == amount ? exitsAt : exitsAt - EXIT_DELAY / 2);"),
+    ("CuriosityStake", "empty since the first time only", "if (bonded == 0) record.emptySince",
+     "if (bonded == 0 && record.emptySince == 0) record.emptySince"),
+    ("CuriosityStake", "a ban only if something was bonded", "if (percent == ALL) record.isBanned",
+     "if (percent == ALL && bonded != 0) record.isBanned"),
+    ("CuriosityStake", "a broken commit is remembered without its signer",
+     "abi.encode(signer, commit.pair, commit.round)", "abi.encode(commit.pair, commit.round)"),
+    ("CuriosityStake", "a broken commit is remembered without its round",
+     "abi.encode(signer, commit.pair, commit.round)", "abi.encode(signer, commit.pair)"),
+    ("CuriosityStake", "only the key itself gets no reward for its own fault",
+     "msg.sender == validator || msg.sender == record.owner", "msg.sender == validator"),
+    ("CuriosityStake", "a period may be half of the delay", "EXIT_DELAY / 4", "EXIT_DELAY / 2"),
+)  # fmt: skip
+
 # What no test can tell from the original, by a part of the line and the operator ("" for any), with the reason.
 EQUIVALENT = (
     (
@@ -92,8 +135,21 @@ class Mutant:
 
 
 def make_mutants() -> list[Mutant]:
-    """Every mutant of the sources that is not known to be equivalent, in order."""
-    return [one for name in SOURCES for one in _mutants_of(name) if not _is_equivalent(one)]
+    """Every mutant of the sources that is not known to be equivalent, in order; the named ones last."""
+    simple = [one for name in SOURCES for one in _mutants_of(name) if not _is_equivalent(one)]
+    return simple + named_mutants()
+
+
+def named_mutants() -> list[Mutant]:
+    """The mutants with a name of their own. Raises ChainError ``MUTATION_BROKEN`` for one whose place is gone."""
+    made = []
+    for source, name, part, instead in _NAMED:
+        lines = (ROOT / "contracts/src" / f"{source}.sol").read_text(encoding="utf-8").split("\n")
+        places = [number for number, line in enumerate(lines, start=1) if part in line]
+        if not places:
+            raise ChainError("MUTATION_BROKEN", f"{source}.sol has no {part!r}", "Name its place anew.")
+        made += [Mutant(source, at, name, lines[at - 1], lines[at - 1].replace(part, instead)) for at in places]
+    return made
 
 
 def _mutants_of(name: str) -> Iterator[Mutant]:
@@ -103,9 +159,9 @@ def _mutants_of(name: str) -> Iterator[Mutant]:
         begins = sum(len(one) + 1 for one in text.split("\n")[: number - 1])
         code = line.strip()
         # Loops whose end moves run out of gas or of bounds: they say nothing about the tests.
-        if begins < body or code.startswith(("//", "*", "import", "for ")) or " constant " in line:
+        if begins < body or code.startswith(("//", "*", "import", "for ")):
             continue
-        for operator, pattern, replacement in _OPERATORS:
+        for operator, pattern, replacement in _CONSTANT_OPERATORS if " constant " in line else _OPERATORS:
             for match in pattern.finditer(line):
                 after = line[: match.start()] + match.expand(replacement) + line[match.end() :]
                 yield Mutant(name, number, operator, line, after)
@@ -134,7 +190,7 @@ def play(mutants: Sequence[Mutant], *, verbose: bool = False) -> Outcome:
         done = run_forge(["test", "--fuzz-seed", "0x1"], root=root, settings=_QUICK)
         if done.returncode != 0:
             raise ChainError(
-                "MUTATION_BROKEN", f"the original fails: {done.stdout[-500:]}", "Mend the contracts first."
+                "MUTATION_BROKEN", f"the original fails: {done.stdout[-500:]}", "Repair the contracts first."
             )
         for mutant in mutants:
             path = root / "contracts/src" / f"{mutant.source}.sol"
@@ -167,11 +223,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m contracts.mutate", description=__doc__.splitlines()[0])
     parser.add_argument("--sample", type=int, help="how many to draw; by default all")
     parser.add_argument("--seed", type=int, default=1, help="what they are drawn by")
+    parser.add_argument("--named", action="store_true", help="only those with a name of their own")
     parser.add_argument("--source", choices=SOURCES, help="only those of this file")
     parser.add_argument("--skip", type=int, default=0, help="leave out the first N: goes on with a run that was ended")
     parser.add_argument("--list", action="store_true", help="only name them")
     options = parser.parse_args(arguments)
-    mutants = [one for one in make_mutants() if options.source in (None, one.source)]
+    every = named_mutants() if options.named else make_mutants()
+    mutants = [one for one in every if options.source in (None, one.source)]
     mutants = mutants[options.skip :]
     if options.sample is not None:
         mutants = random.Random(options.seed).sample(  # noqa: S311 - a draw, no secret

@@ -6,13 +6,13 @@ ledger gives; and of an epoch, a validator set and an attempt to one attestation
 """
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from contracts.attestation import Attestation
 from contracts.chain import Addresses
+from host.files import write_whole
 from node.payouts import check_emission, check_epoch
 from protocol.errors import ProofError, StoreError
 from protocol.merkle import root
@@ -102,14 +102,9 @@ class Attested:
                 f"0x{known} was signed of epoch {attestation.epoch} before, now it would be 0x{digest.hex()}",
                 "The ledger was shown in two versions: keep both, and compare tree heads with the witnesses'.",
             )
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with temporary.open("w") as file:
-                json.dump(self._digests, file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path)
+            write_whole(self.path, json.dumps(self._digests, indent=1).encode())
         except OSError as error:
             raise self._unusable(error) from None
 

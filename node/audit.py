@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
+from host.files import write_whole
 from node.ledger_rules import NO_PAIR, BadEntry, LedgerRules
 from node.mirror import is_accepted
 from node.monitor_state import MonitorState
@@ -241,7 +242,7 @@ def _first_difference(reader: TileReader, state: MonitorState, size: int) -> int
 
 def _write(folder: Path, evidence: Evidence) -> Path:
     path = folder / f"fork-{evidence.id}.json"
-    path.write_bytes(encode_evidence(evidence))
+    write_whole(path, encode_evidence(evidence))
     return path
 
 

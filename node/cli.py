@@ -147,12 +147,16 @@ def _usage_remedy(error: click.ClickException) -> str:
 
 def _crash_report() -> dict[str, str]:
     logging.getLogger(__name__).debug("event=crash", exc_info=True)
-    with tempfile.NamedTemporaryFile("w", prefix="curiosity-crash-", suffix=".log", delete=False) as file:
-        traceback.print_exc(file=file)
     kind = sys.exc_info()[0]
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="curiosity-crash-", suffix=".log", delete=False) as file:
+            traceback.print_exc(file=file)
+        where = f"details in {Path(file.name)}"
+    except OSError as error:  # such as a full disk
+        where = f"details could not be kept: {error.strerror}"
     return {
         "code": "INTERNAL",
-        "what": f"{kind.__name__ if kind else 'error'}, details in {Path(file.name)}",
+        "what": f"{kind.__name__ if kind else 'error'}, {where}",
         "remedy": "Please report it with that file.",
     }
 

@@ -117,7 +117,7 @@ def _check_environment(environment: Mapping[str, str]) -> None:
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError("CONFIG_UNREADABLE", f"{file}: {error.strerror}", "Check the file's permissions.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -19,6 +19,7 @@ from contracts.attestation import (
     sign_digest,
 )
 from contracts.chain import Addresses, Share
+from host.files import write_new, write_whole
 from node.claims import AT_ONCE, show_time
 from protocol.errors import ConfigError, NotYet, ProofError, Rejected, SourceError
 from protocol.messages import ClaimShare
@@ -150,10 +151,9 @@ def write_permit(path: Path, permit: Permit) -> None:
     Raises SourceError PERMIT_NOT_WRITTEN.
     """
     try:
-        with path.open("xb") as file:
-            file.write(encode(permit) + b"\n")
         if permit.signature is None:
-            typed_data_path(path).write_text(json.dumps(permit.typed_data(), indent=1) + "\n")
+            write_whole(typed_data_path(path), json.dumps(permit.typed_data(), indent=1).encode() + b"\n")
+        write_new(path, encode(permit) + b"\n")
     except OSError as error:
         raise SourceError(
             "PERMIT_NOT_WRITTEN", f"{path}: {error.strerror}", "Name a new file in a folder that can be written."

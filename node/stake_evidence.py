@@ -4,6 +4,7 @@ from pathlib import Path
 
 from contracts.slashing import Leaf, StakeEvidence, encode_stake_evidence
 from contracts.stake_note import parse_stake_vkey, signature_for_stake
+from host.files import write_whole
 from node.monitor_state import MonitorState
 from protocol.errors import ProofError
 from protocol.evidence import Evidence
@@ -57,5 +58,5 @@ def write_stake_evidence(
     except ProofError:
         return None
     path = folder / f"slash-{evidence.id}.json"
-    path.write_bytes(content)
+    write_whole(path, content)
     return path

@@ -43,7 +43,7 @@ def parse_document(read: Callable[[], str], source: str) -> dict[str, Any]:
     Raises ConfigError: CONFIG_MISSING for its OSError, CONFIG_NOT_TOML.
     """
     try:
-        return tomllib.loads(read())
+        return tomllib.loads(read().removeprefix("\ufeff"))  # some editors write a byte order mark
     except OSError as error:
         raise ConfigError(
             "CONFIG_MISSING", f"{source} cannot be read: {error.strerror}", "Give --config an existing file."

@@ -4,6 +4,7 @@ The encoder is specialised to our structs: hashing them costs a few Keccak calls
 Tests hold it equal to eth-account's generic encoder. Source: EIP-712, EIP-2 (low s), SEC 1 section 4.1.6 (recovery).
 """
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,6 +16,8 @@ from protocol.wire import STRICT, Bytes20, ShortText, Uint64
 
 SECP256K1_N = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 _HALF_N = SECP256K1_N // 2
+_HEX = re.compile(r"[0-9a-fA-F]*")
+_KEY_DIGITS = re.compile(r"[0-9a-fA-F]{64}")
 _DOMAIN_TYPE = b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
 
 
@@ -64,9 +67,40 @@ def typed_digest(domain: Domain, struct_hash: bytes) -> bytes:
     return keccak(b"\x19\x01" + domain_separator(domain) + struct_hash)
 
 
+def parse_private_key(text: str) -> bytes:
+    """Return the private key that 64 hex digits spell, with 0x in front or not, and white space around.
+
+    Raises ValueError for anything else; its words say what is wrong and show nothing of ``text``.
+    """
+    key = parse_seed(text.strip().removeprefix("0x").removeprefix("0X"))
+    _private(key)
+    return key
+
+
+def parse_seed(text: str) -> bytes:
+    """Return the 32 bytes that 64 hex digits spell, with white space around: what key and token files of services hold.
+
+    Raises ValueError for anything else; its words say what is wrong and show nothing of ``text``.
+    """
+    digits = text.strip()
+    if _KEY_DIGITS.fullmatch(digits) is None:
+        what = "digits" if _HEX.fullmatch(digits) else "characters that are not all hex digits"
+        raise ValueError(f"{len(digits)} {what}, expected 64 hex digits")
+    return bytes.fromhex(digits)
+
+
+def _private(key: bytes) -> coincurve.PrivateKey:
+    """The library's key, without what it makes of other lengths: of 0 bytes a random key, of few ones padded ones."""
+    if len(key) != 32:
+        raise ValueError(f"{len(key)} bytes, a private key has 32")
+    if not 0 < int.from_bytes(key, "big") < SECP256K1_N:
+        raise ValueError("the number is 0 or not below the order of secp256k1")
+    return coincurve.PrivateKey(key)
+
+
 def address_of(private_key: bytes) -> bytes:
     """Return the 20-byte address of a 32-byte private key. Raises ValueError if it is not a valid key."""
-    return _address(coincurve.PrivateKey(private_key).public_key)
+    return _address(_private(private_key).public_key)
 
 
 def _address(public_key: coincurve.PublicKey) -> bytes:
@@ -81,8 +115,8 @@ def checksum(address: bytes) -> str:
 
 
 def sign(digest: bytes, private_key: bytes) -> bytes:
-    """Return the 65-byte signature ``r || s || v`` with low s and v in {27, 28}."""
-    signature = coincurve.PrivateKey(private_key).sign_recoverable(digest, hasher=None)
+    """Return the 65-byte signature ``r || s || v`` with low s and v in {27, 28}. Raises ValueError as `address_of`."""
+    signature = _private(private_key).sign_recoverable(digest, hasher=None)
     return signature[:64] + bytes([signature[64] + 27])
 
 

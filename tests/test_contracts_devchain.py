@@ -105,6 +105,17 @@ def test_a_taken_port_is_a_clear_error(engine: Engine) -> None:
     assert str(port) in failure.value.what
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("stranger", ENGINES)
+def test_somebody_elses_chain_of_the_same_id_is_not_adopted(engine: Engine, stranger: Engine) -> None:
+    with DevChain(engine=stranger) as other:
+        port = int(other.rpc_url.rpartition(":")[2])
+        for _ in range(3):  # on the former code it depended on who was faster
+            with pytest.raises(ChainError, match="DEVCHAIN_FAILED"), DevChain(engine=engine, port=port):
+                pass
+        assert int(other.request("eth_chainId", []), 16) == other.chain_id
+
+
 def test_the_variable_names_the_binary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     native = find_anvil()
     assert native is not None

@@ -145,7 +145,7 @@ def test_the_stake_contract_judges_what_was_signed_here(bonded: Bonded) -> None:
         heads(first, first)
     heads(first, second)
     assert bonded.bonded_wei() == 0
-    assert bonded.client.balances(address_of(bonded.reporter)).token_wei == 5 * MIN_WEI // 10 + 95 * MIN_WEI // 10
+    assert bonded.client.balances(address_of(bonded.reporter)).token_wei == MIN_WEI // 20 + 95 * MIN_WEI // 100
 
 
 @pytest.mark.skipif(find_anvil() is None, reason="anvil is absent: only it can stop the clock")

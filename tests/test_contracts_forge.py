@@ -10,7 +10,7 @@ import pytest
 from contracts import mutate
 from contracts.audit import TOOLS, analyse, judge, prove
 from contracts.forge import ROOT, SEEDS, find_forge, measure_coverage, play_tests, run_forge
-from contracts.mutate import SOURCES, Mutant, make_mutants, play
+from contracts.mutate import SOURCES, Mutant, make_mutants, named_mutants, play
 from protocol.errors import ChainError
 
 needs_forge = pytest.mark.skipif(
@@ -23,7 +23,7 @@ needs_tools = pytest.mark.skipif(not TOOLS.is_dir(), reason="the audit tools are
 def test_every_test_of_the_contracts_passes() -> None:
     report = play_tests()
     assert report.failed == ()
-    assert report.passed >= 64
+    assert report.passed >= 83
     assert report.calls >= 400
 
 
@@ -54,6 +54,16 @@ def test_no_mutant_survives() -> None:
     outcome = play(drawn)
     assert outcome.survived == ()
     assert len(outcome.killed) >= 30
+
+
+@needs_forge
+@pytest.mark.slow
+def test_no_named_mutant_survives() -> None:
+    """Each bends a rule as an attack would, or as the tests once did not notice."""
+    named = named_mutants()
+    outcome = play(named)
+    assert outcome.survived == outcome.refused == ()
+    assert len(outcome.killed) == len(named) >= 18
 
 
 def test_mutants_are_many_and_each_is_one_change() -> None:

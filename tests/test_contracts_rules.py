@@ -24,7 +24,7 @@ from contracts.chain import ChainConfig, DeploySettings, Share, TransactionRecei
 from contracts.devchain import DEFAULT_CHAIN_ID
 from contracts.evm import ChainClient
 from contracts.evm.connection import to_checksum
-from protocol.errors import ChainError
+from protocol.errors import ChainError, ConfigError
 from protocol.rewards import RewardParameters, RewardTree, leaf_hash
 from tests.test_contracts_flow import DELAY_S, PARAMETERS, Network, share_of, start_network, wait_for_receipt
 
@@ -219,6 +219,33 @@ def test_emission_parity_over_many_epochs_and_other_parameters(net: Network) -> 
     for epoch in (*range(1, 60), 999, 4_000):
         assert client.emission(epoch) == odd.emission(epoch)
     assert client.emission(0) == 0
+
+
+def test_the_emission_of_a_past_epoch_costs_the_same_for_each(net: Network) -> None:
+    for epoch in range(1, 21):
+        net.close_epoch({SOMEBODY: epoch})
+    chain, target = net.client._endpoints.first(), net.client._rewards
+
+    def gas(epoch: int) -> int:
+        data = chain.call_data(target, "emission", epoch)
+        return chain.estimate_gas({"to": to_checksum(target.address), "data": data, "value": 0}, address_of(net.owner))
+
+    assert max(map(gas, range(1, 22))) - min(map(gas, range(1, 22))) < 1_000
+    assert gas(21) < 40_000
+    for epoch in range(1, 30):  # from its own record, and walked on from the newest
+        assert net.client.emission(epoch) == PARAMETERS.emission(epoch)
+
+
+def test_what_the_contracts_would_refuse_is_refused_before_anything_is_sent() -> None:
+    """A deployment whose second contract fails has paid for the first."""
+    most = {"activation_delay_s": 365 * 86_400, "min_epoch_interval_s": 365 * 86_400, "stake_period_s": 302_400}
+    for name, value in most.items():
+        DeploySettings((SOMEBODY,), 1, **{name: value})  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match=f"DEPLOY_SETTINGS_INVALID: {name} is {value + 1}"):
+            DeploySettings((SOMEBODY,), 1, **{name: value + 1})  # type: ignore[arg-type]
+    for name in ("stake_period_s", "min_stake_wei"):
+        with pytest.raises(ConfigError, match=f"{name} is 0, the contracts take 1 to"):
+            DeploySettings((SOMEBODY,), 1, **{name: 0})  # type: ignore[arg-type]
 
 
 def test_epochs_cannot_be_skipped_or_repeated(net: Network) -> None:

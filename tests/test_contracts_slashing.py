@@ -209,7 +209,7 @@ def test_the_contract_takes_what_holds_here_and_nothing_else() -> None:
             fault = check_stake_evidence(evidence)
             stake.report(reporter, fault)
             assert (stake.stake(key.signer).bonded_wei, stake.stake(key.signer).is_banned) == (0, True)
-            assert client.balances(address_of(reporter)).token_wei == STAKE_WEI // 10
+            assert client.balances(address_of(reporter)).token_wei == STAKE_WEI // 100
             with pytest.raises(ChainError, match="StakeNothingToSlash"):
                 stake.report(reporter, fault)
             if before is None:
@@ -382,7 +382,7 @@ async def test_a_validator_that_forked_loses_its_stake_by_what_the_tools_wrote(
             before = chain.request("evm_snapshot", [])
             done = user.run("ledger", "slash", longer, "--wallet", "watch", "--json").json
             assert (done["left_wei"], done["is_banned"], done["signer"]) == ("0", True, "0x" + signer.hex())
-            assert client.balances(address_of(reporter)).token_wei == STAKE_WEI // 10
+            assert client.balances(address_of(reporter)).token_wei == STAKE_WEI // 100
             again = user.run("ledger", "slash", same_size, "--wallet", "watch")
             assert (again.status, "StakeNothingToSlash" in again.err) == (11, True)
             assert user.run("ledger", "slash", same_size).err.startswith("WALLET_NEEDED")

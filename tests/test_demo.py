@@ -1,27 +1,17 @@
 """The whole network in small: the same command and the same code as `make demo`, fewer pairs."""
 
 import json
-import os
-import signal
+import shutil
 import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.up_material import command, environment, network, running_below
+
 FOLDER = Path(__file__).parent.parent / ".cache" / "tests" / "demo"
 SMALL = ("--no-emoji", "--limit", "160", "--steps", "24")
-
-
-def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "node.cli", *map(str, arguments)]
-
-
-def environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("CURIOSITY_")}
-    return kept | {"OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -74,44 +64,19 @@ def test_the_round_made_a_child_that_the_validator_took(figures: dict[str, Any])
 
 def test_it_leaves_nothing_running(figures: dict[str, Any]) -> None:
     assert figures["seconds"]["total"] > 0
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = process.read_bytes()
-        except OSError:
-            continue
-        assert str(FOLDER).encode() not in line, line
+    assert running_below(FOLDER) == []
 
 
-def test_up_stays_up_and_goes_on_after_a_restart(tmp_path: Path) -> None:
-    from contracts.devchain import find_anvil
-
-    if find_anvil() is None:
-        pytest.skip("eth-tester keeps no state, so that a network cannot be taken up again without anvil")
-    home = tmp_path / "home"
-    ports = ("--port", "0", "--chain-port", "0")
-    sizes = []
-    for _ in range(2):
-        log = tmp_path / "up.log"
-        with log.open("w") as file:
-            process = subprocess.Popen(
-                command("up", *ports, *SMALL, "--folder", tmp_path / "net", "--out", tmp_path / "demo.json"),
-                stderr=file, env=environment(),
-            )  # fmt: skip
-        try:
-            deadline = time.monotonic() + 300
-            while "Running." not in log.read_text():
-                assert process.poll() is None, log.read_text()[-2000:]
-                assert time.monotonic() < deadline
-                time.sleep(0.2)
-            url = log.read_text().split("Validator: ")[1].split()[0]
-            asked = subprocess.run(
-                command("query", "seven", "--url", url, "--home", home, "--json"),
-                capture_output=True, text=True, env=environment(), timeout=60,
-            )  # fmt: skip
-            answer = json.loads(asked.stdout)
-            sizes.append(answer["indexed"])
-            assert answer["found"][0]["partner_text"] == "seven"
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
-    assert sizes[0] == sizes[1] > 50
+def test_up_goes_on_with_what_the_demo_made(figures: dict[str, Any], tmp_path: Path) -> None:
+    shutil.rmtree(FOLDER / "up", ignore_errors=True)
+    with network(FOLDER, tmp_path) as up:
+        assert "Going on with a copy of what the demo made" in up.said()
+        asked = subprocess.run(
+            command("query", "seven", "--url", up.url(), "--home", tmp_path / "home", "--json"),
+            capture_output=True, text=True, env=environment(), timeout=600,
+        )  # fmt: skip
+        answer = json.loads(asked.stdout)
+        assert answer["indexed"] == figures["searches"]["after"][0]["indexed"] > 50
+        assert answer["found"][0]["partner_text"] == "seven"
+    assert (FOLDER / "run" / "validator").is_dir()  # copied, not taken away
+    assert running_below(FOLDER) == []

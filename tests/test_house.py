@@ -16,7 +16,18 @@ from urllib.parse import urlsplit
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("protocol", "embedding", "node", "validator", "trainer", "witness", "contracts", "explorer", "ingress")
+PACKAGES = (
+    "protocol",
+    "embedding",
+    "node",
+    "validator",
+    "trainer",
+    "witness",
+    "contracts",
+    "explorer",
+    "ingress",
+    "host",
+)
 ROLES = ("validator", "trainer", "node", "witness")
 LINT = str(Path(sys.executable).parent / "lint-imports")
 

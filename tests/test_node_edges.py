@@ -106,15 +106,15 @@ def test_the_template_holds_every_default(tmp_path: Path) -> None:
 
 
 def test_a_keystore_whose_address_was_changed_does_not_sign(tmp_path: Path) -> None:
-    made = create_wallet(tmp_path, "alice", "secret", scrypt_n=16, private_key=KEY)
-    assert unlock(find_wallet(tmp_path, "alice"), "secret") == KEY
+    made = create_wallet(tmp_path, "alice", "password of theirs", scrypt_n=16, private_key=KEY)
+    assert unlock(find_wallet(tmp_path, "alice"), "password of theirs") == KEY
     keystore = json.loads(made.path.read_text())
     made.path.write_text(json.dumps(keystore | {"address": "11" * 20}))
     with pytest.raises(WalletError, match=r"WALLET_UNREADABLE: .* names 0x1111.* its key is of"):
-        unlock(find_wallet(tmp_path, "alice"), "secret")
+        unlock(find_wallet(tmp_path, "alice"), "password of theirs")
     made.path.write_text(json.dumps(keystore | {"crypto": {}}))
     with pytest.raises(WalletError, match="WALLET_UNREADABLE"):
-        unlock(find_wallet(tmp_path, "alice"), "secret")
+        unlock(find_wallet(tmp_path, "alice"), "password of theirs")
     with pytest.raises(WalletError, match="WALLET_PASSWORD_WRONG"):
         open_keystore(keystore, "other", made.path)
 
@@ -123,12 +123,12 @@ def test_a_keystore_of_another_program_can_be_imported(tmp_path: Path, capsys: p
     from eth_account import Account
 
     theirs = tmp_path / "UTC--their-wallet"
-    theirs.write_text(json.dumps(Account.encrypt(KEY, "secret", kdf="pbkdf2", iterations=10)))
-    (tmp_path / "password").write_text("secret\n")
+    theirs.write_text(json.dumps(Account.encrypt(KEY, "password of theirs", kdf="pbkdf2", iterations=10)))
+    (tmp_path / "password").write_text("password of theirs\n")
     arguments = ["wallet", "import", "mine", "--key-file", str(theirs), "--password-file", str(tmp_path / "password")]
     assert run([*arguments, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["address"].lower() == "0x" + address_of(KEY).hex()
-    assert unlock(find_wallet(tmp_path / "home", "mine"), "secret") == KEY
+    assert unlock(find_wallet(tmp_path / "home", "mine"), "password of theirs") == KEY
     assert run(arguments) == ExitCode.WALLET
     assert capsys.readouterr().err.startswith("WALLET_EXISTS: ")
     (tmp_path / "password").write_text("wrong")

@@ -10,7 +10,7 @@ import pytest
 from protocol.entry import CheckpointEntry, PairEntry, encode_entry, parse_entry
 from protocol.errors import ConfigError, Fault, ProofError
 from protocol.merkle import inclusion_path, leaf_hash
-from protocol.payouts import EpochPayout, derive
+from protocol.payouts import EpochPayout, derive, find_candidates, select_paid
 from protocol.receipt import Receipt, issue_receipt, issue_receipts, verify_receipt
 from protocol.rewards import RewardParameters, verify_claim
 from protocol.settings import read_section
@@ -261,6 +261,18 @@ def test_only_the_widest_gaps_are_paid() -> None:
     entries = [pair_entry(KEYS[0], score) for score in (5, 9, 1, 9, 7, 2, 8)]
     (open_,) = derive(ledger(entries), PARAMETERS)
     assert [p.curiosity_micro for p in open_.paid] == [5, 9, 9, 7, 8]
+
+
+def test_of_equal_gaps_the_earlier_entries_are_paid() -> None:
+    """Also where only some of the equal ones fit, and in whatever order they are given."""
+    scores = (7, 9, 7, 7, 8, 7, 1, 7)
+    (open_,) = derive(ledger([pair_entry(KEYS[n % 4], score) for n, score in enumerate(scores)]), PARAMETERS)
+    # The ledger's first entry is the checkpoint's: the pairs begin at 1.
+    assert [p.index for p in open_.paid] == [1, 2, 3, 4, 5]
+    candidates = find_candidates(ledger([pair_entry(KEYS[n % 4], score) for n, score in enumerate(scores)]), 0)
+    for top_n, indices in ((1, [2]), (2, [2, 5]), (3, [1, 2, 5]), (6, [1, 2, 3, 4, 5, 6]), (7, [1, 2, 3, 4, 5, 6, 8])):
+        for given in (candidates, candidates[::-1], candidates[3:] + candidates[:3]):
+            assert [p.index for p in select_paid(given, top_n)] == indices
 
 
 @pytest.mark.parametrize(

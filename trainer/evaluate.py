@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from embedding.checkpoint import GENESIS, Checkpoint, load
 from embedding.retrieval import Recall, measure_recall
 from embedding.space import EmbeddingSpace, pick_device
+from host.files import write_whole
 from protocol.errors import CuriosityError, ExitCode
 from trainer.calibrate import Joined, join_by_concept, spread
 from trainer.feed import FedItem, FedPair, read_trusted
@@ -296,7 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             draw_map(done.held, given.map)
         if given.json:
-            given.json.write_text(json.dumps(done.to_json(), indent=1, sort_keys=True) + "\n")
+            write_whole(given.json, json.dumps(done.to_json(), indent=1, sort_keys=True).encode() + b"\n")
     except CuriosityError as error:
         print(f"{error.code}: {error.what}. {error.remedy}", file=sys.stderr)
         return error.exit_code

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from host.files import write_whole
 from protocol.errors import CuriosityError, ExitCode
 from protocol.signing import Domain, address_of, checksum
 from validator.app import build, connect_chain, listen, settle_memory
@@ -45,7 +46,7 @@ async def serve(settings: Settings, *, ready_file: Path | None, as_json: bool) -
         click.echo(f"Receipt key, to pin: {facts['receipt_vkey']}")
     sys.stdout.flush()
     if ready_file is not None:
-        await asyncio.to_thread(ready_file.write_text, json.dumps(facts))
+        await asyncio.to_thread(write_whole, ready_file, json.dumps(facts).encode())
     stop = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
@@ -187,6 +188,9 @@ def run_main(arguments: list[str]) -> int:
     except click.ClickException as error:
         click.echo(f"USAGE: {error.format_message()} See: curiosity validator --help", err=True)
         return int(ExitCode.USAGE)
+    except OSError as error:
+        click.echo(f"SYSTEM: {error.filename or ''}: {error.strerror}. Check the path and its permissions.", err=True)
+        return int(ExitCode.FAILED)
     except (KeyboardInterrupt, click.Abort):
         return int(ExitCode.INTERRUPTED)
     return int(ExitCode.OK)

@@ -134,6 +134,7 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
     domain = Domain(addresses.chain_id, addresses.rewards)
     network_id = network_id_of(config.name, domain, bytes.fromhex(genesis.digest))
     current = Path(store.meta_get(CHECKPOINT_PATH) or genesis_path)
+    log.info("event=starting step=encoders checkpoint=%s", current)
     embedder = await asyncio.to_thread(Embedder.load, current, config.device or None)
     stake_key, stake_vkey = None, ""
     if mirrored is not None:
@@ -192,6 +193,7 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
     metrics = Metrics()
     pipeline.on_decision = metrics.count_decision
     reindexer = Reindexer(store, decoder, embedder, pipeline)
+    log.info("event=starting step=index entries=%d", ledger.size)
     await reindexer.rebuild()
     epochs = await asyncio.to_thread(
         lambda: Epochs(

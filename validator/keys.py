@@ -1,11 +1,13 @@
 """The validator's own keys: made at the first start, kept in files that only its user can read."""
 
-import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from host.files import read_secret, write_new
 from protocol.errors import StoreError
+from protocol.signing import address_of, parse_seed
 from protocol.tlog import Signer
 
 SEED_BYTES = 32
@@ -25,48 +27,47 @@ class Keys:
         return f"Keys(receipt={self.receipt.verifier.vkey()!r}, log={self.log.verifier.vkey()!r})"
 
 
-def read_or_make(path: Path, make: bytes) -> bytes:
-    """Return the content of a secret file; write ``make`` to it first, mode 0600, if there is none.
-
-    Raises StoreError KEY_FILE if it can be neither read nor written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return path.read_bytes()
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(make)
-            file.flush()
-            os.fsync(file.fileno())
-        return make
-    except OSError as error:
-        raise StoreError(
-            "KEY_FILE", f"{path}: {error.strerror}", "Make the data folder readable and writable for this user."
-        ) from None
-
-
 def load_keys(folder: Path, origin: str) -> Keys:
     """Return the validator's keys from ``folder``, made now if this is the first start.
 
-    ``origin`` is the ledger's name and so the name of the log key.
+    ``origin`` is the ledger's name and so the name of the log key. Raises StoreError KEY_FILE if one can be neither
+    read nor written, or holds no key; then none was made by halves.
     """
-
-    def seed(name: str) -> bytes:
-        content = read_or_make(folder / name, secrets.token_bytes(SEED_BYTES).hex().encode())
-        try:
-            value = bytes.fromhex(content.decode().strip())
-        except ValueError:
-            value = b""
-        if len(value) != SEED_BYTES:
-            raise StoreError("KEY_FILE", f"{folder / name} holds no 32-byte hex key", "Restore the file from a backup.")
-        return value
-
+    attestation = _seed(folder / "attestation.key")
+    try:
+        address_of(attestation)
+    except ValueError as error:
+        raise _no_key(folder / "attestation.key", str(error)) from None
     return Keys(
-        receipt=Signer(f"{origin}/receipt", seed("receipt.key")),
-        log=Signer(origin, seed("log.key")),
-        attestation=seed("attestation.key"),
-        admin_token=seed("admin.token").hex(),
-        pepper=seed("takedown.pepper"),
+        receipt=Signer(f"{origin}/receipt", _seed(folder / "receipt.key")),
+        log=Signer(origin, _seed(folder / "log.key")),
+        attestation=attestation,
+        admin_token=_seed(folder / "admin.token").hex(),
+        pepper=_seed(folder / "takedown.pepper"),
+    )
+
+
+def _seed(path: Path) -> bytes:
+    """Return the 32 bytes that a file spells; make it with new ones first, mode 0600, if there is none."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            with suppress(FileExistsError):  # another process was first; its key counts
+                write_new(path, secrets.token_bytes(SEED_BYTES).hex().encode(), mode=0o600)
+        return parse_seed(read_secret(path))
+    except OSError as error:
+        raise StoreError(
+            "KEY_FILE",
+            f"{path}: {error.strerror}",
+            "Free space there, and make the data folder readable and writable for this user.",
+        ) from None
+    except ValueError as error:
+        raise _no_key(path, str(error)) from None
+
+
+def _no_key(path: Path, why: str) -> StoreError:
+    return StoreError(
+        "KEY_FILE",
+        f"{path} holds no 32-byte hex key: {why}",
+        "Restore the file from a backup. Remove it only if this validator has never signed anything.",
     )

@@ -10,7 +10,6 @@ An answer that speaks against *this* log is more than a failure: `Peer.alarm` ke
 
 import asyncio
 import logging
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from typing import Any
 
 import aiohttp
 
+from host.files import write_whole
 from protocol.errors import ConfigError, CuriosityError, Overloaded, ProofError, ServiceError
 from protocol.messages import WitnessStatus
 from protocol.tlog import (
@@ -34,7 +34,6 @@ from protocol.tlog import (
     verify_checkpoint,
 )
 from validator.ledger import Ledger
-from validator.store.files import sync_directory
 
 log = logging.getLogger(__name__)
 
@@ -271,19 +270,8 @@ class Witnesses:
             if self.cosigned is not None and head.size < self.cosigned.head.size:
                 return
             note = self._targets.get(target, merged)  # with what another witness has added meanwhile
-            await self._read(partial(_replace, self._path, note))
+            await self._read(partial(write_whole, self._path, note.encode()))
             self.cosigned = CosignedHead(head, note)
-
-
-def _replace(path: Path, note: str) -> None:
-    """Put the note at ``path`` whole or not at all, and return once it is on the disk. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        file.write(note)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_directory(path.parent)
 
 
 def _head_of(own_note: str) -> TreeHead:

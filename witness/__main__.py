@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from host.files import write_whole
 from protocol.errors import CuriosityError, ExitCode, SourceError
 from protocol.evidence import check_evidence, encode_evidence
 from witness.config import WitnessConfig, load_config
@@ -101,7 +102,7 @@ def evidence(config_path: Path | None, data_dir: Path | None, id_: str | None, o
         if out is None:
             click.echo(data.decode())
         else:
-            out.write_bytes(data)
+            write_whole(out, data)
             click.echo(json.dumps({"id": id_, "out": str(out)}) if as_json else f"Wrote {out}.")
         return
     found = [(one_id, check_evidence(one)) for one_id, one in kept.items()]

@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 import ingress.guard
+from host.files import write_whole
 from ingress.body import read_body
 from ingress.guard import Guard, GuardLimits
 from ingress.refusal import http_headers, printable
@@ -155,7 +156,7 @@ async def serve(config: WitnessConfig, *, ready_file: Path | None, as_json: bool
         line = f"Witness {config.name} listens on {url}; key {keys.vkeys[0]}; {len(facts['logs'])} logs."
         print(json.dumps(facts) if as_json else line, flush=True)
         if ready_file is not None:
-            await asyncio.to_thread(ready_file.write_text, json.dumps(facts))
+            await asyncio.to_thread(write_whole, ready_file, json.dumps(facts).encode())
         stop = asyncio.Event()
         for name in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(name, stop.set)

@@ -8,10 +8,11 @@ log can send one: of such refusals few are kept, apart from the forks, so that n
 from collections.abc import Iterator
 from pathlib import Path
 
+from host.files import write_whole
 from protocol.errors import ProofError, StoreError
 from protocol.evidence import Evidence, check_evidence, encode_evidence, parse_evidence
 from protocol.tlog import TreeHead
-from witness.files import origin_hash, write_durably
+from witness.files import origin_hash
 
 EVIDENCE_FOLDER = "evidence"
 MAX_REFUSALS = 64
@@ -54,7 +55,7 @@ class KeptEvidence:
                 return None
         elif evidence.id not in self._refused and len(self._refused) >= min(MAX_REFUSALS, self._max_forks):
             return None
-        write_durably(path, encode_evidence(evidence))
+        write_whole(path, encode_evidence(evidence))
         self._note(evidence)
         return path
 

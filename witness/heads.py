@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from host.files import sync_directory, write_whole
 from protocol.errors import ProofError, StoreError
 from protocol.tlog import TreeHead, parse_tree_head, verify_checkpoint
 from witness.evidence import KeptEvidence
-from witness.files import origin_hash, sync_directory, write_durably
+from witness.files import origin_hash
 
 LOGS_FOLDER = "logs"
 MAX_LINES = 8192
@@ -60,7 +61,7 @@ class LogMemory:
         """Make the head the latest, durably. Raises OSError; then nothing may be answered until a new start."""
         if len(self._kept) >= MAX_LINES:
             kept = [*self._kept, cosigned][-KEPT_LINES:]
-            write_durably(self._path, b"".join(map(_line, kept)))
+            write_whole(self._path, b"".join(map(_line, kept)))
             self._kept.clear()
             self._by_size.clear()
             for one in kept:
@@ -93,7 +94,7 @@ def _read(path: Path, origin: str, vkeys: Sequence[str]) -> Iterator[Cosigned]:
             os.fsync(file.fileno())
     if len(lines) > MAX_LINES:
         lines = lines[-KEPT_LINES:]
-        write_durably(path, b"".join(line + b"\n" for line in lines))
+        write_whole(path, b"".join(line + b"\n" for line in lines))
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)

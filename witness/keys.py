@@ -3,14 +3,15 @@
 Keys whose state was lost must not sign again: they would cosign a second history.
 """
 
-import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from host.files import read_secret, sync_directory, write_new
 from protocol.errors import StoreError
+from protocol.signing import parse_seed
 from protocol.tlog import MLDSA44_COSIGNATURE, Signer
-from witness.files import sync_directory
 from witness.heads import LOGS_FOLDER
 
 _SEED_BYTES = 32
@@ -47,12 +48,14 @@ def load_keys(folder: Path, name: str) -> WitnessKeys:
             sync_directory(folder)
         for path in paths:
             if not path.exists():
-                _write_new(path, secrets.token_bytes(_SEED_BYTES).hex().encode())
-        sync_directory(folder)
+                with suppress(FileExistsError):  # another process was first; its key counts
+                    write_new(path, secrets.token_bytes(_SEED_BYTES).hex().encode(), mode=0o600)
         seeds = [_seed(path) for path in paths]
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise StoreError(
-            "KEY_FILE", f"{folder}: {error}", "Make the folder readable and writable for this user."
+            "KEY_FILE",
+            f"{folder}: {error}",
+            "Free space there, and make the folder readable and writable for this user.",
         ) from None
     if not logs.is_dir():
         raise StoreError(
@@ -65,20 +68,10 @@ def load_keys(folder: Path, name: str) -> WitnessKeys:
 
 def _seed(path: Path) -> bytes:
     try:
-        seed = bytes.fromhex(path.read_text().strip())
-    except ValueError:
-        seed = b""
-    if len(seed) != _SEED_BYTES:
-        raise StoreError("KEY_FILE", f"{path} holds no 32-byte hex key", "Restore the file from a backup.")
-    return seed
-
-
-def _write_new(path: Path, content: bytes) -> None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return  # another process was first; its key counts
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        return parse_seed(read_secret(path))
+    except ValueError as error:
+        raise StoreError(
+            "KEY_FILE",
+            f"{path} holds no 32-byte hex key: {error}",
+            "Restore the file from a backup. Remove it only if this witness has never cosigned anything.",
+        ) from None

@@ -76,7 +76,7 @@ class StakeClient:
         return {validator: weight for validator, weight in weights.items() if weight}
 
     def report(self, private_key: bytes, fault: CheckedFault) -> TransactionReceipt:
-        """Hands in checked evidence; the reporter gets a tenth of what it costs the signer."""
+        """Hands in checked evidence. The reporter gets a hundredth of what it costs the signer, a signer nothing."""
         name = keccak(b"report" + fault.first_signature + fault.second_signature)
         if fault.fault is Fault.DOUBLE_HEAD:
             arguments = (*_side(fault.first, fault.first_signature), *_side(fault.second, fault.second_signature))

@@ -42,14 +42,18 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
         bytes32 rewardRoot;
         uint128 cumulativeTotal;
         uint32 attempt;
+        // What the emission schedule leaves after it, in wei.
+        uint96 remaining;
     }
 
     /// @dev What every call needs, in one storage slot.
     struct State {
         uint48 activeEpoch;
         uint48 latestEpoch;
-        uint48 setId;
-        uint48 pausedUntil;
+        // The last epoch that was active when the present validators came.
+        uint48 setSince;
+        uint32 setId;
+        uint40 pausedUntil;
         uint32 attempt;
         uint8 threshold;
     }
@@ -71,6 +75,8 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
 
     uint256 private constant MAX_PAUSE = 7 days;
     uint256 private constant PAUSE_COOLDOWN = 30 days;
+    // Longest activation delay and epoch interval: with more, nothing would ever be paid.
+    uint256 private constant MAX_WAIT = 365 days;
     // Length of a key's signature; a longer one is a contract wallet's.
     uint256 private constant KEY_SIGNATURE = 65;
     uint256 private constant WINDOW = 128;
@@ -83,7 +89,6 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
     uint256 private immutable _minEpochInterval;
     uint256 private immutable _decayNumerator;
     uint256 private immutable _decayDenominator;
-    uint256 private immutable _emissionTotal;
 
     State private _state;
     mapping(uint256 epoch => Epoch) private _epochs;
@@ -91,7 +96,8 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
     Posted[RING] private _ring;
     // Account whose code is the list of validators.
     address private _members;
-    // What the emission schedule leaves after the active epoch, in wei: 79 thousand million tokens at most.
+    // What the emission schedule leaves after the active epoch, in wei: 79 thousand million tokens at most. It lies
+    // beside the list, so that posting reads one slot for both.
     uint96 private _remaining;
     address private _guardian;
     uint48 private _pauseAllowedAt;
@@ -110,14 +116,16 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
         if (settings.decayNumerator == 0) revert RewardsInvalidParameter("decayNumerator");
         if (settings.decayNumerator > settings.decayDenominator) revert RewardsInvalidParameter("decayDenominator");
         if (settings.cap > type(uint96).max) revert RewardsInvalidParameter("cap");
+        if (settings.activationDelay > MAX_WAIT) revert RewardsInvalidParameter("activationDelay");
+        if (settings.minEpochInterval > MAX_WAIT) revert RewardsInvalidParameter("minEpochInterval");
         _token = new CuriosityToken(settings.cap, settings.treasury, settings.premint);
         _activationDelay = settings.activationDelay;
         _minEpochInterval = settings.minEpochInterval;
         _decayNumerator = settings.decayNumerator;
         _decayDenominator = settings.decayDenominator;
         // All that the cap leaves after the premint will be emitted, and epoch 1 begins now.
-        _emissionTotal = settings.cap - settings.premint;
-        _remaining = uint96(_emissionTotal);
+        _remaining = uint96(settings.cap - settings.premint);
+        _epochs[0].remaining = _remaining;
         _ring[0].postedAt = uint64(block.timestamp);
         _setGuardian(settings.guardian);
         _setValidators(settings.validators, settings.threshold);
@@ -169,8 +177,10 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
         uint256 minted = record.cumulativeTotal - _ring[state.activeEpoch % RING].cumulativeTotal;
         _state.activeEpoch = uint48(epoch);
         // What an epoch does not pay is never paid: the schedule runs by epoch number alone.
-        _remaining -= uint96(_emissionAfter(0));
-        _epochs[epoch] = Epoch(record.rewardRoot, record.cumulativeTotal, state.attempt);
+        uint96 remaining = _remaining;
+        remaining -= uint96(_emissionOf(remaining));
+        _remaining = remaining;
+        _epochs[epoch] = Epoch(record.rewardRoot, record.cumulativeTotal, state.attempt, remaining);
         emit RootActivated(epoch, record.rewardRoot, minted);
         _token.mint(epoch, minted);
     }
@@ -225,6 +235,8 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
         for (uint256 i = 0; i < shares.length; ++i) {
             paid += _pay(account, recipient, shares[i].epoch, shares[i].amount, shares[i].proof);
         }
+        // Whoever copies a permission must not use it up for nothing.
+        if (paid == 0) revert RewardsNothingToPay(account);
         _tell(account, recipient, paid);
     }
 
@@ -232,6 +244,7 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
     function setValidators(address[] calldata validators_, uint256 threshold) external onlyOwner {
         State memory state = _state;
         if (state.latestEpoch > state.activeEpoch) _discardFrom(state.activeEpoch + 1);
+        _state.setSince = state.activeEpoch;
         _setValidators(validators_, threshold);
     }
 
@@ -245,7 +258,7 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
         if (duration == 0 || duration > MAX_PAUSE) revert RewardsInvalidPause(duration, MAX_PAUSE);
         if (block.timestamp < _pauseAllowedAt) revert RewardsPauseCooldown(_pauseAllowedAt);
         uint256 until = block.timestamp + duration;
-        _state.pausedUntil = uint48(until);
+        _state.pausedUntil = uint40(until);
         _pauseAllowedAt = uint48(block.timestamp + PAUSE_COOLDOWN);
         emit Paused(until);
     }
@@ -258,12 +271,12 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
     }
 
     /// @inheritdoc ICuriosityRewards
-    function emission(uint64 epoch) external view returns (uint256 amount) {
-        uint256 remaining = _emissionTotal;
-        for (uint64 i = 0; i < epoch; ++i) {
-            amount = _emissionOf(remaining);
-            remaining -= amount;
-        }
+    function emission(uint64 epoch) external view returns (uint256) {
+        if (epoch == 0) return 0;
+        uint64 last = epoch - 1;
+        uint64 activeEpoch = _state.activeEpoch;
+        if (last <= activeEpoch) return _emissionOf(_epochs[last].remaining);
+        return _emissionAfter(last - activeEpoch);
     }
 
     /// @inheritdoc ICuriosityRewards
@@ -385,7 +398,8 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
         if (attestation.previousRoot != last.rewardRoot) {
             revert RewardsWrongPreviousRoot(attestation.previousRoot, last.rewardRoot);
         }
-        if (attestation.ledgerSize < last.ledgerSize) {
+        // Only within a set: or else one size that no ledger ever reaches would end all posting.
+        if (attestation.ledgerSize < last.ledgerSize && state.latestEpoch != state.setSince) {
             revert RewardsLedgerShrank(attestation.ledgerSize, last.ledgerSize);
         }
         if (attestation.cumulativeTotal < last.cumulativeTotal) {
@@ -440,7 +454,7 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
 
     function _setValidators(address[] memory validators_, uint256 threshold) private {
         _members = ValidatorSet.write(validators_, threshold);
-        uint48 newSetId = ++_state.setId;
+        uint32 newSetId = ++_state.setId;
         // At most the count of members, 128.
         _state.threshold = uint8(threshold);
         emit ValidatorsSet(newSetId, validators_, threshold);
@@ -450,14 +464,22 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
     function _emissionAfter(uint256 waiting) private view returns (uint256 amount) {
         uint256 remaining = _remaining;
         amount = _emissionOf(remaining);
-        for (uint256 i = 0; i < waiting; ++i) {
-            remaining -= amount;
+        // Once an epoch emits nothing no later one does, since as much remains.
+        while (waiting != 0 && amount != 0) {
+            // An emission is at most what remains.
+            unchecked {
+                --waiting;
+                remaining -= amount;
+            }
             amount = _emissionOf(remaining);
         }
     }
 
+    /// @dev At most `remaining`, which has 96 bits; the numerator has 64.
     function _emissionOf(uint256 remaining) private view returns (uint256) {
-        return (remaining * _decayNumerator) / _decayDenominator;
+        unchecked {
+            return (remaining * _decayNumerator) / _decayDenominator;
+        }
     }
 
     function _bit(uint64 epoch) private pure returns (uint128) {

@@ -33,12 +33,15 @@ contract CuriosityStake is ICuriosityStake, EIP712, ReentrancyGuardTransient {
     bytes32 private constant REWARD_ROOT = "reward root";
 
     uint256 private constant EXIT_DELAY = 14 days;
+    // A stake counts for two periods at most after its exit began; half of the delay is then left to show a fault.
+    uint256 private constant MAX_PERIOD = EXIT_DELAY / 4;
     // Bounds whoever must read the whole list.
     uint256 private constant MAX_VALIDATORS = 128;
     // Per cent of the stake that a fault costs, and of that what the reporter gets.
     uint256 private constant ALL = 100;
     uint256 private constant COMMIT_PENALTY = 5;
-    uint256 private constant REPORTER_SHARE = 10;
+    // A validator can always be the first to report itself, under another name: this much of a fault it keeps.
+    uint256 private constant REPORTER_SHARE = 1;
 
     IERC20 private immutable _token;
     ICuriosityRewards private immutable _rewards;
@@ -71,8 +74,7 @@ contract CuriosityStake is ICuriosityStake, EIP712, ReentrancyGuardTransient {
     ) EIP712("CuriosityStake", "1") {
         if (treasury == address(0)) revert StakeInvalidParameter("treasury");
         if (minStake == 0) revert StakeInvalidParameter("minStake");
-        // An exit must outlast the two periods in which the stake may still count.
-        if (periodLength == 0 || periodLength * 2 > EXIT_DELAY) revert StakeInvalidParameter("periodLength");
+        if (periodLength == 0 || periodLength > MAX_PERIOD) revert StakeInvalidParameter("periodLength");
         _rewards = rewards;
         _token = IERC20(rewards.token());
         _treasury = treasury;
@@ -83,6 +85,7 @@ contract CuriosityStake is ICuriosityStake, EIP712, ReentrancyGuardTransient {
 
     /// @inheritdoc ICuriosityStake
     function bond(address validator, uint256 amount) external nonReentrant {
+        if (amount == 0) revert StakeNothing();
         Validator storage record = _validators[validator];
         if (record.isBanned) revert StakeBanned(validator);
         uint256 bonded = record.bonded + amount;
@@ -107,6 +110,8 @@ contract CuriosityStake is ICuriosityStake, EIP712, ReentrancyGuardTransient {
     /// @inheritdoc ICuriosityStake
     function exit(address validator, uint256 amount) external onlyOwnerOf(validator) {
         Validator storage record = _validators[validator];
+        if (amount == type(uint256).max) amount = record.bonded;
+        if (amount == 0) revert StakeNothing();
         if (amount > record.bonded) revert StakeExceeded(amount, record.bonded);
         uint256 left = record.bonded - amount;
         if (left != 0 && left < _minStake) revert StakeTooSmall(left, _minStake);
@@ -259,7 +264,8 @@ contract CuriosityStake is ICuriosityStake, EIP712, ReentrancyGuardTransient {
         uint256 lostBonded = (bonded * percent) / 100;
         uint256 lostExiting = (exiting * percent) / 100;
         uint256 lost = lostBonded + lostExiting;
-        uint256 reward = (lost * REPORTER_SHARE) / 100;
+        bool isOwnFault = msg.sender == validator || msg.sender == record.owner;
+        uint256 reward = isOwnFault ? 0 : (lost * REPORTER_SHARE) / 100;
         record.exiting = uint96(exiting - lostExiting);
         if (percent == ALL) record.isBanned = true;
         if (lostBonded != 0) _setBonded(validator, bonded - lostBonded);

@@ -11,7 +11,7 @@ interface ICuriosityRewards {
     struct Attestation {
         // Reward period that closes; the first is 1 and each follows the last.
         uint64 epoch;
-        // Entries in the ledger that the rewards were derived from; never shrinks.
+        // Entries in the ledger that the rewards were derived from; never shrinks while one set signs.
         uint64 ledgerSize;
         // RFC 6962 root over those entries.
         bytes32 ledgerRoot;
@@ -110,7 +110,8 @@ interface ICuriosityRewards {
     error RewardsWrongSet(uint64 given, uint64 expected);
     /// @notice The attestation was signed before a veto.
     error RewardsWrongAttempt(uint32 given, uint32 expected);
-    /// @notice The ledger only grows.
+    /// @notice The ledger only grows. A new set of validators may begin with any size, so that one that no ledger
+    /// reaches does not stay for ever.
     error RewardsLedgerShrank(uint64 given, uint64 previous);
     /// @notice Cumulative amounts only grow.
     error RewardsTotalDecreased(uint256 given, uint256 previous);
@@ -140,6 +141,8 @@ interface ICuriosityRewards {
     error RewardsInvalidProof(address account, uint64 epoch, uint256 amount, bytes32 rewardRoot);
     /// @notice The signed permission to redirect a claim has expired.
     error RewardsExpired(uint256 deadline, uint256 nowTime);
+    /// @notice None of the shares pays anything: there is none, or all were paid before. The permission stays.
+    error RewardsNothingToPay(address account);
     /// @notice Rewards cannot be sent there.
     error RewardsInvalidRecipient(address recipient);
     /// @notice Only `expected` may do this.
@@ -183,6 +186,7 @@ interface ICuriosityRewards {
     function claimMany(Claim[] calldata claims) external returns (uint256 paid);
 
     /// @notice Pays what `account` earned in the given epochs to the `recipient` that it signed for. Anybody may relay.
+    /// Reverts when that is nothing. What a relay leaves out stays the account's, and needs another permission.
     /// @param deadline last block time, in seconds, at which the signature counts
     /// @param signature EIP-712 `ClaimTo(address account,address recipient,uint256 nonce,uint256 deadline)`, by a key
     /// or by a contract wallet (ERC-1271); the nonce is `nonces(account)`
@@ -195,7 +199,8 @@ interface ICuriosityRewards {
         bytes calldata signature
     ) external returns (uint256 paid);
 
-    /// @notice Owner only: replaces the validator set and throws away what the old one posted and is not active yet.
+    /// @notice Owner only: replaces the validator set and throws away what the old one posted and is not active yet. The
+    /// first epoch that the new set posts may name any ledger size.
     /// @param validators 1 to 128 in strictly increasing order
     /// @param threshold signatures that make a quorum, more than half
     function setValidators(address[] calldata validators, uint256 threshold) external;
@@ -212,7 +217,9 @@ interface ICuriosityRewards {
     /// @notice The 32 bytes that validators sign for an attestation.
     function hashAttestation(Attestation calldata attestation) external view returns (bytes32);
 
-    /// @notice Wei that `epoch` may pay at most. The first epoch is 1. Costs gas in proportion to the epoch number.
+    /// @notice Wei that `epoch` may pay at most. The first epoch is 1. The schedule runs by number alone: what an epoch
+    /// does not pay, and time that passes between two, change nothing. Costs the same gas for every epoch up to the one
+    /// after the active one; for later ones in proportion to the epochs between, until they emit nothing.
     function emission(uint64 epoch) external view returns (uint256);
 
     /// @notice Wei claimed so far by `account`, over all epochs. Costs gas in proportion to the epochs.

@@ -66,13 +66,16 @@ interface ICuriosityStake {
     event Withdrawn(address indexed validator, address indexed owner, uint256 amount);
     /// @notice The owner of the stake of `validator` is now `owner`.
     event OwnerSet(address indexed validator, address indexed owner);
-    /// @notice `validator` lost `amount` wei for a fault, of which `reporter` got `reward`.
+    /// @notice `validator` lost `amount` wei for a fault, of which `reporter` got `reward`: a hundredth, and nothing when it
+    /// is the validator itself or the owner of its stake.
     event Slashed(address indexed validator, bytes32 indexed fault, address indexed reporter, uint256 amount, uint256 reward);
     /// @notice `validator` left the list.
     event Removed(address indexed validator);
 
     /// @notice Only `expected` may do this.
     error StakeUnauthorized(address caller, address expected);
+    /// @notice An amount of zero changes nothing.
+    error StakeNothing();
     /// @notice A validator has nothing or at least `minStake`.
     error StakeTooSmall(uint256 bonded, uint256 minStake);
     /// @notice The list is full.
@@ -106,13 +109,14 @@ interface ICuriosityStake {
 
     /// @notice Owner of the stake only: `amount` wei stop counting and can be withdrawn in 14 days. A later exit makes
     /// an earlier one wait with it.
+    /// @param amount in wei; 2^256 - 1 is all there is, also when somebody just bonded more
     function exit(address validator, uint256 amount) external;
 
     /// @notice Owner of the stake only: takes out what has exited.
     /// @return amount in wei
     function withdraw(address validator) external returns (uint256 amount);
 
-    /// @notice Takes a validator that has had nothing for two periods off the list. Anybody may call.
+    /// @notice Takes a validator that has had nothing bonded for two periods off the list. Anybody may call.
     function remove(address validator) external;
 
     /// @notice Slashes whoever signed two roots for one size of one ledger.

@@ -198,6 +198,22 @@ contract ClaimingTest is Network {
         rewards.claimTo(_alice, _shares(epoch, 5), COLD, deadline, late);
     }
 
+    /// @notice Whoever copies a permission cannot use it up for nothing: with no shares, or with such as were paid.
+    function test_APermissionIsNotUsedUpForNothing() external {
+        uint64 first = close(one(_alice, 5), 5);
+        uint64 second = close(one(_alice, 7), 7);
+        rewards.claim(_alice, first, 5, new bytes32[](0));
+        bytes memory signature = _permission(_alice, COLD, 0, nowTime(), ALICE_KEY);
+        bytes memory why = abi.encodeWithSelector(ICuriosityRewards.RewardsNothingToPay.selector, _alice);
+        VM.expectRevert(why);
+        rewards.claimTo(_alice, new ICuriosityRewards.Share[](0), COLD, nowTime(), signature);
+        VM.expectRevert(why);
+        rewards.claimTo(_alice, _shares(first, 5), COLD, nowTime(), signature);
+        equal(rewards.nonces(_alice), 0, "the permission stays");
+        equal(rewards.claimTo(_alice, _shares(second, 7), COLD, nowTime(), signature), 7, "paid");
+        equal(token.balanceOf(COLD), 7, "to whom she named");
+    }
+
     function test_ManyEpochsGoToTheNamedRecipient() external {
         ICuriosityRewards.Share[] memory shares = new ICuriosityRewards.Share[](3);
         for (uint64 i = 0; i < 2; ++i) {

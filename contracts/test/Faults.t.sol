@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
+import {CuriosityStake} from "../src/CuriosityStake.sol";
 import {ICuriosityRewards} from "../src/ICuriosityRewards.sol";
 import {ICuriosityStake} from "../src/ICuriosityStake.sol";
 import {Staking} from "./Staking.sol";
@@ -17,11 +18,11 @@ contract FaultsTest is Staking {
         bytes memory signedB = _signHead(KEY, b);
         uint256 before = token.balanceOf(TREASURY);
         VM.expectEmit();
-        emit ICuriosityStake.Slashed(_validator, "double head", REPORTER, 2 * MIN, MIN / 5);
+        emit ICuriosityStake.Slashed(_validator, "double head", REPORTER, 2 * MIN, MIN / 50);
         VM.prank(REPORTER);
         _stake.reportDoubleHead(a, signedA, b, signedB);
-        equal(token.balanceOf(REPORTER), MIN / 5, "a tenth for the reporter");
-        equal(token.balanceOf(TREASURY) - before, (2 * MIN * 9) / 10, "the rest for the treasury");
+        equal(token.balanceOf(REPORTER), MIN / 50, "a hundredth for the reporter");
+        equal(token.balanceOf(TREASURY) - before, (2 * MIN * 99) / 100, "the rest for the treasury");
         equal(_stake.validatorOf(_validator).bonded, 0, "nothing bonded");
         equal(_stake.validatorOf(_validator).exiting, 0, "nothing exiting");
         isTrue(_stake.validatorOf(_validator).isBanned, "banned");
@@ -31,6 +32,46 @@ contract FaultsTest is Staking {
         _stake.reportDoubleHead(a, signedA, b, signedB);
         _later(2 * PERIOD);
         _stake.remove(_validator);
+    }
+
+    /// @notice Whoever reports itself keeps nothing, and under another name a hundredth.
+    function test_ASelfReportKeepsNothing() external {
+        address[3] memory reporters = [_validator, OTHER, REPORTER];
+        for (uint256 i = 0; i < 3; ++i) {
+            uint256 reward = i == 2 ? 10 ether : 0;
+            _stake = new CuriosityStake(rewards, TREASURY, MIN, PERIOD);
+            token.approve(address(_stake), type(uint256).max);
+            _bond(_validator, 1_000 ether);
+            VM.prank(_validator);
+            _stake.setOwner(_validator, OTHER);
+            ICuriosityStake.TreeHead memory a = ICuriosityStake.TreeHead(ORIGIN, 7, "a");
+            ICuriosityStake.TreeHead memory b = ICuriosityStake.TreeHead(ORIGIN, 7, "b");
+            bytes memory signedA = _signHead(KEY, a);
+            bytes memory signedB = _signHead(KEY, b);
+            uint256 before = token.balanceOf(TREASURY);
+            VM.expectEmit();
+            emit ICuriosityStake.Slashed(_validator, "double head", reporters[i], 1_000 ether, reward);
+            VM.prank(reporters[i]);
+            _stake.reportDoubleHead(a, signedA, b, signedB);
+            equal(token.balanceOf(reporters[i]), reward, "what the reporter keeps");
+            equal(token.balanceOf(TREASURY) - before, 1_000 ether - reward, "the rest is the treasury's");
+            isTrue(_stake.validatorOf(_validator).isBanned, "it is a fault all the same");
+        }
+    }
+
+    /// @notice A key is banned for what it signed, also when all of its stake is on its way out.
+    function test_WhoIsOnTheWayOutIsBannedToo() external {
+        _bond(_validator, MIN);
+        VM.prank(_validator);
+        _stake.exit(_validator, MIN);
+        uint256 since = nowTime();
+        _later(1 hours);
+        _slashDouble();
+        isTrue(_stake.validatorOf(_validator).isBanned, "banned");
+        equal(_stake.validatorOf(_validator).exiting, 0, "all was taken");
+        equal(_stake.validatorOf(_validator).emptySince, since, "empty since the exit");
+        VM.expectRevert(abi.encodeWithSelector(ICuriosityStake.StakeBanned.selector, _validator));
+        _bond(_validator, MIN);
     }
 
     function test_HeadsThatAreNoFault() external {
@@ -106,7 +147,7 @@ contract FaultsTest is Staking {
         _stake.reportFork(uint64(shared), c, d);
         VM.prank(REPORTER);
         _stake.reportFork(uint64(index), a, b);
-        equal(token.balanceOf(REPORTER), MIN / 10, "slashed");
+        equal(token.balanceOf(REPORTER), MIN / 100, "slashed");
         isTrue(_stake.validatorOf(_validator).isBanned, "banned");
     }
 
@@ -182,7 +223,7 @@ contract FaultsTest is Staking {
         bytes memory commitSignature = _signCommit(commit);
         bytes memory revealSignature = _signReveal(reveal);
         VM.expectEmit();
-        emit ICuriosityStake.Slashed(_validator, "broken commit", REPORTER, MIN / 2, MIN / 20);
+        emit ICuriosityStake.Slashed(_validator, "broken commit", REPORTER, MIN / 2, MIN / 200);
         VM.prank(REPORTER);
         _stake.reportBrokenCommit(commit, commitSignature, reveal, revealSignature);
         equal(_stake.validatorOf(_validator).bonded, (8 * MIN * 95) / 100, "of what is bonded");
@@ -199,6 +240,36 @@ contract FaultsTest is Staking {
         commitSignature = _signCommit(commit);
         revealSignature = _signReveal(reveal);
         _stake.reportBrokenCommit(commit, commitSignature, reveal, revealSignature);
+    }
+
+    /// @notice Two validators can break their commits in one vote about one pair: each pays for its own.
+    function test_ABrokenCommitIsRememberedForItsSigner() external {
+        address second = VM.addr(0xD00D);
+        _bond(_validator, MIN);
+        _bond(second, MIN);
+        ICuriosityStake.VerdictCommit memory commit = ICuriosityStake.VerdictCommit(PAIR, 1, "nothing opens this");
+        ICuriosityStake.VerdictReveal memory reveal = ICuriosityStake.VerdictReveal(PAIR, 1, "accept", "salt");
+        uint256[2] memory signers = [KEY, uint256(0xD00D)];
+        for (uint256 i = 0; i < 2; ++i) {
+            bytes memory commitSignature = _signStruct(
+                signers[i],
+                abi.encode(keccak256("VerdictCommit(bytes32 pair,uint64 round,bytes32 commitment)"), commit)
+            );
+            bytes memory revealSignature = _signStruct(
+                signers[i],
+                abi.encode(keccak256("VerdictReveal(bytes32 pair,uint64 round,bytes32 verdict,bytes32 salt)"), reveal)
+            );
+            _stake.reportBrokenCommit(commit, commitSignature, reveal, revealSignature);
+            equal(_stake.validatorOf(VM.addr(signers[i])).bonded, (MIN * 95) / 100, "each loses its own");
+            VM.expectRevert(
+                abi.encodeWithSelector(
+                    ICuriosityStake.StakeAlreadyReported.selector,
+                    VM.addr(signers[i]),
+                    bytes32("broken commit")
+                )
+            );
+            _stake.reportBrokenCommit(commit, commitSignature, reveal, revealSignature);
+        }
     }
 
     function _refuseReveal(
@@ -237,7 +308,7 @@ contract FaultsTest is Staking {
         attestation.cumulativeTotal = 49;
         bytes memory lower = signed(KEY, rewards.hashAttestation(attestation));
         VM.expectEmit();
-        emit ICuriosityStake.Slashed(_validator, "reward root", REPORTER, MIN, MIN / 10);
+        emit ICuriosityStake.Slashed(_validator, "reward root", REPORTER, MIN, MIN / 100);
         VM.prank(REPORTER);
         _stake.reportRewardRoot(attestation, lower);
         attestation.cumulativeTotal = 50 + allowed + 1;
@@ -274,6 +345,25 @@ contract FaultsTest is Staking {
         attestation.cumulativeTotal = rewards.emission(1) + 1;
         bytes memory signature = signed(KEY, rewards.hashAttestation(attestation));
         _stake.reportRewardRoot(attestation, signature);
+    }
+
+    /// @notice The epoch's attempt is remembered: what was signed in that attempt is a fault, what was signed before not.
+    function test_ARewardRootIsJudgedWithinItsAttempt() external {
+        _bond(_validator, MIN);
+        VM.warp(nowTime() + INTERVAL);
+        post("vetoed", 1);
+        VM.prank(GUARDIAN);
+        rewards.veto(1);
+        close(one(OTHER, 50), 50);
+        equal(rewards.pool(1).attempt, 1, "activated in the second attempt");
+        ICuriosityRewards.Attestation memory attestation = attestationFor("root", rewards.emission(2) + 1);
+        equal(attestation.attempt, 1, "the attempt of now");
+        attestation.attempt = 0;
+        _refuseRoot(attestation, abi.encodeWithSelector(ICuriosityStake.StakeNoFault.selector, "it continues another epoch"));
+        attestation.attempt = 1;
+        bytes memory signature = signed(KEY, rewards.hashAttestation(attestation));
+        _stake.reportRewardRoot(attestation, signature);
+        isTrue(_stake.validatorOf(_validator).isBanned, "banned");
     }
 
     function _refuseRoot(ICuriosityRewards.Attestation memory attestation, bytes memory why) private {

@@ -108,6 +108,102 @@ contract GoverningTest is Network {
         refusePosting(attestation, signaturesFor(attestation, 3), abi.encodeWithSelector(ICuriosityRewards.RewardsNotEnoughSignatures.selector, 3, 4));
     }
 
+    function test_NewValidatorsDiscardAllThatWaits() external {
+        for (uint256 i = 1; i <= 4; ++i) {
+            post(bytes32(i), i);
+            VM.warp(nowTime() + INTERVAL);
+        }
+        VM.warp(nowTime() + DELAY);
+        rewards.activate();
+        VM.expectEmit();
+        emit ICuriosityRewards.RootsDiscarded(2, 4, 1, OWNER);
+        VM.prank(OWNER);
+        rewards.setValidators(addressesOf(keys), THRESHOLD);
+        equal(rewards.status().latestEpoch, 1, "only the active one is left");
+        equal(rewards.status().activatableAt, 0, "none waits");
+        VM.expectRevert(abi.encodeWithSelector(ICuriosityRewards.RewardsNothingToActivate.selector, uint64(1)));
+        rewards.activate();
+        equal(post("again", 5), 2, "the second comes again");
+        equal(rewards.status().latest.cumulativeTotal, 6, "on top of the active one");
+    }
+
+    /// @notice A quorum that names a size which no ledger reaches stops posting until the owner names validators, the
+    /// same or others; not for ever.
+    function test_AHugeLedgerSizeEndsWithItsValidators() external {
+        ICuriosityRewards.Attestation memory lie = attestationFor("lie", 0);
+        lie.ledgerSize = type(uint64).max;
+        rewards.postRoot(lie, signaturesFor(lie, THRESHOLD));
+        VM.warp(nowTime() + DELAY);
+        rewards.activate();
+        ICuriosityRewards.Attestation memory honest = _sized(1_000_000);
+        bytes memory shrank = abi.encodeWithSelector(
+            ICuriosityRewards.RewardsLedgerShrank.selector,
+            uint64(1_000_000),
+            type(uint64).max
+        );
+        refuse(honest, shrank);
+        VM.prank(OWNER);
+        rewards.setValidators(addressesOf(keys), THRESHOLD);
+        equal(rewards.status().active.ledgerSize, type(uint64).max, "what was posted is not rewritten");
+        honest = _sized(1_000_000);
+        rewards.postRoot(honest, signaturesFor(honest, THRESHOLD));
+        // A veto of the new set's first epoch brings the lie back as the last one: it may be left behind again.
+        VM.prank(GUARDIAN);
+        rewards.veto(2);
+        honest = _sized(900_000);
+        rewards.postRoot(honest, signaturesFor(honest, THRESHOLD));
+        // From then on the ledger only grows again.
+        VM.warp(nowTime() + INTERVAL);
+        refuse(
+            _sized(899_999),
+            abi.encodeWithSelector(
+                ICuriosityRewards.RewardsLedgerShrank.selector,
+                uint64(899_999),
+                uint64(900_000)
+            )
+        );
+        VM.warp(nowTime() + DELAY);
+        rewards.activate();
+        refuse(
+            _sized(899_999),
+            abi.encodeWithSelector(
+                ICuriosityRewards.RewardsLedgerShrank.selector,
+                uint64(899_999),
+                uint64(900_000)
+            )
+        );
+        honest = _sized(900_000);
+        rewards.postRoot(honest, signaturesFor(honest, THRESHOLD));
+    }
+
+    function _sized(uint64 size) private view returns (ICuriosityRewards.Attestation memory attestation) {
+        ICuriosityRewards.Status memory status = rewards.status();
+        attestation = ICuriosityRewards.Attestation({
+            epoch: status.latestEpoch + 1,
+            ledgerSize: size,
+            ledgerRoot: "honest",
+            rewardRoot: "honest",
+            cumulativeTotal: 0,
+            previousRoot: status.latest.rewardRoot,
+            setId: status.setId,
+            attempt: status.attempt
+        });
+    }
+
+    /// @notice An active epoch remembers the attempt in which it was activated.
+    function test_TheAttemptIsRemembered() external {
+        for (uint64 epoch = 1; epoch <= 3; ++epoch) {
+            post("vetoed", 1);
+            VM.prank(GUARDIAN);
+            rewards.veto(epoch);
+            VM.warp(nowTime() + INTERVAL);
+            post("stays", 1);
+            VM.warp(nowTime() + DELAY);
+            rewards.activate();
+            for (uint64 each = 1; each <= epoch; ++each) equal(rewards.pool(each).attempt, each, "attempt");
+        }
+    }
+
     function test_SetsThatCannotBe() external {
         address[] memory members = addressesOf(keys);
         address[] memory none = new address[](0);
@@ -227,6 +323,14 @@ contract GoverningTest is Network {
         wrong.cap = uint256(type(uint96).max) + 1;
         _refuseSettings(wrong, "cap");
         wrong.cap = type(uint96).max;
+        new CuriosityRewards(wrong);
+        wrong = settings();
+        wrong.activationDelay = 365 days + 1;
+        _refuseSettings(wrong, "activationDelay");
+        wrong.activationDelay = 365 days;
+        wrong.minEpochInterval = 365 days + 1;
+        _refuseSettings(wrong, "minEpochInterval");
+        wrong.minEpochInterval = 365 days;
         new CuriosityRewards(wrong);
         wrong = settings();
         wrong.guardian = address(0);

@@ -71,6 +71,53 @@ contract PostingTest is Network {
         equal(rewards.emission(0), 0, "there is no epoch 0");
     }
 
+    /// @notice What an epoch does not pay is never paid, and neither is time that passes between two epochs.
+    function test_WhatIsNotPaidIsNeverPaid(uint256 seed) external {
+        uint256 remaining = CAP - PREMINT;
+        for (uint64 epoch = 1; epoch <= 6; ++epoch) {
+            uint256 allowed = (remaining * DECAY_NUMERATOR) / DECAY_DENOMINATOR;
+            remaining -= allowed;
+            equal(rewards.emission(epoch), allowed, "the schedule runs by epoch number alone");
+            refuse(
+                attestationFor("root", allowed + 1),
+                abi.encodeWithSelector(ICuriosityRewards.RewardsEmissionExceeded.selector, allowed + 1, allowed)
+            );
+            // From nothing at all to all of it; the next comes after a day or after years.
+            post("root", within(uint256(keccak256(abi.encode(seed, epoch))), 0, allowed));
+            VM.warp(nowTime() + within(seed >> (32 * epoch), INTERVAL, 4_000 days));
+            if (nowTime() >= rewards.status().activatableAt && (seed >> epoch) & 1 == 0) rewards.activate();
+        }
+        for (uint64 epoch = 7; epoch <= 9; ++epoch) {
+            uint256 allowed = (remaining * DECAY_NUMERATOR) / DECAY_DENOMINATOR;
+            remaining -= allowed;
+            equal(rewards.emission(epoch), allowed, "also of those to come");
+        }
+    }
+
+    /// @notice What any epoch may emit is known for less gas than a transfer up to the one after the active one, and far
+    /// into the future within a transaction.
+    function test_TheEmissionOfAnyEpochIsCheap() external {
+        uint256 first = rewards.emission(1);
+        for (uint64 epoch = 1; epoch <= 40; ++epoch) {
+            post("root", 0);
+            VM.warp(nowTime() + DELAY);
+            rewards.activate();
+        }
+        equal(this.gasOfEmission(1), this.gasOfEmission(41), "the same gas for each");
+        isTrue(this.gasOfEmission(41) < 10_000, "less than a transfer");
+        equal(rewards.emission(1), first, "and the same amount as ever");
+        isTrue(this.gasOfEmission(58_000) < 16_000_000, "within a transaction");
+        isTrue(this.gasOfEmission(type(uint64).max) < 30_000_000, "within a block");
+        equal(rewards.emission(type(uint64).max), 0, "nothing is left");
+    }
+
+    /// @dev A call of its own for each, so that all slots are cold.
+    function gasOfEmission(uint64 epoch) external view returns (uint256 gas) {
+        gas = gasleft();
+        rewards.emission(epoch);
+        gas -= gasleft();
+    }
+
     function test_TheInterval() external {
         post("root", 0);
         uint256 allowedAt = nowTime() + INTERVAL;
@@ -142,6 +189,11 @@ contract PostingTest is Network {
         }
         equal(digest, EMISSIONS, "the emissions of ten years");
         equal(token.totalSupply(), PREMINT + emitted, "minted");
+        // Asked afterwards, each from its own record, they are the same.
+        bytes32 again = 0;
+        for (uint64 epoch = 1; epoch <= 3_653; ++epoch) again = keccak256(abi.encode(again, rewards.emission(epoch)));
+        equal(again, EMISSIONS, "the same from the records");
+        isTrue(rewards.emission(3_654) < rewards.emission(3_653), "and the next");
         equal(rewards.status().activeEpoch, 3_653, "active");
     }
 

@@ -86,6 +86,147 @@ contract StakeTest is Staking {
         equal(_stake.withdraw(_validator), 0, "once");
     }
 
+    function test_NothingIsNeitherBondedNorExits() external {
+        VM.expectRevert(abi.encodeWithSelector(ICuriosityStake.StakeNothing.selector));
+        _bond(_validator, 0);
+        _bond(_validator, MIN);
+        VM.expectRevert(abi.encodeWithSelector(ICuriosityStake.StakeNothing.selector));
+        _bond(_validator, 0);
+        VM.expectRevert(abi.encodeWithSelector(ICuriosityStake.StakeNothing.selector));
+        VM.prank(_validator);
+        _stake.exit(_validator, 0);
+        equal(_stake.validatorOf(_validator).exitsAt, 0, "nothing waits");
+    }
+
+    /// @notice All that is bonded can exit in one call, however often somebody bonds a wei more just before it.
+    function test_AllOfItExitsThoughSomebodyBondsAWeiMore() external {
+        _bond(_validator, MIN);
+        _bond(_validator, 1);
+        VM.expectRevert(abi.encodeWithSelector(ICuriosityStake.StakeTooSmall.selector, 1, MIN));
+        VM.prank(_validator);
+        _stake.exit(_validator, MIN);
+        VM.expectEmit();
+        emit ICuriosityStake.ExitStarted(_validator, MIN + 1, nowTime() + 14 days);
+        VM.prank(_validator);
+        _stake.exit(_validator, type(uint256).max);
+        equal(_stake.validatorOf(_validator).bonded, 0, "all of it");
+        VM.expectRevert(abi.encodeWithSelector(ICuriosityStake.StakeNothing.selector));
+        VM.prank(_validator);
+        _stake.exit(_validator, type(uint256).max);
+    }
+
+    /// @notice Whoever has nothing bonded holds its place for two periods, and no call makes them longer.
+    function test_NobodyHoldsAPlaceWithNothingBonded() external {
+        uint256 little = 1 ether;
+        _stake = new CuriosityStake(rewards, TREASURY, little, PERIOD);
+        token.approve(address(_stake), type(uint256).max);
+        for (uint256 i = 1; i <= 127; ++i) _bond(address(uint160(i)), little);
+        _bond(_validator, little);
+        VM.prank(_validator);
+        _stake.exit(_validator, little);
+        for (uint256 i = 0; i < 2; ++i) {
+            _later(PERIOD - 1);
+            VM.expectRevert(abi.encodeWithSelector(ICuriosityStake.StakeNothing.selector));
+            VM.prank(_validator);
+            _stake.exit(_validator, 0);
+        }
+        VM.expectRevert(abi.encodeWithSelector(ICuriosityStake.StakeNotRemovable.selector, _validator));
+        _stake.remove(_validator);
+        VM.expectRevert(abi.encodeWithSelector(ICuriosityStake.StakeFull.selector, 129));
+        _bond(OTHER, little);
+        _later(2);
+        _stake.remove(_validator);
+        _bond(OTHER, little);
+        equal(_stake.validatorOf(OTHER).bonded, little, "an honest one came in");
+        _later(14 days);
+        VM.prank(_validator);
+        equal(_stake.withdraw(_validator), little, "what exited is still the owner's");
+    }
+
+    /// @notice The two periods begin with the last exit, not with the first.
+    function test_APlaceThatWasUsedAgainWaitsAgain() external {
+        _bond(_validator, MIN);
+        VM.prank(_validator);
+        _stake.exit(_validator, MIN);
+        _later(PERIOD);
+        _bond(_validator, MIN);
+        _later(4 * PERIOD);
+        VM.prank(_validator);
+        _stake.exit(_validator, MIN);
+        equal(_stake.validatorOf(_validator).emptySince, nowTime(), "empty since now");
+        _later(2 * PERIOD - 1);
+        VM.expectRevert(abi.encodeWithSelector(ICuriosityStake.StakeNotRemovable.selector, _validator));
+        _stake.remove(_validator);
+        _later(1);
+        _stake.remove(_validator);
+    }
+
+    /// @notice Of several exits none is paid before its own 14 days are over: a later one never uses what an earlier one
+    /// has waited.
+    function test_NoExitLeavesBeforeItsOwnDelay(uint256 seed) external {
+        _bond(_validator, 40 * MIN);
+        uint256[8] memory begun;
+        uint256 paid = 0;
+        for (uint256 i = 0; i < begun.length; ++i) {
+            VM.prank(_validator);
+            _stake.exit(_validator, MIN);
+            begun[i] = nowTime();
+            _later(within(seed >> (24 * i), 1 hours, 20 days));
+            VM.prank(_validator);
+            try _stake.withdraw(_validator) returns (uint256 amount) {
+                paid += amount;
+            } catch {}
+            uint256 ripe = 0;
+            for (uint256 j = 0; j <= i; ++j) if (nowTime() >= begun[j] + 14 days) ripe += MIN;
+            isTrue(paid <= ripe, "no exit leaves early");
+        }
+        _later(14 days);
+        VM.prank(_validator);
+        equal(paid + _stake.withdraw(_validator), 8 * MIN, "all of them leave");
+    }
+
+    function test_ALaterExitDoesNotLeaveWithTheEarlier() external {
+        _bond(_validator, 3 * MIN);
+        VM.prank(_validator);
+        _stake.exit(_validator, MIN);
+        _later(14 days - 1);
+        VM.prank(_validator);
+        _stake.exit(_validator, 2 * MIN);
+        uint256 at = nowTime() + 14 days;
+        _later(1);
+        VM.expectRevert(abi.encodeWithSelector(ICuriosityStake.StakeNotWithdrawable.selector, nowTime(), at));
+        VM.prank(_validator);
+        _stake.withdraw(_validator);
+        // All of it can still be slashed.
+        _slashDouble();
+        equal(token.balanceOf(_validator), 0, "nothing got away");
+        equal(token.balanceOf(address(_stake)), 0, "all was taken");
+    }
+
+    /// @notice With the longest period that there can be a week is left to show what was done in the last second that
+    /// the stake counts.
+    function test_AWeekIsLeftAfterAStakeLastCounted() external {
+        uint256 longest = 7 days / 2;
+        _stake = new CuriosityStake(rewards, TREASURY, MIN, longest);
+        token.approve(address(_stake), type(uint256).max);
+        _bond(_validator, MIN);
+        // The second after the weights of the period after the next were frozen: it counts as long as it ever can.
+        _later(longest + 1);
+        uint256 period = _stake.currentPeriod();
+        VM.prank(_validator);
+        _stake.exit(_validator, MIN);
+        uint256 at = nowTime() + 14 days;
+        VM.warp(_start + (period + 1) * longest - 1);
+        equal(_stake.currentPeriod(), period + 1, "the last period");
+        equal(_stake.weight(_validator, period + 1), MIN, "in which it counts in full");
+        _later(7 days);
+        VM.expectRevert(abi.encodeWithSelector(ICuriosityStake.StakeNotWithdrawable.selector, nowTime(), at));
+        VM.prank(_validator);
+        _stake.withdraw(_validator);
+        _slashDouble();
+        equal(token.balanceOf(address(_stake)), 0, "the fault cost all of it");
+    }
+
     function test_TheListIsBounded() external {
         uint256 little = 1 ether;
         _stake = new CuriosityStake(rewards, TREASURY, little, PERIOD);
@@ -180,8 +321,10 @@ contract StakeTest is Staking {
         _refuseArguments(address(0), MIN, PERIOD, "treasury");
         _refuseArguments(TREASURY, 0, PERIOD, "minStake");
         _refuseArguments(TREASURY, MIN, 0, "periodLength");
-        _refuseArguments(TREASURY, MIN, 7 days + 1, "periodLength");
-        new CuriosityStake(rewards, TREASURY, 1, 7 days);
+        _refuseArguments(TREASURY, MIN, 7 days / 2 + 1, "periodLength");
+        _refuseArguments(TREASURY, MIN, 7 days, "periodLength");
+        _refuseArguments(TREASURY, MIN, type(uint256).max, "periodLength");
+        new CuriosityStake(rewards, TREASURY, 1, 7 days / 2);
     }
 
     function _refuseArguments(address treasury, uint256 min, uint256 period, string memory name) private {

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from host.files import write_new
 from node.command import PATH, Session, example, session_options
 from node.config import FILE_NAME, template
 from protocol.errors import ConfigError
@@ -39,9 +40,10 @@ def show(session: Session) -> None:
 @session_options()
 def init(session: Session, out: Path) -> None:
     """Write a file with every setting, commented out at its default."""
-    if out.exists():
-        raise ConfigError("CONFIG_EXISTS", f"{out} exists", "Choose another name; nothing was overwritten.")
-    out.write_text(template())
+    try:
+        write_new(out, template().encode())
+    except FileExistsError:
+        raise ConfigError("CONFIG_EXISTS", f"{out} exists", "Choose another name; nothing was overwritten.") from None
     session.screen.finish({"file": str(out)}, lambda screen: screen.line(f"Wrote {out}."))
 
 

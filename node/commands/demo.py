@@ -60,15 +60,15 @@ def demo(session: Session, out: Path, folder: Path, **choices: Any) -> int:
 @click.option("--port", type=int, default=8440, show_default=True, help="Port of the validator.")
 @click.option("--chain-port", type=int, default=8545, show_default=True, help="Port of the chain.")
 @click.option("--epoch-s", type=int, default=60, show_default=True, help="Close an epoch after so many seconds.")
-@click.option("--fresh", is_flag=True, help="Forget the network that was up before and start anew.")
-@_demo_options
+@click.option("--fresh", is_flag=True, help="Forget the network that was up before and start anew, and empty.")
+@click.option("--folder", type=PATH, default=_FOLDER, show_default=True, help="Where to keep the network.")
 @session_options()
-def up(
-    session: Session, port: int, chain_port: int, epoch_s: int, fresh: bool, folder: Path, out: Path, **choices: Any
-) -> None:
-    """Run the demo once, then keep its chain and validator up until Ctrl-C; the next time it goes on from there."""
-    from node.demo.run import Options
+def up(session: Session, port: int, chain_port: int, epoch_s: int, fresh: bool, folder: Path) -> None:
+    """Keep a chain and a validator up on this machine until Ctrl-C; the next time it goes on from there.
+
+    The first time it goes on with what `curiosity demo` made in the same folder, if it did.
+    """
+    from node.demo.up import UpOptions
     from node.demo.up import up as stay_up
 
-    options = Options(folder=folder.resolve(), out=out, port=port, chain_port=chain_port, **choices)
-    stay_up(options, session.screen, epoch_s=epoch_s, fresh=fresh)
+    stay_up(UpOptions(folder.resolve(), port, chain_port, epoch_s, fresh), session.screen)

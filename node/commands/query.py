@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from host.files import write_whole
 from node.command import PATH, Session, example, open_client, session_options
 from node.sources.item import check_item, load_item
 from node.sources.pairset import EXTENSIONS
@@ -60,7 +61,7 @@ def query(
                 for rank, found in enumerate(answer.found, start=1):
                     suffix = EXTENSIONS.get(found.media_type, "bin")
                     content = await client.item(found.sha256)
-                    await asyncio.to_thread((save / f"{rank:03d}-{found.index}.{suffix}").write_bytes, content)
+                    await asyncio.to_thread(write_whole, save / f"{rank:03d}-{found.index}.{suffix}", content)
             return answer
 
     answer = asyncio.run(work())

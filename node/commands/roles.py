@@ -12,11 +12,13 @@ from typing import TypeVar
 
 import click
 
+from host.files import read_secret
 from node.amounts import show_tokens
 from node.client import ValidatorClient
 from node.command import PATH, Session, example, session_options
 from node.commands.takedown import REASONS, take_down_as_operator
 from protocol.errors import ConfigError
+from protocol.signing import parse_seed
 from protocol.wire import to_plain
 
 T = TypeVar("T")
@@ -29,6 +31,7 @@ PASS = {"ignore_unknown_options": True, "allow_interspersed_args": False, "help_
 def become(module: str, arguments: tuple[str, ...]) -> None:
     """Run one of our other programs in place of this one; does not return."""
     sys.stdout.flush()
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else threads that wait keep busy cores from those that work
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - our own module
 
 
@@ -115,9 +118,15 @@ def take_down(session: Session, pair: str, reason: str, everywhere: str, token_f
 def read_token(path: Path) -> str:
     """Return the admin token. Raises ConfigError TOKEN_FILE."""
     try:
-        return path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("TOKEN_FILE", f"{path}: {error}", "Name keys/admin.token of the validator.") from None
+        return parse_seed(read_secret(path)).hex()
+    except OSError as error:
+        raise ConfigError(
+            "TOKEN_FILE", f"{path}: {error.strerror}", "Name keys/admin.token of the validator."
+        ) from None
+    except ValueError as error:
+        raise ConfigError(
+            "TOKEN_FILE", f"{path} holds no token: {error}", "Name keys/admin.token of the validator."
+        ) from None
 
 
 async def _ask(session: Session, question: Callable[[ValidatorClient], Awaitable[T]], *, timeout_s: float = 0.0) -> T:

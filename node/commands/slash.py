@@ -16,7 +16,7 @@ from protocol.evidence import parse_evidence
 
 @click.command("slash", epilog=example("curiosity ledger slash slash-0123.json --wallet alice --dry-run"))
 @click.argument("file", type=PATH)
-@click.option("--wallet", "wallet_name", help="Wallet that pays the gas and gets the reporter's tenth.")
+@click.option("--wallet", "wallet_name", help="Wallet that pays the gas and gets the reporter's hundredth.")
 @click.option("--password-file", type=PATH, help="File with the wallet's password; else you are asked.")
 @click.option("--rpc", "rpc_url", help="JSON-RPC address of the chain.")
 @click.option("--stake-vkey", default="", help="Key of the heads' stake lines, for evidence that a witness kept.")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from host.files import write_whole
 from node.command import PATH, Session, example, open_client, session_options
 from node.submission import Rules, check_network
 from node.takedowns import ask, find_digest, find_digests, take_down
@@ -103,7 +104,7 @@ def _run(
 def _keep(path: Path, report: TakedownReport) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode(report))
+        write_whole(path, encode(report))
     except OSError as error:
         raise SourceError(
             "TAKEDOWN_NOT_WRITTEN",

@@ -6,22 +6,24 @@ from pathlib import Path
 
 import click
 
+from host.files import read_secret
 from node.amounts import show_coins
 from node.command import PATH, Callback, Session, example, session_options
 from node.commands.wallet_money import balance, remove, send
 from node.permits import parse_address
 from node.phrase import WORD_COUNTS, account_path, check_path, check_phrase, key_of_phrase, new_phrase
 from node.wallet import (
+    address_of_key,
     create_wallet,
     find_wallet,
-    list_wallets,
     open_keystore,
     read_passphrase,
     read_password,
+    survey_wallets,
     unlock,
 )
 from protocol.errors import WalletError
-from protocol.signing import address_of, checksum
+from protocol.signing import address_of, checksum, parse_private_key
 
 _password_file = click.option("--password-file", type=PATH, help="File with the password; else you are asked.")
 
@@ -106,9 +108,16 @@ def new(
 @session_options()
 def list_(session: Session) -> None:
     """List the wallets on this machine."""
-    found = [one.describe() for one in list_wallets(session.home)]
+    wallets, wrong = survey_wallets(session.home)
+    found = [one.describe() for one in wallets]
     rows = [(one["name"], one["address"], one["path"]) for one in found]
-    session.screen.finish({"wallets": found}, lambda screen: screen.table("", ("name", "address", "file"), rows))
+
+    def show(_screen: object) -> None:
+        session.screen.table("", ("name", "address", "file"), rows)
+        for error in wrong:
+            session.screen.line(str(error))
+
+    session.screen.finish({"wallets": found, "unusable": [error.to_json() for error in wrong]}, show)
 
 
 @wallet.command(epilog=example("curiosity wallet show alice"))
@@ -201,12 +210,11 @@ def _read_phrase(source: Path | None) -> str:
 
 def _read_text(source: Path) -> str:
     try:
-        return source.read_text().strip()
-    except UnicodeDecodeError:  # its own words would show the bytes
-        why = "no text"
+        return read_secret(source).strip()
     except OSError as error:
-        why = str(error.strerror)
-    raise WalletError("WALLET_KEY_FILE", f"{source}: {why}", "Name a readable text file.")
+        raise WalletError("WALLET_KEY_FILE", f"{source}: {error.strerror}", "Name a readable file.") from None
+    except ValueError as error:
+        raise WalletError("WALLET_KEY_FILE", f"{source} {error}", "Name a text file.") from None
 
 
 @wallet.command(
@@ -247,10 +255,10 @@ def import_(
     else:
         phrase = _read_phrase(mnemonic_file)
         key = key_of_phrase(phrase, read_passphrase(passphrase_file, ask=ask), where)
-    if address is not None and (meant := parse_address(address)) != _address_of(key):
+    if address is not None and (meant := parse_address(address)) != address_of_key(key):
         raise WalletError(
             "WALLET_ADDRESS_DIFFERS",
-            f"it is the key of {checksum(_address_of(key))}, not of {checksum(meant)}",
+            f"it is the key of {checksum(address_of_key(key))}, not of {checksum(meant)}",
             "Try another --account-index or --path, or the passphrase again: none of them is ever wrong, only another.",
         )
     password = read_password(password_file, prompt=f"Password for {name}", confirm=True)
@@ -267,15 +275,8 @@ def _read_key(source: Path, password_file: Path | None) -> bytes:
     if text.startswith("{"):
         return _open(text, source, read_password(password_file, prompt=f"Password of {source}"))
     try:
-        return bytes.fromhex(text.removeprefix("0x"))
-    except ValueError:
-        raise WalletError("WALLET_KEY_INVALID", f"{source} holds no hex key", "Write 64 hex digits.") from None
-
-
-def _address_of(key: bytes) -> bytes:
-    try:
-        return address_of(key)
-    except ValueError:
+        return parse_private_key(text)
+    except ValueError as error:
         raise WalletError(
-            "WALLET_KEY_INVALID", f"{len(key)} bytes are no private key", "Give 32 bytes of hex."
+            "WALLET_KEY_INVALID", f"{source} holds no private key: {error}", "Write 64 hex digits, nothing else."
         ) from None

@@ -1,6 +1,7 @@
 """The demo, step by step: chain, material, contributors, decisions, receipts, epoch, round, searches."""
 
 import asyncio
+import secrets
 import shutil
 import time
 from collections import Counter
@@ -30,6 +31,8 @@ from protocol.receipt import verify_receipt
 from protocol.rewards import RewardParameters
 
 RUN = "run"  # below the demo's folder; made anew by every run
+PLAYED = "played"  # this file marks a run that came to its end
+CHECKPOINTS = "checkpoints"  # below the demo's folder; kept, for networks that go on under them
 BAD_EACH = 60
 ATTACKS_EACH = 12
 QUERIES = ("smiling face with sunglasses", "a fruit you can eat", "something that flies")
@@ -64,6 +67,7 @@ def run(options: Options, screen: Screen) -> dict[str, Any]:
     shutil.rmtree(options.folder / RUN, ignore_errors=True)
     with open_stage(options.folder / RUN, report, port=options.port, chain_port=options.chain_port) as made:
         play(made, options)
+    (options.folder / RUN / PLAYED).touch()  # chain and ledger are written: `curiosity up` can go on with them
     return finish(report, options.out)
 
 
@@ -318,7 +322,7 @@ async def _train(made: Stage, options: Options, material: Material, client: Vali
             client, folder / "mirror", progress=lambda what, done, total: meter.advance(0, f"{what} {done}/{total}")
         )
     made.screen.say(f"   {copy.size} entries verified against the tree head, {copy.accepted} pairs to learn from")
-    arguments = ["--ledger", str(folder / "mirror"), "--out", str(folder / "checkpoint-1")]
+    arguments = ["--ledger", str(folder / "mirror"), "--out", str(options.folder / CHECKPOINTS / secrets.token_hex(4))]
     arguments += ["--parent", str(GENESIS)]
     arguments += ["--steps", str(options.steps), "--stop-after-s", str(options.stop_after_s)]
     arguments += ["--seed", str(options.seed)]

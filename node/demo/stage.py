@@ -13,6 +13,7 @@ from contracts.devchain import DEFAULT_CHAIN_ID, DevChain, find_anvil
 from node.demo.processes import ValidatorProcess, run_json_lines
 from node.demo.report import Report
 from node.screen import Screen
+from protocol.errors import ChainError
 from protocol.messages import Network
 
 NAME = "curiosity-demo"
@@ -49,21 +50,29 @@ class Stage:
 
 @contextmanager
 def open_stage(
-    folder: Path, report: Report, *, port: int = 0, chain_port: int | None = None, epoch_s: int = 0
+    folder: Path,
+    report: Report,
+    *,
+    port: int = 0,
+    chain_port: int | None = None,
+    epoch_s: int = 0,
+    patient: bool = True,
 ) -> Iterator[Stage]:
     """Start the chain (with the state that ``folder`` holds), deploy what is not there, prepare the validator.
 
-    The validator is started by whoever needs it. Chain and validator end with the block.
+    The validator is started by whoever needs it; ``patient`` lifts its deadlines for requests. Chain and validator end
+    with the block. SIGTERM and SIGINT end it as KeyboardInterrupt, also where SIGINT was ignored.
     """
     (folder / "chain").mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
     state = folder / "chain" / "state.json" if find_anvil() is not None else None
     with report.step("chain", "An EVM chain, the token and the rewards contract"):
         chain = DevChain(port=chain_port, state_path=state).__enter__()
     try:
         config = folder / "curiosity.toml"
-        write_config(config, folder, chain.rpc_url, port=port, epoch_s=epoch_s)
-        client = _bind_contracts(chain, config, folder)
+        write_config(config, folder, chain.rpc_url, port=port, epoch_s=epoch_s, patient=patient)
+        client = _bind_contracts(chain, config, folder, report.screen)
         addresses = client.addresses
         report.figures["chain"] = {
             "engine": chain.engine,
@@ -82,8 +91,9 @@ def _interrupt(*_arguments: object) -> None:
     raise KeyboardInterrupt
 
 
-def write_config(path: Path, folder: Path, rpc_url: str, *, port: int, epoch_s: int) -> None:
+def write_config(path: Path, folder: Path, rpc_url: str, *, port: int, epoch_s: int, patient: bool = False) -> None:
     """Write the one settings file that the validator and every contributor of the demo read."""
+    waits: dict[str, object] = dict.fromkeys(("header_timeout_s", "body_timeout_s", "answer_timeout_s"), PATIENT_S)
     sections: dict[str, dict[str, object]] = {
         "validator": {
             "name": NAME,
@@ -92,11 +102,8 @@ def write_config(path: Path, folder: Path, rpc_url: str, *, port: int, epoch_s: 
             "epoch_s": epoch_s,
             "queries_per_minute": 0,
             "activation_poll_s": 0.5,
-            "header_timeout_s": PATIENT_S,
-            "body_timeout_s": PATIENT_S,
-            "answer_timeout_s": PATIENT_S,
-            "min_body_bytes_per_s": 1,
-        },
+        }
+        | (waits | {"min_body_bytes_per_s": 1} if patient else {}),
         "chain": {
             "rpc_url": rpc_url,
             "chain_id": DEFAULT_CHAIN_ID,
@@ -119,14 +126,23 @@ def _chain_config(chain: DevChain, addresses: Addresses | None = None) -> ChainC
     )
 
 
-def _bind_contracts(chain: DevChain, config: Path, folder: Path) -> Any:
-    """Return a client of the contracts in ``folder``; deploys them, the validator registered, if there are none."""
+def _bind_contracts(chain: DevChain, config: Path, folder: Path, screen: Screen) -> Any:
+    """Return a client of the contracts in ``folder``; deploys them, the validator registered, if there are none.
+
+    A chain without the contracts that ``folder`` names has lost its state: they are deployed again, at the same
+    addresses, and the validator posts its epochs again. Raises ChainError CHAIN_STATE_LOST if they come out elsewhere.
+    """
     from contracts.evm import ChainClient
 
     path = folder / "chain" / "addresses.json"
-    if path.exists():
-        known = Addresses.from_json(json.loads(path.read_text()))
-        return ChainClient.connect(_chain_config(chain, known))
+    known = Addresses.from_json(json.loads(path.read_text())) if path.exists() else None
+    if known is not None:
+        try:
+            return ChainClient.connect(_chain_config(chain, known))
+        except ChainError as error:
+            if error.code != "CHAIN_NO_CONTRACT":
+                raise
+            screen.say("   The chain has no state: deploying again. What was claimed on it is gone, the ledger is not.")
     (keys,) = run_json_lines("validator", ["keys", "--config", str(config), "--json"], folder / "validator.log")
     validator = bytes.fromhex(keys["attestation_address"].removeprefix("0x"))
     faucet = chain.private_key(0)
@@ -135,6 +151,17 @@ def _bind_contracts(chain: DevChain, config: Path, folder: Path) -> Any:
         faucet,
         DeploySettings((validator,), threshold=1, activation_delay_s=ACTIVATION_DELAY_S, min_epoch_interval_s=0),
     )
+    if known is not None and (known.token, known.rewards, known.stake) != (
+        addresses.token,
+        addresses.rewards,
+        addresses.stake,
+    ):
+        raise ChainError(
+            "CHAIN_STATE_LOST",
+            f"the chain of {folder} is not the one that its ledger was made for: the rewards contract is "
+            f"0x{addresses.rewards.hex()}, was 0x{known.rewards.hex()}",
+            "Restore chain/state.json, or begin anew with --fresh.",
+        )
     path.write_text(json.dumps(addresses.to_json()))
     client.fund(faucet, validator, eth_wei=GAS_MONEY_WEI)
     return client

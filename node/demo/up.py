@@ -1,44 +1,178 @@
-"""`curiosity up`: the demo's network, left running."""
+"""`curiosity up`: a network on this machine, left running: a chain with the contracts and a validator."""
 
+import fcntl
+import json
+import os
 import shutil
-import threading
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, NoReturn
 
+from contracts.devchain import DEFAULT_CHAIN_ID
 from node.demo.report import Report
-from node.demo.run import Options, finish, play
-from node.demo.stage import open_stage
+from node.demo.run import PLAYED, RUN
+from node.demo.stage import Stage, open_stage
 from node.screen import Screen
+from protocol.errors import ConfigError
 
-UP = "up"  # below the demo's folder; kept from one run to the next
-_PLAYED = "played"  # this file marks a run that came to its end, so that it can be taken up again
+UP = "up"  # below the folder of the demo; kept from one run to the next
+_LOCK = "up.lock"
+_SHOW_S = 2.0
+_LOOK_S = 0.5  # between two looks at whether chain and validator still run
 
 
-def up(options: Options, screen: Screen, *, epoch_s: int, fresh: bool) -> None:
-    """Run the demo if it has not come to its end here, then keep chain and validator up until Ctrl-C or SIGTERM."""
+@dataclass(frozen=True)
+class UpOptions:
+    """Where the network is kept, the ports (0: any free one), how often an epoch closes, and whether to begin anew."""
+
+    folder: Path
+    port: int
+    chain_port: int
+    epoch_s: int
+    fresh: bool
+
+
+def up(options: UpOptions, screen: Screen) -> None:
+    """Start the network, or go on with the one that is there, and keep it up until Ctrl-C or SIGTERM.
+
+    Raises ConfigError ALREADY_UP, PORT_TAKEN; ServiceError or ChainError if the validator or the chain ends.
+    """
+    started = time.monotonic()
     run = options.folder / UP
-    if fresh or not (run / _PLAYED).exists():
-        shutil.rmtree(run, ignore_errors=True)
-    report = Report(screen)
-    with open_stage(run, report, port=options.port, chain_port=options.chain_port, epoch_s=epoch_s) as made:
-        if (run / _PLAYED).exists():
-            with report.step("validator", "The validator, with the ledger that was there"):
-                made.validator.start()
-        else:
-            play(made, options)
-            finish(report, options.out)
-            (run / _PLAYED).touch()
-        facts = made.validator.facts
-        screen.say(
-            f"\nRunning. Validator: {facts['url']}   chain: {made.chain.rpc_url}   settings: {run / 'curiosity.toml'}\n"
-            f"Receipt key: {facts['receipt_vkey']}\n"
-            f"An epoch closes every {epoch_s} s when there is something to pay.\n"
-            "In another terminal, for example:\n"
-            "  curiosity wallet new alice\n"
-            "  curiosity wallet fund alice\n"
-            "  curiosity submit my-pictures/ --wallet alice --license CC-BY-4.0\n"
-            '  curiosity query "a red heart"\n'
-            "Ctrl-C stops it; the next `curiosity up` goes on from here."
-        )
+    with _only_one(options.folder) as lock:
+        _check_port(options.chain_port, "chain", "--chain-port")
+        _check_port(options.port, "validator", "--port")
+        _choose_network(options, run, screen)
+        report = Report(screen)
+        with open_stage(
+            run,
+            report,
+            port=options.port,
+            chain_port=options.chain_port,
+            epoch_s=options.epoch_s,
+            patient=False,
+        ) as made:
+            with report.step("validator", "The validator: encoders, ledger, index"):
+                made.validator.start(_Progress(screen, started))
+            _write_facts(lock, made)
+            _tell(made, options, screen, time.monotonic() - started)
+            try:
+                _stay(made)
+            except KeyboardInterrupt:
+                screen.say("Stopping.")
+
+
+class _Progress:
+    """Shows every two seconds how long it takes, and the last thing that the validator said."""
+
+    def __init__(self, screen: Screen, started: float) -> None:
+        self._screen, self._started, self._shown = screen, started, started
+
+    def __call__(self, line: str) -> None:
+        now = time.monotonic()
+        if now - self._shown >= _SHOW_S:
+            self._shown = now
+            words = line.partition(" level=")[2].partition(" ")[2].removeprefix("event=starting step=") or line
+            self._screen.say(f"   starting, {now - self._started:.0f} s: {words[:120]}")
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[IO[str]]:
+    """Hold the folder's lock, which the system gives up with the process; nothing else tells a living one from a dead.
+
+    Raises ConfigError ALREADY_UP with what the one that holds it has written there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _LOCK).open("a+") as lock:
         try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            screen.say("Stopping.")
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            text = lock.read()
+            facts = json.loads(text) if text else {}
+            raise ConfigError(
+                "ALREADY_UP",
+                f"the network in {folder / UP} is up: process {facts.get('pid', 'starting')}, validator "
+                f"{facts.get('validator', 'not yet')}, chain {facts.get('chain', 'not yet')}",
+                "Use it, or stop it first. A second network needs --folder, --port and --chain-port of its own.",
+            ) from None
+        lock.truncate(0)
+        yield lock
+
+
+def _write_facts(lock: IO[str], made: Stage) -> None:
+    facts = {"pid": os.getpid(), "validator": made.validator.facts["url"], "chain": made.chain.rpc_url}
+    lock.write(json.dumps(facts))
+    lock.flush()
+
+
+def _check_port(port: int, whose: str, option: str) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ConfigError(
+                "PORT_TAKEN",
+                f"the {whose} cannot listen on 127.0.0.1:{port}: {error.strerror}",
+                f"Stop the program that listens there, or give {option} N (0 picks a free one); with make: "
+                f'make up ARGS="{option} N".',
+            ) from None
+
+
+def _choose_network(options: UpOptions, run: Path, screen: Screen) -> None:
+    """Leave in ``run`` the network to go on with: the one that is there, a copy of the demo's, or nothing."""
+    demo = options.folder / RUN
+    if options.fresh:
+        shutil.rmtree(run, ignore_errors=True)
+        screen.say("Beginning anew (--fresh): an empty ledger and the genesis checkpoint.")
+    elif (run / "chain" / "addresses.json").exists():
+        screen.say(f"Going on with the network in {run}: its ledger, keys, chain and checkpoint. --fresh begins anew.")
+    elif (demo / PLAYED).exists():
+        copy = run.with_name(f".{UP}.{os.getpid()}")
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.copytree(demo, copy, ignore=shutil.ignore_patterns("mirror", "*.log"))
+        copy.rename(run)
+        screen.say(
+            f"Going on with a copy of what the demo made in {demo}: its pairs, keys, chain, checkpoint and the wallets "
+            f"of its contributors. --fresh begins with an empty network."
+        )
+    else:
+        shutil.rmtree(run, ignore_errors=True)  # one that was cut short before its contracts were there
+        screen.say("A new network: an empty ledger and the genesis checkpoint.")
+
+
+def _tell(made: Stage, options: UpOptions, screen: Screen, seconds: float) -> None:
+    facts, run = made.validator.facts, made.folder
+    lines = [
+        ("settings", f"{run / 'curiosity.toml'}"),
+        ("receipt key", f"{facts['receipt_vkey']}"),
+        ("keys", f"{run / 'validator' / 'keys'}"),
+        ("admin token", f"{run / 'validator' / 'keys' / 'admin.token'}"),
+        ("contracts", f"{run / 'chain' / 'addresses.json'}"),
+        ("coins", f"test accounts of {made.chain.engine}, chain id {DEFAULT_CHAIN_ID}: curiosity wallet fund NAME"),
+        ("log", f"{run / 'validator.log'}"),
+    ]
+    screen.say(
+        f"\nRunning. Validator: {facts['url']}   chain: {made.chain.rpc_url}   ready after {seconds:.1f} s\n"
+        + "".join(f"  {name:<12} {value}\n" for name, value in lines)
+        + f"An epoch closes every {options.epoch_s} s when there is something to pay.\n"
+        "In another terminal, for example:\n"
+        "  curiosity wallet new alice\n"
+        "  curiosity wallet fund alice\n"
+        "  curiosity submit my-pictures/ --wallet alice --license CC-BY-4.0\n"
+        '  curiosity query "a red heart"\n'
+        "Ctrl-C stops it; the next `curiosity up` goes on from here."
+    )
+
+
+def _stay(made: Stage) -> NoReturn:
+    """Wait for a signal. Raises ServiceError or ChainError when a process of ours has ended."""
+    while True:
+        made.validator.check()
+        made.chain.check()
+        time.sleep(_LOOK_S)

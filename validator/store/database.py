@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select
 
+from host.files import sync_directory
 from validator.store import engine
 from validator.store.claim import Claim
-from validator.store.files import sync_directory
 from validator.store.schema_version import upgrade_schema
 
 AnyRow = tuple[Any, ...]

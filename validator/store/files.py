@@ -1,16 +1,6 @@
-"""Files that are on the disk when a call returns."""
+"""Writing at a place of a file."""
 
 import os
-from pathlib import Path
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_at(descriptor: int, data: bytes | memoryview, start: int) -> None:

@@ -10,10 +10,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from host.files import sync_directory
 from protocol.errors import ProofError, StoreError
 from protocol.merkle import leaf_hash
 from protocol.tlog import TreeHead, verify_checkpoint
-from validator.store.files import sync_directory, write_at
+from validator.store.files import write_at
 from validator.store.store import Store
 from validator.store.tree import HASH_BYTES, split
 

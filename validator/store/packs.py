@@ -11,9 +11,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from host.files import sync_directory
 from protocol.errors import StoreError
 from validator.store.blocks import BlockFile, whole_blocks
-from validator.store.files import sync_directory, write_at
+from validator.store.files import write_at
 
 _log = logging.getLogger(__name__)
 
