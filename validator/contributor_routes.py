@@ -60,13 +60,14 @@ async def post_pair(request: web.Request) -> web.Response:
 async def _take_pair(service: Service, request: web.BaseRequest) -> web.Response:
     sender = sender_of(request.remote)
     async with Body(request, _MAX_BODY_BYTES, service.bodies) as body:
+        checked = None
         if body.length is None or body.length > _MAX_UNASKED_BYTES:
             needed = 4 + int.from_bytes((await body.first(4))[:4], "big")
             first = await body.first(min(needed, 4 + MAX_ENVELOPE_BYTES))
-            await service.pipeline.check_first(first, body.length, sender)
+            checked = await service.pipeline.check_first(first, body.length, sender)
         data = await body.whole()
         with service.quotas.charging_bytes(Payer(sender), len(data)):
-            return answer(await service.pipeline.validate(data, sender))
+            return answer(await service.pipeline.validate(data, sender, checked))
 
 
 def straight_to_pairs(service: Service, router: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:

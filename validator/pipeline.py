@@ -146,28 +146,33 @@ class Pipeline:
 
     # -- the spine
 
-    async def check_first(self, first: bytes, length: int | None, sender: Sender) -> None:
-        """Refuse what the envelope alone shows to be refused, before the items are read.
+    async def check_first(self, first: bytes, length: int | None, sender: Sender) -> tuple[Envelope, int, bytes]:
+        """Refuse what the envelope alone shows to be refused, before the items are read; return what `validate` takes.
 
         ``first`` is the beginning of the body with the whole envelope, ``length`` that of the body if the sender told
         it. What was decided before, or is being decided, passes. Raises what `validate` raises.
         """
         if self.failure is not None:
             raise self.failure
-        envelope, offset, _ = self.intake.check_envelope(first)
+        envelope, offset, digest = self.intake.check_envelope(first)
         key = (envelope.submission.contributor, envelope.submission.nonce)
         if key not in self._in_flight and await self._nonces.find(key) is None:
             self.intake.check_terms(envelope, offset, length, payer_of(envelope, sender))
+        return envelope, offset, digest
 
-    async def validate(self, body: bytes, sender: Sender = UNKNOWN) -> Decision:
+    async def validate(
+        self, body: bytes, sender: Sender = UNKNOWN, checked: tuple[Envelope, int, bytes] | None = None
+    ) -> Decision:
         """Return the decision about a submission, new or the one that it got before.
+
+        ``checked`` is what `check_first` returned for the beginning of this body.
 
         Raises Rejected for what cannot become a decision, Overloaded when the queue is full, StoreError when the
         ledger has stopped.
         """
         if self.failure is not None:
             raise self.failure
-        envelope, offset, digest = self.intake.check_envelope(body)
+        envelope, offset, digest = checked or self.intake.check_envelope(body)
         payer = payer_of(envelope, sender)
         key = (envelope.submission.contributor, envelope.submission.nonce)
         earlier = self._in_flight.get(key)
