@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 import aiohttp
 
 from protocol.errors import CuriosityError, Fault, Overloaded, Rejected, ServiceError
+from protocol.item_request import SignedItemRequest
 from protocol.messages import (
     Answer,
     CheckpointOrder,
@@ -27,6 +28,7 @@ from protocol.messages import (
     EpochLeaves,
     EpochReport,
     EpochSignature,
+    ExpiryReport,
     Health,
     InclusionProof,
     Network,
@@ -143,8 +145,12 @@ class ValidatorClient:
         return (await self._request("GET", "/checkpoint")).decode(errors="replace")
 
     async def item(self, digest: bytes) -> bytes:
-        """Return an item's bytes, not yet checked against its digest."""
+        """Return the bytes of an item of an accepted pair, not yet checked against its digest."""
         return await self._request("GET", f"/v1/items/0x{digest.hex()}")
+
+    async def signed_item(self, signed: SignedItemRequest) -> bytes:
+        """Return an item's bytes to its contributor or an auditor, likewise; the request counts once."""
+        return await self._request("POST", "/v1/items", data=encode(signed))
 
     # -- what a searcher asks
 
@@ -172,6 +178,10 @@ class ValidatorClient:
     async def blocked(self, token: str) -> Blocked:
         """Return what the validator refuses because it was taken down there, as keyed hashes."""
         return await self._ask(Blocked, "GET", "/v1/admin/blocked", token=token)
+
+    async def expire(self, token: str) -> ExpiryReport:
+        """Let go the items of refused pairs that were kept long enough."""
+        return await self._ask(ExpiryReport, "POST", "/v1/admin/expiries", token=token)
 
     async def close_epoch(self, token: str) -> EpochReport:
         """Close the open epoch."""

@@ -2,7 +2,7 @@
 
 network.json                    what the validator said of itself
 pairs/<as its bundle>.jsonl     what is given out beside the pair entries of one bundle, a `ExportedPair` a line
-blobs/<sha256>                  their items
+blobs/<sha256>                  items of accepted pairs; those of others are not given to everybody
 blocked.json                    with the operator's token only: what must not come back, for his own validator
 
 Verified and resumed like the static files (`node.sync`), of which ``checkpoint`` comes last here too.
@@ -119,11 +119,11 @@ async def _export_pairs(
                 write_whole(path, b"".join(encode(row) + b"\n" for row in kept))
         else:
             kept = await _fetch_pairs(client, bundle, leaves, erased, network, receipt_vkey)
-            await _fetch_blobs(client, out / "blobs", kept)
+            await fetch_items(client, out / "blobs", _items_of(kept), lambda *_: None)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, b"".join(encode(row) + b"\n" for row in kept))
         pairs += len(kept)
-        referenced |= {item.hex() for row in kept for item in (row.submission.a.sha256, row.submission.b.sha256)}
+        referenced |= {digest.hex() for digest in _items_of(kept)}
         tell("pairs", first + bundle.width, head.size)
     await asyncio.to_thread(_clear, out, head, referenced)
     await asyncio.to_thread(write_whole, out / "network.json", encode(network))
@@ -207,6 +207,7 @@ async def _fetch_pairs(
     return list(found)
 
 
-async def _fetch_blobs(client: ValidatorClient, folder: Path, pairs: list[ExportedPair]) -> None:
-    wanted = [item for pair in pairs for item in (pair.submission.a.sha256, pair.submission.b.sha256)]
-    await fetch_items(client, folder, list(dict.fromkeys(wanted)), lambda *_: None)
+def _items_of(pairs: list[ExportedPair]) -> list[bytes]:
+    """Return the items of the accepted ones, each once."""
+    accepted = [pair.submission for pair in pairs if pair.decision.verdict.is_accepted]
+    return list(dict.fromkeys(part.sha256 for submission in accepted for part in (submission.a, submission.b)))

@@ -14,7 +14,8 @@
 | GET /v1/proof/tlog?index= | | tlog-proof under that head (text) |
 | GET /tile/... | | tiles and entry bundles of c2sp.org/tlog-tiles |
 | GET /v1/witnesses | | WitnessPage |
-| GET /v1/items/{sha256} | | the item's bytes |
+| GET /v1/items/{sha256} | | the bytes of an item of an accepted pair |
+| POST /v1/items (signed) | `protocol.item_request.SignedItemRequest` | an item's bytes |
 | POST /v1/query?modality=&to=&k= | item bytes | Answer |
 | GET /v1/claims/{account}?first= | | ClaimTicket |
 | GET /v1/epochs/{epoch}/leaves | | EpochLeaves |
@@ -23,6 +24,7 @@
 | POST /v1/takedowns (signed, or bearer token) | `protocol.takedown.SignedTakedown` | TakedownReport |
 | GET /v1/admin/blocked (bearer token) | | `protocol.takedown.Blocked` |
 | POST /v1/admin/epochs (bearer token) | | EpochReport |
+| POST /v1/admin/expiries (bearer token) | | ExpiryReport |
 | POST /v1/admin/checkpoints (bearer token) | CheckpointOrder | CheckpointReport |
 | GET /health, /metrics, /openapi.json | | Health, Prometheus text, OpenAPI |
 
@@ -321,6 +323,17 @@ class CheckpointReport:
     entry: int
     reindexed: int
     seconds: int
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class ExpiryReport:
+    """Items of refused pairs were let go: of so many pairs, so many items that no other pair holds, and their bytes."""
+
+    pairs: int
+    items: int
+    bytes: int
 
     __pydantic_config__ = STRICT
 

@@ -125,7 +125,7 @@ def test_items_small_and_large_come_back(store_url: str, tmp_path: Path) -> None
         for content in contents:
             digest = sha256(content).digest()
             assert opened.store.blob(digest) == content
-            assert opened.store.item(digest) == StoredItem(digest, "image", "image/png", len(content))
+            assert opened.store.item(digest) == StoredItem(digest, "image", "image/png", len(content), 1)
         assert opened.store.blob(bytes(32)) is None
         assert opened.store.item(bytes(32)) is None
     packs = [path.stat().st_size for path in tmp_path.glob("ledger.db.blobs/*")]
@@ -270,14 +270,23 @@ def test_migrations_make_the_schema_that_the_queries_use(store_url: str) -> None
 
 def test_a_database_of_the_schema_before_is_brought_up_to_date(store_url: str, tmp_path: Path) -> None:
     with open_ledger(store_url, tmp_path / "head") as opened:
-        opened.ledger.append(make_entries(0, 3))
+        opened.ledger.append([*make_entries(0, 3), make_entry(3, accepted=False)])
     with tamper(store_url) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0003'"))
-        connection.execute(text("DROP INDEX pairs_refused_contents"))
+        for index in ("pairs_refused_contents", "pairs_items_due"):
+            connection.execute(text(f"DROP INDEX {index}"))
+        for table, column in (("pairs", "items_since"), ("items", "accepted_uses")):
+            connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
         connection.execute(text("CREATE TABLE epochs (epoch INTEGER PRIMARY KEY)"))
         connection.execute(text("CREATE TABLE rewards (epoch INTEGER REFERENCES epochs (epoch))"))
     with open_ledger(store_url, tmp_path / "head") as opened:
-        assert opened.ledger.size == 3
+        assert opened.ledger.size == 4
+        for row in opened.store.submissions(0, 4):
+            assert row.items_since is not None
+            for part in (parse(Envelope, row.envelope).submission.a, parse(Envelope, row.envelope).submission.b):
+                item = opened.store.item(part.sha256)
+                assert item is not None
+                assert item.accepted_uses == int(row.accepted)
     with tamper(store_url) as connection:
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
 

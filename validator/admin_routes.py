@@ -9,7 +9,7 @@ from aiohttp import web
 
 from ingress.body import read_body
 from protocol.errors import CheckpointError, Rejected
-from protocol.messages import CheckpointOrder, CheckpointReport, Health
+from protocol.messages import CheckpointOrder, CheckpointReport, ExpiryReport, Health
 from protocol.pair import MAX_ENVELOPE_BYTES
 from protocol.wire import parse
 from validator.edge import SERVICE, answer
@@ -35,6 +35,12 @@ def require_admin(request: web.Request) -> None:
 async def post_epoch(request: web.Request) -> web.Response:
     require_admin(request)
     return answer(await request.app[SERVICE].epochs.close())
+
+
+async def post_expiry(request: web.Request) -> web.Response:
+    require_admin(request)
+    done = await request.app[SERVICE].refused_items.expire(int(time.time()))
+    return answer(ExpiryReport(done.pairs, done.items, done.size))
 
 
 async def post_checkpoint(request: web.Request) -> web.Response:

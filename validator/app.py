@@ -45,6 +45,7 @@ from validator.metrics import Metrics
 from validator.pipeline import Pipeline
 from validator.query import Search
 from validator.quotas import QuotaLimits, Quotas
+from validator.refused_items import DAY_S, Auditors, RefusedItems, parse_auditors
 from validator.reindex import Reindexer
 from validator.routes import ROUTES
 from validator.service import CHECKPOINT_PATH, Service, close, finish_switch, make_judge
@@ -112,6 +113,7 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
     """
     config = settings.validator
     witness_addresses = parse_witnesses(config.witnesses, config.quorum)
+    named_auditors = parse_auditors(config.auditors)
     data_dir = config.data_dir.expanduser().resolve()
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     mirrored = read_mark(data_dir)
@@ -246,6 +248,17 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
             network_id=network_id,
             domain=domain,
         ),
+        refused_items=RefusedItems(
+            store=store,
+            pipeline=pipeline,
+            forgotten=forgotten,
+            auditors=Auditors(
+                named_auditors | {address_of(keys.attestation)}, chain.validators if chain is not None else None
+            ),
+            network_id=network_id,
+            domain=domain,
+            keep_s=config.keep_refused_days * DAY_S,
+        ),
         mirrored=mirrored,
     )
 
@@ -269,10 +282,12 @@ def make_application(service: Service) -> web.Application:
         epoch_s = config.epoch_s if service.mirrored is None else 0
         rounds = asyncio.create_task(service.epochs.run(epoch_s=epoch_s, poll_s=config.activation_poll_s))
         cosigning = asyncio.create_task(service.witnesses.run())
+        expiring = asyncio.create_task(service.refused_items.run(config.expiry_interval_s))
         yield
         rounds.cancel()
         cosigning.cancel()
-        await asyncio.gather(rounds, cosigning, return_exceptions=True)
+        expiring.cancel()
+        await asyncio.gather(rounds, cosigning, expiring, return_exceptions=True)
         await close(service)
 
     app.cleanup_ctx.append(run)

@@ -56,6 +56,11 @@ class ValidatorConfig:
     min_body_bytes_per_s: int = 1024  # over any 3.5 s of a body
     answer_timeout_s: float = 20.0  # an answer of which so long nothing was fetched
     idle_timeout_s: float = 75.0  # a connection between two requests
+    keep_refused_days: int = 14  # items of rejected and grey pairs, for their contributor and auditors; 0 is not at all
+    expiry_interval_s: float = 600.0  # how often those kept long enough are let go
+    auditors: tuple[
+        str, ...
+    ] = ()  # addresses, 0x and 40 hex digits, that may see them besides the contract's validators
     witnesses: tuple[str, ...] = ()  # "URL VKEY [VKEY]" each, as `curiosity witness keys` shows them
     quorum: int = 0  # how many of them make a tree head a cosigned one, which offline proofs are made against
     witness_interval_s: float = 1.0  # how often a new head is sent to them, at most

@@ -42,8 +42,11 @@ class Decided:
     opening: Opening
     judged: Judged | None  # None where the items were not embedded
 
-    def new_entry(self) -> NewEntry:
-        """Return the leaf with what the store keeps behind it."""
+    def new_entry(self, now: int) -> NewEntry:
+        """Return the leaf with what the store keeps behind it: of bytes that could not be decoded their hash only.
+
+        ``now`` is when the items came, Unix seconds.
+        """
         admitted = self.ready.admitted
         pair, submission = admitted.pair, admitted.pair.envelope.submission
         commitment, opening = self.opening.seal()
@@ -70,6 +73,7 @@ class Decided:
                 accepted=self.verdict.is_accepted,
                 embeddings=self.packed(),
                 opening=opening,
+                items_since=now if self.ready.refusal is None else None,
             ),
         )
 

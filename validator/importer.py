@@ -22,7 +22,7 @@ from protocol.decision import ExportedPair, check_exported
 from protocol.entry import CheckpointEntry, PairEntry, TakedownEntry, parse_entry
 from protocol.errors import ConfigError, ProofError, Rejected, StoreError
 from protocol.messages import Network
-from protocol.pair import Envelope
+from protocol.pair import Envelope, Item, Part
 from protocol.receipt import issue_receipt
 from protocol.takedown import Blocked
 from protocol.tiles import WIDTH, bundles_for
@@ -114,7 +114,7 @@ def import_ledger(
     )
     erased = {entry.index for entry in takedowns.values()}
     promise = partial(_promise, origin=network.origin, issued_at=clock(), signer=keys.receipt) if is_owner else _nothing
-    writer = _Importer(export, store, edge, receipt_vkey or network.receipt_vkey, erased, promise)
+    writer = _Importer(export, store, edge, receipt_vkey or network.receipt_vkey, erased, promise, clock())
     for bundle in bundles_for(head.size, size):
         writer.take(bundle)
         if progress is not None:
@@ -196,9 +196,10 @@ class _Importer:
         receipt_vkey: str,
         erased: set[int],
         promise: Callable[[int, bytes], str],
+        now: int,
     ) -> None:
         self._export, self._store, self._edge, self._receipt_vkey = export, store, edge, receipt_vkey
-        self._erased, self._promise = erased, promise
+        self._erased, self._promise, self._now = erased, promise, now
         self.pairs = self.items = 0
 
     def take(self, bundle: Bundle) -> None:
@@ -231,8 +232,10 @@ class _Importer:
         except ProofError as error:
             raise bad_entry(index, error.code, error.what) from None
         submission, decision = pair.submission, pair.decision
-        items = [self._export.item(index, part) for part in (submission.a, submission.b)]
-        self.pairs, self.items = self.pairs + 1, self.items + 2
+        is_accepted = entry.verdict.is_accepted
+        # Of a refused pair the hashes come only: its items are its contributor's and the auditors' to see.
+        items = [self._item(index, part, is_accepted) for part in (submission.a, submission.b)]
+        self.pairs, self.items = self.pairs + 1, self.items + 2 * is_accepted
         sent = decision.embeddings
         texts = () if sent is None else (sent.a, sent.b, sent.final_a, sent.final_b)
         return NewRow(
@@ -246,11 +249,19 @@ class _Importer:
                 envelope=encode(Envelope(submission, pair.signature)),
                 a=items[0],
                 b=items[1],
-                accepted=entry.verdict.is_accepted,
+                accepted=is_accepted,
+                items_since=self._now if is_accepted else None,
                 embeddings=b"".join(map(base64.b64decode, texts)) or None,
                 opening=encode(decision.opening),
             ),
         )
+
+    def _item(self, index: int, part: Part, is_accepted: bool) -> Item:
+        if is_accepted:
+            return self._export.item(index, part)
+        item = Item(part.modality, part.media_type, b"")
+        vars(item)["digest"] = part.sha256  # of the bytes that are not here
+        return item
 
 
 def last_checkpoint(store: Store) -> bytes | None:

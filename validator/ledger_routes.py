@@ -2,10 +2,12 @@
 
 from aiohttp import web
 
+from ingress.body import read_body
 from protocol.errors import Rejected
+from protocol.item_request import SignedItemRequest
 from protocol.merkle import leaf_hash
 from protocol.messages import ConsistencyProof, EntryPage, InclusionProof, IndexedSubmission, SubmissionPage
-from protocol.pair import Envelope
+from protocol.pair import MAX_ENVELOPE_BYTES, Envelope
 from protocol.verdict import Opening
 from protocol.wire import parse
 from validator.edge import SERVICE, answer, hex_in_path, not_found, number
@@ -64,17 +66,39 @@ async def get_consistency(request: web.Request) -> web.Response:
 async def get_item(request: web.Request) -> web.Response:
     s = request.app[SERVICE]
     digest = hex_in_path(request, "sha256", 32)
-    item, content = await s.pipeline.on_reader(lambda: (s.store.item(digest), s.store.blob(digest)))
-    if item is None or content is None:
+
+    def read() -> tuple[str, bytes] | None:
+        item = s.store.item(digest)
+        content = s.store.blob(digest) if item is not None and item.accepted_uses > 0 else None
+        return None if item is None or content is None else (item.media_type, content)
+
+    found = await s.pipeline.on_reader(read)
+    if found is None:
         raise Rejected(
             "ITEM_GONE",
-            f"item 0x{digest.hex()} is not kept here: it never was, or it was taken down",
-            "Nobody is told which: the answer would confirm a guess. The ledger's takedown entries name pairs.",
+            f"item 0x{digest.hex()} is not here for everybody: no accepted pair has it, or it was taken down",
+            "Nobody is told which: the answer would confirm a guess. Its contributor signs a request (POST /v1/items).",
             status=410,
         )
+    # However immutable it is: a takedown must reach whoever keeps copies on the way.
+    return _as_file(found[1], found[0], "public, max-age=60")
+
+
+async def post_item(request: web.Request) -> web.Response:
+    """An item of a refused pair, to whoever submitted it and to auditors."""
+    signed = parse(SignedItemRequest, await read_body(request, MAX_ENVELOPE_BYTES))
+    return _as_file(await request.app[SERVICE].refused_items.read(signed), "application/octet-stream", "no-store")
+
+
+def _as_file(content: bytes, media_type: str, caching: str) -> web.Response:
+    """Return somebody's bytes so that no browser shows them, guesses what they are, or runs anything in them."""
     return web.Response(
         body=content,
-        content_type=item.media_type,
-        # However immutable it is: a takedown must reach whoever keeps copies on the way.
-        headers={"Cache-Control": "public, max-age=60", "Content-Disposition": "attachment"},
+        content_type=media_type,
+        headers={
+            "Cache-Control": caching,
+            "Content-Disposition": "attachment",
+            "Content-Security-Policy": "default-src 'none'; sandbox; frame-ancestors 'none'",
+            "X-Content-Type-Options": "nosniff",
+        },
     )

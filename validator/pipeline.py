@@ -335,7 +335,8 @@ class Pipeline:
                 continue
             slots.append(len(verdicts))
             verdicts.append(self._judge(ready, accepted, self._ledger.size + len(verdicts)))
-        entries = [decided.new_entry() for decided in verdicts]
+        now = int(time.time())  # decides nothing but when items of refused pairs are let go
+        entries = [decided.new_entry(now) for decided in verdicts]
         self._nonces.expect((new.contributor, new.nonce) for entry in entries if (new := entry.submission) is not None)
         receipts = self._ledger.append(entries) if entries else []
         for decided, receipt in zip(verdicts, receipts, strict=True):

@@ -6,6 +6,7 @@ from hashlib import sha256
 
 from aiohttp import web
 
+from protocol.item_request import SignedItemRequest
 from protocol.messages import (
     Answer,
     CheckpointOrder,
@@ -18,6 +19,7 @@ from protocol.messages import (
     EpochLeaves,
     EpochReport,
     EpochSignature,
+    ExpiryReport,
     Health,
     InclusionProof,
     Network,
@@ -26,7 +28,7 @@ from protocol.messages import (
     WitnessPage,
 )
 from protocol.takedown import Blocked, SignedTakedown
-from validator.admin_routes import VERSION, get_health, get_metrics, post_checkpoint, post_epoch
+from validator.admin_routes import VERSION, get_health, get_metrics, post_checkpoint, post_epoch, post_expiry
 from validator.contributor_routes import (
     PAIRS_PATH,
     get_attestation,
@@ -45,6 +47,7 @@ from validator.ledger_routes import (
     get_inclusion,
     get_item,
     get_submissions,
+    post_item,
 )
 from validator.log_routes import get_cosigned_head, get_tile, get_tlog_proof, get_tree_head, get_witnesses
 from validator.openapi import PAIR_MEDIA_TYPE, Operation, describe
@@ -96,7 +99,11 @@ ROUTES: tuple[tuple[Operation, Handler], ...] = (
         Operation("GET", "/v1/proof/consistency", "RFC 6962 consistency", ConsistencyProof, query=("first", "size")),
         get_consistency,
     ),
-    (Operation("GET", "/v1/items/{sha256}", "An item's bytes", "application/octet-stream"), get_item),
+    (Operation("GET", "/v1/items/{sha256}", "The bytes of an item of an accepted pair", _BYTES), get_item),
+    (
+        Operation("POST", "/v1/items", "An item, to its contributor or an auditor", _BYTES, takes=SignedItemRequest),
+        post_item,
+    ),
     (
         Operation(
             "POST",
@@ -128,6 +135,10 @@ ROUTES: tuple[tuple[Operation, Handler], ...] = (
         post_takedown,
     ),
     (Operation("GET", "/v1/admin/blocked", "Contents that must not come back", Blocked, admin=True), get_blocked),
+    (
+        Operation("POST", "/v1/admin/expiries", "Let items of refused pairs go", ExpiryReport, admin=True),
+        post_expiry,
+    ),
     (Operation("POST", "/v1/admin/epochs", "Close the open epoch", EpochReport, admin=True), post_epoch),
     (
         Operation(

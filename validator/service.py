@@ -29,6 +29,7 @@ from validator.metrics import Metrics
 from validator.pipeline import Pipeline
 from validator.query import Search
 from validator.quotas import Quotas
+from validator.refused_items import RefusedItems
 from validator.reindex import Reindexer
 from validator.store import Store
 from validator.takedown import Takedowns
@@ -63,6 +64,7 @@ class Service:
     bodies: Shares
     forgotten: Forgotten
     takedowns: Takedowns
+    refused_items: RefusedItems
     stake_vkey: str = ""  # of the signature on tree heads that the stake contract judges
     mirrored: Mirrored | None = None  # whose ledger this is a read-only copy of
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from host.files import write_whole
 from node.audit import Audited, Target, audit, state_folder
 from node.client import ValidatorClient
 from node.command import PATH, Session, example, open_client, session_options
@@ -17,16 +18,19 @@ from node.commands.roles import PASS, become, read_token
 from node.commands.slash import slash
 from node.commands.verify import trust_options
 from node.export import Exported, export, pack
+from node.items import fetch_item
 from node.mirror import Mirrored, mirror
 from node.monitor_state import MonitorState
 from node.screen import Meter
 from node.sync import Copied, check_not_shrunk, copy_tiles
+from node.takedowns import find_digest
 from node.tiles import LogFiles
 from node.trust import Trust
+from node.wallet import find_wallet, read_password, unlock
 from protocol.errors import ConfigError, ProofError, Rejected, ServiceError, SourceError
 from protocol.messages import IndexedSubmission, Network
 from protocol.tlog import parse_vkey, verify_checkpoint
-from protocol.wire import parse
+from protocol.wire import from_hex, parse
 
 
 @click.group(epilog=example("curiosity ledger audit", "curiosity ledger mirror --out mirror/"))
@@ -198,6 +202,52 @@ def export_(session: Session, out: Path, log_vkey: str, vkey: str, token_file: P
             f"{done.size} entries lead to root 0x{done.root.hex()}; {done.pairs} pairs with {done.items} items "
             f"in {out}, {done.taken_down} taken down. {_of_blocked(done)}".rstrip()
         ),
+    )
+
+
+@ledger.command(
+    "item",
+    epilog=example(
+        "curiosity ledger item ~/.curiosity/receipts/RECEIPT.json 0xSHA256 --out item.png --wallet alice",
+    ),
+)
+@click.argument("pair")
+@click.argument("sha256", metavar="SHA256")
+@click.option("--out", type=PATH, required=True, help="File to write.")
+@click.option("--wallet", "wallet_name", help="Wallet that submitted the pair, or an auditor's; for refused pairs.")
+@click.option("--password-file", type=PATH, help="File with the wallet's password; else you are asked.")
+@session_options(network=True)
+def item_(
+    session: Session, pair: str, sha256: str, out: Path, wallet_name: str | None, password_file: Path | None
+) -> None:
+    """Fetch one item by its hash, checked. PAIR is a digest or a receipt; the receipt's opening tells both hashes.
+
+    Items of accepted pairs are everybody's. Those of refused pairs are kept for a while, for their contributor and for
+    auditors: --wallet signs the request.
+    """
+    digest = find_digest(pair)
+    try:
+        wanted = from_hex(sha256 if sha256.startswith("0x") else "0x" + sha256, 32)
+    except ValueError as error:
+        raise click.UsageError(f"SHA256: {error}") from None
+    key = None
+    if wallet_name is not None:
+        wallet = find_wallet(session.home, wallet_name)
+        key = unlock(wallet, read_password(password_file, prompt=f"Password of {wallet_name}"))
+
+    async def work() -> bytes:
+        node = session.settings.node
+        async with ValidatorClient(node.validator_url, patience_s=node.patience_s) as client:
+            return await fetch_item(client, await client.network(), digest, wanted, private_key=key)
+
+    data = asyncio.run(work())
+    try:
+        write_whole(out, data)
+    except OSError as error:
+        raise SourceError("ITEM_NOT_WRITTEN", f"{out}: {error.strerror}", "Choose another file.") from None
+    session.screen.finish(
+        {"pair": "0x" + digest.hex(), "sha256": "0x" + wanted.hex(), "bytes": len(data), "out": str(out)},
+        lambda screen: screen.line(f"{len(data)} bytes with that hash in {out}."),
     )
 
 

@@ -79,6 +79,20 @@ def close_epoch(session: Session, token_file: Path) -> None:
     )
 
 
+@validator.command("expire", epilog=example("curiosity validator expire --token-file keys/admin.token"))
+@_token
+@session_options(network=True)
+def expire(session: Session, token_file: Path) -> None:
+    """Let a running validator drop the items of refused pairs kept long enough, and not wait for its next round."""
+    report = asyncio.run(_ask(session, lambda client: client.expire(read_token(token_file))))
+    session.screen.finish(
+        to_plain(report),
+        lambda screen: screen.line(
+            f"Items of {report.pairs} refused pairs were let go: {report.items} files, {report.bytes} bytes."
+        ),
+    )
+
+
 @validator.command(epilog=example("curiosity validator switch next/ --token-file keys/admin.token"))
 @click.argument("checkpoint", type=PATH)
 @click.option("--force", is_flag=True, help="Also if it is worse than its parent, or nothing shows that it is not.")

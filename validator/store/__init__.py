@@ -2,6 +2,7 @@
 
 from validator.store.rows import (
     ErasedPair,
+    LetGo,
     NewRow,
     NewSubmission,
     StoredDecision,
@@ -14,6 +15,7 @@ from validator.store.tree import FullTile
 __all__ = [
     "ErasedPair",
     "FullTile",
+    "LetGo",
     "NewRow",
     "NewSubmission",
     "Store",

@@ -92,6 +92,8 @@ class PairAudit:
             digests = tuple(sha256(packed[quarter * n : quarter * (n + 1)]).digest() for n in range(4))
             if digests != (measured.embedding_a, measured.embedding_b, measured.final_a, measured.final_b):
                 return "the embeddings are not those that were measured"
+        if pair["items_since"] is None:  # refused undecoded, or expired
+            return "the pair is accepted, and its items are not kept" if entry.verdict.is_accepted else ""
         for digest in contents:
             if digest not in self._good_items:
                 if self._store.blob(digest) is None:  # its hash is checked there

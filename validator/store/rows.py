@@ -9,7 +9,10 @@ from protocol.wire import encode
 
 @dataclass(frozen=True)
 class NewSubmission:
-    """The pair behind a new entry. ``envelope`` is JSON of `protocol.pair.Envelope`, as it came."""
+    """The pair behind a new entry. ``envelope`` is JSON of `protocol.pair.Envelope`, as it came.
+
+    ``items_since`` is when its items came, Unix seconds, 0 if nobody knows; None: they are not to be kept.
+    """
 
     pair: bytes  # digest, 32 bytes
     contributor: bytes  # address, 20 bytes
@@ -20,6 +23,7 @@ class NewSubmission:
     accepted: bool
     embeddings: bytes | None = field(repr=False)
     opening: bytes = field(repr=False)  # canonical JSON of `protocol.verdict.Opening`
+    items_since: int | None = 0
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ class StoredSubmission:
     leaf: bytes = field(repr=False)
     embeddings: bytes | None = field(repr=False)
     opening: bytes = field(repr=False)
+    items_since: int | None = None  # Unix seconds; None: its items are not kept
 
 
 @dataclass(frozen=True)
@@ -88,3 +93,13 @@ class StoredItem:
     modality: str
     media_type: str
     size: int  # bytes
+    accepted_uses: int  # halves of accepted pairs that it is; 0: only refused ones hold it
+
+
+@dataclass(frozen=True)
+class LetGo:
+    """What an expiry let go: pairs, contents that no other pair holds, and the bytes of these."""
+
+    pairs: int = 0
+    items: int = 0
+    size: int = 0  # bytes

@@ -58,7 +58,10 @@ class TileColumns(TypedColumns):
 
 
 class PairColumns(TypedColumns):
-    """The pair behind an entry. Erasing it leaves the row, without nonce, contents, envelope, embeddings, opening."""
+    """The pair behind an entry. Erasing it leaves the row, without nonce, contents, envelope, embeddings, opening.
+
+    Its contents' hashes stay when its items are let go, or if they were never kept.
+    """
 
     leaf_index = Column(_Index, primary_key=True, autoincrement=False)
     pair = Column(LargeBinary(32), nullable=False, unique=True)
@@ -71,6 +74,7 @@ class PairColumns(TypedColumns):
     envelope: Column[bytes | None] = Column(LargeBinary, nullable=True)
     embeddings: Column[bytes | None] = Column(LargeBinary, nullable=True)
     opening: Column[bytes | None] = Column(LargeBinary, nullable=True)
+    items_since: Column[int | None] = Column(BigInteger, nullable=True)  # Unix seconds; None: it holds no items
 
 
 class ItemColumns(TypedColumns):
@@ -81,10 +85,11 @@ class ItemColumns(TypedColumns):
     media_type = Column(String(128), nullable=False)
     size = Column(BigInteger, nullable=False)
     is_accepted = Column(Boolean, nullable=False)  # modality and media type are those of an accepted pair
-    uses = Column(BigInteger, nullable=False)  # how many halves of pairs that are not erased it is
+    uses = Column(BigInteger, nullable=False)  # how many halves of pairs that hold their items it is
     data: Column[bytes | None] = Column(LargeBinary, nullable=True)
     pack: Column[int | None] = Column(Integer, nullable=True)
     start: Column[int | None] = Column(BigInteger, nullable=True)
+    accepted_uses = Column(BigInteger, nullable=False)  # how many of the uses are of accepted pairs: who may have it
 
 
 class ScrubColumns(TypedColumns):
@@ -132,6 +137,14 @@ Index(
     pairs.c.b_sha256,
     sqlite_where=text("NOT is_accepted"),
     postgresql_where=text("NOT is_accepted"),
+)
+# Whose items are let go next (`Store.expire`).
+Index(
+    "pairs_items_due",
+    pairs.c.items_since,
+    pairs.c.leaf_index,
+    sqlite_where=text("NOT is_accepted AND items_since IS NOT NULL"),
+    postgresql_where=text("NOT is_accepted AND items_since IS NOT NULL"),
 )
 # Where a pack ends, and what lies in it.
 Index(

@@ -19,7 +19,7 @@ from validator.store.bulk import with_keys
 from validator.store.contents import SeenContents
 from validator.store.database import AnyRow, Database
 from validator.store.packs import Packs
-from validator.store.rows import NewRow, StoredDecision, StoredItem, StoredSubmission
+from validator.store.rows import LetGo, NewRow, StoredDecision, StoredItem, StoredSubmission
 from validator.store.tree import FullTile
 from validator.store.write import Writer
 
@@ -92,6 +92,14 @@ class Store(BlockedRows):
         False if readers still keep SQLite from emptying its log, which holds older copies of what was erased.
         """
         return self._writer.scrub()
+
+    def expire(self, before: int, most: int) -> LetGo:
+        """Let go the items of refused pairs that came before a time (Unix seconds): the oldest ``most`` pairs.
+
+        What another pair holds stays; entry, envelope, verdict and hashes stay. The bytes are gone from tables and
+        packs when this returns. Raises StoreError.
+        """
+        return self._writer.expire(before, most)
 
     def remember_contents(self, page: int = 10_000) -> None:
         """Keep in memory which contents there are, so that appending need not ask about new ones.
@@ -268,7 +276,16 @@ class Store(BlockedRows):
     ) -> list[StoredSubmission]:
         c = schema.pairs.c
         statement = (
-            select(c.leaf_index, c.pair, c.is_accepted, c.envelope, c.embeddings, c.opening, schema.entries.c.leaf)
+            select(
+                c.leaf_index,
+                c.pair,
+                c.is_accepted,
+                c.envelope,
+                c.embeddings,
+                c.opening,
+                c.items_since,
+                schema.entries.c.leaf,
+            )
             .join(schema.entries, schema.entries.c.leaf_index == c.leaf_index)
             .where(c.leaf_index >= start, ~c.is_erased)
             .order_by(c.leaf_index)
@@ -284,6 +301,7 @@ class Store(BlockedRows):
                 leaf=row["leaf"],
                 embeddings=row["embeddings"],
                 opening=row["opening"],
+                items_since=row["items_since"],
             )
             for row in rows
         ]
@@ -291,7 +309,8 @@ class Store(BlockedRows):
     def item(self, digest: bytes) -> StoredItem | None:
         """Return what is known of the content with this SHA-256."""
         c = schema.items.c
-        rows = self._database.read(select(c.sha256, c.modality, c.media_type, c.size).where(c.sha256 == digest))
+        columns = select(c.sha256, c.modality, c.media_type, c.size, c.accepted_uses)
+        rows = self._database.read(columns.where(c.sha256 == digest))
         return StoredItem(**rows[0]) if rows else None
 
     def blob(self, digest: bytes) -> bytes | None:

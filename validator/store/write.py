@@ -1,7 +1,8 @@
 """What one transaction of the ledger writes, and what it takes away.
 
 In order: entries, tiles, pairs; contents that are not known yet, in a synced pack or in the table of items; what the
-rows erase is removed from the tables and noted as to be scrubbed; commit; scrub.
+rows erase is removed from the tables and noted as to be scrubbed; commit; scrub. Contents of pairs whose items are not
+to be kept are not written at all.
 """
 
 import logging
@@ -9,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, case, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, func, insert, or_, select, update
 
 from protocol.errors import StoreError
 from protocol.pair import Item
@@ -23,7 +24,7 @@ from validator.store.bulk import (
 from validator.store.contents import SeenContents
 from validator.store.database import Database
 from validator.store.packs import MAX_INLINE_BYTES, Packs
-from validator.store.rows import ErasedPair, NewRow, NewSubmission
+from validator.store.rows import ErasedPair, LetGo, NewRow, NewSubmission
 from validator.store.tree import FullTile
 
 _log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class _Use:
     item: Item
     is_accepted: bool
     uses: int
+    accepted_uses: int
 
 
 def _is_large(use: _Use) -> bool:
@@ -99,6 +101,21 @@ class Writer:
         places = self._packs.append([item.data for item in large])
         return {item.digest: place for item, place in zip(large, places, strict=True)}
 
+    def expire(self, before: int, most: int) -> LetGo:
+        """See `Store.expire`."""
+        c = schema.pairs.c
+        is_due = ~c.is_accepted & (c.items_since < before)
+        with self._database.write() as connection:
+            due = connection.scalars(
+                select(c.leaf_index).where(is_due).order_by(c.items_since, c.leaf_index).limit(most)
+            ).all()
+            if not due:
+                return LetGo()
+            done = _let_go(connection, c.leaf_index.in_(due))
+            connection.execute(update(schema.pairs).where(c.leaf_index.in_(due)).values(items_since=None))
+        self.scrub()
+        return done
+
     def check_packs(self) -> None:
         """Cut off what no row knows. Raises StoreError BLOB_CORRUPT, naming the first bad index, if a pack is short."""
         if self._packs is None or self._packs.is_open:
@@ -147,18 +164,24 @@ class Writer:
 
 
 def _describe(submissions: Sequence[NewSubmission]) -> dict[bytes, _Use]:
-    """Return each content once; the first accepted pair says what it is, not a refused one."""
+    """Return each content that is to be kept once; the first accepted pair says what it is, not a refused one."""
     described: dict[bytes, _Use] = {}
     for submission in submissions:
+        if submission.items_since is None:
+            continue
         accepted = submission.accepted
         for item in (submission.a, submission.b):
             known = described.get(item.digest)
             if known is None:
-                described[item.digest] = _Use(item, accepted, 1)
-            elif accepted and not known.is_accepted:
-                described[item.digest] = _Use(item, True, known.uses + 1)
-            else:
-                described[item.digest] = _Use(known.item, known.is_accepted, known.uses + 1)
+                described[item.digest] = _Use(item, accepted, 1, int(accepted))
+                continue
+            says_better = accepted and not known.is_accepted
+            described[item.digest] = _Use(
+                item if says_better else known.item,
+                known.is_accepted or accepted,
+                known.uses + 1,
+                known.accepted_uses + accepted,
+            )
     return described
 
 
@@ -169,15 +192,16 @@ def _tile_row(tile: FullTile) -> Row:
 def _item_row(use: _Use, place: tuple[int, int] | None) -> Row:
     item = use.item
     data, pack, start = (item.data, None, None) if place is None else (None, *place)
-    return item.digest, item.modality, item.media_type, len(item.data), use.is_accepted, use.uses, data, pack, start
+    said = item.digest, item.modality, item.media_type, len(item.data), use.is_accepted
+    return *said, use.uses, data, pack, start, use.accepted_uses
 
 
 def _pair_row(index: int, pair: NewSubmission | ErasedPair) -> Row:
     key = index, pair.pair, pair.contributor
     if isinstance(pair, ErasedPair):
-        return *key, None, None, None, pair.accepted, True, None, None, None
+        return *key, None, None, None, pair.accepted, True, None, None, None, None
     contents = pair.nonce, pair.a.digest, pair.b.digest
-    return *key, *contents, pair.accepted, False, pair.envelope, pair.embeddings, pair.opening
+    return *key, *contents, pair.accepted, False, pair.envelope, pair.embeddings, pair.opening, pair.items_since
 
 
 _items = schema.items.c
@@ -187,6 +211,7 @@ _USE_AGAIN = (
     .where(_items.sha256 == bindparam("digest"))
     .values(
         uses=_items.uses + bindparam("more"),
+        accepted_uses=_items.accepted_uses + bindparam("more_accepted"),
         modality=case((_says_better, bindparam("said_modality")), else_=_items.modality),
         media_type=case((_says_better, bindparam("said_media_type")), else_=_items.media_type),
         is_accepted=or_(_items.is_accepted, bindparam("accepted")),
@@ -196,6 +221,7 @@ _USE_AGAIN = (
 
 _USE_KNOWN_ITEM = (
     " ON CONFLICT (sha256) DO UPDATE SET uses = uses + excluded.uses,"
+    " accepted_uses = accepted_uses + excluded.accepted_uses,"
     " modality = CASE WHEN excluded.is_accepted > is_accepted THEN excluded.modality ELSE modality END,"
     " media_type = CASE WHEN excluded.is_accepted > is_accepted THEN excluded.media_type ELSE media_type END,"
     " is_accepted = MAX(is_accepted, excluded.is_accepted)"
@@ -206,6 +232,7 @@ def _use_again(use: _Use) -> dict[str, object]:
     return {
         "digest": use.item.digest,
         "more": use.uses,
+        "more_accepted": use.accepted_uses,
         "accepted": use.is_accepted,
         "said_modality": use.item.modality,
         "said_media_type": use.item.media_type,
@@ -225,18 +252,41 @@ def _erase(connection: Connection, indices: Sequence[int]) -> None:
     """Remove what the pairs at these entries hold, and note the extents of packs that nobody needs any more."""
     c = schema.pairs.c
     is_due = c.leaf_index.in_(indices) & ~c.is_erased
-    freed: Counter[bytes] = Counter()
-    for a, b in connection.execute(select(c.a_sha256, c.b_sha256).where(is_due)):
-        freed.update(digest for digest in (a, b) if digest is not None)
-    for digest, count in freed.items():
-        connection.execute(update(schema.items).where(_items.sha256 == digest).values(uses=_items.uses - count))
-    unused = _items.sha256.in_(list(freed)) & (_items.uses <= 0)
-    extents = connection.execute(select(_items.pack, _items.start, _items.size).where(unused, _items.pack.is_not(None)))
-    for pack, start, size in extents.all():
-        connection.execute(insert(schema.scrubs).values(pack=pack, start=start, size=size))
-    connection.execute(delete(schema.items).where(unused))
+    _let_go(connection, is_due & c.items_since.is_not(None))
     connection.execute(
         update(schema.pairs)
         .where(is_due)
-        .values(is_erased=True, nonce=None, a_sha256=None, b_sha256=None, envelope=None, embeddings=None, opening=None)
+        .values(
+            is_erased=True,
+            nonce=None,
+            a_sha256=None,
+            b_sha256=None,
+            envelope=None,
+            embeddings=None,
+            opening=None,
+            items_since=None,
+        )
     )
+
+
+def _let_go(connection: Connection, which: ColumnElement[bool]) -> LetGo:
+    """Count the items of these pairs, which hold them, as held by so many fewer, and remove what nobody holds."""
+    c = schema.pairs.c
+    uses: Counter[bytes] = Counter()
+    accepted: Counter[bytes] = Counter()
+    pairs = connection.execute(select(c.a_sha256, c.b_sha256, c.is_accepted).where(which)).all()
+    for a, b, is_accepted in pairs:
+        halves = [digest for digest in (a, b) if digest is not None]
+        uses.update(halves)
+        if is_accepted:
+            accepted.update(halves)
+    for digest, count in uses.items():
+        fewer = {"uses": _items.uses - count, "accepted_uses": _items.accepted_uses - accepted[digest]}
+        connection.execute(update(schema.items).where(_items.sha256 == digest).values(fewer))
+    unused = _items.sha256.in_(list(uses)) & (_items.uses <= 0)
+    freed = connection.execute(select(_items.pack, _items.start, _items.size).where(unused)).all()
+    for pack, start, size in freed:
+        if pack is not None:
+            connection.execute(insert(schema.scrubs).values(pack=pack, start=start, size=size))
+    connection.execute(delete(schema.items).where(unused))
+    return LetGo(len(pairs), len(freed), sum(size for _, _, size in freed))
