@@ -225,7 +225,7 @@ def item_(
     Items of accepted pairs are everybody's. Those of refused pairs are kept for a while, for their contributor and for
     auditors: --wallet signs the request.
     """
-    digest = find_digest(pair)
+    digest = find_digest(pair, session.home)
     try:
         wanted = from_hex(sha256 if sha256.startswith("0x") else "0x" + sha256, 32)
     except ValueError as error:
