@@ -19,6 +19,7 @@ from embedding.modality import Array
 from embedding.space import Measured
 from embedding.weights import encode_weights
 from protocol.errors import CheckpointError, ConfigError, Overloaded, Rejected
+from validator import in_force
 from validator.embedder import Embedder
 
 
@@ -58,8 +59,8 @@ async def embedder() -> AsyncIterator[Embedder]:
 
 @pytest.fixture
 def device(embedder: Embedder) -> Device:
-    device = Device(embedder._loaded.space)
-    embedder._loaded = dataclasses.replace(embedder._loaded, space=device)
+    device = Device(embedder.in_force.space)
+    embedder.in_force = dataclasses.replace(embedder.in_force, space=device)
     return device
 
 
@@ -220,7 +221,7 @@ async def test_what_runs_during_a_swap_says_the_old_checkpoint(
     device.free.clear()
     running = asyncio.create_task(embed_words(embedder, [1]))
     await asyncio.sleep(0.05)
-    await embedder.swap(child.path)
+    embedder.switch(in_force.load(child.path, "cpu", "loo"))
     assert embedder.checkpoint == new
     assert embedder.parent == old
     device.free.set()
@@ -230,17 +231,23 @@ async def test_what_runs_during_a_swap_says_the_old_checkpoint(
     assert not np.array_equal(before.whole, after.whole)
 
 
-async def test_a_checkpoint_that_differs_is_not_put_in_force(embedder: Embedder, tmp_path: Path) -> None:
+def test_a_checkpoint_that_differs_is_not_put_on_the_device(tmp_path: Path) -> None:
     for name in ("manifest.json", "config.json", "anchors.safetensors", "README.md"):
         (tmp_path / name).write_bytes((GENESIS / name).read_bytes())
     weights = bytearray((GENESIS / "model.safetensors").read_bytes())
     weights[-1] ^= 1
     (tmp_path / "model.safetensors").write_bytes(weights)
-    before = embedder.checkpoint
     with pytest.raises(CheckpointError, match="CHECKPOINT_DIFFERS"):
-        await embedder.swap(tmp_path)
-    assert embedder.checkpoint == before
-    assert isinstance((await embed_words(embedder, [1]))[0], tuple)
+        in_force.load(tmp_path, "cpu", "loo")
+
+
+async def test_what_is_built_beside_is_embedded_under_itself(embedder: Embedder, child: Checkpoint) -> None:
+    beside = in_force.load(child.path, "cpu", "loo")
+    under_old = await embedder.embed_whole("text", [words(1)])
+    under_new = await embedder.embed_whole("text", [words(1)], beside)
+    assert not np.array_equal(under_old, under_new)
+    embedder.switch(beside)
+    assert np.array_equal(await embedder.embed_whole("text", [words(1)]), under_new)
 
 
 async def test_whole_embeddings_are_unit_rows_in_order(embedder: Embedder) -> None:

@@ -36,7 +36,6 @@ from validator.edge import SERVICE, edge
 from validator.embedder import Embedder
 from validator.epochs import Epochs
 from validator.importer import check_checkpoint, read_mark
-from validator.index import VectorIndex
 from validator.intake import Intake, IntakeRules, RateLimit
 from validator.keys import load_keys
 from validator.ledger import Ledger, NewEntry
@@ -48,7 +47,7 @@ from validator.quotas import QuotaLimits, Quotas
 from validator.refused_items import DAY_S, Auditors, RefusedItems, parse_auditors
 from validator.reindex import Reindexer
 from validator.routes import ROUTES
-from validator.service import CHECKPOINT_PATH, Service, close, finish_switch, make_judge
+from validator.service import CHECKPOINT_PATH, Service, close, finish_switch
 from validator.store import Store
 from validator.takedown import Takedowns, load_forgotten
 from validator.witnesses import Witnesses, parse_witnesses
@@ -137,7 +136,7 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
     network_id = network_id_of(config.name, domain, bytes.fromhex(genesis.digest))
     current = Path(store.meta_get(CHECKPOINT_PATH) or genesis_path)
     log.info("event=starting step=encoders checkpoint=%s", current)
-    embedder = await asyncio.to_thread(Embedder.load, current, config.device or None)
+    embedder = await asyncio.to_thread(Embedder.load, current, config.device or None, config.curiosity_rule)
     stake_key, stake_vkey = None, ""
     if mirrored is not None:
         domain, network_id = mirrored.network.domain, mirrored.network.network_id
@@ -163,28 +162,24 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
     )
     decoder = Decoder(config.decode_workers, quotas=quotas, is_fair=config.fair_queues)
     await decoder.start()
-    judge = make_judge(embedder, config.curiosity_rule)
     intake = Intake(
         IntakeRules(
             network_id=network_id,
             domain=domain,
             modalities=BY_NAME,
-            pairs=judge.pairs,
+            pairs=lambda: embedder.in_force.judge.pairs,
             licenses=frozenset(config.licenses),
             pairs_per_minute=config.pairs_per_minute,
         ),
         quotas=quotas,
     )
-    index = VectorIndex(embedder.dim)
     forgotten = await asyncio.to_thread(load_forgotten, store, ledger, keys.pepper)
     pipeline = Pipeline(
         intake=intake,
         decoder=decoder,
         embedder=embedder,
-        judge=judge,
         ledger=ledger,
         store=store,
-        index=index,
         forgotten=forgotten,
         max_queue_pairs=config.max_queue_pairs,
         max_batch_pairs=config.max_batch_pairs,
@@ -196,7 +191,7 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
     pipeline.on_decision = metrics.count_decision
     reindexer = Reindexer(store, decoder, embedder, pipeline)
     log.info("event=starting step=index entries=%d", ledger.size)
-    await reindexer.rebuild()
+    await reindexer.fill(embedder.in_force)
     epochs = await asyncio.to_thread(
         lambda: Epochs(
             store=store,
@@ -216,7 +211,7 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
         embedder=embedder,
         pipeline=pipeline,
         epochs=epochs,
-        search=Search(decoder, embedder, index, store, config.max_results, Budget(*config.search_budget)),
+        search=Search(decoder, embedder, store, config.max_results, Budget(*config.search_budget)),
         reindexer=reindexer,
         witnesses=Witnesses(
             ledger,

@@ -27,7 +27,8 @@ async def get_network(request: web.Request) -> web.Response:
     s = request.app[SERVICE]
     if s.mirrored is not None:
         return answer(s.mirrored.network)  # as its owner showed it
-    judge = s.pipeline.judge
+    in_force = s.embedder.in_force
+    judge = in_force.judge
     modalities = sorted({name for pair in judge.pairs for name in pair.split("-")})
     return answer(
         Network(
@@ -39,7 +40,7 @@ async def get_network(request: web.Request) -> web.Response:
             log_vkey=s.keys.log.verifier.vkey(),
             token=s.addresses.token,
             checkpoint=judge.checkpoint,
-            checkpoint_parent=s.embedder.parent,
+            checkpoint_parent=in_force.parent,
             modalities=tuple(modalities),
             pairs=tuple(sorted(judge.pairs)),
             max_item_bytes={name: BY_NAME[name].limits.max_bytes for name in modalities},

@@ -17,12 +17,11 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-import embedding.checkpoint
-from embedding.checkpoint import Checkpoint
 from embedding.masks import mask_seed
-from protocol.errors import ConfigError, Overloaded
+from protocol.errors import Overloaded
 from protocol.judgement import Embedded
 from protocol.scoring import Calibration, Quantised
+from validator.in_force import InForce, load
 
 log = logging.getLogger(__name__)
 
@@ -38,25 +37,15 @@ class _Job:
     modality: str
     digest: bytes  # of the item; empty for a query, which is not cached
     arrays: Sequence[Array]
-    whole_only: bool
+    under: InForce | None  # None: whatever is in force when it runs, and with the masked halves
     done: "Future[Any]" = field(default_factory=Future)
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    """One checkpoint on the device. Swapped whole."""
-
-    checkpoint: Checkpoint
-    space: Any
-    digest: bytes
-    masks: int
 
 
 class Embedder:
     """Embeds items under the checkpoint in force. Made by `load`; used from one event loop; owns one thread."""
 
-    def __init__(self, loaded: _Loaded) -> None:
-        self._loaded = loaded
+    def __init__(self, in_force: InForce) -> None:
+        self.in_force = in_force
         self._waiting: deque[_Job] = deque()
         self._wake = threading.Condition()
         self._closing = False
@@ -67,50 +56,50 @@ class Embedder:
         self._thread.start()
 
     @classmethod
-    def load(cls, path: Path, device: str | None = None) -> Self:
+    def load(cls, path: Path, device: str | None = None, rule: str = "loo") -> Self:
         """Return an embedder for the checkpoint in ``path`` on ``device`` ("cuda", "cpu"; None picks).
 
-        Raises CheckpointError if it does not verify, ConfigError DEVICE_NOT_USABLE.
+        ``rule`` is the judge's about curiosity. Raises CheckpointError if it does not verify, ConfigError
+        DEVICE_NOT_USABLE.
         """
-        return cls(_load(path, device))
+        return cls(load(path, device, rule))
 
     # -- what is in force
 
     @property
     def checkpoint(self) -> bytes:
         """Digest of the checkpoint in force."""
-        return self._loaded.digest
+        return self.in_force.digest
 
     @property
     def parent(self) -> bytes | None:
         """Digest of the checkpoint that it was trained from, None for genesis."""
-        parent = self._loaded.checkpoint.manifest.parent
-        return bytes.fromhex(parent) if parent else None
+        return self.in_force.parent
 
     @property
     def calibration(self) -> Calibration:
         """Its calibration."""
-        return self._loaded.checkpoint.calibration
+        return self.in_force.calibration
 
     @property
     def anchors(self) -> Mapping[str, Quantised]:
         """Its anchor arrays."""
-        return self._loaded.checkpoint.anchors
+        return self.in_force.anchors
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """Modalities that it embeds."""
-        return tuple(self._loaded.checkpoint.manifest.modalities)
+        return tuple(self.in_force.checkpoint.manifest.modalities)
 
     @property
     def dim(self) -> int:
         """Components of an embedding."""
-        return self._loaded.checkpoint.manifest.dim
+        return self.in_force.dim
 
     @property
     def device(self) -> str:
         """Where the encoders run."""
-        return str(self._loaded.space.device)
+        return str(self.in_force.space.device)
 
     # -- work
 
@@ -120,20 +109,26 @@ class Embedder:
         ``digest`` is the item's SHA-256: it seeds the masks, with the checkpoint's digest as the beacon. Raises
         Overloaded DEVICE_BUSY if too many wait, Rejected if ``array`` is not in its modality's contract.
         """
-        key = (self._loaded.digest, modality, digest)
+        key = (self.in_force.digest, modality, digest)
         with self._cache_lock:
             known = self._cache.get(key)
             if known is not None:
                 self._cache.move_to_end(key)
                 return known, key[0]
-        embedded, checkpoint = await self._submit(_Job(modality, digest, [array], whole_only=False))
+        embedded, checkpoint = await self._submit(_Job(modality, digest, [array], None))
         return embedded, checkpoint
 
-    async def embed_whole(self, modality: str, arrays: Sequence[Array]) -> npt.NDArray[np.float32]:
-        """Return unit embeddings float32[B, d] without the masked halves: for queries and re-indexing."""
+    async def embed_whole(
+        self, modality: str, arrays: Sequence[Array], under: InForce | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Return unit embeddings float32[B, d] without the masked halves: for queries and re-indexing.
+
+        ``under`` is what they are made under: what is in force now, or what is being built beside it.
+        """
+        under = under or self.in_force
         if not arrays:
-            return np.zeros((0, self.dim), dtype=np.float32)
-        vectors: npt.NDArray[np.float32] = await self._submit(_Job(modality, b"", arrays, whole_only=True))
+            return np.zeros((0, under.dim), dtype=np.float32)
+        vectors: npt.NDArray[np.float32] = await self._submit(_Job(modality, b"", arrays, under))
         return vectors
 
     def forget(self, digests: Collection[bytes]) -> None:
@@ -142,11 +137,9 @@ class Embedder:
             for key in [key for key in self._cache if key[2] in digests]:
                 del self._cache[key]
 
-    async def swap(self, path: Path) -> None:
-        """Put the checkpoint in ``path`` in force between two batches. Raises CheckpointError; then nothing changed."""
-        loaded = await asyncio.to_thread(_load, path, self.device)
-        with self._wake:
-            self._loaded = loaded
+    def switch(self, in_force: InForce) -> None:
+        """Put this in force, whole, by one assignment: the next batch runs under it. Thread-safe."""
+        self.in_force = in_force
         with self._cache_lock:
             self._cache.clear()
 
@@ -180,8 +173,8 @@ class Embedder:
                 if not self._waiting:
                     return
                 batch = self._take()
-                loaded = self._loaded
-            if batch and self._measure(loaded, batch) and len(batch) == self._max_batch:
+                in_force = self.in_force
+            if batch and self._measure(in_force, batch) and len(batch) == self._max_batch:
                 self._max_batch = min(MAX_BATCH, self._max_batch + 1)
 
     def _take(self) -> list[_Job]:
@@ -189,18 +182,18 @@ class Embedder:
         batch, rest = list[_Job](), deque[_Job]()
         while self._waiting and len(batch) < self._max_batch:
             job = self._waiting.popleft()
-            fits = not batch or (job.modality == batch[0].modality and not job.whole_only)
+            fits = not batch or (job.modality == batch[0].modality and job.under is None)
             if not fits:
                 rest.append(job)
             # From here on the caller can no longer cancel it: a result for a cancelled job would end the thread.
             elif job.done.set_running_or_notify_cancel():
                 batch.append(job)
-                if job.whole_only:
+                if job.under is not None:
                     break
         self._waiting.extendleft(reversed(rest))
         return batch
 
-    def _measure(self, loaded: _Loaded, batch: Sequence[_Job]) -> bool:
+    def _measure(self, in_force: InForce, batch: Sequence[_Job]) -> bool:
         """Run a batch, in ever smaller parts where it fails; return True unless an item failed by itself.
 
         One bad item fails no other. If the batch failed but each part succeeds, the device has too little memory for
@@ -208,7 +201,7 @@ class Embedder:
         """
         failure: Exception | None = None
         try:
-            self._process(loaded, batch)
+            self._process(in_force, batch)
         except Exception as error:  # noqa: BLE001 - the edge of the thread: whoever waits gets the error
             failure = error
         # Outside the handler: there the failed batch's tensors would stay in memory.
@@ -220,20 +213,20 @@ class Embedder:
         failed = type(failure).__name__
         del failure
         half = len(batch) // 2
-        first, second = self._measure(loaded, batch[:half]), self._measure(loaded, batch[half:])
+        first, second = self._measure(in_force, batch[:half]), self._measure(in_force, batch[half:])
         if first and second:
             self._max_batch = min(self._max_batch, half)
             log.warning("event=batch_halved error=%s failed=%d max_batch=%d", failed, len(batch), self._max_batch)
         return first and second
 
-    def _process(self, loaded: _Loaded, batch: Sequence[_Job]) -> None:
-        if batch[0].whole_only:
-            batch[0].done.set_result(loaded.space.embed(batch[0].modality, batch[0].arrays))
+    def _process(self, in_force: InForce, batch: Sequence[_Job]) -> None:
+        if batch[0].under is not None:
+            batch[0].done.set_result(batch[0].under.space.embed(batch[0].modality, batch[0].arrays))
             return
         modality = batch[0].modality
         unique = {job.digest: job.arrays[0] for job in batch}
-        seeds = [mask_seed(loaded.digest, digest) for digest in unique]
-        measured = loaded.space.measure(modality, list(unique.values()), seeds, loaded.masks)
+        seeds = [mask_seed(in_force.digest, digest) for digest in unique]
+        measured = in_force.space.measure(modality, list(unique.values()), seeds, in_force.masks)
         for shared in (measured.whole, measured.masked, measured.halves):
             shared.flags.writeable = False  # the cache hands the same arrays to many
         embedded = {
@@ -242,24 +235,8 @@ class Embedder:
         }
         with self._cache_lock:
             for digest, value in embedded.items():
-                self._cache[loaded.digest, modality, digest] = value
+                self._cache[in_force.digest, modality, digest] = value
             while len(self._cache) > CACHED_ITEMS:
                 self._cache.popitem(last=False)
         for job in batch:
-            job.done.set_result((embedded[job.digest], loaded.digest))
-
-
-def _load(path: Path, device: str | None) -> _Loaded:
-    from embedding.space import pick_device
-
-    checkpoint = embedding.checkpoint.load(path)
-    picked = pick_device()
-    try:
-        space = checkpoint.space(type(picked)(device) if device else picked)
-    except (RuntimeError, AssertionError) as error:  # what torch raises for a device that it does not know or have
-        raise ConfigError(
-            "DEVICE_NOT_USABLE",
-            f"device {device or str(picked)!r}: {str(error).splitlines()[0][:200]}",
-            'Leave it empty to let the program pick, or use "cpu".',
-        ) from error
-    return _Loaded(checkpoint, space, bytes.fromhex(checkpoint.digest), checkpoint.calibration.masks)
+            job.done.set_result((embedded[job.digest], in_force.digest))

@@ -3,7 +3,7 @@
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from embedding.modality import Modality
 from protocol.errors import Fault, Rejected
@@ -40,7 +40,7 @@ class IntakeRules:
     network_id: bytes
     domain: Domain
     modalities: Mapping[str, Modality]
-    pairs: frozenset[str]  # modality pairs that the checkpoint can judge
+    pairs: Callable[[], frozenset[str]]  # modality pairs that the checkpoint in force can judge
     licenses: frozenset[str]
     pairs_per_minute: int = 0
 
@@ -127,19 +127,16 @@ class Intake:
             )
         return Admitted(digest, pair, body[4:offset])
 
-    def take_pairs(self, pairs: frozenset[str]) -> None:
-        """From now on admit these modality pairs: what the checkpoint in force can judge."""
-        self.rules = replace(self.rules, pairs=pairs)
-
     def check_pair(self, modalities: str) -> None:
         """Raise Rejected PAIR_UNSUPPORTED (422) for a modality pair that the checkpoint in force cannot judge.
 
         That is nobody's fault who sent it: the network has not learned it yet.
         """
-        if modalities not in self.rules.pairs:
+        pairs = self.rules.pairs()
+        if modalities not in pairs:
             raise Rejected(
                 "PAIR_UNSUPPORTED",
-                f"{modalities} cannot be judged: the checkpoint in force judges {', '.join(sorted(self.rules.pairs))}",
+                f"{modalities} cannot be judged: the checkpoint in force judges {', '.join(sorted(pairs))}",
                 "Submit one of these, or wait for a checkpoint that knows more.",
                 status=422,
                 fault=Fault.INFRASTRUCTURE,

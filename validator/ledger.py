@@ -133,6 +133,11 @@ class Ledger:
         head = TreeHead(self._origin, edge.size, edge.root())
         return _State(edge, sign_note(head.text(), self._log_signer))
 
+    @property
+    def is_stopped(self) -> bool:
+        """True once a write has failed: what it wrote may be durable or not."""
+        return self._stopped is not None
+
     def append(self, entries: Sequence[NewEntry]) -> list[Receipt]:
         """Make the entries durable in order and return the receipt of each.
 

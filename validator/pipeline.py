@@ -13,8 +13,9 @@ order of the ledger. No step calls back up. A pair that is too far apart is a ve
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -22,7 +23,6 @@ from embedding.work import Budget
 from ingress.address import UNKNOWN, Sender
 from ingress.shares import Shares, keys_of
 from protocol.errors import CuriosityError, Overloaded, Rejected, StoreError
-from protocol.judgement import Judged
 from protocol.messages import Decision
 from protocol.pair import Envelope, Item, SignedPair
 from protocol.receipt import Receipt
@@ -32,6 +32,7 @@ from validator.decode import Decoder, Unjudged
 from validator.embedder import Embedder
 from validator.fair import FairQueue
 from validator.forgotten import Forgotten
+from validator.in_force import InForce
 from validator.index import VectorIndex
 from validator.intake import Admitted, Intake, nonce_reused
 from validator.judge import Judge
@@ -48,7 +49,6 @@ _GATHER_S = 0.01  # about what a batch of one takes
 _GATHER_STEP_S = 0.001
 _GATHER_STILL = 3  # steps in which nobody came
 _PAIR_BYTES = 4096  # what a pair costs the writer beside its items, in bytes written
-INDEX_KEYS_PER_ENTRY = 2  # item a of entry i is searched as key 2i, item b as 2i + 1
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class _Stale(Exception):
 
 
 class Pipeline:
-    """Takes submissions to decisions. One instance owns the judge, the ledger's writer thread and the index.
+    """Takes submissions to decisions. One instance owns the ledger's writer thread.
 
     ``fixed`` is for measuring only (`benchmarks.ledger_ingest`): the verdict about every pair whose contents are new,
     in place of steps 2 to 4. No setting leads to it.
@@ -74,10 +74,8 @@ class Pipeline:
         intake: Intake,
         decoder: Decoder,
         embedder: Embedder,
-        judge: Judge,
         ledger: Ledger,
         store: Store,
-        index: VectorIndex,
         forgotten: Forgotten,
         max_queue_pairs: int,
         max_batch_pairs: int,
@@ -86,12 +84,11 @@ class Pipeline:
         fixed: Verdict | None = None,
     ) -> None:
         self.intake = intake
-        self.judge = judge
-        self.index = index
         self.forgotten = forgotten
         self.on_decision: Callable[[Verdict], None] = lambda _verdict: None
         self._decoder = decoder
         self._embedder = embedder
+        self._building: InForce | None = None
         self._ledger = ledger
         self._store = store
         self._places = Shares(max_queue_pairs, is_fair=is_fair)
@@ -127,6 +124,16 @@ class Pipeline:
         self._readers.shutdown()
 
     @property
+    def judge(self) -> Judge:
+        """The judge in force."""
+        return self._embedder.in_force.judge
+
+    @property
+    def index(self) -> VectorIndex:
+        """The index in force."""
+        return self._embedder.in_force.index
+
+    @property
     def queued(self) -> int:
         """Pairs admitted and not yet decided."""
         return len(self._in_flight)
@@ -143,6 +150,15 @@ class Pipeline:
         """Run ``work`` while no batch is being decided; pairs that arrive meanwhile wait."""
         async with self._gate:
             return await work
+
+    @contextmanager
+    def building(self, beside: InForce) -> Iterator[None]:
+        """What is taken down inside the block is forgotten by ``beside`` too, which is to be in force after it."""
+        self._building = beside
+        try:
+            yield
+        finally:
+            self._building = None
 
     # -- the spine
 
@@ -288,7 +304,7 @@ class Pipeline:
                     answers = await self.on_writer(lambda batch=batch: self._commit([ready for ready, _ in batch]))  # type: ignore[misc]
                 except Exception as error:  # noqa: BLE001
                     # The process edge of the writer: whatever it was, no receipt may leave and nothing may follow.
-                    self._stop(error)
+                    self.stop(error)
                     answers = [self.failure or _interrupted()] * len(batch)
             for (_, decided), answer in zip(batch, answers, strict=True):
                 if decided.cancelled():
@@ -305,7 +321,7 @@ class Pipeline:
         self._queue.settle(taken, _PAIR_BYTES + sum(len(item.data) for item in _items(taken.item[0])))
         return taken.item
 
-    def _stop(self, error: Exception) -> None:
+    def stop(self, error: BaseException) -> None:
         """Refuse everything from now on: after a failed commit nobody knows what is durable until the next start."""
         log.error("event=ledger_stopped", exc_info=error)
         self.failure = (
@@ -320,6 +336,8 @@ class Pipeline:
 
     def _commit(self, batch: Sequence[Ready]) -> list[Decision | Exception]:
         """Judge a batch in order and append it in one transaction. Runs on the writer thread."""
+        if self.failure is not None:
+            raise self.failure
         slots: list[int | Exception] = []  # place among the verdicts, or why there is none
         verdicts: list[Decided] = []
         contents = [(r.admitted.pair.a.digest, r.admitted.pair.b.digest) for r in batch if r.refusal is None]
@@ -341,7 +359,9 @@ class Pipeline:
         receipts = self._ledger.append(entries) if entries else []
         for decided, receipt in zip(verdicts, receipts, strict=True):
             if decided.verdict.is_accepted and decided.judged is not None:
-                self._remember(decided.ready.admitted.pair, receipt.index, decided.judged)
+                modalities = decided.ready.admitted.pair.envelope.submission.modalities
+                finals = (decided.judged.final_a, decided.judged.final_b)
+                self._embedder.in_force.show(receipt.index, modalities, finals)
         answers = [self._answer(*row) for row in zip(receipts, entries, verdicts, strict=True)]
         return [slot if isinstance(slot, Exception) else answers[slot] for slot in slots]
 
@@ -383,13 +403,10 @@ class Pipeline:
 
     def forget(self, index: int, modalities: str) -> None:
         """Leave the pair of this entry out of searches and of the history. Thread-safe."""
-        for offset, modality in enumerate(modalities.split("-")):
-            self.index.remove([INDEX_KEYS_PER_ENTRY * index + offset], modality)
-        self.judge.forget(modalities, index)
-
-    def _remember(self, pair: SignedPair, index: int, judged: Judged) -> None:
-        for offset, item, vector in ((0, pair.a, judged.final_a), (1, pair.b, judged.final_b)):
-            self.index.add([INDEX_KEYS_PER_ENTRY * index + offset], item.modality, vector[None, :])
+        # In this order: what is being built may be in force by the time that we look there.
+        for state in (self._building, self._embedder.in_force):
+            if state is not None:
+                state.forget(index, modalities)
 
 
 def payer_of(envelope: Envelope, sender: Sender) -> Payer:

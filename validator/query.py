@@ -12,8 +12,7 @@ from protocol.scoring import quantise
 from protocol.wire import parse
 from validator.decode import Decoder
 from validator.embedder import Embedder
-from validator.index import VectorIndex
-from validator.pipeline import INDEX_KEYS_PER_ENTRY
+from validator.in_force import INDEX_KEYS_PER_ENTRY, InForce
 from validator.quotas import OWN, Payer
 from validator.store import Store
 
@@ -28,25 +27,23 @@ class Search:
         self,
         decoder: Decoder,
         embedder: Embedder,
-        index: VectorIndex,
         store: Store,
         max_results: int,
         budget: Budget | None = None,
     ) -> None:
         self._decoder = decoder
         self._embedder = embedder
-        self._index = index
         self._store = store
         self._max_results = max_results
         self._budget = budget
 
-    async def embed(self, modality: str, media_type: str, data: bytes, payer: Payer = OWN) -> Any:
-        """Return the query's embedding int16[d].
+    async def embed(self, under: InForce, modality: str, media_type: str, data: bytes, payer: Payer = OWN) -> Any:
+        """Return the query's embedding int16[d] under a checkpoint.
 
         Raises Rejected if the item cannot be decoded or costs too much, Overloaded if decoder or device is busy.
         """
         array = await self._decoder.decode(modality, media_type, data, payer, self._budget)
-        return quantise(await self._embedder.embed_whole(modality, [array]))[0]
+        return quantise(await self._embedder.embed_whole(modality, [array], under))[0]
 
     async def search(
         self,
@@ -63,10 +60,11 @@ class Search:
         ``read`` runs a blocking read off the event loop. Raises what `check` and `embed` raise.
         """
         self.check(modality, to, k)
-        vector = await self.embed(modality, media_type, data, payer)
-        nearest = self._index.search(to, vector, OVERSAMPLE * k)
+        under = self._embedder.in_force  # to the end, even if it is replaced meanwhile
+        vector = await self.embed(under, modality, media_type, data, payer)
+        nearest = under.index.search(to, vector, OVERSAMPLE * k)
         found = await read(lambda: self._describe_distinct(nearest, k))
-        return Answer(modality, to, self._embedder.checkpoint, self._index.count(to), found)
+        return Answer(modality, to, under.digest, under.index.count(to), found)
 
     def check(self, modality: str, to: str, k: int) -> None:
         """Refuse what is refused whatever the query's bytes are.

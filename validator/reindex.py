@@ -1,27 +1,41 @@
-"""Re-embedding: after a start or a switch of checkpoint, what was accepted becomes searchable and known again."""
+"""Re-embedding: after a start or for a switch of checkpoint, what was accepted becomes searchable and known again.
+
+However large the items are, few are held at a time: a page of entries is read without them, they are decoded a few at
+a time, and arrays go to the device before they fill much memory.
+"""
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from protocol.entry import PairEntry
-from protocol.errors import Rejected
+from protocol.errors import Overloaded, Rejected
 from protocol.pair import Envelope, Part
 from protocol.scoring import Quantised, cross_average, joint, pulls_micro, quantise
 from protocol.wire import parse
 from validator.decided import unpack_embeddings
 from validator.decode import Decoder
 from validator.embedder import Array, Embedder
-from validator.pipeline import INDEX_KEYS_PER_ENTRY, Pipeline
+from validator.in_force import InForce
+from validator.pipeline import Pipeline
 from validator.store import Store, StoredSubmission
 
 log = logging.getLogger(__name__)
 
-_PAGE = 256
+T = TypeVar("T")
+_Finals = tuple[str, Quantised, Quantised]  # modalities, final embeddings of both items
+
+_PAGE = 64  # entries read at a time
+WAVE_ITEMS = 8  # decoded at a time
+WAVE_BYTES = 16 << 20  # of items decoded at a time; one alone may be larger
+ARRAY_BYTES = 64 << 20  # of decoded arrays, beyond which they are embedded before more are decoded
+_ATTEMPTS = 60  # at work for which decoder or device have no place, since pairs come in meanwhile
+_PAUSE_S = 1.0
 
 
 class Reindexer:
-    """Fills the pipeline's index and its judge's history from the accepted pairs in the store."""
+    """Fills an index and a judge's history from the accepted pairs in the store."""
 
     def __init__(self, store: Store, decoder: Decoder, embedder: Embedder, pipeline: Pipeline) -> None:
         self._store = store
@@ -29,72 +43,82 @@ class Reindexer:
         self._embedder = embedder
         self._pipeline = pipeline
 
-    async def rebuild(self) -> int:
-        """Empty the index and fill it under the embedder's checkpoint; return how many accepted pairs it holds.
+    async def fill(self, state: InForce, start: int = 0) -> tuple[int, int]:
+        """Add the accepted pairs from ledger index ``start`` on; return the index to go on from and how many they are.
 
-        Pairs that were judged under this checkpoint keep their embeddings; others are decoded and embedded again. Call
-        it while no batch is being decided.
+        Pairs that were judged under the state's checkpoint keep their embeddings; others are decoded and embedded
+        again. The state must be in force, or the one that `Pipeline.building` names, so that takedowns reach it; for
+        the former call it while no batch is being decided. Raises Rejected ITEM_GONE or what an item's decoding
+        raises, Overloaded if decoder or device have no place for long.
         """
-        self._pipeline.index.clear()
-        start = count = 0
-        while True:
-            page = await self._pipeline.on_reader(lambda start=start: list(self._store.accepted(start, _PAGE)))  # type: ignore[misc]
-            if not page:
-                return count
-            finals = await self._finals(page)
-            for row in page:
-                if row.index in finals:
-                    self._add(row, *finals[row.index])
+        count = 0
+        while page := await self.after(start, _PAGE):
+            finals = await self._finals(state, page)
+            await asyncio.to_thread(self._add, state, page, finals)
             count += len(finals)
             start = page[-1].index + 1
+        return start, count
 
-    def _add(self, row: StoredSubmission, modalities: str, final_a: Quantised, final_b: Quantised) -> None:
-        for side, (name, vector) in enumerate(zip(modalities.split("-"), (final_a, final_b), strict=True)):
-            self._pipeline.index.add([INDEX_KEYS_PER_ENTRY * row.index + side], name, vector[None, :])
-        entry = parse(PairEntry, row.leaf)
-        if entry.verdict.novel:
-            self._pipeline.judge.remember(modalities, joint(final_a, final_b), row.index)
-        if row.pair in self._pipeline.forgotten:  # taken down since the page was read
-            self._pipeline.forget(row.index, modalities)
+    async def after(self, start: int, most: int) -> list[StoredSubmission]:
+        """Return up to ``most`` accepted pairs from ledger index ``start`` on."""
+        return await self._pipeline.on_reader(lambda: list(self._store.accepted(start, most)))
 
-    async def _finals(self, page: Sequence[StoredSubmission]) -> dict[int, tuple[str, Quantised, Quantised]]:
+    def _add(self, state: InForce, page: Sequence[StoredSubmission], finals: Mapping[int, _Finals]) -> None:
+        for row in page:
+            if row.index not in finals:
+                continue
+            modalities, final_a, final_b = finals[row.index]
+            state.show(row.index, modalities, (final_a, final_b))
+            if parse(PairEntry, row.leaf).verdict.novel:
+                state.judge.remember(modalities, joint(final_a, final_b), row.index)
+            if row.pair in self._pipeline.forgotten:  # taken down since the page was read
+                state.forget(row.index, modalities)
+
+    async def _finals(self, state: InForce, page: Sequence[StoredSubmission]) -> dict[int, _Finals]:
         """Return modalities and final embeddings by index; pairs that were taken down meanwhile are left out."""
-        finals: dict[int, tuple[str, Quantised, Quantised]] = {}
+        finals: dict[int, _Finals] = {}
         stale: list[tuple[int, Part, Part]] = []
         for row in page:
             entry = parse(PairEntry, row.leaf)
-            if entry.verdict.checkpoint == self._embedder.checkpoint and row.embeddings is not None:
+            if entry.verdict.checkpoint == state.digest and row.embeddings is not None:
                 _, _, final_a, final_b = unpack_embeddings(row.embeddings)
                 finals[row.index] = (entry.modalities, final_a, final_b)
             else:
                 submission = parse(Envelope, row.envelope).submission
                 stale.append((row.index, submission.a, submission.b))
-        for index, a, b, whole_a, whole_b in await self._embed_again(stale):
-            medians = self._embedder.calibration.median_loss_micro
-            pulls = pulls_micro(medians[a.modality], medians[b.modality])
-            finals[index] = (f"{a.modality}-{b.modality}", *cross_average(whole_a, whole_b, *pulls))
+        wholes = await self._embed_again(state, {part.sha256: part for _, a, b in stale for part in (a, b)}.values())
+        medians = state.calibration.median_loss_micro
+        for index, a, b in stale:
+            gone = [part for part in (a, b) if part.sha256 not in wholes]
+            if not gone:
+                pulls = pulls_micro(medians[a.modality], medians[b.modality])
+                pair = cross_average(wholes[a.sha256], wholes[b.sha256], *pulls)
+                finals[index] = (f"{a.modality}-{b.modality}", *pair)
+            elif await self._is_living(index):
+                what = f"item 0x{gone[0].sha256.hex()} is not in the store"
+                raise Rejected("ITEM_GONE", what, "Restore the blobs.")
         return finals
 
-    async def _embed_again(
-        self, stale: Sequence[tuple[int, Part, Part]]
-    ) -> list[tuple[int, Part, Part, Quantised, Quantised]]:
-        parts = {part.sha256: part for _, a, b in stale for part in (a, b)}
-        decoded = await asyncio.gather(*(self._decode(part) for part in parts.values()))
-        arrays = {digest: array for digest, array in zip(parts, decoded, strict=True) if array is not None}
-        for index, a, b in stale:
-            for part in (a, b):
-                if part.sha256 not in arrays and await self._is_living(index):
-                    raise Rejected("ITEM_GONE", f"item 0x{part.sha256.hex()} is not in the store", "Restore the blobs.")
+    async def _embed_again(self, state: InForce, parts: Iterable[Part]) -> dict[bytes, Quantised]:
+        """Return the embeddings of those items that are in the store, by SHA-256."""
         wholes: dict[bytes, Quantised] = {}
-        for modality in {part.modality for part in parts.values()}:
-            chosen = [(digest, array) for digest, array in arrays.items() if parts[digest].modality == modality]
-            vectors = await self._embedder.embed_whole(modality, [array for _, array in chosen])
+        held: list[tuple[Part, Array]] = []
+        for wave in waves(parts):
+            decoded = await asyncio.gather(*(self._decode(part) for part in wave))
+            held += [(part, array) for part, array in zip(wave, decoded, strict=True) if array is not None]
+            if sum(array.nbytes for _, array in held) >= ARRAY_BYTES:
+                wholes |= await self._embed(state, held)
+                held = []
+        return wholes | await self._embed(state, held)
+
+    async def _embed(self, state: InForce, held: Sequence[tuple[Part, Array]]) -> dict[bytes, Quantised]:
+        wholes: dict[bytes, Quantised] = {}
+        for modality in sorted({part.modality for part, _ in held}):
+            chosen = [(part.sha256, array) for part, array in held if part.modality == modality]
+            arrays = [array for _, array in chosen]
+            vectors = await _patiently(lambda m=modality, some=arrays: self._embedder.embed_whole(m, some, state))  # type: ignore[misc]
             wholes.update(zip((digest for digest, _ in chosen), quantise(vectors), strict=True))
-        return [
-            (index, a, b, wholes[a.sha256], wholes[b.sha256])
-            for index, a, b in stale
-            if a.sha256 in wholes and b.sha256 in wholes
-        ]
+        return wholes
 
     async def _is_living(self, index: int) -> bool:
         """False if the pair of this entry was taken down since it was read."""
@@ -103,4 +127,30 @@ class Reindexer:
 
     async def _decode(self, part: Part) -> Array | None:
         content = await self._pipeline.on_reader(lambda: self._store.blob(part.sha256))
-        return None if content is None else await self._decoder.decode(part.modality, part.media_type, content)
+        if content is None:
+            return None
+        return await _patiently(lambda: self._decoder.decode(part.modality, part.media_type, content))
+
+
+def waves(parts: Iterable[Part]) -> Iterator[list[Part]]:
+    """Yield the items in order, up to WAVE_ITEMS and WAVE_BYTES at a time; an item larger than that comes alone."""
+    wave: list[Part] = []
+    for part in parts:
+        if wave and (len(wave) == WAVE_ITEMS or sum(one.size for one in wave) + part.size > WAVE_BYTES):
+            yield wave
+            wave = []
+        wave.append(part)
+    if wave:
+        yield wave
+
+
+async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
+    """Return what ``work`` returns, tried again while there is no place for it. Raises Overloaded in the end."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return await work()
+        except Overloaded as busy:
+            if busy.code == "DECODER_STOPPED":
+                raise
+        await asyncio.sleep(_PAUSE_S)
+    return await work()

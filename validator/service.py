@@ -3,17 +3,17 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import embedding.checkpoint
 from contracts.chain import Addresses
+from embedding.checkpoint import Checkpoint
 from ingress.shares import Shares
 from protocol.comparison import check_comparison
 from protocol.entry import CheckpointEntry, encode_entry
 from protocol.errors import CheckpointError
-from protocol.judgement import Anchors
 from protocol.signing import Domain
 from validator.config import Settings
 from validator.decode import Decoder
@@ -21,8 +21,8 @@ from validator.embedder import Embedder
 from validator.epochs import Epochs
 from validator.forgotten import Forgotten
 from validator.importer import Mirrored, check_checkpoint, last_checkpoint
+from validator.in_force import InForce, put_on_device
 from validator.intake import RateLimit
-from validator.judge import Judge
 from validator.keys import Keys
 from validator.ledger import Ledger, NewEntry
 from validator.metrics import Metrics
@@ -38,6 +38,7 @@ from validator.witnesses import Witnesses
 log = logging.getLogger(__name__)
 
 CHECKPOINT_PATH = "checkpoint_path"  # name of the store's note on where the checkpoint in force lies
+_ROUNDS = 100  # of catching up with what is accepted during a switch
 
 
 @dataclass(frozen=True)
@@ -67,21 +68,32 @@ class Service:
     refused_items: RefusedItems
     stake_vkey: str = ""  # of the signature on tree heads that the stake contract judges
     mirrored: Mirrored | None = None  # whose ledger this is a read-only copy of
-
-
-def make_judge(embedder: Embedder, rule: str) -> Judge:
-    """Return a judge for the embedder's checkpoint, its history that of the checkpoint's anchors."""
-    return Judge(embedder.checkpoint, embedder.calibration, Anchors.from_arrays(embedder.anchors), rule)
+    switching: asyncio.Lock = field(default_factory=asyncio.Lock)  # one switch of the checkpoint at a time
 
 
 async def switch_checkpoint(s: Service, path: Path, *, force: bool = False) -> tuple[int, int]:
     """Judge under the checkpoint in ``path`` from now on; return the index of its entry and the pairs re-embedded.
 
-    Pairs that arrive meanwhile wait. Raises CheckpointError: CHECKPOINT_NOT_CHILD unless its parent is in force,
-    CHECKPOINT_UNFIT if it is near chance by its own evaluation, CHECKPOINT_FORGETS if it judges fewer kinds of pairs
-    than the one in force, CHECKPOINT_WORSE or CHECKPOINT_NOT_COMPARED unless ``force``, and what loading it raises.
+    All that is needed is built beside what is in force, under which pairs and searches go on meanwhile. If anything
+    fails before the entry is written, nothing has changed. Only what was accepted last, at most a batch, is embedded
+    while pairs wait. Orders are followed one after another.
+    Raises CheckpointError: CHECKPOINT_NOT_CHILD unless its parent is in force, CHECKPOINT_UNFIT if it is near chance by
+    its own evaluation, CHECKPOINT_FORGETS if it judges fewer kinds of pairs than the one in force, CHECKPOINT_WORSE or
+    CHECKPOINT_NOT_COMPARED unless ``force``, CHECKPOINT_BEHIND if pairs come faster than they are embedded again, and
+    what loading it raises; what `Reindexer.fill` raises; StoreError.
     """
-    loaded = await asyncio.to_thread(embedding.checkpoint.load, path)
+    async with s.switching:
+        loaded = await asyncio.to_thread(embedding.checkpoint.load, path)
+        _check_child(s, loaded, force=force)
+        rule = s.settings.validator.curiosity_rule
+        state = await asyncio.to_thread(put_on_device, loaded, s.embedder.device, rule)
+        with s.pipeline.building(state):
+            index, count = await _fill_and_switch(s, state)
+    log.info("event=checkpoint_switched checkpoint=%s reindexed=%d", state.digest.hex(), count)
+    return index, count
+
+
+def _check_child(s: Service, loaded: Checkpoint, *, force: bool) -> None:
     if loaded.manifest.parent != s.embedder.checkpoint.hex():
         raise CheckpointError(
             "CHECKPOINT_NOT_CHILD",
@@ -102,21 +114,56 @@ async def switch_checkpoint(s: Service, path: Path, *, force: bool = False) -> t
             "Train on these too: accepted pairs of theirs are searched and must be embedded again.",
         )
     refuse_worse(loaded.manifest.evaluation, s.pipeline.judge.pairs, force=force)
-    parent = s.embedder.checkpoint
 
-    async def switch() -> tuple[int, int]:
-        await s.embedder.swap(path)
-        s.pipeline.judge = make_judge(s.embedder, s.settings.validator.curiosity_rule)
-        s.pipeline.intake.take_pairs(s.pipeline.judge.pairs)
-        count = await s.reindexer.rebuild()
-        entry = encode_entry(CheckpointEntry(s.embedder.checkpoint, parent))
-        # In this order: a start in between finds a child of the checkpoint that the ledger names, and logs it.
-        await s.pipeline.on_writer(lambda: s.store.meta_set(CHECKPOINT_PATH, str(path.resolve())))
-        (receipt,) = await s.pipeline.on_writer(lambda: s.ledger.append([NewEntry(entry, None)]))
-        log.info("event=checkpoint_switched checkpoint=%s reindexed=%d", s.embedder.checkpoint.hex(), count)
-        return receipt.index, count
 
-    return await s.pipeline.paused(switch())
+async def _fill_and_switch(s: Service, state: InForce) -> tuple[int, int]:
+    """Catch up with what is accepted meanwhile, a round after another, until little enough is left to do it in a pause.
+
+    To embed a pair again is less work than to take it, so that each round has fewer pairs than the one before.
+    """
+    most = s.settings.validator.max_batch_pairs
+    start = count = 0
+
+    async def finish() -> tuple[int, int] | None:
+        if len(await s.reindexer.after(start, most + 1)) > most:
+            return None
+        _, last = await s.reindexer.fill(state, start)
+        return await s.pipeline.on_writer(lambda: _commit(s, state)), count + last
+
+    for _ in range(_ROUNDS):
+        start, caught_up = await s.reindexer.fill(state, start)
+        count += caught_up
+        done = await s.pipeline.paused(finish())
+        if done is not None:
+            return done
+    raise CheckpointError(
+        "CHECKPOINT_BEHIND",
+        f"after {_ROUNDS} rounds over {most} accepted pairs were still to be embedded again",
+        "Order the switch again when fewer pairs come in.",
+    )
+
+
+def _commit(s: Service, state: InForce) -> int:
+    """Log the switch, put the state in force, and return the entry's index. On the writer: nothing comes in between.
+
+    The note on where the checkpoint lies comes first: a start in between finds a child of the checkpoint that the
+    ledger names, and logs it.
+    """
+    before = s.store.meta_get(CHECKPOINT_PATH) or ""
+    s.store.meta_set(CHECKPOINT_PATH, str(state.checkpoint.path.resolve()))
+    try:
+        entry = encode_entry(CheckpointEntry(state.digest, s.embedder.checkpoint))
+        (receipt,) = s.ledger.append([NewEntry(entry, None)])
+    except BaseException:
+        if not s.ledger.is_stopped:  # if it is, the entry may be durable, and the next start finds out
+            s.store.meta_set(CHECKPOINT_PATH, before)
+        raise
+    try:
+        s.embedder.switch(state)
+    except BaseException as error:  # the log names a checkpoint that is not in force: nothing may be judged any more
+        s.pipeline.stop(error)
+        raise
+    return receipt.index
 
 
 def refuse_worse(evaluation: Mapping[str, Any], judged: Iterable[str], *, force: bool) -> None:
