@@ -323,6 +323,35 @@ def test_damage_that_the_codec_sees_is_refused_and_not_painted_over() -> None:
     assert outcomes.count("VIDEO_NOT_DECODABLE") > 10  # the others read as another picture
 
 
+def slices_of(data: bytes) -> list[int]:
+    """Where in an MP4 file each coded slice of an H.264 track starts, at its NAL header."""
+    starts = []
+    with av.open(io.BytesIO(data), "r") as container:
+        for packet in container.demux(video=0):
+            unit, first = bytes(packet), data.find(bytes(packet))
+            at = 0
+            while at < len(unit):
+                if unit[at + 4] & 31 in (1, 5):
+                    starts.append(first + at + 4)
+                at += 4 + int.from_bytes(unit[at : at + 4], "big")
+    return starts
+
+
+def test_pictures_of_several_slices_are_taken_and_none_may_be_missing() -> None:
+    """Streaming encoders and screen recorders cut each picture into slices; see `video._decode`."""
+    pixels = frames(6, 64, 64)
+    data = clip(pixels, options={"slices": "4", "qp": "4"})
+    array = decode("video", data, "video/mp4")
+    assert array.shape == pixels.shape
+    assert np.abs(array.astype(int) - pixels).mean() < 4
+    starts = slices_of(data)
+    assert len(starts) == 4 * len(pixels)
+    for at in starts:
+        broken = bytearray(data)
+        broken[at] = broken[at] & 0xE0 | 12  # filler: no decoder reads it
+        assert code_of(bytes(broken)) == "VIDEO_NOT_DECODABLE", at
+
+
 @pytest.mark.parametrize("kind", ["video/mp4", "video/webm", "image/gif"])
 def test_half_a_file_is_refused_or_is_the_start(kind: str) -> None:
     """A WebM file has no end mark: what is cut off after some frames is a shorter video."""

@@ -68,7 +68,8 @@ class Video:
         "frames those numbered floor((2i + 1) n / 128) are kept. Longest side brought to at most 256 px (box filter, "
         "chroma planes apart), YUV to RGB in integers (BT.601, or BT.709 where the file says so or from 720 rows up), "
         "turned upright by quarter turns. GIF frames are composed, transparency on white. Time stamps, sound and pixel "
-        "aspect are not looked at. Codecs: H.264, HEVC, VP8, VP9, AV1, 8 bits."
+        "aspect are not looked at. A frame may have several slices; one that lacks a part is refused. Codecs: "
+        "H.264, HEVC, VP8, VP9, AV1, 8 bits."
     )
 
     def decode(self, data: bytes, media_type: str) -> Array:
@@ -200,7 +201,9 @@ def _open(data: bytes, media_type: str, max_pixels: int) -> InputContainer:
 def _decode(container: InputContainer, max_pixels: int) -> Iterator[VideoFrame]:
     """Whole frames in the order in which they are shown; a decoder that is told of larger ones allocates nothing.
 
-    ``err_detect`` and ``ec`` make a decoder fail where it would otherwise paint over damage with what it guesses.
+    ``err_detect`` makes a decoder fail at what it cannot read. ``ec`` has it look for blocks that no slice gave and
+    mark the frame; without it the H.264 decoder keeps no record of the slices before and calls every frame of several
+    slices damaged. A marked frame is refused, so nothing painted over is ever used.
     """
     stream = container.streams.video[0]
     codec = stream.codec_context
@@ -208,7 +211,7 @@ def _decode(container: InputContainer, max_pixels: int) -> Iterator[VideoFrame]:
     codec.thread_type = "NONE"
     codec.options = {
         "err_detect": "explode+crccheck+bitstream+buffer",
-        "ec": "0",
+        "ec": "deblock",
         "flags": "+bitexact",
         "max_pixels": str(max_pixels),
     }

@@ -7,7 +7,7 @@ from typing import Final
 
 from node.sources.media_type import HEAD_BYTES, SUFFIXES, read_name, tell
 from node.sources.pairset import SourceItem
-from node.sources.strip import strip_metadata
+from node.sources.strip import find_id3_end, strip_metadata
 from protocol.errors import Rejected, SourceError
 
 MAX_TEXT_BYTES: Final = 65_536
@@ -30,6 +30,12 @@ def load_item(path: Path, *, modality: str | None = None, stream: str | None = N
             if (modality or name.modality) == "text":
                 return make_text_item(path, decode_text(file.read(MAX_TEXT_BYTES + 1), where=where), where=where)
             head = file.read(HEAD_BYTES)
+            at, behind = 0, head
+            while tag := find_id3_end(behind):
+                at += tag
+                file.seek(at)
+                behind = file.read(HEAD_BYTES)
+            head = _skip_id3(head, behind)
             size = file.seek(0, io.SEEK_END)
     except FileNotFoundError as error:
         raise SourceError("FILE_MISSING", f"{where} is not there", "Check the name; it is relative.") from error
@@ -48,7 +54,8 @@ def make_item(data: bytes, path: Path, *, modality: str | None, stream: str | No
     _check_size(len(data), where)
     if modality == "text":
         return make_text_item(path, decode_text(data[: MAX_TEXT_BYTES + 1], where=where), where=where)
-    told, media_type = tell(data[:HEAD_BYTES], where=where, modality=modality)
+    behind = data[find_id3_end(data) :][:HEAD_BYTES]
+    told, media_type = tell(_skip_id3(data[:HEAD_BYTES], behind), where=where, modality=modality)
     if media_type == "audio/ogg":
         return SourceItem(told, "audio/wav", path, convert_to_wav(data, where=where), stream)
     return SourceItem(told, media_type, path, strip_metadata(data, media_type, where=where), stream)
@@ -123,6 +130,14 @@ def unknown_extension(where: str, suffix: str) -> SourceError:
         f"{where} has the extension {suffix or '(none)'}, which no rule reads",
         f"Use one of {', '.join(sorted(SUFFIXES))}, or move it away.",
     )
+
+
+def _skip_id3(head: bytes, behind: bytes) -> bytes:
+    """What tells a file that starts with ``head`` and goes on with ``behind`` where its ID3 tags end.
+
+    Tags stand before FLAC as well as before MP3, and cover art makes them longer than any head.
+    """
+    return behind if behind.startswith(b"fLaC") else head
 
 
 def _check_size(size: int, where: str) -> None:

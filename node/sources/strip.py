@@ -3,7 +3,9 @@
 Lossless: pixels and samples stay as they are. Containers are parsed, and only what is needed to decode is kept.
 """
 
+import io
 import struct
+import warnings
 import zlib
 from collections.abc import Callable
 from typing import Final
@@ -15,15 +17,23 @@ from protocol.errors import SourceError
 _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 # Critical chunks, transparency, and the three chunks that say how numbers become colours.
 _PNG_KEPT: Final = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB"}
+_ORIENTATION: Final = 0x0112
+_UNREADABLE: Final = (
+    OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, KeyError, IndexError, TypeError,
+    OverflowError, ArithmeticError,
+)  # fmt: skip
+_BLOCK_SAMPLES: Final = 1 << 16
+_PNG_NOTES: Final = {b"eXIf", b"tEXt", b"zTXt", b"iTXt"}  # where an orientation may stand
 
 
 def strip_metadata(data: bytes, media_type: str, *, where: str = "the file") -> bytes:
     """``data`` without metadata; the same bytes again for text, or for a file that has none.
 
-    PNG keeps the chunks that decide pixels. JPEG keeps JFIF (without its thumbnail) and Adobe's colour marker, and of
-    EXIF only an orientation other than upright, so that the picture still stands as it was seen. WebP loses its EXIF,
-    XMP and ICC chunks. WAV keeps ``fmt`` and ``data``, FLAC its stream information and frames. A GIF keeps its frames
-    and how often they are shown; of MP4 and WebM see ``strip_video``. The header of a NumPy array is written anew.
+    PNG keeps the chunks that decide pixels. JPEG keeps JFIF (without its thumbnail) and Adobe's colour marker. WebP
+    loses its EXIF, XMP and ICC chunks. Where one of the three says that it is turned, new EXIF says that and no more,
+    so that the picture still stands as it was seen. WAV keeps ``fmt`` and ``data``, FLAC its stream information and
+    frames, without whatever stands before and behind them. A GIF keeps its frames and how often they are shown; of MP4
+    and WebM see ``strip_video``. The header of a NumPy array is written anew.
 
     Raises ``SourceError``: BROKEN_FILE (cannot be parsed), CANNOT_STRIP (no rule for this media type).
     """
@@ -48,7 +58,7 @@ def strip_metadata(data: bytes, media_type: str, *, where: str = "the file") -> 
 def _strip_png(data: bytes) -> bytes:
     if not data.startswith(_PNG_SIGNATURE):
         raise ValueError("no PNG signature")
-    kept, position, kind = [_PNG_SIGNATURE], len(_PNG_SIGNATURE), b""
+    kept, position, kind, notes = [_PNG_SIGNATURE], len(_PNG_SIGNATURE), b"", False
     while kind != b"IEND":  # what follows IEND is dropped
         size, kind = struct.unpack_from(">I4s", data, position)
         end = position + 12 + size
@@ -59,14 +69,19 @@ def _strip_png(data: bytes) -> bytes:
             raise ValueError(f"wrong checksum in chunk {kind!r}")
         if kind in _PNG_KEPT:
             kept.append(data[position:end])
+        notes = notes or kind in _PNG_NOTES
         position = end
+    orientation = _read_orientation(data, "PNG") if notes else 1
+    if orientation != 1:
+        chunk = b"eXIf" + _encode_orientation(orientation)
+        kept.insert(2, struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)))  # behind IHDR
     return b"".join(kept)
 
 
 def _strip_jpeg(data: bytes) -> bytes:
     if not data.startswith(b"\xff\xd8"):
         raise ValueError("no JPEG start marker")
-    head, body, position, orientation = [b"\xff\xd8"], bytearray(), 2, 1
+    head, body, position, notes = [b"\xff\xd8"], bytearray(), 2, False
     while True:
         if data[position] != 0xFF:
             raise ValueError(f"no marker at byte {position}")
@@ -82,8 +97,8 @@ def _strip_jpeg(data: bytes) -> bytes:
         if size < 2 or end > len(data):
             raise ValueError(f"segment {marker:#x} ends at byte {end}")
         payload = data[position + 4 : end]
-        if marker == 0xE1 and payload.startswith(b"Exif\0\0"):
-            orientation = _read_orientation(payload[6:])
+        if marker == 0xE1:
+            notes = True
         elif marker == 0xE0 and payload.startswith(b"JFIF\0") and len(payload) >= 12:
             head.append(b"\xff\xe0\x00\x10" + payload[:12] + b"\0\0")
         elif marker == 0xEE and payload.startswith(b"Adobe"):
@@ -95,8 +110,10 @@ def _strip_jpeg(data: bytes) -> bytes:
                 body += data[end:scan_end]
                 end = scan_end
         position = end
+    orientation = _read_orientation(data, "JPEG") if notes else 1
     if orientation != 1:
-        head.append(_encode_orientation(orientation))
+        payload = b"Exif\0\0" + _encode_orientation(orientation)
+        head.append(b"\xff\xe1" + struct.pack(">H", len(payload) + 2) + payload)
     return b"".join(head) + bytes(body) + b"\xff\xd9"
 
 
@@ -113,39 +130,41 @@ def _find_scan_end(data: bytes, position: int) -> int:
             return position
 
 
-def _read_orientation(tiff: bytes) -> int:
-    """EXIF tag 0x0112 in the first directory: 1 (upright) to 8; 1 when absent or unreadable."""
+def _read_orientation(data: bytes, kind: str) -> int:
+    """1 (upright) to 8, as Pillow reads it: what turns the picture for a validator turns it here, EXIF or XMP."""
+    from PIL import Image, UnidentifiedImageError  # slow to load, and few pictures carry notes
+
     try:
-        order = {b"II": "<", b"MM": ">"}[tiff[:2]]
-        (offset,) = struct.unpack_from(order + "I", tiff, 4)
-        (count,) = struct.unpack_from(order + "H", tiff, offset)
-        for entry in range(count):
-            tag, kind, number, value = struct.unpack_from(order + "HHIH", tiff, offset + 2 + 12 * entry)
-            if (tag, kind, number) == (0x0112, 3, 1) and 1 <= value <= 8:
-                return int(value)
-    except (KeyError, struct.error):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=[kind]) as picture:
+                value = picture.getexif().get(_ORIENTATION)
+    except (UnidentifiedImageError, Image.DecompressionBombError, *_UNREADABLE):
         # Broken EXIF is metadata all the same: it is dropped, and the picture stands as its pixels do.
         return 1
-    return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _encode_orientation(orientation: int) -> bytes:
-    tiff = b"MM\0\x2a" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
-    payload = b"Exif\0\0" + tiff
-    return b"\xff\xe1" + struct.pack(">H", len(payload) + 2) + payload
+    """A TIFF directory that holds nothing but the orientation."""
+    return b"MM\0\x2a" + struct.pack(">IHHHIHHI", 8, 1, _ORIENTATION, 3, 1, orientation, 0, 0)
 
 
 def _strip_webp(data: bytes) -> bytes:
     chunks = _read_riff(data, b"WEBP")
     kept = []
+    notes = {b"EXIF", b"XMP "} & {kind for kind, _ in chunks}
+    orientation = _read_orientation(data, "WEBP") if notes else 1
     for kind, payload in chunks:
         if kind == b"VP8X":
             # Flag bits of RFC 9649: 0x20 ICC profile, 0x08 EXIF, 0x04 XMP.
-            payload = bytes([payload[0] & ~0x2C]) + payload[1:]
+            payload = bytes([payload[0] & ~0x2C | (0x08 if orientation != 1 else 0)]) + payload[1:]
         if kind in {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"}:
             kept.append((kind, payload))
     if not {b"VP8 ", b"VP8L", b"ANMF"} & {kind for kind, _ in kept}:
         raise ValueError("no picture chunk")
+    if orientation != 1:
+        kept.append((b"EXIF", _encode_orientation(orientation)))
     return _encode_riff(b"WEBP", kept)
 
 
@@ -180,6 +199,7 @@ def _encode_riff(form: bytes, chunks: list[tuple[bytes, bytes]]) -> bytes:
 
 
 def _strip_flac(data: bytes) -> bytes:
+    data = data[find_id3_end(data) :]
     if not data.startswith(b"fLaC"):
         raise ValueError("no FLAC signature")
     position, last, stream_info = 4, False, b""
@@ -194,7 +214,51 @@ def _strip_flac(data: bytes) -> bytes:
         position += 4 + size
     if len(stream_info) != 34:
         raise ValueError("no stream information")
-    return b"fLaC\x80\x00\x00\x22" + stream_info + data[position:]
+    return _cut_behind_frames(b"fLaC\x80\x00\x00\x22" + stream_info + data[position:])
+
+
+def find_id3_end(head: bytes) -> int:
+    """Where the ID3v2 tags at the start of a file end (ID3v2.4 section 3): 0 without any, else maybe past ``head``."""
+    position = 0
+    while head[position : position + 3] == b"ID3" and len(head) >= position + 10:
+        digits = head[position + 6 : position + 10]
+        if max(digits) > 0x7F:
+            break
+        size = sum(digit << shift for digit, shift in zip(digits, (21, 14, 7, 0), strict=True))
+        position += 10 + size + (10 if head[position + 5] & 0x10 else 0)
+    return position
+
+
+def _cut_behind_frames(flac: bytes) -> bytes:
+    """The shortest start of ``flac`` that still gives every sample: tags behind the last frame have many forms.
+
+    A frame ends with a checksum, so a start that is one byte too short loses the samples of its last frame.
+    """
+    wanted = _count_samples(flac)
+    if wanted == 0 or _count_samples(flac[:-1]) < wanted:
+        return flac  # nothing to cut; or damaged, which decoding will refuse
+    short, whole = 42, len(flac) - 1
+    while whole - short > 1:
+        middle = (short + whole) // 2
+        if _count_samples(flac[:middle]) < wanted:
+            short = middle
+        else:
+            whole = middle
+    return flac[:whole]
+
+
+def _count_samples(flac: bytes) -> int:
+    """How many samples of each channel a decoder gets out; 0 if it fails on the way."""
+    import soundfile  # slow to load, and only FLAC needs it
+
+    count = 0
+    try:
+        with soundfile.SoundFile(io.BytesIO(flac)) as sound:
+            while got := len(sound.read(_BLOCK_SAMPLES, dtype="int16")):
+                count += got
+    except (soundfile.LibsndfileError, RuntimeError, ValueError):
+        return 0
+    return count
 
 
 def _strip_gif(data: bytes) -> bytes:
