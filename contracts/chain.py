@@ -1,14 +1,18 @@
 """What crosses the border to the chain: configuration, addresses, settings, state, receipts. Values only, no web3."""
 
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from contracts.attestation import Attestation
 from protocol.errors import ConfigError
 from protocol.rewards import RewardParameters
 
 Finality = Literal["finalized", "depth"]
+_UNSHOWN = "the RPC URL"
+_LEAST_SECRET = 6  # shorter parts of a URL's path are words such as `v3` or `rpc`
 _MAX_WAIT_S = 365 * 86_400  # `CuriosityRewards.MAX_WAIT`
 _MAX_STAKE_PERIOD_S = 14 * 86_400 // 4  # `CuriosityStake.MAX_PERIOD`: a quarter of the exit's delay
 MAX_WAITING_EPOCHS = 31  # posted and not active: `CuriosityRewards` keeps 32 records
@@ -77,6 +81,34 @@ class ChainConfig:
     finality_depth: int = 64
     journal: Path | None = None
     bump_after_s: float = 20.0
+
+
+def show_endpoint(url: str) -> str:
+    """What may be shown of an endpoint's URL: scheme, host and port. User, path and query often hold a key."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return _UNSHOWN
+    if not parts.scheme or not host:
+        return _UNSHOWN
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}"
+
+
+def hide_secrets(words: str, url: str) -> str:
+    """The words without what `show_endpoint` does not show of the URL: an endpoint may quote its own address."""
+    shown = show_endpoint(url)
+    words = words.replace(url, shown)
+    rest = url.partition("://")[2] or url
+    if shown == _UNSHOWN:
+        hidden = rest
+    else:
+        before, _, place = rest.rpartition("@")
+        hidden = f"{before} {re.sub(r'^[^/?#]*', '', place)}"
+    for part in sorted(set(re.split(r"[^0-9A-Za-z_.~%-]+", hidden)), key=len, reverse=True):
+        if len(part) >= _LEAST_SECRET:
+            words = words.replace(part, "...")
+    return words
 
 
 def journal_path(folder: Path, addresses: Addresses) -> Path:

@@ -5,6 +5,7 @@ that was cut short: what that one signed and had deployed lies beside the file u
 upgrade path, so a network that is deployed by mistake is not repaired but left.
 """
 
+import http.client
 import json
 import os
 import sys
@@ -18,8 +19,9 @@ from typing import Any
 import click
 
 from contracts.attestation import address_of
-from contracts.chain import Addresses, ChainConfig, DeploySettings
+from contracts.chain import Addresses, ChainConfig, DeploySettings, hide_secrets, show_endpoint
 from contracts.evm import ChainClient
+from contracts.evm.answers import Refusal, check_answer
 from host.files import read_secret, write_whole
 from protocol.errors import ChainError, ConfigError, CuriosityError, ExitCode, WalletError
 from protocol.signing import checksum, parse_private_key
@@ -87,21 +89,27 @@ def give_coins(rpc_url: str, account: bytes, amount_wei: int) -> None:
     """Give an account coins by decree, as only a development chain (anvil) lets one. Raises ChainError."""
     call = {"jsonrpc": "2.0", "id": 1, "method": "anvil_setBalance", "params": [f"0x{account.hex()}", hex(amount_wei)]}
     if not rpc_url.startswith(("http://", "https://")):
-        raise ConfigError("RPC_URL_INVALID", f"{rpc_url!r} is no address of a chain", "Give an http or https URL.")
+        raise ConfigError(
+            "RPC_URL_INVALID", f"{show_endpoint(rpc_url)} is not an address of a chain", "Give an http or https URL."
+        )
     request = urllib.request.Request(  # noqa: S310 - http or https, checked above
         rpc_url, json.dumps(call).encode(), {"Content-Type": "application/json"}
     )
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as reply:
-            answer = json.load(reply)
-    except (OSError, ValueError) as error:
-        raise ChainError("CHAIN_UNREACHABLE", f"{rpc_url} does not answer: {error}", "Start the chain.") from None
-    if "error" in answer:
+            check_answer(json.load(reply), rpc_url)
+    except Refusal as refusal:
         raise ChainError(
             "CHAIN_REFUSED",
-            f"anvil_setBalance: {answer['error'].get('message', answer['error'])}",
+            f"anvil_setBalance: {refusal.words}",
             "This is no development chain: leave --dev-balance-wei out and fund the deployer.",
-        )
+        ) from None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise ChainError(
+            "CHAIN_UNREACHABLE",
+            f"{show_endpoint(rpc_url)} does not answer: {hide_secrets(str(error), rpc_url)}",
+            "Start the chain.",
+        ) from None
 
 
 def check_writable(out: Path) -> None:

@@ -345,7 +345,7 @@ class GuardedSite(web.BaseSite):
     @property
     def name(self) -> str:
         """The address as a URL."""
-        return f"http://{self._host}:{self._port}"
+        return url_of(self._host, self._port)
 
     async def start(self) -> None:
         """Begin to listen. Raises OSError if the address cannot be used."""
@@ -371,6 +371,11 @@ class GuardedSite(web.BaseSite):
         )
 
 
+def url_of(host: str, port: int) -> str:
+    """Return the URL of a listener: an IPv6 address stands in brackets, its zone after ``%25`` (RFC 3986, RFC 6874)."""
+    return f"http://[{host.replace('%', '%25')}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 async def listen(app: web.Application, guard: Guard, host: str, port: int, section: str) -> web.AppRunner:
     """Serve an application at an address, each connection under the guard, and return its runner.
 
@@ -386,7 +391,7 @@ async def listen(app: web.Application, guard: Guard, host: str, port: int, secti
         await runner.cleanup()
         raise ConfigError(
             "PORT_TAKEN",
-            f"cannot listen on {host}:{port}: {error.strerror}",
+            f"cannot listen on {url_of(host, port).removeprefix('http://')}: {error.strerror}",
             f"Stop the other program, or set [{section}] port (0 picks a free one).",
         ) from None
     return runner

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from contracts.chain import hide_secrets, show_endpoint
 from node.config import Settings
 from protocol.errors import CuriosityError
 
@@ -84,9 +85,11 @@ def _packages() -> Finding:
     return Finding("packages", "ok", f"curiosity {importlib.metadata.version('curiosity')}")
 
 
-def _run(code: str) -> str:
-    """Return what a fresh interpreter prints; keeps heavy imports out of this process."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+def _run(code: str, given: str = "") -> str:
+    """Return what a fresh interpreter prints, ``given`` on its standard input; keeps heavy imports out of this one."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=given, capture_output=True, text=True, timeout=120, check=False
+    )
     if done.returncode:
         raise OSError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no output")
     return done.stdout.strip()
@@ -163,19 +166,21 @@ def _disk(home: Path) -> Finding:
 
 
 def _chain(settings: Settings) -> Finding:
+    place = show_endpoint(settings.chain.rpc_url)
     try:
+        # By standard input: what a process is started with, everybody on the machine can read.
         told = _run(
             "import json, sys, urllib.request as u\n"
-            f"r = u.Request({settings.chain.rpc_url!r}, json.dumps({{'jsonrpc': '2.0', 'id': 1, 'method': "
+            "r = u.Request(sys.stdin.read(), json.dumps({'jsonrpc': '2.0', 'id': 1, 'method': "
             "'eth_chainId', 'params': []}).encode(), {'Content-Type': 'application/json'})\n"
-            "print(int(json.load(u.urlopen(r, timeout=5))['result'], 16))"
+            "print(int(json.load(u.urlopen(r, timeout=5))['result'], 16))",
+            settings.chain.rpc_url,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        what = f"{settings.chain.rpc_url} does not answer ({error})"
+        why = type(error).__name__ if isinstance(error, subprocess.SubprocessError) else str(error)
+        what = f"{place} does not answer ({hide_secrets(why, settings.chain.rpc_url)})"
         return Finding("chain", "warn", what, "Needed to claim: start one (curiosity up), or set [chain] rpc_url.")
     wanted = settings.chain.chain_id
     if wanted and told != str(wanted):
-        return Finding(
-            "chain", "fail", f"{settings.chain.rpc_url} is chain {told}, expected {wanted}", "Correct [chain]."
-        )
-    return Finding("chain", "ok", f"{settings.chain.rpc_url} is chain {told}")
+        return Finding("chain", "fail", f"{place} is chain {told}, expected {wanted}", "Correct [chain].")
+    return Finding("chain", "ok", f"{place} is chain {told}")

@@ -94,9 +94,11 @@ def read_section(
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
+        # A URL may hold a key or a password.
+        shown = "not shown" if "url" in where else repr(first["input"])
         raise ConfigError(
             "CONFIG_INVALID",
-            f"{source}: [{section}] {where} is {first['input']!r}: {first['msg']}",
+            f"{source}: [{section}] {where} is {shown}: {first['msg']}",
             "Correct the value; `curiosity config show` lists every key with its default.",
         ) from None
 

@@ -1,4 +1,7 @@
-"""A proxy in front of a real chain: loses answers, lies, is silent, or does something to the chain on the way."""
+"""A proxy in front of a real chain: loses answers, lies, is silent, or does something to the chain on the way.
+
+And an endpoint without a chain, which answers whatever it was told to.
+"""
 
 import json
 import threading
@@ -67,6 +70,76 @@ class RpcProxy:
         handler.send_header("Content-Length", str(len(content)))
         handler.end_headers()
         handler.wfile.write(content)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+BLOCK = {
+    "number": "0x10", "hash": "0x" + "11" * 32, "parentHash": "0x" + "22" * 32, "miner": "0x" + "00" * 20,
+    "extraData": "0x", "timestamp": "0x65000000", "transactions": [], "baseFeePerGas": "0x7",
+}  # fmt: skip
+
+
+class OddEndpoint:
+    """JSON-RPC at ``url`` that gives ``results`` by method, or an ``errors`` object, or the ``whole`` answer.
+
+    What is asked and not named gets ``0x0``. ``asked`` are the methods in order, ``paths`` what else was fetched.
+    """
+
+    def __init__(self) -> None:
+        self.results: dict[str, Any] = {"eth_chainId": "0x7a69", "eth_getBlockByNumber": BLOCK}
+        self.errors: dict[str, Any] = {}
+        self.whole: bytes | None = None
+        self.asked: list[str] = []
+        self.paths: list[str] = []
+        odd = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                odd.paths.append(self.path)
+                self.send_error(404)
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if "method" not in body:
+                    odd.paths.append(self.path)
+                    self.send_error(404)
+                    return
+                odd.asked.append(body["method"])
+                content = odd._answer(body["method"])
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, _format: str, *_arguments: Any) -> None:
+                return
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def _answer(self, method: str) -> bytes:
+        if self.whole is not None:
+            return self.whole
+        head = {"jsonrpc": "2.0", "id": 0}
+        if method in self.errors:
+            return json.dumps(head | {"error": self.errors[method]}).encode()
+        return json.dumps(head | {"result": self.results.get(method, "0x0")}).encode()
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -186,7 +186,9 @@ def test_already_known_and_nonce_too_low_are_looked_up(line: Line) -> None:
     refusal = connection.offer(left.raw)
     assert refusal is not None
     assert refusal.code == "CHAIN_NONCE"
-    assert connection.receipt(left.hash)["status"] == 1
+    receipt = connection.receipt(left.hash)
+    assert receipt is not None
+    assert receipt.is_success
     # Another process of the same account, without our journal: the nonce is read anew.
     other = line.sender(journal=None)
     assert other.transfer(line.key, recipient, 1).block < line.sender().transfer(line.key, recipient, 2).block

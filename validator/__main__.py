@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from host.files import write_whole
+from ingress.guard import url_of
 from protocol.errors import CuriosityError, ExitCode
 from protocol.signing import Domain, address_of, checksum
 from validator.app import build, connect_chain, listen, settle_memory
@@ -30,7 +31,7 @@ async def serve(settings: Settings, *, ready_file: Path | None, as_json: bool) -
     settle_memory()
     config = settings.validator
     port = runner.addresses[0][1]
-    url = f"http://{config.host}:{port}"
+    url = url_of(config.host, port)
     facts = {
         "url": url,
         "origin": config.name,

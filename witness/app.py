@@ -151,7 +151,7 @@ async def serve(config: WitnessConfig, *, ready_file: Path | None, as_json: bool
         memory.close()
         raise
     try:
-        url = f"http://{config.host}:{runner.addresses[0][1]}"
+        url = ingress.guard.url_of(config.host, runner.addresses[0][1])
         facts = {"url": url, "name": config.name, "vkeys": list(keys.vkeys), "logs": sorted(trusted_logs(config.logs))}
         line = f"Witness {config.name} listens on {url}; key {keys.vkeys[0]}; {len(facts['logs'])} logs."
         print(json.dumps(facts) if as_json else line, flush=True)

@@ -69,7 +69,7 @@ class Endpoints:
             if expected != {answer.value}:
                 raise ChainError(
                     "CHAIN_WRONG_ID",
-                    f"{connection.url} is chain {answer.value}, expected {' and '.join(map(str, sorted(expected)))}",
+                    f"{connection.place} is chain {answer.value}, expected {' and '.join(map(str, sorted(expected)))}",
                     "Point the RPC URL at the right chain, or set the chain id to the one meant.",
                 )
 
@@ -87,7 +87,7 @@ class Endpoints:
                 return connection
             raise ChainError(
                 "CHAIN_WRONG_ID",
-                f"{connection.url} is chain {actual}, expected {self._config.chain_id}",
+                f"{connection.place} is chain {actual}, expected {self._config.chain_id}",
                 "It was the right one before: somebody put another chain behind that URL. Nothing was sent.",
             )
         raise self._too_few([])
@@ -103,7 +103,7 @@ class Endpoints:
             raise ChainError(
                 "CHAIN_ENDPOINTS_FEW",
                 "the endpoints are at different blocks: "
-                + ", ".join(f"{connection.url} at {answer.value}" for connection, answer in answers),
+                + ", ".join(f"{connection.place} at {answer.value}" for connection, answer in answers),
                 "Wait until they have caught up, or leave out the one that is wrong.",
             )
         return int(min(following))
@@ -150,7 +150,7 @@ class Endpoints:
             block: str | int = at if len(self._all) == 1 and at == "latest" else self.height(at)
             answers = self._ask_all(lambda one, block=block: ask(one, block))  # type: ignore[misc]
             (first, said), *others = answers
-            liars = [connection.url for connection, answer in others if not answer.is_same(said)]
+            liars = [connection.place for connection, answer in others if not answer.is_same(said)]
             if not liars:
                 if said.error is not None:
                     raise said.error
@@ -159,7 +159,7 @@ class Endpoints:
                 time.sleep(self._config.poll_interval_s)
         raise ChainError(
             "CHAIN_ENDPOINTS_DISAGREE",
-            f"about {what} in block {block}, {', '.join(liars)} and {first.url} say different things",
+            f"about {what} in block {block}, {', '.join(liars)} and {first.place} say different things",
             "One of them is on a fork or lies: do nothing until they agree, or leave it out.",
         )
 
@@ -193,10 +193,10 @@ class Endpoints:
     def _let_rest(self, connection: Connection, error: ChainError) -> None:
         with self._lock:
             self._rests_until[connection.url] = time.monotonic() + _REST_S
-        log.warning("event=endpoint_silent url=%s code=%s what=%r", connection.url, error.code, error.what)
+        log.warning("event=endpoint_silent url=%s code=%s what=%r", connection.place, error.code, error.what)
 
     def _too_few(self, heard: Sequence[Connection]) -> ChainError:
-        silent = [one.url for one in self._all if one not in heard]
+        silent = [one.place for one in self._all if one not in heard]
         return ChainError(
             "CHAIN_ENDPOINTS_FEW",
             f"{len(heard)} of {len(self._all)} endpoints answer, {self._quorum} must; silent: {', '.join(silent)}",

@@ -17,6 +17,7 @@ from web3 import Web3
 
 from contracts.attestation import address_of
 from contracts.chain import ChainConfig, Quote, TransactionReceipt
+from contracts.evm.answers import Receipt
 from contracts.evm.connection import Connection, Fees, Target, no_funds, to_checksum
 from contracts.evm.endpoints import Endpoints
 from contracts.evm.journal import Fate, Journal, Sent
@@ -128,23 +129,23 @@ class Sender:
                     f"another transaction of 0x{account.hex()} took nonce {transaction['nonce']}",
                     "Another process uses the same key; repeat.",
                 )
-        if receipt["status"] != 1:
+        if not receipt.is_success:
             # It passed when it was tried out: something came in between. Tried again, it says what.
-            chain.try_at(wish.body, account, receipt["blockNumber"])
+            chain.try_at(wish.body, account, receipt.block)
             raise ChainError(
                 "CHAIN_REVERTED",
-                f"transaction 0x{bytes(receipt['transactionHash']).hex()} failed in block {receipt['blockNumber']}",
+                f"transaction 0x{receipt.hash.hex()} failed in block {receipt.block}",
                 "Read the state again and repeat; another transaction came first.",
             )
         return TransactionReceipt(
-            hash=bytes(receipt["transactionHash"]),
-            block=receipt["blockNumber"],
-            gas_used=receipt["gasUsed"],
-            contract=bytes.fromhex((receipt["contractAddress"] or "0x")[2:]),
+            hash=receipt.hash,
+            block=receipt.block,
+            gas_used=receipt.gas_used,
+            contract=receipt.contract,
             paid_wei=_paid_wei(receipt, wish.body.get("to")),
         )
 
-    def _catch_up(self, chain: Connection, private_key: bytes, account: bytes, wish: _Wish) -> Any:
+    def _catch_up(self, chain: Connection, private_key: bytes, account: bytes, wish: _Wish) -> Receipt | None:
         """Sees through what earlier calls left, also of processes that died, and what the chain threw out again.
 
         Returns the receipt of what meets the wish, None when nothing does. Transactions of a later nonce wait for
@@ -187,7 +188,7 @@ class Sender:
 
     def _carry(
         self, chain: Connection, private_key: bytes, intent: bytes, transaction: dict[str, Any], versions: list[Sent]
-    ) -> Any:
+    ) -> Receipt | None:
         """Offers the newest version, or a first one, and better ones from time to time; returns the receipt of one.
 
         None when somebody else's transaction took the nonce. Raises ChainError ``CHAIN_TIMEOUT`` and what the chain
@@ -247,12 +248,12 @@ class Sender:
         self._journal.add(sent)
         return sent
 
-    def _look_up(self, chain: Connection, versions: Sequence[Sent]) -> Any:
+    def _look_up(self, chain: Connection, versions: Sequence[Sent]) -> Receipt | None:
         """The receipt of one of the versions, and keeps what became of it; None while none is in a block."""
         for sent in reversed(versions):
             receipt = chain.receipt(sent.hash)
             if receipt is not None:
-                self._journal.tell(sent.account, sent.nonce, Fate.DONE if receipt["status"] == 1 else Fate.FAILED)
+                self._journal.tell(sent.account, sent.nonce, Fate.DONE if receipt.is_success else Fate.FAILED)
                 return receipt
         return None
 
@@ -284,12 +285,12 @@ def _read_back(raw: bytes) -> dict[str, Any]:
     return {name: value for name, value in content.items() if name not in ("v", "r", "s")}
 
 
-def _paid_wei(receipt: Any, called: str | None) -> int:
+def _paid_wei(receipt: Receipt, called: str | None) -> int:
     """Sum of the amounts in the ``Claimed`` events of the contract that was called."""
     return sum(
-        int.from_bytes(bytes(entry["data"])[:32], "big")
-        for entry in receipt["logs"]
-        if entry["address"] == called and bytes(entry["topics"][0]) == _CLAIMED_TOPIC
+        int.from_bytes(entry.data[:32], "big")
+        for entry in receipt.logs
+        if called is not None and to_checksum(entry.address) == called and entry.topics[:1] == (_CLAIMED_TOPIC,)
     )
 
 

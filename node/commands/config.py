@@ -1,9 +1,11 @@
 """`curiosity config`."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from contracts.chain import show_endpoint
 from host.files import write_new
 from node.command import PATH, Session, example, session_options
 from node.config import FILE_NAME, template
@@ -18,16 +20,21 @@ def config() -> None:
 @config.command(epilog=example("curiosity config show --json"))
 @session_options()
 def show(session: Session) -> None:
-    """Show every setting in force."""
+    """Show every setting in force; of a chain's URLs only scheme, host and port, since the rest may be a key."""
     settings = session.settings
+    chain = replace(
+        settings.chain,
+        rpc_url=show_endpoint(settings.chain.rpc_url),
+        other_rpc_urls=tuple(map(show_endpoint, settings.chain.other_rpc_urls)),
+    )
     values = {
         "file": str(settings.file) if settings.file else None,
         "node": {name: _plain(value) for name, value in vars(settings.node).items()},
-        "chain": {name: _plain(value) for name, value in vars(settings.chain).items()},
+        "chain": {name: _plain(value) for name, value in vars(chain).items()},
     }
     rows = [
         (f"[{section}] {name}", _shown(value))
-        for section, part in (("node", settings.node), ("chain", settings.chain))
+        for section, part in (("node", settings.node), ("chain", chain))
         for name, value in vars(part).items()
     ]
     session.screen.finish(
