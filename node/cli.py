@@ -1,6 +1,7 @@
 """The `curiosity` command: sub-commands load when they are called, errors end in one line and a status of their own."""
 
 import importlib
+import io
 import json
 import logging
 import sys
@@ -170,6 +171,10 @@ def _fail(problem: dict[str, str], status: int, as_json: bool) -> int:
 
 def main() -> None:
     """Entry point of the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A caption or a file name may hold what this console cannot show: it is spelled out, and the run goes on.
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 

@@ -1,17 +1,29 @@
-"""What people's own files are like: turned pictures, tags where nobody looks for them."""
+"""What people's own files are like: turned pictures, tags where nobody looks for them, side files, odd names."""
 
 import io
+import json
 import struct
+import subprocess
+import sys
+import tarfile
+import unicodedata
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+import pyarrow as arrow
 import pytest
 import soundfile
 from PIL import Image, PngImagePlugin
+from pyarrow import parquet
 
 from embedding.modalities import decode
-from node.sources.item import load_item
+from node.preview import Preview, preview
+from node.sources.item import MAX_TEXT_BYTES, load_item, make_text_item
+from node.sources.own import read_sources
+from protocol.errors import CuriosityError, SourceError
 
 NAME = b"Jane Doe"
 
@@ -139,3 +151,159 @@ def test_checksums_of_a_turned_png_hold(tmp_path: Path) -> None:
         size = int.from_bytes(data[at : at + 4], "big")
         assert zlib.crc32(data[at + 4 : at + 8 + size]) == int.from_bytes(data[at + 8 + size : at + 12 + size], "big")
         at += 12 + size
+
+
+# -- folders
+
+
+def look(*paths: Path) -> Preview:
+    return preview(read_sources(paths, license="CC0-1.0"), license="CC0-1.0")
+
+
+def counts(*paths: Path) -> tuple[int, list[str]]:
+    """How many pairs would be sent, and the codes of what could not be read; of a source that is of no use its own."""
+    try:
+        made = look(*paths)
+    except CuriosityError as error:
+        return 0, [error.code]
+    json.dumps(made.to_json()).encode()
+    assert all(str(error).encode() for error in made.unreadable)  # nothing that cannot be printed
+    return made.pairs.total(), [error.code for error in made.unreadable]
+
+
+def lay(folder: Path, files: Mapping[str, object]) -> Path:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else str(content).encode("utf-8", "surrogatepass"))
+    return folder
+
+
+def png() -> bytes:
+    return picture("PNG", 1, "short")
+
+
+@pytest.mark.parametrize("side", ["x.json", "x.xmp", "X.XMP", "x.png.json", "x.png.xmp", "x.aae", "stats.json"])
+def test_a_side_file_costs_no_pair(side: str, tmp_path: Path) -> None:
+    assert counts(lay(tmp_path, {"x.png": png(), "x.txt": "a", side: b"{}"})) == (1, [])
+
+
+def test_a_file_that_no_rule_reads_is_told_and_costs_no_pair(tmp_path: Path) -> None:
+    files = {"x.png": png(), "x.txt": "a", "x.psd": b"8BPS", "y.png": png(), "y.docx": b"PK"}
+    assert counts(lay(tmp_path, files)) == (1, ["UNKNOWN_EXTENSION", "UNKNOWN_EXTENSION"])
+
+
+def shard(path: Path, members: dict[str, bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as file:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+
+
+def write_table(path: Path, **columns: list[str]) -> None:
+    parquet.write_table(arrow.table(columns), path)
+
+
+def test_folders_of_img2dataset_are_read_in_both_forms(tmp_path: Path) -> None:
+    members = {"000000000.png": png(), "000000000.txt": b"a", "000000000.json": b"{}"}
+    shard(tmp_path / "shards" / "00000.tar", members)
+    lay(tmp_path / "files", {f"00000/{name}": content for name, content in members.items()})
+    for form in ("shards", "files"):
+        lay(tmp_path / form, {"00000_stats.json": b"{}"})
+        write_table(tmp_path / form / "00000.parquet", url=["u"], caption=["a"], key=["000000000"])
+        assert counts(tmp_path / form) == (1, []), form
+    write_table(tmp_path / "shards" / "other.parquet", url=["u"], caption=["a"])
+    assert counts(tmp_path / "shards") == (0, ["SOURCE_MIXED"])  # a table of its own is still two sources in one
+
+
+@pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
+@pytest.mark.parametrize("in_table", ["NFC", "NFD"])
+def test_a_name_is_found_in_either_form(
+    on_disk: Literal["NFC", "NFD"], in_table: Literal["NFC", "NFD"], tmp_path: Path
+) -> None:
+    name = "caf\u00e9/na\u00efve"
+    disk, told = unicodedata.normalize(on_disk, name), unicodedata.normalize(in_table, name)
+    lay(tmp_path / "t", {f"{disk}.png": png(), "captions.csv": f"file_name,text\n{told}.png,a cup\n"})
+    assert counts(tmp_path / "t") == (1, [])
+    lay(tmp_path / "m", {f"{disk}.png": png(), "m.jsonl": json.dumps({"a": f"{told}.png", "b": {"text": "a"}})})
+    assert counts(tmp_path / "m" / "m.jsonl") == (1, [])
+    disk, told = disk.partition("/")[2], told.partition("/")[2]
+    assert counts(lay(tmp_path / "s", {f"{disk}.png": png(), f"{told}.txt": "a"})) == (1, [])
+    shard(tmp_path / "x.tar", {f"{disk}.png": png(), f"{told}.txt": b"a"})
+    assert counts(tmp_path / "x.tar") == (1, [])
+
+
+def test_of_two_names_that_differ_in_form_only_the_exact_one_is_taken(tmp_path: Path) -> None:
+    lay(tmp_path, {f"{unicodedata.normalize('NFD', 'caf' + chr(233))}.png": png(), "caf\u00e9.png": b"no picture"})
+    lay(tmp_path, {"captions.csv": "file_name,text\ncaf\u00e9.png,a\n"})
+    assert counts(tmp_path) == (0, ["NOT_AN_IMAGE"])
+
+
+# -- what is not Unicode
+
+HALF = "\\ud83d"  # as JSON spells half of a surrogate pair
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        f'{{"file_name": "{HALF}.png", "text": "a"}}',
+        f'{{"file_name": "x.png", "text": "a {HALF}"}}',
+        f'{{"file_name": "x.png", "text": "a", "license": "CC0{HALF}"}}',
+        f'{{"file_name": "x.png", "text": "a", "attribution": "by {HALF}"}}',
+        f'{{"file_name": "x.png", "text": "a", "captured_at": "{HALF}"}}',
+        f'{{"file_name": "x.png", "text": "a", "{HALF}": "b"}}',
+    ],
+)
+def test_half_a_surrogate_pair_costs_its_row_only(row: str, tmp_path: Path) -> None:
+    good = '{"file_name": "x.png", "text": "b"}'
+    lay(tmp_path, {"x.png": png(), "captions.jsonl": f"{row}\n{good}\n"})
+    sent_pairs, codes = counts(tmp_path)
+    assert (sent_pairs, len(codes)) == (1, 1), codes
+
+
+@pytest.mark.parametrize("note", [f'{{"caption": "{HALF}"}}', f'{{"text": "a", "license": "{HALF}"}}'])
+def test_half_a_surrogate_pair_in_a_note_costs_its_key_only(note: str, tmp_path: Path) -> None:
+    shard(tmp_path / "x.tar", {"0.png": png(), "0.json": note.encode(), "1.png": png(), "1.txt": b"a"})
+    sent_pairs, codes = counts(tmp_path / "x.tar")
+    assert (sent_pairs, len(codes)) == (1, 1), codes
+
+
+def test_half_a_surrogate_pair_in_a_manifest_costs_its_row_only(tmp_path: Path) -> None:
+    rows = [f'"id": "{HALF}", "a": "x.png"', f'"a": "{HALF}.png"', f'"a": "{HALF}/x.png"', '"a": "x.png"']
+    text = "\n".join(f'{{{row}, "b": {{"text": "a"}}}}' for row in rows)
+    lay(tmp_path, {"x.png": png(), "m.jsonl": text})
+    assert counts(tmp_path / "m.jsonl") == (1, ["ROW_VALUE"] * 3)
+
+
+def test_a_file_whose_name_is_not_utf8_costs_itself_only(tmp_path: Path) -> None:
+    lay(tmp_path, {"x.png": png(), "x.txt": "a"})
+    try:
+        Path(f"{tmp_path}/\udcff.png").write_bytes(png())
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 only")
+    assert counts(tmp_path) == (1, ["NAME_NOT_TEXT"])
+
+
+@pytest.mark.parametrize("sign", ["a", "\u00e9", "\u6f22", "\U0001f431"])
+@pytest.mark.parametrize("shift", [0, 1, 2, 3])
+def test_a_long_text_is_called_long_wherever_it_is_cut(sign: str, shift: int, tmp_path: Path) -> None:
+    text = "a" * shift + sign * (MAX_TEXT_BYTES + 1)
+    assert counts(lay(tmp_path / "f", {"x.png": png(), "x.txt": text}))[1] == ["TEXT_LONG"]
+    shard(tmp_path / "x.tar", {"0.png": png(), "0.txt": text.encode()})
+    assert counts(tmp_path / "x.tar")[1] == ["TEXT_LONG"]
+    with pytest.raises(SourceError, match="TEXT_LONG"):
+        make_text_item(tmp_path, text, where="x")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp437"])
+def test_a_console_that_cannot_show_a_caption_ends_no_run(encoding: str, tmp_path: Path) -> None:
+    lay(tmp_path, {"x.png": png(), "x.txt": "a \U0001f431 cat", "\u6f22.png": b"no picture"})
+    asked = [sys.executable, "-m", "node.cli", "submit", str(tmp_path), "--dry-run", "--license", "CC0-1.0"]
+    environment = {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(Path(__file__).parents[1]), "PATH": "/usr/bin"}
+    done = subprocess.run(asked, capture_output=True, env=environment, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"INTERNAL" not in done.stderr
+    assert b"\\u6f22" in done.stdout + done.stderr

@@ -9,19 +9,23 @@ What cannot be read is handed back as an error among the pairs, so that one bad 
 import csv
 import io
 import json
+import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from node.sources.group import make_pair, pair_up
-from node.sources.item import decode_text, load_item, make_text_item
+from node.sources.item import decode_text, is_unicode, load_item, make_text_item, unknown_extension
 from node.sources.media_type import read_name
 from node.sources.pairset import SourceItem, SourcePair
 from protocol.errors import SourceError
 
+SHARD_SUFFIXES: Final = (".tar", ".tar.gz", ".tgz")
 TABLES: Final = ("captions.csv", "captions.jsonl", "metadata.jsonl")
 _ROW_KEYS: Final = frozenset({"file_name", "text", "license", "attribution", "captured_at"})
 _PASSED_OVER: Final = frozenset({"thumbs.db", "desktop.ini"})
+# What programs put beside a picture or film of the same name: notes, edits, small previews.
+_SIDE_FILES: Final = (".json", ".xmp", ".aae", ".thm", ".lrv")
 
 
 def read_folder(folder: Path, *, license: str | None = None) -> Iterator[SourcePair | SourceError]:
@@ -90,13 +94,29 @@ def resolve_inside(folder: Path, name: object, *, where: str) -> Path:
 
     A table that somebody else wrote must not be able to send files from elsewhere on this machine.
     """
-    if not isinstance(name, str) or not name.strip() or "\0" in name:
-        raise SourceError("ROW_VALUE", f"{where}: {name!r} is no file name", "Write the name as text.")
-    path = (folder / name).resolve()
+    if not isinstance(name, str) or not name.strip() or "\0" in name or not is_unicode(name):
+        raise SourceError("ROW_VALUE", f"{where}: {name!a:.200} is no file name", "Write the name as text.")
+    path = _find_spelled(folder, name).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise SourceError(
             "OUTSIDE_FOLDER", f"{where}: {name} lies outside {folder}", "Move the file below the folder of the table."
         )
+    return path
+
+
+def _find_spelled(folder: Path, name: str) -> Path:
+    """``name`` below ``folder`` as the disk spells it: macOS stores accents as signs of their own, tables do not."""
+    path = folder / name
+    if name.isascii() or path.exists():
+        return path
+    path = folder
+    for part in Path(name).parts:
+        form = unicodedata.normalize("NFC", part)
+        if part != ".." and not (path / part).exists() and path.is_dir():
+            same = (each for each in sorted(path.iterdir()) if unicodedata.normalize("NFC", each.name) == form)
+            path = next(same, path / part)
+        else:
+            path /= part
     return path
 
 
@@ -161,28 +181,48 @@ def _read_table(table: Path, license: str | None) -> Iterator[SourcePair | Sourc
 
 
 def _read_side_by_side(folder: Path, license: str | None) -> Iterator[SourcePair | SourceError]:
-    groups: dict[Path, list[Path]] = {}
+    groups: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and path.is_file() and path.name.lower() not in _PASSED_OVER:
-            groups.setdefault(path.parent / read_name(path.name).stem, []).append(path)
+        below = path.relative_to(folder)
+        if any(part.startswith(".") for part in below.parts) or not path.is_file():
+            continue
+        if path.name.lower() in _PASSED_OVER or path.suffix.lower() in _SIDE_FILES or is_table_of_files(path):
+            continue
+        if not is_unicode(str(below)):
+            yield SourceError("NAME_NOT_TEXT", f"{str(below)!a} is not a name in UTF-8", "Rename the file.")
+        else:
+            stem = unicodedata.normalize("NFC", str(below.parent / read_name(path.name).stem))
+            groups.setdefault(stem, []).append(path)
     for stem, paths in groups.items():
-        yield from _read_group(folder, str(stem.relative_to(folder)), paths, license)
+        yield from _read_group(folder, stem, paths, license)
+
+
+def is_table_of_files(path: Path) -> bool:
+    """Whether this is what img2dataset writes about a shard or folder: ``00000.parquet`` beside ``00000.tar``."""
+    if path.suffix.lower() != ".parquet":
+        return False
+    beside = (path.with_suffix(suffix) for suffix in ("", *SHARD_SUFFIXES))
+    return any(each.exists() for each in beside)
 
 
 def _read_group(folder: Path, name: str, paths: list[Path], license: str | None) -> Iterator[SourcePair | SourceError]:
     """Every two files of one name that differ in kind."""
     items: list[SourceItem] = []
+    known = [path for path in paths if read_name(path.name).modality is not None]
     for path in paths:
         where = str(path.relative_to(folder))
+        if path not in known:
+            yield unknown_extension(where, path.suffix.lower())
+            continue
         try:
             items.append(load_item(resolve_inside(folder, where, where=where)))
         except SourceError as error:
             yield error
-    if len(items) < len(paths):
+    if not items or len(items) < len(known):
         return  # what is wrong with the group has been said
     try:
         where = str(paths[0].relative_to(folder)) if len(paths) == 1 else name
         yield from pair_up(items, key=name, set_name="folder", row={}, license=license, where=where)
     except SourceError as error:
-        yield error
+        if len(known) == len(paths):  # else it has been said
+            yield error

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from itertools import combinations
 from typing import Any
 
+from node.sources.item import is_unicode
 from node.sources.pairset import SourceItem, SourcePair
 from protocol.errors import SourceError
 
@@ -96,6 +97,9 @@ def make_pair(
     attribution = row.get("attribution") or ""
     if not isinstance(attribution, str):
         raise SourceError("ROW_VALUE", f"{where}: attribution is {attribution!r}", "Write it as text.")
+    for name, value in (("license", stated), ("attribution", attribution), ("id", id), ("concept", concept)):
+        if not is_unicode(value):
+            raise SourceError("ROW_VALUE", f"{where}: {name} is {value!a}, which is not Unicode text", "Write it anew.")
     a, b = sorted((one, other), key=lambda item: item.modality)
     return SourcePair(
         id=id,

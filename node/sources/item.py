@@ -28,7 +28,7 @@ def load_item(path: Path, *, modality: str | None = None, stream: str | None = N
     try:
         with path.open("rb") as file:
             if (modality or name.modality) == "text":
-                return make_text_item(path, decode_text(file.read(MAX_TEXT_BYTES + 1), where=where), where=where)
+                return make_item(file.read(MAX_TEXT_BYTES + 1), path, modality="text", where=where)
             head = file.read(HEAD_BYTES)
             at, behind = 0, head
             while tag := find_id3_end(behind):
@@ -53,7 +53,9 @@ def make_item(data: bytes, path: Path, *, modality: str | None, stream: str | No
     """The item in ``data``, without metadata; ``path`` is what to call it. Raises what `load_item` does."""
     _check_size(len(data), where)
     if modality == "text":
-        return make_text_item(path, decode_text(data[: MAX_TEXT_BYTES + 1], where=where), where=where)
+        if len(data) > MAX_TEXT_BYTES:  # before it is cut, which may be within a character
+            raise _too_long(where)
+        return make_text_item(path, decode_text(data, where=where), where=where)
     behind = data[find_id3_end(data) :][:HEAD_BYTES]
     told, media_type = tell(_skip_id3(data[:HEAD_BYTES], behind), where=where, modality=modality)
     if media_type == "audio/ogg":
@@ -96,12 +98,15 @@ def make_text_item(path: Path, text: str, *, where: str) -> SourceItem:
     if not stripped:
         raise SourceError("TEXT_EMPTY", f"{where} holds an empty text", "Write what the other item shows or says.")
     if len(content) > MAX_TEXT_BYTES:
-        raise SourceError(
-            "TEXT_LONG", f"{where} holds more than {MAX_TEXT_BYTES} bytes of text", "Shorten it to what belongs."
-        )
-    if any((ord(sign) < 32 and sign not in "\t\r\n") or 0xD800 <= ord(sign) <= 0xDFFF for sign in stripped):
+        raise _too_long(where)
+    if not is_unicode(stripped) or any(ord(sign) < 32 and sign not in "\t\r\n" for sign in stripped):
         raise SourceError("NOT_TEXT", f"{where} holds control characters", "Save it as plain UTF-8 text.")
     return SourceItem("text", "text/plain", path, content)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether ``text`` can be written as UTF-8: half a surrogate pair, such as JSON and file names may hold, cannot."""
+    return not any(0xD800 <= ord(sign) <= 0xDFFF for sign in text)
 
 
 def convert_to_wav(data: bytes, *, where: str) -> bytes:
@@ -138,6 +143,12 @@ def _skip_id3(head: bytes, behind: bytes) -> bytes:
     Tags stand before FLAC as well as before MP3, and cover art makes them longer than any head.
     """
     return behind if behind.startswith(b"fLaC") else head
+
+
+def _too_long(where: str) -> SourceError:
+    return SourceError(
+        "TEXT_LONG", f"{where} holds more than {MAX_TEXT_BYTES} bytes of text", "Shorten it to what belongs."
+    )
 
 
 def _check_size(size: int, where: str) -> None:

@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Final
 
-from node.sources.folder import read_folder
+from node.sources.folder import SHARD_SUFFIXES, is_table_of_files, read_folder
 from node.sources.group import pair_up
 from node.sources.item import load_item
 from node.sources.manifest import read_manifest
@@ -14,7 +14,6 @@ from node.sources.media_type import read_name
 from node.sources.pairset import SourcePair, read_pairs
 from protocol.errors import SourceError
 
-SHARD_SUFFIXES: Final = (".tar", ".tar.gz", ".tgz")
 _MAX_SHARDS: Final = 100_000
 _BRACES: Final = re.compile(r"\{([^{}]+)\}")
 _RANGE: Final = re.compile(r"(\d+)\.\.(\d+)")
@@ -95,6 +94,8 @@ def _kind_of(path: Path) -> str:
     """What a file is by its name: shards, parquet, tables, media, or other (texts too: a README may lie anywhere)."""
     if path.name.lower().endswith(SHARD_SUFFIXES):
         return "shards"
+    if is_table_of_files(path):
+        return "tables"
     named = {".parquet": "parquet", ".jsonl": "tables"}.get(path.suffix.lower())
     return named or ("other" if read_name(path.name).modality in (None, "text") else "media")
 

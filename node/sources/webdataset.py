@@ -7,6 +7,7 @@ regular files count. A shard that somebody else made may lie about anything: siz
 import json
 import lzma
 import tarfile
+import unicodedata
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final, Self
 
 from node.sources.group import pair_up
-from node.sources.item import MAX_FILE_BYTES, make_item, unknown_extension
+from node.sources.item import MAX_FILE_BYTES, make_item, make_text_item, unknown_extension
 from node.sources.media_type import Name, read_name
 from node.sources.pairset import SourceItem, SourcePair
 from protocol.errors import SourceError
@@ -122,6 +123,7 @@ def _read_members(path: Path) -> Iterator[_Member | SourceError]:
                 data = file.read() if file is not None else b""
                 if len(data) != info.size:
                     raise EOFError(f"{len(data)} of {info.size} bytes are there")
+                name = unicodedata.normalize("NFC", name)  # macOS spells accents as signs of their own
                 key, _, ending = PurePosixPath(name).name.partition(".")
                 parent = PurePosixPath(name).parent
                 yield _Member(number, str(parent / key), ending.lower(), data, where)
@@ -181,7 +183,7 @@ def _read_group(
     try:
         caption = row.get("text") or row.get("caption")
         if isinstance(caption, str) and not any(item.modality == "text" for item in items):
-            items.append(make_item(caption.encode("utf-8", "replace"), path / "json", modality="text", where=where))
+            items.append(make_text_item(path / "json", caption, where=where))
         yield from pair_up(items, key=group[0].key, set_name="shard", row=row, license=license, where=where)
     except SourceError as error:
         yield error
