@@ -277,6 +277,7 @@ def test_a_database_of_the_schema_before_is_brought_up_to_date(store_url: str, t
             connection.execute(text(f"DROP INDEX {index}"))
         for table, column in (("pairs", "items_since"), ("items", "accepted_uses")):
             connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
+        connection.execute(text("DROP TABLE finals"))
         connection.execute(text("CREATE TABLE epochs (epoch INTEGER PRIMARY KEY)"))
         connection.execute(text("CREATE TABLE rewards (epoch INTEGER REFERENCES epochs (epoch))"))
     with open_ledger(store_url, tmp_path / "head") as opened:

@@ -20,6 +20,7 @@ from protocol.pair import Part
 from tests.service_material import BOB, Running, pictures, running
 from tests.test_validator_service import child_of_genesis
 from tests.test_validator_takedown import digest_of, forget, submit
+from validator.embedder import Embedder
 from validator.in_force import InForce, load
 from validator.service import switch_checkpoint
 
@@ -178,6 +179,7 @@ async def test_a_fault_at_any_step_leaves_the_old_checkpoint_whole(
         for step in STEPS:
             for at in (1, *later.get(step, ())):
                 state, size = live.service.embedder.in_force, live.service.ledger.size
+                live.service.store.drop_finals(())  # what an earlier attempt has embedded
                 with monkeypatch.context() as patch:
                     _break(live, step, at, patch)
                     with pytest.raises(StoreError, match="BROKEN"):
@@ -364,6 +366,64 @@ async def test_what_is_accepted_last_is_embedded_in_the_pause(
     assert rounds == [count - 1, 1]
     assert (await search(live)).indexed == count
     await is_right(live)
+
+
+async def test_a_start_embeds_nothing_again(tmp_path: Path, child: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does a second attempt embed what the first has. Without what is kept, as the control arm, all of it."""
+    embedded, embed_whole = list[int](), Embedder.embed_whole
+
+    async def count(self: Embedder, modality: str, arrays: Any, under: InForce | None = None) -> Any:
+        embedded.append(len(arrays))
+        return await embed_whole(self, modality, arrays, under)
+
+    async def fail(*_arguments: Any) -> Any:
+        raise FAULT
+
+    async with running(tmp_path / "v") as live:
+        pairs = await submit(live, 6)
+        with monkeypatch.context() as patch:
+            patch.setattr(live.service.pipeline, "paused", lambda work: (work.close(), fail())[1])
+            with pytest.raises(StoreError, match="BROKEN"):
+                await switch_checkpoint(live.service, child)
+        monkeypatch.setattr(Embedder, "embed_whole", count)
+        await switch_checkpoint(live.service, child)
+        assert sum(embedded) == 0
+        before = await search(live)
+        assert before.indexed == len(pairs)
+        embedded.clear()
+    async with running(tmp_path / "v") as live:
+        assert sum(embedded) == 0
+        assert await search(live) == before
+        await is_right(live)
+        live.service.store.drop_finals(())
+        embedded.clear()
+    async with running(tmp_path / "v") as live:
+        assert sum(embedded) > len(pairs)
+        assert await search(live) == before
+        embedded.clear()
+    async with running(tmp_path / "v"):
+        assert sum(embedded) == 0
+
+
+async def test_what_is_kept_goes_with_its_pair(live: Running, child: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Taken down after it was embedded again, and while it is being."""
+    (first, _), (second, one), *_ = await submit(live, 6)
+
+    async def take_down(_state: InForce) -> None:
+        if digest_of(live, first) not in live.service.forgotten:
+            await forget(live, first)
+
+    store = live.service.store
+    with held(live, take_down):
+        await switch_checkpoint(live.service, child)
+    kept = store.finals(live.service.embedder.checkpoint, 0, 100)
+    assert set(kept) == {row.index for row in store.accepted()}
+    vectors = kept[one.receipt.index]
+    files = [path for path in live.service.settings.validator.data_dir.rglob("*") if path.is_file()]
+    assert any(vectors in path.read_bytes() for path in files)
+    await forget(live, second)
+    assert one.receipt.index not in store.finals(live.service.embedder.checkpoint, 0, 100)
+    assert not any(vectors in path.read_bytes() for path in files if path.exists())
 
 
 async def test_of_two_orders_at_once_one_is_followed(live: Running, child: Path, tmp_path: Path) -> None:

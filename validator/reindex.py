@@ -14,7 +14,7 @@ from protocol.errors import Overloaded, Rejected
 from protocol.pair import Envelope, Part
 from protocol.scoring import Quantised, cross_average, joint, pulls_micro, quantise
 from protocol.wire import parse
-from validator.decided import unpack_embeddings
+from validator.decided import pack_embeddings, unpack_embeddings
 from validator.decode import Decoder
 from validator.embedder import Array, Embedder
 from validator.in_force import InForce
@@ -46,10 +46,11 @@ class Reindexer:
     async def fill(self, state: InForce, start: int = 0) -> tuple[int, int]:
         """Add the accepted pairs from ledger index ``start`` on; return the index to go on from and how many they are.
 
-        Pairs that were judged under the state's checkpoint keep their embeddings; others are decoded and embedded
-        again. The state must be in force, or the one that `Pipeline.building` names, so that takedowns reach it; for
-        the former call it while no batch is being decided. Raises Rejected ITEM_GONE or what an item's decoding
-        raises, Overloaded if decoder or device have no place for long.
+        Pairs that were judged under the state's checkpoint keep their embeddings, and so do those that were embedded
+        again under it before; others are decoded and embedded again, and that is kept. The state must be in force, or
+        the one that `Pipeline.building` names, so that takedowns reach it; for the former call it while no batch is
+        being decided. Raises Rejected ITEM_GONE or what an item's decoding raises, Overloaded if decoder or device have
+        no place for long, StoreError.
         """
         count = 0
         while page := await self.after(start, _PAGE):
@@ -76,12 +77,16 @@ class Reindexer:
 
     async def _finals(self, state: InForce, page: Sequence[StoredSubmission]) -> dict[int, _Finals]:
         """Return modalities and final embeddings by index; pairs that were taken down meanwhile are left out."""
+        known = await self._pipeline.on_reader(lambda: self._store.finals(state.digest, page[0].index, page[-1].index))
         finals: dict[int, _Finals] = {}
         stale: list[tuple[int, Part, Part]] = []
         for row in page:
             entry = parse(PairEntry, row.leaf)
             if entry.verdict.checkpoint == state.digest and row.embeddings is not None:
                 _, _, final_a, final_b = unpack_embeddings(row.embeddings)
+                finals[row.index] = (entry.modalities, final_a, final_b)
+            elif row.index in known:
+                final_a, final_b = unpack_embeddings(known[row.index], 2)
                 finals[row.index] = (entry.modalities, final_a, final_b)
             else:
                 submission = parse(Envelope, row.envelope).submission
@@ -97,7 +102,20 @@ class Reindexer:
             elif await self._is_living(index):
                 what = f"item 0x{gone[0].sha256.hex()} is not in the store"
                 raise Rejected("ITEM_GONE", what, "Restore the blobs.")
+        pairs = {row.index: row.pair for row in page}
+        made = {index: (pairs[index], finals[index]) for index, _, _ in stale if index in finals}
+        if made:
+            await self._pipeline.on_writer(lambda: self._keep(state.digest, made))
         return finals
+
+    def _keep(self, checkpoint: bytes, made: Mapping[int, tuple[bytes, _Finals]]) -> None:
+        """On the writer, as takedowns are: what is taken down by now is not kept, and the rest goes with its pair."""
+        living = {
+            index: pack_embeddings(*vectors)
+            for index, (pair, (_, *vectors)) in made.items()
+            if pair not in self._pipeline.forgotten
+        }
+        self._store.keep_finals(checkpoint, living)
 
     async def _embed_again(self, state: InForce, parts: Iterable[Part]) -> dict[bytes, Quantised]:
         """Return the embeddings of those items that are in the store, by SHA-256."""

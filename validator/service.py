@@ -87,6 +87,8 @@ async def switch_checkpoint(s: Service, path: Path, *, force: bool = False) -> t
         _check_child(s, loaded, force=force)
         rule = s.settings.validator.curiosity_rule
         state = await asyncio.to_thread(put_on_device, loaded, s.embedder.device, rule)
+        keep = (s.embedder.checkpoint, state.digest)
+        await s.pipeline.on_writer(lambda: s.store.drop_finals(keep))
         with s.pipeline.building(state):
             index, count = await _fill_and_switch(s, state)
     log.info("event=checkpoint_switched checkpoint=%s reindexed=%d", state.digest.hex(), count)

@@ -5,6 +5,7 @@
 | entries | one leaf of the ledger and the note of its receipt |
 | tiles | 256 hashes of one level of the tree, as c2sp.org/tlog-tiles cuts it, and the one above them; full ones only |
 | pairs | what is known of the pair behind an entry, with the signed envelope and its embeddings |
+| finals | final embeddings of an accepted pair under a checkpoint that did not judge it, as int16, both items |
 | items | one content by SHA-256: ``data`` holds it, or ``pack`` and ``start`` say where it lies |
 | scrubs | an extent of a pack whose bytes are to be overwritten: its contents were erased |
 | blocked | a keyed hash of contents that must not come back |
@@ -77,6 +78,14 @@ class PairColumns(TypedColumns):
     items_since: Column[int | None] = Column(BigInteger, nullable=True)  # Unix seconds; None: it holds no items
 
 
+class FinalColumns(TypedColumns):
+    """Final embeddings of one accepted pair under one checkpoint that did not judge it."""
+
+    leaf_index = Column(_Index, primary_key=True, autoincrement=False)
+    checkpoint = Column(LargeBinary(32), primary_key=True)
+    vectors = Column(LargeBinary, nullable=False)
+
+
 class ItemColumns(TypedColumns):
     """One content."""
 
@@ -117,6 +126,7 @@ entries = Table("entries", metadata, EntryColumns)
 tiles = Table("tiles", metadata, TileColumns)
 items = Table("items", metadata, ItemColumns)
 pairs = Table("pairs", metadata, PairColumns, UniqueConstraint("contributor", "nonce", name="pairs_nonce"))
+finals = Table("finals", metadata, FinalColumns)
 scrubs = Table("scrubs", metadata, ScrubColumns)
 blocked = Table("blocked", metadata, BlockedColumns, sqlite_with_rowid=False)
 meta = Table("meta", metadata, MetaColumns, sqlite_with_rowid=False)

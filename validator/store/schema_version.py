@@ -7,7 +7,7 @@ from sqlalchemy import Connection, inspect, text
 from protocol.errors import StoreError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
-NEWEST = "0006"
+NEWEST = "0007"
 _ABANDONED = {"0001", "0002"}  # kept tree nodes as rows, and one file for each large item
 
 

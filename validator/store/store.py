@@ -14,10 +14,10 @@ from sqlalchemy import ColumnElement, RowMapping, Select, func, select
 
 from protocol.errors import StoreError
 from validator.store import schema
-from validator.store.blocked import BlockedRows
 from validator.store.bulk import with_keys
 from validator.store.contents import SeenContents
 from validator.store.database import AnyRow, Database
+from validator.store.finals import FinalRows
 from validator.store.packs import Packs
 from validator.store.rows import LetGo, NewRow, StoredDecision, StoredItem, StoredSubmission
 from validator.store.tree import FullTile
@@ -29,7 +29,7 @@ _CONTENTS = {"is_accepted": "pairs_accepted_contents", "NOT is_accepted": "pairs
 """Which pairs each index of contents holds, as it is spelled there."""
 
 
-class Store(BlockedRows):
+class Store(FinalRows):
     """One open store. Made by `Store.open`."""
 
     def __init__(self, database: Database, packs: Packs | None) -> None:

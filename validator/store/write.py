@@ -252,6 +252,7 @@ def _erase(connection: Connection, indices: Sequence[int]) -> None:
     """Remove what the pairs at these entries hold, and note the extents of packs that nobody needs any more."""
     c = schema.pairs.c
     is_due = c.leaf_index.in_(indices) & ~c.is_erased
+    connection.execute(delete(schema.finals).where(schema.finals.c.leaf_index.in_(indices)))
     _let_go(connection, is_due & c.items_since.is_not(None))
     connection.execute(
         update(schema.pairs)
