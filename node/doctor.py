@@ -39,6 +39,8 @@ _NEEDED = (
     "pyarrow",
     "mujoco",
 )
+_PATCHED = {(3, 11): (3, 11, 13), (3, 12): (3, 12, 11), (3, 13): (3, 13, 4)}
+"""The first release of each Python in which tarfile's extraction stays in its folder."""
 _LOW_DISK_BYTES = 2 << 30
 
 
@@ -68,9 +70,20 @@ def _guard(name: str, look: Callable[[], Finding]) -> Finding:
 
 
 def _python() -> Finding:
-    version = ".".join(map(str, sys.version_info[:3]))
-    good = sys.version_info >= (3, 11)
-    return Finding("python", "ok" if good else "fail", version, "" if good else "Install Python 3.11 or newer.")
+    found = sys.version_info[:3]
+    version = ".".join(map(str, found))
+    if found < (3, 11):
+        return Finding("python", "fail", version, "Install Python 3.11 or newer.")
+    patched = _PATCHED.get(found[:2], (0, 0, 0))
+    if found < patched:
+        newer = ".".join(map(str, patched))
+        return Finding(
+            "python",
+            "warn",
+            f"{version} lacks security fixes, among them that of tarfile (CVE-2025-4517)",
+            f"Install {newer} or newer. Curiosity itself unpacks no archive.",
+        )
+    return Finding("python", "ok", version)
 
 
 def _packages() -> Finding:

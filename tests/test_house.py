@@ -262,3 +262,16 @@ def test_the_lock_file_names_no_registry() -> None:
     packages = json.loads((ROOT / "package-lock.json").read_text())["packages"]
     assert packages
     assert [name for name, one in packages.items() if "resolved" in one] == []
+
+
+def test_no_library_unpacks_an_archive() -> None:
+    """Members of archives are read under names and sizes that we check (T32): `validator/archive.py`."""
+    calls = [
+        f"{path}:{node.lineno}: {node.func.attr}"
+        for path, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("extractall", "extract", "unpack_archive")
+    ]
+    assert calls == []

@@ -299,7 +299,7 @@ def test_a_pair_is_taken_down_by_its_contributor_or_by_the_operator(
 
     token = validator._config.parent / "v" / "keys" / "admin.token"
     order = ("validator", "takedown", third, "--reason", "illegal", "--json", "--token-file")
-    (tmp_path / "wrong").write_text("x")
+    (tmp_path / "wrong").write_text("0" * 64)
     assert online.run(*order, tmp_path / "wrong").json["error"]["code"] == "ADMIN_TOKEN"
     assert online.run(*order, token).json["replayed"] is False
     assert online.run("verify", "--json").json["verified"] == 3  # the receipts still hold

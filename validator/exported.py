@@ -3,13 +3,12 @@
 Leaves come held to the head. Pairs and items are only read here: the importer holds them to their entries.
 """
 
-import tarfile
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
+from typing import Final
 
 from protocol.decision import ExportedPair, pairs_path
 from protocol.entry import TakedownEntry
@@ -21,21 +20,32 @@ from protocol.tiles import WIDTH, bundles_for
 from protocol.tlog import Bundle, TileReader, verify_checkpoint
 from protocol.tombstones import check_found, find_takedowns
 from protocol.wire import parse
+from validator.archive import Archive, Folder
 
+_MAX_NETWORK_BYTES: Final = 1 << 20
+_MAX_NOTE_BYTES: Final = 64 << 10
+_MAX_BLOCKED_BYTES: Final = 256 << 20
+_MAX_BUNDLE_BYTES: Final = WIDTH * (2 + 65_535)  # the longest leaves, each behind its length
+_MAX_PAIRS_BYTES: Final = WIDTH << 18
 _PAGES = 64  # bundles in memory while takedowns are held to the entries that they name
 
 
 class Export:
-    """An exported folder. Raises ProofError IMPORT_MALFORMED if it has no head or network message, or others."""
+    """An exported folder or archive. Nothing of it is written anywhere; each file is read up to what it may hold.
 
-    def __init__(self, folder: Path, log_vkey: str = "") -> None:
-        self.folder = folder
+    Raises ProofError IMPORT_MALFORMED if it has no head or network message, or others.
+    """
+
+    def __init__(self, source: Path | Archive, log_vkey: str = "") -> None:
+        self._source = Folder(source) if isinstance(source, Path) else source
         try:
-            self.network = parse(Network, (folder / "network.json").read_bytes())
-            self.note = (folder / "checkpoint").read_text()
+            self.network = parse(Network, self._source.read("network.json", _MAX_NETWORK_BYTES))
+            self.note = self._source.read("checkpoint", _MAX_NOTE_BYTES).decode()
         except (OSError, UnicodeDecodeError, Rejected) as error:
             raise ProofError(
-                "IMPORT_MALFORMED", f"{folder}: {error}", "Name a folder of `curiosity ledger export` that is complete."
+                "IMPORT_MALFORMED",
+                f"{self._source.path}: {error}",
+                "Name a folder of `curiosity ledger export` that is complete.",
             ) from None
         self.log_vkey = log_vkey or self.network.log_vkey
         self.head = verify_checkpoint(self.note, self.network.origin, [self.log_vkey])
@@ -43,7 +53,7 @@ class Export:
 
     def _fetch(self, path: str) -> bytes | None:
         try:
-            return (self.folder / path).read_bytes()
+            return self._source.read(path, _MAX_BUNDLE_BYTES)
         except FileNotFoundError:
             return None
 
@@ -58,7 +68,7 @@ class Export:
     def blocked(self) -> Blocked | None:
         """Return the list of what must not come back, None without one. Raises ProofError IMPORT_MALFORMED."""
         try:
-            return parse(Blocked, (self.folder / BLOCKED_FILE).read_bytes())
+            return parse(Blocked, self._source.read(BLOCKED_FILE, _MAX_BLOCKED_BYTES))
         except FileNotFoundError:
             return None
         except (OSError, Rejected) as error:
@@ -85,7 +95,7 @@ class Export:
         """Return the pairs of a bundle by index, not yet checked. Raises ProofError IMPORT_PAIRS naming the first."""
         first = bundle.index * WIDTH
         try:
-            lines = (self.folder / pairs_path(bundle)).read_bytes().splitlines()
+            lines = self._source.read(pairs_path(bundle), _MAX_PAIRS_BYTES).splitlines()
         except OSError as error:
             raise bad_entry(first, "IMPORT_PAIRS", f"{pairs_path(bundle)}: {error.strerror}") from None
         pairs: dict[int, ExportedPair] = {}
@@ -103,7 +113,7 @@ class Export:
     def item(self, index: int, part: Part) -> Item:
         """Return an item. Raises ProofError IMPORT_ITEM if it is missing or another."""
         try:
-            data = (self.folder / "blobs" / part.sha256.hex()).read_bytes()
+            data = self._source.read(f"blobs/{part.sha256.hex()}", part.size)
         except OSError as error:
             raise bad_entry(index, "IMPORT_ITEM", f"item 0x{part.sha256.hex()}: {error.strerror}") from None
         if sha256(data).digest() != part.sha256:
@@ -113,20 +123,15 @@ class Export:
 
 @contextmanager
 def opened_export(path: Path, log_vkey: str = "") -> Iterator[Export]:
-    """An exported folder, or one packed into a tar file, which is unpacked for as long as it is open.
+    """An exported folder, or one packed into a tar file, whose members are read where they lie.
 
-    Raises ProofError IMPORT_MALFORMED.
+    Raises ProofError IMPORT_MALFORMED, and what `validator.archive.Archive` raises.
     """
     if path.is_dir():
         yield Export(path, log_vkey)
         return
-    with tempfile.TemporaryDirectory(prefix="curiosity-import-") as folder:
-        try:
-            with tarfile.open(path) as archive:
-                archive.extractall(folder, filter="data")
-        except (OSError, tarfile.TarError) as error:
-            raise ProofError("IMPORT_MALFORMED", f"{path}: {error}", "Name an exported folder or tar file.") from None
-        yield Export(Path(folder), log_vkey)
+    with Archive(path) as archive:
+        yield Export(archive, log_vkey)
 
 
 def bad_entry(index: int, code: str, what: str) -> ProofError:

@@ -1,0 +1,164 @@
+"""The files of an export, read where they lie: a folder, or the members of a tar file. Nothing is ever unpacked.
+
+A tar file of somebody else's may hold links, devices, names with ``..`` and sparse or compressed members (CVE-2025-4517
+is one way in which a library's extraction was led outside its folder). Here a member is an offset and a size under a
+name of an export's own layout; whatever else there is refuses the whole file before anything of it is used.
+"""
+
+import io
+import re
+import tarfile
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final, Self
+
+from protocol.errors import ProofError
+from protocol.takedown import BLOCKED_FILE
+
+_LAYOUT: Final = re.compile(
+    rf"network\.json|checkpoint|{re.escape(BLOCKED_FILE)}|blobs/[0-9a-f]{{64}}"
+    r"|tile/([0-9]{1,2}|entries)(/x?[0-9]{3})+(\.p/[0-9]{1,3})?"
+    r"|pairs(/x?[0-9]{3})+(\.p/[0-9]{1,3})?\.jsonl"
+)
+_MAX_HEADER_BYTES: Final = 64 << 10  # of one read while members are listed: a name and its records, never content
+_MAX_MEMBERS: Final = 8_000_000
+_COMPRESSED: Final = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstd", b"PK": "zip"}
+
+
+class Folder:
+    """An export's folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self, name: str, max_bytes: int) -> bytes:
+        """Return a file of the layout. Raises FileNotFoundError, OSError; ProofError IMPORT_SIZE if it is longer."""
+        with (self.path / name).open("rb") as file:
+            return _at_most(file, name, max_bytes)
+
+
+class Archive:
+    """A tar file of an export, open for as long as it is used as a context manager.
+
+    Raises ProofError: IMPORT_COMPRESSED; IMPORT_MEMBER for a member that is not a plain file or folder of the layout,
+    or comes twice; IMPORT_MALFORMED for what is not a whole tar file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._members: dict[str, tuple[int, int]] = {}  # name: offset, size
+        try:
+            self._file: BinaryIO = path.open("rb")
+        except OSError as error:
+            raise _malformed(path, str(error.strerror)) from None
+        try:
+            self._list()
+        except (OSError, tarfile.TarError, ValueError, OverflowError) as error:
+            self._file.close()
+            raise _malformed(path, str(error)) from None
+        except ProofError:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def read(self, name: str, max_bytes: int) -> bytes:
+        """Return a member. Raises FileNotFoundError; ProofError IMPORT_SIZE if it is longer than it may be."""
+        try:
+            offset, size = self._members[name]
+        except KeyError:
+            raise FileNotFoundError(2, "not in the archive", name) from None
+        if size > max_bytes:
+            raise _too_long(name, size, max_bytes)
+        self._file.seek(offset)
+        return self._file.read(size)
+
+    def _list(self) -> None:
+        kind = _COMPRESSED.get(self._file.read(2))
+        if kind is not None:
+            raise ProofError(
+                "IMPORT_COMPRESSED",
+                f"{self.path} is compressed ({kind})",
+                "Unpack it to a plain .tar yourself, if you trust how large it becomes.",
+            )
+        end = self._file.seek(0, io.SEEK_END)
+        self._file.seek(0)
+        with tarfile.open(fileobj=_Headers(self._file), mode="r:") as archive:  # type: ignore[call-overload]
+            for member in archive:
+                self._take(member, end)
+                vars(archive)["members"] = []  # kept for random access, which nobody uses
+        if not self._members:
+            raise tarfile.ReadError("it has no member")
+
+    def _take(self, member: tarfile.TarInfo, end: int) -> None:
+        name = member.name.removeprefix("./").rstrip("/")
+        if member.isdir() and (name in (".", "") or not _is_outside(name)):
+            return
+        plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.sparse
+        if not plain or _LAYOUT.fullmatch(name) is None:
+            kind = "file" if plain else f"member of type {member.type!r}"
+            raise _bad_member(self.path, f"a {kind} named {member.name[:100]!r}")
+        if name in self._members:
+            raise _bad_member(self.path, f"{name} twice")
+        if member.offset_data + member.size > end:
+            raise tarfile.ReadError(f"{name} is cut off")
+        if len(self._members) >= _MAX_MEMBERS:
+            raise _bad_member(self.path, f"more than {_MAX_MEMBERS} files")
+        self._members[name] = member.offset_data, member.size
+
+
+class _Headers(io.RawIOBase):
+    """A file of which only headers are read: a record that asks for more is no record of an export."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= _MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header record of {size} bytes, at most {_MAX_HEADER_BYTES} are read")
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+
+def _is_outside(name: str) -> bool:
+    return name.startswith("/") or ".." in name.split("/")
+
+
+def _at_most(file: BinaryIO, name: str, max_bytes: int) -> bytes:
+    data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise _too_long(name, len(data), max_bytes)
+    return data
+
+
+def _too_long(name: str, size: int, max_bytes: int) -> ProofError:
+    return ProofError("IMPORT_SIZE", f"{name} has {size} bytes or more, at most {max_bytes} fit", "Export again.")
+
+
+def _bad_member(path: Path, what: str) -> ProofError:
+    return ProofError(
+        "IMPORT_MEMBER",
+        f"{path} holds {what}, which is not part of an export",
+        "Take the export from somebody else; nothing of this one was used.",
+    )
+
+
+def _malformed(path: Path, why: str) -> ProofError:
+    return ProofError("IMPORT_MALFORMED", f"{path}: {why}", "Name an exported folder or tar file.")
