@@ -21,7 +21,8 @@ class FinalRows(BlockedRows):
             {"leaf_index": index, "checkpoint": checkpoint, "vectors": vectors} for index, vectors in finals.items()
         ]
         with self._database.write() as connection:
-            connection.execute(delete(schema.finals).where(_c.leaf_index.in_(list(finals)), _c.checkpoint == checkpoint))
+            earlier = _c.leaf_index.in_(list(finals)) & (_c.checkpoint == checkpoint)
+            connection.execute(delete(schema.finals).where(earlier))
             connection.execute(insert(schema.finals), rows)
 
     def finals(self, checkpoint: bytes, first: int, last: int) -> dict[int, bytes]:
