@@ -1,10 +1,10 @@
 """Text: UTF-8 in, the normalised UTF-8 bytes out. Tokens are the tower's business."""
 
-import unicodedata
 from dataclasses import dataclass
 
 import numpy as np
 
+from embedding.modalities import unicode
 from embedding.modality import Array, Contract, Limits, refuse
 
 LIMITS = Limits(max_bytes=16_384, max_chars=4_000)
@@ -23,7 +23,7 @@ class Text:
     natural_unit: str = "tokens"
     preparation: str = (
         "Byte order mark dropped, composed form (NFC), every run of white space one space; control and unassigned "
-        "characters are refused."
+        f"characters are refused. All by the tables of Unicode {unicode.VERSION}, whatever the machine has."
     )
 
     def decode(self, data: bytes, media_type: str) -> Array:  # noqa: ARG002 - one media type
@@ -38,14 +38,14 @@ class Text:
             raise refuse(
                 "TEXT_NOT_UTF8", f"byte {error.start} of {len(data)} is not UTF-8", "Save the text as UTF-8"
             ) from error
-        text = " ".join(unicodedata.normalize("NFC", text).split())
-        for position, char in enumerate(text):
-            if unicodedata.category(char) in ("Cc", "Cs", "Cn"):
-                raise refuse(
-                    "TEXT_CONTROL_CHARACTER",
-                    f"character {position} is U+{ord(char):04X}, a control or unassigned character",
-                    "Remove it",
-                )
+        text = unicode.normalize(text)
+        position = unicode.find_refused(text)
+        if position is not None:
+            raise refuse(
+                "TEXT_CONTROL_CHARACTER",
+                f"character {position} is U+{ord(text[position]):04X}, a control or unassigned character",
+                "Remove it",
+            )
         if not text:
             raise refuse("TEXT_EMPTY", "the text has no character but white space", "Write what the other item shows")
         if len(text) > self.limits.max_chars:
