@@ -307,3 +307,39 @@ def test_a_console_that_cannot_show_a_caption_ends_no_run(encoding: str, tmp_pat
     assert done.returncode == 0, done.stderr
     assert b"INTERNAL" not in done.stderr
     assert b"\\u6f22" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("names", [("PHOTO5.JPG", "photo5.txt"), ("x.png", "x.png.txt"), ("X.PNG", "x.png.txt")])
+def test_names_that_people_mean_alike_match(names: tuple[str, str], tmp_path: Path) -> None:
+    form = "JPEG" if "JPG" in names[0] else "PNG"
+    assert counts(lay(tmp_path, {names[0]: picture(form, 1, "short"), names[1]: "a"})) == (1, [])
+
+
+def test_names_that_differ_in_case_keep_their_own_company(tmp_path: Path) -> None:
+    files = {f"{name}.{kind}": png() if kind == "png" else "a" for name in ("x", "X") for kind in ("png", "txt")}
+    assert counts(lay(tmp_path, files)) == (2, [])
+    assert counts(lay(tmp_path, {"Y.png": png(), "y.png": png(), "y.txt": "a"})) == (3, ["CAPTION_MISSING"])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_text_with_a_byte_order_mark_is_read(encoding: str, tmp_path: Path) -> None:
+    mark = "\ufeff" if encoding in ("utf-16-le", "utf-16-be") else ""
+    for name, text in (("x.txt", "a caf\u00e9"), ("metadata.csv", "file_name,text\nx.png,a caf\u00e9\n")):
+        lay(tmp_path / name, {"x.png": png(), name: (mark + text).encode(encoding)})
+        (row,) = look(tmp_path / name).rows
+        assert row["b"]["text"] == "a caf\u00e9"
+
+
+@pytest.mark.parametrize("text", ["\u200b", "\ufeff \u2060", "\xad\ufe0f", "\U000e0020", "\u3164"])
+def test_a_caption_that_nobody_sees_is_empty(text: str, tmp_path: Path) -> None:
+    assert counts(lay(tmp_path, {"x.png": png(), "x.txt": text}))[1] == ["TEXT_EMPTY"]
+
+
+@pytest.mark.parametrize(("riff", "size"), [(0, 0), (0xFFFFFFFF, 0), (0, 0xFFFFFFFF), (0xFFFFFFFF, 0xFFFFFFFF)])
+def test_a_wav_of_unknown_length_is_whole(riff: int, size: int, tmp_path: Path) -> None:
+    out = io.BytesIO()
+    soundfile.write(out, np.full(1_600, 0.25, np.float32), 16_000, format="WAV")
+    data = bytearray(out.getvalue())
+    at = data.index(b"data") + 4
+    data[4:8], data[at : at + 4] = riff.to_bytes(4, "little"), size.to_bytes(4, "little")
+    assert len(decode("audio", sent(bytes(data), tmp_path / "x.wav"), "audio/wav")) == 1_600

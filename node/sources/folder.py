@@ -1,8 +1,8 @@
 """A contributor's own folder: files of one name belong together, or a table says what does.
 
 Side by side: ``cat.png`` and ``cat.txt``; ``scene1.mp4``, ``scene1.touch.npy`` and ``scene1.camera2.png``. With a
-table: ``captions.csv``, ``captions.jsonl`` or ``metadata.jsonl`` with the columns or keys ``file_name`` and ``text``
-(and, where wanted, ``license``, ``attribution``, ``captured_at``).
+table: ``captions.csv``, ``captions.jsonl``, ``metadata.jsonl`` or ``metadata.csv`` with the columns or keys
+``file_name`` and ``text`` (and, where wanted, ``license``, ``attribution``, ``captured_at``).
 What cannot be read is handed back as an error among the pairs, so that one bad row does not stop the rest.
 """
 
@@ -21,7 +21,7 @@ from node.sources.pairset import SourceItem, SourcePair
 from protocol.errors import SourceError
 
 SHARD_SUFFIXES: Final = (".tar", ".tar.gz", ".tgz")
-TABLES: Final = ("captions.csv", "captions.jsonl", "metadata.jsonl")
+TABLES: Final = ("captions.csv", "captions.jsonl", "metadata.jsonl", "metadata.csv")
 _ROW_KEYS: Final = frozenset({"file_name", "text", "license", "attribution", "captured_at"})
 _PASSED_OVER: Final = frozenset({"thumbs.db", "desktop.ini"})
 # What programs put beside a picture or film of the same name: notes, edits, small previews.
@@ -193,8 +193,24 @@ def _read_side_by_side(folder: Path, license: str | None) -> Iterator[SourcePair
         else:
             stem = unicodedata.normalize("NFC", str(below.parent / read_name(path.name).stem))
             groups.setdefault(stem, []).append(path)
-    for stem, paths in groups.items():
+    for stem, paths in _join_alone(groups).items():
         yield from _read_group(folder, stem, paths, license)
+
+
+def _join_alone(groups: dict[str, list[Path]]) -> dict[str, list[Path]]:
+    """``groups`` with those of one file joined where only case or a kept suffix sets them apart.
+
+    ``PHOTO5.JPG`` joins ``photo5.txt``, and ``x.png.txt`` joins ``x.png``. Files that have company keep it.
+    """
+    joined = {stem: paths for stem, paths in groups.items() if len(paths) > 1}
+    alone: dict[str, list[str]] = {}
+    for stem, paths in groups.items():
+        if len(paths) == 1:
+            inner = read_name(Path(stem).name) if paths[0].suffix.lower() == ".txt" else None
+            plain = str(Path(stem).with_name(inner.stem)) if inner is not None and inner.modality else stem
+            alone.setdefault(plain.casefold(), []).append(stem)
+    joined.update((stems[0], sorted(path for stem in stems for path in groups[stem])) for stems in alone.values())
+    return dict(sorted(joined.items()))
 
 
 def is_table_of_files(path: Path) -> bool:

@@ -1,6 +1,7 @@
 """One item from a file or from bytes: told what it is, without metadata, and decoded once before anybody signs it."""
 
 import io
+import re
 import wave
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,11 @@ from node.sources.pairset import SourceItem
 from node.sources.strip import find_id3_end, strip_metadata
 from protocol.errors import Rejected, SourceError
 
+# Characters that nobody sees (Default_Ignorable_Code_Point, Unicode 15.1) and the empty Braille cell.
+_INVISIBLE: Final = re.compile(
+    "[\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001-\U000e01ef]"
+)
 MAX_TEXT_BYTES: Final = 65_536
 MAX_FILE_BYTES: Final = 256 << 20  # with sound and metadata; what is left is held to the modality's own limit
 
@@ -80,9 +86,9 @@ def check_item(item: SourceItem, data: bytes, *, where: str) -> None:
 
 
 def decode_text(data: bytes, *, where: str) -> str:
-    """``data`` as UTF-8 (with or without byte order mark). Raises ``SourceError`` NOT_TEXT."""
+    """``data`` as UTF-8 (with or without byte order mark), or UTF-16 with one. Raises ``SourceError`` NOT_TEXT."""
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise SourceError(
             "NOT_TEXT",
@@ -93,9 +99,9 @@ def decode_text(data: bytes, *, where: str) -> str:
 
 def make_text_item(path: Path, text: str, *, where: str) -> SourceItem:
     """The item of ``text`` without space at its ends. Raises ``SourceError``: TEXT_EMPTY, TEXT_LONG, NOT_TEXT."""
-    stripped = text.strip()
+    stripped = text.strip().removeprefix("\ufeff")
     content = stripped.encode("utf-8", "surrogatepass")
-    if not stripped:
+    if all(sign.isspace() or _INVISIBLE.match(sign) for sign in stripped):
         raise SourceError("TEXT_EMPTY", f"{where} holds an empty text", "Write what the other item shows or says.")
     if len(content) > MAX_TEXT_BYTES:
         raise _too_long(where)

@@ -178,11 +178,14 @@ def _strip_wav(data: bytes) -> bytes:
 def _read_riff(data: bytes, form: bytes) -> list[tuple[bytes, bytes]]:
     if data[:4] != b"RIFF" or data[8:12] != form:
         raise ValueError(f"no RIFF {form.decode()} header")
-    end = min(len(data), 8 + int.from_bytes(data[4:8], "little"))
+    stated = int.from_bytes(data[4:8], "little")
+    end = min(len(data), 8 + stated) if stated else len(data)
     chunks, position = [], 12
     while position + 8 <= end:
         kind, size = struct.unpack_from("<4sI", data, position)
-        if kind == b"data" and size == 0xFFFFFFFF:  # written to a pipe: the length was not known
+        if kind == b"data" and (
+            size == 0xFFFFFFFF or (size == 0 and stated in (0, 0xFFFFFFFF))
+        ):  # written to a pipe: the length was not known
             size = len(data) - position - 8
         if position + 8 + size > len(data):
             raise ValueError(f"chunk {kind!r} says {size} bytes, {len(data) - position - 8} are there")
