@@ -89,7 +89,7 @@ class Archive:
             )
         end = self._file.seek(0, io.SEEK_END)
         self._file.seek(0)
-        with tarfile.open(fileobj=_Headers(self._file), mode="r:") as archive:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=_Headers(self._file), mode="r:") as archive:
             for member in archive:
                 self._take(member, end)
                 vars(archive)["members"] = []  # kept for random access, which nobody uses
