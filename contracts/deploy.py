@@ -24,9 +24,13 @@ from contracts.evm import ChainClient
 from contracts.evm.answers import Refusal, check_answer
 from host.files import read_secret, write_whole
 from protocol.errors import ChainError, ConfigError, CuriosityError, ExitCode, WalletError
+from protocol.json_reader import read_json
 from protocol.signing import checksum, parse_private_key
 
 _PATH = click.Path(path_type=Path)
+
+
+_MAX_REPLY_BYTES = 1 << 20
 
 
 def parse_address(text: str) -> bytes:
@@ -63,7 +67,7 @@ def read_validator_keys(path: Path) -> bytes:
     Raises ConfigError VALIDATOR_KEYS_INVALID.
     """
     try:
-        return parse_address(json.loads(path.read_text("utf-8-sig"))["attestation_address"])
+        return parse_address(read_json(path.read_text("utf-8-sig"))["attestation_address"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             "VALIDATOR_KEYS_INVALID",
@@ -97,7 +101,7 @@ def give_coins(rpc_url: str, account: bytes, amount_wei: int) -> None:
     )
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as reply:
-            check_answer(json.load(reply), rpc_url)
+            check_answer(read_json(reply.read(_MAX_REPLY_BYTES + 1), max_bytes=_MAX_REPLY_BYTES), rpc_url)
     except Refusal as refusal:
         raise ChainError(
             "CHAIN_REFUSED",
@@ -166,7 +170,7 @@ def _digest(deployer: bytes, settings: DeploySettings) -> str:
 def _read_begun(path: Path, terms: str) -> Addresses | None:
     """Return what a run before has deployed. Raises ConfigError DEPLOYMENT_BEGUN if that was on other terms."""
     try:
-        content = json.loads(path.read_text())
+        content = read_json(path.read_text())
         addresses = Addresses.from_json(content)
     except FileNotFoundError:
         return None
@@ -185,7 +189,7 @@ def _read_begun(path: Path, terms: str) -> Addresses | None:
 
 def _read_known(out: Path) -> Addresses:
     try:
-        return Addresses.from_json(json.loads(out.read_text()))
+        return Addresses.from_json(read_json(out.read_text()))
     except (OSError, ValueError) as error:
         raise ConfigError(
             "ADDRESSES_INVALID", f"{out}: {error}", "Restore the file; remove it only to deploy a second network."

@@ -26,6 +26,7 @@ from eth_account import Account
 
 from contracts.tester_rpc import TesterChain, serve_tester
 from protocol.errors import ChainError, ConfigError, CuriosityError
+from protocol.json_reader import read_json
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +176,7 @@ class DevChain:
         )
         try:
             with _LOOPBACK.open(request, timeout=timeout_s) as reply:
-                answer = json.load(reply)
+                answer = read_json(reply.read(1 << 20))
         except (OSError, ValueError) as error:
             raise ChainError(
                 "CHAIN_UNREACHABLE",

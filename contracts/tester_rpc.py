@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from protocol.errors import ConfigError
+from protocol.json_reader import read_json
 
 _MAX_REQUEST_BYTES = 4 * 1024 * 1024
 _REVERTED = 3  # error code for a revert with data (EIP-1474's successor, execution-apis)
@@ -180,7 +181,7 @@ def serve_tester(chain: TesterChain, port: int) -> ThreadingHTTPServer:
 
 def _answer_body(chain: TesterChain, body: bytes) -> Any:
     try:
-        content = json.loads(body)
+        content = read_json(body)
     except ValueError:
         return _error(None, RpcRefusal(-32700, "the request is not JSON"))
     if isinstance(content, list):

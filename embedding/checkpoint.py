@@ -10,7 +10,6 @@ Only safetensors are read: nothing in a checkpoint can run code.
 """
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocol.errors import CheckpointError
+from protocol.json_reader import read_json
 from protocol.scoring import Calibration, Quantised
 from protocol.wire import canonical_json
 
@@ -99,7 +99,7 @@ class Manifest:
             CheckpointError: MANIFEST_NOT_READABLE or CHECKPOINT_FORMAT.
         """
         try:
-            plain = json.loads(data)
+            plain = read_json(data)
             if plain.pop("format") != FORMAT:
                 raise CheckpointError(
                     "CHECKPOINT_FORMAT",

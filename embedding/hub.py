@@ -3,7 +3,6 @@
 A checkpoint's folder, uploaded as it is, is such a repository. It is then verified like any checkpoint: byte for byte.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from embedding.presets import DEFAULT
 from embedding.space import EmbeddingSpace
 from embedding.weights import encode_weights, fill_weights
 from protocol.errors import CheckpointError, ConfigError
+from protocol.json_reader import read_json
 
 
 class HubSpace(
@@ -94,7 +94,7 @@ class HubSpace(
 
 def _read_config(path: Path) -> tuple[str, list[str]]:
     try:
-        plain = json.loads(path.read_bytes())
+        plain = read_json(path.read_bytes())
         preset, modalities = plain["preset"], [str(name) for name in plain["modalities"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(

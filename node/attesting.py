@@ -15,6 +15,7 @@ from contracts.chain import Addresses
 from host.files import write_whole
 from node.payouts import check_emission, check_epoch
 from protocol.errors import ProofError, StoreError
+from protocol.json_reader import read_json
 from protocol.merkle import root
 from protocol.messages import EpochAttestation
 from protocol.payouts import EpochPayout
@@ -88,7 +89,7 @@ class Attested:
     def __init__(self, home: Path, addresses: Addresses, signer: bytes) -> None:
         self.path = home / "attested" / f"{addresses.chain_id}-{checksum(addresses.rewards)}-{checksum(signer)}.json"
         try:
-            self._digests: dict[str, str] = json.loads(self.path.read_text()) if self.path.exists() else {}
+            self._digests: dict[str, str] = read_json(self.path.read_text()) if self.path.exists() else {}
         except (OSError, ValueError) as error:
             raise self._unusable(error) from None
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from node.terminal import printable
 from protocol.errors import CuriosityError, ExitCode
 
 COMMANDS = {
@@ -165,7 +166,7 @@ def _crash_report() -> dict[str, str]:
 def _fail(problem: dict[str, str], status: int, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"error": problem}))
-    print(f"{problem['code']}: {problem['what']}. {problem['remedy']}", file=sys.stderr)
+    print(printable(f"{problem['code']}: {problem['what']}. {problem['remedy']}"), file=sys.stderr)
     return status
 
 

@@ -4,7 +4,6 @@ Every answer is parsed into its protocol type; every receipt is checked before i
 """
 
 import asyncio
-import json
 import logging
 import random
 import time
@@ -16,6 +15,7 @@ import aiohttp
 
 from protocol.errors import CuriosityError, Fault, Overloaded, Rejected, ServiceError
 from protocol.item_request import SignedItemRequest
+from protocol.json_reader import read_json
 from protocol.messages import (
     Answer,
     CheckpointOrder,
@@ -47,6 +47,8 @@ _FIRST_WAIT_S = 0.2
 _LONGEST_QUOTA_S = 3600.0  # a quota is worked off within an hour
 _LONGEST_WAIT_S = 5.0
 _FIRST_TRIES = 6  # of a validator that has never answered: an address that is wrong stays wrong
+_MAX_REFUSAL_BYTES = 1 << 20
+_LONGEST_RETRY_S = 86_400
 _MAX_ANSWER_BYTES = 256 << 20  # a page of 1,000 entries of 65,535 bytes each is the largest honest answer
 
 
@@ -283,8 +285,11 @@ async def _read(response: aiohttp.ClientResponse, what: str) -> bytes:
 
 def _refusal(status: int, body: bytes, retry_after: str, what: str) -> CuriosityError:
     try:
-        message = json.loads(body)
-        code, happened, remedy = message["code"], message["what"], message["remedy"]
+        message = read_json(body, max_bytes=_MAX_REFUSAL_BYTES, max_depth=8)
+        texts = [message[name] for name in ("code", "what", "remedy")]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError
+        code, happened, remedy = texts
     except (ValueError, KeyError, TypeError):
         return ServiceError(
             "SERVICE_ANSWER",
@@ -292,8 +297,22 @@ def _refusal(status: int, body: bytes, retry_after: str, what: str) -> Curiosity
             "Check that the address is a Curiosity validator of this version.",
         )
     if status in (429, 503):  # too much from us, or too much in all: the same bytes later
-        return Overloaded(code, happened, remedy, retry_after_s=int(retry_after) if retry_after.isdecimal() else 1)
+        return Overloaded(code, happened, remedy, retry_after_s=_seconds(retry_after))
     if status >= 500:
         return ServiceError(code, happened, remedy)
-    faults = {each.value: each for each in Fault}
-    return Rejected(code, happened, remedy, status=status, fault=faults.get(message.get("fault"), Fault.CONTRIBUTOR))
+    fault = message.get("fault")
+    known = {each.value: each for each in Fault}
+    return Rejected(
+        code,
+        happened,
+        remedy,
+        status=status,
+        fault=known.get(fault, Fault.CONTRIBUTOR) if isinstance(fault, str) else Fault.CONTRIBUTOR,
+    )
+
+
+def _seconds(retry_after: str) -> int:
+    """What a Retry-After header asks for, a day at most; 1 where it is not a number of seconds."""
+    if not retry_after.isascii() or not retry_after.isdecimal():
+        return 1
+    return min(int(retry_after), _LONGEST_RETRY_S) if len(retry_after) < 10 else _LONGEST_RETRY_S

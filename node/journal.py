@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from protocol.errors import SourceError
+from protocol.json_reader import read_json
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Journal:
         lines = content.split(b"\n")
         for number, line in enumerate(lines[:-1], start=1):
             try:
-                record = json.loads(line)
+                record = read_json(line)
                 kind = record.pop("kind")
                 if kind == "plan":
                     self.plans[record["row"]] = Plan(**record)

@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextCol
 from rich.table import Table
 from rich.text import Text
 
+from node.terminal import printable
+
 _PLAIN_INTERVAL_S: Final = 2.0
 
 
@@ -34,7 +36,7 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Print a line about what is going on, to standard error."""
-        self._err.print(text, markup=False)
+        self._err.print(printable(text), markup=False)
 
     def finish(self, result: dict[str, Any], show: Callable[["Screen"], None]) -> None:
         """Print the command's result: ``result`` as JSON, or what ``show`` prints for people."""
@@ -46,7 +48,7 @@ class Screen:
 
     def line(self, text: str) -> None:
         """Print one line of a result for people."""
-        self._out.print(text, markup=False)
+        self._out.print(printable(text), markup=False)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print a table of a result for people."""
@@ -54,7 +56,7 @@ class Screen:
 
     @staticmethod
     def _print_table(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        table = Table(title=title or None, title_justify="left")
+        table = Table(title=printable(title) or None, title_justify="left")
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
@@ -81,7 +83,7 @@ class Screen:
 
 
 def _plain(cell: object) -> str:
-    return str(cell).replace("[", r"\[")
+    return printable(str(cell)).replace("[", r"\[")
 
 
 class _Count(MofNCompleteColumn):
@@ -101,7 +103,7 @@ class _Bar:
     def advance(self, by: int = 1, note: str = "") -> None:
         self._bar.advance(self._task, by)
         if note:
-            self._bar.update(self._task, note=note)
+            self._bar.update(self._task, note=printable(note))
 
 
 class _Lines:

@@ -15,6 +15,7 @@ import click
 
 from host.files import read_secret, write_new
 from protocol.errors import WalletError
+from protocol.json_reader import read_json
 from protocol.signing import address_of, checksum
 
 ENV_PASSWORD_FILE = "CURIOSITY_PASSWORD_FILE"  # noqa: S105 - the name of a variable that names a file
@@ -138,7 +139,7 @@ def _read_keystore(path: Path) -> dict[str, Any]:
     """
     try:
         text = read_secret(path)
-        content = json.loads(text) if text else None
+        content = read_json(text) if text else None
     except FileNotFoundError:
         raise
     except PermissionError:

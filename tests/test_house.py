@@ -275,3 +275,21 @@ def test_no_library_unpacks_an_archive() -> None:
         and node.func.attr in ("extractall", "extract", "unpack_archive")
     ]
     assert calls == []
+
+
+def test_json_of_others_has_one_reader() -> None:
+    """`protocol/json_reader.py` bounds depth and bytes; the rest reads back what it wrote itself, or build tools."""
+    own = {
+        "protocol/json_reader.py", "contracts/artifacts.py", "contracts/audit.py", "contracts/build.py",
+        "contracts/forge.py", "node/receipts.py", "node/sources/pairset.py", "trainer/progressive.py",
+    }  # fmt: skip
+    users = {
+        path
+        for path, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and (
+            dotted(node.func) in ("json.loads", "json.load") or (dotted(node.func).endswith(".json") and not node.args)
+        )
+    }
+    assert sorted(users - own) == []

@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.amounts import parse_amount, show_coins, show_tokens
-from node.cli import run
-from node.client import ValidatorClient
+from node.cli import _fail, run
+from node.client import ValidatorClient, _refusal
 from node.explain import explain, explain_pay, fault_of
 from node.history import find, pay_by_entry, read_history
+from node.screen import Screen
 from node.takedowns import find_digest, find_digests
 from protocol.entry import EpochEntry, PairEntry, TakedownEntry, parse_entry
-from protocol.errors import ConfigError, CuriosityError, Fault, Rejected, ServiceError, SourceError
+from protocol.errors import ConfigError, CuriosityError, Fault, Overloaded, Rejected, ServiceError, SourceError
 from protocol.license import match_license
 from protocol.payouts import derive
 from protocol.rewards import RewardParameters
@@ -289,3 +290,34 @@ def test_settings_that_are_not_set_are_shown_so(
     assert "None" not in shown
     assert "not set" in shown
     assert "()" not in shown
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"[" * 200_000, {}),
+        (b'{"code": ["x"], "what": "w", "remedy": "r", "fault": "contributor"}', {}),
+        (b'{"code": "X", "what": null, "remedy": "r", "fault": "contributor"}', {}),
+        (b'{"code": "X", "what": "w", "remedy": "r", "fault": ["contributor"]}', {}),
+        (b'{"code": "X", "what": "w", "remedy": "r", "fault": {}}', {"Retry-After": "9" * 5000}),
+        (b"null", {"Retry-After": "\u0665"}),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 429, 500, 503])
+def test_a_refusal_of_any_form_is_an_error_of_ours(status: int, body: bytes, headers: dict[str, str]) -> None:
+    error = _refusal(status, body, headers.get("Retry-After", ""), "GET /x")
+    assert isinstance(error, CuriosityError)
+    assert not isinstance(error, Overloaded) or 0 < error.retry_after_s <= 86_400
+
+
+def test_a_validators_words_do_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "\x1b]0;owned\x07 \x9b2J \u202e txt"
+    screen = Screen()
+    screen.say(evil)
+    screen.line(evil)
+    screen.table(evil, ("x",), [(evil,)])
+    _fail({"code": "X", "what": evil, "remedy": evil}, 1, False)
+    said = capsys.readouterr()
+    for text in (said.out, said.err):
+        assert "owned" in text
+        assert not any(one in text for one in "\x1b\x07\x9b\u202e")

@@ -4,12 +4,12 @@ What validators accepted comes from ``trainer.mirror``.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from protocol.errors import SourceError
+from protocol.json_reader import read_json
 
 PAIR_TAG = b"curiosity/trusted-pair/1\x00"
 
@@ -116,7 +116,7 @@ def read_trusted(folders: Sequence[Path], splits: Sequence[str]) -> list[FedPair
 
 
 def _read_row(folder: Path, line: str) -> FedPair:
-    row = json.loads(line)
+    row = read_json(line)
     halves = []
     for half in (row["a"], row["b"]):
         path = folder / half["path"]

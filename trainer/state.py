@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from protocol.errors import CheckpointError
+from protocol.json_reader import read_json
 from trainer.train import Capture
 
 FORMAT = "curiosity-training-state/1"
@@ -95,7 +96,7 @@ def _read(path: Path) -> Capture:
     got = _digest(tensors, header["facts"])
     if got != header["sha256"]:
         raise ValueError(f"SHA-256 {got}, expected {header['sha256']}")
-    facts: dict[str, Any] = json.loads(header["facts"])
+    facts: dict[str, Any] = read_json(header["facts"])
     return Capture(tensors, facts)
 
 

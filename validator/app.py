@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import json
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -25,6 +24,7 @@ from ingress.guard import Guard, GuardLimits
 from ingress.shares import Shares
 from protocol.entry import CheckpointEntry, encode_entry
 from protocol.errors import ConfigError
+from protocol.json_reader import read_json
 from protocol.pair import network_id_of
 from protocol.rewards import RewardParameters
 from protocol.signing import Domain
@@ -98,7 +98,7 @@ def connect_chain(settings: Settings) -> tuple[ChainClient | None, Addresses]:
 def read_addresses(text: str) -> Addresses:
     """Return the contract addresses from the JSON that the deployment wrote. Raises ConfigError if it is not that."""
     try:
-        return Addresses.from_json(json.loads(text))
+        return Addresses.from_json(read_json(text))
     except ValueError as error:
         raise ConfigError("ADDRESSES_INVALID", f"not JSON: {error}", "Deploy again, or restore the file.") from None
 

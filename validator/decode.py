@@ -11,7 +11,6 @@ also count against its quotas. An item over its budget is refused by its headers
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import re
@@ -30,6 +29,7 @@ from embedding.modality import check_contract
 from embedding.work import ITEM_UNITS, LOST_PROCESS_UNITS, Budget
 from ingress.shares import Shares, keys_of
 from protocol.errors import CuriosityError, Overloaded, Rejected, StoreError
+from protocol.json_reader import read_json
 from validator.fair import FairQueue, Taken
 from validator.quotas import OWN, Payer, QuotaLimits, Quotas
 from validator.sandbox import frame
@@ -130,7 +130,7 @@ class _Worker:
             (length,) = struct.unpack(">I", await self.process.stdout.readexactly(4))
             if length > _MAX_HEADER_BYTES:
                 raise _WorkerLies
-            header = json.loads(await self.process.stdout.readexactly(length))
+            header = read_json(await self.process.stdout.readexactly(length))
             if not isinstance(header, dict) or type(size := header.get("size")) is not int:
                 raise _WorkerLies
             if not 0 <= size <= _MAX_ANSWER_BYTES:

@@ -15,6 +15,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any, BinaryIO, cast
 
+from protocol.json_reader import read_json
+
 # Address space beyond what the libraries take: the largest picture that a modality takes, 50 million RGBA pixels, needs
 # 955 MiB. An item within the published limits must not be refused for memory.
 MEMORY_BYTES = 1 << 30
@@ -170,7 +172,7 @@ def read_frame(stream: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
     if len(head) < 4:
         return None
     (length,) = struct.unpack(">I", head)
-    header = json.loads(stream.read(length))
+    header = read_json(stream.read(length))
     return header, stream.read(header["size"])
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from host.files import sync_directory, write_whole
 from protocol.errors import ProofError, StoreError
+from protocol.json_reader import read_json
 from protocol.tlog import TreeHead, parse_tree_head, verify_checkpoint
 from witness.evidence import KeptEvidence
 from witness.files import origin_hash
@@ -97,7 +98,7 @@ def _read(path: Path, origin: str, vkeys: Sequence[str]) -> Iterator[Cosigned]:
         write_whole(path, b"".join(line + b"\n" for line in lines))
     for number, line in enumerate(lines, start=1):
         try:
-            row = json.loads(line)
+            row = read_json(line)
             # The latest decides what is cosigned; an earlier one may be by a key that is trusted no more.
             is_latest = number == len(lines)
             head = verify_checkpoint(row["note"], origin, vkeys) if is_latest else _parse_unverified(row["note"])

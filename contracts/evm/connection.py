@@ -24,6 +24,7 @@ from contracts.evm.answers import (
     quantity,
 )
 from protocol.errors import ChainError
+from protocol.json_reader import read_json
 
 T = TypeVar("T")
 
@@ -32,6 +33,9 @@ _LOW_PERCENTILE = 5
 # What web3 keeps such an estimate between.
 _LEAST_PAST_TIP_WEI = 10**9
 _MOST_PAST_TIP_WEI = 15 * 10**8
+
+
+_MAX_ANSWER_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,11 @@ class _Provider(HTTPProvider):
 
     # Or else an answer could have us fetch any address (EIP-3668).
     global_ccip_read_enabled = False
+
+    @staticmethod
+    def decode_rpc_response(raw_response: bytes) -> RPCResponse:
+        """Return the answer within the limits of `protocol.json_reader`. Raises ValueError."""
+        return cast(RPCResponse, read_json(raw_response, max_bytes=_MAX_ANSWER_BYTES))
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         try:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from protocol.errors import ChainError
+from protocol.json_reader import read_json
 
 _LOCK_POLL_S = 0.02
 
@@ -127,7 +128,7 @@ class Journal:
         if self._path is None or not self._path.exists():
             return []
         try:
-            content = json.loads(self._path.read_text(encoding="utf-8"))
+            content = read_json(self._path.read_text(encoding="utf-8"))
             owner = (content["chain_id"], bytes.fromhex(content["rewards"]))
             kept = [_parse_row(row) for row in content["kept"]]
         except (OSError, ValueError, KeyError, TypeError) as error:

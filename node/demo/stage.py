@@ -14,6 +14,7 @@ from node.demo.processes import ValidatorProcess, run_json_lines
 from node.demo.report import Report
 from node.screen import Screen
 from protocol.errors import ChainError
+from protocol.json_reader import read_json
 from protocol.messages import Network
 
 NAME = "curiosity-demo"
@@ -135,7 +136,7 @@ def _bind_contracts(chain: DevChain, config: Path, folder: Path, screen: Screen)
     from contracts.evm import ChainClient
 
     path = folder / "chain" / "addresses.json"
-    known = Addresses.from_json(json.loads(path.read_text())) if path.exists() else None
+    known = Addresses.from_json(read_json(path.read_text())) if path.exists() else None
     if known is not None:
         try:
             return ChainClient.connect(_chain_config(chain, known))

@@ -18,6 +18,7 @@ from node.demo.run import PLAYED, RUN
 from node.demo.stage import Stage, open_stage
 from node.screen import Screen
 from protocol.errors import ConfigError
+from protocol.json_reader import read_json
 
 UP = "up"  # below the folder of the demo; kept from one run to the next
 _LOCK = "up.lock"
@@ -93,7 +94,7 @@ def _only_one(folder: Path) -> Iterator[IO[str]]:
         except BlockingIOError:
             lock.seek(0)
             text = lock.read()
-            facts = json.loads(text) if text else {}
+            facts = read_json(text) if text else {}
             raise ConfigError(
                 "ALREADY_UP",
                 f"the network in {folder / UP} is up: process {facts.get('pid', 'starting')}, validator "

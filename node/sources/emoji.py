@@ -6,7 +6,6 @@ Pictures come from the npm package emoji-datasource-google, names from emojibase
 
 import hashlib
 import io
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from node.sources.speech import (
 )
 from node.sources.styles import LANGUAGES, STYLES, choose_speaker, describe_style, find_drawings, load_names
 from protocol.errors import SourceError
+from protocol.json_reader import read_json
 
 DEFAULT_SEED: Final = 20260101
 DEFAULT_VOICES: Final = 3
@@ -180,8 +180,8 @@ def make_emoji(
 def load_emoji(packages: Path) -> list[Emoji]:
     """Every emoji with a picture, in CLDR order, without those that the module's first lines leave out."""
     try:
-        entries = json.loads((packages / _NAMES / "en" / "data.json").read_bytes())
-        groups = json.loads((packages / _NAMES / "meta" / "groups.json").read_bytes())
+        entries = read_json((packages / _NAMES / "en" / "data.json").read_bytes())
+        groups = read_json((packages / _NAMES / "meta" / "groups.json").read_bytes())
         folder = packages / _IMAGES / "img" / "google" / "64"
         # The two packages disagree on the variation selector FE0F: match without it.
         files = {file.stem.upper().replace("-FE0F", ""): file for file in sorted(folder.iterdir())}
@@ -362,7 +362,7 @@ def _join_licenses(style: str) -> str:
 
 def _read_version(packages: Path, name: str) -> str:
     try:
-        return str(json.loads((packages / name / "package.json").read_bytes())["version"])
+        return str(read_json((packages / name / "package.json").read_bytes())["version"])
     except OSError as error:
         raise _parts_missing(packages, error) from error
 

@@ -16,6 +16,8 @@ from collections.abc import Callable
 
 import espeakng_loader
 
+from protocol.json_reader import read_json
+
 # Values of speak_lib.h (espeak-ng 1.52).
 _SYNCHRONOUS = 2
 _POSITION_CHARACTER = 1
@@ -72,7 +74,7 @@ def speak(text: str, voice: str, pitch: int, speed_wpm: int) -> tuple[bytes, int
 def main() -> None:
     """Answer requests until stdin closes."""
     for line in sys.stdin.buffer:
-        request = json.loads(line)
+        request = read_json(line)
         try:
             pcm, rate_hz = speak(request["text"], request["voice"], request["pitch"], request["speed_wpm"])
         except ValueError as error:

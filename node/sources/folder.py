@@ -8,7 +8,6 @@ What cannot be read is handed back as an error among the pairs, so that one bad 
 
 import csv
 import io
-import json
 import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from node.sources.item import decode_text, is_unicode, load_item, make_text_item
 from node.sources.media_type import read_name
 from node.sources.pairset import SourceItem, SourcePair
 from protocol.errors import SourceError
+from protocol.json_reader import read_json
 
 SHARD_SUFFIXES: Final = (".tar", ".tar.gz", ".tgz")
 TABLES: Final = ("captions.csv", "captions.jsonl", "metadata.jsonl", "metadata.csv")
@@ -78,7 +78,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | SourceError]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = read_json(line)
         except ValueError as error:
             yield where, SourceError("ROW_NOT_JSON", f"{where} is not JSON ({error})", "Write one JSON object a line.")
             continue

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from node.sources.strip import strip_metadata
 from protocol.errors import SourceError
+from protocol.json_reader import read_json
 
 FORMAT: Final = 1
 SPLITS: Final = ("genesis", "calibration", "submit", "held-out")
@@ -161,7 +162,7 @@ def _alone(out: Path) -> Iterator[None]:
 def find_pair_set(out: Path, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
     """The card of the set at ``out`` if it is whole and was made with exactly these parameters, else None."""
     try:
-        card: dict[str, Any] = json.loads((out / "card.json").read_bytes())
+        card: dict[str, Any] = read_json((out / "card.json").read_bytes())
         listing = (out / "pairs.jsonl").read_bytes()
         present = set(os.listdir(out / "media"))
     except (OSError, ValueError):
@@ -184,7 +185,7 @@ def read_pairs(out: Path) -> Iterator[SourcePair]:
     with (out / "pairs.jsonl").open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             try:
-                row = json.loads(line)
+                row = read_json(line)
                 a, b = (
                     SourceItem(half["modality"], half["media_type"], out / half["path"], stream=half.get("stream"))
                     for half in (row["a"], row["b"])
@@ -209,7 +210,7 @@ def read_pairs(out: Path) -> Iterator[SourcePair]:
 def read_card(out: Path) -> dict[str, Any]:
     """The card of the set at ``out``. Raises ``SourceError``: NOT_A_PAIR_SET, CARD_BROKEN."""
     try:
-        card = json.loads((out / "card.json").read_bytes())
+        card = read_json((out / "card.json").read_bytes())
     except OSError as error:
         raise SourceError(
             "NOT_A_PAIR_SET", f"{out} holds no finished pair set (card.json: {error.strerror})", "Make the set first."
@@ -361,5 +362,5 @@ def _count_voices(rows: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
 
 
 def _halves(row: bytes) -> tuple[dict[str, str], dict[str, str]]:
-    pair = json.loads(row)
+    pair = read_json(row)
     return pair["a"], pair["b"]

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from scipy.signal import firwin, resample_poly
 
 from protocol.errors import SourceError
+from protocol.json_reader import read_json
 
 RATE_HZ: Final = 16_000
 _ENGINE_RATE_HZ: Final = 22_050
@@ -251,7 +252,7 @@ class Worker:
             line = from_worker.readline()
             if not line.endswith(b"\n"):
                 return None
-            header = json.loads(line)
+            header = read_json(line)
             if "error" in header:
                 raise SourceError(
                     "SPEECH_VOICE",

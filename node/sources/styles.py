@@ -5,7 +5,6 @@ emojibase-data has names in and espeak-ng speaks from plain letters (it reads Ch
 "Chinese letter").
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Final
 
 from node.sources.pairset import Origin
 from node.sources.speech import Speaker
+from protocol.json_reader import read_json
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def find_drawings(packages: Path, style: Style) -> dict[str, Path]:
 
 def load_names(packages: Path, language: str) -> dict[str, str]:
     """CLDR name of each hex code in a language. Raises ``OSError`` when emojibase-data is not installed."""
-    entries = json.loads((packages / "emojibase-data" / language / "data.json").read_bytes())
+    entries = read_json((packages / "emojibase-data" / language / "data.json").read_bytes())
     return {entry["hexcode"]: entry["label"] for entry in entries}
 
 

@@ -4,7 +4,6 @@ Members are read as they stream by; nothing is ever written to disk, so no name 
 regular files count. A shard that somebody else made may lie about anything: sizes, names, headers.
 """
 
-import json
 import lzma
 import tarfile
 import unicodedata
@@ -19,6 +18,7 @@ from node.sources.item import MAX_FILE_BYTES, make_item, make_text_item, unknown
 from node.sources.media_type import Name, read_name
 from node.sources.pairset import SourceItem, SourcePair
 from protocol.errors import SourceError
+from protocol.json_reader import read_json
 
 MAX_GROUP_BYTES: Final = 512 << 20
 MAX_GROUP_MEMBERS: Final = 64
@@ -201,7 +201,7 @@ def _read_note(member: _Member) -> dict[str, Any]:
     try:
         if len(member.data) > _NOTE_BYTES:
             raise ValueError(f"{len(member.data)} bytes")
-        row = json.loads(member.data)
+        row = read_json(member.data)
     except (ValueError, RecursionError) as error:
         raise SourceError("ROW_NOT_JSON", f"{member.where} is not JSON ({error})", "Write one JSON object.") from error
     if not isinstance(row, dict):

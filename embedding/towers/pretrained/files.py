@@ -1,6 +1,5 @@
 """Published weights on disk: found or fetched, checked, loaded. Safetensors only: nothing that is read can run code."""
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from embedding.tower_spec import Weights
+from protocol import json_reader
 from protocol.errors import CheckpointError
 
 CONFIG, PREPROCESSOR, TOKENIZER = "config.json", "preprocessor_config.json", "tokenizer.json"
@@ -56,7 +56,7 @@ def read_json(folder: Path | None, name: str) -> dict[str, Any]:
     if folder is None or not (folder / name).is_file():
         return {}
     try:
-        found = json.loads((folder / name).read_text("utf-8"))
+        found = json_reader.read_json((folder / name).read_text("utf-8"))
     except ValueError as error:
         raise _broken(folder / name, error) from error
     if not isinstance(found, dict):
