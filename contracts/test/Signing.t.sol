@@ -214,6 +214,9 @@ contract SigningTest is Network {
         address forged = VM.addr(keys[2]);
         signatures[2] = bytes.concat(bytes20(forged), signed(5, "x"));
         refusePosting(attestation, signatures, abi.encodeWithSelector(ICuriosityRewards.RewardsInvalidSignature.selector, forged));
+        // One byte more than a key's is long already.
+        signatures[2] = bytes.concat(bytes20(forged), new bytes(46));
+        refusePosting(attestation, signatures, abi.encodeWithSelector(ICuriosityRewards.RewardsInvalidSignature.selector, forged));
     }
 
     function test_ARemovedValidator() external {
