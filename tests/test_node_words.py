@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts import reverts
+from contracts.artifacts import CONTRACT_NAMES, Revert, load_artifact
 from node.amounts import parse_amount, show_coins, show_tokens
 from node.cli import _fail, run
 from node.client import ValidatorClient, _refusal
@@ -321,3 +323,12 @@ def test_a_validators_words_do_not_steer_the_terminal(capsys: pytest.CaptureFixt
     for text in (said.out, said.err):
         assert "owned" in text
         assert not any(one in text for one in "\x1b\x07\x9b\u202e")
+
+
+def test_reverts_are_told_in_words_and_every_word_is_of_a_real_error() -> None:
+    names = {entry["name"] for name in CONTRACT_NAMES for entry in load_artifact(name).abi if entry["type"] == "error"}
+    assert set(reverts._WORDS) <= names
+    what, remedy = reverts.explain_revert(Revert("RewardsPaused", (("until", 5),)))
+    assert what == "claims and activations are paused (RewardsPaused(until=5))"
+    assert remedy
+    assert reverts.explain_revert(Revert("Panic", (("code", 17),)))[0] == "Panic(code=17)"

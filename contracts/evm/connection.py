@@ -23,6 +23,7 @@ from contracts.evm.answers import (
     printable,
     quantity,
 )
+from contracts.reverts import explain_revert
 from protocol.errors import ChainError
 from protocol.json_reader import read_json
 
@@ -310,8 +311,5 @@ def _reverted(words: str, data: bytes) -> ChainError:
         shown = f"0x{data[:36].hex()}" if data else ""
         words = f"{words or 'no reason given'} {shown}".strip()
         return ChainError("CHAIN_REVERTED", f"the contract refused: {words}", "Check the arguments and the state.")
-    return ChainError(
-        "CHAIN_REVERTED",
-        f"the contract refused: {revert}",
-        "The error names the rule; the state says what would fit.",
-    )
+    what, remedy = explain_revert(revert)
+    return ChainError("CHAIN_REVERTED", f"the contract refused: {what}", remedy)
