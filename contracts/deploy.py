@@ -23,6 +23,7 @@ from contracts.chain import Addresses, ChainConfig, DeploySettings, hide_secrets
 from contracts.evm import ChainClient
 from contracts.evm.answers import Refusal, check_answer
 from host.files import read_secret, write_whole
+from host.stopping import stop_on_sigterm
 from protocol.errors import ChainError, ConfigError, CuriosityError, ExitCode, WalletError
 from protocol.json_reader import read_json
 from protocol.signing import checksum, parse_private_key
@@ -380,4 +381,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    stop_on_sigterm()
     sys.exit(main())

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from host.stopping import stop_on_sigterm
 from node.terminal import printable
 from protocol.errors import CuriosityError, ExitCode
 
@@ -176,6 +177,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A caption or a file name may hold what this console cannot show: it is spelled out, and the run goes on.
             stream.reconfigure(errors="backslashreplace")
+    stop_on_sigterm()
     sys.exit(run(sys.argv[1:]))
 
 

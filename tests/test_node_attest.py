@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +17,7 @@ from protocol.errors import ChainError, ProofError, Rejected, StoreError
 from protocol.messages import EpochAttestation, EpochSignature
 from protocol.signing import checksum
 from tests.payment_material import PaidNetwork, Terminal, lying, paid_network, terminal
+from tests.waiting import PATIENCE_S, eventually
 
 ALICE, BOB, SECOND, THIRD, STRANGER = (bytes([number]) * 32 for number in (0x31, 0x32, 0x41, 0x42, 0x43))
 A, B = address_of(ALICE), address_of(BOB)
@@ -223,15 +222,11 @@ def test_a_follower_signs_whatever_waits_until_it_is_stopped(net: PaidNetwork, s
         for epoch in (1, 2):
             net.earn(ALICE, 100)
             net.close()
-            for _ in range(600):
-                if post(net):
-                    break
-                following.poll()
-                assert following.returncode is None
-                time.sleep(0.1)
+            eventually(lambda: post(net) or following.poll() is not None)
+            assert following.returncode is None
             assert net.client.state().latest_epoch == epoch
     finally:
-        following.send_signal(signal.SIGINT)
-        out, _ = following.communicate(timeout=60)
+        following.terminate()  # not SIGINT, which is ignored where the suite was started in the background
+        out, _ = following.communicate(timeout=PATIENCE_S)
     assert following.returncode == 0
     assert json.loads(out.splitlines()[-1]) == {"signed": 2}

@@ -18,6 +18,7 @@ import torch
 from embedding.checkpoint import Checkpoint
 from embedding.space import EmbeddingSpace, pick_device
 from embedding.weights import halve_weights
+from host.stopping import stop_on_sigterm
 from protocol.errors import CuriosityError, ExitCode
 from trainer.calibrate import calibrate
 from trainer.evaluate import HeldOut, evaluate, survey
@@ -105,9 +106,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CuriosityError as error:
         print(f"{error.code}: {error.what}. {error.remedy}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("Interrupted; nothing was written.", file=sys.stderr)
+        return ExitCode.INTERRUPTED
     print(json.dumps({"digest": made.digest, "path": str(made.path), "evaluation": made.manifest.evaluation}, indent=1))
     return ExitCode.OK
 
 
 if __name__ == "__main__":
+    stop_on_sigterm()
     sys.exit(main())

@@ -23,6 +23,7 @@ import torch
 from embedding.checkpoint import LedgerRange, load
 from embedding.retrieval import Recall
 from embedding.space import EmbeddingSpace, pick_device
+from host.stopping import stop_on_sigterm
 from protocol.comparison import Fall, find_falls, read_shares
 from protocol.errors import CuriosityError, ExitCode
 from trainer.calibrate import calibrate
@@ -241,6 +242,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CuriosityError as error:
         _print({"event": "error", **error.to_json()})
         return error.exit_code
+    except KeyboardInterrupt:
+        what = "the training was interrupted; nothing of it is kept"
+        _print({"event": "error", "code": "INTERRUPTED", "what": what, "remedy": "Run the same command again."})
+        return ExitCode.INTERRUPTED
     _print({"event": "done", **result.to_json()})
     return result.exit_code
 
@@ -250,4 +255,5 @@ def _print(value: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    stop_on_sigterm()
     sys.exit(main())

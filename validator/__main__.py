@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from host.files import write_whole
+from host.stopping import stop_on_sigterm
 from ingress.guard import url_of
 from protocol.errors import CuriosityError, ExitCode
 from protocol.signing import Domain, address_of, checksum
@@ -40,6 +41,9 @@ async def serve(settings: Settings, *, ready_file: Path | None, as_json: bool) -
         "device": service.embedder.device,
         "ledger_size": service.ledger.size,
     }
+    stop = asyncio.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
     if as_json:
         click.echo(json.dumps(facts))
     else:
@@ -48,9 +52,6 @@ async def serve(settings: Settings, *, ready_file: Path | None, as_json: bool) -
     sys.stdout.flush()
     if ready_file is not None:
         await asyncio.to_thread(write_whole, ready_file, json.dumps(facts).encode())
-    stop = asyncio.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(name, stop.set)
     await stop.wait()
     await runner.cleanup()
 
@@ -198,4 +199,5 @@ def run_main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    stop_on_sigterm()
     sys.exit(run_main(sys.argv[1:]))

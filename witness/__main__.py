@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from host.files import write_whole
+from host.stopping import stop_on_sigterm
 from protocol.errors import CuriosityError, ExitCode, SourceError
 from protocol.evidence import check_evidence, encode_evidence
 from witness.config import WitnessConfig, load_config
@@ -143,4 +144,5 @@ def run_main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    stop_on_sigterm()
     sys.exit(run_main(sys.argv[1:]))

@@ -153,13 +153,13 @@ async def serve(config: WitnessConfig, *, ready_file: Path | None, as_json: bool
     try:
         url = ingress.guard.url_of(config.host, runner.addresses[0][1])
         facts = {"url": url, "name": config.name, "vkeys": list(keys.vkeys), "logs": sorted(trusted_logs(config.logs))}
+        stop = asyncio.Event()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(name, stop.set)
         line = f"Witness {config.name} listens on {url}; key {keys.vkeys[0]}; {len(facts['logs'])} logs."
         print(json.dumps(facts) if as_json else line, flush=True)
         if ready_file is not None:
             await asyncio.to_thread(write_whole, ready_file, json.dumps(facts).encode())
-        stop = asyncio.Event()
-        for name in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(name, stop.set)
         await stop.wait()
     finally:
         await runner.cleanup()

@@ -10,6 +10,7 @@ from typing import Any
 
 from contracts.chain import Addresses, ChainConfig, DeploySettings
 from contracts.devchain import DEFAULT_CHAIN_ID, DevChain, find_anvil
+from host.stopping import stop_on_sigterm
 from node.demo.processes import ValidatorProcess, run_json_lines
 from node.demo.report import Report
 from node.screen import Screen
@@ -65,8 +66,8 @@ def open_stage(
     with the block. SIGTERM and SIGINT end it as KeyboardInterrupt, also where SIGINT was ignored.
     """
     (folder / "chain").mkdir(parents=True, exist_ok=True)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _interrupt)
+    stop_on_sigterm()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     state = folder / "chain" / "state.json" if find_anvil() is not None else None
     with report.step("chain", "An EVM chain, the token and the rewards contract"):
         chain = DevChain(port=chain_port, state_path=state).__enter__()
@@ -86,10 +87,6 @@ def open_stage(
             yield Stage(folder, report, chain, client, validator)
     finally:
         chain.stop()
-
-
-def _interrupt(*_arguments: object) -> None:
-    raise KeyboardInterrupt
 
 
 def write_config(path: Path, folder: Path, rpc_url: str, *, port: int, epoch_s: int, patient: bool = False) -> None:
