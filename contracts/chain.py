@@ -66,7 +66,8 @@ class ChainConfig:
     ``rpc_quorum`` of all must answer, 0 is more than half. ``finality``: a block counts as final when the chain says
     so, or when ``finality_depth`` others are on top of it (also where the chain has no word for it). ``journal``: file
     for transactions that are not final, so that a process that dies does not lose or repeat one. ``bump_after_s``: a
-    transaction that is in no block by then is replaced by one with higher fees.
+    transaction that is in no block by then is replaced by one with higher fees. ``max_fee_wei``: what one transaction
+    may cost in gas at most; 0 is no limit.
     """
 
     rpc_url: str
@@ -81,6 +82,7 @@ class ChainConfig:
     finality_depth: int = 64
     journal: Path | None = None
     bump_after_s: float = 20.0
+    max_fee_wei: int = 10**18
 
 
 def show_endpoint(url: str) -> str:

@@ -157,6 +157,7 @@ def connect_to(settings: ChainSettings, addresses: Addresses, journal_folder: Pa
         rpc_quorum=settings.rpc_quorum,
         finality=settings.finality,
         finality_depth=settings.finality_depth,
+        max_fee_wei=settings.max_fee_wei,
         journal=journal_path(journal_folder, addresses) if journal_folder else None,
     )
     return ChainClient.connect(config)

@@ -58,6 +58,7 @@ class ChainSettings:
     rpc_quorum: int = 0  # how many endpoints must answer; 0 is more than half
     finality: Literal["finalized", "depth"] = "finalized"  # when a block is final: the chain says so, or "depth"
     finality_depth: int = 64  # blocks on top of a final one
+    max_fee_wei: int = 10**18  # what one transaction may cost in gas at most; 0 is no limit
 
     __pydantic_config__ = SETTINGS
 

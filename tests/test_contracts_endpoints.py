@@ -252,3 +252,35 @@ def test_what_is_final_is_what_no_usual_reorganisation_takes_back(chain: Network
         )
         config = ChainConfig(proxy.url, DEFAULT_CHAIN_ID, addresses, finality_depth=5)
         assert ChainClient.connect(config).standing().final_block == block - 5
+
+
+TIP_WEI = 10**14  # 2.1 coins for a plain transfer
+
+
+def dear(method: str, _parameters: list[Any], result: Any) -> Any:
+    return hex(TIP_WEI) if method == "eth_maxPriorityFeePerGas" else result
+
+
+def spent_wei(several: Several, config: ChainConfig) -> int:
+    """What a transfer of nothing but one wei costs the sender."""
+    net = several.net
+    account = address_of(net.owner)
+    before = net.client.balance_wei(account)
+    ChainClient(config).fund(net.owner, b"\xd0" * 20, eth_wei=1)
+    return before - net.client.balance_wei(account)
+
+
+@pytest.mark.parametrize("liar", range(3))
+def test_one_of_three_endpoints_sets_no_fee(several: Several, liar: int) -> None:
+    several.doors[liar].alter = dear
+    assert spent_wei(several, several.config(3)) < 10**16
+
+
+def test_a_fee_beyond_the_limit_is_refused_before_anything_is_signed(several: Several) -> None:
+    several.doors[0].alter = dear
+    with pytest.raises(ChainError, match="CHAIN_FEE_TOO_HIGH"):
+        spent_wei(several, several.config(1))
+    assert "eth_sendRawTransaction" not in several.doors[0].seen
+    assert (
+        spent_wei(several, several.config(1, max_fee_wei=0)) > 2 * 10**18
+    )  # the other arm: without a limit it is paid

@@ -90,6 +90,7 @@ def connect_chain(settings: Settings) -> tuple[ChainClient | None, Addresses]:
         rpc_quorum=chain.rpc_quorum,
         finality=chain.finality,
         finality_depth=chain.finality_depth,
+        max_fee_wei=chain.max_fee_wei,
         journal=journal_path(settings.validator.data_dir.expanduser().resolve(), addresses),
     )
     return ChainClient.connect(config), addresses

@@ -87,6 +87,7 @@ class ChainSettings:
     rpc_quorum: int = 0  # how many endpoints must answer; 0 is more than half
     finality: Finality = "finalized"  # "depth" counts blocks where the chain's own word is not wanted
     finality_depth: int = 64  # blocks on top of a final one, also where the chain has no word for it
+    max_fee_wei: int = 10**18  # what one transaction may cost in gas at most; 0 is no limit
 
     __pydantic_config__ = SETTINGS
 

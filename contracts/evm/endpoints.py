@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from statistics import median_low
 from typing import Any, Literal
 
 from contracts.chain import ChainConfig
-from contracts.evm.connection import Connection, Target
+from contracts.evm.connection import Connection, Fees, Target
 from protocol.errors import ChainError
 
 log = logging.getLogger(__name__)
@@ -136,6 +137,14 @@ class Endpoints:
         """How many transactions of the account are counted, by all endpoints."""
         counted: int = self._agree("nonce", at, lambda one, block: one.nonce(account, block))
         return counted
+
+    def fees(self) -> Fees:
+        """What to offer now: the lower median of what the endpoints say, so that one that lies decides nothing."""
+        said: list[Fees] = [answer.value for _, answer in self._ask_all(lambda one: one.fees()) if answer.error is None]
+        if not said:
+            raise self._too_few([])
+        tip_wei = median_low(one.tip_wei for one in said)
+        return Fees(max(tip_wei, median_low(one.most_wei for one in said)), tip_wei)
 
     def _final_height(self, connection: Connection) -> int:
         if self._config.finality == "finalized":

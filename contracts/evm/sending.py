@@ -91,7 +91,7 @@ class Sender:
 
     def _quote(self, account: bytes, body: dict[str, Any]) -> Quote:
         chain = self._endpoints.first()
-        gas, fees = chain.estimate_gas(body, account), chain.fees()
+        gas, fees = chain.estimate_gas(body, account), self._endpoints.fees()
         base_wei = (fees.most_wei - fees.tip_wei) // 2
         return Quote(gas, base_wei + fees.tip_wei, _gas_limit(gas, body) * fees.most_wei)
 
@@ -236,8 +236,9 @@ class Sender:
                     f"the transaction is not in a block after {self._config.receipt_timeout_s:g} s",
                     "It may still come: look at the state before sending again.",
                 )
-            better = _raised(transaction, chain.fees())
-            if better is not None:
+            better = _raised(transaction, self._endpoints.fees())
+            limit_wei = self._config.max_fee_wei
+            if better is not None and (not limit_wei or better["gas"] * better["maxFeePerGas"] <= limit_wei):
                 transaction = better
                 versions.append(self._sign(private_key, account, intent, transaction))
 
@@ -257,9 +258,21 @@ class Sender:
                 return receipt
         return None
 
+    def _check_cost(self, gas: int, most_wei: int) -> None:
+        """Raises ChainError ``CHAIN_FEE_TOO_HIGH``, before anything is signed, for more than a transaction may cost."""
+        limit_wei = self._config.max_fee_wei
+        if limit_wei and gas * most_wei > limit_wei:
+            raise ChainError(
+                "CHAIN_FEE_TOO_HIGH",
+                f"{gas} gas at {most_wei} wei could cost {gas * most_wei} wei, at most {limit_wei} are allowed",
+                "Wait for lower fees, ask other endpoints ([chain] other_rpc_urls), or raise [chain] max_fee_wei.",
+            )
+
     def _fill_in(self, chain: Connection, account: bytes, body: dict[str, Any]) -> dict[str, Any]:
         """The transaction with gas, fees and nonce. Raises ChainError ``CHAIN_NO_FUNDS`` before anything is sent."""
-        gas, fees = _gas_limit(chain.estimate_gas(body, account), body), chain.fees()
+        gas, fees = _gas_limit(chain.estimate_gas(body, account), body), self._endpoints.fees()
+        self._check_cost(gas, fees.most_wei)
+        log.info("event=cost gas=%d most_wei=%d", gas, gas * fees.most_wei)
         needed_wei = gas * fees.most_wei + body["value"]
         balance_wei = chain.balance_wei(account)
         if balance_wei < needed_wei:
