@@ -44,4 +44,4 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
 def explain_revert(revert: Revert) -> tuple[str, str]:
     """Return what a refusal means, with the contract's own words behind it, and what to do."""
     what, remedy = _WORDS.get(revert.name, ("", "The error names the rule; the state says what would fit."))
-    return (f"{what} ({revert})" if what else str(revert)), remedy
+    return (f"{what}: {revert}" if what else str(revert)), remedy

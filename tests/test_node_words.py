@@ -329,6 +329,6 @@ def test_reverts_are_told_in_words_and_every_word_is_of_a_real_error() -> None:
     names = {entry["name"] for name in CONTRACT_NAMES for entry in load_artifact(name).abi if entry["type"] == "error"}
     assert set(reverts._WORDS) <= names
     what, remedy = reverts.explain_revert(Revert("RewardsPaused", (("until", 5),)))
-    assert what == "claims and activations are paused (RewardsPaused(until=5))"
+    assert what == "claims and activations are paused: RewardsPaused(until=5)"
     assert remedy
     assert reverts.explain_revert(Revert("Panic", (("code", 17),)))[0] == "Panic(code=17)"
