@@ -250,8 +250,10 @@ def asks(service: Service, network: Network, first: SignedPair) -> Iterator[Ask]
         yield Ask(route, "the dearest", get(hostile, "Accept-Encoding: gzip"), is_attack=True)
     for path, most in (
         ("/v1/attestation", 1_024),
+        ("/v1/items", 16_000),
         ("/v1/takedowns", 16_000),
         ("/v1/admin/epochs", 16_000),
+        ("/v1/admin/expiries", 16_000),
         ("/v1/admin/checkpoints", 16_000),
     ):
         yield Ask(f"POST {path}", "an empty object", lambda path=path: request("POST", path, b"{}"))  # type: ignore[misc]

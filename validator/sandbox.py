@@ -115,6 +115,7 @@ def filter_system_calls(pyseccomp: Any) -> list[str]:
 def warm_up() -> None:
     """Load every codec and lazy import now: afterwards no file can be opened."""
     import io
+    import unicodedata  # noqa: F401 - Python's own parser wants it for a name that is not ASCII, in a header of NumPy's
 
     import av
     import numpy as np
