@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis  # noqa: F401 - its plug-in would load it in the summary, where CPython 3.11.7 cannot parse it
 import pgserver
@@ -45,6 +46,20 @@ def postgres_url(postgres_socket: str) -> Iterator[str]:
         connection.execute(f"CREATE DATABASE {name}".encode())
         yield f"postgresql+psycopg://postgres@/{name}?host={postgres_socket}"
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def own_server() -> Iterator[tuple[Any, str]]:
+    """A PostgreSQL server that nobody else uses, and the URL of an empty database on it."""
+    with tempfile.TemporaryDirectory(prefix="pg") as folder:
+        server: Any = pgserver.get_server(folder)  # type: ignore[attr-defined]
+        socket = str(server.get_uri()).rpartition("host=")[2]
+        with psycopg.connect(host=socket, user="postgres", dbname="postgres", autocommit=True) as connection:
+            connection.execute(b"CREATE DATABASE ledger")
+        try:
+            yield server, f"postgresql+psycopg://postgres@/ledger?host={socket}"
+        finally:
+            server.cleanup()
 
 
 @pytest.fixture

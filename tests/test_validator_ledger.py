@@ -1,6 +1,5 @@
 """The ledger on real SQLite and PostgreSQL: receipts and proofs, kill -9, rolled-back and tampered databases."""
 
-import os
 import random
 import resource
 import shutil
@@ -685,22 +684,3 @@ def test_a_blob_folder_that_cannot_be_written_stops_the_ledger(sqlite_url: str, 
     with open_ledger(sqlite_url, tmp_path / "head") as opened:
         assert opened.ledger.size == 2
         check_promises(opened, dict(enumerate(opened.ledger.append(make_entries(0, 6)))))
-
-
-def test_a_connection_lost_in_the_middle_stops_the_ledger(postgres_url: str, tmp_path: Path) -> None:
-    with open_ledger(postgres_url, tmp_path / "head") as opened:
-        receipts = opened.ledger.append(make_entries(0, 3))
-        with tamper(postgres_url) as connection:
-            connection.execute(
-                text(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                )
-            )
-        with refused("STORE_UNREACHABLE"):
-            opened.ledger.append([NewEntry(CHECKPOINT_LEAF)])
-        with refused("LEDGER_STOPPED"):
-            opened.ledger.append(make_entries(3, 4))
-    with open_ledger(postgres_url, tmp_path / "head") as opened:
-        assert opened.ledger.append(make_entries(0, 4))[:3] == receipts
-        assert os.path.getsize(tmp_path / "head.leaves") == opened.ledger.size * 32

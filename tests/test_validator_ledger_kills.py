@@ -3,16 +3,12 @@
 import os
 import random
 import signal
-import tempfile
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pgserver
-import psycopg
 import pytest
 from pgserver._commands import pg_ctl  # type: ignore[attr-defined]
 
@@ -73,20 +69,6 @@ def test_no_promise_is_lost_by_a_thousand_kills(
 
 
 # PostgreSQL stopped and killed
-
-
-@pytest.fixture
-def own_server() -> Iterator[tuple[Any, str]]:
-    """A PostgreSQL server that nobody else uses, and the URL of an empty database on it."""
-    with tempfile.TemporaryDirectory(prefix="pg") as folder:
-        server: Any = pgserver.get_server(folder)  # type: ignore[attr-defined]
-        socket = str(server.get_uri()).rpartition("host=")[2]
-        with psycopg.connect(host=socket, user="postgres", dbname="postgres", autocommit=True) as connection:
-            connection.execute(b"CREATE DATABASE ledger")
-        try:
-            yield server, f"postgresql+psycopg://postgres@/ledger?host={socket}"
-        finally:
-            server.cleanup()
 
 
 def stop_rounds(server: Any, url: str, head: Path, ways: list[str]) -> int:

@@ -26,7 +26,10 @@ from validator.store import Store
 
 
 async def serve(settings: Settings, *, ready_file: Path | None, as_json: bool) -> None:
-    """Listen until SIGINT or SIGTERM, then finish what was admitted."""
+    """Listen until SIGINT or SIGTERM, then finish what was admitted.
+
+    Raises the StoreError that stopped the ledger, once all is closed: only a new start finds out what is durable.
+    """
     service: Service = await build(settings)
     runner = await listen(service)
     settle_memory()
@@ -52,8 +55,13 @@ async def serve(settings: Settings, *, ready_file: Path | None, as_json: bool) -
     sys.stdout.flush()
     if ready_file is not None:
         await asyncio.to_thread(write_whole, ready_file, json.dumps(facts).encode())
-    await stop.wait()
+    ends = [asyncio.create_task(event.wait()) for event in (stop, service.pipeline.failed)]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    for task in ends:
+        task.cancel()
     await runner.cleanup()
+    if service.pipeline.failure is not None:
+        raise service.pipeline.failure
 
 
 _CONFIG = click.option(

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from contracts.evm import ChainClient
 from protocol.entry import encode_entry
-from protocol.errors import ChainError, Rejected
+from protocol.errors import ChainError, Rejected, StoreError
 from protocol.messages import (
     ClaimShare,
     ClaimTicket,
@@ -140,6 +140,8 @@ class Epochs:
                     await asyncio.to_thread(self.poster.look, tuple(self._closed))
             except ChainError:
                 continue  # it was logged, and is told by `standing`; the next round looks again
+            except StoreError as error:  # the database is away, or the ledger has stopped and the process ends
+                log.warning("event=epoch_round_failed code=%s what=%r", error.code, error.what)
 
     @property
     def standing(self) -> EpochStanding | None:

@@ -2,7 +2,8 @@
 
 `Ledger.append` in order: check the batch, sign receipts, commit everything in one transaction, sign the tree head and
 keep it outside the database, answer. A receipt leaves only after the commit. Whatever fails from the commit on stops
-the ledger: a new start finds out what became durable, and a replay is answered with the identical receipt.
+the ledger: a new start finds out what became durable, and a replay is answered with the identical receipt. A database
+that went away while nothing was being written stops nothing: it is claimed again, and must hold what it held.
 """
 
 import logging
@@ -83,9 +84,11 @@ class Ledger:
         self._clock = clock
         self._lock = threading.Lock()
         self._stopped: str | None = None
+        self._pending: _State | None = None  # what is being committed
+        self.on_stop: Callable[[BaseException], None] = lambda _error: None
         self._kept = KeptHead(head_path, origin, log_signer.verifier.vkey())
         self._hashes = TreeHashes(store)
-        store.claim_ledger()
+        store.claim_ledger(self._check_unchanged)
         self._state = self._start()
         store.check_packs()
         store.finish_erasures()
@@ -133,6 +136,22 @@ class Ledger:
         head = TreeHead(self._origin, edge.size, edge.root())
         return _State(edge, sign_note(head.text(), self._log_signer))
 
+    def _check_unchanged(self) -> None:
+        """Raise StoreError LEDGER_DIFFERENT unless the database holds our last head; the claim was lost for a while."""
+        size = self._store.size()
+        for state in (self._state, self._pending):
+            if (
+                state is not None
+                and size == state.edge.size
+                and self._hashes.load_edge(size).root() == state.edge.root()
+            ):
+                return
+        raise StoreError(
+            "LEDGER_DIFFERENT",
+            f"the database holds {size} entries that are not our last head, of {self._state.edge.size} entries",
+            "Make sure that one validator only writes this ledger, then start it again.",
+        )
+
     @property
     def is_stopped(self) -> bool:
         """True once a write has failed: what it wrote may be durable or not."""
@@ -144,18 +163,21 @@ class Ledger:
         An entry whose submission was decided before, in this batch or earlier, is not appended again: its receipt is
         the one issued then. Nothing is written if this raises before the commit: Rejected NONCE_REUSED for a known
         (contributor, nonce) with another pair digest, StoreError CONTENT_TWICE for accepted contents that are in the
-        ledger already, ValueError for a leaf above 65,535 bytes or an erasure of an entry that is not there yet. Any
-        StoreError from writing stops the ledger, and later calls raise LEDGER_STOPPED.
+        ledger already, STORE_UNREACHABLE if the database is away before anything is sent, ValueError for a leaf above
+        65,535 bytes or an erasure of an entry that is not there yet. Any StoreError from writing stops the ledger, and
+        later calls raise LEDGER_STOPPED.
         """
         with self._lock:
             if self._stopped is not None:
                 raise StoreError(
                     "LEDGER_STOPPED",
                     f"the ledger stopped at {self._state.edge.size} entries: {self._stopped}",
-                    "Mend that, then start the validator again; contributors may send the same pairs again.",
+                    "Repair that, then start the validator again; contributors may send the same pairs again.",
                 )
             # The database itself refuses a pair, a nonce or contents that are there already: look them up once it has
             # done so.
+            with self._stopping(unless="STORE_UNREACHABLE"):
+                self._store.make_ready()
             fresh, receipts = self._plan(entries, {})
             if not fresh or self._is_committed(fresh):
                 return receipts
@@ -244,17 +266,21 @@ class Ledger:
                 raise
             self._stopped = str(error) or type(error).__name__
             _log.error("ledger=stopped size=%d reason=%s", self._state.edge.size, self._stopped)
+            self.on_stop(error)
             raise
 
     def _commit(self, fresh: Sequence[tuple[NewRow, bytes]]) -> None:
         edge = self._state.edge.copy()
         hashes = [hash_ for _, hash_ in fresh]
         tiles = edge.append(hashes)
-        state = self._sign(edge)
-        self._store.append([row for row, _ in fresh], tiles)
-        self._kept.append_hashes(self._state.edge.size, hashes)
-        self._kept.write(state.head)
-        self._state = state
+        state = self._pending = self._sign(edge)
+        try:
+            self._store.append([row for row, _ in fresh], tiles)
+            self._kept.append_hashes(self._state.edge.size, hashes)
+            self._kept.write(state.head)
+            self._state = state
+        finally:
+            self._pending = None
 
     @property
     def size(self) -> int:

@@ -105,11 +105,15 @@ class Pipeline:
         self._gate = asyncio.Lock()
         self._sequencer: asyncio.Task[None] | None = None
         self.failure: StoreError | None = None  # why nothing is decided any more
+        self.failed = asyncio.Event()  # set with it
+        self._loop: asyncio.AbstractEventLoop | None = None
+        ledger.on_stop = self.stop
 
     # -- life
 
     def start(self) -> None:
         """Begin to decide. Call once, from the event loop."""
+        self._loop = asyncio.get_running_loop()
         self._sequencer = asyncio.create_task(self._sequence())
 
     async def close(self) -> None:
@@ -304,8 +308,11 @@ class Pipeline:
                     answers = await self.on_writer(lambda batch=batch: self._commit([ready for ready, _ in batch]))  # type: ignore[misc]
                 except Exception as error:  # noqa: BLE001
                     # The process edge of the writer: whatever it was, no receipt may leave and nothing may follow.
-                    self.stop(error)
-                    answers = [self.failure or _interrupted()] * len(batch)
+                    if _is_away(error) and not self._ledger.is_stopped:
+                        answers = [error] * len(batch)  # nothing was written; the next batch tries again
+                    else:
+                        self.stop(error)
+                        answers = [self.failure or _interrupted()] * len(batch)
             for (_, decided), answer in zip(batch, answers, strict=True):
                 if decided.cancelled():
                     continue
@@ -322,7 +329,12 @@ class Pipeline:
         return taken.item
 
     def stop(self, error: BaseException) -> None:
-        """Refuse everything from now on: after a failed commit nobody knows what is durable until the next start."""
+        """Refuse everything from now on: after a failed commit nobody knows what is durable until the next start.
+
+        Thread-safe. `validator.__main__.serve` then ends the process.
+        """
+        if self.failure is not None:
+            return
         log.error("event=ledger_stopped", exc_info=error)
         self.failure = (
             error
@@ -333,6 +345,8 @@ class Pipeline:
                 "Restart the validator; it checks the ledger at start.",
             )
         )
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.failed.set)
 
     def _commit(self, batch: Sequence[Ready]) -> list[Decision | Exception]:
         """Judge a batch in order and append it in one transaction. Runs on the writer thread."""
@@ -430,6 +444,10 @@ async def gathered(size: Callable[[], int], most: int, clock: Callable[[], float
         still = 0 if held > before else still + 1
         before = held
         await asyncio.sleep(_GATHER_STEP_S)
+
+
+def _is_away(error: Exception) -> bool:
+    return isinstance(error, StoreError) and error.code == "STORE_UNREACHABLE"
 
 
 def _interrupted() -> StoreError:

@@ -1,12 +1,14 @@
 """One open database: a pool of read-only connections, one writing connection under a lock, every error translated."""
 
+import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select
+from sqlalchemy import Connection, RootTransaction, RowMapping, Select
+from sqlalchemy.exc import DBAPIError
 
 from host.files import sync_directory
 from validator.store import engine
@@ -14,6 +16,7 @@ from validator.store.claim import Claim
 from validator.store.schema_version import upgrade_schema
 
 AnyRow = tuple[Any, ...]
+_log = logging.getLogger(__name__)
 
 
 class Database:
@@ -27,6 +30,7 @@ class Database:
         self._engines = engine.connect(url)
         self._lock = threading.RLock()
         self._claim: Claim | None = None
+        self._on_renewal: Callable[[], None] | None = None
         with engine.translated():
             self._connection = self._engines.writer.connect()
         try:
@@ -60,19 +64,64 @@ class Database:
                 self._claim.close()
                 self._claim = None
 
-    def claim_ledger(self) -> None:
+    def claim_ledger(self, on_renewal: Callable[[], None] | None = None) -> None:
         """Make this process the only writer of the ledger until it closes the database or ends.
 
-        Raises StoreError LEDGER_IN_USE if another one is.
+        PostgreSQL ends the claim with its session. Before the next write a new session claims the ledger again, and
+        ``on_renewal`` raises if somebody else wrote meanwhile. Raises StoreError LEDGER_IN_USE if another one writes.
         """
         with self._lock, engine.translated():
             self._claim = Claim(self._connection, self.file)
+            self._on_renewal = on_renewal
+
+    def make_ready(self) -> None:
+        """Make sure of the writing connection, where need be by a new one. Raises StoreError; nothing is written."""
+        if not self.is_sqlite:
+            with self._lock, engine.translated():
+                self._begin().rollback()
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction on the writing connection; durable when the block has ended."""
-        with self._lock, engine.translated(), self._connection.begin():
+        with self._lock, engine.translated(), self._begin():
             yield self._connection
+
+    def _begin(self) -> RootTransaction:
+        """Begin a transaction, on a new connection if the server has ended the old one while it was idle.
+
+        SQLAlchemy must never connect again by itself: the new session would write without the claim.
+        """
+        if self.is_sqlite:
+            return self._connection.begin()
+        if not (self._connection.invalidated or self._connection.closed):
+            transaction = self._connection.begin()
+            try:
+                self._connection.exec_driver_sql("SELECT 1")
+            except DBAPIError as error:
+                transaction.close()
+                if not error.connection_invalidated:
+                    raise
+            else:
+                return transaction
+        self._renew()
+        return self._connection.begin()
+
+    def _renew(self) -> None:
+        self._connection.close()
+        connection = self._engines.writer.connect()
+        try:
+            with connection.begin():
+                engine.check_durable(connection)
+            if self._claim is not None:
+                self._claim = Claim(connection, self.file)
+                if self._on_renewal is not None:
+                    self._on_renewal()
+        except BaseException:
+            connection.invalidate()  # ends the session, and a claim with it
+            connection.close()
+            raise
+        self._connection = connection
+        _log.warning("event=store_reconnected")
 
     def read(self, statement: Select[*tuple[Any, ...]]) -> Sequence[RowMapping]:
         """Return the rows of a query, from a connection that cannot write."""

@@ -4,7 +4,7 @@ Thread-safe. Reads go through a pool of read-only connections, writes through on
 the only caller of `Store.append`. Every database error leaves as a StoreError with its remedy.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
@@ -63,12 +63,16 @@ class Store(FinalRows):
     ) -> None:
         self.close()
 
-    def claim_ledger(self) -> None:
-        """Make this process the only writer of the ledger until it closes the store or ends.
+    def claim_ledger(self, on_renewal: Callable[[], None] | None = None) -> None:
+        """Make this process the only writer of the ledger until it closes the store or ends; see `Database`.
 
         Raises StoreError LEDGER_IN_USE if another one is.
         """
-        self._database.claim_ledger()
+        self._database.claim_ledger(on_renewal)
+
+    def make_ready(self) -> None:
+        """Make sure of the writing connection and of the claim. Raises StoreError; nothing is written then."""
+        self._database.make_ready()
 
     def append(self, rows: Sequence[NewRow], tiles: Sequence[FullTile]) -> None:
         """Make entries, tiles, pairs and items durable in one transaction. Only the ledger calls this.
