@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,14 @@ import pytest
 from node.demo.processes import ValidatorProcess
 from node.demo.stage import write_config
 from node.receipts import read_saved, verify_saved
+from protocol.errors import ServiceError
 from protocol.tlog import Signer
 from tests.command_material import Said
 from tests.service_material import digit_pairs
+from tests.waiting import PATIENCE_S, eventually
 
 PASSWORD = "correct horse battery staple"
+NOWHERE = "http://127.0.0.1:9"
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Shell:
     """A user's terminal: a home of its own and the command."""
 
     home: Path
-    url: str = "http://127.0.0.1:9"
+    url: str = NOWHERE
 
     @property
     def environment(self) -> dict[str, str]:
@@ -36,11 +38,11 @@ class Shell:
             "CURIOSITY_NODE__HOME": str(self.home),
             "CURIOSITY_NODE__VALIDATOR_URL": self.url,
             "CURIOSITY_NODE__SCRYPT_N": "1024",
-            "CURIOSITY_NODE__PATIENCE_S": "20",
+            "CURIOSITY_NODE__PATIENCE_S": "1" if self.url == NOWHERE else str(PATIENCE_S),
             "CURIOSITY_PASSWORD_FILE": str(self.home / "password"),
         }
 
-    def run(self, *arguments: str | Path, timeout_s: float = 120.0) -> Said:
+    def run(self, *arguments: str | Path, timeout_s: float = PATIENCE_S) -> Said:
         self.home.mkdir(parents=True, exist_ok=True)
         (self.home / "password").write_text(PASSWORD + "\n")
         done = subprocess.run(
@@ -337,6 +339,26 @@ def test_two_files_are_a_pair_and_a_pinned_key_is_held_to(online: Shell, tmp_pat
     assert told["receipts_verified"] == 1
 
 
+# A contributor that ends the validator when it is about to keep its 15th receipt, and itself at its 60th.
+KILLS = """
+import os, signal, sys
+from node.cli import run
+
+kept = set()
+
+def look(event, arguments):
+    if event == "os.rename" and str(arguments[1]).endswith(".json") and "receipts" in str(arguments[1]):
+        kept.add(str(arguments[1]))
+        if len(kept) == 15:
+            os.kill({validator}, signal.SIGKILL)
+        if len(kept) == 60:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(look)
+sys.exit(run({command!r}))
+"""
+
+
 def test_nothing_is_lost_or_doubled_when_both_sides_are_killed(tmp_path: Path) -> None:
     """SIGKILL of the validator in the middle of a submission, then of the contributor, each started again."""
     network = tmp_path / "network"
@@ -349,19 +371,18 @@ def test_nothing_is_lost_or_doubled_when_both_sides_are_killed(tmp_path: Path) -
         config.write_text(config.read_text().replace("port = 0", f"port = {port}"))
         shell = Shell(tmp_path / "home", f"http://127.0.0.1:{port}")
         assert shell.run("wallet", "new", "alice").status == 0
-        command = [sys.executable, "-m", "node.cli", "submit", str(folder), "--wallet", "alice", "--license", "MIT"]
+        command = ["submit", str(folder), "--wallet", "alice", "--license", "MIT"]
         receipts = shell.home / "receipts"
 
-        contributor = subprocess.Popen([*command, "--json"], env=shell.environment, stdout=subprocess.PIPE, text=True)
-        _wait_for(receipts, 15)
-        validator.kill()
+        script = KILLS.format(validator=validator.pid, command=command)
+        contributor = subprocess.Popen([sys.executable, "-c", script], env=shell.environment)
+        eventually(lambda: _has_ended(validator) or contributor.poll() is not None)
         promised = set(receipts.glob("*.json"))
+        assert len(promised) >= 14
+        validator.kill()  # the rest of it
         validator.start()
-        _wait_for(receipts, len(promised) + 15)
-        contributor.send_signal(signal.SIGKILL)
-        contributor.wait()
-        before = len(set(receipts.glob("*.json")))
-        assert 30 <= before < 110
+        assert contributor.wait(PATIENCE_S) == -signal.SIGKILL
+        assert len(set(receipts.glob("*.json"))) == 59
 
         told = shell.run("submit", folder, "--wallet", "alice", "--license", "MIT", "--json").json
         files = sorted(receipts.glob("*.json"))
@@ -375,11 +396,12 @@ def test_nothing_is_lost_or_doubled_when_both_sides_are_killed(tmp_path: Path) -
             assert verify_saved(read_saved(receipt)).index < entries["size"]
 
 
-def _wait_for(folder: Path, count: int) -> None:
-    deadline = time.monotonic() + 60
-    while len(list(folder.glob("*.json"))) < count:
-        assert time.monotonic() < deadline, f"{len(list(folder.glob('*.json')))} receipts"
-        time.sleep(0.02)
+def _has_ended(validator: ValidatorProcess) -> bool:
+    try:
+        validator.check()
+    except ServiceError:
+        return True
+    return False
 
 
 def test_a_full_disk_stops_the_run_and_a_later_one_goes_on(online: Shell, tmp_path: Path) -> None:
