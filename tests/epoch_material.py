@@ -23,6 +23,7 @@ from protocol.rewards import RewardParameters
 from protocol.signing import sign
 from protocol.verdict import Outcome, Reason, Verdict
 from tests.ledger_material import open_ledger
+from tests.waiting import PATIENCE_S
 from validator.epochs import Epochs
 from validator.ledger import Ledger, NewEntry
 from validator.pipeline import Pipeline
@@ -90,7 +91,7 @@ def open_epochs(folder: Path, url: str, addresses: Addresses, **changes: Any) ->
     """A validator's epochs in a folder, as after a start."""
     settings: dict[str, Any] = {
         "poll_interval_s": 0.02,
-        "receipt_timeout_s": 20.0,
+        "receipt_timeout_s": PATIENCE_S,
         "journal": journal_path(folder, addresses),
     } | changes
     client = ChainClient.connect(ChainConfig(url, DEFAULT_CHAIN_ID, addresses, **settings))

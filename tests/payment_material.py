@@ -195,7 +195,7 @@ def terminal(
         "CURIOSITY_NODE__HOME": str(home),
         "CURIOSITY_NODE__VALIDATOR_URL": net.live.url if net else "http://127.0.0.1:9",
         "CURIOSITY_NODE__SCRYPT_N": "2",
-        "CURIOSITY_NODE__PATIENCE_S": "5",
+        "CURIOSITY_NODE__PATIENCE_S": str(_PATIENCE_S) if net else "1",
         "CURIOSITY_CHAIN__RPC_URL": net.dev.rpc_url if net else "http://127.0.0.1:9",
         "CURIOSITY_PASSWORD_FILE": str(home / "password"),
     } | settings

@@ -14,6 +14,7 @@ from node.sources import load_source
 from node.sources.pairset import SourcePair, read_pairs
 from protocol.messages import Network
 from protocol.pair import Item, SignedPair, sign_pair
+from tests.waiting import PATIENCE_S
 from validator.app import build, listen
 from validator.config import ChainSettings, Settings, ValidatorConfig
 from validator.service import Service
@@ -78,7 +79,7 @@ async def running(data_dir: Path, **changes: object) -> AsyncIterator[Running]:
     (site,) = runner.sites
     assert isinstance(site, GuardedSite)
     try:
-        async with ValidatorClient(url, patience_s=20.0) as client:
+        async with ValidatorClient(url, patience_s=PATIENCE_S) as client:
             yield Running(service, client, await client.network(), url, site.guard)
     finally:
         await runner.cleanup()

@@ -4,8 +4,7 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from contracts.devchain import DEFAULT_CHAIN_ID, DevChain, find_anvil
 from contracts.evm import ChainClient
 from protocol.errors import ExitCode
 from protocol.signing import checksum
+from tests.waiting import eventually
 
 VALIDATORS = tuple(bytes([n]) * 20 for n in (0xA1, 0xB2, 0xC3))
 
@@ -154,21 +154,14 @@ def test_a_deployment_that_is_killed_is_gone_on_with(case: Case, mined: int) -> 
     def sent(block: str = "pending") -> int:
         return int(case.chain.request("eth_getTransactionCount", [deployer, block]), 16)
 
-    def until(reached: Callable[[], bool]) -> None:
-        for _ in range(600):
-            if reached():
-                return
-            time.sleep(0.05)
-        raise AssertionError("it does not come")
-
     case.chain.request("evm_setAutomine", [False])
     options = ["--rpc-url", case.chain.rpc_url, "--chain-id", str(DEFAULT_CHAIN_ID), "--out", str(case.out)]
     command = [sys.executable, "-m", "contracts.deploy", *options, "--key-file", str(case.folder / "key")]
     process = subprocess.Popen([*command, *case.named()], stdout=subprocess.DEVNULL)
     for number in range(mined):
-        until(lambda number=number: sent() > number)  # type: ignore[misc]
+        eventually(lambda number=number: sent() > number)  # type: ignore[misc]
         case.chain.request("evm_mine", [])
-    until(lambda: sent() > mined)
+    eventually(lambda: sent() > mined)
     process.kill()
     process.wait()
     assert not case.out.exists()

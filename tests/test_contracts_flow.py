@@ -3,7 +3,6 @@
 import os
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from contracts.devchain import DEFAULT_CHAIN_ID, DevChain, Engine, find_anvil
 from contracts.evm import ChainClient
 from protocol.errors import ChainError, ConfigError, ProofError
 from protocol.rewards import RewardParameters, RewardTree, allocate
+from tests.waiting import eventually
 
 DELAY_S = 600
 PARAMETERS = RewardParameters()
@@ -83,13 +83,8 @@ def start_network(engine: Engine, *, min_epoch_interval_s: int = 0) -> Iterator[
 
 def wait_for_receipt(chain: DevChain, digest: str) -> dict[str, Any]:
     """anvil answers a transaction before its block is there."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        receipt: dict[str, Any] | None = chain.request("eth_getTransactionReceipt", [digest])
-        if receipt is not None:
-            return receipt
-        time.sleep(0.02)
-    raise TimeoutError(digest)
+    receipt: dict[str, Any] = eventually(lambda: chain.request("eth_getTransactionReceipt", [digest]), digest)
+    return receipt
 
 
 @pytest.fixture(scope="module", params=["anvil", "eth-tester"])

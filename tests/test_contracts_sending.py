@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from protocol.errors import ChainError
 from protocol.rewards import RewardTree
 from tests.rpc_material import RpcProxy
 from tests.test_contracts_flow import DELAY_S, Network, share_of, start_network
+from tests.waiting import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.skipif(find_anvil() is None, reason="anvil is absent: only it can stop mining and reorganise")
 
@@ -65,6 +65,10 @@ class Line:
     def waiting(self) -> int:
         return int(self.chain.request("txpool_status", [])["pending"], 16)
 
+    def is_offered(self, sent: Sent) -> bool:
+        """True if the chain's pool has it."""
+        return self.chain.request("eth_getTransactionByHash", ["0x" + sent.hash.hex()]) is not None
+
     def balance(self, account: bytes) -> int:
         return int(self.chain.request("eth_getBalance", ["0x" + account.hex(), "latest"]), 16)
 
@@ -73,17 +77,10 @@ class Line:
 def line(tmp_path: Path) -> Iterator[Line]:
     with DevChain(engine="anvil") as chain:
         config = ChainConfig(
-            chain.rpc_url, DEFAULT_CHAIN_ID, receipt_timeout_s=20, poll_interval_s=0.02, bump_after_s=0.3,
+            chain.rpc_url, DEFAULT_CHAIN_ID, receipt_timeout_s=PATIENCE_S, poll_interval_s=0.02, bump_after_s=0.3,
             journal=tmp_path / "journal.json",
         )  # fmt: skip
         yield Line(chain, config, chain.private_key(0))
-
-
-def until(condition: object, *, timeout_s: float = 20) -> None:
-    end = time.monotonic() + timeout_s
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def test_a_stuck_transaction_is_replaced_by_one_with_higher_fees(line: Line) -> None:
@@ -92,7 +89,7 @@ def test_a_stuck_transaction_is_replaced_by_one_with_higher_fees(line: Line) -> 
     done: list[object] = []
     thread = threading.Thread(target=lambda: done.append(line.sender().transfer(line.key, recipient, 7)))
     thread.start()
-    until(lambda: len(line.journal()) >= 3)
+    eventually(lambda: len(line.journal()) >= 3)
     versions = [Account.recover_transaction(sent.raw) for sent in line.journal()]
     assert len(set(versions)) == 1
     assert len({sent.nonce for sent in line.journal()}) == 1
@@ -104,7 +101,7 @@ def test_a_stuck_transaction_is_replaced_by_one_with_higher_fees(line: Line) -> 
     assert seen[-1] == max(seen)
     line.chain.request("evm_setAutomine", [True])
     line.chain.request("evm_mine", [])
-    thread.join(20)
+    thread.join(PATIENCE_S)
     assert len(done) == 1
     assert (line.balance(recipient), line.journal(), line.waiting()) == (7, [], 0)
 
@@ -113,7 +110,7 @@ def test_both_fees_rise_by_an_eighth(line: Line) -> None:
     sent = []
     line.chain.request("evm_setAutomine", [False])
     sender, recipient = line.sender(receipt_timeout_s=1.0), os.urandom(20)
-    for _ in range(30):  # once is enough where nobody else wants the processor
+    for _ in range(int(PATIENCE_S)):  # once is enough where nobody else wants the processor
         with pytest.raises(ChainError, match="CHAIN_TIMEOUT"):
             sender.transfer(line.key, recipient, 1)
         if len(line.journal()) >= 3:
@@ -135,7 +132,7 @@ def test_fees_rise_to_ten_times_the_present_and_at_once_to_the_present(line: Lin
     line.chain.request("evm_setAutomine", [False])
     recipient = os.urandom(20)
     sender = line.sender(bump_after_s=0.02, receipt_timeout_s=1.0)
-    for _ in range(60):
+    for _ in range(int(PATIENCE_S)):
         with pytest.raises(ChainError, match="CHAIN_TIMEOUT"):
             sender.transfer(line.key, recipient, 1)
         if any(9 * last > 8 * 10 * first for first, last in zip(fees()[0], fees()[-1], strict=True)):
@@ -152,11 +149,11 @@ def test_fees_rise_to_ten_times_the_present_and_at_once_to_the_present(line: Lin
     line.chain.request("evm_mine", [])
     thread = threading.Thread(target=lambda: line.sender().transfer(line.key, recipient, 1))
     thread.start()
-    until(lambda: len(fees()) > count)
+    eventually(lambda: len(fees()) > count)
     assert fees()[count][0] >= 100 * first[0]
     line.chain.request("evm_setAutomine", [True])
     line.chain.request("evm_mine", [])
-    thread.join(20)
+    thread.join(PATIENCE_S)
     assert line.balance(recipient) == 1
 
 
@@ -212,7 +209,7 @@ def test_a_process_holds_the_journal_until_it_is_killed_and_the_next_sends_its_v
     line.chain.request("evm_setAutomine", [False])
     arguments = (line.chain.rpc_url, str(DEFAULT_CHAIN_ID), str(line.config.journal), line.key.hex(), recipient.hex())
     with subprocess.Popen([sys.executable, "-c", SEND, *arguments]) as process:
-        until(lambda: len(line.journal()) == 1 and line.waiting() == 1)
+        eventually(lambda: len(line.journal()) == 1 and line.waiting() == 1)
         with pytest.raises(ChainError, match=rf"CHAIN_JOURNAL_BUSY: .* in use by process {process.pid} for 0.2 s"):
             line.sender(receipt_timeout_s=0.2).transfer(line.key, recipient, 1)
         process.kill()
@@ -232,10 +229,10 @@ def test_a_resumed_transaction_is_replaced_when_its_fees_no_longer_do(line: Line
     line.chain.request("evm_mine", [])
     thread = threading.Thread(target=lambda: line.sender().transfer(line.key, recipient, 5))
     thread.start()
-    until(lambda: len(line.journal()) >= 3)
+    eventually(lambda: len(line.journal()) >= 3)
     line.chain.request("evm_setAutomine", [True])
     line.chain.request("evm_mine", [])
-    thread.join(20)
+    thread.join(PATIENCE_S)
     assert (line.balance(recipient), line.journal()) == (5, [])
 
 
@@ -250,11 +247,10 @@ def test_an_underpriced_replacement_is_raised_until_it_replaces(line: Line) -> N
     assert (refusal.code, "replacement transaction underpriced" in refusal.what) == ("CHAIN_NONCE", True)
     thread = threading.Thread(target=lambda: line.sender().transfer(line.key, ours, 5))
     thread.start()
-    until(lambda: len(line.journal()) >= 2)
-    time.sleep(0.1)
+    eventually(lambda: any(sent.hash != left.hash and line.is_offered(sent) for sent in line.journal()))
     line.chain.request("evm_setAutomine", [True])
     line.chain.request("evm_mine", [])
-    thread.join(20)
+    thread.join(PATIENCE_S)
     assert (line.balance(ours), line.balance(theirs), line.journal()) == (5, 0, [])
 
 
@@ -419,16 +415,16 @@ def test_a_lost_answer_posts_once(net: Network, tmp_path: Path, *, is_kept: bool
         signatures = net.sign(second, 3)  # others, and the same digest
         if not is_kept:
             # It tries to post beside it, and only the contract keeps it from paying for that.
-            with pytest.raises(ChainError, match=r"CHAIN_REVERTED: .* RewardsWrongEpoch"):
+            with pytest.raises(ChainError, match=r"CHAIN_REVERTED: .*RewardsWrongEpoch"):
                 again.post_root(net.owner, second, signatures)
             return
         answers: list[object] = []
         thread = threading.Thread(target=lambda: answers.append(again.post_root(net.owner, second, signatures)))
         thread.start()
-        until(lambda: proxy.seen["eth_sendRawTransaction"] == 3)
+        eventually(lambda: proxy.seen["eth_sendRawTransaction"] == 3)
         assert int(net.chain.request("txpool_status", [])["pending"], 16) == 1
         net.chain.request("evm_mine", [])
-        thread.join(20)
+        thread.join(PATIENCE_S)
     assert len(answers) == 1
     assert answers[0] is not None
     assert net.client.state().latest_epoch == 2
@@ -466,10 +462,10 @@ def test_two_validators_that_post_at_once_post_once(net: Network, tmp_path: Path
     for thread in threads:
         thread.start()
     # Both found nothing posted, and both transactions wait: one of them is mined first.
-    until(lambda: int(net.chain.request("txpool_status", [])["pending"], 16) == 2)
+    eventually(lambda: int(net.chain.request("txpool_status", [])["pending"], 16) == 2)
     net.chain.request("evm_mine", [])
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE_S)
     assert sorted(answer is None for answer in answers) == [False, True]
     assert posted_by(net, one) + posted_by(net, two) == 1
     assert net.client.state().latest_epoch == 1
@@ -488,10 +484,10 @@ def test_a_chain_that_was_killed_goes_on_from_its_state(tmp_path: Path) -> None:
             ledger_size=1, ledger_root=bytes(32), reward_root=tree.root, cumulative_total_wei=70
         )
         signatures = [sign_attestation(attestation, client.domain, key)]
-        until(state_path.exists)
+        eventually(state_path.exists)
         written = state_path.stat().st_mtime_ns
         client.post_root(key, attestation, signatures)
-        until(lambda: state_path.stat().st_mtime_ns != written)
+        eventually(lambda: state_path.stat().st_mtime_ns != written)
         assert chain._process is not None
         os.kill(chain._process.pid, signal.SIGKILL)
         chain._process.wait()

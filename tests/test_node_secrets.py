@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from contracts.devchain import find_anvil
 from node.phrase import account_path, key_of_phrase
 from protocol.signing import checksum
 from tests.payment_material import PASSWORD, PaidNetwork, Terminal, paid_network, terminal
+from tests.waiting import PATIENCE_S, eventually
 
 pytestmark = [
     pytest.mark.skipif(find_anvil() is None, reason="anvil is absent: only it can go back in time"),
@@ -254,18 +254,16 @@ def test_neither_the_process_table_nor_a_core_dump_shows_a_key(scene: Scene) -> 
         preexec_fn=_allow_core_dumps,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 60
-        while int(scene.net.dev.request("txpool_status", [])["pending"], 16) == 0:
-            assert time.monotonic() < deadline
-            assert process.poll() is None
-            time.sleep(0.1)
+        pool = scene.net.dev.request
+        eventually(lambda: int(pool("txpool_status", [])["pending"], 16) > 0 or process.poll() is not None)
+        assert process.poll() is None
         proc = Path("/proc") / str(process.pid)
         shown = (proc / "cmdline").read_bytes() + (proc / "environ").read_bytes()
         assert find_secrets(shown.decode(errors="backslashreplace")) == []
         (limit,) = [line for line in (proc / "limits").read_text().splitlines() if line.startswith("Max core file")]
         assert limit.split()[4] == "0"
         process.send_signal(signal.SIGABRT)
-        assert process.wait(10) == -signal.SIGABRT
+        assert process.wait(PATIENCE_S) == -signal.SIGABRT
         assert not list(scene.traces.glob("core*"))
     finally:
         process.kill()

@@ -4,7 +4,6 @@ import gzip
 import io
 import json
 import tarfile
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -352,14 +351,12 @@ def test_a_shard_that_promises_much_takes_little(tmp_path: Path) -> None:
             for _ in range(48):
                 file.write(bytes(1 << 20))
         tracemalloc.start()
-        started = time.monotonic()
         pairs, problems = split(read_sources((path,), license="MIT"))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert not pairs
         assert {problem.code for problem in problems} <= {"TAR_MEMBER", "TAR_BROKEN"}
         assert peak < 8 << 20, peak
-        assert time.monotonic() - started < 10
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -30,6 +29,7 @@ from tests.epoch_material import DELAY_S, EARNER, KEY, Closing, deploy, open_epo
 from tests.payment_material import paid_network
 from tests.rpc_material import RpcProxy
 from tests.service_material import running
+from tests.waiting import eventually
 from validator.config import ChainSettings
 from validator.importer import Mirrored, write_mark
 
@@ -208,11 +208,9 @@ def test_a_killed_validator_posts_the_very_same_bytes(ground: Ground) -> None:
         return [sent.hash for versions in by_nonce.values() for sent in versions]
 
     with subprocess.Popen(command, cwd=ROOT) as process:
-        end = time.monotonic() + 30
-        while not kept() or int(ground.chain.request("txpool_status", [])["pending"], 16) == 0:
-            assert time.monotonic() < end
-            assert process.poll() is None
-            time.sleep(0.02)
+        pool = ground.chain.request
+        eventually(lambda: (kept() and int(pool("txpool_status", [])["pending"], 16) > 0) or process.poll() is not None)
+        assert process.poll() is None
         process.kill()
     (sent,) = kept()
     ground.chain.request("anvil_dropTransaction", ["0x" + sent.hex()])
@@ -313,10 +311,7 @@ def test_a_chain_that_is_killed_in_the_middle_of_an_epoch_is_posted_to_again(tmp
 
 def _next_dump(state: Path, before: int) -> int:
     """Wait until anvil has written its state again; return when it did."""
-    end = time.monotonic() + 20
-    while not state.exists() or state.stat().st_mtime_ns == before:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    eventually(lambda: state.exists() and state.stat().st_mtime_ns != before)
     return state.stat().st_mtime_ns
 
 

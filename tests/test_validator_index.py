@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from protocol.scoring import Quantised, cosine_micro, quantise
+from tests.waiting import PATIENCE_S
 from validator import index as index_module
 from validator.index import VectorIndex
 
@@ -142,7 +143,8 @@ def test_readers_see_whole_states_while_one_writer_adds(monkeypatch: pytest.Monk
             index.add([start], "image", vectors[start][None, :])
     done.set()
     for reader in readers:
-        reader.join(30)
+        reader.join(PATIENCE_S)
+        assert not reader.is_alive()
     assert problems == []
     assert index._shelves["image"].in_graph > 2_000
 

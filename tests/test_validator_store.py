@@ -30,6 +30,7 @@ from tests.ledger_material import (
     submission_of,
     tamper,
 )
+from tests.waiting import PATIENCE_S
 from validator.ledger import Ledger, NewEntry
 from validator.store import Store, StoredItem, claim, engine, schema, schema_version
 from validator.store.blocks import whole_blocks
@@ -321,7 +322,7 @@ def test_processes_that_open_a_new_database_at_once_do_not_race(store_url: str) 
         for number in range(4)
     ]
     for process in started:
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0, errors
     with Store.open(store_url) as store:
         assert [store.meta_get(str(number)) for number in range(4)] == ["open"] * 4
@@ -380,7 +381,7 @@ def test_a_forked_worker_that_outlives_us_does_not_keep_the_ledger(
         raise ValueError("the process has no pipe")
     worker = int(killed.stdout.readline())
     try:
-        assert killed.wait(timeout=30) == -signal.SIGKILL
+        assert killed.wait(timeout=PATIENCE_S) == -signal.SIGKILL
         os.kill(worker, 0)
         with open_ledger(store_url, tmp_path / "head") as opened:
             assert opened.ledger.size == 1
