@@ -21,14 +21,14 @@ NETWORK = Network(
 
 
 def test_it_reports_what_a_real_validator_takes_in(tmp_path: Path) -> None:
-    figures = measure_often(3, pairs=48, rounds=2, connections=6, folder=tmp_path)
+    figures = measure_often(3, pairs=480, rounds=2, connections=6, folder=tmp_path)
     assert figures["ingest_ratio"] == pytest.approx(
         figures["ingest_per_cpu_s"] / figures["bare_handler_per_cpu_s"], rel=1e-6
     )
     assert figures["ingest_ratio"] > 0
     assert 0 < figures["ingest_ratio_bound"] < 1
     assert figures["body_bytes"] == pytest.approx(80_000, rel=0.01)
-    assert figures["pairs"] == 48
+    assert figures["pairs"] == 480  # fewer take no longer than a tick of the clock that is read
     lowest, highest = figures["ingest_per_cpu_s_lowest"], figures["ingest_per_cpu_s_highest"]
     assert 0 < lowest <= figures["ingest_per_cpu_s"] <= highest
     assert lowest < highest
