@@ -4,10 +4,11 @@ import asyncio
 import json
 import random
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
+
+from tests.waiting import PATIENCE_S
 
 
 class Listening(Protocol):
@@ -57,7 +58,7 @@ def read_replies(data: bytes) -> list[Reply]:
 
 
 async def exchange(
-    live: Listening, data: bytes, *, source: str = "127.0.0.1", half_close: bool = True, timeout_s: float = 30.0
+    live: Listening, data: bytes, *, source: str = "127.0.0.1", half_close: bool = True, timeout_s: float = PATIENCE_S
 ) -> list[Reply]:
     """Send bytes, close our half, and return the answers until the server closes its own."""
     reader, writer = await asyncio.open_connection(*address(live), local_addr=(source, 0))
@@ -86,7 +87,9 @@ class Loris:
     seconds: float
 
 
-async def drip(live: Listening, first: bytes, source: str, *, give_up_s: float, every_s: float = 0.5) -> Loris:
+async def drip(
+    live: Listening, first: bytes, source: str, *, give_up_s: float = PATIENCE_S, every_s: float = 0.5
+) -> Loris:
     """Send ``first``, then a byte every half second, and wait to be cut; give up after ``give_up_s``."""
     loop = asyncio.get_running_loop()
     reader, writer = await asyncio.open_connection(*address(live), local_addr=(source, 0))
@@ -114,13 +117,6 @@ async def _drip_on(writer: asyncio.StreamWriter, every_s: float) -> None:
     while True:
         await asyncio.sleep(every_s)
         writer.write(b"x")
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    """Return once something is so. Raises TimeoutError after a minute, which only a fault takes."""
-    async with asyncio.timeout(60):
-        while not is_so():  # noqa: ASYNC110 - what is waited for tells nobody
-            await asyncio.sleep(0.01)
 
 
 def break_upload(body: bytes, chance: random.Random) -> tuple[str, bytes, bool]:

@@ -45,6 +45,10 @@ class Running:
     url: str
     guard: Guard | None = None
 
+    def set_clock_forward(self, seconds: int) -> None:
+        """From now on the validator takes the time of day to be later."""
+        self.service.pipeline.intake._clock = lambda: time.time() + seconds
+
     def sign(
         self, pair: SourcePair | tuple[Item, Item], key: bytes = ALICE, *, nonce: bytes | None = None, **changes: object
     ) -> SignedPair:

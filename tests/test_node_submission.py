@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -118,14 +117,14 @@ async def test_an_expired_plan_is_signed_anew_only_if_it_was_never_decided(
     decided, unsent = pictures(2)
     before.drop_answer = lambda number: True
     with pytest.raises(ServiceError, match="SERVICE_UNREACHABLE"):
-        await submit(live, before.url, tmp_path, [decided], replace(RULES, lifetime_s=1), patience_s=0.1)
+        await submit(live, before.url, tmp_path, [decided], replace(RULES, lifetime_s=600), patience_s=0.1)
     before.drop_answer = lambda number: False
     before.deny = lambda path, number: "drop"
     with pytest.raises(ServiceError, match="SERVICE_UNREACHABLE"):
-        await submit(live, before.url, tmp_path, [unsent], replace(RULES, lifetime_s=1), patience_s=0.1)
+        await submit(live, before.url, tmp_path, [unsent], replace(RULES, lifetime_s=600), patience_s=0.1)
     before.deny = lambda path, number: None
     planned = set(nonces(before))
-    await asyncio.sleep(2.1)
+    live.set_clock_forward(1200)
 
     tally = await submit(live, before.url, tmp_path, [decided, unsent])
     assert (tally.decided, tally.replayed) == (2, 1)
@@ -138,10 +137,9 @@ async def test_a_validator_that_is_away_ends_the_run_at_once_and_the_next_run_go
 ) -> None:
     rows = pictures(8)
     before.deny = lambda path, number: "drop"
-    started = time.monotonic()
     with pytest.raises(ServiceError, match="SERVICE_UNREACHABLE"):
         await submit(live, before.url, tmp_path, rows, replace(RULES, concurrency=1), patience_s=0.5)
-    assert time.monotonic() - started < 2.0  # not once for each row
+    assert len(set(nonces(before))) == 1  # not once for each row
     before.deny = lambda path, number: None
     assert (await submit(live, before.url, tmp_path, rows)).decided == 8
 

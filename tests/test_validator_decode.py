@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import io
 import json
 import os
@@ -26,6 +27,7 @@ from embedding.modalities import decode as decode_here
 from embedding.modality import check_contract
 from protocol.errors import Overloaded, Rejected
 from tests.modality_material import clip, frames, gif, item, npy, sensor
+from tests.waiting import PATIENCE_S, eventually, in_the_end
 from validator.decode import Decoder, _Worker
 
 VECTORS = json.loads((Path(__file__).parent / "vectors/video.json").read_text())
@@ -113,9 +115,15 @@ async def running(workers: int, **options: Any) -> AsyncIterator[Decoder]:
         await decoder.close()
 
 
+async def has_waiting(decoder: Decoder, count: int) -> None:
+    """Return once so many items wait, those that were just asked for among them, and idle workers have taken theirs."""
+    await asyncio.sleep(0)  # every task that was made meanwhile has begun
+    await in_the_end(lambda: decoder.describe()["waiting"] == count)
+
+
 @pytest.fixture
 async def decoder() -> AsyncIterator[Decoder]:
-    async with running(2, item_timeout_s=4.0) as decoder:
+    async with running(2, item_timeout_s=60.0) as decoder:
         yield decoder
 
 
@@ -276,7 +284,7 @@ async def test_damaged_files_are_decoded_or_refused_and_nothing_else(modality: s
 
 
 async def test_a_hanging_worker_is_replaced_and_the_others_go_on() -> None:
-    async with running(2, item_timeout_s=1.0) as decoder:
+    async with running(2, item_timeout_s=5.0) as decoder:
         stopped = decoder.pids[0]
         os.kill(stopped, signal.SIGSTOP)
         texts = [b"text %d" % i for i in range(40)]
@@ -284,11 +292,11 @@ async def test_a_hanging_worker_is_replaced_and_the_others_go_on() -> None:
         assert [array.tobytes() for array in arrays] == texts
         assert stopped not in decoder.pids
         assert not is_running(stopped)
-        assert decoder.describe()["replaced"] == 1
+        assert decoder.describe()["replaced"] >= 1
 
 
 async def test_a_worker_starved_again_and_again_is_not_the_items_fault(largest: bytes) -> None:
-    async with running(1, item_timeout_s=1.0) as decoder:
+    async with running(1, item_timeout_s=2.0) as decoder:
         task = asyncio.create_task(decoder.decode("image", "image/png", largest))
         seen: set[int] = set()
         while not task.done():
@@ -304,13 +312,15 @@ async def test_a_worker_starved_again_and_again_is_not_the_items_fault(largest: 
 
 async def test_an_item_that_computes_for_too_long_is_refused(largest: bytes) -> None:
     async with running(1, item_timeout_s=0.3) as decoder:
+        end = time.monotonic() + PATIENCE_S
         code = "DECODER_STALLED"
-        for _ in range(20):  # a busy test machine may starve the worker: then, as told, the same bytes again
+        while code == "DECODER_STALLED" and time.monotonic() < end:
+            # A busy test machine may starve the worker: then, as told, the same bytes again.
+            with contextlib.suppress(PermissionError):
+                os.setpriority(os.PRIO_PROCESS, decoder.pids[0], -20)
             with pytest.raises((Rejected, Overloaded)) as caught:
                 await decoder.decode("image", "image/png", largest)
             code = caught.value.code
-            if code != "DECODER_STALLED":
-                break
         assert code == "ITEM_TIMEOUT"
         assert (await decoder.decode("text", "text/plain", b"two")).tobytes() == b"two"
 
@@ -318,11 +328,11 @@ async def test_an_item_that_computes_for_too_long_is_refused(largest: bytes) -> 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
 async def test_only_a_crash_of_its_own_is_the_items_fault(number: signal.Signals) -> None:
     """No item can send SIGKILL to its worker: the kernel did, for want of memory, or an operator."""
-    async with running(1, item_timeout_s=4.0) as decoder:
+    async with running(1, item_timeout_s=60.0) as decoder:
         before = decoder.pids
         os.kill(before[0], signal.SIGSTOP)
         jobs = [asyncio.create_task(decoder.decode("text", "text/plain", text)) for text in (b"one", b"two", b"three")]
-        await asyncio.sleep(0.1)  # the worker holds the first
+        await has_waiting(decoder, 2)  # the worker holds the first
         os.kill(before[0], number)
         os.kill(before[0], signal.SIGCONT)
         first, *others = await asyncio.gather(*jobs, return_exceptions=True)
@@ -369,7 +379,7 @@ source.read()
     ],
 )
 async def test_what_a_taken_over_worker_answers_hurts_only_its_item(header: str, payload: bytes, length: str) -> None:
-    async with running(1, item_timeout_s=3.0) as decoder:
+    async with running(1, item_timeout_s=60.0) as decoder:
         honest = decoder._workers[0]
         assert honest is not None
         await honest.kill()
@@ -378,9 +388,9 @@ async def test_what_a_taken_over_worker_answers_hurts_only_its_item(header: str,
         )
         decoder._workers[0] = _Worker(process)
         with pytest.raises(Rejected, match="ITEM_CRASHED_DECODER"):
-            await asyncio.wait_for(decoder.decode("text", "text/plain", b"one"), 10)
+            await asyncio.wait_for(decoder.decode("text", "text/plain", b"one"), PATIENCE_S)
         assert process.returncode == -signal.SIGKILL
-        after = await asyncio.wait_for(decoder.decode("text", "text/plain", b"two"), 10)
+        after = await asyncio.wait_for(decoder.decode("text", "text/plain", b"two"), PATIENCE_S)
         assert after.tobytes() == b"two"
 
 
@@ -389,9 +399,9 @@ async def test_waiting_bytes_are_bounded() -> None:
         for _ in range(3):  # what has left the queue no longer counts
             os.kill(decoder.pids[0], signal.SIGSTOP)
             jobs = [asyncio.create_task(decoder.decode("text", "text/plain", b"x"))]
-            await asyncio.sleep(0.1)  # the stopped worker has taken this one
+            await has_waiting(decoder, 0)  # the stopped worker has taken this one
             jobs += [asyncio.create_task(decoder.decode("text", "text/plain", b"x" * 3_000)) for _ in range(3)]
-            await asyncio.sleep(0.1)
+            await has_waiting(decoder, 3)
             with pytest.raises(Overloaded, match="DECODER_BUSY"):
                 await decoder.decode("text", "text/plain", b"x" * 3_000)
             os.kill(decoder.pids[0], signal.SIGCONT)
@@ -406,9 +416,9 @@ async def test_closing_answers_everybody_and_leaves_no_process() -> None:
     (pid,) = decoder.pids
     os.kill(pid, signal.SIGSTOP)
     jobs = [asyncio.create_task(decoder.decode("text", "text/plain", b"x")) for _ in range(5)]
-    await asyncio.sleep(0.1)
+    await has_waiting(decoder, 4)
     await decoder.close()
-    results = await asyncio.wait_for(asyncio.gather(*jobs, return_exceptions=True), 5)
+    results = await asyncio.wait_for(asyncio.gather(*jobs, return_exceptions=True), PATIENCE_S)
     assert [getattr(result, "code", result) for result in results] == ["DECODER_STOPPED"] * 5
     with pytest.raises(Overloaded, match="DECODER_STOPPED"):
         await decoder.decode("text", "text/plain", b"too late")
@@ -438,9 +448,9 @@ async def test_a_full_queue_says_when_to_come_back() -> None:
     try:
         os.kill(decoder.pids[0], signal.SIGSTOP)
         waiting = [asyncio.create_task(decoder.decode("text", "text/plain", b"x"))]
-        await asyncio.sleep(0.1)  # the stopped worker has taken this one
+        await has_waiting(decoder, 0)  # the stopped worker has taken this one
         waiting += [asyncio.create_task(decoder.decode("text", "text/plain", b"x")) for _ in range(3)]
-        await asyncio.sleep(0.1)
+        await has_waiting(decoder, 3)
         with pytest.raises(Overloaded) as caught:
             await decoder.decode("text", "text/plain", b"x")
         assert caught.value.retry_after_s > 0
@@ -494,7 +504,7 @@ os._exit(0)
 def test_a_locked_process_can_reach_nothing(arm: str, tmp_path: Path) -> None:
     """With the defence off every attempt succeeds; with it on none does, and the filter alone is enough."""
     command = [sys.executable, "-c", ATTEMPTS, str(tmp_path / "file"), arm]
-    output = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    output = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout
     expected = "done" if arm == "open" else "refused"
     assert [line.split()[1] for line in output.splitlines()] == [expected] * 12, output
 
@@ -502,7 +512,7 @@ def test_a_locked_process_can_reach_nothing(arm: str, tmp_path: Path) -> None:
 def test_workers_die_with_their_parent() -> None:
     script = (
         "import asyncio, time\nfrom validator.decode import Decoder\n"
-        "async def main():\n    d = Decoder(2); await d.start(); print(*d.pids, flush=True); await asyncio.sleep(60)\n"
+        "async def main():\n    d = Decoder(2); await d.start(); print(*d.pids, flush=True); await asyncio.Future()\n"
         "asyncio.run(main())"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
@@ -512,14 +522,9 @@ def test_workers_die_with_their_parent() -> None:
     parent.kill()
     parent.wait()
     for pid in pids:
-        for _ in range(100):
-            if not Path(f"/proc/{pid}").exists() or "State:\tZ" in Path(f"/proc/{pid}/status").read_text():
-                break
-            time.sleep(0.05)
-        else:
-            pytest.fail(f"worker {pid} outlived its parent")
+        eventually(lambda pid=pid: not is_running(pid), f"worker {pid} outlived its parent")  # type: ignore[misc]
 
 
 def test_the_worker_imports_no_torch() -> None:
     check = "import sys, validator.sandbox as s; s.warm_up(); sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", check], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", check], check=True, timeout=PATIENCE_S)

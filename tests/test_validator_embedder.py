@@ -19,6 +19,7 @@ from embedding.modality import Array
 from embedding.space import Measured
 from embedding.weights import encode_weights
 from protocol.errors import CheckpointError, ConfigError, Overloaded, Rejected
+from tests.waiting import PATIENCE_S, in_the_end
 from validator import in_force
 from validator.embedder import Embedder
 
@@ -30,13 +31,15 @@ class Device:
         self.space = space
         self.device = space.device
         self.batches: list[tuple[str, int]] = []
+        self.taken = 0
         self.refused = 0
         self.capacity = 1_000
         self.free = threading.Event()
         self.free.set()
 
     def measure(self, modality: str, arrays: Sequence[Array], seeds: Sequence[int], masks: int) -> Measured:
-        assert self.free.wait(20)
+        self.taken += len(arrays)
+        assert self.free.wait(PATIENCE_S)
         if len(arrays) > self.capacity:
             self.refused += 1
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -45,7 +48,7 @@ class Device:
         return measured
 
     def embed(self, modality: str, arrays: Sequence[Array]) -> Array:
-        assert self.free.wait(20)
+        assert self.free.wait(PATIENCE_S)
         rows: Array = self.space.embed(modality, arrays)
         return rows
 
@@ -78,16 +81,16 @@ def digest(number: int) -> bytes:
 
 async def embed_words(embedder: Embedder, numbers: Sequence[int]) -> list[Any]:
     jobs = (embedder.embed("text", digest(n), words(n)) for n in numbers)
-    return await asyncio.wait_for(asyncio.gather(*jobs, return_exceptions=True), 30)
+    return await asyncio.wait_for(asyncio.gather(*jobs, return_exceptions=True), PATIENCE_S)
 
 
 async def test_a_batch_gives_what_each_item_alone_gives(embedder: Embedder, device: Device) -> None:
     device.free.clear()
     jobs = [asyncio.create_task(embedder.embed("text", digest(n), words(n))) for n in range(20)]
     jobs += [asyncio.create_task(embedder.embed("image", digest(n), picture(n))) for n in range(20)]
-    await asyncio.sleep(0.05)
+    await in_the_end(lambda: device.taken + len(embedder._waiting) == 40)
     device.free.set()
-    results = await asyncio.wait_for(asyncio.gather(*jobs), 30)
+    results = await asyncio.wait_for(asyncio.gather(*jobs), PATIENCE_S)
     assert sum(size for _, size in device.batches) == 40
     assert len(device.batches) <= 4  # whatever had gathered went together, one modality at a time
     for at, (embedded, checkpoint) in enumerate(results):
@@ -112,9 +115,9 @@ async def test_a_batch_gives_what_each_item_alone_gives(embedder: Embedder, devi
 async def test_a_cancelled_caller_does_not_end_the_thread(embedder: Embedder, device: Device) -> None:
     device.free.clear()
     running = asyncio.create_task(embedder.embed("text", digest(1), words(1)))
-    await asyncio.sleep(0.05)  # the device has it
+    await in_the_end(lambda: device.taken == 1)
     waiting = asyncio.create_task(embedder.embed("text", digest(2), words(2)))
-    await asyncio.sleep(0.05)
+    await in_the_end(lambda: len(embedder._waiting) == 1)
     running.cancel()
     waiting.cancel()
     await asyncio.gather(running, waiting, return_exceptions=True)
@@ -128,7 +131,7 @@ async def test_a_device_without_memory_gets_smaller_batches(embedder: Embedder, 
     await embed_words(embedder, [999])
     device.free.clear()
     jobs = asyncio.create_task(embed_words(embedder, range(40)))
-    await asyncio.sleep(0.05)
+    await in_the_end(lambda: device.taken + len(embedder._waiting) == 41)
     device.free.set()
     results = await jobs
     assert [r for r in results if isinstance(r, BaseException)] == []
@@ -143,13 +146,13 @@ async def test_a_device_without_memory_gets_smaller_batches(embedder: Embedder, 
 async def test_a_bad_item_fails_alone(embedder: Embedder, device: Device) -> None:
     device.free.clear()
     blocker = asyncio.create_task(embed_words(embedder, [99]))
-    await asyncio.sleep(0.05)
+    await in_the_end(lambda: device.taken == 1)
     jobs = [asyncio.create_task(embedder.embed("image", digest(n), picture(n))) for n in range(7)]
     jobs.insert(3, asyncio.create_task(embedder.embed("image", digest(50), picture(1).astype(np.float64))))
-    await asyncio.sleep(0.05)
+    await in_the_end(lambda: len(embedder._waiting) == 8)
     device.free.set()
     await blocker
-    results = await asyncio.wait_for(asyncio.gather(*jobs, return_exceptions=True), 30)
+    results = await asyncio.wait_for(asyncio.gather(*jobs, return_exceptions=True), PATIENCE_S)
     bad = results.pop(3)
     assert isinstance(bad, Rejected)
     assert bad.code == "ARRAY_NOT_IN_CONTRACT"
@@ -178,11 +181,14 @@ async def test_known_items_come_from_the_cache_and_the_least_used_leaves(
 
 async def test_the_same_item_twice_in_a_batch_is_measured_once(embedder: Embedder, device: Device) -> None:
     device.free.clear()
+    blocker = asyncio.create_task(embed_words(embedder, [99]))
+    await in_the_end(lambda: device.taken == 1)
     jobs = asyncio.create_task(embed_words(embedder, [0, 1, 1, 1, 2]))
-    await asyncio.sleep(0.05)
+    await in_the_end(lambda: len(embedder._waiting) == 5)
     device.free.set()
+    await blocker
     results = await jobs
-    assert sum(size for _, size in device.batches) == 3
+    assert [size for _, size in device.batches] == [1, 3]
     assert np.array_equal(results[1][0].whole, results[3][0].whole)
 
 
@@ -192,9 +198,9 @@ async def test_a_full_queue_refuses_and_recovers(
     monkeypatch.setattr(embedder_module, "MAX_WAITING", 3)
     device.free.clear()
     jobs = [asyncio.create_task(embed_words(embedder, [0]))]
-    await asyncio.sleep(0.05)  # on the device, no longer waiting
+    await in_the_end(lambda: device.taken == 1)  # no longer waiting
     jobs += [asyncio.create_task(embed_words(embedder, [n])) for n in (1, 2, 3)]
-    await asyncio.sleep(0.05)
+    await in_the_end(lambda: len(embedder._waiting) == 3)
     with pytest.raises(Overloaded, match="DEVICE_BUSY"):
         await embedder.embed("text", digest(4), words(4))
     device.free.set()
@@ -220,7 +226,7 @@ async def test_what_runs_during_a_swap_says_the_old_checkpoint(
     old, new = embedder.checkpoint, bytes.fromhex(child.digest)
     device.free.clear()
     running = asyncio.create_task(embed_words(embedder, [1]))
-    await asyncio.sleep(0.05)
+    await in_the_end(lambda: device.taken == 1)
     embedder.switch(in_force.load(child.path, "cpu", "loo"))
     assert embedder.checkpoint == new
     assert embedder.parent == old

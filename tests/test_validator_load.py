@@ -18,8 +18,9 @@ from ingress.address import Sender, sender_of
 from node.client import ValidatorClient
 from protocol.errors import Rejected
 from protocol.pair import Item
-from tests.http_material import address, exchange, head_of, read_replies, until
+from tests.http_material import address, exchange, head_of, read_replies
 from tests.service_material import ALICE, BOB, Running, item_of, pictures, running
+from tests.waiting import in_the_end
 from validator.config import ValidatorConfig
 from validator.decode import Decoder, Unjudged
 from validator.quotas import Payer, QuotaLimits, Quotas
@@ -151,9 +152,9 @@ async def test_pairs_are_written_in_turns(is_fair: bool, tmp_path: Path) -> None
         pipeline, go = live.service.pipeline, asyncio.Event()
         held = asyncio.create_task(pipeline.paused(go.wait()))
         flood = [asyncio.create_task(pipeline.validate(live.sign(one).encode(), EVE.sender)) for one in pictures(30)]
-        await until(lambda: len(pipeline._queue) == 30)
+        await in_the_end(lambda: len(pipeline._queue) == 30)
         honest = asyncio.create_task(pipeline.validate(live.sign(pictures(1)[0], BOB).encode(), HONEST.sender))
-        await until(lambda: len(pipeline._queue) == 31)
+        await in_the_end(lambda: len(pipeline._queue) == 31)
         go.set()
         await asyncio.gather(held, *flood, honest)
         assert (honest.result().receipt.index <= 3) is is_fair
@@ -166,7 +167,7 @@ async def test_one_address_cannot_take_every_place(is_fair: bool, refused: int, 
         held = asyncio.create_task(pipeline.paused(go.wait()))
         await asyncio.sleep(0)
         flood = [asyncio.create_task(pipeline.validate(live.sign(one).encode(), EVE.sender)) for one in pictures(20)]
-        await until(lambda: sum(task.done() for task in flood) == refused)
+        await in_the_end(lambda: sum(task.done() for task in flood) == refused)
         honest = asyncio.create_task(pipeline.validate(live.sign(pictures(1)[0], BOB).encode(), HONEST.sender))
         await asyncio.sleep(0)
         go.set()
@@ -189,7 +190,7 @@ async def test_bodies_are_bounded_and_leave_room_for_others(most: int, expected:
             reader, writer = await asyncio.open_connection(*address(live), local_addr=source)
             writer.write(head_of(len(body)) + body[:50_000])
             if number < expected:
-                await until(lambda: stock.used > sum(len(body) for body in bodies[: len(held)]))
+                await in_the_end(lambda: stock.used > sum(len(body) for body in bodies[: len(held)]))
             else:
                 assert b" 503 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
             held.append(writer)
@@ -198,7 +199,7 @@ async def test_bodies_are_bounded_and_leave_room_for_others(most: int, expected:
         await live.client.post_pair(live.sign(pictures(1)[0]).encode())  # another network is served
         for writer in held:
             writer.close()
-        await until(lambda: stock.used == 0)
+        await in_the_end(lambda: stock.used == 0)
 
 
 async def test_a_large_body_is_refused_by_its_envelope_alone(tmp_path: Path) -> None:
@@ -339,7 +340,7 @@ async def test_what_keeps_a_worker_busy_costs_five_seconds_worth() -> None:
     await decoder.start()
     try:
         job = asyncio.create_task(decoder.decode("audio", "audio/flac", flac(), EVE))
-        await until(lambda: not len(decoder._jobs))
+        await in_the_end(lambda: not len(decoder._jobs))
         os.kill(decoder.pids[0], signal.SIGSEGV)
         with pytest.raises(Rejected, match="ITEM_CRASHED_DECODER"):
             await job

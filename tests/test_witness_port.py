@@ -9,13 +9,14 @@ import pytest
 from protocol.errors import ConfigError
 from tests.http_material import Loris, address, drip, exchange, head_of
 from tests.log_material import Log, add_checkpoint
+from tests.waiting import PATIENCE_S
 from tests.witness_material import Live, witnessing
 
 LOG = Log(40)
 ASK = head_of(0, method="GET", path="/health")
 
 
-async def besiege(live: Live, *, give_up_s: float) -> tuple[list[Loris], int]:
+async def besiege(live: Live, *, give_up_s: float = PATIENCE_S) -> tuple[list[Loris], int]:
     """Hold 12 slow connections, half in the head and half in the body; meanwhile a log asks again and again. Return
     how they ended and how many heads were cosigned."""
     cosigned = 0
@@ -38,8 +39,8 @@ async def besiege(live: Live, *, give_up_s: float) -> tuple[list[Loris], int]:
 
 
 async def test_slow_connections_are_cut_while_heads_are_cosigned(tmp_path: Path) -> None:
-    async with witnessing(tmp_path / "witness", header_timeout_s=2.0) as live:
-        slow, cosigned = await besiege(live, give_up_s=20.0)
+    async with witnessing(tmp_path / "witness", header_timeout_s=4.0) as live:
+        slow, cosigned = await besiege(live)
     assert Counter(loris.reply.status if loris.reply else 0 for loris in slow) == {408: 12}
     assert Counter(loris.reply.code for loris in slow if loris.reply) == {
         "HEAD_TIMEOUT": 6,
