@@ -123,7 +123,7 @@ def tamper(url: str) -> Iterator[Connection]:
 
         @event.listens_for(engine, "connect")
         def wait(connection: dbapi2.Connection, _record: object) -> None:
-            connection.execute("PRAGMA busy_timeout=5000")
+            connection.execute("PRAGMA busy_timeout=240000")
 
     else:
         engine = create_engine(url)

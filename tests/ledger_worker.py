@@ -23,6 +23,7 @@ from protocol.merkle import verify_inclusion
 from protocol.receipt import Receipt, verify_receipt
 from protocol.wire import encode, parse
 from tests.ledger_material import ORIGIN, RECEIPT_VKEY, Opened, make_entry, open_ledger, submission_of
+from tests.waiting import PATIENCE_S
 
 
 class Worker:
@@ -45,9 +46,16 @@ class Worker:
         return self._process.stdin, self._process.stdout
 
     def append(
-        self, url: str, head: Path, number: int, *, kill_after_s: float | None = None, **options: object
+        self,
+        url: str,
+        head: Path,
+        number: int,
+        *,
+        kill_after_s: float | None = None,
+        kill_after: int = 0,
+        **options: object,
     ) -> tuple[dict[int, Receipt], str]:
-        """Let a child append the pairs from ``number`` on; kill it so long after its first promise.
+        """Let a child append the pairs from ``number`` on; kill it so long after its first promise, or at a promise.
 
         Return what it promised, and the code of the error that stopped it, empty if it was killed.
         """
@@ -58,8 +66,8 @@ class Worker:
         promised: dict[int, Receipt] = {}
         stopped = ""
         if kill_after_s is not None:
-            if not select.select([out], [], [], 60)[0]:
-                raise TimeoutError("no promise within a minute")
+            if not select.select([out], [], [], PATIENCE_S)[0]:
+                raise TimeoutError("no promise")
             time.sleep(kill_after_s)
             os.kill(child, signal.SIGKILL)
         for line in out:
@@ -73,13 +81,15 @@ class Worker:
                 stopped = value
             else:
                 promised[what] = parse(Receipt, value)
+                if len(promised) == kill_after:
+                    os.kill(child, signal.SIGKILL)
         return promised, stopped
 
     def close(self) -> None:
         """End the program."""
         to, out = self._pipes()
         to.close()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=PATIENCE_S)
         out.close()
 
 

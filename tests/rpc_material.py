@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
+from tests.waiting import PATIENCE_S
+
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -57,7 +59,7 @@ class RpcProxy:
         if self.before is not None:
             self.before(method, parameters)
         onward = urllib.request.Request(self.target, body, {"Content-Type": "application/json"})
-        with _OPENER.open(onward, timeout=20) as reply:
+        with _OPENER.open(onward, timeout=PATIENCE_S) as reply:
             answer = json.load(reply)
         self.seen[method] = self.seen.get(method, 0) + 1
         if self.loses(method):

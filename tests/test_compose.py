@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from sqlalchemy.engine import make_url
 
 from contracts.devchain import find_anvil
 from protocol.tlog import verify_checkpoint
+from tests.waiting import PATIENCE_S, eventually
 from validator.config import load_settings
 from witness.config import WitnessConfig
 
@@ -515,18 +515,15 @@ class Stack:
         assert done.returncode in (0, 1), done.stderr
         return done.returncode == 0
 
-    def wait(self, name: str, timeout_s: float = 90.0) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not self.is_healthy(name):
-            log = (self.folder / f"{name}.log").read_text()
-            assert self.running[name].poll() is None, log
-            assert time.monotonic() < deadline, log
-            time.sleep(0.2)
+    def wait(self, name: str) -> None:
+        log = (self.folder / f"{name}.log").read_text
+        eventually(lambda: self.running[name].poll() is not None or self.is_healthy(name), log)
+        assert self.running[name].poll() is None, log()
 
     def stop(self, name: str) -> int:
         process = self.running.pop(name)
         process.send_signal(signal.SIGTERM)
-        return process.wait(30)
+        return process.wait(PATIENCE_S)
 
 
 @pytest.fixture
@@ -574,12 +571,12 @@ def test_the_services_run_together(stack: Stack) -> None:
     # What was decided is provable under a head that the witness cosigned, to whoever trusts its key.
     address, vkey = stack.hosts["validator:8440"], (stack.place("network") / "witness.vkey").read_text().strip()
     log_vkey = (stack.place("network") / "log.vkey").read_text().strip()
-    deadline, size = time.monotonic() + 60, 0
-    while size < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+
+    def cosigned() -> int:
         with urllib.request.urlopen(f"http://{address}/v1/checkpoint/cosigned") as answer:
-            size = verify_checkpoint(answer.read().decode(), "curiosity", [log_vkey], [vkey], 1).size
+            return verify_checkpoint(answer.read().decode(), "curiosity", [log_vkey], [vkey], 1).size
+
+    eventually(lambda: cosigned() >= 3)
 
     # A restart finds everything again: the chain its state, the deployment its contracts, the validator its ledger.
     assert stack.stop("validator") == 0

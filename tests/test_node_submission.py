@@ -20,6 +20,7 @@ from protocol.pair import read_envelope
 from protocol.signing import address_of
 from tests.front_material import Front, front
 from tests.service_material import ALICE, Running, pictures, running
+from tests.waiting import PATIENCE_S
 
 RULES = Rules(concurrency=4)
 OVERLOAD = {"code": "QUEUE_FULL", "what": "full", "remedy": "later", "fault": "infrastructure"}
@@ -42,7 +43,7 @@ def contributor(tmp_path: Path) -> Contributor:
 
 
 async def submit(
-    live: Running, url: str, tmp_path: Path, rows: list[Any], rules: Rules = RULES, patience_s: float = 10.0
+    live: Running, url: str, tmp_path: Path, rows: list[Any], rules: Rules = RULES, patience_s: float = PATIENCE_S
 ) -> Tally:
     async with ValidatorClient(url, patience_s=patience_s) as client:
         return await submit_pairs(

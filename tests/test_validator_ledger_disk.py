@@ -136,7 +136,7 @@ def log_rounds(folder: Path, rounds: int, seed: int) -> Counter[str]:
     begun.mkdir()
     url, head = f"sqlite:///{begun}/ledger.db", begun / "head"
     with worker() as process:
-        promised, _ = process.append(url, head, 0, kill_after_s=0.5)
+        promised, _ = process.append(url, head, 0, kill_after=200)
     leaves = [entry.leaf for entry in make_entries(0, len(promised) + 8)]
     log = (begun / "ledger.db-wal").read_bytes()
     assert len(log) > 100_000

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from protocol.errors import StoreError
+from tests.waiting import PATIENCE_S
 from validator.lookup import SharedLookup
 from validator.pipeline import gathered
 
@@ -44,13 +45,13 @@ async def test_who_asks_during_a_read_gets_what_a_later_read_finds() -> None:
     def read(keys: Sequence[int]) -> Mapping[int, str]:
         found = {key: stored[key] for key in keys if key in stored}
         began.set()
-        assert go_on.wait(10)
+        assert go_on.wait(PATIENCE_S)
         return found
 
     with one_thread() as executor:
         lookup = SharedLookup(read, executor, [1])
         early = asyncio.create_task(lookup.find(1))
-        await asyncio.to_thread(began.wait, 10)
+        await asyncio.to_thread(began.wait, PATIENCE_S)
         stored[1] = "decided"
         late = asyncio.create_task(lookup.find(1))
         await asyncio.sleep(0)

@@ -421,7 +421,8 @@ async def killed_witnesses_remember(folder: Path, rounds: int) -> None:
         facts = json.loads(await process.stdout.readline())
         url = facts["url"] + "/add-checkpoint"
         async with aiohttp.ClientSession() as session:
-            kill = asyncio.get_running_loop().call_later(chance.uniform(0.0, 0.08), process.send_signal, signal.SIGKILL)
+            kill: asyncio.TimerHandle | None = None
+            last = chance.randint(1, 6)  # after so many answers it is killed, at once or while it makes the next
             try:
                 async with session.post(url, data=add_checkpoint(LOG, LOG.size)) as answer:
                     known = int(await answer.text()) if answer.status == 409 else LOG.size
@@ -433,10 +434,15 @@ async def killed_witnesses_remember(folder: Path, rounds: int) -> None:
                         assert answer.status == 200, lines
                     add_signatures(LOG.head(known + 1), lines, facts["vkeys"])
                     known = promised = known + 1
+                    last -= 1
+                    if last == 0:
+                        wait_s = chance.uniform(0.0, 0.01)
+                        kill = asyncio.get_running_loop().call_later(wait_s, process.send_signal, signal.SIGKILL)
             except (aiohttp.ClientError, ConnectionError):
                 pass
             finally:
-                kill.cancel()
+                if kill is not None:
+                    kill.cancel()
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
