@@ -251,13 +251,13 @@ async def test_one_that_has_answered_before_is_waited_for_longer(tmp_path: Path)
         def deny(path: str, number: int) -> str | None:
             nonlocal denied
             denied += 1
-            return "drop" if 1 < denied < 9 else None
+            return "drop" if 1 < denied < 14 else None
 
         before.deny = deny
         async with ValidatorClient(before.url, patience_s=3600.0) as client:
             await client.health()
             await client.health()
-        assert denied >= 9
+        assert denied >= 14
 
 
 @pytest.mark.parametrize(
