@@ -29,7 +29,7 @@ LOST_PROCESS_UNITS = 250_000_000
 
 COSTS = {
     "every item": f"{ITEM_UNITS:,}, and 1 a byte",
-    "image/png, image/webp": "1 a pixel",
+    "image/png, image/webp": "1 a pixel; 2 a pixel of a PNG of 16-bit colours one of which is transparent",
     "image/jpeg": "1/8 a pixel and 1/64 a pixel of each scan: only what the scaled picture needs is unpacked",
     "image/gif": "1 a pixel of the canvas, for each frame",
     "video/mp4, video/webm": "1/4 a pixel, for each coded frame, shown or not",
@@ -91,7 +91,7 @@ def _image(data: bytes, media_type: str) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Pillow.open(io.BytesIO(data), formats=[image.FORMATS[media_type]]) as picture:
-            pixels = picture.width * picture.height
+            pixels = picture.width * picture.height * (2 if image.has_two_passes(picture) else 1)
     if media_type != "image/jpeg":
         return pixels
     return pixels // 8 + pixels * data.count(b"\xff\xda") // 64

@@ -5,6 +5,7 @@ import struct
 import warnings
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image as Pillow
@@ -16,6 +17,7 @@ FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP"}
 # No tower takes more than 336 px (the largest CLIP picture); a larger array would only travel between processes.
 MAX_SIDE_PX = 384
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, OverflowError)
+_GREY_BITS = {"L;2": 2, "L;4": 4, "L": 8}  # layouts of grey PNG pixels that Pillow spreads over 0 to 255
 LIMITS = Limits(max_bytes=16 * 2**20, max_pixels=50_000_000)
 CONTRACT = Contract("uint8", (None, None, 3), 0, 255, "RGB, rows from the top, at most 384 px a side", "8-bit level")
 
@@ -31,8 +33,8 @@ class Image:
     mask_share: float = 0.85
     natural_unit: str = "16-px patches"
     preparation: str = (
-        "Upright after EXIF orientation, transparency on white, 16-bit grey to its high byte, RGB, the longest side at "
-        "most 384 px (box filter)."
+        "Upright after EXIF orientation, transparency on white, 16-bit samples to their high byte, RGB, the longest "
+        "side at most 384 px (box filter). A PNG's transparent colour is compared with every bit of a sample."
     )
 
     def decode(self, data: bytes, media_type: str) -> Array:
@@ -46,7 +48,8 @@ class Image:
                 warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
                 with Pillow.open(io.BytesIO(data), formats=[FORMATS[media_type]]) as picture:
                     self._check_header(picture)
-                    return _to_rgb(picture)
+                    low = _open_low_bytes(data) if has_two_passes(picture) else None
+                    return _to_rgb(picture, low)
         except Pillow.DecompressionBombError as error:
             raise self._too_large(str(error)) from error
         except _BROKEN as error:
@@ -70,21 +73,74 @@ class Image:
         )
 
 
-def _to_rgb(picture: Pillow.Image) -> Array:
-    """Upright RGB on white, scaled down to MAX_SIDE_PX."""
+def has_two_passes(picture: Pillow.Image) -> bool:
+    """Whether a picture that is open and not yet loaded has to be unpacked twice.
+
+    Pillow keeps the high bytes of a PNG of 16-bit colours. Its transparent colour (tRNS) may differ from another in the
+    low bytes alone.
+    """
+    return "transparency" in picture.info and _layout(picture) == "RGB;16B"
+
+
+def _layout(picture: Pillow.Image) -> str:
+    """How samples of a PNG lie in its data, as Pillow names it, such as ``L;4`` or ``RGB;16B``; else empty."""
+    tiles = getattr(picture, "tile", None)
+    return str(tiles[0].args) if picture.format == "PNG" and tiles else ""
+
+
+def _open_low_bytes(data: bytes) -> Pillow.Image:
+    """The same PNG of 16-bit colours, opened so that the low bytes are read: they lie where others have the high."""
+    picture = Pillow.open(io.BytesIO(data), formats=["PNG"])
+    picture.tile = [picture.tile[0]._replace(args="RGB;16L")]
+    return picture
+
+
+def _to_rgb(picture: Pillow.Image, low: Pillow.Image | None) -> Array:
+    """Upright RGB on white, scaled down to MAX_SIDE_PX; ``low`` is the same picture's low bytes where they matter."""
+    layout = _layout(picture)
+    colour = picture.info.get("transparency")  # what stands behind the pixels is out of place (PNG, section 5.6)
     picture.draft("RGB", (MAX_SIDE_PX, MAX_SIDE_PX))
     picture.load()
-    if picture.mode.startswith("I"):
-        # Pillow would clip 16-bit grey at 255; take the high byte.
-        high = (np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-        picture = Pillow.fromarray(high)
     upright = ImageOps.exif_transpose(picture)
+    if layout:
+        upright = _clear_colour(upright, layout, colour, ImageOps.exif_transpose(low) if low is not None else None)
     if upright.has_transparency_data:
         rgba = upright.convert("RGBA")
         upright = Pillow.alpha_composite(Pillow.new("RGBA", rgba.size, "white"), rgba)
     rgb = upright.convert("RGB")
     rgb.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX), Pillow.Resampling.BOX)
     return np.asarray(rgb, dtype=np.uint8)
+
+
+def _clear_colour(picture: Pillow.Image, layout: str, colour: Any, low: Pillow.Image | None) -> Pillow.Image:
+    """A PNG whose transparent colour is told as its pixels are; Pillow leaves it as the file's samples are.
+
+    Samples of 16 bits come as their high byte, with white where they are transparent: another sample may have the same
+    high byte. Only the bits of a sample count in the colour of tRNS (PNG, section 11.3.2.1).
+    """
+    if layout == "I;16B":
+        samples = np.asarray(picture)
+        high = (samples >> 8).astype(np.uint8)
+        if colour is not None:
+            high[samples == colour] = 255
+        return Pillow.fromarray(high)
+    if low is not None:
+        pixels = np.array(picture)
+        same = np.ones(pixels.shape[:2], dtype=np.bool_)
+        for channel, (high, rest) in enumerate(zip(pixels.T, np.asarray(low).T, strict=True)):
+            same &= (high == colour[channel] >> 8).T & (rest == colour[channel] & 255).T
+        pixels[same] = 255
+        return Pillow.fromarray(pixels)
+    picture.info.pop("transparency", None)
+    if colour is None:
+        return picture
+    if layout in _GREY_BITS:
+        levels = (1 << _GREY_BITS[layout]) - 1
+        colour = (colour & levels) * 255 // levels
+    elif layout == "RGB":
+        colour = tuple(level & 255 for level in colour)
+    picture.info["transparency"] = colour
+    return picture
 
 
 IMAGE = Image()
