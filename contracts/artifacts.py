@@ -10,6 +10,7 @@ from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 from sha3 import keccak_256
 
+from host.paths import inside
 from protocol.errors import ChainError
 
 _ABI_DIR = Path(__file__).resolve().parent / "abi"
@@ -62,7 +63,7 @@ class Revert:
 @cache
 def load_artifact(name: str) -> Artifact:
     """The committed artifact of that name. Raises ChainError ``ABI_MISSING`` when its file cannot be read."""
-    path = _ABI_DIR / f"{name}.json"
+    path = inside(_ABI_DIR, f"{name}.json", one=True, links=True)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         code, deployed = (bytes.fromhex(content[key].removeprefix("0x")) for key in ("bytecode", "deployedBytecode"))

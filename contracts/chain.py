@@ -115,7 +115,7 @@ def hide_secrets(words: str, url: str) -> str:
 
 def journal_path(folder: Path, addresses: Addresses) -> Path:
     """The journal of one network's transactions in a folder: no two networks share one."""
-    return folder / f"transactions-{addresses.chain_id}-{addresses.rewards.hex()}.json"
+    return folder / f"transactions-{addresses.chain_id:d}-{addresses.rewards.hex()}.json"
 
 
 @dataclass(frozen=True)

@@ -321,7 +321,7 @@ def command(
 ) -> None:
     """Deploy token, rewards and stake contract and write where they are."""
     config = ChainConfig(rpc_url, chain_id)
-    out = out / f"{chain_id}.json" if out.is_dir() else out
+    out = out / f"{chain_id:d}.json" if out.is_dir() else out
     if checks:
         found = check(config, out)
         click.echo(json.dumps(found) if as_json else _show(found))

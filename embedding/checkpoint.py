@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from host.paths import inside
 from protocol.errors import CheckpointError
 from protocol.json_reader import read_json
 from protocol.scoring import Calibration, Quantised
@@ -179,16 +180,16 @@ def load(path: Path, *, expected: str | None = None) -> Checkpoint:
     data = _read(path / MANIFEST)
     digest = hashlib.sha256(data).hexdigest()
     if expected is not None and digest != expected:
-        raise _differs(path / MANIFEST, expected, digest)
+        raise _differs(f"{path}/{MANIFEST}", expected, digest)
     manifest = Manifest.decode(data)
     if set(manifest.files) not in ({MODEL, ANCHORS, CARD}, {MODEL, ANCHORS, CARD, CONFIG}):
         raise CheckpointError(
             "CHECKPOINT_FORMAT", f"the manifest names {sorted(manifest.files)}", "Publish the checkpoint again"
         )
     for name, want in sorted(manifest.files.items()):
-        got = hashlib.sha256(_read(path / name)).hexdigest()
+        got = hashlib.sha256(_read(inside(path, name, one=True, links=True))).hexdigest()  # links of the hub's cache
         if got != want:
-            raise _differs(path / name, want, got)
+            raise _differs(f"{path}/{name}", want, got)
     return Checkpoint(path, digest, manifest)
 
 
@@ -228,7 +229,7 @@ def save(
     try:
         staging.mkdir(parents=True)
         for name, data in contents.items():
-            with (staging / name).open("wb") as file:
+            with inside(staging, name, one=True).open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -255,7 +256,7 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _differs(path: Path, want: str, got: str) -> CheckpointError:
+def _differs(path: str, want: str, got: str) -> CheckpointError:
     return CheckpointError(
         "CHECKPOINT_DIFFERS", f"{path} has SHA-256 {got}, expected {want}", "Fetch the checkpoint again"
     )

@@ -13,6 +13,7 @@ from typing import Any
 from contracts.attestation import Attestation
 from contracts.chain import Addresses
 from host.files import write_whole
+from host.paths import inside
 from node.payouts import check_emission, check_epoch
 from protocol.errors import ProofError, StoreError
 from protocol.json_reader import read_json
@@ -87,7 +88,8 @@ class Attested:
     """
 
     def __init__(self, home: Path, addresses: Addresses, signer: bytes) -> None:
-        self.path = home / "attested" / f"{addresses.chain_id}-{checksum(addresses.rewards)}-{checksum(signer)}.json"
+        name = f"{addresses.chain_id}-{checksum(addresses.rewards)}-{checksum(signer)}.json"
+        self.path = inside(home / "attested", name, one=True, links=True)
         try:
             self._digests: dict[str, str] = read_json(self.path.read_text()) if self.path.exists() else {}
         except (OSError, ValueError) as error:

@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from host.files import write_whole
+from host.paths import inside
 from node.ledger_rules import NO_PAIR, BadEntry, LedgerRules
 from node.mirror import is_accepted
 from node.monitor_state import MonitorState
@@ -241,7 +242,7 @@ def _first_difference(reader: TileReader, state: MonitorState, size: int) -> int
 
 
 def _write(folder: Path, evidence: Evidence) -> Path:
-    path = folder / f"fork-{evidence.id}.json"
+    path = inside(folder, f"fork-{evidence.id}.json", one=True, links=True)
     write_whole(path, encode_evidence(evidence))
     return path
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from host.paths import inside
 from node.client import ValidatorClient
 from node.mirror import Gone, fetch_items, is_accepted, read_network, write_whole
 from node.sync import check_not_shrunk, copy_tiles, finish_tiles, not_written
@@ -93,7 +94,7 @@ async def export(
 def read_bundles(out: Path, size: int) -> Iterator[tuple[Bundle, list[bytes]]]:
     """Yield the bundles of a copied log with their entries, in order."""
     for bundle in bundles_for(size):
-        yield bundle, parse_bundle((out / bundle.path).read_bytes(), bundle.width)
+        yield bundle, parse_bundle(inside(out, bundle.path, links=True).read_bytes(), bundle.width)
 
 
 async def _export_pairs(
@@ -110,7 +111,7 @@ async def _export_pairs(
     referenced: set[str] = set()
     pairs = 0
     for bundle in bundles_for(head.size):
-        path = out / pairs_path(bundle)
+        path = inside(out, pairs_path(bundle), links=True)
         first = bundle.index * WIDTH
         if path.exists() and bundle.width == WIDTH:
             rows = [parse(ExportedPair, line) for line in path.read_bytes().splitlines()]

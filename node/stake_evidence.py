@@ -5,6 +5,7 @@ from pathlib import Path
 from contracts.slashing import Leaf, StakeEvidence, encode_stake_evidence
 from contracts.stake_note import parse_stake_vkey, signature_for_stake
 from host.files import write_whole
+from host.paths import inside
 from node.monitor_state import MonitorState
 from protocol.errors import ProofError
 from protocol.evidence import Evidence
@@ -57,6 +58,6 @@ def write_stake_evidence(
         content = encode_stake_evidence(made)
     except ProofError:
         return None
-    path = folder / f"slash-{evidence.id}.json"
+    path = inside(folder, f"slash-{evidence.id}.json", one=True, links=True)
     write_whole(path, content)
     return path

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from host.paths import inside
 from node.mirror import write_whole
 from node.tiles import Ahead, LogFiles
 from protocol.errors import ProofError, SourceError
@@ -38,7 +39,7 @@ class _Copy:
         self.fetched = 0
 
     def _fetch(self, path: str) -> bytes | None:
-        file = self._out / path
+        file = inside(self._out, path, links=True)
         if file.exists():
             self._local.add(path)
             return file.read_bytes()
@@ -52,7 +53,7 @@ class _Copy:
         self._out.mkdir(parents=True, exist_ok=True)
         bundles = bundles_for(self._head.size)
         wanted = [path for bundle in bundles for path in (_tile_of(bundle).path, bundle.path)]
-        self._ahead.plan([path for path in wanted if not (self._out / path).exists()])
+        self._ahead.plan([path for path in wanted if not inside(self._out, path, links=True).exists()])
         reader = TileReader(self._head, self._fetch)
         for bundle in bundles:
             try:
@@ -61,7 +62,7 @@ class _Copy:
                 if not self._local:
                     raise
                 for path in self._local:  # torn by a power cut, or of another tree: fetched again
-                    (self._out / path).unlink(missing_ok=True)
+                    inside(self._out, path, links=True).unlink(missing_ok=True)
                 self._local.clear()
                 self._pending.clear()
                 reader = TileReader(self._head, self._fetch)
@@ -71,8 +72,9 @@ class _Copy:
 
     def _write(self) -> None:
         for path, data in self._pending.items():
-            (self._out / path).parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self._out / path, data)
+            file = inside(self._out, path, links=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(file, data)
         self.fetched += len(self._pending)
         self._pending.clear()
         self._local.clear()

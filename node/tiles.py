@@ -13,6 +13,7 @@ from typing import Self
 
 import aiohttp
 
+from host.paths import PathRefused, inside
 from protocol.errors import ServiceError, SourceError
 from protocol.tiles import MAX_ENTRY_BYTES, WIDTH, tile_width
 from protocol.tlog import Bundle, Tile, TileReader
@@ -54,7 +55,7 @@ class LogFiles:
     async def get(self, path: str) -> bytes | None:
         """Return the file at a path relative to the prefix, None if there is none."""
         if self.is_folder:
-            data = await asyncio.to_thread(_read, Path(self.where) / path)
+            data = await asyncio.to_thread(_read, Path(self.where), path)
         else:
             data = await self._request(f"{self.where}/{path}")
         self.fetched_bytes += len(data or b"")
@@ -104,13 +105,16 @@ class _Later(Exception):
     """The server says to come back."""
 
 
-def _read(path: Path) -> bytes | None:
+def _read(folder: Path, name: str) -> bytes | None:
     try:
-        return path.read_bytes()
+        return inside(folder, name).read_bytes()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     except OSError as error:
-        raise SourceError("LOG_UNREADABLE", f"{path}: {error.strerror}", "Check the folder's permissions.") from None
+        what = f"{folder}/{name}: {error.strerror}"
+        raise SourceError("LOG_UNREADABLE", what, "Check the folder's permissions.") from None
+    except PathRefused as error:
+        raise SourceError("LOG_UNREADABLE", f"{folder}: {name} {error}", "Copy the log's files, not links.") from None
 
 
 class Ahead:

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from host.files import read_secret, write_new
+from host.paths import PathRefused, inside
 from protocol.errors import WalletError
 from protocol.json_reader import read_json
 from protocol.signing import address_of, checksum
@@ -41,9 +42,13 @@ class Wallet:
 
 def wallet_path(home: Path, name: str) -> Path:
     """Return where a wallet of that name is kept. Raises WalletError WALLET_NAME for a name that is no file name."""
-    if not name or name != Path(name).name or name.startswith("."):
-        raise WalletError("WALLET_NAME", f"{name!r} is no name for a wallet", "Use letters, digits, - and _.")
-    return home / "wallets" / f"{name}.json"
+    wrong = WalletError("WALLET_NAME", f"{name!r} is not a name for a wallet", "Use letters, digits, - and _.")
+    if not name or name.startswith("."):
+        raise wrong
+    try:
+        return inside(home / "wallets", f"{name}.json", one=True, links=True)
+    except PathRefused:
+        raise wrong from None
 
 
 def create_wallet(

@@ -293,3 +293,164 @@ def test_json_of_others_has_one_reader() -> None:
         )
     }
     assert sorted(users - own) == []
+
+
+# -- T32: a name from outside leads nowhere but below its folder
+
+JOINED_FREELY = {
+    "node/sources/parquet.py": {"path / column.name"},  # said to people, never opened
+    "node/sources/webdataset.py": {
+        "parent / key",  # a key, not a path
+        "path / f'{PurePosixPath(member.key).name}.{member.ending}'",  # said to people, never opened
+    },
+    "node/sources/folder.py": {
+        "below.parent / read_name(path.name).stem",  # what listing the folder gave, as a key
+        "Path(stem).with_name(inner.stem)",
+    },
+    "validator/decode.py": {"Path(f'/proc/{self.process.pid}/stat')"},  # the number of a process of ours
+    # Numbers:
+    "node/commands/submit.py": {"tally.decided / tally.seconds"},
+    "node/demo/report.py": {"figures['r10'] / figures['chance10']"},
+    "node/demo/run.py": {"sent / seconds"},
+    "node/sources/world/scene.py": {"b / length", "r / length"},
+    "node/submission.py": {"self.decided / self.seconds"},
+    "trainer/distributed.py": {"flat /= self.size"},
+    "trainer/phases.py": {"event['done'] / event['total']"},
+    "trainer/progressive.py": {"run.draw_s / done.wall_s"},
+}
+"""Joins that need no check, each for the reason beside it."""
+OF_THE_CHECKOUT = {f"contracts/{name}.py" for name in ("audit", "build", "devchain", "forge", "mutate")}
+"""Tools for developers: they read names of the repository's own files only."""
+FOLDER_WORD = re.compile(r"(folder|path|dir|directory|root|home|out|parent|cache|place|media|blobs)$")
+NUMBER_CALLS = {"sum", "mean", "total", "max", "min", "len", "float", "int", "abs", "sqrt", "log", "sysconf"}
+
+
+def is_settled(node: ast.expr) -> bool:
+    """Whether nobody outside can choose this text: literals, constants, hex digits, whole numbers."""
+    match node:
+        case ast.Constant():
+            return True
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name.isupper()
+        case ast.Call(func=ast.Attribute(attr=name)):
+            return name in ("hex", "hexdigest", "getpid", "token_hex")
+        case ast.FormattedValue(format_spec=ast.JoinedStr(values=[ast.Constant(value=str(form))])) if form[-1] == "d":
+            return True  # raises for what is not a whole number
+        case ast.FormattedValue(value=value) | ast.Subscript(value=value):
+            return is_settled(value)
+        case ast.JoinedStr(values=values):
+            return all(is_settled(value) for value in values)
+    return False
+
+
+def is_number(node: ast.expr) -> bool:
+    """Whether a side of a ``/`` can only be a number or an array."""
+    match node:
+        case ast.BinOp(op=op):
+            return not isinstance(op, ast.Div) or is_number(node.left)
+        case ast.Constant(value=value):
+            return not isinstance(value, str)
+        case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)):
+            return name in NUMBER_CALLS
+        case ast.UnaryOp():
+            return True
+    return False
+
+
+def free_joins(tree: ast.Module) -> list[tuple[int, str]]:
+    """Where a path is made of a text that somebody may have chosen, with the lines; `host.paths.inside` is how to."""
+    aliases = {
+        name.asname or name.name: f"{node.module}.{name.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module
+        for name in node.names
+    }
+    knows_paths = any(name.split(".")[0] in ("pathlib", "os") for name in imports_of(tree))
+    found = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.BinOp(left=left, op=ast.Div(), right=right):
+                named = dotted(left).rpartition(".")[2]
+                path_like = knows_paths or FOLDER_WORD.search(named)
+                bad = path_like and not (is_settled(right) or is_number(left) or is_number(right))
+            case ast.AugAssign(op=ast.Div(), value=right):
+                bad = knows_paths and not (is_settled(right) or is_number(right))
+            case ast.Call(func=func, args=[*args]):
+                name = dotted(func)
+                full, method = aliases.get(name, name), func.attr if isinstance(func, ast.Attribute) else ""
+                if full.endswith("path.join") or method == "joinpath":
+                    bad = not all(is_settled(arg) for arg in args[full.endswith("path.join") :])
+                elif method in ("glob", "rglob"):
+                    bad = not all(is_settled(arg) for arg in args)
+                elif method == "with_name":  # refuses separators itself; a suffix or prefix makes ".." another name
+                    bad = not all(is_settled(arg) or isinstance(arg, ast.JoinedStr | ast.BinOp) for arg in args)
+                elif full in ("open", "pathlib.Path", "pathlib.PurePath", "pathlib.PurePosixPath"):
+                    later = args[1:] if full != "open" else []
+                    made = [arg for arg in args if arg in later or isinstance(arg, ast.JoinedStr | ast.BinOp)]
+                    bad = not all(is_settled(arg) for arg in made)
+                else:
+                    bad = False
+            case _:
+                bad = False
+        if bad and isinstance(node, ast.expr | ast.stmt):
+            found.append((node.lineno, ast.unparse(node)))
+    return found
+
+
+def test_every_name_from_outside_is_joined_by_one_function() -> None:
+    """`host/paths.py` refuses what leads out of a folder; a join goes through it or stands above with its reason."""
+    found = [
+        f"{path}:{line}: {text}"
+        for path, tree in modules().items()
+        if path not in OF_THE_CHECKOUT | {"host/paths.py"}
+        for line, text in free_joins(tree)
+        if text not in JOINED_FREELY.get(path, ())
+    ]
+    assert found == []
+
+
+def test_the_list_of_free_joins_holds_nothing_that_is_gone() -> None:
+    for path, texts_ in JOINED_FREELY.items():
+        assert texts_ <= {text for _, text in free_joins(modules()[path])}, path
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pathlib\npathlib.Path('x') / name",
+        "from pathlib import Path\ndef f(folder: Path, row):\n    return folder / row['path']",
+        "from pathlib import Path\nhere = a / f'{name}.json'",
+        "from pathlib import Path\nhere /= name",
+        "from pathlib import Path\nPath(folder, name)",
+        "from pathlib import Path\nPath(f'{folder}/{name}')",
+        "from pathlib import Path\nPath(folder + '/' + name)",
+        "from pathlib import Path\nhere.with_name(name)",
+        "self._folder / name",  # a module that names no library of paths
+        "folder.joinpath('a', name)",
+        "folder.glob(f'*/{name}')",
+        "import os\nos.path.join(folder, name)",
+        "from os.path import join\njoin(folder, name)",
+        "open(f'{folder}/{name}')",
+        "archive.path / member.name",
+    ],
+)
+def test_a_free_join_would_be_found(code: str) -> None:
+    assert free_joins(ast.parse(code)) != []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from pathlib import Path\nhere = folder / 'a.json'",
+        "from pathlib import Path\nhere = folder / MANIFEST",
+        "from pathlib import Path\nhere = folder / digest.hex()",
+        "from pathlib import Path\nhere = folder / f'{pack:08d}.pack'",
+        "from pathlib import Path\nhere.with_name(f'.{here.name}.part')",
+        "from pathlib import Path\nshare = 100 * done / total",
+        "loss / count",
+        "import os\nos.path.join(folder, 'a')",
+        "from host.paths import inside\ninside(folder, name)",
+    ],
+)
+def test_settled_joins_and_numbers_are_left_alone(code: str) -> None:
+    assert free_joins(ast.parse(code)) == []

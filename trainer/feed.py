@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from host.paths import inside
 from protocol.errors import SourceError
 from protocol.json_reader import read_json
 
@@ -119,7 +120,7 @@ def _read_row(folder: Path, line: str) -> FedPair:
     row = read_json(line)
     halves = []
     for half in (row["a"], row["b"]):
-        path = folder / half["path"]
+        path = inside(folder, half["path"])
         halves.append(FedItem(half["modality"], half["media_type"], path.stem, path.read_bytes))
     a, b = sorted(halves, key=lambda item: item.modality)
     digest = hashlib.sha256(

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from embedding.retrieval import Recall
 from embedding.space import EmbeddingSpace
+from host.paths import inside
 from protocol.errors import ConfigError, CuriosityError, ExitCode, SourceError
 from protocol.wire import canonical_json
 from trainer.calibrate import calibrate
@@ -251,7 +252,9 @@ class Training:
             }
         )
         if self.group.is_first:
-            write_json(self.out / "phases" / f"{number + 1}-{phase.name}.json", self.reports[-1])
+            write_json(
+                inside(self.out / "phases", f"{number + 1}-{phase.name}.json", one=True, links=True), self.reports[-1]
+            )
             draw_curves(self.out / "curves.png", self._history(), self.reports)
             if self._events:
                 self._events.add_recall(len(self.history), self.reports[-1]["recall"])

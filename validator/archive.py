@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
+from host.paths import PathRefused, inside
 from protocol.errors import ProofError
 from protocol.takedown import BLOCKED_FILE
 
@@ -32,8 +33,15 @@ class Folder:
         self.path = path
 
     def read(self, name: str, max_bytes: int) -> bytes:
-        """Return a file of the layout. Raises FileNotFoundError, OSError; ProofError IMPORT_SIZE if it is longer."""
-        with (self.path / name).open("rb") as file:
+        """Return a file of the layout. Raises FileNotFoundError, OSError; ProofError IMPORT_SIZE if it is longer,
+        IMPORT_MEMBER if a link leads out of the folder."""
+        try:
+            path = inside(self.path, name)
+        except PathRefused as error:
+            raise ProofError(
+                "IMPORT_MEMBER", f"{self.path}: {name} {error}", "Copy the export, not links to it."
+            ) from None
+        with path.open("rb") as file:
             return _at_most(file, name, max_bytes)
 
 

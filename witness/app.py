@@ -19,7 +19,7 @@ from protocol.errors import CuriosityError, Overloaded, Rejected
 from protocol.evidence import check_evidence
 from protocol.witness_request import SIZE_MEDIA_TYPE
 from witness.config import WitnessConfig, trusted_logs
-from witness.evidence import EVIDENCE_FOLDER, read_evidence
+from witness.evidence import EVIDENCE_FOLDER, find_evidence, read_evidence
 from witness.heads import Memory
 from witness.keys import WitnessKeys, load_keys
 from witness.service import Conflict, Witness
@@ -55,10 +55,9 @@ async def get_evidence(request: web.Request) -> web.Response:
 async def get_one_evidence(request: web.Request) -> web.Response:
     """One piece of evidence, as `curiosity verify` checks it."""
     folder = request.app[CONFIG].folder / EVIDENCE_FOLDER
-    name = f"{request.match_info['id']}.json"
-    found = await asyncio.to_thread(lambda: [path.read_bytes() for path in folder.glob(f"*/{name}")])
-    if found:
-        return web.Response(body=found[0], content_type="application/json")
+    found = await asyncio.to_thread(find_evidence, folder, request.match_info["id"])
+    if found is not None:
+        return web.Response(body=found, content_type="application/json")
     raise Rejected("EVIDENCE_NONE", "no such evidence is kept here", "GET /evidence lists it.", status=404)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from host.files import write_whole
+from host.paths import PathRefused, inside
 from protocol.errors import ProofError, StoreError
 from protocol.evidence import Evidence, check_evidence, encode_evidence, parse_evidence
 from protocol.tlog import TreeHead
@@ -26,7 +27,7 @@ class KeptEvidence:
     """
 
     def __init__(self, folder: Path, origin: str, *, max_forks: int) -> None:
-        self._folder = folder / EVIDENCE_FOLDER / origin_hash(origin)
+        self._folder = inside(folder / EVIDENCE_FOLDER, origin_hash(origin), one=True, links=True)
         self._folder.mkdir(exist_ok=True, parents=True, mode=0o700)
         self._max_forks = max_forks
         self._forks: set[str] = set()
@@ -47,7 +48,7 @@ class KeptEvidence:
 
     def keep(self, evidence: Evidence) -> Path | None:
         """Write evidence once, durably, and return its file; None if there is as much of its kind as is kept."""
-        path = self._folder / f"{evidence.id}.json"
+        path = inside(self._folder, f"{evidence.id}.json", one=True, links=True)
         if evidence.id in self._forks:
             return path
         if check_evidence(evidence).is_fork:
@@ -62,8 +63,18 @@ class KeptEvidence:
     def clear(self, cosigned: TreeHead) -> None:
         """Remove kept refusals of this very head: it was shown to be consistent after all."""
         for id_ in [id_ for id_, head in self._refused.items() if head == cosigned]:
-            (self._folder / f"{id_}.json").unlink(missing_ok=True)
+            inside(self._folder, f"{id_}.json", one=True, links=True).unlink(missing_ok=True)
             del self._refused[id_]
+
+
+def find_evidence(folder: Path, id_: str) -> bytes | None:
+    """The evidence of that id against any log below a witness's folder of evidence; None if there is none."""
+    for log in sorted(folder.glob("*")):
+        try:
+            return inside(log, f"{id_}.json", one=True, links=True).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, PathRefused):
+            continue
+    return None
 
 
 def read_evidence(folder: Path) -> Iterator[tuple[Path, Evidence]]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from host.files import sync_directory, write_whole
+from host.paths import inside
 from protocol.errors import ProofError, StoreError
 from protocol.json_reader import read_json
 from protocol.tlog import TreeHead, parse_tree_head, verify_checkpoint
@@ -134,7 +135,9 @@ class Memory:
         (folder / LOGS_FOLDER).mkdir(exist_ok=True, mode=0o700)
         self.evidence = {origin: KeptEvidence(folder, origin, max_forks=max_evidence) for origin in logs}
         self.logs = {
-            origin: LogMemory(folder / LOGS_FOLDER / f"{origin_hash(origin)}.jsonl", origin, vkeys)
+            origin: LogMemory(
+                inside(folder / LOGS_FOLDER, f"{origin_hash(origin)}.jsonl", one=True, links=True), origin, vkeys
+            )
             for origin, vkeys in logs.items()
         }
 

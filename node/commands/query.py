@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from host.files import write_whole
+from host.paths import inside
 from node.command import PATH, Session, example, open_client, session_options
 from node.sources.item import check_item, load_item
 from node.sources.pairset import EXTENSIONS
@@ -61,7 +62,8 @@ def query(
                 for rank, found in enumerate(answer.found, start=1):
                     suffix = EXTENSIONS.get(found.media_type, "bin")
                     content = await client.item(found.sha256)
-                    await asyncio.to_thread(write_whole, save / f"{rank:03d}-{found.index}.{suffix}", content)
+                    file = inside(save, f"{rank:03d}-{found.index}.{suffix}", one=True)
+                    await asyncio.to_thread(write_whole, file, content)
             return answer
 
     answer = asyncio.run(work())

@@ -55,7 +55,7 @@ def slash(
         rpc_quorum=chain.rpc_quorum,
         finality=chain.finality,
         finality_depth=chain.finality_depth,
-        journal=session.home / "chain" / f"reports-{domain.chain_id}.json",
+        journal=session.home / "chain" / f"reports-{domain.chain_id:d}.json",
     )
     client = StakeClient.connect(config, domain.stake)
     before = client.stake(fault.key.signer)

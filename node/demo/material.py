@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from host.paths import inside
 from node.sources import load_source
 from node.sources.pairset import SourcePair, read_pairs
 from node.wallet import Wallet, create_wallet
@@ -62,7 +63,7 @@ def make_cast(home: Path) -> list[Cast]:
     """Make three contributors, each with an encrypted wallet and a home of their own."""
     cast = []
     for name in NAMES:
-        own = home / name
+        own = inside(home, name, one=True)
         key = secrets.token_bytes(32)
         password = secrets.token_urlsafe(18)
         wallet = create_wallet(own, name, password, scrypt_n=SCRYPT_N, private_key=key)

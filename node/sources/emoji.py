@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from host.paths import inside
 from node.sources.families import group_families, order_by_seed, split_families
 from node.sources.pairset import DraftHalf, DraftPair, Origin, find_pair_set, write_pair_set
 from node.sources.speech import (
@@ -362,7 +363,7 @@ def _join_licenses(style: str) -> str:
 
 def _read_version(packages: Path, name: str) -> str:
     try:
-        return str(read_json((packages / name / "package.json").read_bytes())["version"])
+        return str(read_json((inside(packages, name, links=True) / "package.json").read_bytes())["version"])
     except OSError as error:
         raise _parts_missing(packages, error) from error
 

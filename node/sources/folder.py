@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from host.paths import PathRefused, inside
 from node.sources.group import make_pair, pair_up
 from node.sources.item import decode_text, is_unicode, load_item, make_text_item, unknown_extension
 from node.sources.media_type import read_name
@@ -38,7 +39,7 @@ def read_folder(folder: Path, *, license: str | None = None) -> Iterator[SourceP
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "is not there"
         raise SourceError("FOLDER_MISSING", f"{folder} {what}", "Name a folder with things that belong together.")
-    tables = [folder / name for name in TABLES if (folder / name).is_file()]
+    tables = [path for path in (inside(folder, name, one=True, links=True) for name in TABLES) if path.is_file()]
     if len(tables) > 1:
         raise SourceError(
             "TABLES_TWO", f"{folder} has {' and '.join(table.name for table in tables)}", "Keep the one that holds."
@@ -96,28 +97,34 @@ def resolve_inside(folder: Path, name: object, *, where: str) -> Path:
     """
     if not isinstance(name, str) or not name.strip() or "\0" in name or not is_unicode(name):
         raise SourceError("ROW_VALUE", f"{where}: {name!a:.200} is no file name", "Write the name as text.")
-    path = _find_spelled(folder, name).resolve()
-    if not path.is_relative_to(folder.resolve()):
+    root = folder.resolve()
+    for spelled in (root, folder.absolute()):  # a table may spell its folder out
+        if Path(name).is_relative_to(spelled):
+            name = str(Path(name).relative_to(spelled))
+            break
+    try:
+        return inside(root, _spell(root, name)).resolve()
+    except PathRefused as error:
         raise SourceError(
-            "OUTSIDE_FOLDER", f"{where}: {name} lies outside {folder}", "Move the file below the folder of the table."
-        )
-    return path
+            "OUTSIDE_FOLDER", f"{where}: {name} {error}", "Move the file below the folder of the table."
+        ) from None
 
 
-def _find_spelled(folder: Path, name: str) -> Path:
-    """``name`` below ``folder`` as the disk spells it: macOS stores accents as signs of their own, tables do not."""
-    path = folder / name
-    if name.isascii() or path.exists():
-        return path
-    path = folder
+def _spell(folder: Path, name: str) -> str:
+    """``name`` as the disk spells it: macOS stores accents as signs of their own, tables do not.
+
+    Raises PathRefused before it looks at a folder outside.
+    """
+    if name.isascii() or inside(folder, name).exists():
+        return name
+    found: list[str] = []
     for part in Path(name).parts:
+        here = inside(folder, "/".join(found)) if found else folder
         form = unicodedata.normalize("NFC", part)
-        if part != ".." and not (path / part).exists() and path.is_dir():
-            same = (each for each in sorted(path.iterdir()) if unicodedata.normalize("NFC", each.name) == form)
-            path = next(same, path / part)
-        else:
-            path /= part
-    return path
+        there = sorted(each.name for each in here.iterdir()) if here.is_dir() else []
+        same = (each for each in there if unicodedata.normalize("NFC", each) == form)
+        found.append(part if part in there else next(same, part))
+    return "/".join(found)
 
 
 def refuse_unknown_keys(row: Mapping[str, Any], known: frozenset[str], *, where: str) -> None:

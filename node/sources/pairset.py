@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from host.paths import inside
 from node.sources.strip import strip_metadata
 from protocol.errors import SourceError
 from protocol.json_reader import read_json
@@ -187,7 +188,9 @@ def read_pairs(out: Path) -> Iterator[SourcePair]:
             try:
                 row = read_json(line)
                 a, b = (
-                    SourceItem(half["modality"], half["media_type"], out / half["path"], stream=half.get("stream"))
+                    SourceItem(
+                        half["modality"], half["media_type"], inside(out, half["path"]), stream=half.get("stream")
+                    )
                     for half in (row["a"], row["b"])
                 )
                 yield SourcePair(
@@ -313,8 +316,9 @@ def _store(media: Path, media_type: str, content: bytes | Path, known: dict[Path
         )
     data = content.read_bytes() if isinstance(content, Path) else content
     name = f"{hashlib.sha256(data).hexdigest()}.{EXTENSIONS[media_type]}"
-    if not (media / name).exists():
-        part = media / f"{name}.part"
+    place = inside(media, name, one=True, links=True)
+    if not place.exists():
+        part = inside(media, f"{name}.part", one=True, links=True)
         part.unlink(missing_ok=True)
         if isinstance(content, Path):
             try:
@@ -323,7 +327,7 @@ def _store(media: Path, media_type: str, content: bytes | Path, known: dict[Path
                 shutil.copyfile(content, part)
         else:
             part.write_bytes(data)
-        part.replace(media / name)
+        part.replace(place)
     if isinstance(content, Path):
         known[content] = f"media/{name}"
     return f"media/{name}"

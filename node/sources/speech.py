@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import firwin, resample_poly
 
+from host.paths import inside
 from protocol.errors import SourceError
 from protocol.json_reader import read_json
 
@@ -124,7 +125,7 @@ def speak_all(
 def _speak_all(utterances: Sequence[Utterance], cache: Path, processes: int, progress: Progress | None) -> list[Path]:
     cache.mkdir(parents=True, exist_ok=True)
     versions = speech_versions()
-    paths = [cache / f"{_key(each, versions)}.wav" for each in utterances]
+    paths = [inside(cache, f"{_key(each, versions)}.wav", one=True, links=True) for each in utterances]
     missing = {path: each for path, each in zip(paths, utterances, strict=True) if not path.exists()}
     for speaker in {each.speaker for each in missing.values()}:
         _check_variant(speaker)
@@ -200,7 +201,7 @@ def _check_variant(speaker: Speaker) -> None:
     if spec is None or spec.origin is None:
         raise SourceError("PARTS_MISSING", "the package espeakng-loader is not installed", "Run `make install`.")
     variants = Path(spec.origin).parent / "espeak-ng-data" / "voices" / "!v"
-    if speaker.variant and not (variants / speaker.variant).is_file():
+    if speaker.variant and not inside(variants, speaker.variant, one=True, links=True).is_file():
         raise SourceError(
             "SPEECH_VOICE", f"the speech engine has no voice variant {speaker.variant!r}", f"Choose one in {variants}."
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from host.paths import inside
 from node.sources.pairset import Origin
 from node.sources.speech import Speaker
 from protocol.json_reader import read_json
@@ -47,13 +48,15 @@ def find_drawings(packages: Path, style: Style) -> dict[str, Path]:
 
     Raises ``OSError`` when the package is not installed.
     """
-    folder = packages / style.package / style.folder
+    folder = inside(packages, f"{style.package}/{style.folder}", links=True)
     return {file.stem.upper().replace("-FE0F", ""): file for file in sorted(folder.iterdir())}
 
 
 def load_names(packages: Path, language: str) -> dict[str, str]:
     """CLDR name of each hex code in a language. Raises ``OSError`` when emojibase-data is not installed."""
-    entries = read_json((packages / "emojibase-data" / language / "data.json").read_bytes())
+    entries = read_json(
+        (inside(packages / "emojibase-data", language, one=True, links=True) / "data.json").read_bytes()
+    )
     return {entry["hexcode"]: entry["label"] for entry in entries}
 
 

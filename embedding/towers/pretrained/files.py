@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from embedding.tower_spec import Weights
+from host.paths import inside
 from protocol import json_reader
 from protocol.errors import CheckpointError
 
@@ -53,14 +54,17 @@ def read_json(folder: Path | None, name: str) -> dict[str, Any]:
     Raises:
         CheckpointError: PRETRAINED_BROKEN, when it is not a JSON object.
     """
-    if folder is None or not (folder / name).is_file():
+    if folder is None:
+        return {}
+    path = inside(folder, name, one=True, links=True)  # the hub's cache is made of links
+    if not path.is_file():
         return {}
     try:
-        found = json_reader.read_json((folder / name).read_text("utf-8"))
+        found = json_reader.read_json(path.read_text("utf-8"))
     except ValueError as error:
-        raise _broken(folder / name, error) from error
+        raise _broken(path, error) from error
     if not isinstance(found, dict):
-        raise _broken(folder / name, TypeError("not an object"))
+        raise _broken(path, TypeError("not an object"))
     return found
 
 

@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from host.paths import inside
 from node.sources.pairset import DraftHalf, DraftPair, Origin, find_pair_set, write_pair_set
 from node.sources.world.episode import STREAMS, record_episode
 from node.sources.world.render import Renderer, pick_renderer
@@ -135,18 +136,18 @@ def _report(numbers: list[int], progress: Progress | None) -> Iterator[int]:
 
 def _keep_episode(folder: Path, named: str, seed: int, number: int, renderer: Renderer) -> dict[str, Path]:
     """Files of an episode by stream; recorded unless the folder has it from an equal call that came to its end."""
-    place = folder / f"{seed}-{number:06d}"
-    files = {stream: place / f"{stream}.{extension}" for stream, (_, _, extension) in STREAMS.items()}
+    place = folder / f"{seed:d}-{number:06d}"
+    files = {stream: inside(place, f"{stream}.{extension}", one=True) for stream, (_, _, extension) in STREAMS.items()}
     mark = place / "made-with.json"
     if mark.is_file() and mark.read_text() == named and all(file.is_file() for file in files.values()):
         return files
     shutil.rmtree(place, ignore_errors=True)
-    part = folder / f".{place.name}.{os.getpid()}"
+    part = place.with_name(f".{place.name}.{os.getpid()}")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     for stream, item in record_episode(seed, number, renderer).items.items():
-        (part / files[stream].name).write_bytes(item.content)
-    (part / mark.name).write_text(named)
+        inside(part, files[stream].name, one=True).write_bytes(item.content)
+    inside(part, mark.name, one=True).write_text(named)
     part.replace(place)
     return files
 
