@@ -17,6 +17,7 @@ FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP"}
 # No tower takes more than 336 px (the largest CLIP picture); a larger array would only travel between processes.
 MAX_SIDE_PX = 384
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, OverflowError)
+_BAND_PIXELS = 1 << 20
 _GREY_BITS = {"L;2": 2, "L;4": 4, "L": 8}  # layouts of grey PNG pixels that Pillow spreads over 0 to 255
 LIMITS = Limits(max_bytes=16 * 2**20, max_pixels=50_000_000)
 CONTRACT = Contract("uint8", (None, None, 3), 0, 255, "RGB, rows from the top, at most 384 px a side", "8-bit level")
@@ -101,9 +102,9 @@ def _to_rgb(picture: Pillow.Image, low: Pillow.Image | None) -> Array:
     colour = picture.info.get("transparency")  # what stands behind the pixels is out of place (PNG, section 5.6)
     picture.draft("RGB", (MAX_SIDE_PX, MAX_SIDE_PX))
     picture.load()
-    upright = ImageOps.exif_transpose(picture)
     if layout:
-        upright = _clear_colour(upright, layout, colour, ImageOps.exif_transpose(low) if low is not None else None)
+        picture = _clear_colour(picture, layout, colour, low)
+    upright = ImageOps.exif_transpose(picture)
     if upright.has_transparency_data:
         rgba = upright.convert("RGBA")
         upright = Pillow.alpha_composite(Pillow.new("RGBA", rgba.size, "white"), rgba)
@@ -123,14 +124,12 @@ def _clear_colour(picture: Pillow.Image, layout: str, colour: Any, low: Pillow.I
         high = (samples >> 8).astype(np.uint8)
         if colour is not None:
             high[samples == colour] = 255
-        return Pillow.fromarray(high)
+        upright = Pillow.fromarray(high)
+        upright.info = {name: value for name, value in picture.info.items() if name != "transparency"}
+        return upright
     if low is not None:
-        pixels = np.array(picture)
-        same = np.ones(pixels.shape[:2], dtype=np.bool_)
-        for channel, (high, rest) in enumerate(zip(pixels.T, np.asarray(low).T, strict=True)):
-            same &= (high == colour[channel] >> 8).T & (rest == colour[channel] & 255).T
-        pixels[same] = 255
-        return Pillow.fromarray(pixels)
+        _whiten(picture, low, colour)
+        colour = None
     picture.info.pop("transparency", None)
     if colour is None:
         return picture
@@ -141,6 +140,16 @@ def _clear_colour(picture: Pillow.Image, layout: str, colour: Any, low: Pillow.I
         colour = tuple(level & 255 for level in colour)
     picture.info["transparency"] = colour
     return picture
+
+
+def _whiten(picture: Pillow.Image, low: Pillow.Image, colour: tuple[int, ...]) -> None:
+    """Paint white what has this colour of 16 bits; some rows at a time, because both pictures may be large."""
+    step = max(1, _BAND_PIXELS // picture.width)
+    for top in range(0, picture.height, step):
+        box = (0, top, picture.width, min(top + step, picture.height))
+        halves = zip((picture, low), ([level >> 8 for level in colour], [level & 255 for level in colour]), strict=True)
+        high, rest = (np.asarray(half.crop(box)) == level for half, level in halves)
+        picture.paste((255, 255, 255), box, Pillow.fromarray((high & rest).all(axis=2)))
 
 
 IMAGE = Image()
