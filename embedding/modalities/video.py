@@ -20,6 +20,7 @@ from av.video.stream import VideoStream
 from PIL import Image as Pillow
 
 from embedding.modalities import gif
+from embedding.modalities.gaps import has_gap
 from embedding.modalities.gif import MAX_SIDE_PX, fit
 from embedding.modality import Array, Contract, Limits, refuse
 
@@ -68,8 +69,8 @@ class Video:
         "frames those numbered floor((2i + 1) n / 128) are kept. Longest side brought to at most 256 px (box filter, "
         "chroma planes apart), YUV to RGB in integers (BT.601, or BT.709 where the file says so or from 720 rows up), "
         "turned upright by quarter turns. GIF frames are composed, transparency on white. Time stamps, sound and pixel "
-        "aspect are not looked at. A frame may have several slices; one that lacks a part is refused. Codecs: "
-        "H.264, HEVC, VP8, VP9, AV1, 8 bits."
+        "aspect are not looked at. A frame may have several slices or tiles; one that lacks a slice is refused. "
+        "Codecs: H.264, HEVC, VP8, VP9, AV1, 8 bits."
     )
 
     def decode(self, data: bytes, media_type: str) -> Array:
@@ -203,8 +204,10 @@ def _decode(container: InputContainer, max_pixels: int) -> Iterator[VideoFrame]:
 
     ``err_detect`` makes a decoder fail at what it cannot read. ``ec`` has it look for blocks that no slice gave and
     mark the frame; without it the H.264 decoder keeps no record of the slices before and calls every frame of several
-    slices damaged. A marked frame is refused, so nothing painted over is ever used.
+    slices damaged. A marked frame is refused, so nothing painted over is ever used. The HEVC decoder keeps no such
+    record at all: there, frames are held to the end, so that each is made in memory of zeros (see `gaps.has_gap`).
     """
+    held = []
     stream = container.streams.video[0]
     codec = stream.codec_context
     codec.thread_count = 1
@@ -218,6 +221,10 @@ def _decode(container: InputContainer, max_pixels: int) -> Iterator[VideoFrame]:
     for frame in container.decode(stream):
         if frame.is_corrupt:
             raise ValueError("a frame is damaged")
+        if codec.codec.canonical_name == "hevc" and frame.format.name in PIXEL_FORMATS:
+            held.append(frame)
+            if has_gap(frame):
+                raise ValueError("a part of a frame is missing")
         yield frame
 
 
