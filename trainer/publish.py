@@ -9,9 +9,10 @@ from typing import Any
 from embedding.checkpoint import Anchors, Checkpoint, LedgerRange, Manifest, save
 from embedding.space import EmbeddingSpace
 from embedding.weights import encode_weights, name_unstored
+from protocol.comparison import find_falls, read_shares
 from protocol.merkle import root
 from protocol.scoring import Calibration
-from trainer.evaluate import Recalls, Surveys, is_fit, recall_table, survey_table, to_manifest
+from trainer.evaluate import Recalls, Surveys, is_fit, recall_table, survey_table, to_manifest, to_micro
 from trainer.feed import FedPair
 from trainer.step import Recipe
 
@@ -95,7 +96,7 @@ def publish(
         manifest=manifest,
         model=encode_weights(space),
         anchors=anchors,
-        card=_card(manifest, recall, surveys, command),
+        card=_card(manifest, recall, surveys, command, _worse(before, recall)),
     )
 
 
@@ -105,7 +106,16 @@ def _erased(manifest: Manifest) -> str:
     return f" Nothing of what {count} takedowns among these entries erased was used." if count else ""
 
 
-def _card(manifest: Manifest, recall: Recalls, surveys: Surveys, command: str) -> str:
+def _worse(before: Recalls | None, recall: Recalls) -> list[str]:
+    """Lines for the card of a child that is worse than its parent; none for others."""
+    falls = find_falls(read_shares(to_micro(before)), read_shares(to_micro(recall))) if before is not None else []
+    if not falls:
+        return []
+    words = "Validators refuse it unless they are forced: keep the parent."
+    return ["## Worse than its parent", "", words, "", *(f"- {fall}" for fall in falls), ""]
+
+
+def _card(manifest: Manifest, recall: Recalls, surveys: Surveys, command: str, worse: list[str]) -> str:
     """The model card, with the head that the Hugging Face hub reads. It does not name the checkpoint's own digest,
     which is made from it."""
     origin = (
@@ -130,6 +140,7 @@ def _card(manifest: Manifest, recall: Recalls, surveys: Surveys, command: str) -
         "thresholds and anchors that verdicts stand on.",
         f"{manifest.dim} dimensions. The SHA-256 of `manifest.json` is the checkpoint's digest.",
         "",
+        *worse,
         "## Learned from",
         "",
         origin,

@@ -6,7 +6,9 @@ Prints one JSON object a line: ``{"event": "progress", "what", "done", "total", 
 ``{"event": "done", ...}`` or ``{"event": "error", "code", "what", "remedy"}``. Where the safety stop ended the training
 ``complete`` is false and the exit status 14: the checkpoint is there, but it is not what the steps would have made.
 ``worse`` names the directions in which the child finds more than five points less than its parent; the exit status is
-then 9, and validators do not switch to it unless they are forced.
+then 9, as for a child near chance, and validators do not switch to it unless they are forced. No earlier state of the
+training is kept as a better child: ``recommended`` is the parent then, ``problem`` says why, ``remedy`` what to do, and
+one line on standard error says all three.
 """
 
 import argparse
@@ -53,6 +55,8 @@ class RoundResult:
     path: Path
     digest: str
     parent: str
+    parent_path: Path
+    fit: bool  # whether the child finds clearly more than chance
     pairs: int
     refused: tuple[str, ...]  # accepted pairs whose items could not be decoded here: digest and code
     complete: bool
@@ -71,15 +75,40 @@ class RoundResult:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What the command ends with: INCOMPLETE, CHECKPOINT for a child that is worse than its parent, or OK."""
+        """What the command ends with: INCOMPLETE, CHECKPOINT (near chance, or worse than its parent) or OK."""
         if not self.complete:
             return ExitCode.INCOMPLETE
-        return ExitCode.CHECKPOINT if self.falls else ExitCode.OK
+        return ExitCode.CHECKPOINT if self.problem else ExitCode.OK
+
+    @property
+    def problem(self) -> str:
+        """Why the parent stays the checkpoint to use; empty if the child is."""
+        if not self.complete:
+            return f"the safety stop ended the training after {self.steps} of {self.of_steps} steps"
+        falls = [str(fall) for fall in self.falls]
+        more = f", and {len(falls) - 3} more" if len(falls) > 3 else ""
+        worse = f"the child is worse than its parent: {', '.join(falls[:3])}{more}" if falls else ""
+        return worse if self.fit else "; ".join(filter(None, ("on held-out pairs the child is near chance", worse)))
+
+    @property
+    def remedy(self) -> str:
+        """What to do about the problem; empty if there is none."""
+        if not self.problem:
+            return ""
+        how = "a later --stop-after-s" if not self.complete else "more --steps, another --seed or more accepted pairs"
+        return f"Keep the parent, {self.parent_path}, and train from it again with {how}."
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
+        digest, path = (self.parent, self.parent_path) if self.problem else (self.digest, self.path)
         plain = {**vars(self), "path": str(self.path), "refused": list(self.refused)}
-        worse = {"worse": [str(fall) for fall in self.falls]}
+        worse = {
+            "parent_path": str(self.parent_path),
+            "worse": [str(fall) for fall in self.falls],
+            "problem": self.problem,
+            "remedy": self.remedy,
+            "recommended": {"digest": digest, "path": str(path)},
+        }
         return plain | worse | {"before": to_json(self.before), "after": to_json(self.after)}
 
 
@@ -160,6 +189,8 @@ def run(
         path=out,
         digest=made.digest,
         parent=checkpoint.digest,
+        parent_path=parent,
+        fit=bool(made.manifest.data["fit"]),
         pairs=len(usable),
         refused=(*refused, *library.refused),
         complete=done.is_complete,
@@ -247,6 +278,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print({"event": "error", "code": "INTERRUPTED", "what": what, "remedy": "Run the same command again."})
         return ExitCode.INTERRUPTED
     _print({"event": "done", **result.to_json()})
+    if result.problem:
+        print(f"NOT RECOMMENDED: {result.problem}. {result.remedy}", file=sys.stderr, flush=True)
     return result.exit_code
 
 

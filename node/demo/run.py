@@ -38,6 +38,7 @@ ATTACKS_EACH = 12
 QUERIES = ("smiling face with sunglasses", "a fruit you can eat", "something that flies")
 TOP = 3
 _POLL_S = 0.5  # between two looks at what is waited for
+_REFUSALS = ("CHECKPOINT_WORSE", "CHECKPOINT_UNFIT")  # what a training can come to that learned too little
 STEPS = 320  # of the training round: what a checkpoint learns is bounded by steps, never by a clock
 SAFETY_STOP_S = 6 * 3600.0  # of everything that is waited for; far above what it takes on a busy machine
 
@@ -152,7 +153,7 @@ async def _network_steps(made: Stage, options: Options, material: Material, cast
         with report.step("training", "A trainer learns from the mirrored ledger"):
             result = await _train(made, options, material, client)
         with report.step("switch", "The validator switches to the new checkpoint and embeds everything again"):
-            await _switch(made, client, result)
+            await switch(report, client, made.admin_token(), result)
         with report.step("searches_after", "The same searches afterwards, and recall on held-out material"):
             after = await _search(client)
             _show_searches(made, before, after, result)
@@ -346,27 +347,31 @@ def _follow_training(made: Stage, arguments: list[str], log: Path) -> dict[str, 
     )
     keys = ("digest", "parent", "pairs", "complete", "steps", "of_steps", "loss", "cpu_s", "seconds")
     made.report.figures["training"] = {key: result[key] for key in keys}
-    if not result["complete"]:
-        made.screen.say("   INCOMPLETE: the safety stop ended the training; figures after it say nothing.")
     made.report.check(f"the training took all of its {result['of_steps']} steps", result["complete"])
-    for fall in result["worse"]:
-        made.screen.say(f"   WORSE than its parent: {fall}")
+    if result["problem"]:
+        made.screen.say(f"   NOT RECOMMENDED: {result['problem']}. {result['remedy']}")
     made.report.check("the new checkpoint is nowhere worse than its parent by over 5 points", not result["worse"])
     return result
 
 
-async def _switch(made: Stage, client: ValidatorClient, result: dict[str, Any]) -> None:
-    """Have the validator take the checkpoint. A worse one it refuses, and goes on under the one that it has."""
-    digest = ""
+async def switch(report: Report, client: ValidatorClient, token: str, result: dict[str, Any]) -> None:
+    """Have the validator take the checkpoint. One that is unfit or worse it refuses, and keeps the one that it has."""
+    refused = ""
     try:
-        told = await client.switch_checkpoint(made.admin_token(), result["path"])
-        digest = told.checkpoint.hex()
-        made.screen.say(f"   checkpoint 0x{digest[:12]}..., {told.reindexed} pairs, entry {told.entry}")
+        told = await client.switch_checkpoint(token, result["path"])
+        report.screen.say(
+            f"   checkpoint 0x{told.checkpoint.hex()[:12]}..., {told.reindexed} pairs, entry {told.entry}"
+        )
     except CuriosityError as error:
-        if error.code != "CHECKPOINT_WORSE":
+        if error.code not in _REFUSALS:
             raise
-        made.screen.say(f"   {error.code}: {error.what}. {error.remedy}")
-    made.report.check("the validator judges under the trainer's checkpoint", digest == result["digest"])
+        refused = error.code
+        report.screen.say(f"   {error.code}: {error.what}. {error.remedy}")
+    in_force = (await client.network()).checkpoint.hex()
+    if refused:
+        report.screen.say(f"   The validator goes on under its parent, 0x{in_force[:12]}..., and so do the searches.")
+    report.figures["switch"] = {"in_force": in_force, "refused": refused}
+    report.check("the validator judges under the trainer's checkpoint", in_force == result["digest"])
 
 
 def _show_searches(

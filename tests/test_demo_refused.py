@@ -1,0 +1,85 @@
+"""The demo's path where training came to nothing: the trainer says so, the validator refuses, the parent stays."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from embedding.checkpoint import GENESIS, load
+from node.demo.report import Report
+from node.demo.run import switch
+from node.screen import Screen
+from node.sources.digits import make_digits
+from protocol.errors import ExitCode
+from tests.service_material import pictures, running
+from trainer import round as training
+from trainer.feed import LedgerSlice, read_trusted
+from trainer.step import Recipe
+
+FEW = Recipe(steps=3, batch=16, junk_each=4, junk_pool=4)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("sets") / "digits"
+    make_digits(folder, submit_scans=60)
+    return folder
+
+
+def spoil(digits: Path, out: Path, learning_rate: float) -> training.RoundResult:
+    """Train genesis so fast that it forgets: the more, the higher the rate."""
+    return training.run(
+        GENESIS,
+        read_trusted([digits], ["submit"])[:20],
+        [digits],
+        out,
+        ledger=LedgerSlice("log.example", 0, 100, "ab" * 32),
+        recipe=replace(FEW, learning_rate=learning_rate),
+    )
+
+
+@pytest.mark.parametrize(("learning_rate", "code"), [(0.004, "CHECKPOINT_WORSE"), (0.03, "CHECKPOINT_UNFIT")])
+async def test_a_child_that_learned_too_little_is_told_refused_and_not_recommended(
+    learning_rate: float, code: str, digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = spoil(digits, tmp_path / "child", learning_rate)
+    result: dict[str, Any] = json.loads(json.dumps(made.to_json()))
+    assert made.exit_code == ExitCode.CHECKPOINT
+    assert made.fit == (code == "CHECKPOINT_WORSE")
+    assert result["recommended"] == {"digest": load(GENESIS).digest, "path": str(GENESIS)}
+    assert "worse than its parent: recall at 1 of digits" in result["problem"]
+    assert str(GENESIS) in result["remedy"]
+    assert "## Worse than its parent" in (tmp_path / "child/README.md").read_text()
+    report = Report(Screen())
+    async with running(tmp_path / "v") as live:
+        await live.client.post_pair(live.sign(pictures(1)[0]).encode())
+        size = live.service.ledger.size
+        await switch(report, live.client, live.service.keys.admin_token, result)
+        assert report.figures["switch"] == {"in_force": load(GENESIS).digest, "refused": code}
+        assert report.failed == ["the validator judges under the trainer's checkpoint"]
+        assert live.service.ledger.size == size
+        after = await live.client.post_pair(live.sign(pictures(2)[1]).encode())
+        assert after.verdict.checkpoint.hex() == load(GENESIS).digest
+        if code == "CHECKPOINT_WORSE":  # the other arm: by force the validator judges under it
+            told = await live.client.switch_checkpoint(
+                live.service.keys.admin_token, str(tmp_path / "child"), force=True
+            )
+            assert told.checkpoint.hex() == made.digest
+    said = capsys.readouterr().err
+    assert code in said
+    assert "goes on under its parent" in said
+
+
+def test_a_child_that_is_as_good_is_recommended(digits: Path, tmp_path: Path) -> None:
+    made = spoil(digits, tmp_path / "child", 0.0)
+    assert (made.exit_code, made.problem, made.remedy) == (ExitCode.OK, "", "")
+    assert made.to_json()["recommended"] == {"digest": made.digest, "path": str(tmp_path / "child")}
+    assert "Worse than" not in (tmp_path / "child/README.md").read_text()
+    cut = replace(made, complete=False, steps=1)
+    assert cut.to_json()["recommended"]["path"] == str(GENESIS)
+    assert "after 1 of 3 steps" in cut.problem
+    assert "--stop-after-s" in cut.remedy
