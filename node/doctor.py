@@ -35,6 +35,7 @@ _NEEDED = (
     "safetensors",
     "soundfile",
     "pillow",
+    "pi-heif",
     "av",
     "pyarrow",
     "mujoco",

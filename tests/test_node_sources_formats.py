@@ -133,8 +133,7 @@ def test_first_bytes_tell_videos_apart() -> None:
     assert sniff(film("vp9")[:64]) == "video/webm"
     assert sniff(gif()[:64]) == "image/gif"
     assert sniff(array("emg")[:64]) == "application/x-npy"
-    for head in (b"\0\0\0\x18ftypheic", b"\0\0\0\x18ftypavif", b"\0\0\0\x18ftypM4A ", b"\x1a\x45\xdf\xa3matroska"):
-        assert sniff(head) is None
+    assert sniff(b"\x1a\x45\xdf\xa3matroska") is None
 
 
 # -- folders and manifests
@@ -295,7 +294,7 @@ def test_groups_that_do_not_hold_together_are_named(tmp_path: Path, monkeypatch:
             ("map.png", picture), ("map.seg.png", picture), ("map.cls", b"3"), ("map.txt", b"a"),
             ("odd.cls", b"3"), ("odd.png", picture), ("odd.txt", b"b"),
             ("bad.json", b"[1]"), ("bad.png", picture), ("bad.txt", b"c"),
-            ("mute.mp3", b"ID3"), ("mute.txt", b"d"),
+            ("mute.wma", b"ID3"), ("mute.txt", b"d"),
         ],
     )  # fmt: skip
     pairs, problems = split(read_sources((shard,), license="MIT"))

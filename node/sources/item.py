@@ -6,7 +6,8 @@ import wave
 from pathlib import Path
 from typing import Final
 
-from node.sources.media_type import HEAD_BYTES, SUFFIXES, read_name, tell
+from node.sources.convert import Conversion, convert
+from node.sources.media_type import CONVERTED, HEAD_BYTES, SUFFIXES, read_name, tell
 from node.sources.pairset import SourceItem
 from node.sources.strip import find_id3_end, strip_metadata
 from protocol.errors import Rejected, SourceError
@@ -23,9 +24,10 @@ MAX_FILE_BYTES: Final = 256 << 20  # with sound and metadata; what is left is he
 def load_item(path: Path, *, modality: str | None = None, stream: str | None = None, where: str = "") -> SourceItem:
     """The item in a file; ``where`` (a table and line) is told in errors.
 
-    ``modality`` says what an array is; else its name or its shape does. An Ogg sound becomes WAV, because its tags
-    cannot be taken out without decoding. Raises ``SourceError``: FILE_MISSING, CANNOT_READ, FILE_EMPTY, FILE_LARGE,
-    UNKNOWN_EXTENSION, BROKEN_FILE, and those of ``tell``, ``make_text_item`` and ``decode_text``.
+    ``modality`` says what an array is; else its name or its shape does. Types in `CONVERTED` are converted, and an Ogg
+    sound becomes WAV, because its tags cannot be taken out without decoding. Raises ``SourceError``: FILE_MISSING,
+    CANNOT_READ, FILE_EMPTY, FILE_LARGE, UNKNOWN_EXTENSION, BROKEN_FILE, and those of ``tell``, ``convert``,
+    ``make_text_item`` and ``decode_text``.
     """
     where = f"{where}: {path.name}" if where else str(path)
     name = read_name(path.name)
@@ -51,8 +53,9 @@ def load_item(path: Path, *, modality: str | None = None, stream: str | None = N
         ) from error
     _check_size(size, where)
     told, media_type = tell(head, where=where, modality=name.modality if modality is None else modality)
-    content = convert_to_wav(path.read_bytes(), where=where) if media_type == "audio/ogg" else None
-    return SourceItem(told, "audio/wav" if content else media_type, path, content, stream or name.stream)
+    if media_type in CONVERTED or media_type == "audio/ogg":
+        return _convert(path.read_bytes(), told, media_type, path, stream or name.stream, where)
+    return SourceItem(told, media_type, path, None, stream or name.stream)
 
 
 def make_item(data: bytes, path: Path, *, modality: str | None, stream: str | None = None, where: str) -> SourceItem:
@@ -64,9 +67,19 @@ def make_item(data: bytes, path: Path, *, modality: str | None, stream: str | No
         return make_text_item(path, decode_text(data, where=where), where=where)
     behind = data[find_id3_end(data) :][:HEAD_BYTES]
     told, media_type = tell(_skip_id3(data[:HEAD_BYTES], behind), where=where, modality=modality)
-    if media_type == "audio/ogg":
-        return SourceItem(told, "audio/wav", path, convert_to_wav(data, where=where), stream)
+    if media_type in CONVERTED or media_type == "audio/ogg":
+        return _convert(data, told, media_type, path, stream, where)
     return SourceItem(told, media_type, path, strip_metadata(data, media_type, where=where), stream)
+
+
+def _convert(data: bytes, modality: str, media_type: str, path: Path, stream: str | None, where: str) -> SourceItem:
+    """The item that is signed in place of a file that the network does not take, or whose tags cannot be taken out."""
+    if media_type in CONVERTED:
+        content, conversion = convert(data, media_type, where=where)
+    else:
+        content = convert_to_wav(data, where=where)
+        conversion = Conversion(media_type, "audio/wav", len(data), len(content))
+    return SourceItem(modality, conversion.to_type, path, content, stream, conversion)
 
 
 def check_item(item: SourceItem, data: bytes, *, where: str) -> None:

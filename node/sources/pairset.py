@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from host.paths import inside
+from node.sources.convert import Conversion
 from node.sources.strip import strip_metadata
 from protocol.errors import SourceError
 from protocol.json_reader import read_json
@@ -41,7 +42,8 @@ EXTENSIONS: Final = {
 class SourceItem:
     """One half of a pair before it is signed: a file, or ``content`` where a file would not hold just the item.
 
-    ``stream`` tells apart items of one modality that were recorded at once, such as the cameras of one scene.
+    ``stream`` tells apart items of one modality that were recorded at once, such as the cameras of one scene;
+    ``conversion`` says what the file was before it became ``content``, None where it is sent as it is.
     """
 
     modality: str
@@ -49,6 +51,7 @@ class SourceItem:
     path: Path
     content: bytes | None = None
     stream: str | None = None
+    conversion: Conversion | None = None
 
     def read(self) -> bytes:
         """The bytes to hash, sign and send: metadata of pictures and sounds is stripped. Raises ``SourceError``."""
