@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
+from node.conversions import Conversions
 from node.sources.item import check_item
 from node.sources.pairset import SourceItem, SourcePair
 from node.submission import check_taken, stated_license
@@ -25,6 +26,7 @@ class Preview:
     item_bytes: int = 0  # of different items; one may be in many pairs
     rows: list[dict[str, Any]] = field(default_factory=list)
     unreadable: list[SourceError] = field(default_factory=list)
+    converted: Conversions = field(default_factory=Conversions)
 
     def to_json(self) -> dict[str, Any]:
         """Return the preview as plain JSON values."""
@@ -35,6 +37,7 @@ class Preview:
             "items": self.items,
             "bytes": self.item_bytes,
             "rows": self.rows,
+            "converted": self.converted.listed,
             "unreadable": [error.to_json() for error in self.unreadable],
         }
 
@@ -81,6 +84,7 @@ def _read(row: SourcePair, seen: set[tuple[str, bytes]], made: Preview) -> Itera
             seen.add((item.modality, digest))
             made.items += 1
             made.item_bytes += len(data)
+        made.converted.note(item, digest)
         yield _describe(item, data, digest)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from node.client import ValidatorClient
+from node.conversions import Conversions
 from node.journal import Journal, Plan, Result, row_key
 from node.outcome import GREY, REFUSED, UNREADABLE, PairOutcome, decided, failed, names_of, recalled
 from node.receipts import read_saved, receipt_path, save_receipt
@@ -60,6 +61,7 @@ class Tally:
     not_taken: Counter[str] = field(default_factory=Counter)  # by modality pair: this validator does not judge it
     unreadable: list[SourceError] = field(default_factory=list)
     known: int = 0  # rows that have their decision already, from an earlier run or an earlier row
+    converted: Conversions = field(default_factory=Conversions)  # of the rows that were sent
     pairs: list[PairOutcome] = field(default_factory=list)  # what came of each, also of those of earlier runs
     replayed: int = 0  # decisions that had been made before and came back
     receipts_verified: int = 0
@@ -80,6 +82,7 @@ class Tally:
             "not_taken": dict(sorted(self.not_taken.items())),
             "unreadable": [error.to_json() for error in self.unreadable],
             "known": self.known,
+            "converted": self.converted.listed,
             "replayed": self.replayed,
             "receipts_verified": self.receipts_verified,
             "seconds": round(self.seconds, 2),
@@ -220,6 +223,7 @@ class _Run:
                 if (item.modality, item.digest) not in self.checked:
                     check_item(part, item.data, where=source.id)
                     self.checked.add((item.modality, item.digest))
+                self.tally.converted.note(part, item.digest)
         except SourceError as error:
             self.tally.unreadable.append(error)
             self.tally.pairs.append(failed(names_of(source), UNREADABLE, error))

@@ -65,7 +65,8 @@ def submit(
     In a folder files of one name belong together (cat.png, cat.txt; grasp1.mp4, grasp1.touch.npy), or a captions.csv,
     captions.jsonl or metadata.jsonl says what does. Every two of them that differ in modality are a pair. Interrupt it
     at any time and run the same command again: it goes on, nothing is submitted twice and no receipt is lost. Metadata
-    such as a camera's position is removed, and every item decoded once, before anything is signed.
+    such as a camera's position is removed, HEIC, AVIF, BMP and TIFF become PNG, MP3, M4A and Opus become FLAC, and
+    every item is decoded once, before anything is signed.
     """
     node = session.settings.node
     name = wallet_name or node.wallet
@@ -161,6 +162,7 @@ def _preview(session: Session, rows: Iterable[SourcePair | SourceError], license
             screen.line(f"{row['id']} ({row['license']}): {halves}")
         if found.pairs.total() > _SHOWN:
             screen.line(f"... and {found.pairs.total() - _SHOWN} more; --json lists them.")
+        found.converted.show(screen)
         _show_unreadable(screen, found.unreadable)
         screen.line(checked)
         screen.line(f"{found.pairs.total()} pairs of {found.items} items, {found.item_bytes} bytes. Nothing was sent.")
@@ -229,6 +231,7 @@ def show_tally(screen: Screen, tally: Tally, home: Path) -> None:
     if tally.known:
         rows.append(("known from an earlier run", tally.known, "--again submits them too"))
     screen.table("", ("", "pairs", "why"), rows)
+    tally.converted.show(screen)
     _show_unreadable(screen, tally.unreadable)
     if tally.not_taken:
         screen.line("What is not for this validator was not sent: its checkpoint does not judge such pairs.")
