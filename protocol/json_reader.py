@@ -18,8 +18,12 @@ class JsonError(ValueError):
     """What is not JSON within the limits; says why in a few words, and shows none of the content."""
 
 
-def read_json(data: bytes | bytearray | str, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> Any:
+def read_json(
+    data: bytes | bytearray | str, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH, is_unique: bool = False
+) -> Any:
     """Return the value that UTF-8 JSON spells (RFC 8259), with no byte order mark, NaN or Infinity.
+
+    Of a name that an object gives twice the last value counts; with ``is_unique`` the values must be the same.
 
     Raises JsonError, a ValueError: more than ``max_bytes`` (of a text: characters), deeper than ``max_depth`` arrays
     and objects, an integer of more than 4,300 digits, or not JSON.
@@ -33,7 +37,8 @@ def read_json(data: bytes | bytearray | str, *, max_bytes: int = MAX_BYTES, max_
     if text.count("[") + text.count("{") > max_depth:
         _check_depth(text, max_depth)
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        hook = _refuse_two_values if is_unique else None
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=hook)
     except json.JSONDecodeError as error:
         raise JsonError(f"not JSON: {error.msg} at character {error.pos}") from None
     except JsonError:
@@ -56,3 +61,10 @@ def _check_depth(text: str, max_depth: int) -> None:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise JsonError(f"{name} is not JSON")
+
+
+def _refuse_two_values(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs) and any(found[name] != value for name, value in pairs):
+        raise JsonError("a name stands twice in one object, with two values")
+    return found

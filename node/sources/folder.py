@@ -6,8 +6,6 @@ table: ``captions.csv``, ``captions.jsonl``, ``metadata.jsonl`` or ``metadata.cs
 What cannot be read is handed back as an error among the pairs, so that one bad row does not stop the rest.
 """
 
-import csv
-import io
 import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,11 +13,11 @@ from typing import Any, Final
 
 from host.paths import PathRefused, inside
 from node.sources.group import make_pair, pair_up
-from node.sources.item import decode_text, is_unicode, load_item, make_text_item, unknown_extension
+from node.sources.item import is_unicode, load_item, make_text_item, unknown_extension
 from node.sources.media_type import read_name
 from node.sources.pairset import SourceItem, SourcePair
+from node.sources.rows import read_rows
 from protocol.errors import SourceError
-from protocol.json_reader import read_json
 
 SHARD_SUFFIXES: Final = (".tar", ".tar.gz", ".tgz")
 TABLES: Final = ("captions.csv", "captions.jsonl", "metadata.jsonl", "metadata.csv")
@@ -60,38 +58,8 @@ def read_folder(folder: Path, *, license: str | None = None) -> Iterator[SourceP
     yield from found
 
 
-def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | SourceError]]:
-    """(where, row) of each line of a ``.csv`` or ``.jsonl`` file; empty lines are passed over.
-
-    ``where`` is such as "captions.csv line 3". A line that cannot be read comes as a ``SourceError``.
-    """
-    try:
-        text = decode_text(path.read_bytes(), where=path.name)
-    except FileNotFoundError as error:
-        raise SourceError("FILE_MISSING", f"{path} is not there", "Check the name.") from error
-    except OSError as error:
-        raise SourceError("CANNOT_READ", f"{path}: {error.strerror}", "Name a file that you may read.") from error
-    if path.suffix.lower() == ".csv":
-        yield from _read_csv(path, text)
-        return
-    for number, line in enumerate(text.split("\n"), start=1):
-        where = f"{path.name} line {number}"
-        if not line.strip():
-            continue
-        try:
-            row = read_json(line)
-        except ValueError as error:
-            yield where, SourceError("ROW_NOT_JSON", f"{where} is not JSON ({error})", "Write one JSON object a line.")
-            continue
-        if isinstance(row, dict):
-            yield where, row
-        else:
-            kind = type(row).__name__
-            yield where, SourceError("ROW_NOT_JSON", f"{where} holds a {kind}", "Write one JSON object a line.")
-
-
 def resolve_inside(folder: Path, name: object, *, where: str) -> Path:
-    """The file ``name`` below ``folder``. Raises ``SourceError``: ROW_VALUE, OUTSIDE_FOLDER.
+    """The file ``name`` below ``folder``. Raises ``SourceError``: ROW_VALUE, CANNOT_READ, OUTSIDE_FOLDER.
 
     A table that somebody else wrote must not be able to send files from elsewhere on this machine.
     """
@@ -106,8 +74,11 @@ def resolve_inside(folder: Path, name: object, *, where: str) -> Path:
         return inside(root, _spell(root, name)).resolve()
     except PathRefused as error:
         raise SourceError(
-            "OUTSIDE_FOLDER", f"{where}: {name} {error}", "Move the file below the folder of the table."
+            "OUTSIDE_FOLDER", f"{where}: {name:.200} {error}", "Move the file below the folder of the table."
         ) from None
+    except (OSError, RuntimeError) as error:  # a name that is too long, links that lead to one another
+        why = getattr(error, "strerror", None) or "its links lead to one another"
+        raise SourceError("CANNOT_READ", f"{where}: {name!a:.200} is not found: {why}", "Check the name.") from error
 
 
 def _spell(folder: Path, name: str) -> str:
@@ -136,30 +107,6 @@ def refuse_unknown_keys(row: Mapping[str, Any], known: frozenset[str], *, where:
         )
 
 
-def _read_csv(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any] | SourceError]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    try:
-        missing = {"file_name", "text"} - set(reader.fieldnames or ())
-        if missing:
-            raise SourceError(
-                "TABLE_HEADER",
-                f"{path.name} line 1 lacks the column {sorted(missing)[0]}",
-                "Write file_name,text as the first line.",
-            )
-        for row in reader:
-            where = f"{path.name} line {reader.line_num}"
-            if None in row or None in row.values():
-                yield where, SourceError("ROW_FIELDS", f"{where} has too many or too few fields", "Quote the commas.")
-            else:
-                yield where, {key: value for key, value in row.items() if value or key in {"file_name", "text"}}
-    except csv.Error as error:  # the reader cannot find its way back: the rest of the file is not read
-        where = f"{path.name} line {reader.line_num}"
-        yield (
-            where,
-            SourceError("ROW_FIELDS", f"{where} cannot be read, nor what follows ({error})", "Mend its quotes."),
-        )
-
-
 def _read_table(table: Path, license: str | None) -> Iterator[SourcePair | SourceError]:
     for where, row in read_rows(table):
         if isinstance(row, SourceError):
@@ -169,7 +116,9 @@ def _read_table(table: Path, license: str | None) -> Iterator[SourcePair | Sourc
             refuse_unknown_keys(row, _ROW_KEYS, where=where)
             path = resolve_inside(table.parent, row.get("file_name"), where=where)
             if not isinstance(row.get("text"), str):
-                raise SourceError("ROW_VALUE", f"{where}: text is {row.get('text')!r}", "Write the caption as text.")
+                raise SourceError(
+                    "ROW_VALUE", f"{where}: text is {row.get('text')!r:.200}", "Write the caption as text."
+                )
             item = load_item(path, where=where)
             caption = make_text_item(table, row["text"], where=where)
             name = str(row["file_name"])

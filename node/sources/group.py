@@ -96,10 +96,12 @@ def make_pair(
         )
     attribution = row.get("attribution") or ""
     if not isinstance(attribution, str):
-        raise SourceError("ROW_VALUE", f"{where}: attribution is {attribution!r}", "Write it as text.")
+        raise SourceError("ROW_VALUE", f"{where}: attribution is {attribution!r:.200}", "Write it as text.")
     for name, value in (("license", stated), ("attribution", attribution), ("id", id), ("concept", concept)):
         if not is_unicode(value):
-            raise SourceError("ROW_VALUE", f"{where}: {name} is {value!a}, which is not Unicode text", "Write it anew.")
+            raise SourceError(
+                "ROW_VALUE", f"{where}: {name} is {value!a:.200}, which is not Unicode text", "Write it anew."
+            )
     a, b = sorted((one, other), key=lambda item: item.modality)
     return SourcePair(
         id=id,
@@ -131,10 +133,10 @@ def _read_time(value: object, *, where: str) -> int | None:
             seconds = int(value)
         if not 0 <= seconds <= int(datetime(9999, 1, 1, tzinfo=UTC).timestamp()):
             raise ValueError("out of range")
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise SourceError(
             "ROW_VALUE",
-            f"{where}: captured_at is {value!r} ({error})",
+            f"{where}: captured_at is {value!r:.200} ({error})",
             "Write Unix seconds, or a time such as 2026-03-01T12:00:00Z.",
         ) from error
     return seconds

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from node.sources.folder import read_rows, refuse_unknown_keys, resolve_inside
+from node.sources.folder import refuse_unknown_keys, resolve_inside
 from node.sources.group import make_pair
 from node.sources.item import load_item, make_text_item
 from node.sources.pairset import SourceItem, SourcePair
+from node.sources.rows import read_rows
 from protocol.errors import SourceError
 
 _HALF: Final = 'Write a file name, {"text": "..."}, or {"file": "x.npy", "modality": "touch"}.'
@@ -44,7 +45,7 @@ def _read_row(path: Path, row: dict[str, Any], license: str | None, where: str) 
     a, b = (_read_item(path, row, side, where) for side in ("a", "b"))
     named = row.get("id")
     if named is not None and not isinstance(named, str):
-        raise SourceError("ROW_VALUE", f"{where}: id is {named!r}", "Write it as text.")
+        raise SourceError("ROW_VALUE", f"{where}: id is {named!r:.200}", "Write it as text.")
     concept = next(item.path.stem for item in (a, b) if item.path != path) if {a.path, b.path} != {path} else where
     return make_pair(
         a,
@@ -65,10 +66,10 @@ def _read_item(path: Path, row: dict[str, Any], side: str, where: str) -> Source
     if is_text and isinstance(value["text"], str):
         return make_text_item(path, value["text"], where=where)
     if is_text or not isinstance(value, dict) or not {"file"} <= set(value) <= {"file", "modality", "stream"}:
-        raise SourceError("ROW_VALUE", f"{where} is {row.get(side)!r}", _HALF)
+        raise SourceError("ROW_VALUE", f"{where} is {row.get(side)!r:.200}", _HALF)
     for key in ("modality", "stream"):
         if not isinstance(value.get(key, ""), str):
-            raise SourceError("ROW_VALUE", f"{where}: {key} is {value[key]!r}", "Write it as text.")
+            raise SourceError("ROW_VALUE", f"{where}: {key} is {value[key]!r:.200}", "Write it as text.")
     file = resolve_inside(path.parent, value["file"], where=where)
     item = load_item(file, modality=value.get("modality"), stream=value.get("stream"), where=where)
     stated = value.get("modality", item.modality)

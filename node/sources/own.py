@@ -75,8 +75,14 @@ def _read_one(
     elif "parquet" in kinds or _kind_of(path) == "parquet":
         from node.sources.parquet import read_parquet
 
-        for file in _list_inside(path, "parquet"):
-            yield from read_parquet(file, columns=columns, license=license)
+        files = _list_inside(path, "parquet")
+        for file in files:
+            try:
+                yield from read_parquet(file, columns=columns, license=license)
+            except SourceError as error:  # of no use itself, but of no harm to the files beside it
+                if len(files) == 1:
+                    raise
+                yield error
     elif path.is_dir():
         yield from read_folder(path, license=license)
     elif path.suffix.lower() == ".jsonl":

@@ -15,6 +15,7 @@ from node.sources.group import pair_up
 from node.sources.item import load_item, make_item, make_text_item
 from node.sources.media_type import sensors
 from node.sources.pairset import SourceItem, SourcePair
+from node.sources.rows import column_twice
 from protocol.errors import SourceError
 
 _BATCH_ROWS: Final = 16
@@ -68,26 +69,33 @@ def read_parquet(
     import pyarrow as arrow  # slow to load, and only Parquet needs it
     from pyarrow import parquet
 
-    number = 0
+    number, end = 0, 0
     try:
         with parquet.ParquetFile(path, buffer_size=1 << 20, page_checksum_verification=True) as file:
             chosen, facts = _choose(path, file.schema_arrow, columns)
             needed = {column.name for column in chosen} | {each.shapes for each in chosen if each.shapes}
-            for batch in file.iter_batches(_BATCH_ROWS, columns=sorted(needed | set(facts.values()))):
-                for cells in batch.to_pylist():
-                    number += 1
-                    yield from _read_row(path, number, cells, chosen, facts, license)
+            names = sorted(needed | set(facts.values()))
+            for group in range(file.num_row_groups):
+                number, end = end, end + file.metadata.row_group(group).num_rows
+                try:
+                    for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=names):
+                        for at in range(batch.num_rows):
+                            number += 1
+                            yield from _read_row(path, number, batch, at, chosen, facts, license)
+                except (arrow.ArrowException, OSError, ValueError) as error:  # what is compressed as one is lost as one
+                    yield _broken(path, f"rows {number + 1} to {end}", error)
     except (arrow.ArrowException, OSError, ValueError) as error:
-        problem = SourceError(
-            "PARQUET_BROKEN",
-            f"{path.name} cannot be read{f' behind row {number}' if number else ''}: {str(error)[:200]}",
-            "Copy the file again, or write it anew.",
-        )
-        if not number:
-            raise problem from error
-        yield problem
-    if not number:
+        raise _broken(path, "it", error) from error
+    if not end:
         raise SourceError("NOTHING_FOUND", f"{path} has no rows", "Write a row for each thing.")
+
+
+def _broken(path: Path, what: str, error: Exception) -> SourceError:
+    return SourceError(
+        "PARQUET_BROKEN",
+        f"{path.name}: {what} cannot be read: {str(error)[:200]}",
+        "Copy the file again, or write it anew.",
+    )
 
 
 def _read_meaning(meaning: str) -> tuple[str, str | None] | None:
@@ -108,7 +116,7 @@ def _choose(path: Path, schema: Any, columns: Mapping[str, str] | None) -> tuple
             meaning = _ALIASES.get(name.lower(), name.lower())
             if _read_meaning(meaning) is None:
                 continue
-            if meaning in named:
+            if named.get(meaning, name) != name:  # a column of the same name is compared with it in each row
                 raise SourceError(
                     "COLUMNS_UNCLEAR",
                     f"{path.name}: the columns {named[meaning]} and {name} both are {meaning}",
@@ -126,7 +134,7 @@ def _choose(path: Path, schema: Any, columns: Mapping[str, str] | None) -> tuple
         if not modality:
             facts[meaning] = name
             continue
-        kind = schema.field(name).type
+        kind = schema.field(schema.get_all_field_indices(name)[0]).type
         shape = getattr(kind, "shape", None)
         shapes = f"{name}_shape" if f"{name}_shape" in schema.names else None
         chosen.append(_Column(name, modality, stream, tuple(shape) if shape else None, shapes))
@@ -142,13 +150,15 @@ def _choose(path: Path, schema: Any, columns: Mapping[str, str] | None) -> tuple
 def _read_row(
     path: Path,
     number: int,
-    cells: Mapping[str, Any],
+    batch: Any,
+    at: int,
     columns: Sequence[_Column],
     facts: Mapping[str, str],
     license: str | None,
 ) -> Iterator[SourcePair | SourceError]:
     where = f"{path.name} row {number}"
     try:
+        cells = _read_cells(batch, at, where)
         items = [
             _read_cell(path, cells[column.name], column, cells, f"{where}, {column.name}")
             for column in columns
@@ -159,6 +169,23 @@ def _read_row(
         yield from pair_up(items, key=key, set_name="parquet", row=row, license=license, where=where)
     except SourceError as error:
         yield error
+
+
+def _read_cells(batch: Any, at: int, where: str) -> dict[str, Any]:
+    """Cells of row ``at`` of a record batch by column. Raises ``SourceError``: CELL_BROKEN, COLUMN_TWICE."""
+    import pyarrow as arrow
+
+    cells: dict[str, Any] = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            cell = column[at].as_py()
+        except (arrow.ArrowException, ValueError, TypeError, LookupError, ArithmeticError) as error:
+            raise SourceError(
+                "CELL_BROKEN", f"{where}, {name} cannot be read: {str(error)[:200]}", "Write this cell anew."
+            ) from error
+        if cells.setdefault(name, cell) != cell:
+            raise column_twice(where, name, cells[name], cell)
+    return cells
 
 
 def _read_cell(path: Path, cell: Any, column: _Column, cells: Mapping[str, Any], where: str) -> SourceItem:
@@ -176,7 +203,7 @@ def _read_cell(path: Path, cell: Any, column: _Column, cells: Mapping[str, Any],
     if isinstance(cell, list) and modality in sensors():
         try:
             data = encode_array(cell, _find_shape(cell, column, cells))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise SourceError(
                 "CELL_SHAPE", f"{where}: the numbers make no array ({error})", f"Add a column {column.name}_shape."
             ) from error

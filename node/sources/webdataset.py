@@ -25,6 +25,7 @@ MAX_GROUP_MEMBERS: Final = 64
 MAX_HEADER_BYTES: Final = 1 << 20  # of the extra headers that hold long names
 _MAX_NAME_CHARS: Final = 1024
 _NOTE_BYTES: Final = 1 << 20
+_ONE_OBJECT: Final = "Write one JSON object, with each name once."
 _TEXT_ENDINGS: Final = ("txt", "text", "caption")
 _EXTRA: Final = (
     tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
@@ -201,9 +202,9 @@ def _read_note(member: _Member) -> dict[str, Any]:
     try:
         if len(member.data) > _NOTE_BYTES:
             raise ValueError(f"{len(member.data)} bytes")
-        row = read_json(member.data)
+        row = read_json(member.data, is_unique=True)
     except (ValueError, RecursionError) as error:
-        raise SourceError("ROW_NOT_JSON", f"{member.where} is not JSON ({error})", "Write one JSON object.") from error
+        raise SourceError("ROW_NOT_JSON", f"{member.where} is not JSON ({error})", _ONE_OBJECT) from error
     if not isinstance(row, dict):
-        raise SourceError("ROW_NOT_JSON", f"{member.where} holds a {type(row).__name__}", "Write one JSON object.")
+        raise SourceError("ROW_NOT_JSON", f"{member.where} holds a {type(row).__name__}", _ONE_OBJECT)
     return row
