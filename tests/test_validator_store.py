@@ -549,3 +549,25 @@ def test_blobs_reach_sqlite_without_being_asked_what_they_are() -> None:
     kind, content = connection.execute("SELECT typeof(?1), ?1", (b"\x00\xff",)).fetchone()
     assert (kind, content) == ("blob", b"\x00\xff")
     connection.close()
+
+
+def test_connections_to_postgresql_notice_a_server_that_vanishes(postgres_url: str) -> None:
+    """libpq gets the settings of the probes; what the URL says of them counts."""
+    for url, idle in ((postgres_url, "30"), (f"{postgres_url}&keepalives_idle=7", "7")):
+        engines = engine.connect(url)
+        for one in (engines.writer, engines.reader):
+            with one.connect() as connection:
+                driver = connection.connection.driver_connection
+                assert driver is not None
+                given = driver.info.get_parameters()
+            one.dispose()
+            assert given["keepalives_idle"] == idle
+            wanted = {"keepalives_interval": "10", "keepalives_count": "3", "tcp_user_timeout": "60000"}
+            assert {name: given.get(name) for name in wanted} == wanted
+            assert given.get("keepalives", "1") == "1"  # libpq lists what differs from its defaults
+
+
+def test_a_store_url_with_a_port_that_is_not_a_number_is_refused() -> None:
+    with pytest.raises(StoreError, match="STORE_URL") as caught:
+        engine.connect("postgresql://user:hunter2@host:port/name")
+    assert "hunter2" not in str(caught.value)
