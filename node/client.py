@@ -35,7 +35,7 @@ from protocol.messages import (
     SubmissionPage,
     TakedownReport,
 )
-from protocol.settings import check_url
+from protocol.settings import check_url, without_userinfo
 from protocol.takedown import Blocked, SignedTakedown
 from protocol.wire import encode, parse
 
@@ -265,7 +265,7 @@ class ValidatorClient:
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             raise ServiceError(
                 "SERVICE_UNREACHABLE",
-                f"{self.url} did not answer {method} {path} ({type(error).__name__}: {error})",
+                without_userinfo(f"{self.url} did not answer {method} {path} ({type(error).__name__}: {error})"),
                 "Check the address (--url, [node] validator_url) and that the validator runs: curiosity doctor.",
             ) from None
 

@@ -15,6 +15,7 @@ import aiohttp
 
 from host.paths import PathRefused, inside
 from protocol.errors import ServiceError, SourceError
+from protocol.settings import without_userinfo
 from protocol.tiles import MAX_ENTRY_BYTES, WIDTH, tile_width
 from protocol.tlog import Bundle, Tile, TileReader
 
@@ -35,6 +36,7 @@ class LogFiles:
 
     def __init__(self, where: str, *, patience_s: float = 60.0, timeout_s: float = 60.0) -> None:
         self.where = where.rstrip("/")
+        self.place = without_userinfo(self.where)  # as people are shown it
         self.is_folder = "://" not in where
         self._patience_s = patience_s
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
@@ -65,7 +67,7 @@ class LogFiles:
         """Return the log's signed tree head, a note, not yet verified. Raises SourceError LOG_EMPTY without one."""
         data = await self.get("checkpoint")
         if data is None:
-            raise SourceError("LOG_EMPTY", f"{self.where}/checkpoint is not there", "Name the prefix of a C2SP log.")
+            raise SourceError("LOG_EMPTY", f"{self.place}/checkpoint is not there", "Name the prefix of a C2SP log.")
         return data.decode(errors="replace")
 
     async def _request(self, url: str) -> bytes | None:
@@ -79,7 +81,7 @@ class LogFiles:
                 if time.monotonic() + pause_s > deadline:
                     raise ServiceError(
                         "LOG_UNREACHABLE",
-                        f"{url} did not answer ({type(error).__name__}: {error})",
+                        without_userinfo(f"{url} did not answer ({type(error).__name__}: {error})"),
                         "Check the address, and that the log is served there.",
                     ) from None
                 await asyncio.sleep(pause_s)
@@ -92,12 +94,14 @@ class LogFiles:
             if answer.status == 429 or answer.status >= 500:
                 raise _Later(f"status {answer.status}")
             if answer.status != 200:
-                raise ServiceError("LOG_ANSWER", f"{url} answered status {answer.status}", "Check the address.")
+                what = f"{without_userinfo(url)} answered status {answer.status}"
+                raise ServiceError("LOG_ANSWER", what, "Check the address.")
             body = bytearray()
             async for chunk in answer.content.iter_chunked(1 << 16):
                 body += chunk
                 if len(body) > MAX_FILE_BYTES:
-                    raise ServiceError("LOG_ANSWER", f"{url} has over {MAX_FILE_BYTES} bytes", "Check the address.")
+                    what = f"{without_userinfo(url)} has over {MAX_FILE_BYTES} bytes"
+                    raise ServiceError("LOG_ANSWER", what, "Check the address.")
             return bytes(body)
 
 

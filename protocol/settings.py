@@ -5,6 +5,7 @@ list is written there as in the file, ``["one", "two"]``, or bare if it is of on
 """
 
 import difflib
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
@@ -22,6 +23,7 @@ SETTINGS = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 """Pydantic config for a settings dataclass: numbers may come as strings from the environment, unknown keys may not."""
 
 _PREFIX = "CURIOSITY_"
+_USERINFO = re.compile(r"://[^/?#\s]*@")
 
 
 def _nearest(key: str, known: Iterable[str]) -> str:
@@ -101,6 +103,11 @@ def read_section(
             f"{source}: [{section}] {where} is {shown}: {first['msg']}",
             "Correct the value; `curiosity config show` lists every key with its default.",
         ) from None
+
+
+def without_userinfo(text: str) -> str:
+    """The text with every URL in it without user name and password, which only its server may learn."""
+    return _USERINFO.sub("://", text)
 
 
 def check_url(url: str, what: str) -> str:

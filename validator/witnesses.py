@@ -22,6 +22,7 @@ import aiohttp
 from host.files import write_whole
 from protocol.errors import ConfigError, CuriosityError, Overloaded, ProofError, ServiceError
 from protocol.messages import WitnessStatus
+from protocol.settings import without_userinfo
 from protocol.tlog import (
     ED25519,
     TreeHead,
@@ -50,6 +51,11 @@ class WitnessAddress:
     url: str
     vkeys: tuple[str, ...]
 
+    @property
+    def place(self) -> str:
+        """The URL as others may see it, without user name and password."""
+        return without_userinfo(self.url)
+
 
 def parse_witnesses(lines: Sequence[str], quorum: int) -> tuple[WitnessAddress, ...]:
     """Return the witnesses of the setting: each line is a URL and one or more vkeys, apart by spaces.
@@ -62,11 +68,11 @@ def parse_witnesses(lines: Sequence[str], quorum: int) -> tuple[WitnessAddress, 
         try:
             is_witness = bool(vkeys) and all(parse_vkey(vkey).algorithm != ED25519 for vkey in vkeys)
         except ProofError as error:
-            raise ConfigError("WITNESS_LINE", f"{line!r}: {error.what}", "Write URL VKEY.") from None
+            raise ConfigError("WITNESS_LINE", f"{without_userinfo(line)!r}: {error.what}", "Write URL VKEY.") from None
         if not url.startswith(("http://", "https://")) or not is_witness:
             raise ConfigError(
                 "WITNESS_LINE",
-                f"{line!r} is not a URL and a key that cosigns",
+                f"{without_userinfo(line)!r} is not a URL and a key that cosigns",
                 "Write URL VKEY, as `curiosity witness keys` shows it.",
             )
         addresses.append(WitnessAddress(url.rstrip("/"), tuple(vkeys)))
@@ -91,7 +97,7 @@ class Peer:
     def status(self) -> WitnessStatus:
         """Return it as the service shows it."""
         name = parse_vkey(self.address.vkeys[0]).name
-        return WitnessStatus(self.address.url, name, self.size, self.failures, self.error, self.alarm)
+        return WitnessStatus(self.address.place, name, self.size, self.failures, self.error, self.alarm)
 
 
 @dataclass(frozen=True)
@@ -222,9 +228,10 @@ class Witnesses:
                 await self._add(target, lines, peer.address.vkeys)
             except (CuriosityError, aiohttp.ClientError, TimeoutError, OSError) as error:
                 peer.failures += 1
-                peer.error = f"{error.code}: {error.what}" if isinstance(error, CuriosityError) else repr(error)
+                words = f"{error.code}: {error.what}" if isinstance(error, CuriosityError) else repr(error)
+                peer.error = without_userinfo(words)
                 log.warning(
-                    "event=witness_failed url=%s failures=%d error=%s", peer.address.url, peer.failures, peer.error
+                    "event=witness_failed url=%s failures=%d error=%s", peer.address.place, peer.failures, peer.error
                 )
                 await asyncio.sleep(min(LONGEST_WAIT_S, self._interval_s * 2.0 ** min(peer.failures, 16)))
             else:
@@ -254,7 +261,7 @@ class Witnesses:
     def _alarm(self, peer: Peer, what: str) -> None:
         if peer.alarm != what:
             peer.alarm = what
-            log.error("event=witness_alarm url=%s what=%s", peer.address.url, what)
+            log.error("event=witness_alarm url=%s what=%s", peer.address.place, what)
 
     async def _add(self, target: str, lines: str, vkeys: Sequence[str]) -> None:
         merged = add_signatures(self._targets.get(target, target), lines, vkeys)

@@ -10,6 +10,7 @@ from host.files import write_new
 from node.command import PATH, Session, example, session_options
 from node.config import FILE_NAME, template
 from protocol.errors import ConfigError
+from protocol.settings import without_userinfo
 
 
 @click.group(epilog=example("curiosity config show"))
@@ -20,8 +21,9 @@ def config() -> None:
 @config.command(epilog=example("curiosity config show --json"))
 @session_options()
 def show(session: Session) -> None:
-    """Show every setting in force; of a chain's URLs only scheme, host and port, since the rest may be a key."""
+    """Show every setting in force, without passwords in URLs; of a chain's URLs only scheme, host and port."""
     settings = session.settings
+    node = replace(settings.node, validator_url=without_userinfo(settings.node.validator_url))
     chain = replace(
         settings.chain,
         rpc_url=show_endpoint(settings.chain.rpc_url),
@@ -29,12 +31,12 @@ def show(session: Session) -> None:
     )
     values = {
         "file": str(settings.file) if settings.file else None,
-        "node": {name: _plain(value) for name, value in vars(settings.node).items()},
+        "node": {name: _plain(value) for name, value in vars(node).items()},
         "chain": {name: _plain(value) for name, value in vars(chain).items()},
     }
     rows = [
         (f"[{section}] {name}", _shown(value))
-        for section, part in (("node", settings.node), ("chain", chain))
+        for section, part in (("node", node), ("chain", chain))
         for name, value in vars(part).items()
     ]
     session.screen.finish(

@@ -8,6 +8,7 @@ from node.client import ValidatorClient
 from node.command import Session, example, session_options
 from node.doctor import Finding, examine
 from protocol.errors import CuriosityError, ExitCode
+from protocol.settings import without_userinfo
 
 
 @click.command(epilog=example("curiosity doctor"))
@@ -31,4 +32,5 @@ async def _validator(session: Session) -> Finding:
             health = await client.health()
     except CuriosityError as error:
         return Finding("validator", "warn", f"{error.code}: {error.what}", "Start one: make up, or set --url.")
-    return Finding("validator", "ok", f"{url}: {health.ledger_size} entries, epoch {health.epoch}, {health.device}")
+    place = without_userinfo(url)
+    return Finding("validator", "ok", f"{place}: {health.ledger_size} entries, epoch {health.epoch}, {health.device}")

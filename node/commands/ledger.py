@@ -273,7 +273,7 @@ async def _target(stack: AsyncExitStack, files: LogFiles, trust: Trust, *, forei
     network = None if foreign else await _network(files)
     key = trust.log_vkey or (network.log_vkey if network is not None else "")
     if not key:
-        raise ConfigError("LOG_KEY_NEEDED", f"{files.where} does not say whose log it is", "Give --log-vkey.")
+        raise ConfigError("LOG_KEY_NEEDED", f"{files.place} does not say whose log it is", "Give --log-vkey.")
     origin = trust.origin or (network.origin if network is not None else parse_vkey(key).name)
     if network is None or files.is_folder:
         known, stake = ((network.network_id, network.domain), network.stake_vkey) if network is not None else (None, "")
@@ -310,7 +310,7 @@ async def _ask_witnesses(witnesses: Sequence[LogFiles], origin: str) -> tuple[li
         try:
             data = await witness.get(f"{sha256(origin.encode()).hexdigest()}/checkpoint")
         except (ServiceError, SourceError):
-            silent.append(witness.where)
+            silent.append(witness.place)
         else:
             seen += [data.decode(errors="replace")] if data is not None else []
     return seen, silent
