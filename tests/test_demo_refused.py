@@ -11,6 +11,7 @@ import torch
 from embedding.checkpoint import GENESIS, load
 from node.demo.report import Report
 from node.demo.run import switch
+from node.mirror import mirror
 from node.screen import Screen
 from node.sources.digits import make_digits
 from protocol.errors import ExitCode
@@ -83,3 +84,20 @@ def test_a_child_that_is_as_good_is_recommended(digits: Path, tmp_path: Path) ->
     assert cut.to_json()["recommended"]["path"] == str(GENESIS)
     assert "after 1 of 3 steps" in cut.problem
     assert "--stop-after-s" in cut.remedy
+
+
+async def test_the_command_says_on_standard_error_that_the_parent_is_to_be_kept(
+    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with running(tmp_path / "v") as live:
+        for pair in pictures(4):
+            await live.client.post_pair(live.sign(pair).encode())
+        await mirror(live.client, tmp_path / "mirror")
+    arguments = ["--parent", GENESIS, "--ledger", tmp_path / "mirror", "--trusted", digits, "--out", tmp_path / "child"]
+    status = training.main([*map(str, arguments), "--stop-after-s", "1e-9"])
+    printed, said = capsys.readouterr()
+    done = json.loads(printed.splitlines()[-1])
+    assert (done["event"], status) == ("done", ExitCode.INCOMPLETE)
+    assert done["recommended"]["path"] == str(GENESIS)
+    assert f"NOT RECOMMENDED: {done['problem']}. {done['remedy']}" in said
+    assert "Keep the parent" in said
