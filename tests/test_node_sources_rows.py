@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pyarrow import parquet
 
+from node.sources import webdataset
 from node.sources.own import read_sources
 from node.sources.pairset import SourcePair
 from node.sources.rows import read_rows
@@ -267,3 +268,40 @@ def test_a_bad_member_costs_its_key(kind: str, tmp_path: Path) -> None:
     (tmp_path / "00000_stats.json").write_text("{}")
     parquet.write_table(arrow.table({"url": ["u"], "caption": ["a"], "key": ["0"]}), tmp_path / "00000.parquet")
     check_alone(tmp_path, "00000.tar member", code)
+
+
+def pack(path: Path, keys: int) -> bytes:
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as shard:
+        for key in range(keys):
+            for name, content in ((f"{key}.png", png()), (f"{key}.txt", f"text {key}".encode())):
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                shard.addfile(info, io.BytesIO(content))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("member", ["2.png", "2.txt"])
+@pytest.mark.parametrize("place", [0, 130, 150], ids=["name", "size", "checksum"])
+def test_a_damaged_header_costs_its_key(member: str, place: int, tmp_path: Path) -> None:
+    whole = bytearray(pack(tmp_path / "x.tar", 5))
+    at = whole.index(member.encode())
+    whole[at + place] ^= 1
+    (tmp_path / "x.tar").write_bytes(whole)
+    texts, problems = read(tmp_path / "x.tar")
+    assert texts == ["text 0", "text 1", "text 3", "text 4"]
+    assert problems[0].code == "TAR_BROKEN"
+    assert "reading goes on at byte" in problems[0].what
+    assert {problem.code for problem in problems[1:]} <= {"MEDIA_MISSING", "CAPTION_MISSING"}
+
+
+def test_a_shard_of_damage_alone_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the limit each of the damaged headers would have the rest searched once more."""
+    whole = bytearray(pack(tmp_path / "x.tar", 50))
+    for key in range(1, 50, 2):
+        whole[whole.index(f"{key}.png".encode()) + 150] ^= 1
+    (tmp_path / "x.tar").write_bytes(whole)
+    broken = [problem for problem in read(tmp_path / "x.tar")[1] if problem.code == "TAR_BROKEN"]
+    assert len(broken) == webdataset.MAX_RESTARTS + 1
+    assert "the rest is not read" in broken[-1].what
+    monkeypatch.setattr(webdataset, "MAX_RESTARTS", 1_000)
+    assert len([problem for problem in read(tmp_path / "x.tar")[1] if problem.code == "TAR_BROKEN"]) == 25

@@ -8,10 +8,10 @@ import lzma
 import tarfile
 import unicodedata
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, Self
+from typing import Any, BinaryIO, Final, Self
 
 from node.sources.group import pair_up
 from node.sources.item import MAX_FILE_BYTES, make_item, make_text_item, unknown_extension
@@ -22,6 +22,8 @@ from protocol.json_reader import read_json
 
 MAX_GROUP_BYTES: Final = 512 << 20
 MAX_GROUP_MEMBERS: Final = 64
+MAX_RESTARTS: Final = 16  # a stranger's shard may be damage alone, and each time the rest may be read once more
+_SEARCH_BYTES: Final = 1 << 20
 MAX_HEADER_BYTES: Final = 1 << 20  # of the extra headers that hold long names
 _MAX_NAME_CHARS: Final = 1024
 _NOTE_BYTES: Final = 1 << 20
@@ -40,9 +42,9 @@ def read_shards(paths: Sequence[Path], *, license: str | None = None) -> Iterato
     ``touch.npy``, ``camera2.png``. A ``json`` member may state ``license``, ``attribution``, ``captured_at`` and,
     where there is no ``txt``, ``text`` or ``caption``. ``license`` (SPDX) holds for keys that state none.
 
-    What cannot be read comes as a ``SourceError`` in its place: TAR_BROKEN (the rest of that shard is not read),
-    TAR_MEMBER, TAR_KEY_TWICE, GROUP_LARGE, UNKNOWN_EXTENSION (once a shard), and those of ``make_item`` and
-    ``pair_up``. Raises ``SourceError`` NOTHING_FOUND.
+    What cannot be read comes as a ``SourceError`` in its place: TAR_BROKEN (reading goes on at the next header, where
+    the shard is not compressed), TAR_MEMBER, TAR_KEY_TWICE, GROUP_LARGE, UNKNOWN_EXTENSION (once a shard), and those
+    of ``make_item`` and ``pair_up``. Raises ``SourceError`` NOTHING_FOUND.
     """
     empty = True
     for path in paths:
@@ -107,34 +109,86 @@ def _read_shard(path: Path, license: str | None) -> Iterator[SourcePair | Source
 
 
 def _read_members(path: Path) -> Iterator[_Member | SourceError]:
-    number, name = 0, ""
+    """The members of a shard. Where it is damaged, reading goes on at the next header, a few times."""
+    at, number = 0, 0
+    for restarts in range(MAX_RESTARTS, -1, -1):
+        following, number = yield from _read_from(path, at, number, may_restart=restarts > 0)
+        if following is None:
+            return
+        at = following
+
+
+def _read_from(
+    path: Path, start: int, number: int, *, may_restart: bool
+) -> Generator[_Member | SourceError, None, tuple[int | None, int]]:
+    """The members from byte ``start`` on; returns where to go on after damage, and the number of the last member."""
+    name, at = "", 0  # ``at`` is the header that is read, counted from ``start``
     try:
-        with tarfile.open(path, "r|*", tarinfo=_StrictInfo) as shard:
+        with (
+            path.open("rb") as file,
+            tarfile.open(fileobj=_seek(file, start), mode="r|" if start else "r|*", tarinfo=_StrictInfo) as shard,
+        ):
             while (info := shard.next()) is not None:
                 shard.members.clear()  # type: ignore[attr-defined]  # else every header stays in memory
-                number, name = number + 1, info.name
+                number, name, at = number + 1, info.name, info.offset
                 where = f"{path.name} member {number} ({name[:200]!r})"
-                if info.isdir() or PurePosixPath(name).name.startswith("."):
-                    continue
                 problem = _find_problem(info)
-                if problem:
+                if info.isdir() or PurePosixPath(name).name.startswith("."):
+                    pass
+                elif problem:
                     yield SourceError("TAR_MEMBER", f"{where} {problem}", "Put plain files below the archive's root.")
-                    continue
-                file = shard.extractfile(info)
-                data = file.read() if file is not None else b""
-                if len(data) != info.size:
-                    raise EOFError(f"{len(data)} of {info.size} bytes are there")
-                name = unicodedata.normalize("NFC", name)  # macOS spells accents as signs of their own
-                key, _, ending = PurePosixPath(name).name.partition(".")
-                parent = PurePosixPath(name).parent
-                yield _Member(number, str(parent / key), ending.lower(), data, where)
+                else:
+                    yield _read_member(shard, info, number, where)
+                at = shard.offset
     except _BROKEN as error:
+        why = getattr(error, "strerror", None) or error
+        following = _find_header(path, start + at + tarfile.BLOCKSIZE) if may_restart else None
         after = f" behind member {number} ({name[:200]!r})" if number else ""
+        rest = "the rest is not read" if following is None else f"reading goes on at byte {following}"
         yield SourceError(
-            "TAR_BROKEN",
-            f"{path.name} cannot be read{after}: {getattr(error, 'strerror', None) or error}",
-            "Copy the shard again; what stands before it was read.",
+            "TAR_BROKEN", f"{path.name} cannot be read{after}: {why}; {rest}", "Copy the shard again, or write it anew."
         )
+        return following, number
+    return None, number
+
+
+def _seek(file: BinaryIO, start: int) -> BinaryIO:
+    file.seek(start)
+    return file
+
+
+def _read_member(shard: tarfile.TarFile, info: tarfile.TarInfo, number: int, where: str) -> _Member:
+    file = shard.extractfile(info)
+    data = file.read() if file is not None else b""
+    if len(data) != info.size:
+        raise EOFError(f"{len(data)} of {info.size} bytes are there")
+    path = PurePosixPath(unicodedata.normalize("NFC", info.name))  # macOS spells accents as signs of their own
+    key, _, ending = path.name.partition(".")
+    return _Member(number, str(path.parent / key), ending.lower(), data, where)
+
+
+def _find_header(path: Path, at: int) -> int | None:
+    """Where the next whole header stands, from byte ``at`` on; None in a compressed shard, which shows none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(at)
+            while blocks := file.read(_SEARCH_BYTES):
+                for start in range(0, len(blocks), tarfile.BLOCKSIZE):
+                    block = blocks[start : start + tarfile.BLOCKSIZE]
+                    if block[257:262] == b"ustar" and _is_header(block):
+                        return at + start
+                at += len(blocks)
+    except OSError:
+        return None
+    return None
+
+
+def _is_header(block: bytes) -> bool:
+    try:
+        tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except (tarfile.HeaderError, ValueError):
+        return False
+    return True
 
 
 def _find_problem(info: tarfile.TarInfo) -> str:
