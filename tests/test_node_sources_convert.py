@@ -76,6 +76,8 @@ def test_a_picture_becomes_png_with_the_same_pixels_each_time(tmp_path: Path, ex
     check_item(item, made, where="x")
     again = make_item(data, Path("other"), modality="image", where="y")
     assert again.read() == made  # an item keeps its hash
+    (tmp_path / "x.jpg").write_bytes(data)
+    assert load_item(tmp_path / "x.jpg").read() == made  # phones and programs give photos wrong names
 
 
 @pytest.mark.parametrize("extension", ["heic", "avif", "tiff"])
@@ -133,6 +135,11 @@ def test_colours_of_a_profile_become_srgb_and_a_broken_profile_is_said() -> None
     assert np.array_equal(pixels(turned), np.asarray(wanted))
     assert not np.array_equal(pixels(turned), np.asarray(plain))
     assert "to sRGB" in said.changes[0]
+    clear = plain.convert("RGBA")
+    clear.putalpha(scene(1).convert("L"))
+    seen, _ = change(write_picture(clear, "tiff", icc_profile=wide_profile()), "image/tiff")
+    assert np.array_equal(pixels(seen)[..., :3], np.asarray(wanted))
+    assert np.array_equal(pixels(seen)[..., 3], np.asarray(clear)[..., 3])
     for useless in (lab, b"icc " + SECRET.encode()):
         kept, said = change(write_picture(plain, "tiff", icc_profile=useless), "image/tiff")
         assert np.array_equal(pixels(kept), np.asarray(plain))
@@ -286,6 +293,7 @@ def test_a_long_silence_in_few_bytes_is_refused(extension: str) -> None:
     assert len(data) < 700_000
     error = refusal(data, TYPES[extension])
     assert (error.code, "30 s" in error.what) == ("AUDIO_TOO_LONG", True)
+    assert ("over 30 s" if extension == "opus" else "60.0 s") in error.what  # Opus does not say how long it is
     change(write_sound(np.zeros((1, 29 * rate_hz), np.float32), extension), TYPES[extension])
 
 
@@ -304,6 +312,13 @@ def test_a_file_that_is_cut_is_refused(extension: str) -> None:
         error = refusal(data[:size], TYPES[extension])
         assert error.code == "BROKEN_FILE", (size, error)
         assert f"{size} bytes" in error.what
+
+
+def test_every_damaged_byte_of_an_opus_page_is_found() -> None:
+    data = make("opus")
+    for at in range(300, len(data), len(data) // 8):
+        error = refusal(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :], "audio/opus")
+        assert (error.code, "checksum" in error.what) == ("BROKEN_FILE", True), at
 
 
 @pytest.mark.parametrize("extension", sorted(TYPES))

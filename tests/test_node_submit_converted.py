@@ -1,5 +1,6 @@
 """`curiosity submit` over a folder of all that people have: what it says of conversions, and what arrives."""
 
+import asyncio
 from hashlib import sha256
 from pathlib import Path
 
@@ -90,3 +91,9 @@ async def check(live: Running, folder: Path, tmp_path: Path) -> None:
     renamed = (folder / "heic.heic").rename(folder / "renamed.heic")  # found by what was sent in its place
     digest = sha256(load_item(renamed).read()).digest()
     assert [one.digests[0] for one in find(history, str(renamed))] == [digest]
+    shell = Shell(tmp_path / "searcher", live.url)
+    searched = await asyncio.to_thread(shell.run, "query", "--image", renamed, "--to", "image", "-k", "1", "--json")
+    assert searched.json["found"][0]["sha256"] == "0x" + digest.hex()
+    assert (await asyncio.to_thread(shell.run, "wallet", "new", "bob")).status == 0
+    sent = await asyncio.to_thread(shell.run, "submit", folder, "--wallet", "bob", "--license", "CC0-1.0")
+    assert "avif.avif │ AVIF │ PNG" in sent.out.partition("converted before signing")[2]

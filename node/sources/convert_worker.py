@@ -134,7 +134,7 @@ def _make_plain(picture: "Image") -> tuple["Image", list[str]]:
     if picture.mode not in ("L", "LA", "RGB", "RGBA", "I;16"):
         changes = changes or ([f"{picture.mode} to RGB"] if picture.mode in ("CMYK", "LAB", "YCbCr") else [])
         picture = picture.convert("RGB")
-    picture.info = {}
+    picture.info = {}  # what Pillow would write into the PNG
     return picture, changes
 
 
