@@ -39,7 +39,7 @@ format: install ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-contracts: install ## Compile the contracts and write contracts/abi
+contracts: install ## Compile the contracts and write curiosity/chain/abi
 	$(BIN)/python -m contracts.build
 
 audit: install ## Static analysis and proofs of the contracts, with tools of their own

@@ -16,16 +16,16 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
-from node.audit import Target, audit
-from node.monitor_state import MonitorState
-from node.tiles import LogFiles
-from node.trust import KEPT_KEYS
-from protocol.entry import CheckpointEntry, PairEntry, encode_entry
-from protocol.merkle import leaf_hash
-from protocol.signing import address_of, sign
-from protocol.tiles import TileWriter, bundle_path, entry_bundle
-from protocol.tlog import Signer, TreeHead, sign_note
-from protocol.verdict import Outcome, Reason, Verdict
+from curiosity.client.trust import KEPT_KEYS
+from curiosity.ledger.audit import Target, audit
+from curiosity.ledger.state import MonitorState
+from curiosity.ledger.tiles import LogFiles
+from curiosity.protocol.entry import CheckpointEntry, PairEntry, encode_entry
+from curiosity.protocol.merkle import leaf_hash
+from curiosity.protocol.signing import address_of, sign
+from curiosity.protocol.tiles import TileWriter, bundle_path, entry_bundle
+from curiosity.protocol.tlog import Signer, TreeHead, sign_note
+from curiosity.protocol.verdict import Outcome, Reason, Verdict
 
 ORIGIN = "benchmark.example/log"
 SIGNER = Signer(ORIGIN, b"\x01" * 32)

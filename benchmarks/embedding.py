@@ -21,13 +21,13 @@ from typing import Any
 import torch
 
 from benchmarks.world import WORLD_RECIPE, run_world
-from embedding.modalities import decode
-from embedding.retrieval import Recall, measure_recall
-from embedding.space import EmbeddingSpace, pick_device
-from node.sources.digits import make_digits
-from node.sources.emoji import load_emoji, make_emoji
-from node.sources.speech import HELD_OUT_SPEAKER, Utterance, speak_all
-from protocol.errors import CuriosityError, ExitCode
+from curiosity.embedding.modalities import decode
+from curiosity.embedding.retrieval import Recall, measure_recall
+from curiosity.embedding.space import EmbeddingSpace, pick_device
+from curiosity.protocol.errors import CuriosityError, ExitCode
+from curiosity.sources.made.digits import make_digits
+from curiosity.sources.made.emoji import load_emoji, make_emoji
+from curiosity.sources.made.speech import HELD_OUT_SPEAKER, Utterance, speak_all
 from trainer.evaluate import UNKNOWN_VOICE, evaluate, to_json
 from trainer.feed import FedPair, read_trusted
 from trainer.library import Library
@@ -200,7 +200,7 @@ def summarise(folder: Path) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit status is one of ``protocol.errors.ExitCode``."""
+    """The command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.embedding", description=__doc__.splitlines()[0])
     parser.add_argument("--set", choices=sorted(SETS))
     parser.add_argument("--seed", type=int, default=1)

@@ -26,11 +26,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from embedding.modality import Array
-from embedding.presets import PRESETS, find_preset
-from embedding.space import EmbeddingSpace, pick_device
-from embedding.towers.base import Tower
-from protocol.errors import CuriosityError, ExitCode
+from curiosity.embedding.modality import Array
+from curiosity.embedding.presets import PRESETS, find_preset
+from curiosity.embedding.space import EmbeddingSpace, pick_device
+from curiosity.embedding.towers.base import Tower
+from curiosity.protocol.errors import CuriosityError, ExitCode
 
 WORDS = ("A red cube falls on the table and rolls to the left.", "Two words")
 MAX_APART = 1e-5

@@ -14,14 +14,14 @@ import pgserver
 import psycopg
 from pysqlite3 import dbapi2 as sqlite
 
-from protocol.entry import PairEntry, encode_entry
-from protocol.merkle import leaf_hash
-from protocol.pair import Item, sign_pair
-from protocol.receipt import issue_receipt
-from protocol.signing import Domain
-from protocol.tlog import Signer
-from protocol.verdict import Opening, Outcome, Reason, Verdict
-from protocol.wire import encode
+from curiosity.protocol.entry import PairEntry, encode_entry
+from curiosity.protocol.merkle import leaf_hash
+from curiosity.protocol.pair import Item, sign_pair
+from curiosity.protocol.receipt import issue_receipt
+from curiosity.protocol.signing import Domain
+from curiosity.protocol.tlog import Signer
+from curiosity.protocol.verdict import Opening, Outcome, Reason, Verdict
+from curiosity.protocol.wire import encode
 from validator.ledger import Ledger, NewEntry
 from validator.store import NewRow, NewSubmission, Store, schema
 from validator.store.bulk import Row, copy_sql, insert_sql

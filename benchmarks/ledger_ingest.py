@@ -36,14 +36,14 @@ from aiohttp import web
 from eth_account import Account
 from eth_account.messages import encode_typed_data
 
-from protocol.merkle import leaf_hash
-from protocol.messages import Decision, Network
-from protocol.pair import Envelope, Item, SignedPair, check_signature, sign_pair
-from protocol.receipt import issue_receipts, verify_receipt
-from protocol.signing import Domain
-from protocol.tlog import Signer
-from protocol.verdict import Outcome, Reason, Verdict
-from protocol.wire import parse
+from curiosity.protocol.merkle import leaf_hash
+from curiosity.protocol.messages import Decision, Network
+from curiosity.protocol.pair import Envelope, Item, SignedPair, check_signature, sign_pair
+from curiosity.protocol.receipt import issue_receipts, verify_receipt
+from curiosity.protocol.signing import Domain
+from curiosity.protocol.tlog import Signer
+from curiosity.protocol.verdict import Outcome, Reason, Verdict
+from curiosity.protocol.wire import parse
 
 BODY_BYTES = 80_000
 _CAPTION = b"what is to be seen in picture %08d"

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.ledger_append import make_entries
-from protocol.merkle import leaf_hash, verify_inclusion
-from protocol.receipt import issue_receipt
-from protocol.tlog import Signer
+from curiosity.protocol.merkle import leaf_hash, verify_inclusion
+from curiosity.protocol.receipt import issue_receipt
+from curiosity.protocol.tlog import Signer
 from validator.ledger import Ledger
 from validator.store import NewRow, Store
 from validator.store.tree import Edge

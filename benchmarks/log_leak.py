@@ -19,13 +19,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from embedding.checkpoint import GENESIS
-from embedding.modalities import decode
-from node.sources import load_source
-from node.sources.pairset import read_pairs
-from protocol.judgement import Anchors, Judged, judge
-from protocol.wire import encode
-from validator.embedder import Embedder
+from curiosity.embedding.checkpoint import GENESIS
+from curiosity.embedding.modalities import decode
+from curiosity.protocol.judgement import Anchors, Judged, judge
+from curiosity.protocol.wire import encode
+from curiosity.serving.embedder import Embedder
+from curiosity.sources import load_source
+from curiosity.sources.pairset import read_pairs
 
 CACHE = Path(__file__).parent.parent / ".cache" / "benchmarks"
 LIMIT = 12  # of each digit

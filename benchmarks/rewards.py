@@ -19,12 +19,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from contracts.attestation import address_of, sign_attestation
-from contracts.chain import ChainConfig, DeploySettings, Share
 from contracts.devchain import DEFAULT_CHAIN_ID, DevChain
-from contracts.evm import ChainClient
-from protocol.errors import CuriosityError, ExitCode
-from protocol.rewards import RewardParameters, RewardTree
+from curiosity.chain.attestation import address_of, sign_attestation
+from curiosity.chain.chain import ChainConfig, DeploySettings, Share
+from curiosity.chain.evm import ChainClient
+from curiosity.protocol.errors import CuriosityError, ExitCode
+from curiosity.protocol.rewards import RewardParameters, RewardTree
 
 SIGNERS = (3, 5, 9)
 RING = 32

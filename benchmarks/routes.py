@@ -25,10 +25,10 @@ import soundfile
 from PIL import Image
 
 from benchmarks import dear
-from embedding.work import Budget, measure
-from protocol.messages import Network
-from protocol.pair import Item, SignedPair, sign_pair
-from protocol.wire import parse
+from curiosity.embedding.work import Budget, measure
+from curiosity.protocol.messages import Network
+from curiosity.protocol.pair import Item, SignedPair, sign_pair
+from curiosity.protocol.wire import parse
 from validator.app import build, listen
 from validator.config import ChainSettings, Settings, ValidatorConfig
 from validator.service import Service

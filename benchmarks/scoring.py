@@ -27,12 +27,12 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.embedding import EMOJI_RECIPE, PRESET, RESULTS, ROOT, TRAINED_PAIRS, refuse_overlap
-from embedding.masks import mask_seed
-from embedding.retrieval import Recall
-from embedding.space import MASKS, EmbeddingSpace, pick_device
-from node.sources.emoji import make_emoji
-from protocol.errors import CuriosityError, ExitCode
-from protocol.scoring import MICRO, differential_loss_micro, quantise
+from curiosity.embedding.masks import mask_seed
+from curiosity.embedding.retrieval import Recall
+from curiosity.embedding.space import MASKS, EmbeddingSpace, pick_device
+from curiosity.protocol.errors import CuriosityError, ExitCode
+from curiosity.protocol.scoring import MICRO, differential_loss_micro, quantise
+from curiosity.sources.made.emoji import make_emoji
 from trainer.calibrate import ANCHORS_EACH, LOSS_ITEMS, calibrate
 from trainer.evaluate import HeldOut, evaluate, is_fit, to_json
 from trainer.feed import FedPair, read_trusted
@@ -264,7 +264,7 @@ def summarise(folder: Path) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit status is one of ``protocol.errors.ExitCode``."""
+    """The command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scoring", description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, help="file to write")

@@ -27,12 +27,12 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.log_leak import CACHE
-from embedding.checkpoint import GENESIS, MODEL, load, save
-from node.client import ValidatorClient
-from node.sources import load_source
-from node.sources.pairset import SourcePair, read_pairs
-from protocol.messages import Network
-from protocol.pair import Item, SignedPair, sign_pair
+from curiosity.client.client import ValidatorClient
+from curiosity.embedding.checkpoint import GENESIS, MODEL, load, save
+from curiosity.protocol.messages import Network
+from curiosity.protocol.pair import Item, SignedPair, sign_pair
+from curiosity.sources import load_source
+from curiosity.sources.pairset import SourcePair, read_pairs
 from validator.app import build, listen
 from validator.config import Settings, ValidatorConfig
 from validator.service import Service

@@ -22,18 +22,18 @@ from statistics import median
 
 from benchmarks.ledger_append import make_entries
 from benchmarks.log_leak import CACHE
-from node.client import ValidatorClient
-from node.sources import load_source
-from node.sources.pairset import read_pairs
-from node.takedowns import ask, take_down
-from protocol.entry import PairEntry, encode_entry, parse_entry
-from protocol.merkle import leaf_hash
-from protocol.messages import Network
-from protocol.pair import Item, SignedPair, sign_pair
-from protocol.receipt import issue_receipt
-from protocol.takedown import TakedownReason
-from protocol.tlog import Signer
-from protocol.verdict import Outcome, Reason, Verdict
+from curiosity.client.client import ValidatorClient
+from curiosity.client.takedowns import ask, take_down
+from curiosity.protocol.entry import PairEntry, encode_entry, parse_entry
+from curiosity.protocol.merkle import leaf_hash
+from curiosity.protocol.messages import Network
+from curiosity.protocol.pair import Item, SignedPair, sign_pair
+from curiosity.protocol.receipt import issue_receipt
+from curiosity.protocol.takedown import TakedownReason
+from curiosity.protocol.tlog import Signer
+from curiosity.protocol.verdict import Outcome, Reason, Verdict
+from curiosity.sources import load_source
+from curiosity.sources.pairset import read_pairs
 from validator.app import build, listen
 from validator.config import Settings, ValidatorConfig
 from validator.service import Service

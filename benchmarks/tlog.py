@@ -18,8 +18,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from protocol.merkle import Frontier, leaf_hash, verify_inclusion
-from protocol.tlog import (
+from curiosity.protocol.merkle import Frontier, leaf_hash, verify_inclusion
+from curiosity.protocol.tlog import (
     MLDSA44_COSIGNATURE,
     Signer,
     TileReader,

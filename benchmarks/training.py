@@ -19,10 +19,10 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
-from embedding.losses import MAX_LOG_SCALE, Null, contrast, draw_to_empty
-from embedding.presets import PRESETS
-from embedding.space import EmbeddingSpace, pick_device
-from node.sources.digits import make_digits
+from curiosity.embedding.losses import MAX_LOG_SCALE, Null, contrast, draw_to_empty
+from curiosity.embedding.presets import PRESETS
+from curiosity.embedding.space import EmbeddingSpace, pick_device
+from curiosity.sources.made.digits import make_digits
 from trainer.feed import read_trusted
 from trainer.library import Library
 from trainer.material import plan_step

@@ -10,9 +10,9 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
-from embedding.retrieval import Recall, measure_recall
-from embedding.space import EmbeddingSpace, pick_device
-from node.sources.world.make import DEFAULT_EPISODES, SYNTHESISED, make_world
+from curiosity.embedding.retrieval import Recall, measure_recall
+from curiosity.embedding.space import EmbeddingSpace, pick_device
+from curiosity.sources.made.world.make import DEFAULT_EPISODES, SYNTHESISED, make_world
 from trainer.evaluate import to_json
 from trainer.feed import FedItem, FedPair, read_trusted
 from trainer.library import Library, Prepared

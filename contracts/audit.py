@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.forge import ROOT, copy_sources, find_forge
-from protocol.errors import ChainError, CuriosityError, ExitCode
+from curiosity.protocol.errors import ChainError, CuriosityError, ExitCode
 
 TOOLS = ROOT / ".cache/audit/bin"
 _FINDINGS = ROOT / "contracts/findings.json"

@@ -17,11 +17,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from protocol.errors import ChainError, CuriosityError, ExitCode
+from curiosity.protocol.errors import ChainError, CuriosityError, ExitCode
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE_DIR = Path("contracts/src")
-ABI_DIR = Path("contracts/abi")
+ABI_DIR = Path("curiosity/chain/abi")
 CONTRACTS = ("CuriosityRewards", "CuriosityStake", "CuriosityToken", "ICuriosityRewards", "ICuriosityStake")
 
 # Cancun is the oldest fork that OpenZeppelin 5.7 compiles for (it uses MCOPY) and runs on every chain we target.
@@ -173,7 +173,7 @@ def _run(command: list[str], text: str) -> str:
 
 
 def build_artifacts() -> dict[str, str]:
-    """The files of ``contracts/abi`` as they must be: file name to text, made from the sources."""
+    """The files of ``curiosity/chain/abi`` as they must be: file name to text, made from the sources."""
     artifacts = compile_contracts([SOURCE_DIR / f"{name}.sol" for name in CONTRACTS])
     return {f"{name}.json": render_artifact(artifacts[name]) for name in CONTRACTS}
 
@@ -190,7 +190,7 @@ def compare_artifacts(expected: Mapping[str, str], directory: Path) -> list[str]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes ``contracts/abi``, or with ``--check`` compares it; returns the exit status."""
+    """Writes ``curiosity/chain/abi``, or with ``--check`` compares it; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m contracts.build", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="compare the committed files with a fresh build")
     options = parser.parse_args(arguments)
@@ -203,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise ChainError(
                     "ABI_STALE",
                     f"{len(stale)} of {len(expected)} files differ from a fresh build: {', '.join(stale)}",
-                    "Run `python -m contracts.build` and commit contracts/abi.",
+                    "Run `python -m contracts.build` and commit curiosity/chain/abi.",
                 )
         else:
             directory.mkdir(parents=True, exist_ok=True)

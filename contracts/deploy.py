@@ -18,15 +18,15 @@ from typing import Any
 
 import click
 
-from contracts.attestation import address_of
-from contracts.chain import Addresses, ChainConfig, DeploySettings, hide_secrets, show_endpoint
-from contracts.evm import ChainClient
-from contracts.evm.answers import Refusal, check_answer
-from host.files import read_secret, write_whole
-from host.stopping import stop_on_sigterm
-from protocol.errors import ChainError, ConfigError, CuriosityError, ExitCode, WalletError
-from protocol.json_reader import read_json
-from protocol.signing import checksum, parse_private_key
+from curiosity.chain.attestation import address_of
+from curiosity.chain.chain import Addresses, ChainConfig, DeploySettings, hide_secrets, show_endpoint
+from curiosity.chain.evm import ChainClient
+from curiosity.chain.evm.answers import Refusal, check_answer
+from curiosity.host.files import read_secret, write_whole
+from curiosity.host.stopping import stop_on_sigterm
+from curiosity.protocol.errors import ChainError, ConfigError, CuriosityError, ExitCode, WalletError
+from curiosity.protocol.json_reader import read_json
+from curiosity.protocol.signing import checksum, parse_private_key
 
 _PATH = click.Path(path_type=Path)
 

@@ -25,8 +25,8 @@ from typing import IO, Any, Literal
 from eth_account import Account
 
 from contracts.tester_rpc import TesterChain, serve_tester
-from protocol.errors import ChainError, ConfigError, CuriosityError
-from protocol.json_reader import read_json
+from curiosity.protocol.errors import ChainError, ConfigError, CuriosityError
+from curiosity.protocol.json_reader import read_json
 
 log = logging.getLogger(__name__)
 

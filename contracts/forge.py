@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from protocol.errors import ChainError, CuriosityError, ExitCode
+from curiosity.protocol.errors import ChainError, CuriosityError, ExitCode
 
 ROOT = Path(__file__).resolve().parent.parent
 SEEDS = (1, 2, 3)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contracts.forge import ROOT, copy_sources, run_forge
-from protocol.errors import ChainError, CuriosityError, ExitCode
+from curiosity.protocol.errors import ChainError, CuriosityError, ExitCode
 
 # A mutant is compiled anew each time: quickly is better than well.
 _QUICK = {"FOUNDRY_OPTIMIZER": "false", "FOUNDRY_FUZZ_RUNS": "32"}

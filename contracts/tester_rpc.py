@@ -12,8 +12,8 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from protocol.errors import ConfigError
-from protocol.json_reader import read_json
+from curiosity.protocol.errors import ConfigError
+from curiosity.protocol.json_reader import read_json
 
 _MAX_REQUEST_BYTES = 4 * 1024 * 1024
 _REVERTED = 3  # error code for a revert with data (EIP-1474's successor, execution-apis)

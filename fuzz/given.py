@@ -4,21 +4,21 @@ evidence of a fork, a request to forget a pair, and a line of an export."""
 from collections.abc import Sequence
 from contextlib import suppress
 
+from curiosity.protocol.decision import ExportedPair, check_exported
+from curiosity.protocol.entry import PairEntry, encode_entry
+from curiosity.protocol.errors import CuriosityError, ProofError
+from curiosity.protocol.evidence import Shown, check_evidence, collect, encode_evidence, parse_evidence
+from curiosity.protocol.merkle import EMPTY_ROOT
+from curiosity.protocol.messages import Decision
+from curiosity.protocol.pair import Item, sign_pair
+from curiosity.protocol.receipt import issue_receipt
+from curiosity.protocol.signing import Domain
+from curiosity.protocol.subtrees import Place, consistency_from, root_from
+from curiosity.protocol.takedown import SignedTakedown, TakedownReason, TakedownRequest, check_takedown, sign_takedown
+from curiosity.protocol.tlog import Signer, TreeHead, sign_note
+from curiosity.protocol.verdict import Opening, Outcome, Reason, Verdict
+from curiosity.protocol.wire import parse
 from fuzz import log
-from protocol.decision import ExportedPair, check_exported
-from protocol.entry import PairEntry, encode_entry
-from protocol.errors import CuriosityError, ProofError
-from protocol.evidence import Shown, check_evidence, collect, encode_evidence, parse_evidence
-from protocol.merkle import EMPTY_ROOT
-from protocol.messages import Decision
-from protocol.pair import Item, sign_pair
-from protocol.receipt import issue_receipt
-from protocol.signing import Domain
-from protocol.subtrees import Place, consistency_from, root_from
-from protocol.takedown import SignedTakedown, TakedownReason, TakedownRequest, check_takedown, sign_takedown
-from protocol.tlog import Signer, TreeHead, sign_note
-from protocol.verdict import Opening, Outcome, Reason, Verdict
-from protocol.wire import parse
 
 LIAR = Signer("liar.example/log", b"\x0c" * 32)
 LIAR_VKEY = LIAR.verifier.vkey()

@@ -1,12 +1,12 @@
 """A small log whose every good answer is known, so that a forged one is noticed."""
 
-from contracts.attestation import address_of
-from contracts.evidence import ChainTreeHead, StakeDomain
-from contracts.slashing import Leaf, StakeEvidence, encode_stake_evidence
-from contracts.stake_note import StakeKey, sign_head
-from protocol.merkle import Frontier, inclusion_proof, leaf_hash, root
-from protocol.subtrees import Place, inclusion_from
-from protocol.tlog import (
+from curiosity.chain.attestation import address_of
+from curiosity.chain.evidence import ChainTreeHead, StakeDomain
+from curiosity.chain.slashing import Leaf, StakeEvidence, encode_stake_evidence
+from curiosity.chain.stake_note import StakeKey, sign_head
+from curiosity.protocol.merkle import Frontier, inclusion_proof, leaf_hash, root
+from curiosity.protocol.subtrees import Place, inclusion_from
+from curiosity.protocol.tlog import (
     MLDSA44_COSIGNATURE,
     Signer,
     TreeHead,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
-from protocol.wire import canonical_json
+from curiosity.protocol.wire import canonical_json
 
 _TOKENS = (b"\n", b"\n\n", b" ", b"+", b"=", b"/", b"0", b"9" * 20, b"\xe2\x80\x94 ", b"\x00", b"\xff", b"\xed\xa0\x80")
 

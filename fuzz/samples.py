@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from protocol.wire import adapter, canonical_json
+from curiosity.protocol.wire import adapter, canonical_json
 
 
 def samples(type_: Any) -> list[bytes]:

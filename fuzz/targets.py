@@ -9,26 +9,22 @@ from random import Random
 
 from eth_account.hdaccount.deterministic import HDPath
 
-from contracts.attestation import ClaimPermission
-from contracts.chain import Addresses
-from contracts.slashing import check_stake_evidence, parse_stake_evidence
-from contracts.stake_note import parse_stake_vkey
-from fuzz import given, log
-from fuzz.mutate import mutate, mutate_json
-from fuzz.samples import samples
-from node.permits import Permit, make_permit, parse_address
-from node.phrase import check_path
-from protocol import messages
-from protocol.entry import Entry, encode_entry, parse_entry
-from protocol.errors import CuriosityError, ProofError
-from protocol.evidence import encode_evidence
-from protocol.messages import ClaimShare
-from protocol.pair import Item, read_envelope, read_items, sign_pair
-from protocol.receipt import Receipt, issue_receipt, verify_receipt
-from protocol.rewards import leaf_hash
-from protocol.signing import Domain, address_of, checksum
-from protocol.takedown import Blocked
-from protocol.tlog import (
+from curiosity.chain.attestation import ClaimPermission
+from curiosity.chain.chain import Addresses
+from curiosity.chain.slashing import check_stake_evidence, parse_stake_evidence
+from curiosity.chain.stake_note import parse_stake_vkey
+from curiosity.client.phrase import check_path
+from curiosity.protocol import messages
+from curiosity.protocol.entry import Entry, encode_entry, parse_entry
+from curiosity.protocol.errors import CuriosityError, ProofError
+from curiosity.protocol.evidence import encode_evidence
+from curiosity.protocol.messages import ClaimShare
+from curiosity.protocol.pair import Item, read_envelope, read_items, sign_pair
+from curiosity.protocol.receipt import Receipt, issue_receipt, verify_receipt
+from curiosity.protocol.rewards import leaf_hash
+from curiosity.protocol.signing import Domain, address_of, checksum
+from curiosity.protocol.takedown import Blocked
+from curiosity.protocol.tlog import (
     Signer,
     TileReader,
     TreeHead,
@@ -50,7 +46,11 @@ from protocol.tlog import (
     verify_checkpoint,
     verify_proof,
 )
-from protocol.wire import encode, parse, to_plain
+from curiosity.protocol.wire import encode, parse, to_plain
+from curiosity.rewards.permits import Permit, make_permit, parse_address
+from fuzz import given, log
+from fuzz.mutate import mutate, mutate_json
+from fuzz.samples import samples
 
 
 @dataclass(frozen=True)

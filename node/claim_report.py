@@ -5,14 +5,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from contracts.chain import Quote
-from node.amounts import show_coins, show_tokens
-from node.claims import Claimed, ClaimStatus, ClaimView, EpochClaim, show_time
-from node.earnings import Tally
-from node.permits import Permit, typed_data_path
+from curiosity.chain.chain import Quote
+from curiosity.client.amounts import show_coins, show_tokens
+from curiosity.protocol.errors import CuriosityError, NotYet
+from curiosity.protocol.signing import checksum
+from curiosity.rewards.claims import Claimed, ClaimStatus, ClaimView, EpochClaim, show_time
+from curiosity.rewards.earnings import Tally
+from curiosity.rewards.permits import Permit, typed_data_path
 from node.screen import Screen
-from protocol.errors import CuriosityError, NotYet
-from protocol.signing import checksum
 
 _SHOWN_PAIRS = 20  # of one epoch; --json lists all
 _SHOWN_EPOCHS = 30

@@ -4,14 +4,14 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.claims import check_offer, fetch_ticket
+from curiosity.ledger.mirror import read_network
+from curiosity.protocol.errors import CuriosityError, ProofError, Rejected, ServiceError
+from curiosity.protocol.messages import Network
+from curiosity.protocol.rewards import RewardParameters
+from curiosity.rewards.claims import check_offer, fetch_ticket
+from curiosity.rewards.earnings import Earnings, derive_earnings, earnings_of_ticket
 from node.command import Session, open_client
-from node.earnings import Earnings, derive_earnings, earnings_of_ticket
 from node.leaves import counted, get_leaves
-from node.mirror import read_network
-from protocol.errors import CuriosityError, ProofError, Rejected, ServiceError
-from protocol.messages import Network
-from protocol.rewards import RewardParameters
 
 _PATIENCE_S = 10.0
 
@@ -36,7 +36,7 @@ def learn(session: Session, account: bytes, entries: Path | None, derived: bool 
     """Derive what an account earned, from a mirror or the validator's ledger; else take the validator's ticket.
 
     ``derived`` True insists on the ledger, False does without. With ``as_posted`` the ticket is asked for in any case.
-    Raises what `node.leaves.get_leaves`, `node.earnings.derive_earnings` and `node.claims.fetch_ticket` raise, where
+    Raises what `node.leaves.get_leaves`, `curiosity.rewards.earnings.derive_earnings` and `curiosity.rewards.claims.fetch_ticket` raise, where
     there is no other way.
     """
     why = ""

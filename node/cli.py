@@ -13,9 +13,9 @@ from typing import Any
 
 import click
 
-from host.stopping import stop_on_sigterm
-from node.terminal import printable
-from protocol.errors import CuriosityError, ExitCode
+from curiosity.host.stopping import stop_on_sigterm
+from curiosity.host.terminal import printable
+from curiosity.protocol.errors import CuriosityError, ExitCode
 
 COMMANDS = {
     "demo": "node.commands.demo:demo",

@@ -8,11 +8,11 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from node.client import ValidatorClient
+from curiosity.client.client import ValidatorClient
+from curiosity.client.wallet import Wallet, find_wallet
+from curiosity.protocol.errors import CuriosityError, WalletError
 from node.config import Settings, load_settings
 from node.screen import Screen, set_up_logging
-from node.wallet import Wallet, find_wallet
-from protocol.errors import CuriosityError, WalletError
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from protocol.errors import ConfigError
-from protocol.settings import SETTINGS, check_sections, check_url, read_section
+from curiosity.protocol.errors import ConfigError
+from curiosity.protocol.settings import SETTINGS, check_sections, check_url, read_section
 
 ENV_FILE: Final = "CURIOSITY_CONFIG"
 FILE_NAME: Final = "curiosity.toml"
@@ -94,7 +94,7 @@ def load_settings(given: Path | None = None, environment: Mapping[str, str] | No
     """Return the settings of file and environment.
 
     Raises ConfigError: CONFIG_NOT_FOUND, CONFIG_UNREADABLE, CONFIG_NOT_TOML, and what
-    `protocol.settings.read_section` raises.
+    `curiosity.protocol.settings.read_section` raises.
     """
     environment = os.environ if environment is None else environment
     _check_environment(environment)

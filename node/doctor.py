@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from contracts.chain import hide_secrets, show_endpoint
+from curiosity.chain.chain import hide_secrets, show_endpoint
+from curiosity.protocol.errors import CuriosityError
 from node.config import Settings
-from protocol.errors import CuriosityError
 
 
 @dataclass(frozen=True)
@@ -125,13 +125,15 @@ def _device() -> Finding:
 
 
 def _modalities() -> Finding:
-    told = _run("from embedding.modalities import MODALITIES; print(', '.join(each.name for each in MODALITIES))")
+    told = _run(
+        "from curiosity.embedding.modalities import MODALITIES; print(', '.join(each.name for each in MODALITIES))"
+    )
     return Finding("modalities", "ok", f"decoders for {told}; a network takes what its checkpoint knows")
 
 
 def _sandbox() -> Finding:
     with subprocess.Popen(
-        [sys.executable, "-m", "validator.sandbox"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        [sys.executable, "-m", "curiosity.serving.sandbox"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         told = process.stdout.read()

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from curiosity.ledger.mirror import fetch_leaves, read_leaves
 from node.command import Session, open_client
-from node.mirror import fetch_leaves, read_leaves
 from node.screen import Meter
 
 _PATIENCE_S = 10.0
@@ -15,7 +15,7 @@ _STEP = 1000
 def get_leaves(session: Session, entries: Path | None) -> list[bytes]:
     """Return all leaves of a mirror, or of the validator's ledger under its signed head.
 
-    Raises SourceError MIRROR_UNREADABLE; without a mirror ServiceError and what `node.mirror.fetch_leaves` raises.
+    Raises SourceError MIRROR_UNREADABLE; without a mirror ServiceError and what `curiosity.ledger.mirror.fetch_leaves` raises.
     """
     if entries is not None:
         return read_leaves(entries)

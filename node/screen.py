@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextCol
 from rich.table import Table
 from rich.text import Text
 
-from node.terminal import printable
+from curiosity.host.terminal import printable
 
 _PLAIN_INTERVAL_S: Final = 2.0
 

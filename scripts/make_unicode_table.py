@@ -1,7 +1,7 @@
-"""Write embedding/modalities/unicode_table.py from the Unicode database of the package unicodedata2.
+"""Write curiosity/embedding/modalities/unicode_table.py from the Unicode database of the package unicodedata2.
 
     pip install --target DIR unicodedata2==15.1.0
-    PYTHONPATH=DIR python scripts/make_unicode_table.py > embedding/modalities/unicode_table.py
+    PYTHONPATH=DIR python scripts/make_unicode_table.py > curiosity/embedding/modalities/unicode_table.py
 
 What counts as text is protocol: another version of the table is another protocol.
 """

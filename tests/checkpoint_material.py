@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from embedding.checkpoint import GENESIS, Checkpoint, Manifest, load, save
-from embedding.modalities import BY_NAME
-from embedding.space import EmbeddingSpace
-from embedding.weights import encode_weights
-from protocol.scoring import MICRO, Calibration, PairThresholds, Quantised, quantise
+from curiosity.embedding.checkpoint import GENESIS, Checkpoint, Manifest, load, save
+from curiosity.embedding.modalities import BY_NAME
+from curiosity.embedding.space import EmbeddingSpace
+from curiosity.embedding.weights import encode_weights
+from curiosity.protocol.scoring import MICRO, Calibration, PairThresholds, Quantised, quantise
 
 LENIENT = PairThresholds(
     max_distance_micro=2 * MICRO,

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from embedding.modality import Array
-from embedding.presets import TowerSpec
+from curiosity.embedding.modality import Array
+from curiosity.embedding.presets import TowerSpec
 
 DIM = 16
 _SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
@@ -41,7 +41,7 @@ _JEPA = {
     "pred_num_hidden_layers": 1,
 }
 _PATCHES = {"width": 32, "layers": 2, "heads": 4}
-_HOME = "embedding.towers.pretrained"
+_HOME = "curiosity.embedding.towers.pretrained"
 
 
 @dataclass(frozen=True)
@@ -126,11 +126,13 @@ PUBLISHED: dict[str, Small] = {
     ),
 }
 OWN: dict[str, Small] = {
-    "touch": Small("touch", "embedding.towers.patches:PatchTouch", _PATCHES),
-    "pressure": Small("pressure", "embedding.towers.patches:PatchPressure", _PATCHES),
-    "emg": Small("emg", "embedding.towers.patches:PatchEmg", _PATCHES),
-    "action": Small("action", "embedding.towers.patches:PatchAction", _PATCHES),
-    "point_cloud": Small("point_cloud", "embedding.towers.points:TinyPoints", _PATCHES | {"points": 64, "group": 8}),
+    "touch": Small("touch", "curiosity.embedding.towers.patches:PatchTouch", _PATCHES),
+    "pressure": Small("pressure", "curiosity.embedding.towers.patches:PatchPressure", _PATCHES),
+    "emg": Small("emg", "curiosity.embedding.towers.patches:PatchEmg", _PATCHES),
+    "action": Small("action", "curiosity.embedding.towers.patches:PatchAction", _PATCHES),
+    "point_cloud": Small(
+        "point_cloud", "curiosity.embedding.towers.points:TinyPoints", _PATCHES | {"points": 64, "group": 8}
+    ),
 }
 ALL = PUBLISHED | OWN
 

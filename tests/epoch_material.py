@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from contracts.attestation import address_of
-from contracts.chain import Addresses, ChainConfig, DeploySettings, journal_path
 from contracts.devchain import DEFAULT_CHAIN_ID, DevChain
-from contracts.evm import ChainClient
-from protocol.entry import PairEntry, encode_entry
-from protocol.messages import EpochReport
-from protocol.rewards import RewardParameters
-from protocol.signing import sign
-from protocol.verdict import Outcome, Reason, Verdict
+from curiosity.chain.attestation import address_of
+from curiosity.chain.chain import Addresses, ChainConfig, DeploySettings, journal_path
+from curiosity.chain.evm import ChainClient
+from curiosity.protocol.entry import PairEntry, encode_entry
+from curiosity.protocol.messages import EpochReport
+from curiosity.protocol.rewards import RewardParameters
+from curiosity.protocol.signing import sign
+from curiosity.protocol.verdict import Outcome, Reason, Verdict
 from tests.ledger_material import open_ledger
 from tests.waiting import PATIENCE_S
 from validator.epochs import Epochs

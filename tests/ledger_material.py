@@ -9,12 +9,12 @@ from pathlib import Path
 from pysqlite3 import dbapi2
 from sqlalchemy import Connection, create_engine, event
 
-from protocol.entry import PairEntry, encode_entry
-from protocol.pair import Item, SignedPair, sign_pair
-from protocol.signing import Domain
-from protocol.tlog import Signer
-from protocol.verdict import Measurement, Opening, Outcome, Reason, Verdict
-from protocol.wire import encode
+from curiosity.protocol.entry import PairEntry, encode_entry
+from curiosity.protocol.pair import Item, SignedPair, sign_pair
+from curiosity.protocol.signing import Domain
+from curiosity.protocol.tlog import Signer
+from curiosity.protocol.verdict import Measurement, Opening, Outcome, Reason, Verdict
+from curiosity.protocol.wire import encode
 from validator.ledger import Ledger, NewEntry, NewSubmission
 from validator.store import Store
 

@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from protocol.errors import StoreError
-from protocol.merkle import verify_inclusion
-from protocol.receipt import Receipt, verify_receipt
-from protocol.wire import encode, parse
+from curiosity.protocol.errors import StoreError
+from curiosity.protocol.merkle import verify_inclusion
+from curiosity.protocol.receipt import Receipt, verify_receipt
+from curiosity.protocol.wire import encode, parse
 from tests.ledger_material import ORIGIN, RECEIPT_VKEY, Opened, make_entry, open_ledger, submission_of
 from tests.waiting import PATIENCE_S
 

@@ -12,7 +12,7 @@ from hashlib import sha256
 
 from aiohttp import web
 
-from protocol.tlog import Signer
+from curiosity.protocol.tlog import Signer
 
 ORIGIN = "log.example/test"
 LOG_SIGNER = Signer(ORIGIN, b"\x21" * 32)
@@ -102,7 +102,7 @@ class Log:
         size = self.size if size is None else size
         lines = [self.origin, str(size), base64.b64encode(self.root(size)).decode(), *extra]
         text = "".join(line + "\n" for line in lines)
-        from protocol.tlog import sign_note
+        from curiosity.protocol.tlog import sign_note
 
         return sign_note(text, self.signer)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from protocol.errors import ProofError
+from curiosity.protocol.errors import ProofError
 from tests.rfc6962_plain import root_of_path, roots_of_proof
 
 

@@ -17,18 +17,18 @@ from typing import Any, TypeVar
 import pytest
 
 import validator.epochs
-from contracts.attestation import address_of
-from contracts.chain import ChainConfig, DeploySettings
 from contracts.devchain import DEFAULT_CHAIN_ID, DevChain
-from contracts.evm import ChainClient
+from curiosity.chain.attestation import address_of
+from curiosity.chain.chain import ChainConfig, DeploySettings
+from curiosity.chain.evm import ChainClient
+from curiosity.client.wallet import create_wallet
+from curiosity.protocol.entry import EpochEntry, PairEntry, encode_entry
+from curiosity.protocol.messages import EpochReport
+from curiosity.protocol.payouts import EpochPayout, close_epoch
+from curiosity.protocol.rewards import RewardParameters, RewardTree
+from curiosity.protocol.signing import sign
+from curiosity.protocol.verdict import Outcome, Reason, Verdict
 from node.cli import run
-from node.wallet import create_wallet
-from protocol.entry import EpochEntry, PairEntry, encode_entry
-from protocol.messages import EpochReport
-from protocol.payouts import EpochPayout, close_epoch
-from protocol.rewards import RewardParameters, RewardTree
-from protocol.signing import sign
-from protocol.verdict import Outcome, Reason, Verdict
 from tests.command_material import Said
 from tests.service_material import Running, running
 from validator.config import ChainSettings

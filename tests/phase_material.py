@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from embedding.space import EmbeddingSpace
-from node.sources.digits import make_digits
+from curiosity.embedding.space import EmbeddingSpace
+from curiosity.sources.made.digits import make_digits
 from trainer.feed import read_trusted
 from trainer.library import Library, Stream
 from trainer.plan import Plan, parse_plan

@@ -9,8 +9,8 @@ from urllib.parse import quote_from_bytes
 
 from hypothesis import strategies as st
 
-from protocol.messages import ErrorMessage
-from protocol.wire import parse
+from curiosity.protocol.messages import ErrorMessage
+from curiosity.protocol.wire import parse
 from tests.http_material import Listening, address
 
 Document = dict[str, Any]

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from ingress.guard import Guard, GuardedSite
-from node.client import ValidatorClient
-from node.sources import load_source
-from node.sources.pairset import SourcePair, read_pairs
-from protocol.messages import Network
-from protocol.pair import Item, SignedPair, sign_pair
+from curiosity.client.client import ValidatorClient
+from curiosity.host.port.guard import Guard, GuardedSite
+from curiosity.protocol.messages import Network
+from curiosity.protocol.pair import Item, SignedPair, sign_pair
+from curiosity.sources import load_source
+from curiosity.sources.pairset import SourcePair, read_pairs
 from tests.waiting import PATIENCE_S
 from validator.app import build, listen
 from validator.config import ChainSettings, Settings, ValidatorConfig

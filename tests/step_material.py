@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from embedding.space import EmbeddingSpace
+from curiosity.embedding.space import EmbeddingSpace
 from trainer.library import Stream
 from trainer.material import Material, Probes
 from trainer.recipe import Recipe

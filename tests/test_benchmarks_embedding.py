@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import embedding as bench
-from node.sources.emoji import make_emoji
-from node.sources.pairset import read_pairs
+from curiosity.sources.made.emoji import make_emoji
+from curiosity.sources.pairset import read_pairs
 from trainer.feed import read_trusted
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.ledger_ingest import check_answers, make_bodies, measure_often, measure_recovery
-from protocol.errors import ProofError
-from protocol.messages import Network
-from protocol.receipt import issue_receipt
-from protocol.signing import Domain
-from protocol.tlog import Signer
-from protocol.wire import canonical_json, to_plain
+from curiosity.protocol.errors import ProofError
+from curiosity.protocol.messages import Network
+from curiosity.protocol.receipt import issue_receipt
+from curiosity.protocol.signing import Domain
+from curiosity.protocol.tlog import Signer
+from curiosity.protocol.wire import canonical_json, to_plain
 from tests.ledger_material import make_entry
 
 KEY = Signer("validator", b"\x07" * 32)

@@ -8,7 +8,7 @@ from benchmarks.embedding import RESULTS, ROOT
 from benchmarks.protections import VARIANTS
 from benchmarks.rewards import SIZES, make_leaves, measure_gas
 from contracts.devchain import find_anvil
-from protocol.rewards import RewardTree
+from curiosity.protocol.rewards import RewardTree
 
 # The most that each may cost.
 LIMITS = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.dear import growing
 from benchmarks.routes import MOST_CPU_S_PER_MB, largest_within
-from embedding.work import Budget, measure
+from curiosity.embedding.work import Budget, measure
 from validator.config import ValidatorConfig
 from validator.routes import ROUTES
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from benchmarks.scoring import Material, measure, rank_correlation, summarise, to_markdown
-from embedding.null import LEFT_OUT, TRAINED
-from embedding.space import EmbeddingSpace
-from protocol.scoring import quantise
+from curiosity.embedding.space import EmbeddingSpace
+from curiosity.protocol.scoring import quantise
 from tests.evaluation_material import make_set
 from trainer.calibrate import calibrate
 from trainer.library import Library
+from trainer.null import LEFT_OUT, TRAINED
 from trainer.null_gate import measure_null_gate, summarise_null_gate
 from trainer.recipe import Recipe
 

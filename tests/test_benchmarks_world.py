@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.world import WORLD_RECIPE, refuse_overlap, run_world
-from embedding.modalities import MODALITIES
-from node.sources.world.make import make_world
+from curiosity.embedding.modalities import MODALITIES
+from curiosity.sources.made.world.make import make_world
 from trainer.feed import read_trusted
 
 

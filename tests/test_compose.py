@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from sqlalchemy.engine import make_url
 
 from contracts.devchain import find_anvil
-from protocol.tlog import verify_checkpoint
+from curiosity.protocol.tlog import verify_checkpoint
 from tests.waiting import PATIENCE_S, eventually
 from validator.config import load_settings
 from witness.config import WitnessConfig

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from eth_abi.abi import encode
 
-from contracts.chain import ChainConfig, hide_secrets, show_endpoint
 from contracts.deploy import give_coins
-from contracts.evm import ChainClient
-from contracts.evm.answers import printable, quantity
-from contracts.evm.connection import Connection, Target
-from ingress.guard import url_of
+from curiosity.chain.chain import ChainConfig, hide_secrets, show_endpoint
+from curiosity.chain.evm import ChainClient
+from curiosity.chain.evm.answers import printable, quantity
+from curiosity.chain.evm.connection import Connection, Target
+from curiosity.host.port.guard import url_of
+from curiosity.protocol.errors import ChainError, ConfigError
+from curiosity.protocol.settings import read_section
+from curiosity.protocol.signing import keccak
 from node.cli import run
-from protocol.errors import ChainError, ConfigError
-from protocol.settings import read_section
-from protocol.signing import keccak
 from tests.rpc_material import BLOCK, OddEndpoint
 from validator.config import ChainSettings
 

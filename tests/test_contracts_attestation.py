@@ -10,7 +10,7 @@ from eth_account.messages import encode_typed_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.attestation import (
+from curiosity.chain.attestation import (
     Attestation,
     ClaimPermission,
     RewardsDomain,
@@ -20,7 +20,7 @@ from contracts.attestation import (
     sign_attestation,
     sign_digest,
 )
-from protocol.errors import ConfigError, ProofError, WalletError
+from curiosity.protocol.errors import ConfigError, ProofError, WalletError
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 KEY = bytes(range(1, 33))

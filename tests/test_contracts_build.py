@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from contracts import build
-from protocol.errors import ChainError
+from curiosity.protocol.errors import ChainError
 
 needs_node = pytest.mark.skipif(
     shutil.which("node") is None, reason="node is absent: the committed bytecode is not compared with its sources"

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from contracts.attestation import address_of
-from contracts.chain import Addresses, ChainConfig
 from contracts.deploy import main
 from contracts.devchain import DEFAULT_CHAIN_ID, DevChain, find_anvil
-from contracts.evm import ChainClient
-from protocol.errors import ExitCode
-from protocol.signing import checksum
+from curiosity.chain.attestation import address_of
+from curiosity.chain.chain import Addresses, ChainConfig
+from curiosity.chain.evm import ChainClient
+from curiosity.protocol.errors import ExitCode
+from curiosity.protocol.signing import checksum
 from tests.waiting import eventually
 
 VALIDATORS = tuple(bytes([n]) * 20 for n in (0xA1, 0xB2, 0xC3))

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 
-from contracts.attestation import address_of
-from contracts.chain import ChainConfig
 from contracts.devchain import ANVIL_VARIABLE, DevChain, Engine, find_anvil, main
-from contracts.evm import ChainClient
-from protocol.errors import ChainError, ConfigError
+from curiosity.chain.attestation import address_of
+from curiosity.chain.chain import ChainConfig
+from curiosity.chain.evm import ChainClient
+from curiosity.protocol.errors import ChainError, ConfigError
 from tests.test_contracts_flow import wait_for_receipt
 from tests.waiting import eventually
 

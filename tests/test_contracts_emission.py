@@ -3,12 +3,12 @@
 import re
 from pathlib import Path
 
-from contracts.attestation import address_of
-from contracts.chain import ChainConfig, DeploySettings
 from contracts.devchain import DEFAULT_CHAIN_ID, DevChain
-from contracts.evm import ChainClient
-from protocol.rewards import RewardParameters
-from protocol.signing import keccak, word
+from curiosity.chain.attestation import address_of
+from curiosity.chain.chain import ChainConfig, DeploySettings
+from curiosity.chain.evm import ChainClient
+from curiosity.protocol.rewards import RewardParameters
+from curiosity.protocol.signing import keccak, word
 
 EPOCHS = 3_653
 PARAMETERS = RewardParameters()

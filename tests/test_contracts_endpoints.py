@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from contracts.attestation import address_of, sign_attestation
-from contracts.chain import ChainConfig, DeploySettings
 from contracts.devchain import DEFAULT_CHAIN_ID, DevChain, find_anvil
-from contracts.evm import ChainClient
-from protocol.errors import ChainError
-from protocol.rewards import RewardTree
+from curiosity.chain.attestation import address_of, sign_attestation
+from curiosity.chain.chain import ChainConfig, DeploySettings
+from curiosity.chain.evm import ChainClient
+from curiosity.protocol.errors import ChainError
+from curiosity.protocol.rewards import RewardTree
 from tests.rpc_material import RpcProxy
 from tests.test_contracts_flow import Network, start_network
 

@@ -10,13 +10,13 @@ from eth_account.messages import _hash_eip191_message, encode_typed_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.attestation import address_of, sign_digest
-from contracts.chain import ChainConfig, DeploySettings
 from contracts.devchain import DEFAULT_CHAIN_ID, DevChain, find_anvil
-from contracts.evidence import ChainTreeHead, StakeDomain, VerdictCommit, VerdictReveal
-from contracts.evm import ChainClient
-from contracts.evm.connection import Target, to_checksum
-from protocol.errors import ChainError, ConfigError
+from curiosity.chain.attestation import address_of, sign_digest
+from curiosity.chain.chain import ChainConfig, DeploySettings
+from curiosity.chain.evidence import ChainTreeHead, StakeDomain, VerdictCommit, VerdictReveal
+from curiosity.chain.evm import ChainClient
+from curiosity.chain.evm.connection import Target, to_checksum
+from curiosity.protocol.errors import ChainError, ConfigError
 from tests.rpc_material import RpcProxy
 
 words = st.binary(min_size=32, max_size=32)

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from contracts.artifacts import decode_revert, load_artifact
-from contracts.attestation import Attestation, address_of, sign_attestation
-from contracts.chain import Addresses, ChainConfig, DeploySettings, Share
 from contracts.devchain import DEFAULT_CHAIN_ID, DevChain, Engine, find_anvil
-from contracts.evm import ChainClient
-from protocol.errors import ChainError, ConfigError, ProofError
-from protocol.rewards import RewardParameters, RewardTree, allocate
+from curiosity.chain.artifacts import decode_revert, load_artifact
+from curiosity.chain.attestation import Attestation, address_of, sign_attestation
+from curiosity.chain.chain import Addresses, ChainConfig, DeploySettings, Share
+from curiosity.chain.evm import ChainClient
+from curiosity.protocol.errors import ChainError, ConfigError, ProofError
+from curiosity.protocol.rewards import RewardParameters, RewardTree, allocate
 from tests.waiting import eventually
 
 DELAY_S = 600

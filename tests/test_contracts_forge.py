@@ -11,7 +11,7 @@ from contracts import mutate
 from contracts.audit import TOOLS, analyse, judge, prove
 from contracts.forge import ROOT, SEEDS, find_forge, measure_coverage, play_tests, run_forge
 from contracts.mutate import SOURCES, Mutant, make_mutants, named_mutants, play
-from protocol.errors import ChainError
+from curiosity.protocol.errors import ChainError
 
 needs_forge = pytest.mark.skipif(
     find_forge() is None or shutil.which("node") is None, reason="forge or node is absent: `npm ci` fetches the one"
@@ -35,7 +35,7 @@ def test_the_invariants_hold_for_thousands_of_steps_on_the_committed_bytecode(se
     assert report.failed == ()
     assert report.calls >= 8_000
     built = json.loads((ROOT / ".cache/forge/out/CuriosityRewards.sol/CuriosityRewards.json").read_text())
-    committed = json.loads((ROOT / "contracts/abi/CuriosityRewards.json").read_text())
+    committed = json.loads((ROOT / "curiosity/chain/abi/CuriosityRewards.json").read_text())
     assert built["bytecode"]["object"] == committed["bytecode"]
 
 

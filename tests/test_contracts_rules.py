@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from contracts.attestation import (
+from contracts.build import compile_contracts
+from contracts.devchain import DEFAULT_CHAIN_ID
+from curiosity.chain.attestation import (
     Attestation,
     ClaimPermission,
     RewardsDomain,
@@ -19,13 +21,11 @@ from contracts.attestation import (
     sign_attestation,
     sign_digest,
 )
-from contracts.build import compile_contracts
-from contracts.chain import ChainConfig, DeploySettings, Share, TransactionReceipt
-from contracts.devchain import DEFAULT_CHAIN_ID
-from contracts.evm import ChainClient
-from contracts.evm.connection import to_checksum
-from protocol.errors import ChainError, ConfigError
-from protocol.rewards import RewardParameters, RewardTree, leaf_hash
+from curiosity.chain.chain import ChainConfig, DeploySettings, Share, TransactionReceipt
+from curiosity.chain.evm import ChainClient
+from curiosity.chain.evm.connection import to_checksum
+from curiosity.protocol.errors import ChainError, ConfigError
+from curiosity.protocol.rewards import RewardParameters, RewardTree, leaf_hash
 from tests.test_contracts_flow import DELAY_S, PARAMETERS, Network, share_of, start_network, wait_for_receipt
 
 needs_node = pytest.mark.skipif(
@@ -526,7 +526,7 @@ def test_every_privileged_function_refuses_a_stranger(net: Network) -> None:
     ):
         refused(partial(net.client._send, stranger, function, *arguments), error)
     # The list above is complete: what else changes state is open to all by design.
-    abi = json.loads((Path(__file__).parent.parent / "contracts/abi/CuriosityRewards.json").read_text())["abi"]
+    abi = json.loads((Path(__file__).parent.parent / "curiosity/chain/abi/CuriosityRewards.json").read_text())["abi"]
     changing = {e["name"] for e in abi if e["type"] == "function" and e["stateMutability"] != "view"} - {"eip712Domain"}
     open_to_all = {"postRoot", "activate", "claim", "claimMany", "claimTo"}
     privileged = {

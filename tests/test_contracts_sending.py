@@ -16,16 +16,16 @@ import rlp  # type: ignore[import-untyped]
 from eth_account import Account
 from web3 import Web3
 
-from contracts.attestation import address_of, sign_attestation
-from contracts.chain import ChainConfig, DeploySettings
 from contracts.devchain import DEFAULT_CHAIN_ID, DevChain, find_anvil
-from contracts.evm import ChainClient
-from contracts.evm.connection import Connection, to_checksum
-from contracts.evm.endpoints import Endpoints
-from contracts.evm.journal import Fate, Journal, Sent
-from contracts.evm.sending import Sender
-from protocol.errors import ChainError
-from protocol.rewards import RewardTree
+from curiosity.chain.attestation import address_of, sign_attestation
+from curiosity.chain.chain import ChainConfig, DeploySettings
+from curiosity.chain.evm import ChainClient
+from curiosity.chain.evm.connection import Connection, to_checksum
+from curiosity.chain.evm.endpoints import Endpoints
+from curiosity.chain.evm.journal import Fate, Journal, Sent
+from curiosity.chain.evm.sending import Sender
+from curiosity.protocol.errors import ChainError
+from curiosity.protocol.rewards import RewardTree
 from tests.rpc_material import RpcProxy
 from tests.test_contracts_flow import DELAY_S, Network, share_of, start_network
 from tests.waiting import PATIENCE_S, eventually
@@ -195,9 +195,9 @@ def test_already_known_and_nonce_too_low_are_looked_up(line: Line) -> None:
 SEND = """
 import sys
 from pathlib import Path
-from contracts.chain import ChainConfig
-from contracts.evm.endpoints import Endpoints
-from contracts.evm.sending import Sender
+from curiosity.chain.chain import ChainConfig
+from curiosity.chain.evm.endpoints import Endpoints
+from curiosity.chain.evm.sending import Sender
 url, chain_id, journal, key, recipient = sys.argv[1:]
 config = ChainConfig(url, int(chain_id), journal=Path(journal), poll_interval_s=0.02)
 Sender(config, Endpoints(config)).transfer(bytes.fromhex(key), bytes.fromhex(recipient), 5)

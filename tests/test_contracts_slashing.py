@@ -18,13 +18,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.attestation import address_of
-from contracts.chain import ChainConfig, DeploySettings
 from contracts.devchain import DEFAULT_CHAIN_ID, DevChain, find_anvil
-from contracts.evidence import StakeDomain
-from contracts.evm import ChainClient, StakeClient
-from contracts.evm.connection import to_checksum
-from contracts.slashing import (
+from curiosity.chain.attestation import address_of
+from curiosity.chain.chain import ChainConfig, DeploySettings
+from curiosity.chain.evidence import StakeDomain
+from curiosity.chain.evm import ChainClient, StakeClient
+from curiosity.chain.evm.connection import to_checksum
+from curiosity.chain.slashing import (
     Fault,
     Leaf,
     StakeEvidence,
@@ -32,15 +32,23 @@ from contracts.slashing import (
     encode_stake_evidence,
     parse_stake_evidence,
 )
-from contracts.stake_note import StakeKey, parse_stake_vkey, sign_head, signature_for_stake
-from node.audit import Target
-from node.trust import KEPT_KEYS
-from protocol.entry import PairEntry, encode_entry
-from protocol.errors import ChainError, ProofError
-from protocol.merkle import inclusion_proof, root
-from protocol.signing import sign
-from protocol.tlog import NoteSignature, Signer, TreeHead, add_signatures, cosign, sign_note, verify_checkpoint
-from protocol.verdict import Outcome, Reason, Verdict
+from curiosity.chain.stake_note import StakeKey, parse_stake_vkey, sign_head, signature_for_stake
+from curiosity.client.trust import KEPT_KEYS
+from curiosity.ledger.audit import Target
+from curiosity.protocol.entry import PairEntry, encode_entry
+from curiosity.protocol.errors import ChainError, ProofError
+from curiosity.protocol.merkle import inclusion_proof, root
+from curiosity.protocol.signing import sign
+from curiosity.protocol.tlog import (
+    NoteSignature,
+    Signer,
+    TreeHead,
+    add_signatures,
+    cosign,
+    sign_note,
+    verify_checkpoint,
+)
+from curiosity.protocol.verdict import Outcome, Reason, Verdict
 from tests.log_material import LOG_VKEY, ORIGIN, Log, add_checkpoint
 from tests.payment_material import PASSWORD, Terminal, terminal
 from tests.service_material import Running, running
@@ -67,7 +75,7 @@ def sealed(leaves: list[bytes], origin: str = LOG.name) -> str:
 
 
 def leaf_of(leaves: list[bytes], index: int) -> Leaf:
-    from protocol.merkle import leaf_hash
+    from curiosity.protocol.merkle import leaf_hash
 
     return Leaf(leaf_hash(leaves[index]), tuple(inclusion_proof(index, leaves)))
 

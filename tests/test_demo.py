@@ -45,7 +45,7 @@ def test_no_attack_succeeds(figures: dict[str, Any]) -> None:
 
 
 def test_what_was_claimed_is_what_the_ledger_gives(figures: dict[str, Any]) -> None:
-    from protocol.rewards import RewardParameters
+    from curiosity.protocol.rewards import RewardParameters
 
     assert figures["claimed_wei"] == figures["derived_wei"]
     assert int(figures["claimed_wei"]) == RewardParameters().emission(1)

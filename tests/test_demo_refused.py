@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from embedding.checkpoint import GENESIS, load
+from curiosity.embedding.checkpoint import GENESIS, load
+from curiosity.ledger.mirror import mirror
+from curiosity.protocol.errors import ExitCode
+from curiosity.sources.made.digits import make_digits
 from node.demo.report import Report
 from node.demo.run import switch
-from node.mirror import mirror
 from node.screen import Screen
-from node.sources.digits import make_digits
-from protocol.errors import ExitCode
 from tests.service_material import pictures, running
 from trainer import round as training
 from trainer.feed import LedgerSlice, read_trusted

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from embedding.alignment import (
+from curiosity.embedding.alignment import (
     compute_alignment_score,
     fit_plane,
     measure_modality_gap,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from embedding.checkpoint import (
+from curiosity.embedding.checkpoint import (
     ANCHORS,
     CARD,
     CONFIG,
@@ -21,10 +21,10 @@ from embedding.checkpoint import (
     load,
     save,
 )
-from embedding.space import EmbeddingSpace
-from embedding.weights import encode_weights, halve_weights
-from protocol.errors import CheckpointError
-from protocol.scoring import Calibration, PairThresholds
+from curiosity.embedding.space import EmbeddingSpace
+from curiosity.embedding.weights import encode_weights, halve_weights
+from curiosity.protocol.errors import CheckpointError
+from curiosity.protocol.scoring import Calibration, PairThresholds
 
 CALIBRATION = Calibration(
     pairs={"audio-image": PairThresholds(350_000, -100_000, 500, 20_000, 1_200_000)},

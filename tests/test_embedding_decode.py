@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from embedding.modalities import MODALITIES, decode, find
-from embedding.modality import check_contract
-from protocol.errors import Rejected
+from curiosity.embedding.modalities import MODALITIES, decode, find
+from curiosity.embedding.modality import check_contract
+from curiosity.protocol.errors import Rejected
 from tests.modality_material import item
 
 

@@ -9,12 +9,12 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
-from embedding.masks import hidden_units
-from embedding.modality import Array
-from embedding.towers.base import Features, Tower
-from embedding.towers.pretrained.base import PretrainedTower
-from embedding.towers.pretrained.text import SiglipText
-from embedding.towers.pretrained.video import pick_frames
+from curiosity.embedding.masks import hidden_units
+from curiosity.embedding.modality import Array
+from curiosity.embedding.towers.base import Features, Tower
+from curiosity.embedding.towers.pretrained.base import PretrainedTower
+from curiosity.embedding.towers.pretrained.text import SiglipText
+from curiosity.embedding.towers.pretrained.video import pick_frames
 from tests.encoder_material import ALL, DIM, make_items
 
 hf: Any = transformers  # untyped in parts
@@ -155,7 +155,7 @@ def test_sounds_are_prepared_as_the_feature_extractors_do() -> None:
         got = build("wav2vec2-audio").prepare(item)
         want = wave(item, sampling_rate=16_000, return_tensors="np")["input_values"][0]
         np.testing.assert_allclose(got, want, atol=1e-5)
-    from embedding.towers.pretrained.spectra import change_rate
+    from curiosity.embedding.towers.pretrained.spectra import change_rate
 
     for item in items[:1]:  # longer ones are cut at random by the extractor, at the start by the tower
         loud = change_rate(item, 48_000)

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from embedding.presets import PRESETS, Preset, TowerSpec, Weights, find_preset
-from embedding.space import EmbeddingSpace
-from embedding.towers.base import Tower
-from embedding.towers.blocks import Block
-from protocol.errors import ConfigError
+from curiosity.embedding.presets import PRESETS, Preset, TowerSpec, Weights, find_preset
+from curiosity.embedding.space import EmbeddingSpace
+from curiosity.embedding.towers.base import Tower
+from curiosity.embedding.towers.blocks import Block
+from curiosity.protocol.errors import ConfigError
 from tests.encoder_material import ALL, DIM, OWN, PUBLISHED, make_items
 
 BIG = ("lightweight", "balanced", "high_capacity")
@@ -34,7 +34,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> EmbeddingSpace:
     wave = PUBLISHED["wav2vec2-audio"]
     towers = {
         "audio": wave.spec,
-        "image": TowerSpec("embedding.towers.image:TinyImage", "tiny"),
+        "image": TowerSpec("curiosity.embedding.towers.image:TinyImage", "tiny"),
         "action": OWN["action"].spec,
     }
     monkeypatch.setitem(PRESETS, "small", Preset("small", DIM, towers, "small/1"))

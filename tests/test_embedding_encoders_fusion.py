@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from embedding.fusion.concat import ConcatMlp, drop_modalities
-from embedding.heads.tasks import Classifier, Regressor
-from protocol.errors import ConfigError
+from curiosity.embedding.fusion.concat import ConcatMlp, drop_modalities
+from curiosity.embedding.heads.tasks import Classifier, Regressor
+from curiosity.protocol.errors import ConfigError
 
 DIMS = {"image": 6, "audio": 4, "touch": 3}
 

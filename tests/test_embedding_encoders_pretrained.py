@@ -11,13 +11,13 @@ import torch
 import transformers
 from torch import nn
 
-from embedding.modality import Array
-from embedding.presets import PRESETS, Preset, TowerSpec, Weights
-from embedding.space import EmbeddingSpace
-from embedding.towers.pretrained.base import PretrainedTower
-from embedding.towers.pretrained.text import SiglipText
-from embedding.towers.text import minilm_folder
-from protocol.errors import CheckpointError, ConfigError
+from curiosity.embedding.modality import Array
+from curiosity.embedding.presets import PRESETS, Preset, TowerSpec, Weights
+from curiosity.embedding.space import EmbeddingSpace
+from curiosity.embedding.towers.pretrained.base import PretrainedTower
+from curiosity.embedding.towers.pretrained.text import SiglipText
+from curiosity.embedding.towers.text import minilm_folder
+from curiosity.protocol.errors import CheckpointError, ConfigError
 from tests.encoder_material import DIM, PUBLISHED, Small, make_items
 
 hf: Any = transformers  # untyped in parts
@@ -250,7 +250,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     towers = {
         "image": TowerSpec(image.tower, "tiny", image.options, declared),
         "text": TowerSpec(text.tower, "tiny", text.options, opt_in=(Weights("owner/paid", "CC-BY-NC-4.0"),)),
-        "touch": TowerSpec("embedding.towers.patches:PatchTouch", "tiny", {"width": 32, "layers": 1}),
+        "touch": TowerSpec("curiosity.embedding.towers.patches:PatchTouch", "tiny", {"width": 32, "layers": 1}),
     }
     monkeypatch.setitem(PRESETS, "small", Preset("small", DIM, towers, "small/1"))
     return tmp_path / "siglip"

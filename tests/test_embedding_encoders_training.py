@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from embedding.checkpoint import load
-from embedding.presets import PRESETS, Preset, TowerSpec
-from embedding.space import EmbeddingSpace
-from embedding.weights import encode_weights, fill_weights, halve_weights, name_unstored, read_space
-from protocol.errors import CheckpointError
+from curiosity.embedding.checkpoint import load
+from curiosity.embedding.presets import PRESETS, Preset, TowerSpec
+from curiosity.embedding.space import EmbeddingSpace
+from curiosity.embedding.weights import encode_weights, fill_weights, halve_weights, name_unstored, read_space
+from curiosity.protocol.errors import CheckpointError
 from tests.encoder_material import ALL, DIM, OWN, PUBLISHED, make_items
 from tests.test_embedding_checkpoint import make
 from trainer.library import Stream
@@ -29,7 +29,7 @@ def space(monkeypatch: pytest.MonkeyPatch) -> EmbeddingSpace:
     """Text and pictures by SigLIP, video by VideoMAE, actions by our own, sound by the tiny convolutions."""
     chosen = {"text": "siglip-text", "image": "siglip-image", "video": "videomae-video", "action": "action"}
     towers = {modality: ALL[name].spec for modality, name in chosen.items()}
-    towers["audio"] = TowerSpec("embedding.towers.audio:TinyAudio", "tiny")
+    towers["audio"] = TowerSpec("curiosity.embedding.towers.audio:TinyAudio", "tiny")
     monkeypatch.setitem(PRESETS, "small", Preset("small", DIM, towers, "small/1"))
     return EmbeddingSpace("small")
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from embedding.features import MOVEMENTS, STATISTICS, statistical_features
-from protocol.errors import Rejected
+from curiosity.embedding.features import MOVEMENTS, STATISTICS, statistical_features
+from curiosity.protocol.errors import Rejected
 
 
 def plain(channel: list[float], threshold: float) -> list[float]:

@@ -10,12 +10,12 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from safetensors.torch import load_file
 
-from embedding.checkpoint import GENESIS, MANIFEST, load, save
-from embedding.hub import HubSpace
-from embedding.presets import Weights
-from embedding.space import EmbeddingSpace
-from embedding.weights import encode_weights, fill_weights, name_unstored, read_space
-from protocol.errors import CheckpointError
+from curiosity.embedding.checkpoint import GENESIS, MANIFEST, load, save
+from curiosity.embedding.hub import HubSpace
+from curiosity.embedding.presets import Weights
+from curiosity.embedding.space import EmbeddingSpace
+from curiosity.embedding.weights import encode_weights, fill_weights, name_unstored, read_space
+from curiosity.protocol.errors import CheckpointError
 
 PICTURES = [np.random.default_rng(i).integers(0, 256, (24, 30, 3), dtype=np.uint8) for i in range(4)]
 

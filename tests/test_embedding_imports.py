@@ -5,8 +5,8 @@ import sys
 
 PROGRAM = """
 import sys
-from embedding.modalities import decode
-import embedding.modality, embedding.masks, embedding.checkpoint, embedding.presets
+from curiosity.embedding.modalities import decode
+import curiosity.embedding.modality, curiosity.embedding.masks, curiosity.embedding.checkpoint, curiosity.embedding.presets
 decode("text", b"a cat", "text/plain")
 heavy = sorted(name for name in ("torch", "transformers") if name in sys.modules)
 print(heavy)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from embedding.losses import (
+from curiosity.embedding.losses import (
     MAX_LOG_SCALE,
     Null,
     contrast,
@@ -20,7 +20,7 @@ from embedding.losses import (
     slerp,
     squared_distance,
 )
-from protocol.scoring import cross_average, dequantise, differential_loss_micro, quantise
+from curiosity.protocol.scoring import cross_average, dequantise, differential_loss_micro, quantise
 
 
 def nll(anchor: Tensor, right: Tensor, wrong: Sequence[Tensor], scale: Tensor) -> Tensor:

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from embedding.masks import hidden_units, mask_seed
-from embedding.modalities import decode, find
-from embedding.space import EmbeddingSpace
-from embedding.towers.base import hide_patches
+from curiosity.embedding.masks import hidden_units, mask_seed
+from curiosity.embedding.modalities import decode, find
+from curiosity.embedding.space import EmbeddingSpace
+from curiosity.embedding.towers.base import hide_patches
 
 
 def test_the_rule_is_pinned() -> None:

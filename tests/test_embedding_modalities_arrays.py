@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from embedding.modalities import MODALITIES, decode, find
-from embedding.modality import check_contract
-from protocol.errors import Rejected
+from curiosity.embedding.modalities import MODALITIES, decode, find
+from curiosity.embedding.modality import check_contract
+from curiosity.protocol.errors import Rejected
 from tests.modality_material import npy, sensor
 
 MEDIA_TYPE = "application/x-npy"

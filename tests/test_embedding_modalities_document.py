@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from embedding.modalities import BY_NAME, MODALITIES
-from embedding.modalities.__main__ import document
-from embedding.presets import PRESETS
+from curiosity.embedding.modalities import BY_NAME, MODALITIES
+from curiosity.embedding.modalities.__main__ import document
+from curiosity.embedding.presets import PRESETS
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs/modalities.md"
@@ -23,11 +23,11 @@ def section(name: str) -> str:
 def test_the_committed_document_is_what_the_command_prints() -> None:
     script = (
         "import runpy, sys\n"
-        "runpy.run_module('embedding.modalities', run_name='__main__')\n"
+        "runpy.run_module('curiosity.embedding.modalities', run_name='__main__')\n"
         "assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True)
-    assert DOCUMENT.read_bytes() == done.stdout, "run: python -m embedding.modalities > docs/modalities.md"
+    assert DOCUMENT.read_bytes() == done.stdout, "run: python -m curiosity.embedding.modalities > docs/modalities.md"
 
 
 def test_every_modality_says_everything_about_itself() -> None:

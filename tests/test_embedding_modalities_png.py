@@ -7,10 +7,10 @@ from itertools import product
 import numpy as np
 import pytest
 
-from embedding.modalities import decode
-from embedding.modality import Array
-from embedding.work import measure
-from node.sources.strip import strip_metadata
+from curiosity.embedding.modalities import decode
+from curiosity.embedding.modality import Array
+from curiosity.embedding.work import measure
+from curiosity.sources.own.strip import strip_metadata
 
 GREY, COLOUR, PALETTE, GREY_ALPHA, COLOUR_ALPHA = 0, 2, 3, 4, 6
 CHANNELS = {GREY: 1, COLOUR: 3, PALETTE: 1, GREY_ALPHA: 2, COLOUR_ALPHA: 4}

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from av.codec.codec import UnknownCodecError
 
-from embedding.modalities import decode
-from embedding.modalities.gaps import has_gap
-from embedding.modality import Array
-from protocol.errors import Rejected
+from curiosity.embedding.modalities import decode
+from curiosity.embedding.modalities.gaps import has_gap
+from curiosity.embedding.modality import Array
+from curiosity.protocol.errors import Rejected
 from tests.modality_material import clip
 
 HEVC = [

@@ -6,8 +6,8 @@ import unicodedata
 import numpy as np
 import pytest
 
-from embedding.modalities import decode, unicode
-from protocol.errors import Rejected
+from curiosity.embedding.modalities import decode, unicode
+from curiosity.protocol.errors import Rejected
 
 # Characters that this interpreter knows: what Unicode promises never to change is compared on these.
 KNOWN = [chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) != "Cn"]

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from embedding.modalities import decode, find
-from embedding.modalities.gif import fit, scan
-from embedding.modalities.video import BT601, BT709, MAX_DECODED_PIXELS, VIDEO, yuv_to_rgb
-from embedding.modality import Array, check_contract
-from protocol.errors import Rejected
+from curiosity.embedding.modalities import decode, find
+from curiosity.embedding.modalities.gif import fit, scan
+from curiosity.embedding.modalities.video import BT601, BT709, MAX_DECODED_PIXELS, VIDEO, yuv_to_rgb
+from curiosity.embedding.modality import Array, check_contract
+from curiosity.protocol.errors import Rejected
 from tests.modality_material import clip, frames, gif, item
 
 VECTORS = json.loads((Path(__file__).parent / "vectors/video.json").read_text())

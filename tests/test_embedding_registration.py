@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embedding.modalities import BY_NAME, MODALITIES, decode
-from embedding.modalities.arrays import read_array
-from embedding.modality import Array, Column, Contract, Limits, Modality
-from embedding.presets import PRESETS
-from embedding.registration import Registration, register
-from embedding.space import EmbeddingSpace
-from embedding.tower_spec import TowerSpec
-from protocol.errors import ConfigError
+from curiosity.embedding.modalities import BY_NAME, MODALITIES, decode
+from curiosity.embedding.modalities.arrays import read_array
+from curiosity.embedding.modality import Array, Column, Contract, Limits, Modality
+from curiosity.embedding.presets import PRESETS
+from curiosity.embedding.registration import Registration, register
+from curiosity.embedding.space import EmbeddingSpace
+from curiosity.embedding.tower_spec import TowerSpec
+from curiosity.protocol.errors import ConfigError
 from tests.modality_material import item, npy
 
 LIMITS = Limits(max_bytes=100_000)
@@ -40,7 +40,7 @@ class Smell:
         return read_array(self.name, self.contract, data)
 
 
-SMELL = Registration(Smell(), {"tiny": TowerSpec("embedding.towers.sensors:TinyPressure", "3 convolutions")})
+SMELL = Registration(Smell(), {"tiny": TowerSpec("curiosity.embedding.towers.sensors:TinyPressure", "3 convolutions")})
 WHIFF = np.linspace(-1, 1, 100, dtype=np.float32)
 
 
@@ -129,13 +129,13 @@ def test_an_installed_package_registers_by_its_entry_point(tmp_path: Path) -> No
     """Every process knows it then: the interpreter here is a new one. A broken package is left out and named."""
     (tmp_path / "nose.py").write_text(
         "from dataclasses import dataclass\n"
-        "from embedding.modalities.arrays import read_array\n"
-        "from embedding.modality import Array, Contract, Limits\n"
-        "from embedding.registration import Registration\n"
-        "from embedding.tower_spec import TowerSpec\n"
+        "from curiosity.embedding.modalities.arrays import read_array\n"
+        "from curiosity.embedding.modality import Array, Contract, Limits\n"
+        "from curiosity.embedding.registration import Registration\n"
+        "from curiosity.embedding.tower_spec import TowerSpec\n"
         f"LIMITS = {LIMITS!r}\nCONTRACT = {CONTRACT!r}\nWHIFF = 1\n"
         f"{inspect.getsource(Smell)}\n"
-        "SMELL = Registration(Smell(), {'tiny': TowerSpec('embedding.towers.sensors:TinyPressure', 'own')})\n"
+        "SMELL = Registration(Smell(), {'tiny': TowerSpec('curiosity.embedding.towers.sensors:TinyPressure', 'own')})\n"
     )
     info = tmp_path / "nose-1.0.dist-info"
     info.mkdir()
@@ -144,7 +144,7 @@ def test_an_installed_package_registers_by_its_entry_point(tmp_path: Path) -> No
         "[curiosity.modalities]\nsmell = nose:SMELL\nbroken = nose:ABSENT\nnone = nose:WHIFF\n"
     )
     script = (
-        "import sys\nfrom embedding.modalities import BY_NAME, MODALITIES\nfrom embedding.presets import PRESETS\n"
+        "import sys\nfrom curiosity.embedding.modalities import BY_NAME, MODALITIES\nfrom curiosity.embedding.presets import PRESETS\n"
         "assert set(BY_NAME) - {m.name for m in MODALITIES} == {'smell'}, set(BY_NAME)\n"
         "assert PRESETS['tiny'].towers['smell'].tower.endswith('TinyPressure')\n"
         "assert 'smell' not in PRESETS['balanced'].towers\n"

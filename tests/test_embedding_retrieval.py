@@ -5,7 +5,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from embedding.retrieval import measure_recall
+from curiosity.embedding.retrieval import measure_recall
 
 
 def plain(queries: np.ndarray, gallery: np.ndarray, ql: list[str], gl: list[str]) -> tuple[list[int], float]:

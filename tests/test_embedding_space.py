@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-import embedding.presets
-from embedding.checkpoint import GENESIS, load
-from embedding.masks import mask_seed
-from embedding.modality import Array
-from embedding.null import LEFT_OUT, TRAINED, make_junk
-from embedding.presets import Preset, TowerSpec
-from embedding.space import EmbeddingSpace
-from embedding.towers.text import MiniLmText, ScratchText
-from protocol.errors import CheckpointError, ConfigError, Rejected
-from protocol.scoring import differential_loss_micro, quantise
+import curiosity.embedding.presets
+from curiosity.embedding.checkpoint import GENESIS, load
+from curiosity.embedding.masks import mask_seed
+from curiosity.embedding.modality import Array
+from curiosity.embedding.presets import Preset, TowerSpec
+from curiosity.embedding.space import EmbeddingSpace
+from curiosity.embedding.towers.text import MiniLmText, ScratchText
+from curiosity.protocol.errors import CheckpointError, ConfigError, Rejected
+from curiosity.protocol.scoring import differential_loss_micro, quantise
+from trainer.null import LEFT_OUT, TRAINED, make_junk
 
 WORDS = (
     "red",
@@ -69,7 +69,7 @@ def test_alone_or_in_a_batch_the_embedding_is_the_same(space: EmbeddingSpace, mo
 
 
 def test_frozen_outputs_do_not_depend_on_the_cache() -> None:
-    from embedding.towers import text
+    from curiosity.embedding.towers import text
 
     space, items = EmbeddingSpace("tiny", modalities=["text"]), make_items("text", 20, seed=9)
     first = space.embed("text", items)
@@ -138,7 +138,7 @@ def test_what_is_not_registered_is_named() -> None:
 
 
 def test_without_its_package_the_text_tower_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("embedding.towers.text.MINILM_PACKAGE", "no_such_package_is_installed")
+    monkeypatch.setattr("curiosity.embedding.towers.text.MINILM_PACKAGE", "no_such_package_is_installed")
     with pytest.raises(CheckpointError, match="tiny-scratch"):
         MiniLmText(8)
     assert ScratchText(8).frozen_sha256() == ""
@@ -192,6 +192,6 @@ def test_an_untrained_text_tower_from_scratch_says_nothing_either() -> None:
 
 
 def test_a_preset_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = Preset("own", 16, {"text": TowerSpec("embedding.towers.text:ScratchText", "n-grams")}, "own/1")
-    monkeypatch.setitem(embedding.presets.PRESETS, "own", own)
+    own = Preset("own", 16, {"text": TowerSpec("curiosity.embedding.towers.text:ScratchText", "n-grams")}, "own/1")
+    monkeypatch.setitem(curiosity.embedding.presets.PRESETS, "own", own)
     assert EmbeddingSpace("own").embed("text", make_items("text", 2)).shape == (2, 16)

@@ -5,13 +5,13 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from embedding.masks import hidden_units
-from embedding.modalities import find
-from embedding.modality import Array, check_contract
-from embedding.null import LEFT_OUT, TRAINED, make_junk
-from embedding.space import EmbeddingSpace
-from embedding.towers.sensors import fit_patches
-from embedding.towers.video import TinyVideo
+from curiosity.embedding.masks import hidden_units
+from curiosity.embedding.modalities import find
+from curiosity.embedding.modality import Array, check_contract
+from curiosity.embedding.space import EmbeddingSpace
+from curiosity.embedding.towers.sensors import fit_patches
+from curiosity.embedding.towers.video import TinyVideo
+from trainer.null import LEFT_OUT, TRAINED, make_junk
 
 SENSORS = ("action", "emg", "point_cloud", "pressure", "touch", "video")
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from embedding.towers.audio import BANDS, FRAMES, TinyAudio
-from embedding.towers.image import SIDE_PX, TinyImage
+from curiosity.embedding.towers.audio import BANDS, FRAMES, TinyAudio
+from curiosity.embedding.towers.image import SIDE_PX, TinyImage
 
 
 def take_gradients(tower: nn.Module, rows: Tensor) -> tuple[Tensor, list[Tensor]]:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from curiosity.protocol.errors import CuriosityError
+from curiosity.protocol.evidence import Shown, check_evidence
+from curiosity.protocol.tlog import parse_tile_path, parse_tree_head, parse_vkey
+from curiosity.protocol.wire import encode
 from fuzz import given, run
 from fuzz.targets import TARGETS, Target, mutated
-from protocol.errors import CuriosityError
-from protocol.evidence import Shown, check_evidence
-from protocol.tlog import parse_tile_path, parse_tree_head, parse_vkey
-from protocol.wire import encode
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from host.files import MAX_SECRET_BYTES, read_secret, write_new, write_whole
+from curiosity.host.files import MAX_SECRET_BYTES, read_secret, write_new, write_whole
 from tests.file_material import full_disk
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from host.paths import PathRefused, inside
-from node.sources.pairset import read_pairs
-from node.tiles import LogFiles
-from protocol.errors import ProofError, SourceError
+from curiosity.host.paths import PathRefused, inside
+from curiosity.ledger.tiles import LogFiles
+from curiosity.protocol.errors import ProofError, SourceError
+from curiosity.sources.pairset import read_pairs
 from trainer.feed import read_trusted
 from validator.archive import Folder
 

@@ -88,7 +88,7 @@ def test_a_broken_import_rule_would_be_found(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )
     assert done.returncode == 1
-    assert "node.spy -> validator.judge" in done.stdout
+    assert "node.spy -> curiosity.serving.judge" in done.stdout
 
 
 def test_roles_meet_only_through_messages() -> None:
@@ -103,7 +103,7 @@ def test_roles_meet_only_through_messages() -> None:
     ("libraries", "home"),
     [
         ({"torch", "transformers"}, r"(embedding|trainer)/"),
-        ({"web3"}, r"contracts/evm/"),
+        ({"web3"}, r"curiosity/chain/evm/"),
         ({"eth_tester"}, r"contracts/tester_rpc\.py"),
         ({"sqlalchemy", "alembic", "psycopg", "pysqlite3"}, r"validator/store/"),
         (
@@ -278,10 +278,10 @@ def test_no_library_unpacks_an_archive() -> None:
 
 
 def test_json_of_others_has_one_reader() -> None:
-    """`protocol/json_reader.py` bounds depth and bytes; the rest reads back what it wrote itself, or build tools."""
+    """`curiosity/protocol/json_reader.py` bounds depth and bytes; the rest reads back what it wrote itself, or build tools."""
     own = {
-        "protocol/json_reader.py", "contracts/artifacts.py", "contracts/audit.py", "contracts/build.py",
-        "contracts/forge.py", "node/receipts.py", "node/sources/convert_worker.py", "node/sources/pairset.py",
+        "curiosity/protocol/json_reader.py", "curiosity/chain/artifacts.py", "contracts/audit.py", "contracts/build.py",
+        "contracts/forge.py", "curiosity/client/receipts.py", "curiosity/sources/own/convert_worker.py", "curiosity/sources/pairset.py",
             "trainer/progressive.py",
     }  # fmt: skip
     users = {
@@ -299,22 +299,22 @@ def test_json_of_others_has_one_reader() -> None:
 # -- T32: a name from outside leads nowhere but below its folder
 
 JOINED_FREELY = {
-    "node/sources/parquet.py": {"path / column.name"},  # said to people, never opened
-    "node/sources/webdataset.py": {
+    "curiosity/sources/own/parquet.py": {"path / column.name"},  # said to people, never opened
+    "curiosity/sources/own/webdataset.py": {
         "path.parent / key",  # a key, not a path
         "path / f'{PurePosixPath(member.key).name}.{member.ending}'",  # said to people, never opened
     },
-    "node/sources/folder.py": {
+    "curiosity/sources/own/folder.py": {
         "below.parent / read_name(path.name).stem",  # what listing the folder gave, as a key
         "Path(stem).with_name(inner.stem)",
     },
-    "validator/decode.py": {"Path(f'/proc/{self.process.pid}/stat')"},  # the number of a process of ours
+    "curiosity/serving/decode.py": {"Path(f'/proc/{self.process.pid}/stat')"},  # the number of a process of ours
     # Numbers:
     "node/commands/submit.py": {"tally.decided / tally.seconds"},
     "node/demo/report.py": {"figures['r10'] / figures['chance10']"},
     "node/demo/run.py": {"sent / seconds"},
-    "node/sources/world/scene.py": {"b / length", "r / length"},
-    "node/submission.py": {"self.decided / self.seconds"},
+    "curiosity/sources/made/world/scene.py": {"b / length", "r / length"},
+    "curiosity/client/submission.py": {"self.decided / self.seconds"},
     "trainer/distributed.py": {"flat /= self.size"},
     "trainer/phases.py": {"event['done'] / event['total']"},
     "trainer/progressive.py": {"run.draw_s / done.wall_s"},
@@ -359,7 +359,7 @@ def is_number(node: ast.expr) -> bool:
 
 
 def free_joins(tree: ast.Module) -> list[tuple[int, str]]:
-    """Where a path is made of a text that somebody may have chosen, with the lines; `host.paths.inside` is how to."""
+    """Where a path is made of a text that somebody may have chosen, with the lines; `curiosity.host.paths.inside` is how to."""
     aliases = {
         name.asname or name.name: f"{node.module}.{name.name}"
         for node in ast.walk(tree)
@@ -399,11 +399,11 @@ def free_joins(tree: ast.Module) -> list[tuple[int, str]]:
 
 
 def test_every_name_from_outside_is_joined_by_one_function() -> None:
-    """`host/paths.py` refuses what leads out of a folder; a join goes through it or stands above with its reason."""
+    """`curiosity/host/paths.py` refuses what leads out of a folder; a join goes through it or stands above with its reason."""
     found = [
         f"{path}:{line}: {text}"
         for path, tree in modules().items()
-        if path not in OF_THE_CHECKOUT | {"host/paths.py"}
+        if path not in OF_THE_CHECKOUT | {"curiosity/host/paths.py"}
         for line, text in free_joins(tree)
         if text not in JOINED_FREELY.get(path, ())
     ]
@@ -450,7 +450,7 @@ def test_a_free_join_would_be_found(code: str) -> None:
         "from pathlib import Path\nshare = 100 * done / total",
         "loss / count",
         "import os\nos.path.join(folder, 'a')",
-        "from host.paths import inside\ninside(folder, name)",
+        "from curiosity.host.paths import inside\ninside(folder, name)",
     ],
 )
 def test_settled_joins_and_numbers_are_left_alone(code: str) -> None:

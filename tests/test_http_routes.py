@@ -13,10 +13,10 @@ from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from ingress.address import sender_of
-from protocol.messages import CheckpointOrder, ErrorMessage
-from protocol.takedown import SignedTakedown, TakedownReason, TakedownRequest
-from protocol.wire import encode, parse
+from curiosity.host.port.address import sender_of
+from curiosity.protocol.messages import CheckpointOrder, ErrorMessage
+from curiosity.protocol.takedown import SignedTakedown, TakedownReason, TakedownRequest
+from curiosity.protocol.wire import encode, parse
 from tests.http_material import Listening
 from tests.log_material import ORIGIN, Log, add_checkpoint
 from tests.route_material import Asked, Document, ask, check_answer, check_witness_answer, operations_of, requests

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from contracts.chain import Addresses
 from contracts.deploy import read_key, write_addresses
+from curiosity.chain.chain import Addresses
+from curiosity.client.wallet import create_wallet, find_wallet, list_wallets, survey_wallets, unlock
+from curiosity.protocol.errors import CuriosityError, ExitCode, StoreError, WalletError
+from curiosity.protocol.signing import SECP256K1_N, address_of, parse_private_key, sign
 from node.commands.roles import read_token
 from node.commands.wallet import _read_key
-from node.wallet import create_wallet, find_wallet, list_wallets, survey_wallets, unlock
-from protocol.errors import CuriosityError, ExitCode, StoreError, WalletError
-from protocol.signing import SECP256K1_N, address_of, parse_private_key, sign
 from tests.file_material import full_disk, ordinary_user
 from tests.payment_material import PASSWORD, Terminal, terminal
 from validator.keys import load_keys as load_validator_keys
@@ -143,7 +143,7 @@ def test_short_passwords_are_refused(shell: Terminal, tmp_path: Path, password: 
 
 def test_a_wallet_of_before_opens_with_a_short_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("node.wallet.MIN_PASSWORD_CHARACTERS", 1)
+        patch.setattr("curiosity.client.wallet.MIN_PASSWORD_CHARACTERS", 1)
         made = make(tmp_path, "old", "x", private_key=KEY)
     assert unlock(made, "x") == KEY
 

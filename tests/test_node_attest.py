@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from contracts.attestation import Attestation, address_of, sign_digest
-from contracts.chain import Addresses
-from node.attesting import Attested
-from protocol.errors import ChainError, ProofError, Rejected, StoreError
-from protocol.messages import EpochAttestation, EpochSignature
-from protocol.signing import checksum
+from curiosity.chain.attestation import Attestation, address_of, sign_digest
+from curiosity.chain.chain import Addresses
+from curiosity.protocol.errors import ChainError, ProofError, Rejected, StoreError
+from curiosity.protocol.messages import EpochAttestation, EpochSignature
+from curiosity.protocol.signing import checksum
+from curiosity.rewards.attesting import Attested
 from tests.payment_material import PaidNetwork, Terminal, lying, paid_network, terminal
 from tests.waiting import PATIENCE_S, eventually
 

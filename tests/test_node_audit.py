@@ -14,18 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from node.audit import Audited, Target, audit
-from node.monitor_state import MonitorState
-from node.tiles import AHEAD, LogFiles
-from node.trust import KEPT_KEYS, Trust
-from protocol.entry import CheckpointEntry, EpochEntry, PairEntry, TakedownEntry, encode_entry, parse_entry
-from protocol.errors import ConfigError, ServiceError, SourceError
-from protocol.evidence import Shown, check_evidence, parse_evidence
-from protocol.payouts import Replay
-from protocol.rewards import RewardParameters
-from protocol.signing import address_of
-from protocol.takedown import Asker, TakedownReason, TakedownRequest, sign_takedown
-from protocol.tlog import Signer, cosign
+from curiosity.client.trust import KEPT_KEYS, Trust
+from curiosity.ledger.audit import Audited, Target, audit
+from curiosity.ledger.state import MonitorState
+from curiosity.ledger.tiles import AHEAD, LogFiles
+from curiosity.protocol.entry import CheckpointEntry, EpochEntry, PairEntry, TakedownEntry, encode_entry, parse_entry
+from curiosity.protocol.errors import ConfigError, ServiceError, SourceError
+from curiosity.protocol.evidence import Shown, check_evidence, parse_evidence
+from curiosity.protocol.payouts import Replay
+from curiosity.protocol.rewards import RewardParameters
+from curiosity.protocol.signing import address_of
+from curiosity.protocol.takedown import Asker, TakedownReason, TakedownRequest, sign_takedown
+from curiosity.protocol.tlog import Signer, cosign
 from tests.ledger_material import DOMAIN, make_entry, make_pair
 from tests.log_material import LOG_SIGNER, LOG_VKEY, ORIGIN, Log, TileServer, tile_server
 from tests.service_material import pictures, running

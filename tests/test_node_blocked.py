@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from node.export import export
-from node.sync import copy_tiles
-from node.tiles import LogFiles
-from protocol.entry import TakedownEntry, encode_entry, parse_entry
-from protocol.errors import CuriosityError, ProofError, Rejected, StoreError
-from protocol.pair import SignedPair
-from protocol.takedown import BLOCKED_FILE, Blocked
-from protocol.tiles import bundles_for
-from protocol.tlog import verify_checkpoint
-from protocol.wire import encode, parse
+from curiosity.ledger.export import export
+from curiosity.ledger.sync import copy_tiles
+from curiosity.ledger.tiles import LogFiles
+from curiosity.protocol.entry import TakedownEntry, encode_entry, parse_entry
+from curiosity.protocol.errors import CuriosityError, ProofError, Rejected, StoreError
+from curiosity.protocol.pair import SignedPair
+from curiosity.protocol.takedown import BLOCKED_FILE, Blocked
+from curiosity.protocol.tiles import bundles_for
+from curiosity.protocol.tlog import verify_checkpoint
+from curiosity.protocol.wire import encode, parse
 from tests.log_material import Log, tile_server
 from tests.service_material import BOB, pictures, running
 from tests.test_node_export import bring

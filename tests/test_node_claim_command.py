@@ -11,14 +11,14 @@ import pytest
 from eth_account import Account
 from eth_account.messages import encode_typed_data
 
-from contracts.attestation import ClaimPermission, address_of, sign_digest
 from contracts.devchain import DevChain
-from node.permits import parse_address, read_permit
-from protocol.errors import ConfigError, ProofError
-from protocol.payouts import derive
-from protocol.rewards import RewardParameters
-from protocol.signing import checksum
-from protocol.wire import encode
+from curiosity.chain.attestation import ClaimPermission, address_of, sign_digest
+from curiosity.protocol.errors import ConfigError, ProofError
+from curiosity.protocol.payouts import derive
+from curiosity.protocol.rewards import RewardParameters
+from curiosity.protocol.signing import checksum
+from curiosity.protocol.wire import encode
+from curiosity.rewards.permits import parse_address, read_permit
 from tests.command_material import Said
 from tests.payment_material import DELAY_S, PaidNetwork, Terminal, lying, paid_network, terminal
 
@@ -358,7 +358,7 @@ def test_without_the_ledger_the_ticket_is_taken_and_without_the_validator_a_mirr
 
 
 def stranger_vkey() -> str:
-    from protocol.tlog import Signer
+    from curiosity.protocol.tlog import Signer
 
     return Signer("curiosity-local", b"\x09" * 32).verifier.vkey()
 
@@ -408,7 +408,9 @@ def test_many_epochs_are_one_transaction(shell: Terminal, net: PaidNetwork, monk
         patch.setattr(net.live.service.epochs, "ticket", lambda account, first=1: page)  # for ever the same
         endless = shell.run("claim", "--wallet", "alice", "--no-derive", "--json")
     assert (endless.status, endless.json["error"]["code"]) == (5, "TICKET_ORDER")
-    monkeypatch.setattr("node.claims.AT_ONCE", 4)  # so that few epochs show what becomes of more than fit in one
+    monkeypatch.setattr(
+        "curiosity.rewards.claims.AT_ONCE", 4
+    )  # so that few epochs show what becomes of more than fit in one
     done: dict[str, Any] = shell.run("claim", "--wallet", "alice", "--json").json
     assert len(done["transactions"]) == 2
     assert done["paid_wei"] == str(sum(one.amounts_wei[A] for one in payouts)) == str(net.client.balances(A).token_wei)

@@ -5,17 +5,17 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from contracts.attestation import address_of, sign_attestation
-from contracts.chain import ChainConfig, DeploySettings
 from contracts.devchain import DEFAULT_CHAIN_ID, DevChain
-from contracts.evm import ChainClient
-from node.claims import check_offer, claim, connect
+from curiosity.chain.attestation import address_of, sign_attestation
+from curiosity.chain.chain import ChainConfig, DeploySettings
+from curiosity.chain.evm import ChainClient
+from curiosity.protocol.errors import ChainError, ProofError
+from curiosity.protocol.messages import ClaimShare, ClaimTicket, Network
+from curiosity.protocol.rewards import RewardTree
+from curiosity.protocol.signing import Domain
+from curiosity.rewards.claims import check_offer, claim, connect
+from curiosity.rewards.earnings import earnings_of_ticket
 from node.config import ChainSettings
-from node.earnings import earnings_of_ticket
-from protocol.errors import ChainError, ProofError
-from protocol.messages import ClaimShare, ClaimTicket, Network
-from protocol.rewards import RewardTree
-from protocol.signing import Domain
 
 DELAY_S = 600
 EARNER, POOR = b"\x21" * 32, b"\x22" * 32

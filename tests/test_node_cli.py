@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from curiosity.client.receipts import read_saved, verify_saved
+from curiosity.protocol.errors import ServiceError
+from curiosity.protocol.tlog import Signer
 from node.demo.processes import ValidatorProcess
 from node.demo.stage import write_config
-from node.receipts import read_saved, verify_saved
-from protocol.errors import ServiceError
-from protocol.tlog import Signer
 from tests.command_material import Said
 from tests.service_material import digit_pairs
 from tests.waiting import PATIENCE_S, eventually

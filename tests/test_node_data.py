@@ -42,7 +42,7 @@ def test_the_world_is_made_shown_and_checked(world: Path) -> None:
 def test_a_changed_and_an_undecodable_file_are_told(world: Path, tmp_path: Path) -> None:
     import shutil
 
-    from node.sources.pairset import DraftHalf, DraftPair, write_pair_set
+    from curiosity.sources.pairset import DraftHalf, DraftPair, write_pair_set
 
     changed = tmp_path / "changed"
     shutil.copytree(world, changed)

@@ -10,12 +10,12 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from node.client import ValidatorClient
-from node.export import export, pack
-from protocol.decision import ExportedPair
-from protocol.errors import ConfigError, ProofError, Rejected, ServiceError, StoreError
-from protocol.tlog import Signer, verify_proof
-from protocol.wire import encode, parse
+from curiosity.client.client import ValidatorClient
+from curiosity.ledger.export import export, pack
+from curiosity.protocol.decision import ExportedPair
+from curiosity.protocol.errors import ConfigError, ProofError, Rejected, ServiceError, StoreError
+from curiosity.protocol.tlog import Signer, verify_proof
+from curiosity.protocol.wire import encode, parse
 from tests.front_material import front
 from tests.log_material import ORIGIN
 from tests.service_material import Running, pictures, running

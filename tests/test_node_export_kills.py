@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from node.client import ValidatorClient
-from node.export import export
-from protocol.pair import Item
-from protocol.signing import Domain
-from protocol.verdict import Outcome, Reason, Verdict
+from curiosity.client.client import ValidatorClient
+from curiosity.ledger.export import export
+from curiosity.protocol.pair import Item
+from curiosity.protocol.signing import Domain
+from curiosity.protocol.verdict import Outcome, Reason, Verdict
 from tests.service_material import Running
 from tests.test_validator_takedown import forget
 from validator.app import build, listen

@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from node.claims import check_offer
-from node.client import ValidatorClient
-from node.earnings import derive_earnings, earnings_of_ticket
-from node.mirror import Mirrored, fetch_leaves, mirror, read_leaves, read_network
-from node.submission import Contributor, Rules, Tally, submit_pairs
-from protocol.errors import ProofError, Rejected, ServiceError, SourceError
-from protocol.merkle import root
-from protocol.messages import ClaimShare, ClaimTicket
-from protocol.payouts import derive
-from protocol.rewards import RewardParameters
-from protocol.signing import address_of
-from protocol.tlog import Signer, entry_bundle, parse_bundle, verify_checkpoint
+from curiosity.client.client import ValidatorClient
+from curiosity.client.submission import Contributor, Rules, Tally, submit_pairs
+from curiosity.ledger.mirror import Mirrored, fetch_leaves, mirror, read_leaves, read_network
+from curiosity.protocol.errors import ProofError, Rejected, ServiceError, SourceError
+from curiosity.protocol.merkle import root
+from curiosity.protocol.messages import ClaimShare, ClaimTicket
+from curiosity.protocol.payouts import derive
+from curiosity.protocol.rewards import RewardParameters
+from curiosity.protocol.signing import address_of
+from curiosity.protocol.tlog import Signer, entry_bundle, parse_bundle, verify_checkpoint
+from curiosity.rewards.claims import check_offer
+from curiosity.rewards.earnings import derive_earnings, earnings_of_ticket
 from tests.front_material import Front, front
 from tests.service_material import ALICE, Running, pictures, running
 

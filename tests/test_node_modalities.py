@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from embedding.modalities import BY_NAME
-from node.sources.own import read_sources
-from node.sources.pairset import EXTENSIONS, SourcePair
-from node.submission import Contributor, Rules, Tally, submit_pairs
-from protocol.errors import CheckpointError, Fault, Rejected
-from protocol.pair import Item
-from protocol.signing import address_of
+from curiosity.client.submission import Contributor, Rules, Tally, submit_pairs
+from curiosity.embedding.modalities import BY_NAME
+from curiosity.protocol.errors import CheckpointError, Fault, Rejected
+from curiosity.protocol.pair import Item
+from curiosity.protocol.signing import address_of
+from curiosity.sources.own.own import read_sources
+from curiosity.sources.pairset import EXTENSIONS, SourcePair
 from tests.checkpoint_material import write_checkpoint
 from tests.service_material import ALICE, Running, running
 from validator.service import switch_checkpoint
@@ -29,8 +29,8 @@ def nine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two recorded scenes as a contributor would keep them: files of one name."""
-    from node.sources.world.episode import record_episode
-    from node.sources.world.render import pick_renderer
+    from curiosity.sources.made.world.episode import record_episode
+    from curiosity.sources.made.world.render import pick_renderer
 
     folder = tmp_path_factory.mktemp("scenes")
     for number in range(2):

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from contracts.attestation import address_of, sign_attestation
-from contracts.chain import ChainConfig, DeploySettings, EpochRecord
 from contracts.devchain import DEFAULT_CHAIN_ID, DevChain
-from contracts.evm import ChainClient
-from node.mirror import read_leaves
-from node.payouts import EpochState, blame_leaves, check_epoch, compare_leaves
-from protocol.payouts import derive
-from protocol.rewards import RewardParameters
+from curiosity.chain.attestation import address_of, sign_attestation
+from curiosity.chain.chain import ChainConfig, DeploySettings, EpochRecord
+from curiosity.chain.evm import ChainClient
+from curiosity.ledger.mirror import read_leaves
+from curiosity.protocol.payouts import derive
+from curiosity.protocol.rewards import RewardParameters
+from curiosity.rewards.payouts import EpochState, blame_leaves, check_epoch, compare_leaves
 from tests.payment_material import PaidNetwork, Terminal, lying, paid_network, terminal
 
 ALICE, BOB, CAROL = (bytes([number]) * 32 for number in (0x31, 0x32, 0x33))
@@ -110,7 +110,7 @@ def test_a_copy_is_checked_without_the_validator_which_then_cannot_be_asked_for_
 
 
 def shell_network(net: PaidNetwork) -> str:
-    from protocol.wire import encode
+    from curiosity.protocol.wire import encode
 
     return encode(net.live.network).decode()
 

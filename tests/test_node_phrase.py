@@ -13,10 +13,10 @@ import pytest
 from eth_account.hdaccount import key_from_seed
 from eth_account.hdaccount.mnemonic import Mnemonic
 
-from node.phrase import WORD_COUNTS, account_path, check_path, check_phrase, key_of_phrase, new_phrase
-from node.wallet import find_wallet, unlock
-from protocol.errors import WalletError
-from protocol.signing import SECP256K1_N, address_of, checksum
+from curiosity.client.phrase import WORD_COUNTS, account_path, check_path, check_phrase, key_of_phrase, new_phrase
+from curiosity.client.wallet import find_wallet, unlock
+from curiosity.protocol.errors import WalletError
+from curiosity.protocol.signing import SECP256K1_N, address_of, checksum
 from tests.payment_material import PASSWORD, Terminal, terminal
 
 ABANDON = "abandon " * 11 + "about"

@@ -13,19 +13,19 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from node.check import check_file
-from node.client import ValidatorClient
+from curiosity.client.check import check_file
+from curiosity.client.client import ValidatorClient
+from curiosity.client.receipts import SavedReceipt, parse_saved, proof_path, read_saved, verify_saved, write_saved
+from curiosity.client.trust import Trust
+from curiosity.protocol.errors import ConfigError, CuriosityError, ProofError
+from curiosity.protocol.evidence import collect, encode_evidence
+from curiosity.protocol.messages import Decision, Embeddings
+from curiosity.protocol.pair import Envelope
+from curiosity.protocol.receipt import issue_receipt
+from curiosity.protocol.tlog import MLDSA44_COSIGNATURE, Signer, cosign, make_proof, sign_note
+from curiosity.protocol.verdict import Opening, Outcome, Reason, Verdict
+from curiosity.protocol.wire import encode, parse
 from node.commands.verify import fetch_proofs, find_receipts
-from node.receipts import SavedReceipt, parse_saved, proof_path, read_saved, verify_saved, write_saved
-from node.trust import Trust
-from protocol.errors import ConfigError, CuriosityError, ProofError
-from protocol.evidence import collect, encode_evidence
-from protocol.messages import Decision, Embeddings
-from protocol.pair import Envelope
-from protocol.receipt import issue_receipt
-from protocol.tlog import MLDSA44_COSIGNATURE, Signer, cosign, make_proof, sign_note
-from protocol.verdict import Opening, Outcome, Reason, Verdict
-from protocol.wire import encode, parse
 from tests.ledger_material import (
     DOMAIN,
     LOG,

@@ -23,10 +23,10 @@ from typing import Any
 import pytest
 
 import node.cli
-from contracts.attestation import address_of
 from contracts.devchain import find_anvil
-from node.phrase import account_path, key_of_phrase
-from protocol.signing import checksum
+from curiosity.chain.attestation import address_of
+from curiosity.client.phrase import account_path, key_of_phrase
+from curiosity.protocol.signing import checksum
 from tests.payment_material import PASSWORD, PaidNetwork, Terminal, paid_network, terminal
 from tests.waiting import PATIENCE_S, eventually
 

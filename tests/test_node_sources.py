@@ -16,9 +16,11 @@ from PIL import Image
 from scipy.signal import resample_poly
 from sklearn.datasets import load_digits
 
-from node.sources import load_source, speech
-from node.sources.digits import make_digits, split_scans
-from node.sources.emoji import (
+from curiosity.protocol.errors import SourceError
+from curiosity.sources import load_source
+from curiosity.sources.made import speech
+from curiosity.sources.made.digits import make_digits, split_scans
+from curiosity.sources.made.emoji import (
     DEFAULT_SEED,
     LARGEST_FAMILY,
     SPLIT_SIZES,
@@ -29,9 +31,8 @@ from node.sources.emoji import (
     make_emoji,
     split_emoji,
 )
-from node.sources.families import strip_code, strip_name
-from node.sources.pairset import SourcePair, check_pair_set, read_pairs
-from node.sources.speech import (
+from curiosity.sources.made.families import strip_code, strip_name
+from curiosity.sources.made.speech import (
     HELD_OUT_SPEAKER,
     RATE_HZ,
     TRAINING_SPEAKERS,
@@ -41,7 +42,7 @@ from node.sources.speech import (
     speak_all,
     to_wav,
 )
-from protocol.errors import SourceError
+from curiosity.sources.pairset import SourcePair, check_pair_set, read_pairs
 
 PACKAGES = Path(__file__).parents[1] / "node_modules"
 
@@ -122,7 +123,7 @@ def test_set_made_anew_leaves_nothing_of_the_old_one(cache: Path, tmp_path: Path
 
 def test_programs_that_make_one_set_at_once_all_get_it(digits: Path, cache: Path, tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from node.sources.digits import make_digits; sys.stdin.readline();"
+        "import sys; from pathlib import Path; from curiosity.sources.made.digits import make_digits; sys.stdin.readline();"
         "print(make_digits(Path(sys.argv[1]), limit=2, cache=Path(sys.argv[2]))['digest'])"
     )
     asked = [sys.executable, "-c", program, str(tmp_path / "set"), str(cache)]
@@ -415,7 +416,7 @@ def test_the_speech_library_is_never_loaded_into_the_caller(tmp_path: Path) -> N
     script = f"""
 import sys
 from pathlib import Path
-from node.sources.digits import make_digits, split_scans
+from curiosity.sources.made.digits import make_digits, split_scans
 out = Path({str(tmp_path)!r})
 make_digits(out / "set", limit=1, cache=out / "cache")
 maps = Path("/proc/self/maps")

@@ -16,15 +16,15 @@ import pytest
 import soundfile
 from PIL import ExifTags, Image, ImageCms
 
-from embedding.modalities import decode
-from node.sources import convert as converting
-from node.sources.convert import Conversion, convert
-from node.sources.item import check_item, load_item, make_item
-from node.sources.media_type import CONVERTED, sniff
-from node.sources.own import read_sources
-from node.sources.pairset import SourcePair
-from node.sources.parquet import read_parquet
-from protocol.errors import SourceError
+from curiosity.embedding.modalities import decode
+from curiosity.protocol.errors import SourceError
+from curiosity.sources.own import convert as converting
+from curiosity.sources.own.convert import Conversion, convert
+from curiosity.sources.own.item import check_item, load_item, make_item
+from curiosity.sources.own.media_type import CONVERTED, sniff
+from curiosity.sources.own.own import read_sources
+from curiosity.sources.own.parquet import read_parquet
+from curiosity.sources.pairset import SourcePair
 from tests.convert_material import PICTURES, SOUNDS, read_picture, scene, tones, write_picture, write_sound
 from tests.file_material import full_disk
 from tests.test_node_sources_own import SECRET
@@ -164,7 +164,7 @@ def wide_profile() -> bytes:
 
 
 def test_a_photo_that_would_not_fit_an_item_is_scaled_down_by_a_whole_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    from embedding.modalities import image
+    from curiosity.embedding.modalities import image
 
     noise = np.random.default_rng(0).integers(0, 256, (90, 121, 3), dtype=np.uint8)
     for picture in (Image.fromarray(noise), Image.fromarray(noise[..., 0].astype(np.uint16) * 256)):

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from node.sources.emoji import SPLIT_SIZES, find_families, load_emoji, load_picture, make_emoji, split_emoji
-from node.sources.pairset import SourcePair, check_pair_set, read_pairs
-from node.sources.styles import LANGUAGES, STYLES, find_drawings, load_names
-from protocol.errors import SourceError
+from curiosity.protocol.errors import SourceError
+from curiosity.sources.made.emoji import SPLIT_SIZES, find_families, load_emoji, load_picture, make_emoji, split_emoji
+from curiosity.sources.made.styles import LANGUAGES, STYLES, find_drawings, load_names
+from curiosity.sources.pairset import SourcePair, check_pair_set, read_pairs
 
 PACKAGES = Path(__file__).parents[1] / "node_modules"
 

@@ -15,16 +15,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from embedding.modalities import decode
-from node.sources import webdataset
-from node.sources.array import encode_array
-from node.sources.item import check_item, load_item
-from node.sources.media_type import read_name, sniff, tell_sensor
-from node.sources.own import read_sources
-from node.sources.pairset import SourcePair
-from node.sources.parquet import parse_columns, read_parquet
-from node.sources.strip import strip_metadata
-from protocol.errors import SourceError
+from curiosity.embedding.modalities import decode
+from curiosity.protocol.errors import SourceError
+from curiosity.sources.own import webdataset
+from curiosity.sources.own.array import encode_array
+from curiosity.sources.own.item import check_item, load_item
+from curiosity.sources.own.media_type import read_name, sniff, tell_sensor
+from curiosity.sources.own.own import read_sources
+from curiosity.sources.own.parquet import parse_columns, read_parquet
+from curiosity.sources.own.strip import strip_metadata
+from curiosity.sources.pairset import SourcePair
 from tests.test_node_sources_own import SECRET, draw, encode, encode_sound, hum, tag_jpeg, tag_wav
 from tests.test_node_sources_video import film, gif
 

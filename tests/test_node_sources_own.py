@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from node.sources.folder import read_folder
-from node.sources.manifest import read_manifest
-from node.sources.pairset import SourcePair
-from node.sources.strip import strip_metadata
-from protocol.errors import SourceError
+from curiosity.protocol.errors import SourceError
+from curiosity.sources.own.folder import read_folder
+from curiosity.sources.own.manifest import read_manifest
+from curiosity.sources.own.strip import strip_metadata
+from curiosity.sources.pairset import SourcePair
 
 SECRET = "Kilchberg 47.3245"
 Read = Callable[[Path], list[SourcePair | SourceError]]

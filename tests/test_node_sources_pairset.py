@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from node.sources.pairset import DraftHalf, DraftPair, check_pair_set, find_pair_set, read_pairs, write_pair_set
-from protocol.errors import SourceError
+from curiosity.protocol.errors import SourceError
+from curiosity.sources.pairset import DraftHalf, DraftPair, check_pair_set, find_pair_set, read_pairs, write_pair_set
 from trainer.feed import read_trusted
 
 

@@ -19,11 +19,11 @@ import soundfile
 from PIL import Image, PngImagePlugin
 from pyarrow import parquet
 
-from embedding.modalities import decode
-from node.preview import Preview, preview
-from node.sources.item import MAX_TEXT_BYTES, load_item, make_text_item
-from node.sources.own import read_sources
-from protocol.errors import CuriosityError, SourceError
+from curiosity.client.preview import Preview, preview
+from curiosity.embedding.modalities import decode
+from curiosity.protocol.errors import CuriosityError, SourceError
+from curiosity.sources.own.item import MAX_TEXT_BYTES, load_item, make_text_item
+from curiosity.sources.own.own import read_sources
 
 NAME = b"Jane Doe"
 

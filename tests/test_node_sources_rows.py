@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from pyarrow import parquet
 
-from node.sources import webdataset
-from node.sources.own import read_sources
-from node.sources.pairset import SourcePair
-from node.sources.rows import read_rows
-from protocol.errors import SourceError
-from protocol.json_reader import JsonError, read_json
+from curiosity.protocol.errors import SourceError
+from curiosity.protocol.json_reader import JsonError, read_json
+from curiosity.sources.own import webdataset
+from curiosity.sources.own.own import read_sources
+from curiosity.sources.own.rows import read_rows
+from curiosity.sources.pairset import SourcePair
 
 
 def png() -> bytes:

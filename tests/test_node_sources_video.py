@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from embedding.modalities import decode
-from node.sources.strip import strip_metadata
-from node.sources.world.encode import encode_video
-from protocol.errors import SourceError
+from curiosity.embedding.modalities import decode
+from curiosity.protocol.errors import SourceError
+from curiosity.sources.made.world.encode import encode_video
+from curiosity.sources.own.strip import strip_metadata
 
 SECRET = "Kilchberg 47.3245"
 CODECS = {
@@ -121,7 +121,7 @@ def test_a_cover_picture_goes() -> None:
 
 def test_user_data_within_a_frame_goes_and_other_units_stay() -> None:
     """A camera may write anything into an SEI unit; the recovery point in front of it must stay."""
-    from node.sources.strip_video import _is_user_data
+    from curiosity.sources.own.strip_video import _is_user_data
 
     place = b"\x06\x05\x12" + b"u" * 16 + b"hi" + b"\x80"
     captions = b"\x06\x04\x03abc\x80"

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from node.client import ValidatorClient
-from node.journal import Journal, Plan, Result
-from node.receipts import read_saved, verify_saved
-from node.sources.pairset import SourceItem
-from node.submission import Contributor, Rules, Tally, submit_pairs
-from protocol.entry import PairEntry, parse_entry
-from protocol.errors import Overloaded, ProofError, ServiceError, SourceError
-from protocol.pair import read_envelope
-from protocol.signing import address_of
+from curiosity.client.client import ValidatorClient
+from curiosity.client.journal import Journal, Plan, Result
+from curiosity.client.receipts import read_saved, verify_saved
+from curiosity.client.submission import Contributor, Rules, Tally, submit_pairs
+from curiosity.protocol.entry import PairEntry, parse_entry
+from curiosity.protocol.errors import Overloaded, ProofError, ServiceError, SourceError
+from curiosity.protocol.pair import read_envelope
+from curiosity.protocol.signing import address_of
+from curiosity.sources.pairset import SourceItem
 from tests.front_material import Front, front
 from tests.service_material import ALICE, Running, pictures, running
 from tests.waiting import PATIENCE_S

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from node.history import find, read_history
-from node.receipts import read_saved
-from node.sources.item import load_item
-from node.sources.own import read_sources
+from curiosity.client.history import find, read_history
+from curiosity.client.receipts import read_saved
+from curiosity.sources.own.item import load_item
+from curiosity.sources.own.own import read_sources
 from tests.convert_material import PICTURES, write_picture
 from tests.service_material import Running, digit_pairs, running
 from tests.test_node_cli import Shell

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from node.sync import check_not_shrunk, copy_tiles
-from node.tiles import LogFiles
-from protocol.errors import ProofError
-from protocol.merkle import Frontier, leaf_hash
-from protocol.tlog import TileReader, verify_checkpoint
+from curiosity.ledger.sync import check_not_shrunk, copy_tiles
+from curiosity.ledger.tiles import LogFiles
+from curiosity.protocol.errors import ProofError
+from curiosity.protocol.merkle import Frontier, leaf_hash
+from curiosity.protocol.tlog import TileReader, verify_checkpoint
 from tests.log_material import LOG_VKEY, ORIGIN, Log, tile_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -12,22 +12,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts import reverts
-from contracts.artifacts import CONTRACT_NAMES, Revert, load_artifact
-from node.amounts import parse_amount, show_coins, show_tokens
+from curiosity.chain import reverts
+from curiosity.chain.artifacts import CONTRACT_NAMES, Revert, load_artifact
+from curiosity.client.amounts import parse_amount, show_coins, show_tokens
+from curiosity.client.client import ValidatorClient, _refusal
+from curiosity.client.explain import explain, explain_pay, fault_of
+from curiosity.client.history import find, pay_by_entry, read_history
+from curiosity.client.takedowns import find_digest, find_digests
+from curiosity.protocol.entry import EpochEntry, PairEntry, TakedownEntry, parse_entry
+from curiosity.protocol.errors import (
+    ConfigError,
+    CuriosityError,
+    Fault,
+    Overloaded,
+    Rejected,
+    ServiceError,
+    SourceError,
+)
+from curiosity.protocol.license import match_license
+from curiosity.protocol.payouts import derive
+from curiosity.protocol.rewards import RewardParameters
+from curiosity.protocol.settings import check_url
+from curiosity.protocol.verdict import Outcome, Reason, Verdict
 from node.cli import _fail, run
-from node.client import ValidatorClient, _refusal
-from node.explain import explain, explain_pay, fault_of
-from node.history import find, pay_by_entry, read_history
 from node.screen import Screen
-from node.takedowns import find_digest, find_digests
-from protocol.entry import EpochEntry, PairEntry, TakedownEntry, parse_entry
-from protocol.errors import ConfigError, CuriosityError, Fault, Overloaded, Rejected, ServiceError, SourceError
-from protocol.license import match_license
-from protocol.payouts import derive
-from protocol.rewards import RewardParameters
-from protocol.settings import check_url
-from protocol.verdict import Outcome, Reason, Verdict
 from tests.front_material import front
 from tests.payment_material import PaidNetwork, Terminal, paid_network, terminal
 from tests.service_material import pictures, running
@@ -135,7 +143,7 @@ def net(tmp_path: Path) -> Iterator[PaidNetwork]:
 
 
 def contributor_address() -> bytes:
-    from protocol.signing import address_of
+    from curiosity.protocol.signing import address_of
 
     return address_of(ALICE)
 

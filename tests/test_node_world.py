@@ -13,19 +13,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from embedding.modalities import decode
-from embedding.modality import Array
-from node.sources.pairset import check_pair_set, read_pairs
-from node.sources.world.episode import STREAMS, Episode, record_episode
-from node.sources.world.factors import ACTIONS, COLOURS, SHAPES, Factors, draw_factors
-from node.sources.world.make import PAIRED, make_world, split_episodes
-from node.sources.world.physics import Recording, simulate
-from node.sources.world.plan import plan_commands
-from node.sources.world.render import RayRenderer, pick_renderer
-from node.sources.world.sensors import CELL_M2, measure_gaps, sense_emg, sense_pressure, sense_touch
-from node.sources.world.sentence import say
-from node.sources.world.sound import RATE_HZ, make_sound
-from protocol.errors import SourceError
+from curiosity.embedding.modalities import decode
+from curiosity.embedding.modality import Array
+from curiosity.protocol.errors import SourceError
+from curiosity.sources.made.world.episode import STREAMS, Episode, record_episode
+from curiosity.sources.made.world.factors import ACTIONS, COLOURS, SHAPES, Factors, draw_factors
+from curiosity.sources.made.world.make import PAIRED, make_world, split_episodes
+from curiosity.sources.made.world.physics import Recording, simulate
+from curiosity.sources.made.world.plan import plan_commands
+from curiosity.sources.made.world.render import RayRenderer, pick_renderer
+from curiosity.sources.made.world.sensors import CELL_M2, measure_gaps, sense_emg, sense_pressure, sense_touch
+from curiosity.sources.made.world.sentence import say
+from curiosity.sources.made.world.sound import RATE_HZ, make_sound
+from curiosity.sources.pairset import check_pair_set, read_pairs
 
 ROOT = Path(__file__).parents[1]
 
@@ -302,9 +302,9 @@ def test_without_opengl_the_renderer_falls_back_and_says_so(missing: str) -> Non
     code = HIDE_GL if missing == "no library" else ""
     code += (
         "import sys, hashlib\n"
-        "from node.sources.world.render import pick_renderer\n"
-        "from node.sources.world.episode import record_episode\n"
-        "from protocol.errors import SourceError\n"
+        "from curiosity.sources.made.world.render import pick_renderer\n"
+        "from curiosity.sources.made.world.episode import record_episode\n"
+        "from curiosity.protocol.errors import SourceError\n"
         "try:\n    pick_renderer('gl')\n    sys.exit('GL was there')\n"
         "except SourceError as error:\n    assert error.code == 'NO_GL', error\n"
         "chosen = pick_renderer('auto')\n"

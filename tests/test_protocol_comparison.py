@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from protocol.comparison import check_comparison, find_falls, read_shares
-from protocol.errors import CheckpointError
+from curiosity.protocol.comparison import check_comparison, find_falls, read_shares
+from curiosity.protocol.errors import CheckpointError
 
 JUDGED = ("audio-image", "image-text")
 

@@ -6,10 +6,10 @@ import struct
 import pytest
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey, MLDSA44PublicKey
 
-from protocol.errors import ProofError
-from protocol.merkle import EMPTY_ROOT
-from protocol.note_signature import cosigned_message, make_cosignature, make_signature
-from protocol.tlog import (
+from curiosity.protocol.errors import ProofError
+from curiosity.protocol.merkle import EMPTY_ROOT
+from curiosity.protocol.note_signature import cosigned_message, make_cosignature, make_signature
+from curiosity.protocol.tlog import (
     COSIGNATURE_V1,
     MLDSA44_COSIGNATURE,
     NoteSignature,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.json_reader import MAX_DEPTH, JsonError, read_json
+from curiosity.protocol.json_reader import MAX_DEPTH, JsonError, read_json
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -65,7 +65,5 @@ def test_brackets_end_no_process_even_where_a_library_raised_the_recursion_limit
     code = "import sys; sys.setrecursionlimit(100_000); d = b'[' * 200_000\n"
     plain = subprocess.run([sys.executable, "-c", code + "import json; json.loads(d)"], capture_output=True)
     assert plain.returncode < 0  # ended by a signal
-    ours = (
-        "from protocol.json_reader import read_json, JsonError\ntry: read_json(d)\nexcept JsonError: print('refused')"
-    )
+    ours = "from curiosity.protocol.json_reader import read_json, JsonError\ntry: read_json(d)\nexcept JsonError: print('refused')"
     assert subprocess.run([sys.executable, "-c", code + ours], capture_output=True).stdout == b"refused\n"

@@ -9,15 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol import merkle
-from protocol.errors import ProofError
-from protocol.subtrees import (
-    Place,
-    consistency_from,
-    hashes_of,
-    inclusion_from,
-    root_from,
-)
+from curiosity.protocol import merkle
+from curiosity.protocol.errors import ProofError
+from curiosity.protocol.subtrees import Place, consistency_from, hashes_of, inclusion_from, root_from
 from tests.merkle_damage import accepts, damaged, expect_refusal, flip, plain_consistency, plain_inclusion
 from tests.rfc6962_plain import PlainTree, hash_children, hash_leaf, largest_power_below
 

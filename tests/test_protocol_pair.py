@@ -11,8 +11,8 @@ from eth_account.messages import encode_typed_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.errors import Rejected
-from protocol.pair import (
+from curiosity.protocol.errors import Rejected
+from curiosity.protocol.pair import (
     Item,
     Part,
     SignedPair,
@@ -23,7 +23,7 @@ from protocol.pair import (
     read_items,
     sign_pair,
 )
-from protocol.signing import SECP256K1_N, Domain, address_of, checksum, domain_separator, recover, sign
+from curiosity.protocol.signing import SECP256K1_N, Domain, address_of, checksum, domain_separator, recover, sign
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "submission.json").read_text())
 DOMAIN = Domain(31337, b"\x11" * 20)

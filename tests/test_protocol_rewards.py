@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.errors import ConfigError, ProofError
-from protocol.rewards import (
+from curiosity.protocol.errors import ConfigError, ProofError
+from curiosity.protocol.rewards import (
     EMPTY_REWARD_ROOT,
     RewardParameters,
     RewardTree,

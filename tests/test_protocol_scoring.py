@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.curiosity import RULES, is_novel
-from protocol.judgement import Anchors, Embedded, embedding_digest, judge
-from protocol.scoring import (
+from curiosity.protocol.curiosity import RULES, is_novel
+from curiosity.protocol.judgement import Anchors, Embedded, embedding_digest, judge
+from curiosity.protocol.scoring import (
     MICRO,
     SCALE,
     Calibration,
@@ -30,7 +30,7 @@ from protocol.scoring import (
     pulls_micro,
     quantise,
 )
-from protocol.verdict import Outcome, Reason
+from curiosity.protocol.verdict import Outcome, Reason
 
 D = 64
 

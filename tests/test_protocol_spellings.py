@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from protocol.errors import ProofError
-from protocol.subtrees import consistency_from, inclusion_from
-from protocol.tlog import (
+from curiosity.protocol.errors import ProofError
+from curiosity.protocol.subtrees import consistency_from, inclusion_from
+from curiosity.protocol.tlog import (
     MLDSA44_COSIGNATURE,
     NoteSignature,
     Signer,

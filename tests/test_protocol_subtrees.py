@@ -10,8 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol import merkle
-from protocol.subtrees import Place, Span, consistency_from, consistency_spans, cover, inclusion_from, inclusion_spans
+from curiosity.protocol import merkle
+from curiosity.protocol.subtrees import (
+    Place,
+    Span,
+    consistency_from,
+    consistency_spans,
+    cover,
+    inclusion_from,
+    inclusion_spans,
+)
 from tests.merkle_damage import damaged, expect_refusal, plain_inclusion
 from tests.rfc6962_plain import root_of_path, roots_of_proof
 

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from eth_account.messages import encode_typed_data
 
-from protocol.curiosity import curiosity_micro
-from protocol.entry import CheckpointEntry, PairEntry, TakedownEntry, encode_entry, parse_entry
-from protocol.errors import ProofError, Rejected
-from protocol.judgement import Judged, embedding_digest
-from protocol.payouts import derive, find_candidates
-from protocol.rewards import RewardParameters
-from protocol.scoring import MICRO, Gap, Quantised, quantise
-from protocol.signing import Domain, address_of, keccak, sign
-from protocol.takedown import Asker, TakedownReason, TakedownRequest, check_everywhere, sign_takedown
-from protocol.tombstones import check_takedowns
-from protocol.verdict import OPENING_TAG, Measurement, Opening, Outcome, Reason, Verdict
-from protocol.wire import canonical_json, to_plain
+from curiosity.protocol.curiosity import curiosity_micro
+from curiosity.protocol.entry import CheckpointEntry, PairEntry, TakedownEntry, encode_entry, parse_entry
+from curiosity.protocol.errors import ProofError, Rejected
+from curiosity.protocol.judgement import Judged, embedding_digest
+from curiosity.protocol.payouts import derive, find_candidates
+from curiosity.protocol.rewards import RewardParameters
+from curiosity.protocol.scoring import MICRO, Gap, Quantised, quantise
+from curiosity.protocol.signing import Domain, address_of, keccak, sign
+from curiosity.protocol.takedown import Asker, TakedownReason, TakedownRequest, check_everywhere, sign_takedown
+from curiosity.protocol.tombstones import check_takedowns
+from curiosity.protocol.verdict import OPENING_TAG, Measurement, Opening, Outcome, Reason, Verdict
+from curiosity.protocol.wire import canonical_json, to_plain
 from tests.test_protocol_scoring import LIMITS, cloud, judged, near
 
 D = 64

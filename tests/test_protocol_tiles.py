@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.errors import ProofError
-from protocol.merkle import leaf_hash, verify_consistency, verify_inclusion
-from protocol.subtrees import consistency_from, inclusion_from, root_from
-from protocol.tlog import (
+from curiosity.protocol.errors import ProofError
+from curiosity.protocol.merkle import leaf_hash, verify_consistency, verify_inclusion
+from curiosity.protocol.subtrees import consistency_from, inclusion_from, root_from
+from curiosity.protocol.tlog import (
     Bundle,
     Tile,
     TileReader,

@@ -7,12 +7,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from protocol.entry import CheckpointEntry, encode_entry
-from protocol.errors import ProofError
-from protocol.merkle import EMPTY_ROOT, leaf_hash
-from protocol.note import _SMALL_ORDER
-from protocol.receipt import Receipt, issue_receipt, verify_receipt
-from protocol.tlog import (
+from curiosity.protocol.entry import CheckpointEntry, encode_entry
+from curiosity.protocol.errors import ProofError
+from curiosity.protocol.merkle import EMPTY_ROOT, leaf_hash
+from curiosity.protocol.note import _SMALL_ORDER
+from curiosity.protocol.receipt import Receipt, issue_receipt, verify_receipt
+from curiosity.protocol.tlog import (
     COSIGNATURE_V1,
     ED25519,
     NoteSignature,

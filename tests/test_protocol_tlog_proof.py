@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.errors import ProofError
-from protocol.merkle import node_hash
-from protocol.note import to_base64
-from protocol.subtrees import inclusion_from
-from protocol.tlog import ProvenEntry, Signer, TreeHead, make_proof, parse_proof, sign_note, verify_proof
+from curiosity.protocol.errors import ProofError
+from curiosity.protocol.merkle import node_hash
+from curiosity.protocol.note import to_base64
+from curiosity.protocol.subtrees import inclusion_from
+from curiosity.protocol.tlog import ProvenEntry, Signer, TreeHead, make_proof, parse_proof, sign_note, verify_proof
 from tests.tlog_material import LOG, LOG_VKEY, ORIGIN, WITNESS_VKEYS, Log
 
 LOGGED = Log([b"leaf %d" % index for index in range(300)])

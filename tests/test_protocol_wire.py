@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-import protocol
-from protocol.entry import PairEntry
-from protocol.errors import Fault
-from protocol.messages import Decision, ErrorMessage, Found
-from protocol.receipt import Receipt
-from protocol.spelling import speller
-from protocol.takedown import SignedTakedown
-from protocol.verdict import Measurement, Opening, Outcome, Reason, Verdict
-from protocol.wire import (
+import curiosity.protocol
+from curiosity.protocol.entry import PairEntry
+from curiosity.protocol.errors import Fault
+from curiosity.protocol.messages import Decision, ErrorMessage, Found
+from curiosity.protocol.receipt import Receipt
+from curiosity.protocol.spelling import speller
+from curiosity.protocol.takedown import SignedTakedown
+from curiosity.protocol.verdict import Measurement, Opening, Outcome, Reason, Verdict
+from curiosity.protocol.wire import (
     Bytes20,
     Bytes32,
     ShortText,

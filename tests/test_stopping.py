@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from host.stopping import stop_on_sigterm
-from node.wallet import create_wallet
-from protocol.errors import ExitCode
+from curiosity.client.wallet import create_wallet
+from curiosity.host.stopping import stop_on_sigterm
+from curiosity.protocol.errors import ExitCode
 from tests.tlog_material import LOG_VKEY, ORIGIN, Log
 from tests.waiting import PATIENCE_S, eventually
 
@@ -141,7 +141,7 @@ def test_an_interruption_that_python_ignores_comes_again(tmp_path: Path) -> None
     """It comes in a destructor, where Python prints an exception and goes on."""
     (tmp_path / "program.py").write_text(
         "import os, signal, time\n"
-        "from host.stopping import stop_on_sigterm\n"
+        "from curiosity.host.stopping import stop_on_sigterm\n"
         "class Dying:\n"
         "    def __del__(self):\n"
         "        os.kill(os.getpid(), signal.SIGTERM)\n"

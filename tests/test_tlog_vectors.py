@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from protocol.errors import ProofError
-from protocol.merkle import EMPTY_ROOT, verify_consistency
-from protocol.note_signature import make_cosignature
-from protocol.tlog import (
+from curiosity.protocol.errors import ProofError
+from curiosity.protocol.merkle import EMPTY_ROOT, verify_consistency
+from curiosity.protocol.note_signature import make_cosignature
+from curiosity.protocol.tlog import (
     TileReader,
     cosign,
     open_note,

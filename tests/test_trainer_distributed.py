@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from protocol.errors import ConfigError
+from curiosity.protocol.errors import ConfigError
 from tests.distributed_worker import CASES, run_case
 from trainer.distributed import Group, join_group
 

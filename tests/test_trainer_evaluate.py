@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from embedding.checkpoint import GENESIS, load, save
-from embedding.modalities import BY_NAME
-from embedding.space import EmbeddingSpace
-from embedding.weights import encode_weights
-from node.sources.digits import make_digits
+from curiosity.embedding.checkpoint import GENESIS, load, save
+from curiosity.embedding.modalities import BY_NAME
+from curiosity.embedding.space import EmbeddingSpace
+from curiosity.embedding.weights import encode_weights
+from curiosity.sources.made.digits import make_digits
 from tests.evaluation_material import make_item, make_set
 from trainer.evaluate import HeldOut, evaluate, is_fit, main, survey, to_manifest
 from trainer.feed import FedItem, FedPair

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol.errors import SourceError
+from curiosity.protocol.errors import SourceError
 from trainer.feed import read_trusted
 
 

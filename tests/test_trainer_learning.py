@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from embedding.checkpoint import load
-from embedding.retrieval import Recall
-from embedding.space import EmbeddingSpace
-from node.sources.digits import make_digits
-from protocol.comparison import read_shares
-from protocol.errors import CheckpointError, ExitCode
-from protocol.merkle import root
-from protocol.scoring import cosine_micro, pulls_micro, quantise
+from curiosity.embedding.checkpoint import load
+from curiosity.embedding.retrieval import Recall
+from curiosity.embedding.space import EmbeddingSpace
+from curiosity.protocol.comparison import read_shares
+from curiosity.protocol.errors import CheckpointError, ExitCode
+from curiosity.protocol.merkle import root
+from curiosity.protocol.scoring import cosine_micro, pulls_micro, quantise
+from curiosity.sources.made.digits import make_digits
 from trainer.calibrate import calibrate, join_by_concept, measure_pair, spread
 from trainer.evaluate import evaluate, is_fit, to_json, to_micro
 from trainer.feed import FedPair, LedgerSlice, read_trusted

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from embedding.checkpoint import ANCHORS, GENESIS, load
-from embedding.modalities import BY_NAME
-from embedding.space import EmbeddingSpace
-from protocol.judgement import Anchors, Embedded, judge
-from protocol.verdict import Outcome
+from curiosity.embedding.checkpoint import ANCHORS, GENESIS, load
+from curiosity.embedding.modalities import BY_NAME
+from curiosity.embedding.space import EmbeddingSpace
+from curiosity.protocol.judgement import Anchors, Embedded, judge
+from curiosity.protocol.verdict import Outcome
 from tests.evaluation_material import make_set, write_set
 from trainer.calibrate import ANCHOR_BYTES, ANCHORS_EACH, LEAST_ANCHORS, anchors_each, calibrate, join_by_concept
 from trainer.feed import FedPair, LedgerSlice

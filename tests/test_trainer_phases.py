@@ -16,11 +16,11 @@ from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 from torch.distributed.run import get_args_parser
 
-from embedding.checkpoint import load
-from embedding.losses import MAX_LOG_SCALE
-from embedding.modalities import BY_NAME
-from embedding.retrieval import Recall
-from protocol.errors import ConfigError, ExitCode, SourceError
+from curiosity.embedding.checkpoint import load
+from curiosity.embedding.losses import MAX_LOG_SCALE
+from curiosity.embedding.modalities import BY_NAME
+from curiosity.embedding.retrieval import Recall
+from curiosity.protocol.errors import ConfigError, ExitCode, SourceError
 from tests.phase_material import PLAN, make_small_digits, read_streams, short_plan
 from trainer import phases
 from trainer.evaluate import evaluate

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from embedding.losses import MAX_LOG_SCALE
-from embedding.space import EmbeddingSpace
-from protocol.errors import ConfigError
+from curiosity.embedding.losses import MAX_LOG_SCALE
+from curiosity.embedding.space import EmbeddingSpace
+from curiosity.protocol.errors import ConfigError
 from tests.step_material import ITEMS, STREAMS, draw_first, make_material, make_space, make_stream
 from trainer.distributed import Group
 from trainer.layers import BLOCK, Place, PlacedDropout, SharedBatchNorm, block_seed, has_batch_statistics, share_layers

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from node.client import ValidatorClient
-from node.tiles import LogFiles
-from protocol.errors import ConfigError, ServiceError
-from protocol.settings import without_userinfo
+from curiosity.client.client import ValidatorClient
+from curiosity.ledger.tiles import LogFiles
+from curiosity.protocol.errors import ConfigError, ServiceError
+from curiosity.protocol.settings import without_userinfo
 from tests.test_validator_witnesses import LOG_VKEY
 from tests.up_material import command
 from validator.witnesses import Peer, WitnessAddress, parse_witnesses
@@ -22,7 +22,7 @@ URL = "http://user:hunter2@127.0.0.1:9"
     [
         ("http://user:hunter2@host:8440/a", "http://host:8440/a"),
         ("http://user@[::1]/", "http://[::1]/"),
-        ("no https://u:p@ss:w@host/x?y=a@b, http://host/a@b", "no https://host/x?y=a@b, http://host/a@b"),
+        ("no https://u:p@ss:w@curiosity/host/x?y=a@b, http://host/a@b", "no https://host/x?y=a@b, http://host/a@b"),
         ("http://host?x=@y", "http://host?x=@y"),
         ("mail to me@host", "mail to me@host"),
         ("./folder@home", "./folder@home"),

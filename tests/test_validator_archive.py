@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol.errors import ProofError
+from curiosity.protocol.errors import ProofError
 from validator.archive import Archive, Folder
 from validator.exported import opened_export
 

@@ -22,13 +22,13 @@ import pytest
 import soundfile
 from PIL import Image
 
-from embedding.modalities import BY_NAME, MODALITIES
-from embedding.modalities import decode as decode_here
-from embedding.modality import check_contract
-from protocol.errors import Overloaded, Rejected
+from curiosity.embedding.modalities import BY_NAME, MODALITIES
+from curiosity.embedding.modalities import decode as decode_here
+from curiosity.embedding.modality import check_contract
+from curiosity.protocol.errors import Overloaded, Rejected
+from curiosity.serving.decode import Decoder, _Worker
 from tests.modality_material import clip, frames, gif, item, npy, sensor
 from tests.waiting import PATIENCE_S, eventually, in_the_end
-from validator.decode import Decoder, _Worker
 
 VECTORS = json.loads((Path(__file__).parent / "vectors/video.json").read_text())
 
@@ -462,7 +462,7 @@ async def test_a_full_queue_says_when_to_come_back() -> None:
 
 ATTEMPTS = """
 import ctypes, mmap, os, signal, socket, subprocess, sys
-from validator.sandbox import drop_privileges, filter_system_calls, load_filter_library
+from curiosity.serving.sandbox import drop_privileges, filter_system_calls, load_filter_library
 target, arm = sys.argv[1:]
 server = socket.create_server(("127.0.0.1", 0))
 opened = os.open(target + ".open", os.O_CREAT | os.O_RDWR, 0o666)
@@ -511,7 +511,7 @@ def test_a_locked_process_can_reach_nothing(arm: str, tmp_path: Path) -> None:
 
 def test_workers_die_with_their_parent() -> None:
     script = (
-        "import asyncio, time\nfrom validator.decode import Decoder\n"
+        "import asyncio, time\nfrom curiosity.serving.decode import Decoder\n"
         "async def main():\n    d = Decoder(2); await d.start(); print(*d.pids, flush=True); await asyncio.Future()\n"
         "asyncio.run(main())"
     )
@@ -526,5 +526,5 @@ def test_workers_die_with_their_parent() -> None:
 
 
 def test_the_worker_imports_no_torch() -> None:
-    check = "import sys, validator.sandbox as s; s.warm_up(); sys.exit('torch' in sys.modules)"
+    check = "import sys, curiosity.serving.sandbox as s; s.warm_up(); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True, timeout=PATIENCE_S)

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 import torch
 
-import validator.embedder as embedder_module
-from embedding.checkpoint import GENESIS, Checkpoint, load, save
-from embedding.masks import mask_seed
-from embedding.modality import Array
-from embedding.space import Measured
-from embedding.weights import encode_weights
-from protocol.errors import CheckpointError, ConfigError, Overloaded, Rejected
+import curiosity.serving.embedder as embedder_module
+from curiosity.embedding.checkpoint import GENESIS, Checkpoint, load, save
+from curiosity.embedding.masks import mask_seed
+from curiosity.embedding.modality import Array
+from curiosity.embedding.space import Measured
+from curiosity.embedding.weights import encode_weights
+from curiosity.protocol.errors import CheckpointError, ConfigError, Overloaded, Rejected
+from curiosity.serving import in_force
+from curiosity.serving.embedder import Embedder
 from tests.waiting import PATIENCE_S, in_the_end
-from validator import in_force
-from validator.embedder import Embedder
 
 
 class Device:

@@ -19,12 +19,12 @@ from typing import Any
 import pytest
 from web3 import Web3
 
-from contracts.attestation import address_of, sign_attestation
-from contracts.chain import MAX_WAITING_EPOCHS, Addresses, ChainConfig, Share, journal_path
 from contracts.devchain import DEFAULT_CHAIN_ID, DevChain, find_anvil
-from contracts.evm import ChainClient
-from contracts.evm.journal import Journal
-from protocol.errors import ChainError, CuriosityError
+from curiosity.chain.attestation import address_of, sign_attestation
+from curiosity.chain.chain import MAX_WAITING_EPOCHS, Addresses, ChainConfig, Share, journal_path
+from curiosity.chain.evm import ChainClient
+from curiosity.chain.evm.journal import Journal
+from curiosity.protocol.errors import ChainError, CuriosityError
 from tests.epoch_material import DELAY_S, EARNER, KEY, Closing, deploy, open_epochs
 from tests.payment_material import paid_network
 from tests.rpc_material import RpcProxy

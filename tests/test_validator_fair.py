@@ -5,8 +5,8 @@ from collections import Counter
 import hypothesis.strategies as st
 from hypothesis import given
 
-from ingress.shares import Shares
-from validator.fair import FairQueue
+from curiosity.host.port.shares import Shares
+from curiosity.serving.fair import FairQueue
 
 Path = tuple[str, str, str]
 

@@ -21,10 +21,10 @@ import pytest
 from aiohttp import web
 from PIL import Image
 
-from ingress.crowd import Stage
-from ingress.guard import PACE_S
-from protocol.pair import Item
-from protocol.wire import canonical_json
+from curiosity.host.port.crowd import Stage
+from curiosity.host.port.guard import PACE_S
+from curiosity.protocol.pair import Item
+from curiosity.protocol.wire import canonical_json
 from tests.http_material import Loris, Reply, address, break_upload, drip, exchange, head_of, read_replies
 from tests.service_material import Running, pictures, running
 from tests.waiting import PATIENCE_S, in_the_end

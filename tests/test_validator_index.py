@@ -5,10 +5,10 @@ import threading
 import numpy as np
 import pytest
 
-from protocol.scoring import Quantised, cosine_micro, quantise
+from curiosity.protocol.scoring import Quantised, cosine_micro, quantise
+from curiosity.serving import index as index_module
+from curiosity.serving.index import VectorIndex
 from tests.waiting import PATIENCE_S
-from validator import index as index_module
-from validator.index import VectorIndex
 
 
 def cloud(seed: int, count: int, dim: int = 32) -> Quantised:

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from protocol import merkle, subtrees
-from protocol.entry import CheckpointEntry, encode_entry
-from protocol.errors import CuriosityError, ProofError, Rejected, StoreError
-from protocol.merkle import leaf_hash, verify_consistency, verify_inclusion
-from protocol.receipt import Receipt, verify_receipt
-from protocol.subtrees import Place, consistency_from, inclusion_from, root_from
-from protocol.tlog import Signer, verify_checkpoint
-from protocol.wire import encode
+from curiosity.protocol import merkle, subtrees
+from curiosity.protocol.entry import CheckpointEntry, encode_entry
+from curiosity.protocol.errors import CuriosityError, ProofError, Rejected, StoreError
+from curiosity.protocol.merkle import leaf_hash, verify_consistency, verify_inclusion
+from curiosity.protocol.receipt import Receipt, verify_receipt
+from curiosity.protocol.subtrees import Place, consistency_from, inclusion_from, root_from
+from curiosity.protocol.tlog import Signer, verify_checkpoint
+from curiosity.protocol.wire import encode
 from tests.ledger_material import (
     LOG,
     NOW,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, text
 
-from protocol.errors import StoreError
-from protocol.pair import Item
+from curiosity.protocol.errors import StoreError
+from curiosity.protocol.pair import Item
 from tests.ledger_material import (
     DOMAIN,
     Opened,

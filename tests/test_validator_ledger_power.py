@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from protocol.errors import StoreError
-from protocol.receipt import Receipt
+from curiosity.protocol.errors import StoreError
+from curiosity.protocol.receipt import Receipt
 from tests.ledger_material import make_entries, open_ledger
 from tests.ledger_worker import Worker, check_promises, worker
 

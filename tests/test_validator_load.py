@@ -11,19 +11,19 @@ import aiohttp
 import pytest
 
 from benchmarks.dear import dear_items, flac, video, webp
-from embedding.modalities import decode
-from embedding.modalities.video import LIMITS
-from embedding.work import ITEM_UNITS, Budget, measure
-from ingress.address import Sender, sender_of
-from node.client import ValidatorClient
-from protocol.errors import Rejected
-from protocol.pair import Item
+from curiosity.client.client import ValidatorClient
+from curiosity.embedding.modalities import decode
+from curiosity.embedding.modalities.video import LIMITS
+from curiosity.embedding.work import ITEM_UNITS, Budget, measure
+from curiosity.host.port.address import Sender, sender_of
+from curiosity.protocol.errors import Rejected
+from curiosity.protocol.pair import Item
+from curiosity.serving.decode import Decoder, Unjudged
+from curiosity.serving.quotas import Payer, QuotaLimits, Quotas
 from tests.http_material import address, exchange, head_of, read_replies
 from tests.service_material import ALICE, BOB, Running, item_of, pictures, running
 from tests.waiting import in_the_end
 from validator.config import ValidatorConfig
-from validator.decode import Decoder, Unjudged
-from validator.quotas import Payer, QuotaLimits, Quotas
 
 DEFAULTS = ValidatorConfig()
 SEARCH, PAIR = Budget(*DEFAULTS.search_budget), Budget(*DEFAULTS.pair_budget)
@@ -62,7 +62,7 @@ def test_ordinary_items_are_far_within_both_budgets() -> None:
 
 def test_frames_that_nobody_sees_count() -> None:
     """A superframe of VP9 with a hidden frame: twice the work in one packet."""
-    from embedding.coded_frames import count_coded_frames, frames_in
+    from curiosity.embedding.coded_frames import count_coded_frames, frames_in
 
     shown = video("libvpx-vp9", "webm")
     assert count_coded_frames(shown, "video/webm") >= 60 * 640 * 360
@@ -333,7 +333,7 @@ async def test_what_waits_when_a_quota_is_used_up_is_put_off_too() -> None:
 
 
 async def test_what_keeps_a_worker_busy_costs_five_seconds_worth() -> None:
-    from embedding.work import LOST_PROCESS_UNITS
+    from curiosity.embedding.work import LOST_PROCESS_UNITS
 
     quotas = Quotas(QuotaLimits(work_per_hour=10**12, address_share=1, network_share=1), lambda: 0.0)
     decoder = Decoder(1, quotas=quotas)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from protocol.errors import StoreError
+from curiosity.protocol.errors import StoreError
 from tests.waiting import PATIENCE_S
 from validator.lookup import SharedLookup
 from validator.pipeline import gathered

@@ -14,8 +14,8 @@ import pytest
 from pgserver._commands import pg_ctl  # type: ignore[attr-defined]
 from sqlalchemy import make_url, text
 
-from node.client import ValidatorClient
-from protocol.errors import CuriosityError, ExitCode, StoreError
+from curiosity.client.client import ValidatorClient
+from curiosity.protocol.errors import CuriosityError, ExitCode, StoreError
 from tests.ledger_material import Opened, make_entries, open_ledger, tamper
 from tests.service_material import pictures, running
 from tests.up_material import PATIENCE_S, environment

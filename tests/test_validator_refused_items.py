@@ -18,19 +18,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from node.client import ValidatorClient
-from node.export import export
-from node.items import fetch_item
-from node.mirror import mirror
-from node.takedowns import ask as ask_takedown
-from node.takedowns import take_down
-from protocol.errors import ConfigError, ProofError, Rejected
-from protocol.item_request import MAX_LIFETIME_S, ItemRequest, SignedItemRequest, sign_item_request
-from protocol.messages import Decision
-from protocol.pair import Item, SignedPair
-from protocol.signing import address_of, checksum
-from protocol.takedown import TakedownReason
-from protocol.verdict import Reason
+from curiosity.client.client import ValidatorClient
+from curiosity.client.items import fetch_item
+from curiosity.client.takedowns import ask as ask_takedown
+from curiosity.client.takedowns import take_down
+from curiosity.ledger.export import export
+from curiosity.ledger.mirror import mirror
+from curiosity.protocol.errors import ConfigError, ProofError, Rejected
+from curiosity.protocol.item_request import MAX_LIFETIME_S, ItemRequest, SignedItemRequest, sign_item_request
+from curiosity.protocol.messages import Decision
+from curiosity.protocol.pair import Item, SignedPair
+from curiosity.protocol.signing import address_of, checksum
+from curiosity.protocol.takedown import TakedownReason
+from curiosity.protocol.verdict import Reason
 from tests.http_material import Listening
 from tests.ledger_material import NOW, make_entry, make_pair, open_ledger, submission_of
 from tests.route_material import Asked, Given, ask

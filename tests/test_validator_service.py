@@ -16,22 +16,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from embedding.checkpoint import GENESIS, load, save
-from node.client import ValidatorClient
-from node.receipts import check_proof
-from protocol.decision import check_decision
-from protocol.entry import CheckpointEntry, EpochEntry, PairEntry, parse_entry
-from protocol.errors import ConfigError, Overloaded, Rejected
-from protocol.merkle import leaf_hash, root, verify_consistency
-from protocol.messages import Decision
-from protocol.pair import Envelope, Item, SignedPair
-from protocol.payouts import derive
-from protocol.receipt import verify_receipt
-from protocol.rewards import RewardParameters, verify_claim
-from protocol.signing import address_of
-from protocol.tlog import verify_checkpoint
-from protocol.verdict import Outcome, Reason
-from protocol.wire import encode, parse
+from curiosity.client.client import ValidatorClient
+from curiosity.client.receipts import check_proof
+from curiosity.embedding.checkpoint import GENESIS, load, save
+from curiosity.protocol.decision import check_decision
+from curiosity.protocol.entry import CheckpointEntry, EpochEntry, PairEntry, parse_entry
+from curiosity.protocol.errors import ConfigError, Overloaded, Rejected
+from curiosity.protocol.merkle import leaf_hash, root, verify_consistency
+from curiosity.protocol.messages import Decision
+from curiosity.protocol.pair import Envelope, Item, SignedPair
+from curiosity.protocol.payouts import derive
+from curiosity.protocol.receipt import verify_receipt
+from curiosity.protocol.rewards import RewardParameters, verify_claim
+from curiosity.protocol.signing import address_of
+from curiosity.protocol.tlog import verify_checkpoint
+from curiosity.protocol.verdict import Outcome, Reason
+from curiosity.protocol.wire import encode, parse
 from tests.checkpoint_material import as_good_as_its_parent
 from tests.service_material import ALICE, BOB, Running, item_of, pictures, running
 from tests.waiting import PATIENCE_S

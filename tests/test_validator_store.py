@@ -16,9 +16,9 @@ from alembic.migration import MigrationContext
 from pysqlite3 import dbapi2
 from sqlalchemy import text
 
-from protocol.errors import StoreError
-from protocol.pair import Envelope, Item
-from protocol.wire import parse
+from curiosity.protocol.errors import StoreError
+from curiosity.protocol.pair import Envelope, Item
+from curiosity.protocol.wire import parse
 from tests.ledger_material import (
     LOG,
     ORIGIN,

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from protocol.errors import StoreError
-from protocol.merkle import leaf_hash, verify_inclusion
+from curiosity.protocol.errors import StoreError
+from curiosity.protocol.merkle import leaf_hash, verify_inclusion
 from tests.ledger_material import make_entry, make_pair, open_ledger, submission_of, tamper
 from validator.ledger import NewEntry
 from validator.store import Store

@@ -8,20 +8,20 @@ from typing import Any
 
 import pytest
 
-import embedding.checkpoint
+import curiosity.embedding.checkpoint
 import validator.reindex as reindex
 import validator.service as service_module
-from ingress.shares import Shares
-from node.ledger_rules import BadEntry, LedgerRules
-from protocol.entry import PairEntry, parse_entry
-from protocol.errors import CheckpointError, Overloaded, Rejected, StoreError
-from protocol.messages import Answer, Decision
-from protocol.pair import Part
+from curiosity.host.port.shares import Shares
+from curiosity.ledger.rules import BadEntry, LedgerRules
+from curiosity.protocol.entry import PairEntry, parse_entry
+from curiosity.protocol.errors import CheckpointError, Overloaded, Rejected, StoreError
+from curiosity.protocol.messages import Answer, Decision
+from curiosity.protocol.pair import Part
+from curiosity.serving.embedder import Embedder
+from curiosity.serving.in_force import InForce, load
 from tests.service_material import BOB, Running, pictures, running
 from tests.test_validator_service import child_of_genesis
 from tests.test_validator_takedown import digest_of, forget, submit
-from validator.embedder import Embedder
-from validator.in_force import InForce, load
 from validator.service import switch_checkpoint
 
 WAIT_S = 60.0
@@ -145,7 +145,7 @@ FAULT = StoreError("BROKEN", "something broke here", "Try again.")
 def _break(live: Running, step: str, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
     s = live.service
     where, name = {
-        "load": (embedding.checkpoint, "load"),
+        "load": (curiosity.embedding.checkpoint, "load"),
         "device": (service_module, "put_on_device"),
         "read a page": (s.store, "accepted"),
         "read an item": (s.store, "blob"),

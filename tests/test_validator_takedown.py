@@ -16,31 +16,31 @@ import numpy as np
 import pytest
 from sqlalchemy import event
 
-from node.client import ValidatorClient
-from node.mirror import mirror
-from node.takedowns import ask, find_digest, take_down
-from protocol.entry import TakedownEntry, parse_entry
-from protocol.errors import ProofError, Rejected, SourceError, StoreError
-from protocol.merkle import verify_consistency, verify_inclusion
-from protocol.messages import Decision, TakedownReport
-from protocol.pair import Item, SignedPair
-from protocol.payouts import derive
-from protocol.receipt import Receipt
-from protocol.rewards import RewardParameters
-from protocol.signing import address_of
-from protocol.takedown import SignedTakedown, TakedownReason, sign_takedown
-from protocol.tlog import verify_checkpoint
-from protocol.tombstones import check_takedowns
-from protocol.verdict import Reason
+from curiosity.client.client import ValidatorClient
+from curiosity.client.takedowns import ask, find_digest, take_down
+from curiosity.ledger.mirror import mirror
+from curiosity.protocol.entry import TakedownEntry, parse_entry
+from curiosity.protocol.errors import ProofError, Rejected, SourceError, StoreError
+from curiosity.protocol.merkle import verify_consistency, verify_inclusion
+from curiosity.protocol.messages import Decision, TakedownReport
+from curiosity.protocol.pair import Item, SignedPair
+from curiosity.protocol.payouts import derive
+from curiosity.protocol.receipt import Receipt
+from curiosity.protocol.rewards import RewardParameters
+from curiosity.protocol.signing import address_of
+from curiosity.protocol.takedown import SignedTakedown, TakedownReason, sign_takedown
+from curiosity.protocol.tlog import verify_checkpoint
+from curiosity.protocol.tombstones import check_takedowns
+from curiosity.protocol.verdict import Reason
+from curiosity.serving.index import VectorIndex
+from curiosity.serving.judge import History
+from curiosity.serving.quotas import Payer
 from tests.ledger_material import make_entry, make_pair, open_ledger
 from tests.service_material import ALICE, BOB, Running, item_of, pictures, running
 from tests.test_validator_service import child_of_genesis
 from trainer.mirror import read_mirror
 from validator.decided import Ready
-from validator.index import VectorIndex
-from validator.judge import History
 from validator.ledger import NewEntry
-from validator.quotas import Payer
 
 
 @pytest.fixture
@@ -395,7 +395,7 @@ async def test_a_switch_of_the_checkpoint_does_not_bring_it_back(live: Running, 
 KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from protocol.errors import Rejected
+from curiosity.protocol.errors import Rejected
 from tests.service_material import ALICE, item_of, pictures, running
 from tests.test_validator_takedown import forget
 from validator.store.write import Writer

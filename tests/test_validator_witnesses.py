@@ -14,12 +14,12 @@ import pytest
 from aiohttp import web
 from PIL import Image
 
-from protocol.entry import CheckpointEntry, encode_entry
-from protocol.errors import ConfigError, ProofError
-from protocol.merkle import leaf_hash, root
-from protocol.messages import WitnessPage
-from protocol.pair import Item
-from protocol.tlog import (
+from curiosity.protocol.entry import CheckpointEntry, encode_entry
+from curiosity.protocol.errors import ConfigError, ProofError
+from curiosity.protocol.merkle import leaf_hash, root
+from curiosity.protocol.messages import WitnessPage
+from curiosity.protocol.pair import Item
+from curiosity.protocol.tlog import (
     Signer,
     TileReader,
     cosign,
@@ -30,7 +30,7 @@ from protocol.tlog import (
     verify_checkpoint,
     verify_proof,
 )
-from protocol.wire import parse
+from curiosity.protocol.wire import parse
 from tests.ledger_material import LOG, open_ledger
 from tests.ledger_material import ORIGIN as LEDGER_ORIGIN
 from tests.service_material import Running, running

@@ -16,9 +16,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from protocol.errors import ConfigError, ProofError, StoreError
-from protocol.evidence import Evidence, Shown, check_evidence, collect, encode_evidence, parse_evidence
-from protocol.tlog import Signer, add_signatures, sign_note, verified_cosignatures, verify_checkpoint
+from curiosity.protocol.errors import ConfigError, ProofError, StoreError
+from curiosity.protocol.evidence import Evidence, Shown, check_evidence, collect, encode_evidence, parse_evidence
+from curiosity.protocol.tlog import Signer, add_signatures, sign_note, verified_cosignatures, verify_checkpoint
 from tests.log_material import LOG_SIGNER, LOG_VKEY, ORIGIN, Log, add_checkpoint
 from tests.witness_material import NAME, Live, witnessing
 from witness.app import build

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol.errors import ConfigError
+from curiosity.protocol.errors import ConfigError
 from tests.http_material import Loris, address, drip, exchange, head_of
 from tests.log_material import Log, add_checkpoint
 from tests.waiting import PATIENCE_S

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from protocol.merkle import Frontier, leaf_hash
-from protocol.subtrees import Place
-from protocol.tlog import Signer, TreeHead, bundles_for, cosign, entry_bundle, sign_note, tiles_from
+from curiosity.protocol.merkle import Frontier, leaf_hash
+from curiosity.protocol.subtrees import Place
+from curiosity.protocol.tlog import Signer, TreeHead, bundles_for, cosign, entry_bundle, sign_note, tiles_from
 
 ORIGIN = "log.example/curiosity"
 LOG = Signer(ORIGIN, b"\x01" * 32)

@@ -11,11 +11,11 @@ from itertools import combinations
 
 import numpy as np
 
-from embedding.checkpoint import Anchors
-from embedding.masks import mask_seed
-from embedding.modalities import pair_name
-from embedding.space import MASKS, EmbeddingSpace
-from protocol.scoring import (
+from curiosity.embedding.checkpoint import Anchors
+from curiosity.embedding.masks import mask_seed
+from curiosity.embedding.modalities import pair_name
+from curiosity.embedding.space import MASKS, EmbeddingSpace
+from curiosity.protocol.scoring import (
     MICRO,
     Calibration,
     PairThresholds,

@@ -23,7 +23,7 @@ from torch.autograd import Function
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
-from protocol.errors import ConfigError
+from curiosity.protocol.errors import ConfigError
 
 TIMEOUT_S = 600.0  # a process that waits longer for the others gives up: one of them is gone
 BUCKET_BYTES = 25 * 2**20  # gradients travel in pieces of this size, as DistributedDataParallel's do

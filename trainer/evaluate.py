@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from embedding.checkpoint import GENESIS, Checkpoint, load
-from embedding.retrieval import Recall, measure_recall
-from embedding.space import EmbeddingSpace, pick_device
-from host.files import write_whole
-from protocol.errors import CuriosityError, ExitCode
+from curiosity.embedding.checkpoint import GENESIS, Checkpoint, load
+from curiosity.embedding.retrieval import Recall, measure_recall
+from curiosity.embedding.space import EmbeddingSpace, pick_device
+from curiosity.host.files import write_whole
+from curiosity.protocol.errors import CuriosityError, ExitCode
 from trainer.calibrate import Joined, join_by_concept, spread
 from trainer.feed import FedItem, FedPair, read_trusted
 from trainer.library import Library, Prepared
@@ -280,7 +280,7 @@ def survey_table(surveys: Surveys) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit status is one of ``protocol.errors.ExitCode``: CHECKPOINT when it is not fit."""
+    """The command; its exit status is one of ``curiosity.protocol.errors.ExitCode``: CHECKPOINT when it is not fit."""
     parser = argparse.ArgumentParser(prog="python -m trainer.evaluate", description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", type=Path, default=GENESIS, help="folder; genesis if left out")
     parser.add_argument("--held-out", type=Path, action="append", required=True, help="folder of a pair set")

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from host.paths import inside
-from protocol.errors import SourceError
-from protocol.json_reader import read_json
+from curiosity.host.paths import inside
+from curiosity.protocol.errors import SourceError
+from curiosity.protocol.json_reader import read_json
 
 PAIR_TAG = b"curiosity/trusted-pair/1\x00"
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import torch
 
-from embedding.checkpoint import Checkpoint
-from embedding.space import EmbeddingSpace, pick_device
-from embedding.weights import halve_weights
-from host.stopping import stop_on_sigterm
-from protocol.errors import CuriosityError, ExitCode
+from curiosity.embedding.checkpoint import Checkpoint
+from curiosity.embedding.space import EmbeddingSpace, pick_device
+from curiosity.embedding.weights import halve_weights
+from curiosity.host.stopping import stop_on_sigterm
+from curiosity.protocol.errors import CuriosityError, ExitCode
 from trainer.calibrate import calibrate
 from trainer.evaluate import HeldOut, evaluate, survey
 from trainer.feed import read_trusted
@@ -84,7 +84,7 @@ def _command(folders: Sequence[Path], preset: str, recipe: Recipe) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit status is one of ``protocol.errors.ExitCode``."""
+    """The command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
     parser = argparse.ArgumentParser(prog="python -m trainer.genesis", description="Make the genesis checkpoint.")
     parser.add_argument("--pairs", type=Path, action="append", required=True, help="folder of a trusted pair set")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; must not exist")

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from embedding.modalities import decode
-from embedding.modality import Array
-from embedding.space import EmbeddingSpace
-from embedding.towers.base import Features, Tower
-from protocol.errors import Rejected
+from curiosity.embedding.modalities import decode
+from curiosity.embedding.modality import Array
+from curiosity.embedding.space import EmbeddingSpace
+from curiosity.embedding.towers.base import Features, Tower
+from curiosity.protocol.errors import Rejected
 from trainer.feed import FedItem, FedPair
 from trainer.spill import Spill
 

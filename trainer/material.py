@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from embedding.null import POOLS, TRAINED, make_junk
-from embedding.space import EmbeddingSpace
+from curiosity.embedding.space import EmbeddingSpace
 from trainer.library import Library, Stream
+from trainer.null import POOLS, TRAINED, make_junk
 from trainer.recipe import Recipe
 
 

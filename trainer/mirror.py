@@ -7,14 +7,14 @@ each item has its signed hash (checked when it is read).
 from pathlib import Path
 from typing import TypeVar
 
-from protocol.entry import PairEntry, parse_entry
-from protocol.errors import ProofError, Rejected, SourceError
-from protocol.merkle import Frontier, leaf_hash
-from protocol.messages import IndexedSubmission, Network
-from protocol.pair import Envelope, Part, check_signature
-from protocol.tlog import TreeHead, verify_checkpoint
-from protocol.tombstones import check_takedowns, find_takedowns
-from protocol.wire import parse
+from curiosity.protocol.entry import PairEntry, parse_entry
+from curiosity.protocol.errors import ProofError, Rejected, SourceError
+from curiosity.protocol.merkle import Frontier, leaf_hash
+from curiosity.protocol.messages import IndexedSubmission, Network
+from curiosity.protocol.pair import Envelope, Part, check_signature
+from curiosity.protocol.tlog import TreeHead, verify_checkpoint
+from curiosity.protocol.tombstones import check_takedowns, find_takedowns
+from curiosity.protocol.wire import parse
 from trainer.feed import FedItem, FedPair, LedgerSlice
 
 T = TypeVar("T")

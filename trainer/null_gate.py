@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from embedding.checkpoint import Anchors
-from embedding.modality import Array
-from embedding.null import LEFT_OUT, TRAINED, make_junk
-from embedding.space import EmbeddingSpace
-from protocol.scoring import Calibration, Quantised, cosine_micro, quantise
+from curiosity.embedding.checkpoint import Anchors
+from curiosity.embedding.modality import Array
+from curiosity.embedding.space import EmbeddingSpace
+from curiosity.protocol.scoring import Calibration, Quantised, cosine_micro, quantise
+from trainer.null import LEFT_OUT, TRAINED, make_junk
 
 KINDS = {"trained": TRAINED, "left out": LEFT_OUT}
 HONEST = "honest"

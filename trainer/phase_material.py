@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from protocol.errors import SourceError
+from curiosity.protocol.errors import SourceError
 from trainer.feed import FedPair, read_trusted
 from trainer.plan import Plan
 from trainer.publish import pairs_root

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from embedding.modalities import pair_name
-from embedding.retrieval import Recall
+from curiosity.embedding.modalities import pair_name
+from curiosity.embedding.retrieval import Recall
 from trainer.evaluate import UNKNOWN_VOICE
 
 PlainRecalls = Mapping[str, Mapping[str, Mapping[str, Any]]]

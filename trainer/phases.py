@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from protocol.errors import CuriosityError, ExitCode
+from curiosity.protocol.errors import CuriosityError, ExitCode
 from trainer.distributed import join_group
 from trainer.phase_material import read_material
 from trainer.phase_report import finite_only, make_table
@@ -81,7 +81,7 @@ class Bar:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit status is one of ``protocol.errors.ExitCode``."""
+    """The command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
     given = _parse(arguments)
     if given.threads:
         torch.set_num_threads(given.threads)

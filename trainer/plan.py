@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
-from embedding.modalities import BY_NAME, pair_name
-from embedding.presets import Preset, find_preset
-from protocol.errors import ConfigError
+from curiosity.embedding.modalities import BY_NAME, pair_name
+from curiosity.embedding.presets import Preset, find_preset
+from curiosity.protocol.errors import ConfigError
 from trainer.recipe import Recipe
 
 CONFIGS = Path(__file__).parent / "configs"

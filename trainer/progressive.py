@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from embedding.retrieval import Recall
-from embedding.space import EmbeddingSpace
-from host.paths import inside
-from protocol.errors import ConfigError, CuriosityError, ExitCode, SourceError
-from protocol.wire import canonical_json
+from curiosity.embedding.retrieval import Recall
+from curiosity.embedding.space import EmbeddingSpace
+from curiosity.host.paths import inside
+from curiosity.protocol.errors import ConfigError, CuriosityError, ExitCode, SourceError
+from curiosity.protocol.wire import canonical_json
 from trainer.calibrate import calibrate
 from trainer.curves import HISTORY_COLUMNS, Events, draw_curves
 from trainer.distributed import Group

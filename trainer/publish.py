@@ -6,12 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from embedding.checkpoint import Anchors, Checkpoint, LedgerRange, Manifest, save
-from embedding.space import EmbeddingSpace
-from embedding.weights import encode_weights, name_unstored
-from protocol.comparison import find_falls, read_shares
-from protocol.merkle import root
-from protocol.scoring import Calibration
+from curiosity.embedding.checkpoint import Anchors, Checkpoint, LedgerRange, Manifest, save
+from curiosity.embedding.space import EmbeddingSpace
+from curiosity.embedding.weights import encode_weights, name_unstored
+from curiosity.protocol.comparison import find_falls, read_shares
+from curiosity.protocol.merkle import root
+from curiosity.protocol.scoring import Calibration
 from trainer.evaluate import Recalls, Surveys, is_fit, recall_table, survey_table, to_manifest, to_micro
 from trainer.feed import FedPair
 from trainer.step import Recipe

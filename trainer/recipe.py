@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from protocol.errors import ConfigError
+from curiosity.protocol.errors import ConfigError
 
 LOSSES = ("infonce", "siglip")
 SHARDINGS = ("ddp", "fsdp")

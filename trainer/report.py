@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from embedding.checkpoint import GENESIS, Checkpoint, load
-from protocol.errors import CuriosityError, ExitCode
-from protocol.scoring import MICRO, Calibration, Quantised, cosine_micro, pulls_micro, quantise
+from curiosity.embedding.checkpoint import GENESIS, Checkpoint, load
+from curiosity.protocol.errors import CuriosityError, ExitCode
+from curiosity.protocol.scoring import MICRO, Calibration, Quantised, cosine_micro, pulls_micro, quantise
 from trainer.calibrate import Joined, calibrate, join_by_concept, measure_pair, spread
 from trainer.feed import FedPair, read_trusted
 from trainer.library import Library, Prepared
@@ -152,7 +152,7 @@ def to_markdown(figures: dict[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit status is one of ``protocol.errors.ExitCode``."""
+    """The command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
     parser = argparse.ArgumentParser(prog="python -m trainer.report", description="Operating figures of a checkpoint.")
     parser.add_argument(
         "--checkpoint", type=Path, default=GENESIS, help="folder of the checkpoint; genesis if left out"

@@ -22,12 +22,12 @@ from typing import Any
 
 import torch
 
-from embedding.checkpoint import LedgerRange, load
-from embedding.retrieval import Recall
-from embedding.space import EmbeddingSpace, pick_device
-from host.stopping import stop_on_sigterm
-from protocol.comparison import Fall, find_falls, read_shares
-from protocol.errors import CuriosityError, ExitCode
+from curiosity.embedding.checkpoint import LedgerRange, load
+from curiosity.embedding.retrieval import Recall
+from curiosity.embedding.space import EmbeddingSpace, pick_device
+from curiosity.host.stopping import stop_on_sigterm
+from curiosity.protocol.comparison import Fall, find_falls, read_shares
+from curiosity.protocol.errors import CuriosityError, ExitCode
 from trainer.calibrate import calibrate
 from trainer.evaluate import HeldOut, evaluate, survey, to_json, to_micro
 from trainer.feed import FedPair, LedgerSlice, read_trusted
@@ -236,7 +236,7 @@ class _Clock:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit status is one of ``protocol.errors.ExitCode``."""
+    """The command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
     parser = argparse.ArgumentParser(
         prog="python -m trainer.round", description="Train a checkpoint on accepted pairs."
     )

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from embedding.alignment import fit_plane
-from embedding.modalities import BY_NAME
+from curiosity.embedding.alignment import fit_plane
+from curiosity.embedding.modalities import BY_NAME
 from trainer.evaluate import HeldOut
 
 PARTNERS_EACH = 60  # pairs of every two modalities that are drawn; more is a ball of wool

@@ -20,8 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from protocol.errors import CheckpointError
-from protocol.json_reader import read_json
+from curiosity.protocol.errors import CheckpointError
+from curiosity.protocol.json_reader import read_json
 from trainer.train import Capture
 
 FORMAT = "curiosity-training-state/1"

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-from embedding.losses import (
+from curiosity.embedding.losses import (
     FIRST_BIAS,
     MAX_LOG_SCALE,
     Null,
@@ -27,9 +27,9 @@ from embedding.losses import (
     draw_to_empty,
     squared_distance,
 )
-from embedding.space import EmbeddingSpace
-from protocol.errors import ConfigError
-from protocol.scoring import MICRO, pulls_micro
+from curiosity.embedding.space import EmbeddingSpace
+from curiosity.protocol.errors import ConfigError
+from curiosity.protocol.scoring import MICRO, pulls_micro
 from trainer.distributed import Group
 from trainer.layers import BLOCK, Place, block_seed, has_batch_statistics, share_layers
 from trainer.library import Stream

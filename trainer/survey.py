@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedding.alignment import (
+from curiosity.embedding.alignment import (
     Alignment,
     ModalityGap,
     Neighbourhood,
@@ -15,7 +15,7 @@ from embedding.alignment import (
     measure_modality_gap,
     measure_neighbourhood,
 )
-from protocol.scoring import cross_average, dequantise, pulls_micro, quantise
+from curiosity.protocol.scoring import cross_average, dequantise, pulls_micro, quantise
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from embedding.space import EmbeddingSpace
-from protocol.errors import ConfigError
+from curiosity.embedding.space import EmbeddingSpace
+from curiosity.protocol.errors import ConfigError
 from trainer.distributed import Group
 from trainer.library import Library, Stream
 from trainer.recipe import Recipe

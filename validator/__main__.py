@@ -10,11 +10,11 @@ from pathlib import Path
 
 import click
 
-from host.files import write_whole
-from host.stopping import stop_on_sigterm
-from ingress.guard import url_of
-from protocol.errors import CuriosityError, ExitCode
-from protocol.signing import Domain, address_of, checksum
+from curiosity.host.files import write_whole
+from curiosity.host.port.guard import url_of
+from curiosity.host.stopping import stop_on_sigterm
+from curiosity.protocol.errors import CuriosityError, ExitCode
+from curiosity.protocol.signing import Domain, address_of, checksum
 from validator.app import build, connect_chain, listen, settle_memory
 from validator.config import Settings, load_settings
 from validator.exported import opened_export

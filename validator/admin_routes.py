@@ -7,11 +7,11 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ingress.body import read_body
-from protocol.errors import CheckpointError, Rejected
-from protocol.messages import CheckpointOrder, CheckpointReport, ExpiryReport, Health
-from protocol.pair import MAX_ENVELOPE_BYTES
-from protocol.wire import parse
+from curiosity.host.port.body import read_body
+from curiosity.protocol.errors import CheckpointError, Rejected
+from curiosity.protocol.messages import CheckpointOrder, CheckpointReport, ExpiryReport, Health
+from curiosity.protocol.pair import MAX_ENVELOPE_BYTES
+from curiosity.protocol.wire import parse
 from validator.edge import SERVICE, answer
 from validator.service import switch_checkpoint
 

@@ -11,29 +11,30 @@ from pathlib import Path
 
 from aiohttp import web
 
-import embedding.checkpoint
-import ingress.guard
-from contracts.attestation import address_of
-from contracts.chain import Addresses, ChainConfig, journal_path
-from contracts.evidence import StakeDomain
-from contracts.evm import ChainClient
-from contracts.stake_note import StakeKey, sign_head
-from embedding.modalities import BY_NAME
-from embedding.work import Budget
-from ingress.guard import Guard, GuardLimits
-from ingress.shares import Shares
-from protocol.entry import CheckpointEntry, encode_entry
-from protocol.errors import ConfigError
-from protocol.json_reader import read_json
-from protocol.pair import network_id_of
-from protocol.rewards import RewardParameters
-from protocol.signing import Domain
-from protocol.verdict import Verdict
+import curiosity.embedding.checkpoint
+import curiosity.host.port.guard
+from curiosity.chain.attestation import address_of
+from curiosity.chain.chain import Addresses, ChainConfig, journal_path
+from curiosity.chain.evidence import StakeDomain
+from curiosity.chain.evm import ChainClient
+from curiosity.chain.stake_note import StakeKey, sign_head
+from curiosity.embedding.modalities import BY_NAME
+from curiosity.embedding.work import Budget
+from curiosity.host.port.guard import Guard, GuardLimits
+from curiosity.host.port.shares import Shares
+from curiosity.protocol.entry import CheckpointEntry, encode_entry
+from curiosity.protocol.errors import ConfigError
+from curiosity.protocol.json_reader import read_json
+from curiosity.protocol.pair import network_id_of
+from curiosity.protocol.rewards import RewardParameters
+from curiosity.protocol.signing import Domain
+from curiosity.protocol.verdict import Verdict
+from curiosity.serving.decode import Decoder
+from curiosity.serving.embedder import Embedder
+from curiosity.serving.quotas import QuotaLimits, Quotas
 from validator.config import Settings
 from validator.contributor_routes import straight_to_pairs
-from validator.decode import Decoder
 from validator.edge import SERVICE, edge
-from validator.embedder import Embedder
 from validator.epochs import Epochs
 from validator.importer import check_checkpoint, read_mark
 from validator.intake import Intake, IntakeRules, RateLimit
@@ -43,7 +44,6 @@ from validator.log_routes import read_only
 from validator.metrics import Metrics
 from validator.pipeline import Pipeline
 from validator.query import Search
-from validator.quotas import QuotaLimits, Quotas
 from validator.refused_items import DAY_S, Auditors, RefusedItems, parse_auditors
 from validator.reindex import Reindexer
 from validator.routes import ROUTES
@@ -131,8 +131,8 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
         head_path=data_dir / "tree-head.txt",
         clock=lambda: int(time.time()),
     )
-    genesis_path = (config.genesis or embedding.checkpoint.GENESIS).expanduser()
-    genesis = embedding.checkpoint.load(genesis_path)
+    genesis_path = (config.genesis or curiosity.embedding.checkpoint.GENESIS).expanduser()
+    genesis = curiosity.embedding.checkpoint.load(genesis_path)
     domain = Domain(addresses.chain_id, addresses.rewards)
     network_id = network_id_of(config.name, domain, bytes.fromhex(genesis.digest))
     current = Path(store.meta_get(CHECKPOINT_PATH) or genesis_path)
@@ -297,7 +297,9 @@ async def listen(service: Service) -> web.AppRunner:
     """
     config = service.settings.validator
     guard = Guard(GuardLimits.of(config), service.metrics.count_cut)
-    runner = await ingress.guard.listen(make_application(service), guard, config.host, config.port, "validator")
+    runner = await curiosity.host.port.guard.listen(
+        make_application(service), guard, config.host, config.port, "validator"
+    )
     if service.mirrored is None and runner.server is not None:
         runner.server.request_handler = straight_to_pairs(service, runner.server.request_handler)
     return runner

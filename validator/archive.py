@@ -12,9 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
-from host.paths import PathRefused, inside
-from protocol.errors import ProofError
-from protocol.takedown import BLOCKED_FILE
+from curiosity.host.paths import PathRefused, inside
+from curiosity.protocol.errors import ProofError
+from curiosity.protocol.takedown import BLOCKED_FILE
 
 _LAYOUT: Final = re.compile(
     rf"network\.json|checkpoint|{re.escape(BLOCKED_FILE)}|blobs/[0-9a-f]{{64}}"

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from contracts.chain import Finality
-from protocol.settings import SETTINGS, parse_document, read_section
+from curiosity.chain.chain import Finality
+from curiosity.protocol.settings import SETTINGS, parse_document, read_section
 
 DEFAULT_LICENSES = (
     "Apache-2.0",
@@ -40,7 +40,7 @@ class ValidatorConfig:
     pairs_per_minute: int = 0  # for each contributor; 0 is no limit
     queries_per_minute: int = 600  # for each remote address
     bytes_per_hour: int = 2 << 30  # that one contributor may send; 0 is no limit
-    work_per_hour: int = 36_000_000_000  # units of work (`embedding.work`) of one contributor; 0 is no limit
+    work_per_hour: int = 36_000_000_000  # units of work (`curiosity.embedding.work`) of one contributor; 0 is no limit
     quota_address_share: int = 2  # times them for an address; 0 is no limit: behind a proxy all come from one
     quota_network_share: int = 4  # times them for a network, 24 bits of IPv4 or 48 of IPv6; 0 is no limit
     pair_budget: tuple[int, int, int] = (1_000_000, 300, 64_000_000)  # units of an item: base, a byte, at most
@@ -103,7 +103,7 @@ class Settings:
 def load_settings(path: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
     """Return the settings from a TOML file and the environment.
 
-    Raises ConfigError as `protocol.settings.parse_document` and `read_section`.
+    Raises ConfigError as `curiosity.protocol.settings.parse_document` and `read_section`.
     """
     environment = os.environ if environment is None else environment
     source = str(path) if path else "the environment"

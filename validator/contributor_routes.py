@@ -5,16 +5,16 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from embedding.modalities import BY_NAME
-from ingress.address import sender_of
-from ingress.body import Body, read_body
-from protocol.errors import Rejected
-from protocol.messages import EpochSignature, Network
-from protocol.pair import MAX_ENVELOPE_BYTES
-from protocol.wire import parse
+from curiosity.embedding.modalities import BY_NAME
+from curiosity.host.port.address import sender_of
+from curiosity.host.port.body import Body, read_body
+from curiosity.protocol.errors import Rejected
+from curiosity.protocol.messages import EpochSignature, Network
+from curiosity.protocol.pair import MAX_ENVELOPE_BYTES
+from curiosity.protocol.wire import parse
+from curiosity.serving.quotas import Payer
 from validator.decided import replay
 from validator.edge import SERVICE, answer, at_the_edge, hex_in_path, not_found, number
-from validator.quotas import Payer
 from validator.service import Service
 
 PAIRS_PATH = "/v1/pairs"

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from protocol.entry import PairEntry, encode_entry
-from protocol.errors import Rejected
-from protocol.judgement import Embedded, Judged
-from protocol.messages import Decision, Embeddings
-from protocol.scoring import Quantised
-from protocol.verdict import Measurement, Opening, Reason, Verdict
-from protocol.wire import parse
+from curiosity.protocol.entry import PairEntry, encode_entry
+from curiosity.protocol.errors import Rejected
+from curiosity.protocol.judgement import Embedded, Judged
+from curiosity.protocol.messages import Decision, Embeddings
+from curiosity.protocol.scoring import Quantised
+from curiosity.protocol.verdict import Measurement, Opening, Reason, Verdict
+from curiosity.protocol.wire import parse
 from validator.intake import Admitted
 from validator.ledger import NewEntry, NewSubmission
 from validator.store import StoredDecision

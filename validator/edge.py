@@ -10,10 +10,10 @@ from typing import Any
 from aiohttp import web
 from multidict import CIMultiDict
 
-from ingress.refusal import http_headers, http_message, printable
-from protocol.errors import CuriosityError, Fault, Overloaded, Rejected
-from protocol.messages import ErrorMessage
-from protocol.wire import from_hex, to_json
+from curiosity.host.port.refusal import http_headers, http_message, printable
+from curiosity.protocol.errors import CuriosityError, Fault, Overloaded, Rejected
+from curiosity.protocol.messages import ErrorMessage
+from curiosity.protocol.wire import from_hex, to_json
 from validator.service import Service
 
 log = logging.getLogger(__name__)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 
-from contracts.evm import ChainClient
-from protocol.entry import encode_entry
-from protocol.errors import ChainError, Rejected, StoreError
-from protocol.messages import (
+from curiosity.chain.evm import ChainClient
+from curiosity.protocol.entry import encode_entry
+from curiosity.protocol.errors import ChainError, Rejected, StoreError
+from curiosity.protocol.messages import (
     ClaimShare,
     ClaimTicket,
     EpochAttestation,
@@ -20,8 +20,8 @@ from protocol.messages import (
     EpochStanding,
     RewardLeaf,
 )
-from protocol.payouts import Earned, EpochPayout, close_epoch, derive, find_candidates
-from protocol.rewards import RewardParameters, RewardTree
+from curiosity.protocol.payouts import Earned, EpochPayout, close_epoch, derive, find_candidates
+from curiosity.protocol.rewards import RewardParameters, RewardTree
 from validator.ledger import Ledger, NewEntry
 from validator.pipeline import Pipeline
 from validator.posting import Poster, nothing_waits

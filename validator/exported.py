@@ -10,16 +10,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from protocol.decision import ExportedPair, pairs_path
-from protocol.entry import TakedownEntry
-from protocol.errors import ProofError, Rejected
-from protocol.messages import Network
-from protocol.pair import Item, Part
-from protocol.takedown import BLOCKED_FILE, Blocked
-from protocol.tiles import WIDTH, bundles_for
-from protocol.tlog import Bundle, TileReader, verify_checkpoint
-from protocol.tombstones import check_found, find_takedowns
-from protocol.wire import parse
+from curiosity.protocol.decision import ExportedPair, pairs_path
+from curiosity.protocol.entry import TakedownEntry
+from curiosity.protocol.errors import ProofError, Rejected
+from curiosity.protocol.messages import Network
+from curiosity.protocol.pair import Item, Part
+from curiosity.protocol.takedown import BLOCKED_FILE, Blocked
+from curiosity.protocol.tiles import WIDTH, bundles_for
+from curiosity.protocol.tlog import Bundle, TileReader, verify_checkpoint
+from curiosity.protocol.tombstones import check_found, find_takedowns
+from curiosity.protocol.wire import parse
 from validator.archive import Archive, Folder
 
 _MAX_NETWORK_BYTES: Final = 1 << 20
@@ -79,7 +79,7 @@ class Export:
     def takedowns(self) -> dict[int, TakedownEntry]:
         """Return the log's takedowns by their own index, each found valid (docs/protocol.md, step 21).
 
-        Raises ProofError as `protocol.tombstones.check_found` and `TileReader`.
+        Raises ProofError as `curiosity.protocol.tombstones.check_found` and `TileReader`.
         """
         found = dict(find_takedowns(leaf for bundle in bundles_for(self.head.size) for leaf in self.entries(bundle)))
         pages = lru_cache(_PAGES)(self.reader.entries)

@@ -7,7 +7,7 @@ nor a copy of the database or of an export tells whether a guess is among them.
 import hmac
 from collections.abc import Iterable
 
-from protocol.errors import Rejected
+from curiosity.protocol.errors import Rejected
 
 
 def pepper_id(pepper: bytes) -> bytes:

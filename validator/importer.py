@@ -4,7 +4,7 @@ In order, for each bundle of the export's tiles: the leaves are held to the sign
 opening and embeddings to its entry; each item to its hash; then all of it is written in one transaction. What is there
 already must be of the same tree. A takedown erases again what an earlier import brought.
 
-What must not come back is in no log, but in the operator's own export (`protocol.takedown.Blocked`). A validator that
+What must not come back is in no log, but in the operator's own export (`curiosity.protocol.takedown.Blocked`). A validator that
 is to go on with the log is not built without it unless its operator says so.
 
 Whoever holds the log's key goes on with the log. Anybody else gets a *read-only mirror*: it answers everything that is
@@ -18,16 +18,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from protocol.decision import ExportedPair, check_exported
-from protocol.entry import CheckpointEntry, PairEntry, TakedownEntry, parse_entry
-from protocol.errors import ConfigError, ProofError, Rejected, StoreError
-from protocol.messages import Network
-from protocol.pair import Envelope, Item, Part
-from protocol.receipt import issue_receipt
-from protocol.takedown import Blocked
-from protocol.tiles import WIDTH, bundles_for
-from protocol.tlog import Bundle, Signer, TreeHead, sign_note
-from protocol.wire import STRICT, encode, parse
+from curiosity.protocol.decision import ExportedPair, check_exported
+from curiosity.protocol.entry import CheckpointEntry, PairEntry, TakedownEntry, parse_entry
+from curiosity.protocol.errors import ConfigError, ProofError, Rejected, StoreError
+from curiosity.protocol.messages import Network
+from curiosity.protocol.pair import Envelope, Item, Part
+from curiosity.protocol.receipt import issue_receipt
+from curiosity.protocol.takedown import Blocked
+from curiosity.protocol.tiles import WIDTH, bundles_for
+from curiosity.protocol.tlog import Bundle, Signer, TreeHead, sign_note
+from curiosity.protocol.wire import STRICT, encode, parse
 from validator.exported import Export, bad_entry
 from validator.forgotten import pepper_id
 from validator.keys import Keys

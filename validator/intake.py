@@ -5,10 +5,10 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from embedding.modality import Modality
-from protocol.errors import Fault, Rejected
-from protocol.license import match_license
-from protocol.pair import (
+from curiosity.embedding.modality import Modality
+from curiosity.protocol.errors import Fault, Rejected
+from curiosity.protocol.license import match_license
+from curiosity.protocol.pair import (
     MAX_LIFETIME_S,
     Envelope,
     SignedPair,
@@ -18,8 +18,8 @@ from protocol.pair import (
     read_envelope,
     read_items,
 )
-from protocol.signing import Domain
-from validator.quotas import OWN, Payer, QuotaLimits, Quotas
+from curiosity.protocol.signing import Domain
+from curiosity.serving.quotas import OWN, Payer, QuotaLimits, Quotas
 
 _MAX_TRACKED = 100_000
 

@@ -5,10 +5,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from host.files import read_secret, write_new
-from protocol.errors import StoreError
-from protocol.signing import address_of, parse_seed
-from protocol.tlog import Signer
+from curiosity.host.files import read_secret, write_new
+from curiosity.protocol.errors import StoreError
+from curiosity.protocol.signing import address_of, parse_seed
+from curiosity.protocol.tlog import Signer
 
 SEED_BYTES = 32
 

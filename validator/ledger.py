@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from protocol.entry import MAX_ENTRY_BYTES
-from protocol.errors import ProofError, Rejected, StoreError
-from protocol.merkle import leaf_hash
-from protocol.receipt import Receipt, issue_receipts
-from protocol.signing import Domain
-from protocol.subtrees import Place, Read, consistency_from, inclusion_from, root_from
-from protocol.tiles import HEIGHT, WIDTH
-from protocol.tlog import Signer, TreeHead, sign_note
+from curiosity.protocol.entry import MAX_ENTRY_BYTES
+from curiosity.protocol.errors import ProofError, Rejected, StoreError
+from curiosity.protocol.merkle import leaf_hash
+from curiosity.protocol.receipt import Receipt, issue_receipts
+from curiosity.protocol.signing import Domain
+from curiosity.protocol.subtrees import Place, Read, consistency_from, inclusion_from, root_from
+from curiosity.protocol.tiles import HEIGHT, WIDTH
+from curiosity.protocol.tlog import Signer, TreeHead, sign_note
 from validator.store import NewRow, NewSubmission, Store
 from validator.store.audit import first_damage
 from validator.store.hashes import TreeHashes
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class NewEntry:
-    """A leaf (`protocol.entry.encode_entry`) to append; with the submission behind it if it decides about a pair.
+    """A leaf (`curiosity.protocol.entry.encode_entry`) to append; with the submission behind it if it decides about a pair.
 
     ``erases`` names earlier entries: what their pairs hold is removed with the same commit.
     """
@@ -342,7 +342,7 @@ class Ledger:
         return consistency_from(self._reader(self._state.edge), first, size)
 
     def subtrees(self, places: Sequence[Place]) -> list[bytes]:
-        """Return the hashes of complete subtrees of the tree as it is (`protocol.subtrees.Read`)."""
+        """Return the hashes of complete subtrees of the tree as it is (`curiosity.protocol.subtrees.Read`)."""
         return self._hashes.read(self._state.edge, places)
 
     def tile(self, level: int, position: int, width: int = WIDTH) -> bytes:

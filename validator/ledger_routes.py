@@ -2,14 +2,14 @@
 
 from aiohttp import web
 
-from ingress.body import read_body
-from protocol.errors import Rejected
-from protocol.item_request import SignedItemRequest
-from protocol.merkle import leaf_hash
-from protocol.messages import ConsistencyProof, EntryPage, InclusionProof, IndexedSubmission, SubmissionPage
-from protocol.pair import MAX_ENVELOPE_BYTES, Envelope
-from protocol.verdict import Opening
-from protocol.wire import parse
+from curiosity.host.port.body import read_body
+from curiosity.protocol.errors import Rejected
+from curiosity.protocol.item_request import SignedItemRequest
+from curiosity.protocol.merkle import leaf_hash
+from curiosity.protocol.messages import ConsistencyProof, EntryPage, InclusionProof, IndexedSubmission, SubmissionPage
+from curiosity.protocol.pair import MAX_ENVELOPE_BYTES, Envelope
+from curiosity.protocol.verdict import Opening
+from curiosity.protocol.wire import parse
 from validator.edge import SERVICE, answer, hex_in_path, not_found, number
 
 MAX_PAGE = 1000

@@ -4,10 +4,10 @@ import gzip
 
 from aiohttp import web
 
-from protocol.errors import Fault, Overloaded, ProofError, Rejected
-from protocol.messages import WitnessPage
-from protocol.tiles import WIDTH
-from protocol.tlog import Bundle, entry_bundle, make_proof, parse_tile_path, tile_width
+from curiosity.protocol.errors import Fault, Overloaded, ProofError, Rejected
+from curiosity.protocol.messages import WitnessPage
+from curiosity.protocol.tiles import WIDTH
+from curiosity.protocol.tlog import Bundle, entry_bundle, make_proof, parse_tile_path, tile_width
 from validator.edge import SERVICE, Handler, answer, not_found, number
 
 IMMUTABLE = "public, max-age=31536000, immutable"

@@ -4,8 +4,8 @@ from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from protocol.messages import EpochStanding
-from protocol.verdict import Verdict
+from curiosity.protocol.messages import EpochStanding
+from curiosity.protocol.verdict import Verdict
 
 
 class Metrics:

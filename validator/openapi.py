@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
-from protocol.messages import ErrorMessage
-from protocol.wire import adapter
+from curiosity.protocol.messages import ErrorMessage
+from curiosity.protocol.wire import adapter
 
 JSON = "application/json"
 PAIR_MEDIA_TYPE = "application/vnd.curiosity.pair"

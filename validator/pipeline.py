@@ -19,26 +19,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from embedding.work import Budget
-from ingress.address import UNKNOWN, Sender
-from ingress.shares import Shares, keys_of
-from protocol.errors import CuriosityError, Overloaded, Rejected, StoreError
-from protocol.messages import Decision
-from protocol.pair import Envelope, Item, SignedPair
-from protocol.receipt import Receipt
-from protocol.verdict import Reason, Verdict
+from curiosity.embedding.work import Budget
+from curiosity.host.port.address import UNKNOWN, Sender
+from curiosity.host.port.shares import Shares, keys_of
+from curiosity.protocol.errors import CuriosityError, Overloaded, Rejected, StoreError
+from curiosity.protocol.messages import Decision
+from curiosity.protocol.pair import Envelope, Item, SignedPair
+from curiosity.protocol.receipt import Receipt
+from curiosity.protocol.verdict import Reason, Verdict
+from curiosity.serving.decode import Decoder, Unjudged
+from curiosity.serving.embedder import Embedder
+from curiosity.serving.fair import FairQueue
+from curiosity.serving.in_force import InForce
+from curiosity.serving.index import VectorIndex
+from curiosity.serving.judge import Judge
+from curiosity.serving.quotas import Payer
 from validator.decided import Decided, Ready, fresh_salts, open_for, replay
-from validator.decode import Decoder, Unjudged
-from validator.embedder import Embedder
-from validator.fair import FairQueue
 from validator.forgotten import Forgotten
-from validator.in_force import InForce
-from validator.index import VectorIndex
 from validator.intake import Admitted, Intake, nonce_reused
-from validator.judge import Judge
 from validator.ledger import Ledger, NewEntry
 from validator.lookup import SharedLookup
-from validator.quotas import Payer
 from validator.store import Store
 
 log = logging.getLogger(__name__)

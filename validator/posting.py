@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from contracts.attestation import Attestation, address_of, recover_signer, sign_digest
-from contracts.chain import MAX_WAITING_EPOCHS, EpochRecord, RewardsState, Standing, TransactionReceipt
-from contracts.evm import ChainClient
-from protocol.errors import ChainError, ProofError, Rejected
-from protocol.messages import EpochAttestation, EpochSignature
-from protocol.payouts import EpochPayout
+from curiosity.chain.attestation import Attestation, address_of, recover_signer, sign_digest
+from curiosity.chain.chain import MAX_WAITING_EPOCHS, EpochRecord, RewardsState, Standing, TransactionReceipt
+from curiosity.chain.evm import ChainClient
+from curiosity.protocol.errors import ChainError, ProofError, Rejected
+from curiosity.protocol.messages import EpochAttestation, EpochSignature
+from curiosity.protocol.payouts import EpochPayout
 
 log = logging.getLogger(__name__)
 

@@ -3,17 +3,17 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from embedding.modalities import BY_NAME
-from embedding.work import Budget
-from protocol.errors import Fault, Rejected
-from protocol.messages import Answer, Found
-from protocol.pair import Envelope, Part
-from protocol.scoring import quantise
-from protocol.wire import parse
-from validator.decode import Decoder
-from validator.embedder import Embedder
-from validator.in_force import INDEX_KEYS_PER_ENTRY, InForce
-from validator.quotas import OWN, Payer
+from curiosity.embedding.modalities import BY_NAME
+from curiosity.embedding.work import Budget
+from curiosity.protocol.errors import Fault, Rejected
+from curiosity.protocol.messages import Answer, Found
+from curiosity.protocol.pair import Envelope, Part
+from curiosity.protocol.scoring import quantise
+from curiosity.protocol.wire import parse
+from curiosity.serving.decode import Decoder
+from curiosity.serving.embedder import Embedder
+from curiosity.serving.in_force import INDEX_KEYS_PER_ENTRY, InForce
+from curiosity.serving.quotas import OWN, Payer
 from validator.store import Store
 
 MAX_SHOWN_CHARS = 500

@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from protocol.entry import PairEntry
-from protocol.errors import ConfigError, CuriosityError, Overloaded, Rejected
-from protocol.item_request import MAX_LIFETIME_S, SignedItemRequest
-from protocol.pair import Envelope
-from protocol.signing import Domain, recover
-from protocol.verdict import Reason
-from protocol.wire import from_hex, parse
+from curiosity.protocol.entry import PairEntry
+from curiosity.protocol.errors import ConfigError, CuriosityError, Overloaded, Rejected
+from curiosity.protocol.item_request import MAX_LIFETIME_S, SignedItemRequest
+from curiosity.protocol.pair import Envelope
+from curiosity.protocol.signing import Domain, recover
+from curiosity.protocol.verdict import Reason
+from curiosity.protocol.wire import from_hex, parse
 from validator.forgotten import Forgotten
 from validator.pipeline import Pipeline
 from validator.store import LetGo, Store

@@ -6,8 +6,8 @@ from hashlib import sha256
 
 from aiohttp import web
 
-from protocol.item_request import SignedItemRequest
-from protocol.messages import (
+from curiosity.protocol.item_request import SignedItemRequest
+from curiosity.protocol.messages import (
     Answer,
     CheckpointOrder,
     CheckpointReport,
@@ -27,7 +27,7 @@ from protocol.messages import (
     TakedownReport,
     WitnessPage,
 )
-from protocol.takedown import Blocked, SignedTakedown
+from curiosity.protocol.takedown import Blocked, SignedTakedown
 from validator.admin_routes import VERSION, get_health, get_metrics, post_checkpoint, post_epoch, post_expiry
 from validator.contributor_routes import (
     PAIRS_PATH,

@@ -7,28 +7,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import embedding.checkpoint
-from contracts.chain import Addresses
-from embedding.checkpoint import Checkpoint
-from ingress.shares import Shares
-from protocol.comparison import check_comparison
-from protocol.entry import CheckpointEntry, encode_entry
-from protocol.errors import CheckpointError
-from protocol.signing import Domain
+import curiosity.embedding.checkpoint
+from curiosity.chain.chain import Addresses
+from curiosity.embedding.checkpoint import Checkpoint
+from curiosity.host.port.shares import Shares
+from curiosity.protocol.comparison import check_comparison
+from curiosity.protocol.entry import CheckpointEntry, encode_entry
+from curiosity.protocol.errors import CheckpointError
+from curiosity.protocol.signing import Domain
+from curiosity.serving.decode import Decoder
+from curiosity.serving.embedder import Embedder
+from curiosity.serving.in_force import InForce, put_on_device
+from curiosity.serving.quotas import Quotas
 from validator.config import Settings
-from validator.decode import Decoder
-from validator.embedder import Embedder
 from validator.epochs import Epochs
 from validator.forgotten import Forgotten
 from validator.importer import Mirrored, check_checkpoint, last_checkpoint
-from validator.in_force import InForce, put_on_device
 from validator.intake import RateLimit
 from validator.keys import Keys
 from validator.ledger import Ledger, NewEntry
 from validator.metrics import Metrics
 from validator.pipeline import Pipeline
 from validator.query import Search
-from validator.quotas import Quotas
 from validator.refused_items import RefusedItems
 from validator.reindex import Reindexer
 from validator.store import Store
@@ -83,7 +83,7 @@ async def switch_checkpoint(s: Service, path: Path, *, force: bool = False) -> t
     what loading it raises; what `Reindexer.fill` raises; StoreError.
     """
     async with s.switching:
-        loaded = await asyncio.to_thread(embedding.checkpoint.load, path)
+        loaded = await asyncio.to_thread(curiosity.embedding.checkpoint.load, path)
         _check_child(s, loaded, force=force)
         rule = s.settings.validator.curiosity_rule
         state = await asyncio.to_thread(put_on_device, loaded, s.embedder.device, rule)
@@ -169,7 +169,7 @@ def _commit(s: Service, state: InForce) -> int:
 
 
 def refuse_worse(evaluation: Mapping[str, Any], judged: Iterable[str], *, force: bool) -> None:
-    """Raise what `protocol.comparison.check_comparison` raises; ``force`` only logs it."""
+    """Raise what `curiosity.protocol.comparison.check_comparison` raises; ``force`` only logs it."""
     try:
         check_comparison(evaluation, judged)
     except CheckpointError as error:

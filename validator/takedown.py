@@ -10,17 +10,17 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from protocol.entry import PairEntry, TakedownEntry, encode_entry
-from protocol.errors import Overloaded, Rejected
-from protocol.messages import TakedownReport
-from protocol.pair import Envelope, Submission
-from protocol.receipt import Receipt
-from protocol.signing import Domain
-from protocol.takedown import MAX_LIFETIME_S, Asker, Blocked, SignedTakedown, check_everywhere, check_takedown
-from protocol.tombstones import find_takedowns
-from protocol.verdict import Reason
-from protocol.wire import parse
-from validator.embedder import Embedder
+from curiosity.protocol.entry import PairEntry, TakedownEntry, encode_entry
+from curiosity.protocol.errors import Overloaded, Rejected
+from curiosity.protocol.messages import TakedownReport
+from curiosity.protocol.pair import Envelope, Submission
+from curiosity.protocol.receipt import Receipt
+from curiosity.protocol.signing import Domain
+from curiosity.protocol.takedown import MAX_LIFETIME_S, Asker, Blocked, SignedTakedown, check_everywhere, check_takedown
+from curiosity.protocol.tombstones import find_takedowns
+from curiosity.protocol.verdict import Reason
+from curiosity.protocol.wire import parse
+from curiosity.serving.embedder import Embedder
 from validator.forgotten import Forgotten
 from validator.ledger import Ledger, NewEntry
 from validator.pipeline import Pipeline

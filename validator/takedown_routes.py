@@ -4,10 +4,10 @@ import asyncio
 
 from aiohttp import web
 
-from ingress.body import read_body
-from protocol.pair import MAX_ENVELOPE_BYTES
-from protocol.takedown import SignedTakedown
-from protocol.wire import parse, to_json
+from curiosity.host.port.body import read_body
+from curiosity.protocol.pair import MAX_ENVELOPE_BYTES
+from curiosity.protocol.takedown import SignedTakedown
+from curiosity.protocol.wire import parse, to_json
 from validator.admin_routes import require_admin
 from validator.edge import SERVICE, answer
 

@@ -19,11 +19,11 @@ from typing import Any
 
 import aiohttp
 
-from host.files import write_whole
-from protocol.errors import ConfigError, CuriosityError, Overloaded, ProofError, ServiceError
-from protocol.messages import WitnessStatus
-from protocol.settings import without_userinfo
-from protocol.tlog import (
+from curiosity.host.files import write_whole
+from curiosity.protocol.errors import ConfigError, CuriosityError, Overloaded, ProofError, ServiceError
+from curiosity.protocol.messages import WitnessStatus
+from curiosity.protocol.settings import without_userinfo
+from curiosity.protocol.tlog import (
     ED25519,
     TreeHead,
     add_signatures,

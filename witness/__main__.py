@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from host.files import write_whole
-from host.stopping import stop_on_sigterm
-from protocol.errors import CuriosityError, ExitCode, SourceError
-from protocol.evidence import check_evidence, encode_evidence
+from curiosity.host.files import write_whole
+from curiosity.host.stopping import stop_on_sigterm
+from curiosity.protocol.errors import CuriosityError, ExitCode, SourceError
+from curiosity.protocol.evidence import check_evidence, encode_evidence
 from witness.config import WitnessConfig, load_config
 from witness.evidence import EVIDENCE_FOLDER, read_evidence
 from witness.keys import load_keys

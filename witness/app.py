@@ -10,14 +10,14 @@ from typing import Any
 
 from aiohttp import web
 
-import ingress.guard
-from host.files import write_whole
-from ingress.body import read_body
-from ingress.guard import Guard, GuardLimits
-from ingress.refusal import http_headers, printable
-from protocol.errors import CuriosityError, Overloaded, Rejected
-from protocol.evidence import check_evidence
-from protocol.witness_request import SIZE_MEDIA_TYPE
+import curiosity.host.port.guard
+from curiosity.host.files import write_whole
+from curiosity.host.port.body import read_body
+from curiosity.host.port.guard import Guard, GuardLimits
+from curiosity.host.port.refusal import http_headers, printable
+from curiosity.protocol.errors import CuriosityError, Overloaded, Rejected
+from curiosity.protocol.evidence import check_evidence
+from curiosity.protocol.witness_request import SIZE_MEDIA_TYPE
 from witness.config import WitnessConfig, trusted_logs
 from witness.evidence import EVIDENCE_FOLDER, find_evidence, read_evidence
 from witness.heads import Memory
@@ -138,7 +138,9 @@ def build(config: WitnessConfig) -> tuple[Witness, Memory, WitnessKeys]:
 async def listen(config: WitnessConfig, witness: Witness) -> web.AppRunner:
     """Listen at the configured address and return the runner. Raises ConfigError PORT_TAKEN."""
     guard = Guard(GuardLimits.of(config), lambda code: log.info("event=connection_cut code=%s", code))
-    return await ingress.guard.listen(make_application(config, witness), guard, config.host, config.port, "witness")
+    return await curiosity.host.port.guard.listen(
+        make_application(config, witness), guard, config.host, config.port, "witness"
+    )
 
 
 async def serve(config: WitnessConfig, *, ready_file: Path | None, as_json: bool) -> None:
@@ -150,7 +152,7 @@ async def serve(config: WitnessConfig, *, ready_file: Path | None, as_json: bool
         memory.close()
         raise
     try:
-        url = ingress.guard.url_of(config.host, runner.addresses[0][1])
+        url = curiosity.host.port.guard.url_of(config.host, runner.addresses[0][1])
         facts = {"url": url, "name": config.name, "vkeys": list(keys.vkeys), "logs": sorted(trusted_logs(config.logs))}
         stop = asyncio.Event()
         for name in (signal.SIGINT, signal.SIGTERM):

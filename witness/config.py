@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from protocol.errors import ConfigError, ProofError
-from protocol.settings import SETTINGS, parse_document, read_section
-from protocol.tlog import parse_vkey
+from curiosity.protocol.errors import ConfigError, ProofError
+from curiosity.protocol.settings import SETTINGS, parse_document, read_section
+from curiosity.protocol.tlog import parse_vkey
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class WitnessConfig:
 def load_config(path: Path | None, environment: Mapping[str, str] | None = None) -> WitnessConfig:
     """Return the settings from a TOML file and the environment.
 
-    Raises ConfigError as `protocol.settings.parse_document` and `read_section`.
+    Raises ConfigError as `curiosity.protocol.settings.parse_document` and `read_section`.
     """
     source = str(path) if path else "the environment"
     document = parse_document(path.read_text, source) if path is not None else {}

@@ -1,5 +1,5 @@
 """Evidence against logs, kept for others to check: ``evidence/<SHA-256 of the origin>/<id>.json``, one
-`protocol.evidence.Evidence` each.
+`curiosity.protocol.evidence.Evidence` each.
 
 A fork convicts its log and is kept. A consistency proof that failed accuses nobody, and anybody who has two heads of a
 log can send one: of such refusals few are kept, apart from the forks, so that no flood of them takes a fork's place.
@@ -8,11 +8,11 @@ log can send one: of such refusals few are kept, apart from the forks, so that n
 from collections.abc import Iterator
 from pathlib import Path
 
-from host.files import write_whole
-from host.paths import PathRefused, inside
-from protocol.errors import ProofError, StoreError
-from protocol.evidence import Evidence, check_evidence, encode_evidence, parse_evidence
-from protocol.tlog import TreeHead
+from curiosity.host.files import write_whole
+from curiosity.host.paths import PathRefused, inside
+from curiosity.protocol.errors import ProofError, StoreError
+from curiosity.protocol.evidence import Evidence, check_evidence, encode_evidence, parse_evidence
+from curiosity.protocol.tlog import TreeHead
 from witness.files import origin_hash
 
 EVIDENCE_FOLDER = "evidence"

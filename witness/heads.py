@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from host.files import sync_directory, write_whole
-from host.paths import inside
-from protocol.errors import ProofError, StoreError
-from protocol.json_reader import read_json
-from protocol.tlog import TreeHead, parse_tree_head, verify_checkpoint
+from curiosity.host.files import sync_directory, write_whole
+from curiosity.host.paths import inside
+from curiosity.protocol.errors import ProofError, StoreError
+from curiosity.protocol.json_reader import read_json
+from curiosity.protocol.tlog import TreeHead, parse_tree_head, verify_checkpoint
 from witness.evidence import KeptEvidence
 from witness.files import origin_hash
 

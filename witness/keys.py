@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from host.files import read_secret, sync_directory, write_new
-from protocol.errors import StoreError
-from protocol.signing import parse_seed
-from protocol.tlog import MLDSA44_COSIGNATURE, Signer
+from curiosity.host.files import read_secret, sync_directory, write_new
+from curiosity.protocol.errors import StoreError
+from curiosity.protocol.signing import parse_seed
+from curiosity.protocol.tlog import MLDSA44_COSIGNATURE, Signer
 from witness.heads import LOGS_FOLDER
 
 _SEED_BYTES = 32

@@ -13,10 +13,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from protocol.errors import ProofError, Rejected, StoreError
-from protocol.evidence import check_evidence, collect
-from protocol.merkle import EMPTY_ROOT, verify_consistency
-from protocol.tlog import (
+from curiosity.protocol.errors import ProofError, Rejected, StoreError
+from curiosity.protocol.evidence import check_evidence, collect
+from curiosity.protocol.merkle import EMPTY_ROOT, verify_consistency
+from curiosity.protocol.tlog import (
     TreeHead,
     WitnessRequest,
     cosign,

@@ -9,19 +9,19 @@ from typing import Any, TypeVar
 
 import click
 
-from contracts.attestation import sign_attestation
-from node.attesting import Attested, compare, next_attestation
-from node.claims import connect
-from node.client import ValidatorClient
+from curiosity.chain.attestation import sign_attestation
+from curiosity.client.client import ValidatorClient
+from curiosity.client.wallet import read_password, unlock
+from curiosity.protocol.errors import ChainError, ConfigError, Rejected, ServiceError, SourceError
+from curiosity.protocol.messages import EpochAttestation, EpochSignature, Network
+from curiosity.protocol.payouts import derive
+from curiosity.protocol.rewards import RewardParameters
+from curiosity.protocol.signing import checksum
+from curiosity.rewards.attesting import Attested, compare, next_attestation
+from curiosity.rewards.claims import connect
 from node.command import PATH, Session, example, open_client, session_options, wallet_named
 from node.leaves import counted, get_leaves
 from node.screen import Screen
-from node.wallet import read_password, unlock
-from protocol.errors import ChainError, ConfigError, Rejected, ServiceError, SourceError
-from protocol.messages import EpochAttestation, EpochSignature, Network
-from protocol.payouts import derive
-from protocol.rewards import RewardParameters
-from protocol.signing import checksum
 
 T = TypeVar("T")
 _PATIENCE_S = 10.0

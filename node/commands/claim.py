@@ -8,9 +8,36 @@ from typing import Any
 
 import click
 
-from contracts.attestation import ClaimPermission, sign_digest
-from contracts.chain import Quote, Share
-from node.amounts import show_tokens
+from curiosity.chain.attestation import ClaimPermission, sign_digest
+from curiosity.chain.chain import Quote, Share
+from curiosity.client.amounts import show_tokens
+from curiosity.client.wallet import Wallet, read_password, unlock
+from curiosity.protocol.errors import ChainError, CuriosityError, ExitCode, NotYet
+from curiosity.protocol.messages import ClaimShare
+from curiosity.protocol.signing import checksum
+from curiosity.protocol.wire import from_hex
+from curiosity.rewards.claims import (
+    AT_ONCE,
+    Claimed,
+    ClaimStatus,
+    ClaimView,
+    EpochClaim,
+    connect,
+    connect_to,
+    pay,
+    refusal,
+    root_differs,
+    view,
+)
+from curiosity.rewards.permits import (
+    Permit,
+    check_recipient,
+    make_permit,
+    parse_address,
+    payable,
+    read_permit,
+    write_permit,
+)
 from node.claim_report import (
     error_json,
     list_epochs,
@@ -25,28 +52,9 @@ from node.claim_report import (
     view_json,
 )
 from node.claim_source import Known, learn
-from node.claims import (
-    AT_ONCE,
-    Claimed,
-    ClaimStatus,
-    ClaimView,
-    EpochClaim,
-    connect,
-    connect_to,
-    pay,
-    refusal,
-    root_differs,
-    view,
-)
 from node.command import PATH, Session, example, session_options, wallet_named
 from node.config import ChainSettings
-from node.permits import Permit, check_recipient, make_permit, parse_address, payable, read_permit, write_permit
 from node.screen import Screen
-from node.wallet import Wallet, read_password, unlock
-from protocol.errors import ChainError, CuriosityError, ExitCode, NotYet
-from protocol.messages import ClaimShare
-from protocol.signing import checksum
-from protocol.wire import from_hex
 
 _OWN_PERMISSION_S = 3600  # one that we relay ourselves at once
 _DAY_S = 86_400

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from contracts.chain import show_endpoint
-from host.files import write_new
+from curiosity.chain.chain import show_endpoint
+from curiosity.host.files import write_new
+from curiosity.protocol.errors import ConfigError
+from curiosity.protocol.settings import without_userinfo
 from node.command import PATH, Session, example, session_options
 from node.config import FILE_NAME, template
-from protocol.errors import ConfigError
-from protocol.settings import without_userinfo
 
 
 @click.group(epilog=example("curiosity config show"))

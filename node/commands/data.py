@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
+from curiosity.protocol.errors import ExitCode, Rejected
+from curiosity.sources import SOURCES
+from curiosity.sources.pairset import SourceItem, check_pair_set, read_card, read_pairs
 from node.command import PATH, Session, example, session_options
 from node.screen import Screen
-from node.sources import SOURCES
-from node.sources.pairset import SourceItem, check_pair_set, read_card, read_pairs
-from protocol.errors import ExitCode, Rejected
 
 # Options that not every set knows.
 _ONLY = {"voices": "emoji", "episodes": "world", "renderer": "world"}
@@ -41,7 +41,7 @@ def make(
     session: Session, name: str, out: Path, seed: int | None, limit: int | None, cache: Path | None, **some: Any
 ) -> None:
     """Write the pair set NAME: digits, emoji (pictures, names, spoken names) or world (a simulated gripper)."""
-    from node.sources import load_source
+    from curiosity.sources import load_source
 
     asked = {option: value for option, value in some.items() if value is not None}
     for option in asked:
@@ -81,7 +81,7 @@ def show(session: Session, folder: Path) -> None:
 @session_options()
 def check(session: Session, folder: Path) -> int:
     """Hash every file of a pair set again and decode every item as a validator does."""
-    from embedding.modalities import decode
+    from curiosity.embedding.modalities import decode
 
     pairs = check_pair_set(folder)
     items: dict[tuple[str, Path], SourceItem] = {

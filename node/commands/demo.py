@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from curiosity.protocol.errors import ExitCode
 from node.command import PATH, Session, example, session_options
-from protocol.errors import ExitCode
 
 _FOLDER = Path(".cache/curiosity")
 _OPTIONS = (

@@ -4,11 +4,11 @@ import asyncio
 
 import click
 
-from node.client import ValidatorClient
+from curiosity.client.client import ValidatorClient
+from curiosity.protocol.errors import CuriosityError, ExitCode
+from curiosity.protocol.settings import without_userinfo
 from node.command import Session, example, session_options
 from node.doctor import Finding, examine
-from protocol.errors import CuriosityError, ExitCode
-from protocol.settings import without_userinfo
 
 
 @click.command(epilog=example("curiosity doctor"))

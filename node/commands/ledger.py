@@ -10,27 +10,27 @@ from typing import Any
 
 import click
 
-from host.files import write_whole
-from node.audit import Audited, Target, audit, state_folder
-from node.client import ValidatorClient
+from curiosity.client.client import ValidatorClient
+from curiosity.client.items import fetch_item
+from curiosity.client.takedowns import find_digest
+from curiosity.client.trust import Trust
+from curiosity.client.wallet import find_wallet, read_password, unlock
+from curiosity.host.files import write_whole
+from curiosity.ledger.audit import Audited, Target, audit, state_folder
+from curiosity.ledger.export import Exported, export, pack
+from curiosity.ledger.mirror import Mirrored, mirror
+from curiosity.ledger.state import MonitorState
+from curiosity.ledger.sync import Copied, check_not_shrunk, copy_tiles
+from curiosity.ledger.tiles import LogFiles
+from curiosity.protocol.errors import ConfigError, ProofError, Rejected, ServiceError, SourceError
+from curiosity.protocol.messages import IndexedSubmission, Network
+from curiosity.protocol.tlog import parse_vkey, verify_checkpoint
+from curiosity.protocol.wire import from_hex, parse
 from node.command import PATH, Session, example, open_client, session_options
 from node.commands.roles import PASS, become, read_token
 from node.commands.slash import slash
 from node.commands.verify import trust_options
-from node.export import Exported, export, pack
-from node.items import fetch_item
-from node.mirror import Mirrored, mirror
-from node.monitor_state import MonitorState
 from node.screen import Meter
-from node.sync import Copied, check_not_shrunk, copy_tiles
-from node.takedowns import find_digest
-from node.tiles import LogFiles
-from node.trust import Trust
-from node.wallet import find_wallet, read_password, unlock
-from protocol.errors import ConfigError, ProofError, Rejected, ServiceError, SourceError
-from protocol.messages import IndexedSubmission, Network
-from protocol.tlog import parse_vkey, verify_checkpoint
-from protocol.wire import from_hex, parse
 
 
 @click.group(epilog=example("curiosity ledger audit", "curiosity ledger mirror --out mirror/"))

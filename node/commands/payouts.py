@@ -8,19 +8,19 @@ from typing import Any
 
 import click
 
-from node.amounts import show_tokens
-from node.claims import connect
-from node.client import ValidatorClient
+from curiosity.client.amounts import show_tokens
+from curiosity.client.client import ValidatorClient
+from curiosity.ledger.mirror import read_network
+from curiosity.protocol.errors import CuriosityError, ProofError, SourceError
+from curiosity.protocol.messages import EpochLeaves, Network
+from curiosity.protocol.payouts import EpochPayout, derive
+from curiosity.protocol.rewards import RewardParameters
+from curiosity.protocol.signing import checksum
+from curiosity.rewards.claims import connect
+from curiosity.rewards.payouts import ChainCheck, EpochCheck, blame_leaves, check_emission, check_epoch, without_leaves
 from node.command import PATH, Session, example, open_client, session_options
 from node.leaves import counted, get_leaves
-from node.mirror import read_network
-from node.payouts import ChainCheck, EpochCheck, blame_leaves, check_emission, check_epoch, without_leaves
 from node.screen import Screen
-from protocol.errors import CuriosityError, ProofError, SourceError
-from protocol.messages import EpochLeaves, Network
-from protocol.payouts import EpochPayout, derive
-from protocol.rewards import RewardParameters
-from protocol.signing import checksum
 
 _PATIENCE_S = 10.0
 _SHOWN = 20  # differing leaves that people are shown; --json has all

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import click
 
-from host.files import write_whole
-from host.paths import inside
+from curiosity.host.files import write_whole
+from curiosity.host.paths import inside
+from curiosity.protocol.messages import Answer
+from curiosity.protocol.wire import to_plain
+from curiosity.sources.own.item import check_item, load_item
+from curiosity.sources.pairset import EXTENSIONS
 from node.command import PATH, Session, example, open_client, session_options
-from node.sources.item import check_item, load_item
-from node.sources.pairset import EXTENSIONS
-from protocol.messages import Answer
-from protocol.wire import to_plain
 
 
 @click.command(

@@ -7,14 +7,14 @@ from typing import Final
 
 import click
 
+from curiosity.client.history import Record, find, pay_by_entry, read_history
+from curiosity.client.outcome import OUTCOMES
+from curiosity.protocol.errors import ExitCode
+from curiosity.protocol.rewards import RewardParameters
 from node.command import PATH, Session, example, session_options
 from node.commands.submit import show_outcomes
-from node.history import Record, find, pay_by_entry, read_history
 from node.leaves import counted, get_leaves
-from node.outcome import OUTCOMES
 from node.screen import Screen
-from protocol.errors import ExitCode
-from protocol.rewards import RewardParameters
 
 _SHOWN: Final = 50
 

@@ -12,14 +12,14 @@ from typing import TypeVar
 
 import click
 
-from host.files import read_secret
-from node.amounts import show_tokens
-from node.client import ValidatorClient
+from curiosity.client.amounts import show_tokens
+from curiosity.client.client import ValidatorClient
+from curiosity.host.files import read_secret
+from curiosity.protocol.errors import ConfigError
+from curiosity.protocol.signing import parse_seed
+from curiosity.protocol.wire import to_plain
 from node.command import PATH, Session, example, session_options
 from node.commands.takedown import REASONS, take_down_as_operator
-from protocol.errors import ConfigError
-from protocol.signing import parse_seed
-from protocol.wire import to_plain
 
 T = TypeVar("T")
 

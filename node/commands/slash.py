@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from contracts.chain import ChainConfig
-from contracts.slashing import StakeEvidence, check_stake_evidence, parse_stake_evidence
-from node.amounts import show_tokens
+from curiosity.chain.chain import ChainConfig
+from curiosity.chain.slashing import StakeEvidence, check_stake_evidence, parse_stake_evidence
+from curiosity.client.amounts import show_tokens
+from curiosity.client.receipts import read_file
+from curiosity.client.wallet import find_wallet, read_password, unlock
+from curiosity.protocol.errors import WalletError
+from curiosity.protocol.evidence import parse_evidence
 from node.command import PATH, Session, example, session_options
-from node.receipts import read_file
-from node.wallet import find_wallet, read_password, unlock
-from protocol.errors import WalletError
-from protocol.evidence import parse_evidence
 
 
 @click.command("slash", epilog=example("curiosity ledger slash slash-0123.json --wallet alice --dry-run"))
@@ -44,7 +44,7 @@ def slash(
         raise WalletError("WALLET_NEEDED", "no wallet was named", "Give --wallet NAME, or set [node] wallet.")
     found = find_wallet(session.home, name) if name else None
 
-    from contracts.evm import StakeClient  # here, because it imports web3
+    from curiosity.chain.evm import StakeClient  # here, because it imports web3
 
     domain, chain = fault.key.domain, session.settings.chain
     config = ChainConfig(

@@ -10,17 +10,17 @@ from typing import Any, Final
 
 import click
 
+from curiosity.client.outcome import ACCEPTED, PairOutcome, short
+from curiosity.client.preview import preview
+from curiosity.client.submission import Contributor, Rules, Tally, submit_pairs
+from curiosity.client.wallet import find_wallet, read_password, unlock
+from curiosity.protocol.errors import CuriosityError, ExitCode, Overloaded, ServiceError, SourceError, WalletError
+from curiosity.protocol.messages import Decision, Network
+from curiosity.protocol.verdict import Reason
+from curiosity.sources.own.own import read_sources
+from curiosity.sources.pairset import SourcePair
 from node.command import PATH, Session, example, open_client, session_options
-from node.outcome import ACCEPTED, PairOutcome, short
-from node.preview import preview
 from node.screen import Meter, Screen
-from node.sources.own import read_sources
-from node.sources.pairset import SourcePair
-from node.submission import Contributor, Rules, Tally, submit_pairs
-from node.wallet import find_wallet, read_password, unlock
-from protocol.errors import CuriosityError, ExitCode, Overloaded, ServiceError, SourceError, WalletError
-from protocol.messages import Decision, Network
-from protocol.verdict import Reason
 
 _SHOWN: Final = 20  # pairs listed for people; --json has all
 
@@ -122,11 +122,11 @@ def submit(
 def _open(
     paths: tuple[Path, ...], license: str, split: str, pairs: str, columns: str
 ) -> Iterator[SourcePair | SourceError]:
-    from node.sources.group import parse_pairs  # these load NumPy or pyarrow, where they are asked for
+    from curiosity.sources.own.group import parse_pairs  # these load NumPy or pyarrow, where they are asked for
 
     mapping = None
     if columns:
-        from node.sources.parquet import parse_columns
+        from curiosity.sources.own.parquet import parse_columns
 
         mapping = parse_columns(columns)
     wanted = parse_pairs(pairs) if pairs else frozenset()

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import click
 
-from host.files import write_whole
+from curiosity.client.submission import Rules, check_network
+from curiosity.client.takedowns import ask, find_digest, find_digests, take_down
+from curiosity.client.wallet import find_wallet, read_password, unlock
+from curiosity.host.files import write_whole
+from curiosity.protocol.entry import TakedownEntry
+from curiosity.protocol.errors import SourceError, WalletError
+from curiosity.protocol.messages import TakedownReport
+from curiosity.protocol.receipt import CheckedReceipt
+from curiosity.protocol.takedown import TakedownReason
+from curiosity.protocol.wire import encode, to_plain
 from node.command import PATH, Session, example, open_client, session_options
-from node.submission import Rules, check_network
-from node.takedowns import ask, find_digest, find_digests, take_down
-from node.wallet import find_wallet, read_password, unlock
-from protocol.entry import TakedownEntry
-from protocol.errors import SourceError, WalletError
-from protocol.messages import TakedownReport
-from protocol.receipt import CheckedReceipt
-from protocol.takedown import TakedownReason
-from protocol.wire import encode, to_plain
 
 _LIFETIME_S = 3600
 REASONS = [reason.value.lower() for reason in TakedownReason]

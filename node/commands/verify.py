@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 import click
 
-from node.check import Checked, check_file
+from curiosity.client.check import Checked, check_file
+from curiosity.client.receipts import BROKEN_SUFFIX, SavedReceipt, check_second, read_saved, write_saved
+from curiosity.client.trust import KEPT_KEYS, Trust
+from curiosity.protocol.errors import ProofError, SourceError
+from curiosity.protocol.receipt import verify_receipt
 from node.command import PATH, Session, example, open_client, session_options
-from node.receipts import BROKEN_SUFFIX, SavedReceipt, check_second, read_saved, write_saved
-from node.trust import KEPT_KEYS, Trust
-from protocol.errors import ProofError, SourceError
-from protocol.receipt import verify_receipt
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
@@ -120,7 +120,7 @@ def verify(session: Session, paths: tuple[Path, ...], trust: Trust, leaf: Path |
 
 async def fetch_proofs(client: object, files: Sequence[Path], trust: Trust = KEPT_KEYS) -> int:
     """Fetch, check and save the second receipt for each that has none good enough; return how many were added."""
-    from node.client import ValidatorClient
+    from curiosity.client.client import ValidatorClient
 
     assert isinstance(client, ValidatorClient)
     added = 0

@@ -5,13 +5,9 @@ from pathlib import Path
 
 import click
 
-from host.files import read_secret
-from node.amounts import show_coins
-from node.command import PATH, Callback, Session, example, session_options
-from node.commands.wallet_money import balance, remove, send
-from node.permits import parse_address
-from node.phrase import WORD_COUNTS, account_path, check_path, check_phrase, key_of_phrase, new_phrase
-from node.wallet import (
+from curiosity.client.amounts import show_coins
+from curiosity.client.phrase import WORD_COUNTS, account_path, check_path, check_phrase, key_of_phrase, new_phrase
+from curiosity.client.wallet import (
     address_of_key,
     create_wallet,
     find_wallet,
@@ -21,9 +17,13 @@ from node.wallet import (
     survey_wallets,
     unlock,
 )
-from protocol.errors import WalletError
-from protocol.json_reader import read_json
-from protocol.signing import address_of, checksum, parse_private_key
+from curiosity.host.files import read_secret
+from curiosity.protocol.errors import WalletError
+from curiosity.protocol.json_reader import read_json
+from curiosity.protocol.signing import address_of, checksum, parse_private_key
+from curiosity.rewards.permits import parse_address
+from node.command import PATH, Callback, Session, example, session_options
+from node.commands.wallet_money import balance, remove, send
 
 _password_file = click.option("--password-file", type=PATH, help="File with the password; else you are asked.")
 
@@ -152,9 +152,9 @@ def export(session: Session, name: str, private_key: bool, yes: bool, password_f
 @session_options()
 def fund(session: Session, name: str) -> None:
     """Give a wallet coins for gas from the embedded chain's faucet (development chains only)."""
-    from contracts.chain import ChainConfig
     from contracts.devchain import DEFAULT_CHAIN_ID, DevChain
-    from contracts.evm import ChainClient
+    from curiosity.chain.chain import ChainConfig
+    from curiosity.chain.evm import ChainClient
     from node.demo.stage import GAS_MONEY_WEI
 
     found = find_wallet(session.home, name)

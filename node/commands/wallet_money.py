@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from node.amounts import COIN, parse_amount, show_coins, show_tokens
-from node.claims import connect
+from curiosity.client.amounts import COIN, parse_amount, show_coins, show_tokens
+from curiosity.client.wallet import find_wallet, read_password, unlock
+from curiosity.protocol.errors import ChainError, WalletError
+from curiosity.protocol.messages import Network
+from curiosity.protocol.signing import checksum
+from curiosity.rewards.claims import connect
+from curiosity.rewards.permits import parse_address
 from node.command import PATH, Session, example, open_client, session_options
-from node.permits import parse_address
 from node.screen import Screen
-from node.wallet import find_wallet, read_password, unlock
-from protocol.errors import ChainError, WalletError
-from protocol.messages import Network
-from protocol.signing import checksum
 
 if TYPE_CHECKING:
-    from contracts.evm import ChainClient
+    from curiosity.chain.evm import ChainClient
 
 _PATIENCE_S = 5.0
 _JOURNALS = "chain"  # below the home, as for claims

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from host.paths import inside
-from node.sources import load_source
-from node.sources.pairset import SourcePair, read_pairs
-from node.wallet import Wallet, create_wallet
-from protocol.errors import SourceError
+from curiosity.client.wallet import Wallet, create_wallet
+from curiosity.host.paths import inside
+from curiosity.protocol.errors import SourceError
+from curiosity.sources import load_source
+from curiosity.sources.pairset import SourcePair, read_pairs
 
 NAMES = ("ada", "grace", "hedy")
 DIGIT_SCANS = 500  # of the about 1,190 that may be submitted: they teach in seconds

@@ -13,12 +13,12 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from node.client import ValidatorClient
+from curiosity.client.client import ValidatorClient
+from curiosity.protocol.errors import Rejected
+from curiosity.protocol.messages import Decision, Network
+from curiosity.protocol.pair import Envelope, Item, SignedPair, sign_pair
+from curiosity.sources.pairset import SourceItem, SourcePair
 from node.demo.material import Cast
-from node.sources.pairset import SourceItem, SourcePair
-from protocol.errors import Rejected
-from protocol.messages import Decision, Network
-from protocol.pair import Envelope, Item, SignedPair, sign_pair
 
 KINDS = ("swapped caption", "blank picture", "noise picture", "noise sound")
 

@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from contracts.devchain import die_with_parent
-from protocol.errors import ServiceError
-from protocol.json_reader import read_json
+from curiosity.protocol.errors import ServiceError
+from curiosity.protocol.json_reader import read_json
 
 # Safety stops, far above what a busy machine takes: while it waits, a process that has ended is noticed at once.
 _START_TIMEOUT_S = 3600.0

@@ -10,25 +10,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embedding.checkpoint import GENESIS
-from node.amounts import show_tokens
-from node.claims import Claimed, claim, fetch_ticket
-from node.client import ValidatorClient
+from curiosity.client.amounts import show_tokens
+from curiosity.client.client import ValidatorClient
+from curiosity.client.receipts import check_proof, read_saved, verify_saved
+from curiosity.client.submission import Contributor, Rules, Tally, submit_pairs
+from curiosity.embedding.checkpoint import GENESIS
+from curiosity.ledger.mirror import fetch_leaves, mirror
+from curiosity.protocol.errors import CuriosityError, NotYet, ServiceError
+from curiosity.protocol.messages import Decision
+from curiosity.protocol.payouts import EpochPayout, derive
+from curiosity.protocol.receipt import verify_receipt
+from curiosity.protocol.rewards import RewardParameters
+from curiosity.rewards.claims import Claimed, claim, fetch_ticket
+from curiosity.sources.pairset import SourcePair
 from node.demo.material import Cast, Material, choose, deal, make_cast, make_material
 from node.demo.mischief import KINDS, attack, kind_of, make_bad_pairs
 from node.demo.processes import run_json_lines
 from node.demo.report import Report, check_recall, directions, recall_rows
 from node.demo.stage import Stage, open_stage
-from node.mirror import fetch_leaves, mirror
-from node.receipts import check_proof, read_saved, verify_saved
 from node.screen import Screen
-from node.sources.pairset import SourcePair
-from node.submission import Contributor, Rules, Tally, submit_pairs
-from protocol.errors import CuriosityError, NotYet, ServiceError
-from protocol.messages import Decision
-from protocol.payouts import EpochPayout, derive
-from protocol.receipt import verify_receipt
-from protocol.rewards import RewardParameters
 
 RUN = "run"  # below the demo's folder; made anew by every run
 PLAYED = "played"  # this file marks a run that came to its end

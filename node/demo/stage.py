@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from contracts.chain import Addresses, ChainConfig, DeploySettings
 from contracts.devchain import DEFAULT_CHAIN_ID, DevChain, find_anvil
-from host.stopping import stop_on_sigterm
+from curiosity.chain.chain import Addresses, ChainConfig, DeploySettings
+from curiosity.host.stopping import stop_on_sigterm
+from curiosity.protocol.errors import ChainError
+from curiosity.protocol.json_reader import read_json
+from curiosity.protocol.messages import Network
 from node.demo.processes import ValidatorProcess, run_json_lines
 from node.demo.report import Report
 from node.screen import Screen
-from protocol.errors import ChainError
-from protocol.json_reader import read_json
-from protocol.messages import Network
 
 NAME = "curiosity-demo"
 GAS_MONEY_WEI = 10**18
@@ -27,7 +27,7 @@ PATIENT_S = 600.0
 
 @dataclass
 class Stage:
-    """What the demo's steps work on. ``client`` is a `contracts.evm.ChainClient` bound to the contracts."""
+    """What the demo's steps work on. ``client`` is a `curiosity.chain.evm.ChainClient` bound to the contracts."""
 
     folder: Path
     report: Report
@@ -130,7 +130,7 @@ def _bind_contracts(chain: DevChain, config: Path, folder: Path, screen: Screen)
     A chain without the contracts that ``folder`` names has lost its state: they are deployed again, at the same
     addresses, and the validator posts its epochs again. Raises ChainError CHAIN_STATE_LOST if they come out elsewhere.
     """
-    from contracts.evm import ChainClient
+    from curiosity.chain.evm import ChainClient
 
     path = folder / "chain" / "addresses.json"
     known = Addresses.from_json(read_json(path.read_text())) if path.exists() else None

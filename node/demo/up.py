@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from contracts.devchain import DEFAULT_CHAIN_ID
+from curiosity.protocol.errors import ConfigError
+from curiosity.protocol.json_reader import read_json
 from node.demo.report import Report
 from node.demo.run import PLAYED, RUN
 from node.demo.stage import Stage, open_stage
 from node.screen import Screen
-from protocol.errors import ConfigError
-from protocol.json_reader import read_json
 
 UP = "up"  # below the folder of the demo; kept from one run to the next
 _LOCK = "up.lock"

@@ -6,10 +6,10 @@ python -m tests.vectors.make_tlog > tests/vectors/tlog.json
 import json
 from typing import Any
 
-from protocol.note import to_base64
-from protocol.note_signature import cosigned_message
-from protocol.subtrees import consistency_from, inclusion_from, root_from
-from protocol.tlog import (
+from curiosity.protocol.note import to_base64
+from curiosity.protocol.note_signature import cosigned_message
+from curiosity.protocol.subtrees import consistency_from, inclusion_from, root_from
+from curiosity.protocol.tlog import (
     MLDSA44_COSIGNATURE,
     Signer,
     bundle_path,

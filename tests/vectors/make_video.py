@@ -16,7 +16,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent))
 
-from embedding.modalities import decode  # noqa: E402
+from curiosity.embedding.modalities import decode  # noqa: E402
 from tests.modality_material import clip, gif  # noqa: E402
 
 CLIPS = (

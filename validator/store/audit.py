@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from protocol.merkle import leaf_hash
+from curiosity.protocol.merkle import leaf_hash
 from validator.store.head import KeptHead
 from validator.store.store import Store
 from validator.store.tree import Edge, FullTile, split

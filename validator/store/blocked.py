@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from sqlalchemy import insert, select
 
-from protocol.errors import StoreError
+from curiosity.protocol.errors import StoreError
 from validator.store import schema
 from validator.store.meta import MetaRows
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 from sqlalchemy import Connection, text
 
-from protocol.errors import StoreError
+from curiosity.protocol.errors import StoreError
 
 CLAIM_TIMEOUT_S = 5.0  # PostgreSQL frees a killed validator's lock only once it has noticed
 _LEDGER_LOCK = 0x6375_7269_0001  # advisory lock: "curi" and a number

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, RootTransaction, RowMapping, Select
 from sqlalchemy.exc import DBAPIError
 
-from host.files import sync_directory
+from curiosity.host.files import sync_directory
 from validator.store import engine
 from validator.store.claim import Claim
 from validator.store.schema_version import upgrade_schema

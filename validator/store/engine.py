@@ -13,7 +13,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from protocol.errors import StoreError
+from curiosity.protocol.errors import StoreError
 
 # The driver asks every parameter but numbers and texts whether it wants to be something else, by four failed look-ups
 # with an exception each: a row of seven blobs cost 27 us, of which 25 went into that. bytes are bytes.
@@ -124,7 +124,7 @@ class Engines:
 
 
 def connect(url: str) -> Engines:
-    """Return the engines for ``sqlite:///path`` or ``postgresql+psycopg://user:password@host/name``.
+    """Return the engines for ``sqlite:///path`` or ``postgresql+psycopg://user:password@curiosity/host/name``.
 
     Raises StoreError: STORE_URL for another kind of URL, SQLITE_TOO_OLD.
     """
@@ -143,7 +143,7 @@ def _url_error(what: str) -> StoreError:
     return StoreError(
         "STORE_URL",
         f"the store's URL cannot be used: {what}",
-        "Use sqlite:///path/to/file.db or postgresql+psycopg://user:password@host/database.",
+        "Use sqlite:///path/to/file.db or postgresql+psycopg://user:password@curiosity/host/database.",
     )
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from functools import lru_cache
 
-from protocol.errors import StoreError
-from protocol.merkle import leaf_hash
-from protocol.subtrees import Place
-from protocol.tiles import HEIGHT, WIDTH
+from curiosity.protocol.errors import StoreError
+from curiosity.protocol.merkle import leaf_hash
+from curiosity.protocol.subtrees import Place
+from curiosity.protocol.tiles import HEIGHT, WIDTH
 from validator.store.store import Store
 from validator.store.tree import Edge, FullTile, hash_in
 

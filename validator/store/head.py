@@ -10,10 +10,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from host.files import sync_directory
-from protocol.errors import ProofError, StoreError
-from protocol.merkle import leaf_hash
-from protocol.tlog import TreeHead, verify_checkpoint
+from curiosity.host.files import sync_directory
+from curiosity.protocol.errors import ProofError, StoreError
+from curiosity.protocol.merkle import leaf_hash
+from curiosity.protocol.tlog import TreeHead, verify_checkpoint
 from validator.store.files import write_at
 from validator.store.store import Store
 from validator.store.tree import HASH_BYTES, split

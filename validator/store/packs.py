@@ -11,8 +11,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from host.files import sync_directory
-from protocol.errors import StoreError
+from curiosity.host.files import sync_directory
+from curiosity.protocol.errors import StoreError
 from validator.store.blocks import BlockFile, whole_blocks
 from validator.store.files import write_at
 

@@ -9,13 +9,13 @@ from hashlib import sha256
 
 from sqlalchemy import RowMapping, select
 
-from protocol.entry import PairEntry, parse_entry
-from protocol.errors import CuriosityError
-from protocol.pair import Envelope, check_signature
-from protocol.receipt import Receipt, verify_receipt
-from protocol.signing import Domain
-from protocol.verdict import Opening
-from protocol.wire import parse
+from curiosity.protocol.entry import PairEntry, parse_entry
+from curiosity.protocol.errors import CuriosityError
+from curiosity.protocol.pair import Envelope, check_signature
+from curiosity.protocol.receipt import Receipt, verify_receipt
+from curiosity.protocol.signing import Domain
+from curiosity.protocol.verdict import Opening
+from curiosity.protocol.wire import parse
 from validator.store import schema
 from validator.store.store import Store
 

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, field
 
-from protocol.pair import Item
-from protocol.receipt import Receipt
-from protocol.wire import encode
+from curiosity.protocol.pair import Item
+from curiosity.protocol.receipt import Receipt
+from curiosity.protocol.wire import encode
 
 
 @dataclass(frozen=True)
 class NewSubmission:
-    """The pair behind a new entry. ``envelope`` is JSON of `protocol.pair.Envelope`, as it came.
+    """The pair behind a new entry. ``envelope`` is JSON of `curiosity.protocol.pair.Envelope`, as it came.
 
     ``items_since`` is when its items came, Unix seconds, 0 if nobody knows; None: they are not to be kept.
     """
@@ -22,7 +22,7 @@ class NewSubmission:
     b: Item
     accepted: bool
     embeddings: bytes | None = field(repr=False)
-    opening: bytes = field(repr=False)  # canonical JSON of `protocol.verdict.Opening`
+    opening: bytes = field(repr=False)  # canonical JSON of `curiosity.protocol.verdict.Opening`
     items_since: int | None = 0
 
 

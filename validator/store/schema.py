@@ -11,7 +11,7 @@
 | blocked | a keyed hash of contents that must not come back |
 | meta | small values by name |
 
-Closed epochs and what they pay are not here: they follow from the leaves (`protocol.payouts`).
+Closed epochs and what they pay are not here: they follow from the leaves (`curiosity.protocol.payouts`).
 
 A pair has no foreign key to its entry and its items: one transaction of the one writer makes all three, and the keys
 would cost more than the inserts. The order of the columns is the order in which `validator.store.bulk` writes them.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
-from protocol.errors import StoreError
+from curiosity.protocol.errors import StoreError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 NEWEST = "0007"

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, RowMapping, Select, func, select
 
-from protocol.errors import StoreError
+from curiosity.protocol.errors import StoreError
 from validator.store import schema
 from validator.store.bulk import with_keys
 from validator.store.contents import SeenContents

@@ -2,15 +2,15 @@
 
 Tile level t holds the hashes of the complete subtrees of level 8t (c2sp.org/tlog-tiles). Of the seven levels between
 two tile levels the fourth is kept beside the tile, 512 bytes to its 8 KiB; with it a proof hashes 22 times in a tile,
-not 247 times. Places are those of `protocol.subtrees`.
+not 247 times. Places are those of `curiosity.protocol.subtrees`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from protocol.merkle import Frontier
-from protocol.subtrees import Place, cover, layers
-from protocol.tiles import HEIGHT, WIDTH
+from curiosity.protocol.merkle import Frontier
+from curiosity.protocol.subtrees import Place, cover, layers
+from curiosity.protocol.tiles import HEIGHT, WIDTH
 
 HASH_BYTES = 32
 MIDDLE = 4

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, func, insert, or_, select, update
 
-from protocol.errors import StoreError
-from protocol.pair import Item
+from curiosity.protocol.errors import StoreError
+from curiosity.protocol.pair import Item
 from validator.store import schema
 from validator.store.bulk import (
     Row,

@@ -1,0 +1,86 @@
+"""What a verdict means for the contributor: why, what to do now, and whether the pair can be paid."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from curiosity.protocol.errors import Fault
+from curiosity.protocol.verdict import Opening, Outcome, Reason, Verdict
+
+_AGAIN: Final = "submit it again under a later checkpoint (curiosity submit --again)"
+
+
+@dataclass(frozen=True)
+class Words:
+    """``what`` happened and what to do about it (``remedy``, empty where there is nothing to do)."""
+
+    what: str
+    remedy: str = ""
+
+
+_REASONS: Final = {
+    Reason.BELONGS_TOGETHER: Words("the two belong together"),
+    Reason.CONTENT_DUPLICATE: Words(
+        "a pair of exactly these two items is in the ledger already", "Nothing: a pair counts once, whoever sends it."
+    ),
+    Reason.ITEM_UNDECODABLE: Words("an item cannot be decoded", "Open the file, save it again and submit it anew."),
+    Reason.ITEM_UNINFORMATIVE: Words(
+        "an item says too little: such as a blank picture, silence, noise, or an empty phrase",
+        "Send an item that shows, says or names something in particular.",
+    ),
+    Reason.PAIR_TOO_FAR: Words(
+        "to this checkpoint the two do not look as if they belong together",
+        f"If they do, the encoders do not know such things yet: {_AGAIN}. Else correct the caption.",
+    ),
+    Reason.PAIR_NOT_MUTUAL: Words(
+        "to this checkpoint each of the two fits many other items just as well",
+        f"Name what is particular about it; or {_AGAIN}.",
+    ),
+    Reason.GREY_ZONE: Words(
+        "too near to a threshold to decide; this costs you nothing", f"Nothing now; {_AGAIN}."
+    ),
+}  # fmt: skip
+
+_UNDECIDABLE: Final = (Reason.PAIR_TOO_FAR, Reason.PAIR_NOT_MUTUAL, Reason.GREY_ZONE)
+"""What a better checkpoint may decide otherwise: that the encoders know too little is not the contributor's doing."""
+
+
+def explain(verdict: Verdict, opening: Opening | None = None, names: tuple[str, str] = ("", "")) -> Words:
+    """Return a verdict in words. ``opening`` adds which rule an item broke, ``names`` (a, b) which file it was."""
+    words = _REASONS[verdict.reason]
+    if verdict.reason is Reason.ITEM_UNDECODABLE and opening is not None and opening.detail:
+        return Words(f"an item cannot be decoded: {opening.detail}", words.remedy)
+    if verdict.reason is Reason.ITEM_UNINFORMATIVE and opening is not None and opening.measurement is not None:
+        measured = opening.measurement
+        blamed = names[0] if measured.null_a_micro >= measured.null_b_micro else names[1]
+        if blamed:
+            return Words(f"{blamed} says too little: it is near to a blank item", words.remedy)
+    return words
+
+
+def explain_code(code: str) -> Words:
+    """Return a reason in words by its code alone; no words for a code that is not a verdict's."""
+    try:
+        return _REASONS[Reason(code)]
+    except ValueError:
+        return Words("")
+
+
+def fault_of(verdict: Verdict) -> str:
+    """Return whose fault it is that a pair was not accepted, empty if nobody's or not known.
+
+    A pair that the encoders cannot place may be wrong, or be new to them: the contributor is not blamed for that.
+    """
+    if verdict.is_accepted or verdict.reason in _UNDECIDABLE or verdict.reason is Reason.CONTENT_DUPLICATE:
+        return ""
+    return (verdict.fault or Fault.CONTRIBUTOR).value
+
+
+def explain_pay(verdict: Verdict) -> str:
+    """Return whether a pair can be paid and why not, as far as its verdict alone tells."""
+    if verdict.outcome is Outcome.GREY:
+        return "not paid: undecided"
+    if not verdict.is_accepted:
+        return "not paid: rejected"
+    if not verdict.novel or not verdict.curiosity_micro:
+        return "not paid: near to what the network knows already"
+    return "may be paid when its epoch closes: it fills a gap"

@@ -1,0 +1,131 @@
+"""What was submitted from this machine, found by file name: receipts joined with the journals that know the files."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from curiosity.client.journal import Journal
+from curiosity.client.outcome import REFUSED, PairOutcome, decided, recalled, short
+from curiosity.client.receipts import BROKEN_SUFFIX, SavedReceipt, read_saved
+from curiosity.protocol.entry import PairEntry, TakedownEntry, parse_entry
+from curiosity.protocol.errors import CuriosityError
+from curiosity.protocol.payouts import EpochPayout, Replay
+from curiosity.protocol.rewards import RewardParameters
+from curiosity.sources.own.item import load_item
+
+
+@dataclass(frozen=True)
+class Record:
+    """One pair that was sent: what came of it, and its receipt's file.
+
+    ``digests`` are SHA-256 of the two items as they were sent; a refusal has neither.
+    """
+
+    outcome: PairOutcome
+    receipt: Path | None = None
+    digests: tuple[bytes, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return self.outcome.to_json() | {"receipt": str(self.receipt) if self.receipt is not None else None}
+
+
+def read_history(home: Path) -> tuple[list[Record], list[CuriosityError]]:
+    """Return every pair that was sent, by entry, then the refusals; and what could not be read."""
+    names, refused = _read_journals(home)
+    records: list[Record] = []
+    problems: list[CuriosityError] = []
+    for path in sorted((home / "receipts").glob("*.json")):
+        if path.name.endswith(BROKEN_SUFFIX):
+            continue
+        try:
+            records.append(_record(path, read_saved(path), names))
+        except CuriosityError as error:
+            problems.append(error)
+    records.sort(key=lambda one: one.outcome.entry or 0)
+    return [*records, *refused], problems
+
+
+def _read_journals(home: Path) -> tuple[dict[str, tuple[str, str]], list[Record]]:
+    """Return by pair digest (hex) where its items came from; and the refusals that no decision came after."""
+    names: dict[str, tuple[str, str]] = {}
+    refused: list[Record] = []
+    for journal in Journal.read_all(home):
+        for row, result in journal.results.items():
+            plan = journal.plans.get(row)
+            who = (plan.a, plan.b) if plan is not None else ("", "")
+            if result.outcome == REFUSED:
+                refused.append(Record(recalled(who, result)))
+            else:
+                names[result.pair] = who
+    return names, refused
+
+
+def _record(path: Path, saved: SavedReceipt, names: Mapping[str, tuple[str, str]]) -> Record:
+    submission = saved.envelope.submission
+    pair = saved.pair
+    outcome = decided(names.get(pair.hex(), ("", "")), saved.decision, pair, saved.decision.receipt.index)
+    return Record(outcome, path, (submission.a.sha256, submission.b.sha256))
+
+
+def find(records: Sequence[Record], name: str) -> list[Record]:
+    """Return the pairs of a file: by its name, its path or a pattern such as ``*.jpg``; else by its content.
+
+    A receipt that was kept before journals held names, or whose file was renamed since, is found by what was sent.
+    """
+    path = Path(name)
+    by_name = [one for one in records if any(_is_of(kept, name, path) for kept in (one.outcome.a, one.outcome.b))]
+    if by_name or not path.is_file():
+        return by_name
+    digest = sha256(load_item(path).read()).digest()
+    return [one for one in records if digest in one.digests]
+
+
+def _is_of(kept: str, name: str, path: Path) -> bool:
+    if not kept:
+        return False
+    if kept == name or fnmatchcase(short(kept), name):
+        return True
+    return path.is_absolute() and Path(kept).absolute() == path
+
+
+def pay_by_entry(leaves: Iterable[bytes], parameters: RewardParameters) -> dict[int, str]:
+    """Return of every accepted pair in a ledger whether it is paid, and why not, in words, by entry.
+
+    Raises ProofError as `curiosity.protocol.payouts.derive` does.
+    """
+    replay = Replay(parameters, check_entries=False)
+    told: dict[int, str] = {}
+    accepted: dict[int, bool] = {}  # of the open epoch: whether it is novel
+    gone: set[int] = set()
+    for index, leaf in enumerate(leaves):
+        entry = parse_entry(leaf)
+        if isinstance(entry, PairEntry) and entry.verdict.is_accepted:
+            accepted[index] = entry.verdict.curiosity_micro > 0
+        elif isinstance(entry, TakedownEntry):
+            gone.add(entry.index)
+        payout = replay.take(entry)
+        if payout is not None:
+            told |= _tell_pay(payout, accepted, gone)
+            accepted, gone = {}, set()
+    return told | _tell_pay(replay.open_epoch(), accepted, gone)
+
+
+def _tell_pay(payout: EpochPayout, accepted: Mapping[int, bool], gone: Collection[int]) -> dict[int, str]:
+    paid = {pair.index for pair in payout.paid}
+    is_open = payout.entry is None
+    told = {}
+    for index, novel in accepted.items():
+        if index in paid:
+            word = "would be paid if it closed now" if is_open else "paid"
+        elif index in gone:
+            word = "not paid: taken down before it closed"
+        elif novel:
+            word = "not paid: others filled wider gaps"
+        else:
+            word = "not paid: near to what the network knows already"
+        told[index] = f"epoch {payout.epoch}: {word}"
+    return told

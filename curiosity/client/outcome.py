@@ -1,0 +1,104 @@
+"""What came of one pair, file by file and in words: what `curiosity submit` and `curiosity receipts` show."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from curiosity.client.explain import explain, explain_code, explain_pay, fault_of
+from curiosity.client.journal import Result
+from curiosity.protocol.errors import CuriosityError, Rejected
+from curiosity.protocol.messages import Decision
+from curiosity.protocol.verdict import Outcome
+from curiosity.sources.pairset import SourceItem, SourcePair
+
+ACCEPTED: Final = Outcome.ACCEPTED.value
+REJECTED: Final = Outcome.REJECTED.value
+GREY: Final = Outcome.GREY.value
+REFUSED: Final = "refused"  # no decision was made, nothing is logged
+UNREADABLE: Final = "unreadable"  # never sent
+OUTCOMES: Final = (ACCEPTED, REJECTED, GREY, REFUSED, UNREADABLE)
+_SHOWN_TEXT: Final = 60  # characters of a text that is no file of its own
+
+
+@dataclass(frozen=True)
+class PairOutcome:
+    """One pair: where its items came from, what was decided, why, what to do, and whether it can be paid.
+
+    ``fault`` is contributor, validator, infrastructure, or empty where nobody is to blame; ``entry`` is the index in
+    the ledger, ``pair`` the digest in hex, both missing where no decision was made. ``is_known``: it was decided in an
+    earlier run.
+    """
+
+    a: str
+    b: str
+    outcome: str
+    code: str
+    what: str
+    remedy: str
+    fault: str = ""
+    pay: str = ""
+    entry: int | None = None
+    pair: str = ""
+    is_known: bool = False
+    is_novel: bool = False
+
+    @property
+    def may_be_paid(self) -> bool:
+        """True for an accepted pair that fills a gap: the epoch pays it if it is among the widest."""
+        return self.outcome == ACCEPTED and self.is_novel
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return asdict(self)
+
+
+def name_of(item: SourceItem) -> str:
+    """Return where an item came from: its file, or the beginning of a text that stands in a table."""
+    if item.content is not None and item.modality == "text":
+        text = item.content.decode(errors="replace")
+        return repr(text if len(text) <= _SHOWN_TEXT else text[: _SHOWN_TEXT - 1] + "…")
+    return str(item.path)
+
+
+def names_of(source: SourcePair) -> tuple[str, str]:
+    """Return where the two items of a pair came from, a first."""
+    return name_of(source.a), name_of(source.b)
+
+
+def short(name: str) -> str:
+    """Return the last part of a path, for a table; a text stays as it is."""
+    return name if name[:1] in "'\"" else Path(name).name
+
+
+def decided(names: tuple[str, str], decision: Decision, pair: bytes, entry: int) -> PairOutcome:
+    """Return what came of a pair that a validator decided about."""
+    verdict = decision.verdict
+    words = explain(verdict, decision.opening, (short(names[0]), short(names[1])))
+    return PairOutcome(
+        *names,
+        outcome=verdict.outcome.value,
+        code=verdict.reason.value,
+        what=words.what,
+        remedy=words.remedy,
+        fault=fault_of(verdict),
+        pay=explain_pay(verdict),
+        entry=entry,
+        pair=pair.hex(),
+        is_novel=verdict.is_accepted and verdict.novel and verdict.curiosity_micro > 0,
+    )
+
+
+def failed(names: tuple[str, str], outcome: str, error: CuriosityError) -> PairOutcome:
+    """Return what came of a pair that was refused or could not be read."""
+    fault = error.fault.value if isinstance(error, Rejected) else ""
+    return PairOutcome(*names, outcome, error.code, error.what, error.remedy, fault)
+
+
+def recalled(names: tuple[str, str], result: Result) -> PairOutcome:
+    """Return what a journal holds of a pair that was decided in an earlier run."""
+    words = explain_code(result.code)
+    what, remedy = result.what or words.what, result.remedy or words.remedy
+    known = result.outcome != REFUSED
+    return PairOutcome(
+        *names, result.outcome, result.code, what, remedy, entry=result.index, pair=result.pair, is_known=known
+    )

@@ -1,0 +1,262 @@
+"""A checkpoint: a folder whose manifest names every byte in it. Reading and verifying it imports no torch.
+
+    manifest.json        canonical JSON; its SHA-256 is the checkpoint's digest
+    model.safetensors    the trained weights (frozen towers are named by SHA-256 and not stored)
+    config.json          preset and modalities, for ``curiosity.embedding.hub``; checkpoints made before it have none
+    anchors.safetensors  int16 embeddings that verdicts stand on (see ``Anchors``)
+    README.md            the card
+
+Only safetensors are read: nothing in a checkpoint can run code.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curiosity.host.paths import inside
+from curiosity.protocol.errors import CheckpointError
+from curiosity.protocol.json_reader import read_json
+from curiosity.protocol.scoring import Calibration, Quantised
+from curiosity.protocol.wire import canonical_json
+
+if TYPE_CHECKING:
+    import torch
+
+    from curiosity.embedding.space import EmbeddingSpace
+    from curiosity.embedding.tower_spec import Source
+
+FORMAT = "curiosity-checkpoint/1"
+MANIFEST, MODEL, ANCHORS, CARD = "manifest.json", "model.safetensors", "anchors.safetensors", "README.md"
+CONFIG = "config.json"
+GENESIS = Path(__file__).parent / "genesis"
+
+Anchors = Mapping[str, Quantised]
+"""``ref/<modality>`` int16[N, d] real items for the differential loss; ``bank/<pair>/<modality>`` int16[N, d] for CSLS;
+``empty/<modality>`` int16[d]; ``history/<pair>`` int16[N, 2d] joint points of trusted pairs, cross-averaged."""
+
+
+@dataclass(frozen=True)
+class LedgerRange:
+    """The pairs that a round learned from: entries first to first + size - 1 of the ledger ``origin``.
+
+    ``ledger_root`` is the RFC 6962 root at ``first + size``; ``pairs_root`` the RFC 6962 root over the digests of the
+    accepted pairs that were trained on, in ledger order; ``pairs`` how many. Roots in hex.
+    """
+
+    origin: str
+    first: int
+    size: int
+    ledger_root: str
+    pairs_root: str
+    pairs: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a checkpoint says about itself. All numbers are integers (shares in millionths)."""
+
+    preset: str
+    dim: int
+    modalities: tuple[str, ...]
+    preprocessing: str
+    frozen: dict[str, str]  # modality -> SHA-256 of frozen weights that are not stored here
+    parent: str  # digest of the checkpoint that training started from; empty for genesis
+    ledger: LedgerRange | None  # None for genesis
+    data: dict[str, Any]  # data card of the trusted pairs: sets, splits, counts, root over their digests
+    recipe: dict[str, Any]  # seed, steps, batch, ...
+    calibration: Calibration
+    evaluation: dict[str, Any]
+    licenses: dict[str, str]
+    files: dict[str, str]  # file name -> SHA-256
+
+    def trained_pairs(self) -> frozenset[str]:
+        """Names of the modality pairs that were trained: ``audio-text``. Others met by themselves.
+
+        Checkpoints that do not say it were made from the trusted split ``genesis`` alone.
+        """
+        named = self.data.get("trained")
+        if named is None:
+            named = [key.split("/")[2] for key in self.data.get("pairs", {}) if key.split("/")[1:2] == ["genesis"]]
+        return frozenset(named)
+
+    def encode(self) -> bytes:
+        """Canonical JSON; its SHA-256 is the checkpoint's digest."""
+        plain = asdict(self) | {"calibration": self.calibration.to_json(), "format": FORMAT}
+        return canonical_json(plain | {"modalities": list(self.modalities)})
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Manifest":
+        """The manifest that ``encode`` wrote.
+
+        Raises:
+            CheckpointError: MANIFEST_NOT_READABLE or CHECKPOINT_FORMAT.
+        """
+        try:
+            plain = read_json(data)
+            if plain.pop("format") != FORMAT:
+                raise CheckpointError(
+                    "CHECKPOINT_FORMAT",
+                    f"the manifest is not of format {FORMAT}",
+                    "Update the program or the checkpoint",
+                )
+            ledger = plain.pop("ledger")
+            manifest = cls(
+                modalities=tuple(plain.pop("modalities")),
+                calibration=Calibration.from_json(plain.pop("calibration")),
+                ledger=LedgerRange(**ledger) if ledger is not None else None,
+                **plain,
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(
+                "MANIFEST_NOT_READABLE",
+                f"{len(data)} bytes are not a manifest ({type(error).__name__}: {error})",
+                "Fetch the checkpoint again",
+            ) from error
+        if manifest.encode() != data:
+            raise CheckpointError(
+                "MANIFEST_NOT_CANONICAL", f"{len(data)} bytes differ from their canonical form", "Fetch it again"
+            )
+        return manifest
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A verified checkpoint: every file has the digest that the manifest names."""
+
+    path: Path
+    digest: str
+    manifest: Manifest
+
+    @cached_property
+    def anchors(self) -> Anchors:
+        """The anchor sets, int16; read on first use."""
+        from safetensors.numpy import load_file
+
+        arrays: dict[str, NDArray[Any]] = load_file(self.path / ANCHORS)
+        wrong = [name for name, array in arrays.items() if array.dtype != np.int16]
+        if wrong:
+            raise CheckpointError("ANCHORS_NOT_INT16", f"{wrong} are not int16", "Publish the checkpoint again")
+        return arrays
+
+    @property
+    def calibration(self) -> Calibration:
+        """Every number that a verdict depends on beside the anchors."""
+        return self.manifest.calibration
+
+    def space(
+        self, device: "torch.device | None" = None, pretrained: "Mapping[str, Source] | None" = None
+    ) -> "EmbeddingSpace":
+        """The encoders, in evaluation mode. Imports torch.
+
+        ``pretrained`` says where published weights come from that the checkpoint names and does not carry.
+
+        Raises:
+            CheckpointError: when the weights do not fit the preset, or a frozen tower is missing or another one.
+        """
+        from curiosity.embedding.weights import read_space
+
+        return read_space(self, device, pretrained)
+
+
+def load(path: Path, *, expected: str | None = None) -> Checkpoint:
+    """The checkpoint in the folder ``path``, verified byte for byte. Imports no torch.
+
+    Args:
+        path: the folder.
+        expected: the digest that it must have, where the caller knows one.
+
+    Raises:
+        CheckpointError: CHECKPOINT_MISSING, CHECKPOINT_DIFFERS (with the expected and the actual digest) or what
+            ``Manifest.decode`` raises.
+    """
+    data = _read(path / MANIFEST)
+    digest = hashlib.sha256(data).hexdigest()
+    if expected is not None and digest != expected:
+        raise _differs(f"{path}/{MANIFEST}", expected, digest)
+    manifest = Manifest.decode(data)
+    if set(manifest.files) not in ({MODEL, ANCHORS, CARD}, {MODEL, ANCHORS, CARD, CONFIG}):
+        raise CheckpointError(
+            "CHECKPOINT_FORMAT", f"the manifest names {sorted(manifest.files)}", "Publish the checkpoint again"
+        )
+    for name, want in sorted(manifest.files.items()):
+        got = hashlib.sha256(_read(inside(path, name, one=True, links=True))).hexdigest()  # links of the hub's cache
+        if got != want:
+            raise _differs(f"{path}/{name}", want, got)
+    return Checkpoint(path, digest, manifest)
+
+
+def save(
+    path: Path,
+    *,
+    manifest: Manifest,
+    model: bytes,
+    anchors: Anchors,
+    card: str,
+) -> Checkpoint:
+    """Write the checkpoint to the folder ``path`` at once, or not at all; ``manifest.files`` is filled in here.
+
+    ``model`` are safetensors bytes (``curiosity.embedding.weights.encode_weights``).
+
+    Raises:
+        CheckpointError: CHECKPOINT_NOT_WRITTEN, when the folder exists with other content or the disk refuses.
+    """
+    from safetensors.numpy import save as encode_arrays
+
+    contents = {
+        MODEL: model,
+        ANCHORS: encode_arrays({name: np.ascontiguousarray(array) for name, array in sorted(anchors.items())}),
+        CARD: card.encode(),
+        CONFIG: encode_config(manifest.preset, manifest.modalities),
+    }
+    final = replace(manifest, files={name: hashlib.sha256(data).hexdigest() for name, data in contents.items()})
+    contents[MANIFEST] = final.encode()
+    digest = hashlib.sha256(contents[MANIFEST]).hexdigest()
+    if path.exists():
+        if (path / MANIFEST).is_file() and load(path).digest == digest:
+            return load(path)
+        raise CheckpointError(
+            "CHECKPOINT_NOT_WRITTEN", f"{path} exists and is not this checkpoint", "Choose another folder or remove it"
+        )
+    staging = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        staging.mkdir(parents=True)
+        for name, data in contents.items():
+            with inside(staging, name, one=True).open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        staging.rename(path)
+    except OSError as error:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise CheckpointError(
+            "CHECKPOINT_NOT_WRITTEN", f"{path}: {error.strerror or error}", "Free space or choose another folder"
+        ) from error
+    return Checkpoint(path, digest, final)
+
+
+def encode_config(preset: str, modalities: Sequence[str]) -> bytes:
+    """What ``curiosity.embedding.hub`` needs to make the towers that the weights belong to: canonical JSON."""
+    return canonical_json({"modalities": list(modalities), "preset": preset})
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(
+            "CHECKPOINT_MISSING", f"{path}: {error.strerror}", "Give the folder of a whole checkpoint"
+        ) from error
+
+
+def _differs(path: str, want: str, got: str) -> CheckpointError:
+    return CheckpointError(
+        "CHECKPOINT_DIFFERS", f"{path} has SHA-256 {got}, expected {want}", "Fetch the checkpoint again"
+    )

@@ -1,0 +1,52 @@
+"""Action: what a gripper does, seven degrees of freedom over time."""
+
+import math
+from dataclasses import dataclass
+
+from curiosity.embedding.modalities.arrays import MEDIA_TYPE, max_file_bytes, read_array
+from curiosity.embedding.modality import Array, Column, Contract, Limits
+
+RATE_HZ = 20
+MIN_STEPS, MAX_STEPS = 2, 1_000
+COLUMNS = (
+    Column("x", "m", -2.0, 2.0),
+    Column("y", "m", -2.0, 2.0),
+    Column("z", "m", -2.0, 2.0),
+    Column("roll", "rad", -math.pi, math.pi),
+    Column("pitch", "rad", -math.pi, math.pi),
+    Column("yaw", "rad", -math.pi, math.pi),
+    Column("gripper", "closed", 0.0, 1.0),
+)
+CONTRACT = Contract(
+    "float32",
+    ((MIN_STEPS, MAX_STEPS), len(COLUMNS)),
+    -math.pi,
+    math.pi,
+    "steps at 20 Hz of x, y, z (m), roll, pitch, yaw (rad), gripper (0 open, 1 closed)",
+    columns=COLUMNS,
+)
+LIMITS = Limits(max_bytes=max_file_bytes(CONTRACT), max_s=MAX_STEPS / RATE_HZ)
+
+
+@dataclass(frozen=True)
+class Action:
+    """A path of a gripper: where it is, how it is turned, how far it is closed."""
+
+    name: str = "action"
+    media_types: tuple[str, ...] = (MEDIA_TYPE,)
+    limits: Limits = LIMITS
+    contract: Contract = CONTRACT
+    mask_share: float = 0.40
+    natural_unit: str = "time steps"
+    preparation: str = "Read strictly from `.npy`; nothing is scaled, cut or padded."
+
+    def decode(self, data: bytes, media_type: str) -> Array:  # noqa: ARG002 - one media type
+        """float32[steps, 7] at 20 Hz.
+
+        Raises:
+            Rejected: an ``ARRAY_`` code of ``curiosity.embedding.modalities.arrays.read_array``.
+        """
+        return read_array(self.name, self.contract, data)
+
+
+ACTION = Action()

@@ -1,0 +1,136 @@
+"""A log as static files: checkpoint and tile/... as in c2sp.org/tlog-tiles, for any web server to serve it from there.
+
+Everything is verified before it is written, full files are never fetched twice, and ``checkpoint`` is written last: a
+folder without it, or with an older one, is one whose copy was interrupted, and the same command goes on.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from curiosity.host.paths import inside
+from curiosity.ledger.mirror import write_whole
+from curiosity.ledger.tiles import Ahead, LogFiles
+from curiosity.protocol.errors import ProofError, SourceError
+from curiosity.protocol.tiles import WIDTH, bundles_for, tiles_for
+from curiosity.protocol.tlog import Bundle, Tile, TileReader, TreeHead, verify_checkpoint
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Copied:
+    """A log's static files."""
+
+    size: int
+    root: bytes
+    files: int
+    fetched: int  # files that were not there yet
+
+
+class _Copy:
+    """One run of copying the static files under a head; everything here runs in a thread."""
+
+    def __init__(self, out: Path, head: TreeHead, ahead: Ahead) -> None:
+        self._out, self._head, self._ahead = out, head, ahead
+        self._pending: dict[str, bytes] = {}  # fetched, not yet verified
+        self._local: set[str] = set()  # read from the folder, not yet verified
+        self.fetched = 0
+
+    def _fetch(self, path: str) -> bytes | None:
+        file = inside(self._out, path, links=True)
+        if file.exists():
+            self._local.add(path)
+            return file.read_bytes()
+        data = self._ahead.fetch(path)
+        if data is not None:
+            self._pending[path] = data
+        return data
+
+    def run(self, tell: Progress) -> None:
+        """Verify and write every tile and bundle. Raises ProofError as `TileReader`."""
+        self._out.mkdir(parents=True, exist_ok=True)
+        bundles = bundles_for(self._head.size)
+        wanted = [path for bundle in bundles for path in (_tile_of(bundle).path, bundle.path)]
+        self._ahead.plan([path for path in wanted if not inside(self._out, path, links=True).exists()])
+        reader = TileReader(self._head, self._fetch)
+        for bundle in bundles:
+            try:
+                reader.entries(bundle.index)
+            except ProofError:
+                if not self._local:
+                    raise
+                for path in self._local:  # torn by a power cut, or of another tree: fetched again
+                    inside(self._out, path, links=True).unlink(missing_ok=True)
+                self._local.clear()
+                self._pending.clear()
+                reader = TileReader(self._head, self._fetch)
+                reader.entries(bundle.index)
+            self._write()
+            tell("entries", bundle.index * WIDTH + bundle.width, self._head.size)
+
+    def _write(self) -> None:
+        for path, data in self._pending.items():
+            file = inside(self._out, path, links=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(file, data)
+        self.fetched += len(self._pending)
+        self._pending.clear()
+        self._local.clear()
+
+
+def _tile_of(bundle: Bundle) -> Tile:
+    return Tile(0, bundle.index, bundle.width)
+
+
+def _expected(size: int) -> set[str]:
+    return {tile.path for tile in tiles_for(size)} | {bundle.path for bundle in bundles_for(size)}
+
+
+async def copy_tiles(
+    files: LogFiles, out: Path, note: str, head: TreeHead, *, progress: Progress | None = None, last: bool = True
+) -> Copied:
+    """Copy a log's static files under a verified head to ``out``, going on from what is there.
+
+    ``last`` writes the head too. Raises ProofError: what `TileReader` raises, SYNC_SHRANK if ``out`` holds a newer head
+    of the log; SourceError SYNC_NOT_WRITTEN.
+    """
+    ahead = Ahead(files)
+    copy = _Copy(out, head, ahead)
+    try:
+        await asyncio.to_thread(copy.run, progress or (lambda *_: None))
+        if last:
+            await asyncio.to_thread(finish_tiles, out, note, head)
+    except OSError as error:
+        raise not_written(out, error) from None
+    finally:
+        await ahead.close()
+    return Copied(head.size, head.root, len(_expected(head.size)), copy.fetched)
+
+
+def finish_tiles(out: Path, note: str, head: TreeHead) -> None:
+    """Write the head, and remove the partial files of earlier ones. Raises OSError."""
+    expected = _expected(head.size)
+    write_whole(out / "checkpoint", note.encode())
+    for path in out.glob("tile/**/*.p/*"):
+        if str(path.relative_to(out)) not in expected:
+            path.unlink()
+
+
+def not_written(out: Path, error: OSError) -> SourceError:
+    """The error of a folder that cannot be written."""
+    return SourceError(
+        "SYNC_NOT_WRITTEN", f"{out}: {error.strerror}", "Free space there; the same command goes on where it stopped."
+    )
+
+
+def check_not_shrunk(out: Path, head: TreeHead, log_vkey: str) -> None:
+    """Raise ProofError SYNC_SHRANK if the folder holds a newer head of the log than the one that is shown."""
+    try:
+        note = (out / "checkpoint").read_text()
+    except OSError:
+        return
+    kept = verify_checkpoint(note, head.origin, [log_vkey])
+    if kept.size > head.size:
+        raise ProofError("SYNC_SHRANK", f"{out} holds {kept.size} entries that were signed, the log shows {head.size}")

@@ -1,0 +1,123 @@
+"""Ledger entries: the leaves of the log. Canonical JSON of hashes, integers and ids; never content.
+
+Nobody can confirm a guess of a pair's content from its entry: the pair's digest covers a random nonce, the commitment
+a random salt, and the verdict holds only what pays.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from curiosity.protocol.errors import ProofError
+from curiosity.protocol.takedown import Asker, SignedTakedown, TakedownReason, TakedownRequest
+from curiosity.protocol.verdict import Verdict
+from curiosity.protocol.wire import STRICT, Bytes20, Bytes32, Bytes65, ShortText, Uint53, adapter, encode
+
+MAX_ENTRY_BYTES = 65_535  # c2sp.org/tlog-tiles: an entry's length is a uint16
+
+Wei = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,77})$")]
+"""An amount of the smallest token unit, in decimal digits: JSON numbers would lose precision."""
+
+
+@dataclass(frozen=True)
+class PairEntry:
+    """A decision about a pair. The signature over ``pair`` recovers to ``contributor``."""
+
+    pair: Bytes32
+    contributor: Bytes20
+    signature: Bytes65
+    modalities: ShortText
+    license: ShortText
+    verdict: Verdict
+    commitment: Bytes32  # of the curiosity.protocol.verdict.Opening
+    kind: Literal["pair"] = "pair"
+    v: Literal[2] = 2
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class CheckpointEntry:
+    """From here on pairs are judged under ``checkpoint``."""
+
+    checkpoint: Bytes32
+    parent: Bytes32 | None
+    kind: Literal["checkpoint"] = "checkpoint"
+    v: Literal[1] = 1
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class EpochEntry:
+    """An epoch was closed: it covers the entries from ``first`` up to the one before this."""
+
+    epoch: Uint53
+    first: Uint53
+    parameters: Bytes32  # digest of the RewardParameters in force
+    paid_pairs: Uint53
+    emission_wei: Wei
+    cumulative_wei: Wei
+    reward_root: Bytes32
+    kind: Literal["epoch"] = "epoch"
+    v: Literal[1] = 1
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class TakedownEntry:
+    """The content of the pair at ``index`` is erased: items, embeddings, envelope, salt and opening.
+
+    ``named`` is the pair that the request names: ``pair`` itself, unless it went because the request reached further
+    (``everywhere``, or a copy that was refused as a duplicate). ``signature`` is the contributor's over a
+    `curiosity.protocol.takedown.TakedownRequest` of these values; the operator's takedowns have none, and 0 for ``expiry``.
+    """
+
+    index: Uint53
+    pair: Bytes32
+    named: Bytes32
+    reason: TakedownReason
+    everywhere: ShortText
+    asker: Asker
+    expiry: Uint53
+    signature: Bytes65 | None
+    kind: Literal["takedown"] = "takedown"
+    v: Literal[1] = 1
+
+    __pydantic_config__ = STRICT
+
+    def signed(self, network_id: bytes) -> SignedTakedown:
+        """Return the request behind it, for `curiosity.protocol.takedown.check_takedown`."""
+        request = TakedownRequest(network_id, self.named, self.reason, self.everywhere, self.expiry)
+        return SignedTakedown(request, self.signature)
+
+
+AnyEntry = PairEntry | CheckpointEntry | EpochEntry | TakedownEntry
+Entry = Annotated[AnyEntry, Field(discriminator="kind")]
+
+
+def encode_entry(entry: AnyEntry) -> bytes:
+    """Return the leaf: canonical JSON. Raises ValueError if it is longer than 65,535 bytes."""
+    leaf = encode(entry)
+    if len(leaf) > MAX_ENTRY_BYTES:
+        raise ValueError(f"an entry of {len(leaf)} bytes, at most {MAX_ENTRY_BYTES}")
+    return leaf
+
+
+def parse_entry(leaf: bytes) -> AnyEntry:
+    """Return the entry that a leaf spells.
+
+    Raises ProofError: ENTRY_TOO_LONG, ENTRY_MALFORMED if it is none, ENTRY_NOT_CANONICAL if it is one in another
+    spelling than the one that `encode_entry` gives.
+    """
+    if len(leaf) > MAX_ENTRY_BYTES:
+        raise ProofError("ENTRY_TOO_LONG", f"an entry of {len(leaf)} bytes, at most {MAX_ENTRY_BYTES}")
+    try:
+        entry: AnyEntry = adapter(Entry).validate_json(leaf)
+    except ValueError as error:
+        raise ProofError("ENTRY_MALFORMED", f"not a ledger entry: {str(error).splitlines()[0]}") from None
+    if encode(entry) != leaf:
+        raise ProofError("ENTRY_NOT_CANONICAL", f"the entry's JSON is not in canonical form ({len(leaf)} bytes)")
+    return entry

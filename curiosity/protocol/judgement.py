@@ -1,0 +1,160 @@
+"""The judgement: from the embeddings of two items to a verdict. Pure, so that anybody can repeat it.
+
+Steps 7 to 11 of docs/protocol.md. The validator keeps the state (anchors, history, order); this holds the rule.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+import numpy.typing as npt
+
+from curiosity.protocol.curiosity import RULES, curiosity_micro, is_novel
+from curiosity.protocol.errors import Fault
+from curiosity.protocol.scoring import (
+    Calibration,
+    Gap,
+    Quantised,
+    cosine_micro,
+    cross_average,
+    csls_micro,
+    differential_loss_micro,
+    distance_micro,
+    joint,
+    measure_gap,
+    pulls_micro,
+)
+from curiosity.protocol.verdict import Measurement, Outcome, Reason, Verdict
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """One item as the encoder sees it: ``whole`` int16[d], ``masked`` int16[d], ``halves`` int16[K, 2, d]."""
+
+    whole: Quantised
+    masked: Quantised
+    halves: Quantised
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """Arrays that the checkpoint pins, so that no arriving pair can change another's verdict."""
+
+    references: Mapping[str, Quantised]  # by modality, int16[N, d]
+    banks: Mapping[str, tuple[Quantised, Quantised]]  # by modality pair, for a and for b
+    empties: Mapping[str, Quantised]  # by modality, int16[d]
+    history: Mapping[str, Quantised]  # by modality pair, joint points int16[N, 2d]
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[np.int16]]) -> "Anchors":
+        """Return the anchors from arrays named ref/<m>, bank/<pair>/<m>, empty/<m> and history/<pair>."""
+        pairs = [name.removeprefix("history/") for name in arrays if name.startswith("history/")]
+        return cls(
+            references={n.removeprefix("ref/"): v for n, v in arrays.items() if n.startswith("ref/")},
+            banks={p: (arrays[f"bank/{p}/{p.split('-')[0]}"], arrays[f"bank/{p}/{p.split('-')[1]}"]) for p in pairs},
+            empties={n.removeprefix("empty/"): v for n, v in arrays.items() if n.startswith("empty/")},
+            history={p: arrays[f"history/{p}"] for p in pairs},
+        )
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A verdict with the two embeddings that go with it: cross-averaged if accepted, the originals if not.
+
+    ``gap`` is measured on accepted pairs and written nowhere: it tells the distance to other people's pairs, and must
+    not outlive them in this pair's record.
+    """
+
+    verdict: Verdict
+    measurement: Measurement
+    gap: Gap | None
+    final_a: Quantised
+    final_b: Quantised
+    joint: Quantised | None  # the point that joins the history, if novel
+
+
+def embedding_digest(embedding: Quantised) -> bytes:
+    """Return SHA-256 over the little-endian int16 components."""
+    return sha256(embedding.astype("<i2").tobytes()).digest()
+
+
+def judge(
+    a: Embedded,
+    b: Embedded,
+    *,
+    modalities: str,
+    checkpoint: bytes,
+    calibration: Calibration,
+    anchors: Anchors,
+    history: Quantised,
+    rule: str = "loo",
+) -> Judged:
+    """Decide about a pair of modality pair ``modalities`` ("audio-text", a's modality first).
+
+    ``history`` int16[N, 2d] holds the joint points known so far, in commit order. Tests in order: null gate of a and
+    of b, final distance, CSLS. A value within the margin of its threshold makes the pair grey unless another test
+    refuses it outright. Novelty is measured only on accepted pairs and only ranks.
+    Raises KeyError if the checkpoint is not calibrated for ``modalities``.
+    """
+    name_a, name_b = modalities.split("-")
+    limits = calibration.pairs[modalities]
+    pull_a, pull_b = pulls_micro(calibration.median_loss_micro[name_a], calibration.median_loss_micro[name_b])
+    final_a, final_b = cross_average(a.whole, b.whole, pull_a, pull_b)
+    distance = distance_micro(final_a, final_b)
+    csls = csls_micro(a.whole, b.whole, *anchors.banks[modalities])
+    null_a = cosine_micro(a.whole, anchors.empties[name_b])
+    null_b = cosine_micro(b.whole, anchors.empties[name_a])
+    outcome, reason = _decide(
+        (
+            (Reason.ITEM_UNINFORMATIVE, calibration.null_max_micro[f"{name_a}>{name_b}"] - null_a),
+            (Reason.ITEM_UNINFORMATIVE, calibration.null_max_micro[f"{name_b}>{name_a}"] - null_b),
+            (Reason.PAIR_TOO_FAR, limits.max_distance_micro - distance),
+            (Reason.PAIR_NOT_MUTUAL, csls - limits.min_csls_micro),
+        ),
+        limits.margin_micro,
+    )
+    accepted = outcome is Outcome.ACCEPTED
+    kept_a, kept_b = (final_a, final_b) if accepted else (a.whole, b.whole)
+    gap: Gap | None = None
+    point: Quantised | None = None
+    novel = False
+    if accepted:
+        point = joint(final_a, final_b)
+        gap = measure_gap(point, history)
+        novel = is_novel(gap, limits, inside=RULES[rule](point, history, gap, limits))
+    verdict = Verdict(
+        outcome=outcome,
+        reason=reason,
+        checkpoint=checkpoint,
+        # A pair that this checkpoint cannot place may be wrong, or new to it: nobody knows whose fault that is.
+        fault=Fault.CONTRIBUTOR if reason is Reason.ITEM_UNINFORMATIVE else None,
+        novel=novel,
+        curiosity_micro=curiosity_micro(gap) if novel and gap is not None else 0,
+    )
+    measurement = Measurement(
+        raw_distance_micro=distance_micro(a.whole, b.whole),
+        distance_micro=distance,
+        csls_micro=csls,
+        null_a_micro=null_a,
+        null_b_micro=null_b,
+        loss_a_micro=differential_loss_micro(a.whole, a.masked, a.halves, anchors.references[name_a]),
+        loss_b_micro=differential_loss_micro(b.whole, b.masked, b.halves, anchors.references[name_b]),
+        pull_a_micro=pull_a,
+        pull_b_micro=pull_b,
+        embedding_a=embedding_digest(a.whole),
+        embedding_b=embedding_digest(b.whole),
+        final_a=embedding_digest(kept_a),
+        final_b=embedding_digest(kept_b),
+    )
+    return Judged(verdict, measurement, gap, kept_a, kept_b, point if novel else None)
+
+
+def _decide(tests: tuple[tuple[Reason, int], ...], margin_micro: int) -> tuple[Outcome, Reason]:
+    """Return the outcome from (reason, slack) of each test; negative slack fails, slack within the margin is grey."""
+    for reason, slack in tests:
+        if slack < -margin_micro:
+            return Outcome.REJECTED, reason
+    if any(slack < margin_micro for _, slack in tests):
+        return Outcome.GREY, Reason.GREY_ZONE
+    return Outcome.ACCEPTED, Reason.BELONGS_TOGETHER

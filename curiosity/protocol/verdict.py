@@ -1,0 +1,103 @@
+"""What a validator decides about a pair: the verdict, which is public, and the opening, which can be erased.
+
+The log holds the verdict and a commitment to the opening. Whatever anybody could compute from a guess of the two items
+under the public checkpoint, such as a distance or the digest of an embedding, belongs into the opening: the salt in it
+keeps a guess from being confirmed by the log, and once salt and opening are erased the log proves nothing of the items.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+
+from curiosity.protocol.errors import Fault
+from curiosity.protocol.wire import STRICT, Bytes32, Uint53, encode
+
+OPENING_TAG = b"curiosity/opening/1\x00"
+
+
+class Outcome(StrEnum):
+    """The three answers to a pair that was admitted."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    GREY = "grey"  # too near to a threshold: not paid, not punished, may be submitted again
+
+
+class Reason(StrEnum):
+    """Why; the first test that failed, in the order in which docs/protocol.md lists them."""
+
+    BELONGS_TOGETHER = "BELONGS_TOGETHER"
+    CONTENT_DUPLICATE = "CONTENT_DUPLICATE"  # another pair of the same two contents is in the ledger
+    ITEM_UNDECODABLE = "ITEM_UNDECODABLE"  # `detail` says which item and which rule
+    ITEM_UNINFORMATIVE = "ITEM_UNINFORMATIVE"  # null gate: near to the other modality's empty item
+    PAIR_TOO_FAR = "PAIR_TOO_FAR"  # final distance above the threshold
+    PAIR_NOT_MUTUAL = "PAIR_NOT_MUTUAL"  # too many others are as near (CSLS)
+    GREY_ZONE = "GREY_ZONE"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The integers that the decision came from. Digests are SHA-256 over little-endian int16 embeddings."""
+
+    raw_distance_micro: int
+    distance_micro: int  # of the final embeddings
+    csls_micro: int
+    null_a_micro: int  # cosine of item a with the empty item of b's modality
+    null_b_micro: int
+    loss_a_micro: int  # differential loss
+    loss_b_micro: int
+    pull_a_micro: int
+    pull_b_micro: int
+    embedding_a: Bytes32  # as the encoder gave it
+    embedding_b: Bytes32
+    final_a: Bytes32  # cross-averaged if accepted, else the original
+    final_b: Bytes32
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One decision under one checkpoint, as the log shows it: no more than is needed to blame, to rank and to pay."""
+
+    outcome: Outcome
+    reason: Reason
+    checkpoint: Bytes32
+    fault: Fault | None = None
+    novel: bool = False
+    curiosity_micro: Uint53 = 0  # what ranks and pays, the gap's two leading bits; 0 unless accepted and novel
+
+    __pydantic_config__ = STRICT
+
+    @property
+    def is_accepted(self) -> bool:
+        """True if the two items belong together."""
+        return self.outcome is Outcome.ACCEPTED
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What an entry's commitment hides: which items were judged and the numbers behind the verdict.
+
+    The contributor has it with the receipt, mirrors with the submission; a takedown erases it. ``measurement`` is
+    missing where the items were never embedded.
+    """
+
+    salt: Bytes32  # random, the validator's; never used twice
+    a: Bytes32  # SHA-256 of item a
+    b: Bytes32
+    detail: str = ""
+    measurement: Measurement | None = None
+
+    __pydantic_config__ = STRICT
+
+    def commitment(self) -> bytes:
+        """Return SHA-256 over a tag, the salt, and the canonical JSON of the rest (docs/protocol.md, step 12)."""
+        return self.seal()[0]
+
+    def seal(self) -> tuple[bytes, bytes]:
+        """Return the commitment and the canonical JSON of the whole opening, for whoever needs both."""
+        whole = encode(self)
+        # Canonical keys are sorted, and of these "salt" is the last: without it the rest is spelled as it is here.
+        rest = whole[: -len(',"salt":"0x"}') - 2 * len(self.salt)] + b"}"
+        return sha256(OPENING_TAG + self.salt + rest).digest(), whole

@@ -1,0 +1,174 @@
+"""What an account earned, epoch by epoch and pair by pair, from the ledger alone; or what a ticket says of it."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from curiosity.protocol.entry import PairEntry, TakedownEntry, parse_entry
+from curiosity.protocol.errors import ProofError
+from curiosity.protocol.messages import ClaimTicket
+from curiosity.protocol.payouts import EpochPayout, PaidPair, Replay
+from curiosity.protocol.rewards import RewardParameters, allocate
+from curiosity.protocol.verdict import Outcome
+
+
+@dataclass(frozen=True)
+class EarnedPair:
+    """A pair that an epoch pays. ``share_wei`` is its part of what the account earns in the epoch, by score."""
+
+    entry: int
+    pair: bytes
+    modalities: str
+    score_micro: int
+    share_wei: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {
+            "entry": self.entry,
+            "pair": "0x" + self.pair.hex(),
+            "modalities": self.modalities,
+            "score_micro": self.score_micro,
+            "share_wei": str(self.share_wei),
+        }
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What became of the pairs that an account sent in one epoch, by count.
+
+    ``not_novel`` were accepted and add nothing new; ``outranked`` were novel, but others filled wider gaps;
+    ``taken_down`` were novel and taken down before the epoch closed.
+    """
+
+    decided: int = 0
+    accepted: int = 0
+    grey: int = 0
+    not_novel: int = 0
+    outranked: int = 0
+    taken_down: int = 0
+
+
+@dataclass(frozen=True)
+class EpochWhy:
+    """Why an epoch pays an account what it does; only the ledger tells. ``score_micro`` of ``whole_score_micro``."""
+
+    score_micro: int
+    whole_score_micro: int
+    emission_wei: int
+    pairs: tuple[EarnedPair, ...]
+    tally: Tally
+
+
+@dataclass(frozen=True)
+class Earning:
+    """What an account earns in one epoch. ``why`` is None where only the ticket says so; an open epoch has no proof."""
+
+    epoch: int
+    is_open: bool
+    amount_wei: int
+    reward_root: bytes
+    proof: tuple[bytes, ...]
+    why: EpochWhy | None = None
+
+
+@dataclass(frozen=True)
+class Earnings:
+    """All that an account earned, oldest epoch first; epochs that pay it nothing are there if it sent pairs in them.
+
+    ``problems`` are what the ledger's own entries say otherwise than what follows from the entries before them;
+    ``closed_epochs`` how many there were in all, None for a ticket, which does not say.
+    """
+
+    account: bytes
+    epochs: tuple[Earning, ...]
+    closed_epochs: int | None = None
+    problems: tuple[ProofError, ...] = ()
+
+    def is_behind(self, latest_epoch: int) -> bool:
+        """True if the ledger that they were derived from ends before an epoch that the chain knows."""
+        return self.closed_epochs is not None and self.closed_epochs < latest_epoch
+
+
+def earnings_of_ticket(ticket: ClaimTicket) -> Earnings:
+    """Return what a ticket, whose proofs were checked, says of the closed epochs."""
+    epochs = [Earning(one.epoch, False, int(one.amount_wei), one.reward_root, one.proof) for one in ticket.shares]
+    return Earnings(ticket.account, tuple(epochs))
+
+
+def derive_earnings(leaves: Iterable[bytes], account: bytes, parameters: RewardParameters) -> Earnings:
+    """Return what an account earned by a ledger's leaves, from index 0 on, the open epoch last.
+
+    Raises ProofError as `curiosity.protocol.payouts.derive` does, but for entries of epochs that lie, which are told as problems.
+    """
+    replay = Replay(parameters, check_entries=False)
+    epochs: list[Earning] = []
+    problems: list[ProofError] = []
+    mine: dict[int, PairEntry] = {}  # by index, of the open epoch
+    gone: set[int] = set()
+    for index, leaf in enumerate(leaves):
+        entry = parse_entry(leaf)
+        if isinstance(entry, PairEntry) and entry.contributor == account:
+            mine[index] = entry
+        elif isinstance(entry, TakedownEntry) and entry.index in mine:
+            gone.add(entry.index)
+        payout = replay.take(entry)
+        if payout is not None:
+            problems += payout.differences(parameters)
+            epochs += _earning(payout, account, mine, _tally(payout, mine, gone), parameters)
+            mine, gone = {}, set()
+    open_ = replay.open_epoch()
+    epochs += _earning(open_, account, mine, _tally(open_, mine, gone), parameters)
+    return Earnings(account, tuple(epochs), open_.epoch - 1, tuple(problems))
+
+
+def _tally(payout: EpochPayout, mine: Mapping[int, PairEntry], gone: Collection[int]) -> Tally:
+    accepted = {index: one.verdict.curiosity_micro for index, one in mine.items() if one.verdict.is_accepted}
+    novel = {index for index, score in accepted.items() if score > 0}
+    paid = {pair.index for pair in payout.paid} & novel
+    return Tally(
+        decided=len(mine),
+        accepted=len(accepted),
+        grey=sum(one.verdict.outcome is Outcome.GREY for one in mine.values()),
+        not_novel=len(accepted) - len(novel),
+        outranked=len(novel - paid - set(gone)),
+        taken_down=len((novel - paid) & set(gone)),
+    )
+
+
+def _earning(
+    payout: EpochPayout,
+    account: bytes,
+    mine: Mapping[int, PairEntry],
+    tally: Tally,
+    parameters: RewardParameters,
+) -> list[Earning]:
+    amount_wei = payout.amounts_wei.get(account, 0)
+    if not tally.decided and not amount_wei:
+        return []
+    paid = [pair for pair in payout.paid if pair.contributor == account]
+    why = EpochWhy(
+        score_micro=sum(pair.curiosity_micro for pair in paid),
+        whole_score_micro=sum(pair.curiosity_micro for pair in payout.paid),
+        emission_wei=parameters.emission(payout.epoch),
+        pairs=split_by_pair([(pair, mine[pair.index].modalities) for pair in paid], amount_wei),
+        tally=tally,
+    )
+    proof = tuple(payout.tree().proof(account)) if amount_wei else ()
+    return [Earning(payout.epoch, payout.entry is None, amount_wei, payout.reward_root, proof, why)]
+
+
+def split_by_pair(paid: Sequence[tuple[PaidPair, str]], amount_wei: int) -> tuple[EarnedPair, ...]:
+    """Return an account's pairs (each with its modalities) with their parts of its amount, by score.
+
+    Nobody is paid by this: the leaf of an account holds the sum. The rule is that of `curiosity.protocol.rewards.allocate`.
+    """
+    parts = allocate([(_place(order), pair.curiosity_micro) for order, (pair, _) in enumerate(paid)], amount_wei)
+    return tuple(
+        EarnedPair(pair.index, pair.pair, modalities, pair.curiosity_micro, parts.get(_place(order), 0))
+        for order, (pair, modalities) in enumerate(paid)
+    )
+
+
+def _place(order: int) -> bytes:
+    return order.to_bytes(20, "big")

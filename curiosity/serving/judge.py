@@ -1,0 +1,101 @@
+"""The judge: the rule of `curiosity.protocol.judgement` with the state it needs, in commit order. Used by one thread."""
+
+import threading
+from collections.abc import Mapping
+
+import numpy as np
+
+from curiosity.protocol.errors import Fault
+from curiosity.protocol.judgement import Anchors, Embedded, Judged
+from curiosity.protocol.judgement import judge as decide
+from curiosity.protocol.scoring import Calibration, Quantised
+from curiosity.protocol.verdict import Outcome, Reason, Verdict
+
+_INITIAL_ROWS = 1024
+
+
+class History:
+    """Joint points int16[N, 2d] of trusted pairs, then of entries; room is doubled, so that adding one is cheap."""
+
+    def __init__(self, points: Quantised) -> None:
+        self._rows = np.zeros((max(_INITIAL_ROWS, 2 * len(points)), points.shape[1]), dtype=np.int16)
+        self._rows[: len(points)] = points
+        self._size = self._trusted = len(points)
+        self._entries: list[int] = []  # whose points the rows behind the trusted ones are
+
+    def append(self, point: Quantised, entry: int) -> None:
+        """Add the joint point of the pair at ledger index ``entry``."""
+        if self._size == len(self._rows):
+            self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)])
+        self._rows[self._size] = point
+        self._size += 1
+        self._entries.append(entry)
+
+    def forget(self, entry: int) -> None:
+        """Remove the point of that entry, if there is one; the others keep their order."""
+        if entry not in self._entries:
+            return
+        place = self._entries.index(entry)
+        row = self._trusted + place
+        self._rows[row : self._size - 1] = self._rows[row + 1 : self._size]
+        self._size -= 1
+        self._rows[self._size] = 0
+        del self._entries[place]
+
+    @property
+    def points(self) -> Quantised:
+        """All points, in the order in which they were added."""
+        return self._rows[: self._size]
+
+
+class Judge:
+    """Decides pair after pair under one checkpoint; each novel pair joins the history before the next is judged."""
+
+    def __init__(self, checkpoint: bytes, calibration: Calibration, anchors: Anchors, rule: str) -> None:
+        self.checkpoint = checkpoint
+        self.calibration = calibration
+        self.anchors = anchors
+        self._rule = rule
+        self._history: Mapping[str, History] = {name: History(points) for name, points in anchors.history.items()}
+        self._lock = threading.Lock()  # the index is rebuilt on another thread than pairs are judged and forgotten on
+
+    @property
+    def pairs(self) -> frozenset[str]:
+        """Modality pairs that this checkpoint can judge."""
+        return frozenset(self.calibration.pairs)
+
+    def known(self, modalities: str) -> int:
+        """How many joint points of this modality pair the history holds."""
+        return len(self._history[modalities].points)
+
+    def judge(self, modalities: str, a: Embedded, b: Embedded, entry: int) -> Judged:
+        """Return the verdict about the pair of ledger index ``entry`` and, if it is novel, add it to the history."""
+        with self._lock:
+            judged = decide(
+                a,
+                b,
+                modalities=modalities,
+                checkpoint=self.checkpoint,
+                calibration=self.calibration,
+                anchors=self.anchors,
+                history=self._history[modalities].points,
+                rule=self._rule,
+            )
+            if judged.joint is not None:
+                self._history[modalities].append(judged.joint, entry)
+            return judged
+
+    def remember(self, modalities: str, point: Quantised, entry: int) -> None:
+        """Add the joint point of a pair that was paid before this checkpoint."""
+        with self._lock:
+            self._history[modalities].append(point, entry)
+
+    def forget(self, modalities: str, entry: int) -> None:
+        """Remove the pair of ledger index ``entry`` from the history: its place is free again."""
+        with self._lock:
+            if modalities in self._history:
+                self._history[modalities].forget(entry)
+
+    def refuse(self, reason: Reason) -> Verdict:
+        """Return the verdict about a pair whose items are not embedded."""
+        return Verdict(Outcome.REJECTED, reason, self.checkpoint, Fault.CONTRIBUTOR)

@@ -1,1 +1,0 @@
-"""Towers: the torch half of a modality. A preset names one tower for each modality; see ``embedding/presets``."""
