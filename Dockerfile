@@ -22,17 +22,13 @@ RUN .venv/bin/pip install -c constraints.txt ${TORCH_INDEX:+--extra-index-url "$
     "$(sed -n 's/^ *"\(torch[^"]*\)".*/\1/p' pyproject.toml)"
 COPY README.md LICENSE ./
 COPY contracts ./contracts
-COPY embedding ./embedding
-COPY explorer ./explorer
-COPY ingress ./ingress
-COPY host ./host
+COPY curiosity ./curiosity
 COPY node ./node
-COPY protocol ./protocol
 COPY trainer ./trainer
 COPY validator ./validator
 COPY witness ./witness
 RUN .venv/bin/pip install -c constraints.txt -e . \
- && .venv/bin/python -m compileall -q contracts embedding explorer host ingress node protocol trainer validator witness
+ && .venv/bin/python -m compileall -q contracts curiosity node trainer validator witness
 
 FROM python:3.11.13-slim-bookworm AS run
 # libseccomp2: the system-call filter of the decode processes.

@@ -48,7 +48,7 @@ _MEASURE = (
 
 def measure(folder: Path, variant: tuple[str, str, str, str] | None) -> dict[str, int]:
     """Return the gas of a first and a later claim with the sources of the variant, or with all of them."""
-    for package in ("contracts", "protocol", "benchmarks"):
+    for package in ("contracts", "curiosity", "benchmarks"):
         shutil.copytree(ROOT / package, folder / package)
     shutil.copy2(ROOT / "package.json", folder / "package.json")
     (folder / "node_modules").symlink_to((ROOT / "node_modules").resolve())

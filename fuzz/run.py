@@ -34,7 +34,7 @@ def main(name: str, seconds: str, folder: str, seed: str) -> None:
     except ImportError:
         _without_coverage(name, float(seconds), Path(folder), int(seed))
         return
-    with atheris.instrument_imports(include=["protocol"]):
+    with atheris.instrument_imports(include=["curiosity.protocol"]):
         from fuzz.targets import TARGETS
     target = TARGETS[name]
     corpus = Path(folder) / "corpus"

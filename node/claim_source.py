@@ -36,8 +36,8 @@ def learn(session: Session, account: bytes, entries: Path | None, derived: bool 
     """Derive what an account earned, from a mirror or the validator's ledger; else take the validator's ticket.
 
     ``derived`` True insists on the ledger, False does without. With ``as_posted`` the ticket is asked for in any case.
-    Raises what `node.leaves.get_leaves`, `curiosity.rewards.earnings.derive_earnings` and `curiosity.rewards.claims.fetch_ticket` raise, where
-    there is no other way.
+    Raises what `node.leaves.get_leaves`, `curiosity.rewards.earnings.derive_earnings` and
+    `curiosity.rewards.claims.fetch_ticket` raise, where there is no other way.
     """
     why = ""
     problems: list[CuriosityError] = []

@@ -15,7 +15,8 @@ _STEP = 1000
 def get_leaves(session: Session, entries: Path | None) -> list[bytes]:
     """Return all leaves of a mirror, or of the validator's ledger under its signed head.
 
-    Raises SourceError MIRROR_UNREADABLE; without a mirror ServiceError and what `curiosity.ledger.mirror.fetch_leaves` raises.
+    Raises SourceError MIRROR_UNREADABLE; without a mirror ServiceError and what `curiosity.ledger.mirror.fetch_leaves`
+    raises.
     """
     if entries is not None:
         return read_leaves(entries)

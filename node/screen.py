@@ -135,5 +135,5 @@ def set_up_logging(verbose: int) -> None:
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
-    for room in ("node", "contracts", "embedding", "protocol"):
+    for room in ("node", "contracts", "curiosity"):
         logging.getLogger(room).setLevel(level)

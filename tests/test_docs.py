@@ -231,7 +231,7 @@ def test_a_dead_link_would_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_files_named_in_documents_exist() -> None:
     """A path in backticks that begins with one of our folders."""
-    folders = "protocol|embedding|node|validator|trainer|witness|contracts|explorer|docs|tests|scripts|deploy"
+    folders = "curiosity|node|validator|trainer|witness|contracts|docs|tests|scripts|deploy"
     for path in DOCUMENTS:
         for token in tokens_of(path):
             if token.type != "code_inline":

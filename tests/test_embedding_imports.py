@@ -6,7 +6,8 @@ import sys
 PROGRAM = """
 import sys
 from curiosity.embedding.modalities import decode
-import curiosity.embedding.modality, curiosity.embedding.masks, curiosity.embedding.checkpoint, curiosity.embedding.presets
+import curiosity.embedding.modality, curiosity.embedding.masks
+import curiosity.embedding.checkpoint, curiosity.embedding.presets
 decode("text", b"a cat", "text/plain")
 heavy = sorted(name for name in ("torch", "transformers") if name in sys.modules)
 print(heavy)

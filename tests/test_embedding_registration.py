@@ -144,7 +144,8 @@ def test_an_installed_package_registers_by_its_entry_point(tmp_path: Path) -> No
         "[curiosity.modalities]\nsmell = nose:SMELL\nbroken = nose:ABSENT\nnone = nose:WHIFF\n"
     )
     script = (
-        "import sys\nfrom curiosity.embedding.modalities import BY_NAME, MODALITIES\nfrom curiosity.embedding.presets import PRESETS\n"
+        "import sys\nfrom curiosity.embedding.modalities import BY_NAME, MODALITIES\n"
+        "from curiosity.embedding.presets import PRESETS\n"
         "assert set(BY_NAME) - {m.name for m in MODALITIES} == {'smell'}, set(BY_NAME)\n"
         "assert PRESETS['tiny'].towers['smell'].tower.endswith('TinyPressure')\n"
         "assert 'smell' not in PRESETS['balanced'].towers\n"

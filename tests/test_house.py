@@ -16,18 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = (
-    "protocol",
-    "embedding",
-    "node",
-    "validator",
-    "trainer",
-    "witness",
-    "contracts",
-    "explorer",
-    "ingress",
-    "host",
-)
+PACKAGES = ("curiosity", "node", "validator", "trainer", "witness", "contracts")
 ROLES = ("validator", "trainer", "node", "witness")
 LINT = str(Path(sys.executable).parent / "lint-imports")
 
@@ -79,7 +68,7 @@ def test_a_broken_import_rule_would_be_found(tmp_path: Path) -> None:
             ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("*.safetensors", "__pycache__")
         )
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    (tmp_path / "node/spy.py").write_text("def look():\n    from validator import judge\n\n    return judge\n")
+    (tmp_path / "node/spy.py").write_text("def look():\n    from validator import ledger\n\n    return ledger\n")
     done = subprocess.run(
         [LINT, "--no-cache"],
         cwd=tmp_path,
@@ -88,7 +77,7 @@ def test_a_broken_import_rule_would_be_found(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )
     assert done.returncode == 1
-    assert "node.spy -> curiosity.serving.judge" in done.stdout
+    assert "node.spy -> validator.ledger" in done.stdout
 
 
 def test_roles_meet_only_through_messages() -> None:
@@ -102,15 +91,15 @@ def test_roles_meet_only_through_messages() -> None:
 @pytest.mark.parametrize(
     ("libraries", "home"),
     [
-        ({"torch", "transformers"}, r"(embedding|trainer)/"),
+        ({"torch", "transformers"}, r"(curiosity/embedding|trainer)/"),
         ({"web3"}, r"curiosity/chain/evm/"),
         ({"eth_tester"}, r"contracts/tester_rpc\.py"),
         ({"sqlalchemy", "alembic", "psycopg", "pysqlite3"}, r"validator/store/"),
         (
             {"aiohttp"},
-            r"(node/(client|tiles)|validator/(app|edge|witnesses|\w*routes|__main__)|witness/app|ingress/\w+)\.py",
+            r"(curiosity/(client/client|ledger/tiles|host/port/\w+)|validator/(app|edge|witnesses|\w*routes|__main__)|witness/app)\.py",
         ),
-        ({"click"}, r"(node/|(validator|witness)/__main__\.py|contracts/deploy\.py)"),
+        ({"click"}, r"(node/|curiosity/client/wallet\.py|(validator|witness)/__main__\.py|contracts/deploy\.py)"),
     ],
 )
 def test_heavy_libraries_have_one_home(libraries: set[str], home: str) -> None:
@@ -278,10 +267,11 @@ def test_no_library_unpacks_an_archive() -> None:
 
 
 def test_json_of_others_has_one_reader() -> None:
-    """`curiosity/protocol/json_reader.py` bounds depth and bytes; the rest reads back what it wrote itself, or build tools."""
+    """Depth and bytes are bounded in one place; the others read what they wrote themselves, or build tools."""
     own = {
         "curiosity/protocol/json_reader.py", "curiosity/chain/artifacts.py", "contracts/audit.py", "contracts/build.py",
-        "contracts/forge.py", "curiosity/client/receipts.py", "curiosity/sources/own/convert_worker.py", "curiosity/sources/pairset.py",
+        "contracts/forge.py", "curiosity/client/receipts.py", "curiosity/sources/own/convert_worker.py",
+        "curiosity/sources/pairset.py",
             "trainer/progressive.py",
     }  # fmt: skip
     users = {
@@ -359,7 +349,7 @@ def is_number(node: ast.expr) -> bool:
 
 
 def free_joins(tree: ast.Module) -> list[tuple[int, str]]:
-    """Where a path is made of a text that somebody may have chosen, with the lines; `curiosity.host.paths.inside` is how to."""
+    """Lines where a path is made of a text that somebody may have chosen and not by `curiosity.host.paths.inside`."""
     aliases = {
         name.asname or name.name: f"{node.module}.{name.name}"
         for node in ast.walk(tree)
@@ -399,7 +389,7 @@ def free_joins(tree: ast.Module) -> list[tuple[int, str]]:
 
 
 def test_every_name_from_outside_is_joined_by_one_function() -> None:
-    """`curiosity/host/paths.py` refuses what leads out of a folder; a join goes through it or stands above with its reason."""
+    """`curiosity/host/paths.py` refuses what leads out of a folder; other joins stand above, with their reason."""
     found = [
         f"{path}:{line}: {text}"
         for path, tree in modules().items()

@@ -9,13 +9,13 @@ from contracts.devchain import DEFAULT_CHAIN_ID, DevChain
 from curiosity.chain.attestation import address_of, sign_attestation
 from curiosity.chain.chain import ChainConfig, DeploySettings
 from curiosity.chain.evm import ChainClient
+from curiosity.chain.settings import ChainSettings
 from curiosity.protocol.errors import ChainError, ProofError
 from curiosity.protocol.messages import ClaimShare, ClaimTicket, Network
 from curiosity.protocol.rewards import RewardTree
 from curiosity.protocol.signing import Domain
 from curiosity.rewards.claims import check_offer, claim, connect
 from curiosity.rewards.earnings import earnings_of_ticket
-from node.config import ChainSettings
 
 DELAY_S = 600
 EARNER, POOR = b"\x21" * 32, b"\x22" * 32

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 import node.commands.config
+from curiosity.chain.settings import ChainSettings
 from curiosity.client.wallet import create_wallet, find_wallet, open_keystore, unlock
 from curiosity.protocol.errors import ConfigError, ExitCode, WalletError
 from curiosity.protocol.signing import address_of
 from node.cli import run
-from node.config import ChainSettings, NodeSettings, load_settings, template
+from node.config import NodeSettings, load_settings, template
 from node.doctor import examine
 
 KEY = b"\x31" * 32

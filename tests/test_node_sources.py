@@ -123,7 +123,8 @@ def test_set_made_anew_leaves_nothing_of_the_old_one(cache: Path, tmp_path: Path
 
 def test_programs_that_make_one_set_at_once_all_get_it(digits: Path, cache: Path, tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from curiosity.sources.made.digits import make_digits; sys.stdin.readline();"
+        "import sys; from pathlib import Path; from curiosity.sources.made.digits import make_digits; "
+        "sys.stdin.readline();"
         "print(make_digits(Path(sys.argv[1]), limit=2, cache=Path(sys.argv[2]))['digest'])"
     )
     asked = [sys.executable, "-c", program, str(tmp_path / "set"), str(cache)]

@@ -65,5 +65,8 @@ def test_brackets_end_no_process_even_where_a_library_raised_the_recursion_limit
     code = "import sys; sys.setrecursionlimit(100_000); d = b'[' * 200_000\n"
     plain = subprocess.run([sys.executable, "-c", code + "import json; json.loads(d)"], capture_output=True)
     assert plain.returncode < 0  # ended by a signal
-    ours = "from curiosity.protocol.json_reader import read_json, JsonError\ntry: read_json(d)\nexcept JsonError: print('refused')"
+    ours = (
+        "from curiosity.protocol.json_reader import read_json, JsonError\n"
+        "try: read_json(d)\nexcept JsonError: print('refused')"
+    )
     assert subprocess.run([sys.executable, "-c", code + ours], capture_output=True).stdout == b"refused\n"

@@ -131,8 +131,8 @@ def test_a_value_is_spelled_as_its_plain_form_would_be(value: Everything) -> Non
 
 def protocol_values() -> Iterator[type]:
     """Every dataclass of the protocol that can be on the wire."""
-    for module in pkgutil.iter_modules(protocol.__path__):
-        for value in vars(importlib.import_module(f"protocol.{module.name}")).values():
+    for module in pkgutil.iter_modules(curiosity.protocol.__path__):
+        for value in vars(importlib.import_module(f"curiosity.protocol.{module.name}")).values():
             if isinstance(value, type) and is_dataclass(value) and hasattr(value, "__pydantic_config__"):
                 yield value
 

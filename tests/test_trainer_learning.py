@@ -14,11 +14,11 @@ import torch
 from curiosity.embedding.checkpoint import load
 from curiosity.embedding.retrieval import Recall
 from curiosity.embedding.space import EmbeddingSpace
+from curiosity.sources.made.digits import make_digits
 from curiosity.protocol.comparison import read_shares
 from curiosity.protocol.errors import CheckpointError, ExitCode
 from curiosity.protocol.merkle import root
 from curiosity.protocol.scoring import cosine_micro, pulls_micro, quantise
-from curiosity.sources.made.digits import make_digits
 from trainer.calibrate import calibrate, join_by_concept, measure_pair, spread
 from trainer.evaluate import evaluate, is_fit, to_json, to_micro
 from trainer.feed import FedPair, LedgerSlice, read_trusted

@@ -4,8 +4,8 @@ In order, for each bundle of the export's tiles: the leaves are held to the sign
 opening and embeddings to its entry; each item to its hash; then all of it is written in one transaction. What is there
 already must be of the same tree. A takedown erases again what an earlier import brought.
 
-What must not come back is in no log, but in the operator's own export (`curiosity.protocol.takedown.Blocked`). A validator that
-is to go on with the log is not built without it unless its operator says so.
+What must not come back is in no log, but in the operator's own export (`curiosity.protocol.takedown.Blocked`). A
+validator that is to go on with the log is not built without it unless its operator says so.
 
 Whoever holds the log's key goes on with the log. Anybody else gets a *read-only mirror*: it answers everything that is
 asked of a ledger, under the owner's last head, and takes nothing in (`Mirrored`).

@@ -36,7 +36,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class NewEntry:
-    """A leaf (`curiosity.protocol.entry.encode_entry`) to append; with the submission behind it if it decides about a pair.
+    """A leaf (`curiosity.protocol.entry.encode_entry`) to append; with the submission behind it if it decides about a
+    pair.
 
     ``erases`` names earlier entries: what their pairs hold is removed with the same commit.
     """

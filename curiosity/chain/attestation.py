@@ -40,9 +40,9 @@ class Attestation:
     """What a quorum of validators signs to close one epoch; the fields of ``ICuriosityRewards.Attestation``.
 
     ``epoch``: the reward period that closes, 1 for the first. ``ledger_size``, ``ledger_root``: the tree head that the
-    rewards were derived from. ``reward_root``: root of the `curiosity.protocol.rewards.RewardTree`. ``cumulative_total_wei``: sum
-    of its amounts. ``previous_root``: the epoch before's reward root, 32 zero bytes for the first. ``set_id``: the
-    validator set. ``attempt``: number of vetoes so far.
+    rewards were derived from. ``reward_root``: root of the `curiosity.protocol.rewards.RewardTree`.
+    ``cumulative_total_wei``: sum of its amounts. ``previous_root``: the epoch before's reward root, 32 zero bytes for
+    the first. ``set_id``: the validator set. ``attempt``: number of vetoes so far.
     """
 
     epoch: int

@@ -16,7 +16,8 @@ from curiosity.protocol.wire import from_hex
 def find_digests(pair: str, home: Path) -> list[bytes]:
     """Return the digests of the pairs that are meant: by digest, by receipt file, or by a file that was submitted.
 
-    Raises SourceError PAIR_UNKNOWN, and what `curiosity.client.receipts.read_saved` raises for a file of the receipts folder.
+    Raises SourceError PAIR_UNKNOWN, and what `curiosity.client.receipts.read_saved` raises for a file of the receipts
+    folder.
     """
     try:
         return [from_hex(pair if pair.startswith("0x") else "0x" + pair, 32)]

@@ -127,8 +127,8 @@ def differential(
     """Mean differential loss of B items; a scalar: 1 is uninformative, 0 perfect.
 
     The composed form of docs/scoring.md: how badly ``unit(e_k + e'_k - e_0)`` finds the whole among itself and the
-    references. What ``curiosity.protocol.scoring.differential_loss_micro`` computes in integers. Where ``same_BN`` (bool[B, N])
-    is True, the reference is the item itself and does not count.
+    references. What ``curiosity.protocol.scoring.differential_loss_micro`` computes in integers. Where ``same_BN``
+    (bool[B, N]) is True, the reference is the item itself and does not count.
 
     Raises:
         ValueError: without a mask, or where an item has no reference.
@@ -151,7 +151,8 @@ def distil(a_BD: Tensor, b_BD: Tensor, pull_a: float = 0.25, pull_b: float = 0.2
     """How far each half is from the pair's cross-averaged embeddings, which are fixed targets: mean of
     ``1 - cos(a, a')`` and ``1 - cos(b, b')``; a scalar.
 
-    ``a' = slerp(a, b, pull_a)``, as ``curiosity.protocol.scoring.cross_average`` moves them; no gradient flows into the targets.
+    ``a' = slerp(a, b, pull_a)``, as ``curiosity.protocol.scoring.cross_average`` moves them; no gradient flows into the
+    targets.
     """
     with torch.no_grad():
         target_a, target_b = slerp(a_BD, b_BD, pull_a), slerp(b_BD, a_BD, pull_b)

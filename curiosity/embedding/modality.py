@@ -1,8 +1,8 @@
 """What a modality is: its name, what it accepts, and how its bytes become one array.
 
-A modality is data. One file in ``curiosity/embedding/modalities`` and one line in its tuple register it; the tower that embeds
-it stands in ``curiosity/embedding/towers`` and is chosen by the preset. Nothing here imports torch: the sandboxed decode
-processes of a validator import this module and ``curiosity.embedding.modalities`` only.
+A modality is data. One file in ``curiosity/embedding/modalities`` and one line in its tuple register it; the tower that
+embeds it stands in ``curiosity/embedding/towers`` and is chosen by the preset. Nothing here imports torch: the
+sandboxed decode processes of a validator import this module and ``curiosity.embedding.modalities`` only.
 """
 
 import math

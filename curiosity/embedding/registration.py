@@ -2,8 +2,8 @@
 
 Either call ``register`` before the first space is made, or let an installed package name a ``Registration`` as an entry
 point of the group ``curiosity.modalities``; then every process knows it, the sandboxed decoders too. It stands in a
-module of its own, which is loaded with ``curiosity.embedding.modalities``: nothing imports it before, and of this package it
-imports ``modality``, ``modalities.arrays``, ``registration`` and ``tower_spec`` only. Imports no torch.
+module of its own, which is loaded with ``curiosity.embedding.modalities``: nothing imports it before, and of this
+package it imports ``modality``, ``modalities.arrays``, ``registration`` and ``tower_spec`` only. Imports no torch.
 """
 
 import logging
@@ -41,7 +41,7 @@ def register(registration: Registration) -> None:
     Raises:
         ConfigError: MODALITY_TAKEN, MODALITY_INVALID or PRESET_UNKNOWN; nothing is registered then.
     """
-    from curiosity.embedding import modalities, presets  # both read this module when they are imported
+    from curiosity.embedding import (modalities, presets)  # both read this module when they are imported
 
     check(registration)
     for preset in registration.towers:

@@ -61,7 +61,8 @@ async def export(
     Keys override those that the validator shows. ``token`` is the operator's: with it the list of what must not come
     back is exported too. Raises ProofError: SYNC_OF_ANOTHER if ``out`` holds another ledger, SYNC_SHRANK,
     EXPORT_MISSING for an accepted pair or an item of one that is neither given out nor taken down, EXPORT_BLOCKED for a
-    list that is older than the log, TAKEDOWN_ codes, what `curiosity.protocol.decision.check_exported` and `copy_tiles` raise;
+    list that is older than the log, TAKEDOWN_ codes, what `curiosity.protocol.decision.check_exported` and `copy_tiles`
+    raise;
     SourceError SYNC_NOT_WRITTEN; Rejected ADMIN_TOKEN.
     """
     tell = progress or (lambda *_: None)

@@ -72,7 +72,8 @@ class TakedownEntry:
 
     ``named`` is the pair that the request names: ``pair`` itself, unless it went because the request reached further
     (``everywhere``, or a copy that was refused as a duplicate). ``signature`` is the contributor's over a
-    `curiosity.protocol.takedown.TakedownRequest` of these values; the operator's takedowns have none, and 0 for ``expiry``.
+    `curiosity.protocol.takedown.TakedownRequest` of these values; the operator's takedowns have none, and 0 for
+    ``expiry``.
     """
 
     index: Uint53

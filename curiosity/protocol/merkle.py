@@ -60,8 +60,8 @@ class Frontier:
         """Add leaf hashes and return every subtree that they complete, themselves included, from level 0 up.
 
         What is returned is all that a storage needs to keep: any root, proof or tile of this tree or of an earlier one
-        is made of such subtrees (`curiosity.protocol.subtrees`, `curiosity.protocol.tiles`). It hashes a whole level at a time, which
-        takes two thirds of the time of as many `append`s.
+        is made of such subtrees (`curiosity.protocol.subtrees`, `curiosity.protocol.tiles`). It hashes a whole level at
+        a time, which takes two thirds of the time of as many `append`s.
         """
         runs: list[Run] = []
         edge: list[bytes] = []  # narrowest first

@@ -1,7 +1,7 @@
 """Signed notes: text under one or more signature lines (c2sp.org/signed-note). Keys, parsing, and strict encodings.
 
-Nothing here checks a signature: `curiosity.protocol.note_signature` does, and `curiosity.protocol.tlog` decides whom to believe. What a
-note says is not to be used before that.
+Nothing here checks a signature: `curiosity.protocol.note_signature` does, and `curiosity.protocol.tlog` decides whom to
+believe. What a note says is not to be used before that.
 """
 
 import base64

@@ -1,8 +1,9 @@
 """The canonical JSON of a protocol dataclass, written by functions that are made once from its annotations.
 
-`curiosity.protocol.wire.encode` is what uses this; the form is that of `curiosity.protocol.wire.canonical_json` over `to_plain` of the same
-value, to which tests hold it. Walking over a value anew each time (to plain objects, sorted, then to text) took three
-times as long, and every entry, opening and receipt is spelled at least once by everybody who writes or checks it.
+`curiosity.protocol.wire.encode` is what uses this; the form is that of `curiosity.protocol.wire.canonical_json` over
+`to_plain` of the same value, to which tests hold it. Walking over a value anew each time (to plain objects, sorted,
+then to text) took three times as long, and every entry, opening and receipt is spelled at least once by everybody who
+writes or checks it.
 """
 
 import dataclasses

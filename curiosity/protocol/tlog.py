@@ -1,9 +1,10 @@
 """The ledger's formats, those of C2SP, in one place: everything public is importable from here.
 
-    c2sp.org/signed-note        open_note, sign_note, parse_vkey, Signer   curiosity.protocol.note, curiosity.protocol.signed_note
-    c2sp.org/tlog-checkpoint    verify_checkpoint, TreeHead                curiosity.protocol.tree_head, curiosity.protocol.signed_note
-    c2sp.org/tlog-cosignature   cosign, verified_cosignatures              curiosity.protocol.note_signature
-    c2sp.org/tlog-tiles         tile_path, parse_tile, parse_bundle,       curiosity.protocol.tiles,
+    c2sp.org/signed-note        open_note, sign_note, parse_vkey, Signer   curiosity.protocol.note,
+    curiosity.protocol.signed_note c2sp.org/tlog-checkpoint    verify_checkpoint, TreeHead
+    curiosity.protocol.tree_head, curiosity.protocol.signed_note c2sp.org/tlog-cosignature   cosign,
+    verified_cosignatures              curiosity.protocol.note_signature c2sp.org/tlog-tiles         tile_path,
+    parse_tile, parse_bundle,       curiosity.protocol.tiles,
                                 TileReader                                 curiosity.protocol.tile_reader
     c2sp.org/tlog-proof         make_proof, verify_proof                   curiosity.protocol.tlog_proof
     c2sp.org/tlog-witness       make_witness_request, ...                  curiosity.protocol.witness_request

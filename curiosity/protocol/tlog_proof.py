@@ -100,8 +100,8 @@ def verify_proof(
     """Return where the proof shows ``leaf`` (the entry's bytes) to be in the ledger ("Verifying a tlog proof").
 
     The size is that of the tree head, which must be of ``origin``, signed by one of ``log_vkeys`` and cosigned by
-    ``quorum`` of ``witness_vkeys``. Raises ProofError: as `parse_proof`, as `curiosity.protocol.tlog.verify_checkpoint`, as
-    `curiosity.protocol.merkle.verify_inclusion`.
+    ``quorum`` of ``witness_vkeys``. Raises ProofError: as `parse_proof`, as
+    `curiosity.protocol.tlog.verify_checkpoint`, as `curiosity.protocol.merkle.verify_inclusion`.
     """
     proof = parse_proof(proof_text)
     head = verify_checkpoint(proof.note, origin, log_vkeys, witness_vkeys, quorum)

@@ -5,8 +5,8 @@
                                                     an empty line
     <the new tree head's note, verbatim>
 
-The answer is one or more signature lines, merged by `curiosity.protocol.tlog.add_signatures`; or, with status 409, the size that
-the witness has.
+The answer is one or more signature lines, merged by `curiosity.protocol.tlog.add_signatures`; or, with status 409, the
+size that the witness has.
 """
 
 from collections.abc import Sequence

@@ -29,8 +29,8 @@ def next_attestation(
 ) -> Attestation | None:
     """Return the attestation that follows on what the chain holds; None if it holds every epoch that is closed.
 
-    ``derived`` is what `curiosity.protocol.payouts.derive` yields of ``leaves``, entries checked. Raises ProofError: what
-    `check_epoch` finds in an epoch before, CHAIN_EPOCH_UNKNOWN for one that the ledger has not closed,
+    ``derived`` is what `curiosity.protocol.payouts.derive` yields of ``leaves``, entries checked. Raises ProofError:
+    what `check_epoch` finds in an epoch before, CHAIN_EPOCH_UNKNOWN for one that the ledger has not closed,
     CHAIN_EMISSION_DIFFERS.
     """
     closed = [payout for payout in derived if payout.entry is not None]

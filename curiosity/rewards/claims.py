@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from curiosity.chain.chain import Addresses, ChainConfig, RewardsState, Share, journal_path
+from curiosity.chain.settings import ChainSettings
 from curiosity.client.client import ValidatorClient
 from curiosity.protocol.errors import CuriosityError, NotYet, ProofError
 from curiosity.protocol.messages import ClaimShare, ClaimTicket, Network
 from curiosity.protocol.rewards import verify_claim
 from curiosity.rewards.earnings import Earning, Earnings, earnings_of_ticket
-from node.config import ChainSettings
 
 AT_ONCE = 200
 """Epochs in one transaction at most: about 100 KB of call data, of which public nodes take 128."""

@@ -99,7 +99,8 @@ def earnings_of_ticket(ticket: ClaimTicket) -> Earnings:
 def derive_earnings(leaves: Iterable[bytes], account: bytes, parameters: RewardParameters) -> Earnings:
     """Return what an account earned by a ledger's leaves, from index 0 on, the open epoch last.
 
-    Raises ProofError as `curiosity.protocol.payouts.derive` does, but for entries of epochs that lie, which are told as problems.
+    Raises ProofError as `curiosity.protocol.payouts.derive` does, but for entries of epochs that lie, which are told as
+    problems.
     """
     replay = Replay(parameters, check_entries=False)
     epochs: list[Earning] = []
@@ -161,7 +162,8 @@ def _earning(
 def split_by_pair(paid: Sequence[tuple[PaidPair, str]], amount_wei: int) -> tuple[EarnedPair, ...]:
     """Return an account's pairs (each with its modalities) with their parts of its amount, by score.
 
-    Nobody is paid by this: the leaf of an account holds the sum. The rule is that of `curiosity.protocol.rewards.allocate`.
+    Nobody is paid by this: the leaf of an account holds the sum. The rule is that of
+    `curiosity.protocol.rewards.allocate`.
     """
     parts = allocate([(_place(order), pair.curiosity_micro) for order, (pair, _) in enumerate(paid)], amount_wei)
     return tuple(

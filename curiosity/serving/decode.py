@@ -5,8 +5,8 @@ A worker that something else ended (a SIGKILL, which no item can cause) or that 
 item is tried once more, and then the sender is told to come back. What a worker answers is untrusted too: a codec that
 was taken over may answer anything, and must gain nothing but the refusal of its item.
 
-Whose turn it is: the sender who was given least (`curiosity.serving.fair`), in declared units of work (`curiosity.embedding.work`), which
-also count against its quotas. An item over its budget is refused by its headers.
+Whose turn it is: the sender who was given least (`curiosity.serving.fair`), in declared units of work
+(`curiosity.embedding.work`), which also count against its quotas. An item over its budget is refused by its headers.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The judge: the rule of `curiosity.protocol.judgement` with the state it needs, in commit order. Used by one thread."""
+"""The judge: the rule of `curiosity.protocol.judgement` with its state, in commit order. Used by one thread."""
 
 import threading
 from collections.abc import Mapping

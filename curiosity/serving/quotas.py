@@ -1,7 +1,7 @@
 """Who pays for work, and quotas of it: bytes sent and units of work, of each contributor, address and network.
 
-What work costs is declared (`curiosity.embedding.work`), so a quota is a sum over what was sent. The clock only says how fast a
-sum is worked off, that is, when the same bytes may come again; it decides nothing about a pair.
+What work costs is declared (`curiosity.embedding.work`), so a quota is a sum over what was sent. The clock only says
+how fast a sum is worked off, that is, when the same bytes may come again; it decides nothing about a pair.
 """
 
 import time

@@ -1,4 +1,5 @@
-"""A decode worker: ``python -m curiosity.serving.sandbox``. Reads items on stdin, writes arrays on stdout, can do nothing else.
+"""A decode worker: ``python -m curiosity.serving.sandbox``. Reads items on stdin, writes arrays on stdout, can do
+nothing else.
 
 Before the first item it gives up everything it does not need: its user, memory and file limits, new privileges, and,
 where libseccomp is installed, every system call but those that computing on pipes takes. Frames in both directions are

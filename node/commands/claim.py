@@ -10,6 +10,7 @@ import click
 
 from curiosity.chain.attestation import ClaimPermission, sign_digest
 from curiosity.chain.chain import Quote, Share
+from curiosity.chain.settings import ChainSettings
 from curiosity.client.amounts import show_tokens
 from curiosity.client.wallet import Wallet, read_password, unlock
 from curiosity.protocol.errors import ChainError, CuriosityError, ExitCode, NotYet
@@ -53,7 +54,6 @@ from node.claim_report import (
 )
 from node.claim_source import Known, learn
 from node.command import PATH, Session, example, session_options, wallet_named
-from node.config import ChainSettings
 from node.screen import Screen
 
 _OWN_PERMISSION_S = 3600  # one that we relay ourselves at once

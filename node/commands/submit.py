@@ -20,6 +20,7 @@ from curiosity.protocol.verdict import Reason
 from curiosity.sources.own.own import read_sources
 from curiosity.sources.pairset import SourcePair
 from node.command import PATH, Session, example, open_client, session_options
+from node.conversion_table import show_conversions
 from node.screen import Meter, Screen
 
 _SHOWN: Final = 20  # pairs listed for people; --json has all
@@ -162,7 +163,7 @@ def _preview(session: Session, rows: Iterable[SourcePair | SourceError], license
             screen.line(f"{row['id']} ({row['license']}): {halves}")
         if found.pairs.total() > _SHOWN:
             screen.line(f"... and {found.pairs.total() - _SHOWN} more; --json lists them.")
-        found.converted.show(screen)
+        show_conversions(found.converted, screen)
         _show_unreadable(screen, found.unreadable)
         screen.line(checked)
         screen.line(f"{found.pairs.total()} pairs of {found.items} items, {found.item_bytes} bytes. Nothing was sent.")
@@ -231,7 +232,7 @@ def show_tally(screen: Screen, tally: Tally, home: Path) -> None:
     if tally.known:
         rows.append(("known from an earlier run", tally.known, "--again submits them too"))
     screen.table("", ("", "pairs", "why"), rows)
-    tally.converted.show(screen)
+    show_conversions(tally.converted, screen)
     _show_unreadable(screen, tally.unreadable)
     if tally.not_taken:
         screen.line("What is not for this validator was not sent: its checkpoint does not judge such pairs.")

@@ -1,4 +1,4 @@
-"""``python -m curiosity.embedding.modalities`` prints docs/modalities.md, made from the registry and the presets. No torch."""
+"""``python -m curiosity.embedding.modalities`` prints docs/modalities.md from registry and presets, no torch."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -30,8 +30,9 @@ Several streams of one modality, such as two cameras, share its weights and are 
 TAIL = """\
 ## Adding a modality
 
-In this repository: one file in `curiosity/embedding/modalities` and one line in its `MODALITIES`, one tower and one line in a
-preset. From a package of your own: a `Registration` of `curiosity.embedding.registration`, named as an entry point.
+In this repository: one file in `curiosity/embedding/modalities` and one line in its `MODALITIES`, one tower and one
+line in a preset. From a package of your own: a `Registration` of `curiosity.embedding.registration`, named as an entry
+point.
 
 ```toml
 [project.entry-points."curiosity.modalities"]
@@ -43,8 +44,8 @@ smell = "nose.registration:SMELL"
 SMELL = Registration(Smell(), {"tiny": TowerSpec("nose.tower:SmellTower", "3 convolutions")})
 ```
 
-`curiosity.embedding.registration.register(SMELL)` does the same for one process. Every other modality's embeddings stay bit for
-bit.
+`curiosity.embedding.registration.register(SMELL)` does the same for one process. Every other modality's embeddings stay
+bit for bit.
 """
 
 

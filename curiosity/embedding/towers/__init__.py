@@ -1,1 +1,1 @@
-"""Towers: the torch half of a modality. A preset names one tower for each modality; see ``curiosity/embedding/presets``."""
+"""Towers: the torch half of a modality. A preset names one for each modality; see ``curiosity/embedding/presets``."""

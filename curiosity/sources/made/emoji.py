@@ -102,7 +102,8 @@ def make_emoji(
     adds a second caption with keywords to genesis and submit, ``image_audio`` adds picture-speech pairs to submit.
     ``split_by`` is ``families`` or ``concepts``: the second lets variants of one thing fall into different splits.
     Genesis and submit also get pictures of further ``styles`` and names, written and spoken, in further ``languages``
-    (``curiosity/sources/made/styles``); what is held out stays Noto pictures and English names, so that figures compare.
+    (``curiosity/sources/made/styles``); what is held out stays Noto pictures and English names, so that figures
+    compare.
     ``limit`` keeps that many concepts, splits in proportion (for tests). ``packages`` is the ``node_modules`` folder.
 
     Raises ``SourceError``: PARTS_MISSING (npm packages absent), VOICES (not 1 to 12), SPLIT_RULE (no such
@@ -122,7 +123,7 @@ def make_emoji(
         for each in asked:
             if each not in known:
                 raise SourceError(code, f"there is no {code.lower()} {each!r}", f"Use some of {', '.join(known)}.")
-    packages = packages or Path(__file__).parents[2] / "node_modules"
+    packages = packages or Path(__file__).parents[3] / "node_modules"
     versions = {
         **speech_versions(),
         "pillow": version("pillow"),

@@ -23,7 +23,8 @@ SUFFIXES: Final = {
     ".mp4": "video", ".m4v": "video", ".mov": "video", ".webm": "video", ".gif": "video",
     ".npy": "", TEXT_SUFFIX: "text",
 }  # fmt: skip
-# Media types that no network takes and `curiosity.sources.own.convert` turns into one that it does -> what people call them.
+# Media types that no network takes and `curiosity.sources.own.convert` turns into one that it does -> what people call
+# them.
 CONVERTED: Final = {
     "image/heic": "HEIC", "image/avif": "AVIF", "image/bmp": "BMP", "image/tiff": "TIFF",
     "audio/mpeg": "MP3", "audio/mp4": "M4A", "audio/opus": "Opus",

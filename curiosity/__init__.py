@@ -1,0 +1,1 @@
+"""What every program of Curiosity shares, and what other people import: protocol, encoders, client, ledger, rewards."""

@@ -1,0 +1,1 @@
+"""What a contributor does: the HTTP client, wallets, journals, submissions, receipts."""

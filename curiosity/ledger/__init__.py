@@ -1,0 +1,1 @@
+"""Copies of a ledger: how they are fetched, written, checked and audited."""
