@@ -22,7 +22,7 @@ from curiosity.embedding.checkpoint import (
     save,
 )
 from curiosity.embedding.space import EmbeddingSpace
-from curiosity.embedding.weights import encode_weights, halve_weights
+from curiosity.embedding.weights import encode_weights, halve_weights, read_space
 from curiosity.protocol.errors import CheckpointError
 from curiosity.protocol.scoring import Calibration, PairThresholds
 
@@ -68,8 +68,8 @@ def test_round_trip(tmp_path: Path, space: EmbeddingSpace) -> None:
     assert read.calibration == CALIBRATION
     np.testing.assert_array_equal(read.anchors["ref/image"], np.arange(-8, 8).reshape(2, 8))
     pictures = [np.full((20, 20, 3), shade, dtype=np.uint8) for shade in (10, 200)]
-    np.testing.assert_array_equal(read.space().embed("image", pictures), space.embed("image", pictures))
-    assert not read.space().training
+    np.testing.assert_array_equal(read_space(read).embed("image", pictures), space.embed("image", pictures))
+    assert not read_space(read).training
 
 
 def test_the_digest_names_the_content(tmp_path: Path, space: EmbeddingSpace) -> None:
@@ -130,7 +130,7 @@ def test_weights_that_do_not_fit_are_refused(
 ) -> None:
     checkpoint = make(tmp_path / "one", space, **changes)
     with pytest.raises(CheckpointError, match=code):
-        checkpoint.space()
+        read_space(checkpoint)
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path, space: EmbeddingSpace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +147,7 @@ def test_halved_weights_are_stored_in_half_and_read_back_exactly(tmp_path: Path,
     whole = len(encode_weights(space))
     halve_weights(space)
     assert len(encode_weights(space)) < 0.52 * whole
-    read = make(tmp_path / "one", space).space()
+    read = read_space(make(tmp_path / "one", space))
     for name, tensor in read.state_dict().items():
         torch.testing.assert_close(tensor, space.state_dict()[name], atol=0, rtol=0)
 
@@ -162,7 +162,7 @@ def test_a_checkpoint_without_a_configuration_is_read_and_one_that_lost_it_is_no
     # As checkpoints were before the file existed.
     old = replace(made.manifest, files={n: d for n, d in made.manifest.files.items() if n != CONFIG})
     (tmp_path / "one" / MANIFEST).write_bytes(old.encode())
-    assert load(tmp_path / "one").space().modalities == ("audio", "image")
+    assert read_space(load(tmp_path / "one")).modalities == ("audio", "image")
     (tmp_path / "one" / MANIFEST).write_bytes(replace(old, files=old.files | {"evil.pt": "ab" * 32}).encode())
     with pytest.raises(CheckpointError, match="CHECKPOINT_FORMAT"):
         load(tmp_path / "one")
@@ -187,7 +187,7 @@ def test_the_genesis_checkpoint_is_whole_and_small(tmp_path: Path) -> None:
         wide = 2 if name.startswith("history/") else 1
         assert anchor.shape[-1] == wide * checkpoint.manifest.dim
     # The empty items that verdicts use are those of these weights.
-    space = checkpoint.space()
+    space = read_space(checkpoint)
     for modality in checkpoint.manifest.modalities:
         measured = space.measure(modality, [], [])
         assert np.abs(measured.masked.astype(int) - checkpoint.anchors[f"empty/{modality}"]).max() <= 1

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from curiosity.embedding.masks import hidden_units
 from curiosity.embedding.modality import Array
 from curiosity.embedding.towers.base import Features, Tower
+from curiosity.embedding.towers.build import build_tower
 from curiosity.embedding.towers.pretrained.base import PretrainedTower
 from curiosity.embedding.towers.pretrained.text import SiglipText
 from curiosity.embedding.towers.pretrained.video import pick_frames
@@ -22,7 +23,7 @@ hf: Any = transformers  # untyped in parts
 
 def build(name: str, seed: int = 0) -> Tower:
     torch.manual_seed(seed)
-    return ALL[name].spec.build(DIM).eval()
+    return build_tower(ALL[name].spec, DIM).eval()
 
 
 def embed(tower: Tower, features: list[Features]) -> NDArray[np.float32]:

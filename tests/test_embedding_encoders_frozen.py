@@ -11,6 +11,7 @@ from curiosity.embedding.presets import PRESETS, Preset, TowerSpec, Weights, fin
 from curiosity.embedding.space import EmbeddingSpace
 from curiosity.embedding.towers.base import Tower
 from curiosity.embedding.towers.blocks import Block
+from curiosity.embedding.towers.build import build_tower
 from curiosity.protocol.errors import ConfigError
 from tests.encoder_material import ALL, DIM, OWN, PUBLISHED, make_items
 
@@ -106,13 +107,13 @@ def test_frozen_weights_are_named_by_digest_when_they_are_not_stored(small: Embe
 
 
 def test_another_tokenizer_or_another_preprocessing_has_another_digest() -> None:
-    text, same = (PUBLISHED["bert-text"].spec.build(DIM) for _ in range(2))
+    text, same = (build_tower(PUBLISHED["bert-text"].spec, DIM) for _ in range(2))
     assert text.frozen_sha256() == same.frozen_sha256()
     same.tokenizer.add_tokens(["curiosity"])  # type: ignore[union-attr, operator]
     assert text.frozen_sha256() != same.frozen_sha256()
     one = PUBLISHED["vit-image"]
     brighter = TowerSpec(one.tower, "tiny", one.options | {"preprocessing": {"mean": [0.4, 0.5, 0.5]}})
-    assert one.spec.build(DIM).frozen_sha256() != brighter.build(DIM).frozen_sha256()
+    assert build_tower(one.spec, DIM).frozen_sha256() != build_tower(brighter, DIM).frozen_sha256()
 
 
 def gradients(tower: Tower, modality: str) -> dict[str, torch.Tensor]:
@@ -127,7 +128,7 @@ def gradients(tower: Tower, modality: str) -> dict[str, torch.Tensor]:
 def test_gradient_checkpointing_computes_twice_and_changes_no_gradient(name: str) -> None:
     modality = ALL[name].modality
     torch.manual_seed(1)
-    tower = ALL[name].spec.build(DIM).train()
+    tower = build_tower(ALL[name].spec, DIM).train()
     kept = gradients(tower, modality)
     assert len(kept) > 10
     assert tower.enable_gradient_checkpointing()
@@ -172,7 +173,7 @@ def test_a_big_preset_has_every_modality_and_says_what_it_stands_on(preset: str)
             assert spec.weights.source.startswith("https://")
         assert all(not weights.is_permissive for weights in spec.opt_in), "opt-in is for what is not permissive"
         with torch.device("meta"):  # at full size, without the memory and time that the weights would take
-            tower = spec.build(chosen.dim)
+            tower = build_tower(spec, chosen.dim)
         size = sum(p.numel() for p in tower.parameters()) / 1e6
         assert SIZES[preset][modality] == pytest.approx(size, abs=0.06), modality
 
@@ -187,7 +188,7 @@ def test_a_full_size_tower_runs(preset: str, modality: str) -> None:
 
 def test_a_frozen_encoder_keeps_nothing_for_the_backward_pass() -> None:
     """Also under gradient checkpointing, where transformers would have token embeddings ask for gradients."""
-    tower = PUBLISHED["bert-text"].spec.build(DIM).train()
+    tower = build_tower(PUBLISHED["bert-text"].spec, DIM).train()
     tower.enable_gradient_checkpointing()
     tower.freeze()
     seen: list[torch.Tensor] = []

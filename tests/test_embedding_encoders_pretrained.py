@@ -14,6 +14,7 @@ from torch import nn
 from curiosity.embedding.modality import Array
 from curiosity.embedding.presets import PRESETS, Preset, TowerSpec, Weights
 from curiosity.embedding.space import EmbeddingSpace
+from curiosity.embedding.towers.build import build_tower
 from curiosity.embedding.towers.pretrained.base import PretrainedTower
 from curiosity.embedding.towers.pretrained.text import SiglipText
 from curiosity.embedding.towers.text import minilm_folder
@@ -62,7 +63,7 @@ def publish(name: str, folder: Path) -> Any:
 
 def load(name: str, folder: Path) -> PretrainedTower:
     torch.manual_seed(5)
-    tower = PUBLISHED[name].spec.build(DIM, str(folder))
+    tower = build_tower(PUBLISHED[name].spec, DIM, str(folder))
     assert isinstance(tower, PretrainedTower)
     return tower
 
@@ -149,7 +150,7 @@ def test_published_weights_arrive_and_give_what_the_class_itself_gives(name: str
 def test_a_seeded_tower_has_the_shapes_of_the_published_one(name: str, tmp_path: Path) -> None:
     """Else a checkpoint that was trained from published weights could not be read into the preset."""
     publish(name, tmp_path)
-    published, seeded = load(name, tmp_path), PUBLISHED[name].spec.build(DIM)
+    published, seeded = load(name, tmp_path), build_tower(PUBLISHED[name].spec, DIM)
     shapes = [{key: tuple(t.shape) for key, t in tower.state_dict().items()} for tower in (published, seeded)]
     assert shapes[0] == shapes[1]
     assert published.weights is not None
@@ -231,9 +232,9 @@ def test_the_minilm_of_the_package_loads_as_published_weights() -> None:
     folder = minilm_folder()
     assert folder is not None
     spec = PRESETS["lightweight"].towers["text"]
-    tower = spec.build(DIM, Weights(str(folder), "Apache-2.0")).eval()
+    tower = build_tower(spec, DIM, Weights(str(folder), "Apache-2.0")).eval()
     assert isinstance(tower, PretrainedTower)
-    tiny = PRESETS["tiny"].towers["text"].build(DIM)
+    tiny = build_tower(PRESETS["tiny"].towers["text"], DIM)
     items = make_items("text")
     with torch.inference_mode():
         got = tower.encode(tower.collate([tower.prepare(item) for item in items]))
@@ -292,7 +293,7 @@ def test_the_halves_of_one_model_keep_their_angles_through_the_projection(small:
     assert isinstance(image, nn.Linear)
     assert torch.equal(text.weight, image.weight)
     torch.testing.assert_close(text.weight @ text.weight.T, torch.eye(DIM), atol=1e-5, rtol=0)
-    other = PUBLISHED["clip-image"].spec.build(24)
+    other = build_tower(PUBLISHED["clip-image"].spec, 24)
     assert isinstance(other.projection, nn.Linear)
     rows = torch.randn(5, 24)
     torch.testing.assert_close(other.projection(rows) @ other.projection(rows).T, rows @ rows.T, atol=1e-4, rtol=1e-4)

@@ -54,7 +54,7 @@ def test_a_saved_space_is_loaded_with_the_modalities_it_had(tmp_path: Path) -> N
 
 
 def test_the_folder_of_a_checkpoint_loads_as_it_is(folder: Path) -> None:
-    read, known = HubSpace.from_pretrained(str(folder)), load(GENESIS).space()
+    read, known = HubSpace.from_pretrained(str(folder)), read_space(load(GENESIS))
     assert isinstance(read, HubSpace)
     assert read.modalities == known.modalities
     np.testing.assert_array_equal(read.embed("image", PICTURES), known.embed("image", PICTURES))

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from curiosity.embedding.extend import register
 from curiosity.embedding.modalities import BY_NAME, MODALITIES, decode
 from curiosity.embedding.modalities.arrays import read_array
 from curiosity.embedding.modality import Array, Column, Contract, Limits, Modality
 from curiosity.embedding.presets import PRESETS
-from curiosity.embedding.registration import Registration, register
+from curiosity.embedding.registration import Registration
 from curiosity.embedding.space import EmbeddingSpace
 from curiosity.embedding.tower_spec import TowerSpec
 from curiosity.protocol.errors import ConfigError

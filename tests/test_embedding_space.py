@@ -11,6 +11,7 @@ from curiosity.embedding.modality import Array
 from curiosity.embedding.presets import Preset, TowerSpec
 from curiosity.embedding.space import EmbeddingSpace
 from curiosity.embedding.towers.text import MiniLmText, ScratchText
+from curiosity.embedding.weights import read_space
 from curiosity.protocol.errors import CheckpointError, ConfigError, Rejected
 from curiosity.protocol.scoring import differential_loss_micro, quantise
 from trainer.null import LEFT_OUT, TRAINED, make_junk
@@ -179,7 +180,7 @@ def test_differential_loss_is_one_for_a_constant_encoder_and_falls_with_training
 ) -> None:
     space = EmbeddingSpace("tiny", seed=3)
     untrained = median_loss(space, modality)
-    trained = median_loss(load(GENESIS).space(), modality)
+    trained = median_loss(read_space(load(GENESIS)), modality)
     monkeypatch.setattr(space.tower(modality), "forward", Constant().forward)
     assert median_loss(space, modality) == 1.0
     assert untrained >= 0.95

@@ -18,8 +18,9 @@ from curiosity.embedding.space import EmbeddingSpace
 from curiosity.embedding.weights import encode_weights
 from curiosity.sources.made.digits import make_digits
 from tests.evaluation_material import make_item, make_set
-from trainer.evaluate import HeldOut, evaluate, is_fit, main, survey, to_manifest
+from trainer.evaluate import evaluate, is_fit, main, survey, to_manifest
 from trainer.feed import FedItem, FedPair
+from trainer.held_out import HeldOut
 from trainer.space_map import draw_map
 
 SHAPES = {

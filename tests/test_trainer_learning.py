@@ -14,11 +14,12 @@ import torch
 from curiosity.embedding.checkpoint import load
 from curiosity.embedding.retrieval import Recall
 from curiosity.embedding.space import EmbeddingSpace
-from curiosity.sources.made.digits import make_digits
+from curiosity.embedding.weights import read_space
 from curiosity.protocol.comparison import read_shares
 from curiosity.protocol.errors import CheckpointError, ExitCode
 from curiosity.protocol.merkle import root
 from curiosity.protocol.scoring import cosine_micro, pulls_micro, quantise
+from curiosity.sources.made.digits import make_digits
 from trainer.calibrate import calibrate, join_by_concept, measure_pair, spread
 from trainer.evaluate import evaluate, is_fit, to_json, to_micro
 from trainer.feed import FedPair, LedgerSlice, read_trusted
@@ -58,7 +59,7 @@ def learn(space: EmbeddingSpace, pairs: list[FedPair], recipe: Recipe) -> Traine
 
 
 def test_a_short_training_finds_digits_of_an_unknown_voice(genesis: Path, held_out: list[FedPair]) -> None:
-    recall = evaluate(load(genesis).space(), held_out, trained=TRAINED_PAIRS, known_voices=[])["digits"]
+    recall = evaluate(read_space(load(genesis)), held_out, trained=TRAINED_PAIRS, known_voices=[])["digits"]
     assert recall["image-text"].r1 >= 0.85
     assert recall["audio-text"].r1 >= 0.85
     assert recall["image-audio"].r1 >= 0.5  # never trained as a pair; a tenth by chance
@@ -126,7 +127,7 @@ def test_a_run_that_the_safety_stop_ends_says_that_it_is_not_complete(digits: Pa
 
 def test_thresholds_keep_their_promise_on_unseen_pairs(digits: Path, genesis: Path) -> None:
     checkpoint = load(genesis)
-    space, known = checkpoint.space(), read_trusted([digits], ["genesis", "calibration"])
+    space, known = read_space(checkpoint), read_trusted([digits], ["genesis", "calibration"])
     calibration, anchors = calibrate(space, known, alpha_micro=dict.fromkeys(checkpoint.calibration.pairs, 100_000))
     library = Library(space)
     unseen = library.add([pair for pair in known if pair.split == "calibration"])

@@ -10,6 +10,7 @@ import torch
 from curiosity.embedding.checkpoint import ANCHORS, GENESIS, load
 from curiosity.embedding.modalities import BY_NAME
 from curiosity.embedding.space import EmbeddingSpace
+from curiosity.embedding.weights import read_space
 from curiosity.protocol.judgement import Anchors, Embedded, judge
 from curiosity.protocol.verdict import Outcome
 from tests.evaluation_material import make_set, write_set
@@ -39,7 +40,7 @@ def test_a_round_adds_modalities_that_its_parent_lacks(tmp_path: Path) -> None:
     assert len(child.calibration.pairs) == 36
     assert len(child.calibration.null_max_micro) == 72
     assert len(child.manifest.evaluation["recall"]["made"]) == 72
-    space, anchors = child.space(), Anchors.from_arrays(child.anchors)
+    space, anchors = read_space(child), Anchors.from_arrays(child.anchors)
     library = Library(space)
     library.add(accepted)
     measured = {m: space.measure_features(m, library.features[m][:1], [3]) for m in NINE}
@@ -59,7 +60,7 @@ def test_a_round_adds_modalities_that_its_parent_lacks(tmp_path: Path) -> None:
 
 
 def test_towers_that_were_there_keep_their_bits(tmp_path: Path) -> None:
-    space = load(GENESIS).space()
+    space = read_space(load(GENESIS))
     before = {name: tensor.clone() for name, tensor in space.state_dict().items()}
     kept, refused = extend(space, make_set(NINE, 1, 1), seed=3)
     assert (len(kept), refused) == (8, [])

@@ -20,6 +20,7 @@ from curiosity.embedding.checkpoint import load
 from curiosity.embedding.losses import MAX_LOG_SCALE
 from curiosity.embedding.modalities import BY_NAME
 from curiosity.embedding.retrieval import Recall
+from curiosity.embedding.weights import read_space
 from curiosity.protocol.errors import ConfigError, ExitCode, SourceError
 from tests.phase_material import PLAN, make_small_digits, read_streams, short_plan
 from trainer import phases
@@ -98,7 +99,7 @@ def test_the_checkpoint_is_what_was_reported(trained: Path, digits: Path) -> Non
     assert checkpoint.manifest.recipe["phases"][1]["name"] == "heard"
     voices = checkpoint.manifest.data["voices"]
     held_out = read_trusted([digits], ["held-out"])
-    recall = evaluate(checkpoint.space(), held_out, trained=["image-text", "audio-text"], known_voices=voices)
+    recall = evaluate(read_space(checkpoint), held_out, trained=["image-text", "audio-text"], known_voices=voices)
     assert to_plain(recall) == report["phases"][-1]["recall"]
     assert to_plain(from_plain(to_plain(recall))) == to_plain(recall)
 

@@ -17,7 +17,7 @@ from curiosity.embedding.checkpoint import GENESIS, Checkpoint, load, save
 from curiosity.embedding.masks import mask_seed
 from curiosity.embedding.modality import Array
 from curiosity.embedding.space import Measured
-from curiosity.embedding.weights import encode_weights
+from curiosity.embedding.weights import encode_weights, read_space
 from curiosity.protocol.errors import CheckpointError, ConfigError, Overloaded, Rejected
 from curiosity.serving import in_force
 from curiosity.serving.embedder import Embedder
@@ -212,7 +212,7 @@ async def test_a_full_queue_refuses_and_recovers(
 def child(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     """Genesis with other weights, as a trainer would publish it."""
     genesis = load(GENESIS)
-    space = genesis.space()
+    space = read_space(genesis)
     for parameter in space.parameters():
         parameter.data.mul_(1.25)
     manifest = dataclasses.replace(genesis.manifest, parent=genesis.digest)

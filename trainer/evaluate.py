@@ -12,7 +12,6 @@ import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +22,15 @@ from numpy.typing import NDArray
 from curiosity.embedding.checkpoint import GENESIS, Checkpoint, load
 from curiosity.embedding.retrieval import Recall, measure_recall
 from curiosity.embedding.space import EmbeddingSpace, pick_device
+from curiosity.embedding.weights import read_space
 from curiosity.host.files import write_whole
 from curiosity.protocol.errors import CuriosityError, ExitCode
-from trainer.calibrate import Joined, join_by_concept, spread
 from trainer.feed import FedItem, FedPair, read_trusted
-from trainer.library import Library, Prepared
+from trainer.held_out import HeldOut
+from trainer.library import Prepared
 from trainer.survey import PairSurvey, survey_pair
 
 UNKNOWN_VOICE = "unknown-voice"
-ALIGNED_EACH = 512  # pairs, one of each concept, that the alignment of two modalities is measured over
 LEAST_TIMES_CHANCE = 2.0
 LEAST_SIGMAS = 3.0
 
@@ -39,32 +38,6 @@ Recalls = Mapping[str, Mapping[str, Recall]]
 """By set and direction: ``{"emoji": {"text-image": Recall, "audio-image@unknown-voice": Recall, ...}}``."""
 Surveys = Mapping[str, Mapping[str, PairSurvey]]
 """By set and modality pair: ``{"emoji": {"audio-image": PairSurvey, ...}}``."""
-
-
-class HeldOut:
-    """Held-out pairs and the embedding of every item of theirs, each made once."""
-
-    def __init__(self, space: EmbeddingSpace, pairs: Sequence[FedPair], prepared: Prepared | None = None) -> None:
-        library = Library(space, prepared)
-        self.pairs = library.add(pairs)
-        self.sets = sorted({pair.set for pair in self.pairs})
-        self._library = library
-        self._vectors = {name: space.embed_features(name, rows) for name, rows in library.features.items()}
-
-    def rows(self, modality: str, items: Iterable[FedItem]) -> NDArray[np.float32]:
-        """Unit embeddings float32[N, D] of items of one modality."""
-        found: NDArray[np.float32] = self._vectors[modality][[self._library.row(item) for item in items]]
-        return found
-
-    def partners(self, set_name: str) -> dict[tuple[str, str], list[Joined]]:
-        """True pairs of every two modalities of a set, one of each concept; at most ``ALIGNED_EACH``."""
-        own = [pair for pair in self.pairs if pair.set == set_name]
-        out = {}
-        for a, b in combinations(sorted({item.modality for pair in own for item in (pair.a, pair.b)}), 2):
-            joined = join_by_concept(own, a, b)
-            if joined:
-                out[a, b] = spread(joined, min(ALIGNED_EACH, len({pair.concept for pair in joined})))
-        return out
 
 
 def evaluate(
@@ -233,7 +206,7 @@ def evaluate_checkpoint(checkpoint: Checkpoint, folders: Sequence[Path]) -> Eval
         SourceError: when a pair set is missing or differs.
         CheckpointError: when the weights do not load.
     """
-    space = checkpoint.space(pick_device())
+    space = read_space(checkpoint, pick_device())
     held_out = [
         pair
         for pair in read_trusted(folders, ["held-out"])

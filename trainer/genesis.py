@@ -21,8 +21,9 @@ from curiosity.embedding.weights import halve_weights
 from curiosity.host.stopping import stop_on_sigterm
 from curiosity.protocol.errors import CuriosityError, ExitCode
 from trainer.calibrate import calibrate
-from trainer.evaluate import HeldOut, evaluate, survey
+from trainer.evaluate import evaluate, survey
 from trainer.feed import read_trusted
+from trainer.held_out import HeldOut
 from trainer.library import Library
 from trainer.publish import describe_recipe, describe_trusted, publish
 from trainer.step import Recipe

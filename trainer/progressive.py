@@ -28,8 +28,9 @@ from curiosity.protocol.wire import canonical_json
 from trainer.calibrate import calibrate
 from trainer.curves import HISTORY_COLUMNS, Events, draw_curves
 from trainer.distributed import Group
-from trainer.evaluate import HeldOut, evaluate, survey
+from trainer.evaluate import evaluate, survey
 from trainer.feed import FedPair
+from trainer.held_out import HeldOut
 from trainer.library import Library, Prepared, Stream
 from trainer.phase_material import Material
 from trainer.phase_report import from_plain, measure_falls, to_plain, write_json

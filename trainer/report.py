@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from curiosity.embedding.checkpoint import GENESIS, Checkpoint, load
+from curiosity.embedding.weights import read_space
 from curiosity.protocol.errors import CuriosityError, ExitCode
 from curiosity.protocol.scoring import MICRO, Calibration, Quantised, cosine_micro, pulls_micro, quantise
 from trainer.calibrate import Joined, calibrate, join_by_concept, measure_pair, spread
@@ -32,7 +33,7 @@ SEED = 20_260_101
 
 def report(checkpoint: Checkpoint, trusted: Sequence[Path]) -> dict[str, Any]:
     """Figures by modality pair and alpha, and pass rates of junk, as plain JSON values (shares of 1)."""
-    space = checkpoint.space()
+    space = read_space(checkpoint)
     submitted = read_trusted(trusted, ["submit"])
     known = read_trusted(trusted, ["genesis", "calibration"])
     prepared: Prepared = {}

@@ -25,12 +25,14 @@ import torch
 from curiosity.embedding.checkpoint import LedgerRange, load
 from curiosity.embedding.retrieval import Recall
 from curiosity.embedding.space import EmbeddingSpace, pick_device
+from curiosity.embedding.weights import read_space
 from curiosity.host.stopping import stop_on_sigterm
 from curiosity.protocol.comparison import Fall, find_falls, read_shares
 from curiosity.protocol.errors import CuriosityError, ExitCode
 from trainer.calibrate import calibrate
-from trainer.evaluate import HeldOut, evaluate, survey, to_json, to_micro
+from trainer.evaluate import evaluate, survey, to_json, to_micro
 from trainer.feed import FedPair, LedgerSlice, read_trusted
+from trainer.held_out import HeldOut
 from trainer.library import Library, Prepared
 from trainer.mirror import read_mirror
 from trainer.publish import describe_recipe, describe_trusted, pairs_root, publish
@@ -136,7 +138,7 @@ def run(
     tell = progress or (lambda *_: None)
     clock, cpu = _Clock(), time.process_time()
     checkpoint = load(parent)
-    space = checkpoint.space(pick_device())
+    space = read_space(checkpoint, pick_device())
     pairs, refused = extend(space, pairs, recipe.seed)
     known, _ = extend(space, read_trusted(trusted, ["genesis", "calibration"]), recipe.seed)
     held_out, _ = extend(space, read_trusted(trusted, ["held-out"]), recipe.seed)

@@ -6,7 +6,7 @@ import numpy as np
 
 from curiosity.embedding.alignment import fit_plane
 from curiosity.embedding.modalities import BY_NAME
-from trainer.evaluate import HeldOut
+from trainer.held_out import HeldOut
 
 PARTNERS_EACH = 60  # pairs of every two modalities that are drawn; more is a ball of wool
 # One colour for each registered modality, in their order, whatever a set holds: maps of two checkpoints compare.

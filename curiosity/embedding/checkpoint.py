@@ -28,10 +28,7 @@ from curiosity.protocol.scoring import Calibration, Quantised
 from curiosity.protocol.wire import canonical_json
 
 if TYPE_CHECKING:
-    import torch
-
-    from curiosity.embedding.space import EmbeddingSpace
-    from curiosity.embedding.tower_spec import Source
+    pass
 
 FORMAT = "curiosity-checkpoint/1"
 MANIFEST, MODEL, ANCHORS, CARD = "manifest.json", "model.safetensors", "anchors.safetensors", "README.md"
@@ -150,20 +147,6 @@ class Checkpoint:
     def calibration(self) -> Calibration:
         """Every number that a verdict depends on beside the anchors."""
         return self.manifest.calibration
-
-    def space(
-        self, device: "torch.device | None" = None, pretrained: "Mapping[str, Source] | None" = None
-    ) -> "EmbeddingSpace":
-        """The encoders, in evaluation mode. Imports torch.
-
-        ``pretrained`` says where published weights come from that the checkpoint names and does not carry.
-
-        Raises:
-            CheckpointError: when the weights do not fit the preset, or a frozen tower is missing or another one.
-        """
-        from curiosity.embedding.weights import read_space
-
-        return read_space(self, device, pretrained)
 
 
 def load(path: Path, *, expected: str | None = None) -> Checkpoint:

@@ -65,7 +65,7 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in (TINY, TINY_SCRA
 
 
 def add_towers(registration: Registration) -> None:
-    """Give presets the tower of a modality more; call ``curiosity.embedding.registration.register``.
+    """Give presets the tower of a modality more; call ``curiosity.embedding.extend.register``.
 
     Raises:
         ConfigError: PRESET_UNKNOWN, or MODALITY_TAKEN when a preset has a tower for it.

@@ -1,9 +1,10 @@
 """One modality more, from outside this repository: how its bytes are read, and its tower in the presets.
 
-Either call ``register`` before the first space is made, or let an installed package name a ``Registration`` as an entry
-point of the group ``curiosity.modalities``; then every process knows it, the sandboxed decoders too. It stands in a
-module of its own, which is loaded with ``curiosity.embedding.modalities``: nothing imports it before, and of this
-package it imports ``modality``, ``modalities.arrays``, ``registration`` and ``tower_spec`` only. Imports no torch.
+Either call ``curiosity.embedding.extend.register`` before the first space is made, or let an installed package name a
+``Registration`` as an entry point of the group ``curiosity.modalities``; then every process knows it, the sandboxed
+decoders too. It stands in a module of its own, which is loaded with ``curiosity.embedding.modalities``: nothing imports
+it before, and of this package it imports ``modality``, ``modalities.arrays``, ``registration`` and ``tower_spec`` only.
+Imports no torch.
 """
 
 import logging
@@ -33,21 +34,6 @@ class Registration:
 
     modality: Modality
     towers: Mapping[str, TowerSpec]
-
-
-def register(registration: Registration) -> None:
-    """Make a modality known to this process; every other modality's weights and embeddings stay bit for bit.
-
-    Raises:
-        ConfigError: MODALITY_TAKEN, MODALITY_INVALID or PRESET_UNKNOWN; nothing is registered then.
-    """
-    from curiosity.embedding import (modalities, presets)  # both read this module when they are imported
-
-    check(registration)
-    for preset in registration.towers:
-        presets.find_preset(preset)
-    modalities.add(registration.modality)
-    presets.add_towers(registration)
 
 
 def check(registration: Registration) -> None:

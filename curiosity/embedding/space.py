@@ -19,6 +19,7 @@ from curiosity.embedding.modalities import find
 from curiosity.embedding.modality import Array, check_contract
 from curiosity.embedding.presets import DEFAULT, OURS, Preset, Source, find_preset
 from curiosity.embedding.towers.base import Features, Tower
+from curiosity.embedding.towers.build import build_tower
 from curiosity.protocol.errors import ConfigError
 from curiosity.protocol.scoring import Quantised, quantise
 
@@ -82,7 +83,7 @@ class EmbeddingSpace(nn.Module):
         own = int.from_bytes(hashlib.sha256(f"{seed}/{modality}".encode()).digest()[:8], "big") >> 1
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(own)
-            self.towers[modality] = self.preset.towers[modality].build(self.dim, pretrained)
+            self.towers[modality] = build_tower(self.preset.towers[modality], self.dim, pretrained)
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -2,14 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from curiosity.protocol.errors import ConfigError
-
-if TYPE_CHECKING:
-    from curiosity.embedding.towers.base import Tower
 
 OURS = "MIT"  # licence of what this project trains
 
@@ -54,30 +50,6 @@ class TowerSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     weights: Weights | None = None
     opt_in: tuple[Weights, ...] = ()
-
-    def build(self, dim: int, pretrained: Source = False) -> "Tower":
-        """The tower for a dimension, from seeded weights or from published ones. Imports torch.
-
-        Raises:
-            ConfigError: WEIGHTS_NOT_DECLARED or WEIGHTS_NOT_TAKEN.
-            CheckpointError: what loading the weights raises.
-        """
-        module, _, name = self.tower.partition(":")
-        made: type[Tower] = getattr(import_module(module), name)
-        chosen = self.choose(pretrained)
-        if self.weights is not None and self.weights.package:
-            built = made(dim, **self.options)
-            built.weights = self.weights  # in place already, whatever is asked for
-            return built
-        if chosen is None:
-            return made(dim, **self.options)
-        if not made.takes_weights:
-            raise ConfigError(
-                "WEIGHTS_NOT_TAKEN",
-                f"{name} is trained from scratch and takes no published weights, got {chosen.name}",
-                "Leave this modality out of `pretrained`",
-            )
-        return made(dim, **self.options, weights=chosen)
 
     def choose(self, pretrained: Source) -> Weights | None:
         """The weights that ``pretrained`` means for this tower; None for seeded ones.

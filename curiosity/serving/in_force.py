@@ -74,10 +74,11 @@ def put_on_device(checkpoint: Checkpoint, device: str | None, rule: str) -> InFo
     Its index is empty. Raises ConfigError DEVICE_NOT_USABLE.
     """
     from curiosity.embedding.space import pick_device
+    from curiosity.embedding.weights import read_space
 
     picked = pick_device()
     try:
-        space = checkpoint.space(type(picked)(device) if device else picked)
+        space = read_space(checkpoint, type(picked)(device) if device else picked)
     except (RuntimeError, AssertionError) as error:  # what torch raises for a device that it does not know or have
         raise ConfigError(
             "DEVICE_NOT_USABLE",

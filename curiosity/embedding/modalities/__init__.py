@@ -32,7 +32,7 @@ BY_NAME: dict[str, Modality] = {modality.name: modality for modality in MODALITI
 
 
 def add(modality: Modality) -> None:
-    """Make a modality known by its name; call ``curiosity.embedding.registration.register``, which adds its towers too.
+    """Make a modality known by its name; call ``curiosity.embedding.extend.register``, which adds its towers too.
 
     Raises:
         ConfigError: MODALITY_TAKEN, when the name is another's.

@@ -44,7 +44,7 @@ smell = "nose.registration:SMELL"
 SMELL = Registration(Smell(), {"tiny": TowerSpec("nose.tower:SmellTower", "3 convolutions")})
 ```
 
-`curiosity.embedding.registration.register(SMELL)` does the same for one process. Every other modality's embeddings stay
+`curiosity.embedding.extend.register(SMELL)` does the same for one process. Every other modality's embeddings stay
 bit for bit.
 """
 
