@@ -11,7 +11,7 @@ from curiosity.protocol.receipt import issue_receipt
 from curiosity.protocol.signing import Domain
 from curiosity.protocol.tlog import Signer
 from curiosity.protocol.wire import canonical_json, to_plain
-from tests.ledger_material import make_entry
+from tests.material.ledger import make_entry
 
 KEY = Signer("validator", b"\x07" * 32)
 NETWORK = Network(

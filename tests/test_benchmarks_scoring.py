@@ -12,7 +12,7 @@ import torch
 from benchmarks.scoring import Material, measure, rank_correlation, summarise, to_markdown
 from curiosity.embedding.space import EmbeddingSpace
 from curiosity.protocol.scoring import quantise
-from tests.evaluation_material import make_set
+from tests.material.evaluation import make_set
 from trainer.calibrate import calibrate
 from trainer.library import Library
 from trainer.null import LEFT_OUT, TRAINED

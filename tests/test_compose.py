@@ -27,7 +27,7 @@ from sqlalchemy.engine import make_url
 
 from contracts.devchain import find_anvil
 from curiosity.protocol.tlog import verify_checkpoint
-from tests.waiting import PATIENCE_S, eventually
+from tests.material.waiting import PATIENCE_S, eventually
 from validator.config import load_settings
 from witness.config import WitnessConfig
 

@@ -20,7 +20,7 @@ from curiosity.protocol.errors import ChainError, ConfigError
 from curiosity.protocol.settings import read_section
 from curiosity.protocol.signing import keccak
 from node.cli import run
-from tests.rpc_material import BLOCK, OddEndpoint
+from tests.material.rpc import BLOCK, OddEndpoint
 from validator.config import ChainSettings
 
 ACCOUNT = b"\x11" * 20

@@ -18,7 +18,7 @@ from curiosity.chain.chain import Addresses, ChainConfig
 from curiosity.chain.evm import ChainClient
 from curiosity.protocol.errors import ExitCode
 from curiosity.protocol.signing import checksum
-from tests.waiting import eventually
+from tests.material.waiting import eventually
 
 VALIDATORS = tuple(bytes([n]) * 20 for n in (0xA1, 0xB2, 0xC3))
 

@@ -16,7 +16,7 @@ from curiosity.chain.chain import ChainConfig, DeploySettings
 from curiosity.chain.evm import ChainClient
 from curiosity.protocol.errors import ChainError
 from curiosity.protocol.rewards import RewardTree
-from tests.rpc_material import RpcProxy
+from tests.material.rpc import RpcProxy
 from tests.test_contracts_flow import Network, start_network
 
 pytestmark = pytest.mark.skipif(

@@ -17,7 +17,7 @@ from curiosity.chain.evidence import ChainTreeHead, StakeDomain, VerdictCommit, 
 from curiosity.chain.evm import ChainClient
 from curiosity.chain.evm.connection import Target, to_checksum
 from curiosity.protocol.errors import ChainError, ConfigError
-from tests.rpc_material import RpcProxy
+from tests.material.rpc import RpcProxy
 
 words = st.binary(min_size=32, max_size=32)
 uint64s = st.integers(0, 2**64 - 1)

@@ -17,7 +17,7 @@ from curiosity.chain.chain import Addresses, ChainConfig, DeploySettings, Share
 from curiosity.chain.evm import ChainClient
 from curiosity.protocol.errors import ChainError, ConfigError, ProofError
 from curiosity.protocol.rewards import RewardParameters, RewardTree, allocate
-from tests.waiting import eventually
+from tests.material.waiting import eventually
 
 DELAY_S = 600
 PARAMETERS = RewardParameters()

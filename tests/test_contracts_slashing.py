@@ -49,11 +49,11 @@ from curiosity.protocol.tlog import (
     verify_checkpoint,
 )
 from curiosity.protocol.verdict import Outcome, Reason, Verdict
-from tests.log_material import LOG_VKEY, ORIGIN, Log, add_checkpoint
-from tests.payment_material import PASSWORD, Terminal, terminal
-from tests.service_material import Running, running
+from tests.material.log import LOG_VKEY, ORIGIN, Log, add_checkpoint
+from tests.material.payment import PASSWORD, Terminal, terminal
+from tests.material.service import Running, running
+from tests.material.witness import witnessing
 from tests.test_node_audit import monitoring
-from tests.witness_material import witnessing
 from validator.config import ChainSettings
 from validator.keys import load_keys
 from validator.ledger import NewEntry

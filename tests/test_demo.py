@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.up_material import command, environment, network, running_below
+from tests.material.up import command, environment, network, running_below
 
 FOLDER = Path(__file__).parent.parent / ".cache" / "tests" / "demo"
 SMALL = ("--no-emoji", "--limit", "160", "--steps", "24")

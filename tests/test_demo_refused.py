@@ -15,7 +15,7 @@ from curiosity.sources.made.digits import make_digits
 from node.demo.report import Report
 from node.demo.run import switch
 from node.screen import Screen
-from tests.service_material import pictures, running
+from tests.material.service import pictures, running
 from trainer import round as training
 from trainer.feed import LedgerSlice, read_trusted
 from trainer.step import Recipe

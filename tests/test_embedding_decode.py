@@ -14,7 +14,7 @@ from PIL import Image
 from curiosity.embedding.modalities import MODALITIES, decode, find
 from curiosity.embedding.modality import check_contract
 from curiosity.protocol.errors import Rejected
-from tests.modality_material import item
+from tests.material.modality import item
 
 
 def png(pixels: np.ndarray, **options: object) -> bytes:

@@ -16,7 +16,7 @@ from curiosity.embedding.towers.build import build_tower
 from curiosity.embedding.towers.pretrained.base import PretrainedTower
 from curiosity.embedding.towers.pretrained.text import SiglipText
 from curiosity.embedding.towers.pretrained.video import pick_frames
-from tests.encoder_material import ALL, DIM, make_items
+from tests.material.encoder import ALL, DIM, make_items
 
 hf: Any = transformers  # untyped in parts
 

@@ -13,7 +13,7 @@ from curiosity.embedding.towers.base import Tower
 from curiosity.embedding.towers.blocks import Block
 from curiosity.embedding.towers.build import build_tower
 from curiosity.protocol.errors import ConfigError
-from tests.encoder_material import ALL, DIM, OWN, PUBLISHED, make_items
+from tests.material.encoder import ALL, DIM, OWN, PUBLISHED, make_items
 
 BIG = ("lightweight", "balanced", "high_capacity")
 # Millions of parameters: those of the published encoders, and a projection.

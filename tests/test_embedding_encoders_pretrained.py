@@ -19,7 +19,7 @@ from curiosity.embedding.towers.pretrained.base import PretrainedTower
 from curiosity.embedding.towers.pretrained.text import SiglipText
 from curiosity.embedding.towers.text import minilm_folder
 from curiosity.protocol.errors import CheckpointError, ConfigError
-from tests.encoder_material import DIM, PUBLISHED, Small, make_items
+from tests.material.encoder import DIM, PUBLISHED, Small, make_items
 
 hf: Any = transformers  # untyped in parts
 

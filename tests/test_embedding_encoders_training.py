@@ -14,7 +14,7 @@ from curiosity.embedding.presets import PRESETS, Preset, TowerSpec
 from curiosity.embedding.space import EmbeddingSpace
 from curiosity.embedding.weights import encode_weights, fill_weights, halve_weights, name_unstored, read_space
 from curiosity.protocol.errors import CheckpointError
-from tests.encoder_material import ALL, DIM, OWN, PUBLISHED, make_items
+from tests.material.encoder import ALL, DIM, OWN, PUBLISHED, make_items
 from tests.test_embedding_checkpoint import make
 from trainer.library import Stream
 from trainer.material import Material

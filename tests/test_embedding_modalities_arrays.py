@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from curiosity.embedding.modalities import MODALITIES, decode, find
 from curiosity.embedding.modality import check_contract
 from curiosity.protocol.errors import Rejected
-from tests.modality_material import npy, sensor
+from tests.material.modality import npy, sensor
 
 MEDIA_TYPE = "application/x-npy"
 SENSORS = tuple(modality.name for modality in MODALITIES if modality.media_types == (MEDIA_TYPE,))

@@ -11,7 +11,7 @@ from curiosity.embedding.modalities import decode
 from curiosity.embedding.modalities.gaps import has_gap
 from curiosity.embedding.modality import Array
 from curiosity.protocol.errors import Rejected
-from tests.modality_material import clip
+from tests.material.modality import clip
 
 HEVC = [
     ((256, 256), "slices=4"),

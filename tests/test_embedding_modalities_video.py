@@ -18,7 +18,7 @@ from curiosity.embedding.modalities.gif import fit, scan
 from curiosity.embedding.modalities.video import BT601, BT709, MAX_DECODED_PIXELS, VIDEO, yuv_to_rgb
 from curiosity.embedding.modality import Array, check_contract
 from curiosity.protocol.errors import Rejected
-from tests.modality_material import clip, frames, gif, item
+from tests.material.modality import clip, frames, gif, item
 
 VECTORS = json.loads((Path(__file__).parent / "vectors/video.json").read_text())
 # HEVC comes from the vectors: the encoder x265 writes past its memory on pictures as small as these.

@@ -19,7 +19,7 @@ from curiosity.embedding.registration import Registration
 from curiosity.embedding.space import EmbeddingSpace
 from curiosity.embedding.tower_spec import TowerSpec
 from curiosity.protocol.errors import ConfigError
-from tests.modality_material import item, npy
+from tests.material.modality import item, npy
 
 LIMITS = Limits(max_bytes=100_000)
 CONTRACT = Contract("float32", ((16, 1_000),), -1.0, 1.0, "16 to 1000 readings")

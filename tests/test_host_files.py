@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from curiosity.host.files import MAX_SECRET_BYTES, read_secret, write_new, write_whole
-from tests.file_material import full_disk
+from tests.material.file import full_disk
 
 
 @pytest.mark.parametrize("room", [0, 10])

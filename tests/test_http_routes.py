@@ -17,11 +17,11 @@ from curiosity.host.port.address import sender_of
 from curiosity.protocol.messages import CheckpointOrder, ErrorMessage
 from curiosity.protocol.takedown import SignedTakedown, TakedownReason, TakedownRequest
 from curiosity.protocol.wire import encode, parse
-from tests.http_material import Listening
-from tests.log_material import ORIGIN, Log, add_checkpoint
-from tests.route_material import Asked, Document, ask, check_answer, check_witness_answer, operations_of, requests
-from tests.service_material import Running, pictures, running
-from tests.witness_material import witnessing
+from tests.material.http import Listening
+from tests.material.log import ORIGIN, Log, add_checkpoint
+from tests.material.route import Asked, Document, ask, check_answer, check_witness_answer, operations_of, requests
+from tests.material.service import Running, pictures, running
+from tests.material.witness import witnessing
 from validator.app import build, make_application
 from validator.config import Settings, ValidatorConfig
 from validator.importer import Mirrored

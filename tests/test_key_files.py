@@ -15,8 +15,8 @@ from curiosity.protocol.errors import CuriosityError, ExitCode, StoreError, Wall
 from curiosity.protocol.signing import SECP256K1_N, address_of, parse_private_key, sign
 from node.commands.roles import read_token
 from node.commands.wallet import _read_key
-from tests.file_material import full_disk, ordinary_user
-from tests.payment_material import PASSWORD, Terminal, terminal
+from tests.material.file import full_disk, ordinary_user
+from tests.material.payment import PASSWORD, Terminal, terminal
 from validator.keys import load_keys as load_validator_keys
 from witness.keys import load_keys as load_witness_keys
 

@@ -16,8 +16,8 @@ from curiosity.protocol.errors import ChainError, ProofError, Rejected, StoreErr
 from curiosity.protocol.messages import EpochAttestation, EpochSignature
 from curiosity.protocol.signing import checksum
 from curiosity.rewards.attesting import Attested
-from tests.payment_material import PaidNetwork, Terminal, lying, paid_network, terminal
-from tests.waiting import PATIENCE_S, eventually
+from tests.material.payment import PaidNetwork, Terminal, lying, paid_network, terminal
+from tests.material.waiting import PATIENCE_S, eventually
 
 ALICE, BOB, SECOND, THIRD, STRANGER = (bytes([number]) * 32 for number in (0x31, 0x32, 0x41, 0x42, 0x43))
 A, B = address_of(ALICE), address_of(BOB)

@@ -26,9 +26,9 @@ from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.signing import address_of
 from curiosity.protocol.takedown import Asker, TakedownReason, TakedownRequest, sign_takedown
 from curiosity.protocol.tlog import Signer, cosign
-from tests.ledger_material import DOMAIN, make_entry, make_pair
-from tests.log_material import LOG_SIGNER, LOG_VKEY, ORIGIN, Log, TileServer, tile_server
-from tests.service_material import pictures, running
+from tests.material.ledger import DOMAIN, make_entry, make_pair
+from tests.material.log import LOG_SIGNER, LOG_VKEY, ORIGIN, Log, TileServer, tile_server
+from tests.material.service import pictures, running
 
 LOG = Log(1500)
 NETWORK = (b"\x44" * 32, DOMAIN)
@@ -274,7 +274,7 @@ def make_ledger() -> list[bytes]:
 
 
 def _key_of(number: int) -> bytes:
-    return sha256(b"wallet %d" % (number % 5)).digest()  # as tests.ledger_material.make_pair
+    return sha256(b"wallet %d" % (number % 5)).digest()  # as tests.material.ledger.make_pair
 
 
 def _takedown(index: int, leaf: bytes, asker: Asker, expiry: int, signature: bytes | None) -> bytes:

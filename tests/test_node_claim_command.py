@@ -19,8 +19,8 @@ from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.signing import checksum
 from curiosity.protocol.wire import encode
 from curiosity.rewards.permits import parse_address, read_permit
-from tests.command_material import Said
-from tests.payment_material import DELAY_S, PaidNetwork, Terminal, lying, paid_network, terminal
+from tests.material.command import Said
+from tests.material.payment import DELAY_S, PaidNetwork, Terminal, lying, paid_network, terminal
 
 ALICE, BOB, CAROL, COLD = (bytes([number]) * 32 for number in (0x41, 0x42, 0x43, 0x44))
 A, B, C = (address_of(key) for key in (ALICE, BOB, CAROL))

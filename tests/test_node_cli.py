@@ -16,9 +16,9 @@ from curiosity.protocol.errors import ServiceError
 from curiosity.protocol.tlog import Signer
 from node.demo.processes import ValidatorProcess
 from node.demo.stage import write_config
-from tests.command_material import Said
-from tests.service_material import digit_pairs
-from tests.waiting import PATIENCE_S, eventually
+from tests.material.command import Said
+from tests.material.service import digit_pairs
+from tests.material.waiting import PATIENCE_S, eventually
 
 PASSWORD = "correct horse battery staple"
 NOWHERE = "http://127.0.0.1:9"

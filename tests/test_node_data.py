@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_material import Said
+from tests.material.command import Said
 
 
 def run(*arguments: str | Path) -> Said:

@@ -16,9 +16,9 @@ from curiosity.protocol.decision import ExportedPair
 from curiosity.protocol.errors import ConfigError, ProofError, Rejected, ServiceError, StoreError
 from curiosity.protocol.tlog import Signer, verify_proof
 from curiosity.protocol.wire import encode, parse
-from tests.front_material import front
-from tests.log_material import ORIGIN
-from tests.service_material import Running, pictures, running
+from tests.material.front import front
+from tests.material.log import ORIGIN
+from tests.material.service import Running, pictures, running
 from tests.test_validator_takedown import forget
 from validator.exported import Export, opened_export
 from validator.importer import Imported, Mirrored, check_checkpoint, import_ledger, read_mark, write_mark

@@ -19,7 +19,7 @@ from curiosity.ledger.export import export
 from curiosity.protocol.pair import Item
 from curiosity.protocol.signing import Domain
 from curiosity.protocol.verdict import Outcome, Reason, Verdict
-from tests.service_material import Running
+from tests.material.service import Running
 from tests.test_validator_takedown import forget
 from validator.app import build, listen
 from validator.config import Settings, ValidatorConfig

@@ -19,8 +19,8 @@ from curiosity.protocol.signing import address_of
 from curiosity.protocol.tlog import Signer, entry_bundle, parse_bundle, verify_checkpoint
 from curiosity.rewards.claims import check_offer
 from curiosity.rewards.earnings import derive_earnings, earnings_of_ticket
-from tests.front_material import Front, front
-from tests.service_material import ALICE, Running, pictures, running
+from tests.material.front import Front, front
+from tests.material.service import ALICE, Running, pictures, running
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from curiosity.protocol.pair import Item
 from curiosity.protocol.signing import address_of
 from curiosity.sources.own.own import read_sources
 from curiosity.sources.pairset import EXTENSIONS, SourcePair
-from tests.checkpoint_material import write_checkpoint
-from tests.service_material import ALICE, Running, running
+from tests.material.checkpoint import write_checkpoint
+from tests.material.service import ALICE, Running, running
 from validator.service import switch_checkpoint
 
 

@@ -16,7 +16,7 @@ from curiosity.ledger.mirror import read_leaves
 from curiosity.protocol.payouts import derive
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.rewards.payouts import EpochState, blame_leaves, check_epoch, compare_leaves
-from tests.payment_material import PaidNetwork, Terminal, lying, paid_network, terminal
+from tests.material.payment import PaidNetwork, Terminal, lying, paid_network, terminal
 
 ALICE, BOB, CAROL = (bytes([number]) * 32 for number in (0x31, 0x32, 0x33))
 A, B, C = (address_of(key) for key in (ALICE, BOB, CAROL))

@@ -17,7 +17,7 @@ from curiosity.client.phrase import WORD_COUNTS, account_path, check_path, check
 from curiosity.client.wallet import find_wallet, unlock
 from curiosity.protocol.errors import WalletError
 from curiosity.protocol.signing import SECP256K1_N, address_of, checksum
-from tests.payment_material import PASSWORD, Terminal, terminal
+from tests.material.payment import PASSWORD, Terminal, terminal
 
 ABANDON = "abandon " * 11 + "about"
 JUNK = "test " * 11 + "junk"

@@ -26,7 +26,7 @@ from curiosity.protocol.tlog import MLDSA44_COSIGNATURE, Signer, cosign, make_pr
 from curiosity.protocol.verdict import Opening, Outcome, Reason, Verdict
 from curiosity.protocol.wire import encode, parse
 from node.commands.verify import fetch_proofs, find_receipts
-from tests.ledger_material import (
+from tests.material.ledger import (
     DOMAIN,
     LOG,
     NOW,
@@ -38,9 +38,9 @@ from tests.ledger_material import (
     open_ledger,
     submission_of,
 )
-from tests.log_material import LOG_VKEY as OTHER_VKEY
-from tests.log_material import ORIGIN as OTHER_ORIGIN
-from tests.log_material import Log
+from tests.material.log import LOG_VKEY as OTHER_VKEY
+from tests.material.log import ORIGIN as OTHER_ORIGIN
+from tests.material.log import Log
 from validator.ledger import NewSubmission
 
 LOG_VKEY = LOG.verifier.vkey()

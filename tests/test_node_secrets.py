@@ -27,8 +27,8 @@ from contracts.devchain import find_anvil
 from curiosity.chain.attestation import address_of
 from curiosity.client.phrase import account_path, key_of_phrase
 from curiosity.protocol.signing import checksum
-from tests.payment_material import PASSWORD, PaidNetwork, Terminal, paid_network, terminal
-from tests.waiting import PATIENCE_S, eventually
+from tests.material.payment import PASSWORD, PaidNetwork, Terminal, paid_network, terminal
+from tests.material.waiting import PATIENCE_S, eventually
 
 pytestmark = [
     pytest.mark.skipif(find_anvil() is None, reason="anvil is absent: only it can go back in time"),

@@ -25,8 +25,8 @@ from curiosity.sources.own.media_type import CONVERTED, sniff
 from curiosity.sources.own.own import read_sources
 from curiosity.sources.own.parquet import read_parquet
 from curiosity.sources.pairset import SourcePair
-from tests.convert_material import PICTURES, SOUNDS, read_picture, scene, tones, write_picture, write_sound
-from tests.file_material import full_disk
+from tests.material.convert import PICTURES, SOUNDS, read_picture, scene, tones, write_picture, write_sound
+from tests.material.file import full_disk
 from tests.test_node_sources_own import SECRET
 
 TYPES = {"heic": "image/heic", "avif": "image/avif", "bmp": "image/bmp", "tiff": "image/tiff"} | {

@@ -18,9 +18,9 @@ from curiosity.protocol.errors import Overloaded, ProofError, ServiceError, Sour
 from curiosity.protocol.pair import read_envelope
 from curiosity.protocol.signing import address_of
 from curiosity.sources.pairset import SourceItem
-from tests.front_material import Front, front
-from tests.service_material import ALICE, Running, pictures, running
-from tests.waiting import PATIENCE_S
+from tests.material.front import Front, front
+from tests.material.service import ALICE, Running, pictures, running
+from tests.material.waiting import PATIENCE_S
 
 RULES = Rules(concurrency=4)
 OVERLOAD = {"code": "QUEUE_FULL", "what": "full", "remedy": "later", "fault": "infrastructure"}

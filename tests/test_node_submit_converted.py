@@ -11,8 +11,8 @@ from curiosity.client.history import find, read_history
 from curiosity.client.receipts import read_saved
 from curiosity.sources.own.item import load_item
 from curiosity.sources.own.own import read_sources
-from tests.convert_material import PICTURES, write_picture
-from tests.service_material import Running, digit_pairs, running
+from tests.material.convert import PICTURES, write_picture
+from tests.material.service import Running, digit_pairs, running
 from tests.test_node_cli import Shell
 from tests.test_node_sources_convert import TYPES, everything
 from tests.test_node_submission import submit

@@ -9,7 +9,7 @@ from curiosity.ledger.tiles import LogFiles
 from curiosity.protocol.errors import ProofError
 from curiosity.protocol.merkle import Frontier, leaf_hash
 from curiosity.protocol.tlog import TileReader, verify_checkpoint
-from tests.log_material import LOG_VKEY, ORIGIN, Log, tile_server
+from tests.material.log import LOG_VKEY, ORIGIN, Log, tile_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 LOG = Log(1500)

@@ -36,9 +36,9 @@ from curiosity.protocol.settings import check_url
 from curiosity.protocol.verdict import Outcome, Reason, Verdict
 from node.cli import _fail, run
 from node.screen import Screen
-from tests.front_material import front
-from tests.payment_material import PaidNetwork, Terminal, paid_network, terminal
-from tests.service_material import pictures, running
+from tests.material.front import front
+from tests.material.payment import PaidNetwork, Terminal, paid_network, terminal
+from tests.material.service import pictures, running
 from tests.test_node_submission import submit
 
 ALICE = b"\x41" * 32

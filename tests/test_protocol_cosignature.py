@@ -29,7 +29,7 @@ from curiosity.protocol.tlog import (
     verified_cosignatures,
     verify_checkpoint,
 )
-from tests.tlog_material import LOG, LOG_VKEY, ORIGIN, WITNESS_VKEYS, WITNESSES
+from tests.material.tlog import LOG, LOG_VKEY, ORIGIN, WITNESS_VKEYS, WITNESSES
 
 NOW = 1_700_000_000
 PQ = Signer("pq.example", b"\x03" * 32, MLDSA44_COSIGNATURE)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from curiosity.protocol import merkle
 from curiosity.protocol.errors import ProofError
 from curiosity.protocol.subtrees import Place, consistency_from, hashes_of, inclusion_from, root_from
-from tests.merkle_damage import accepts, damaged, expect_refusal, flip, plain_consistency, plain_inclusion
-from tests.rfc6962_plain import PlainTree, hash_children, hash_leaf, largest_power_below
+from tests.material.merkle_damage import accepts, damaged, expect_refusal, flip, plain_consistency, plain_inclusion
+from tests.material.rfc6962_plain import PlainTree, hash_children, hash_leaf, largest_power_below
 
 # Leaves and hashes of the Certificate Transparency reference tests.
 CT_LEAVES = [

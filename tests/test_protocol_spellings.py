@@ -32,7 +32,7 @@ from curiosity.protocol.tlog import (
     parse_witness_size,
     verify_checkpoint,
 )
-from tests.tlog_material import LOG_VKEY, ORIGIN, WITNESS_VKEYS, Log
+from tests.material.tlog import LOG_VKEY, ORIGIN, WITNESS_VKEYS, Log
 
 LOGGED = Log([b"leaf %d" % index for index in range(20)])
 PQ = Signer("pq.example", b"\x03" * 32, MLDSA44_COSIGNATURE)

@@ -20,8 +20,8 @@ from curiosity.protocol.subtrees import (
     inclusion_from,
     inclusion_spans,
 )
-from tests.merkle_damage import damaged, expect_refusal, plain_inclusion
-from tests.rfc6962_plain import root_of_path, roots_of_proof
+from tests.material.merkle_damage import damaged, expect_refusal, plain_inclusion
+from tests.material.rfc6962_plain import root_of_path, roots_of_proof
 
 
 class Wanted:

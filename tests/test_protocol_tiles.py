@@ -26,7 +26,7 @@ from curiosity.protocol.tlog import (
     tile_width,
     tiles_for,
 )
-from tests.tlog_material import ORIGIN, Log
+from tests.material.tlog import ORIGIN, Log
 
 BIG = Log([b"leaf %d" % index for index in range(70_000)])  # three levels of tiles
 BIG_FILES = BIG.files()

@@ -11,7 +11,7 @@ from curiosity.protocol.merkle import node_hash
 from curiosity.protocol.note import to_base64
 from curiosity.protocol.subtrees import inclusion_from
 from curiosity.protocol.tlog import ProvenEntry, Signer, TreeHead, make_proof, parse_proof, sign_note, verify_proof
-from tests.tlog_material import LOG, LOG_VKEY, ORIGIN, WITNESS_VKEYS, Log
+from tests.material.tlog import LOG, LOG_VKEY, ORIGIN, WITNESS_VKEYS, Log
 
 LOGGED = Log([b"leaf %d" % index for index in range(300)])
 INDEX = 137

@@ -20,8 +20,8 @@ from PIL import Image
 from curiosity.client.wallet import create_wallet
 from curiosity.host.stopping import stop_on_sigterm
 from curiosity.protocol.errors import ExitCode
-from tests.tlog_material import LOG_VKEY, ORIGIN, Log
-from tests.waiting import PATIENCE_S, eventually
+from tests.material.tlog import LOG_VKEY, ORIGIN, Log
+from tests.material.waiting import PATIENCE_S, eventually
 
 PASSWORD = "correct horse battery staple"
 

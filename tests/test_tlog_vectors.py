@@ -22,7 +22,7 @@ from curiosity.protocol.tlog import (
     verify_checkpoint,
     verify_proof,
 )
-from tests.tlog_material import LOG, WITNESSES, Log
+from tests.material.tlog import LOG, WITNESSES, Log
 from tests.vectors.make_tlog import PQ, vectors
 
 FOLDER = Path(__file__).parent / "vectors"

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from curiosity.protocol.errors import ConfigError
-from tests.distributed_worker import CASES, run_case
+from tests.material.distributed_worker import CASES, run_case
 from trainer.distributed import Group, join_group
 
 TESTS = Path(__file__).parent
@@ -25,7 +25,7 @@ Results = dict[str, list[dict[str, Any]]]
 
 def launch(processes: int, names: list[str], folder: Path) -> Results:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    command += ["-m", "tests.distributed_worker", str(folder), *names]
+    command += ["-m", "tests.material.distributed_worker", str(folder), *names]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS.parent)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=TESTS.parent, timeout=600)
     assert done.returncode == 0, done.stderr[-4000:]

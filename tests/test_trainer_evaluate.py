@@ -17,7 +17,7 @@ from curiosity.embedding.modalities import BY_NAME
 from curiosity.embedding.space import EmbeddingSpace
 from curiosity.embedding.weights import encode_weights
 from curiosity.sources.made.digits import make_digits
-from tests.evaluation_material import make_item, make_set
+from tests.material.evaluation import make_item, make_set
 from trainer.evaluate import evaluate, is_fit, main, survey, to_manifest
 from trainer.feed import FedItem, FedPair
 from trainer.held_out import HeldOut

@@ -13,7 +13,7 @@ from curiosity.embedding.space import EmbeddingSpace
 from curiosity.embedding.weights import read_space
 from curiosity.protocol.judgement import Anchors, Embedded, judge
 from curiosity.protocol.verdict import Outcome
-from tests.evaluation_material import make_set, write_set
+from tests.material.evaluation import make_set, write_set
 from trainer.calibrate import ANCHOR_BYTES, ANCHORS_EACH, LEAST_ANCHORS, anchors_each, calibrate, join_by_concept
 from trainer.feed import FedPair, LedgerSlice
 from trainer.library import Library

@@ -22,7 +22,7 @@ from curiosity.embedding.modalities import BY_NAME
 from curiosity.embedding.retrieval import Recall
 from curiosity.embedding.weights import read_space
 from curiosity.protocol.errors import ConfigError, ExitCode, SourceError
-from tests.phase_material import PLAN, make_small_digits, read_streams, short_plan
+from tests.material.phase import PLAN, make_small_digits, read_streams, short_plan
 from trainer import phases
 from trainer.evaluate import evaluate
 from trainer.feed import read_trusted

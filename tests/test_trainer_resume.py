@@ -16,7 +16,7 @@ import torch
 from curiosity.embedding.modalities import decode
 from curiosity.embedding.space import EmbeddingSpace
 from curiosity.protocol.errors import CheckpointError, ConfigError, ExitCode
-from tests.phase_material import SHORT_PLAN, make_small_digits, read_streams, short_plan
+from tests.material.phase import SHORT_PLAN, make_small_digits, read_streams, short_plan
 from trainer.feed import read_trusted
 from trainer.phase_material import read_material
 from trainer.phases import _Stop

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from curiosity.embedding.losses import MAX_LOG_SCALE
 from curiosity.embedding.space import EmbeddingSpace
 from curiosity.protocol.errors import ConfigError
-from tests.step_material import ITEMS, STREAMS, draw_first, make_material, make_space, make_stream
+from tests.material.step import ITEMS, STREAMS, draw_first, make_material, make_space, make_stream
 from trainer.distributed import Group
 from trainer.layers import BLOCK, Place, PlacedDropout, SharedBatchNorm, block_seed, has_batch_statistics, share_layers
 from trainer.library import Stream

@@ -11,7 +11,7 @@ import pytest
 
 from contracts.devchain import DevChain
 from node.demo.processes import ValidatorProcess
-from tests.up_material import command, environment, network, running_below
+from tests.material.up import command, environment, network, running_below
 
 
 def refused(*options: str | Path) -> tuple[int, str]:

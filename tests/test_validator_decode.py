@@ -27,8 +27,8 @@ from curiosity.embedding.modalities import decode as decode_here
 from curiosity.embedding.modality import check_contract
 from curiosity.protocol.errors import Overloaded, Rejected
 from curiosity.serving.decode import Decoder, _Worker
-from tests.modality_material import clip, frames, gif, item, npy, sensor
-from tests.waiting import PATIENCE_S, eventually, in_the_end
+from tests.material.modality import clip, frames, gif, item, npy, sensor
+from tests.material.waiting import PATIENCE_S, eventually, in_the_end
 
 VECTORS = json.loads((Path(__file__).parent / "vectors/video.json").read_text())
 

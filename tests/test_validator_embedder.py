@@ -21,7 +21,7 @@ from curiosity.embedding.weights import encode_weights, read_space
 from curiosity.protocol.errors import CheckpointError, ConfigError, Overloaded, Rejected
 from curiosity.serving import in_force
 from curiosity.serving.embedder import Embedder
-from tests.waiting import PATIENCE_S, in_the_end
+from tests.material.waiting import PATIENCE_S, in_the_end
 
 
 class Device:

@@ -25,11 +25,11 @@ from curiosity.chain.chain import MAX_WAITING_EPOCHS, Addresses, ChainConfig, Sh
 from curiosity.chain.evm import ChainClient
 from curiosity.chain.evm.journal import Journal
 from curiosity.protocol.errors import ChainError, CuriosityError
-from tests.epoch_material import DELAY_S, EARNER, KEY, Closing, deploy, open_epochs
-from tests.payment_material import paid_network
-from tests.rpc_material import RpcProxy
-from tests.service_material import running
-from tests.waiting import eventually
+from tests.material.epoch import DELAY_S, EARNER, KEY, Closing, deploy, open_epochs
+from tests.material.payment import paid_network
+from tests.material.rpc import RpcProxy
+from tests.material.service import running
+from tests.material.waiting import eventually
 from validator.config import ChainSettings
 from validator.importer import Mirrored, write_mark
 
@@ -200,7 +200,7 @@ def test_a_chain_that_goes_back_behind_its_own_finality_is_posted_to_again(
 
 def test_a_killed_validator_posts_the_very_same_bytes(ground: Ground) -> None:
     ground.chain.request("evm_setAutomine", [False])
-    command = [sys.executable, "-m", "tests.epoch_material", str(ground.folder), ground.chain.rpc_url]
+    command = [sys.executable, "-m", "tests.material.epoch", str(ground.folder), ground.chain.rpc_url]
     path = journal_path(ground.folder, ground.addresses)
 
     def kept() -> list[bytes]:

@@ -25,9 +25,9 @@ from curiosity.host.port.crowd import Stage
 from curiosity.host.port.guard import PACE_S
 from curiosity.protocol.pair import Item
 from curiosity.protocol.wire import canonical_json
-from tests.http_material import Loris, Reply, address, break_upload, drip, exchange, head_of, read_replies
-from tests.service_material import Running, pictures, running
-from tests.waiting import PATIENCE_S, in_the_end
+from tests.material.http import Loris, Reply, address, break_upload, drip, exchange, head_of, read_replies
+from tests.material.service import Running, pictures, running
+from tests.material.waiting import PATIENCE_S, in_the_end
 
 HEAD = b"POST /v1/pairs HTTP/1.1\r\nHost: validator\r\nX-Slow: "
 

@@ -8,7 +8,7 @@ import pytest
 from curiosity.protocol.scoring import Quantised, cosine_micro, quantise
 from curiosity.serving import index as index_module
 from curiosity.serving.index import VectorIndex
-from tests.waiting import PATIENCE_S
+from tests.material.waiting import PATIENCE_S
 
 
 def cloud(seed: int, count: int, dim: int = 32) -> Quantised:

@@ -25,7 +25,7 @@ from curiosity.protocol.receipt import Receipt, verify_receipt
 from curiosity.protocol.subtrees import Place, consistency_from, inclusion_from, root_from
 from curiosity.protocol.tlog import Signer, verify_checkpoint
 from curiosity.protocol.wire import encode
-from tests.ledger_material import (
+from tests.material.ledger import (
     LOG,
     NOW,
     ORIGIN,
@@ -38,7 +38,7 @@ from tests.ledger_material import (
     submission_of,
     tamper,
 )
-from tests.ledger_worker import check_promises
+from tests.material.ledger_worker import check_promises
 from validator.ledger import NewEntry
 from validator.store.tree import Edge, FullTile, hash_in
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 
 from curiosity.protocol.errors import StoreError
 from curiosity.protocol.pair import Item
-from tests.ledger_material import (
+from tests.material.ledger import (
     DOMAIN,
     Opened,
     make_entries,

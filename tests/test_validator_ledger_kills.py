@@ -14,8 +14,8 @@ from pgserver._commands import pg_ctl  # type: ignore[attr-defined]
 
 from curiosity.protocol.errors import StoreError
 from curiosity.protocol.receipt import Receipt, verify_receipt
-from tests.ledger_material import LOG, NOW, ORIGIN, RECEIPT_VKEY, RECEIPTS, make_entries, open_ledger
-from tests.ledger_worker import Worker, check_promises, worker
+from tests.material.ledger import LOG, NOW, ORIGIN, RECEIPT_VKEY, RECEIPTS, make_entries, open_ledger
+from tests.material.ledger_worker import Worker, check_promises, worker
 from validator.ledger import Ledger
 from validator.store import Store
 

@@ -17,8 +17,8 @@ import pytest
 
 from curiosity.protocol.errors import StoreError
 from curiosity.protocol.receipt import Receipt
-from tests.ledger_material import make_entries, open_ledger
-from tests.ledger_worker import Worker, check_promises, worker
+from tests.material.ledger import make_entries, open_ledger
+from tests.material.ledger_worker import Worker, check_promises, worker
 
 _MIB = 1 << 20
 

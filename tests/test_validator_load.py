@@ -20,9 +20,9 @@ from curiosity.protocol.errors import Rejected
 from curiosity.protocol.pair import Item
 from curiosity.serving.decode import Decoder, Unjudged
 from curiosity.serving.quotas import Payer, QuotaLimits, Quotas
-from tests.http_material import address, exchange, head_of, read_replies
-from tests.service_material import ALICE, BOB, Running, item_of, pictures, running
-from tests.waiting import in_the_end
+from tests.material.http import address, exchange, head_of, read_replies
+from tests.material.service import ALICE, BOB, Running, item_of, pictures, running
+from tests.material.waiting import in_the_end
 from validator.config import ValidatorConfig
 
 DEFAULTS = ValidatorConfig()

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from curiosity.protocol.errors import StoreError
-from tests.waiting import PATIENCE_S
+from tests.material.waiting import PATIENCE_S
 from validator.lookup import SharedLookup
 from validator.pipeline import gathered
 

@@ -16,9 +16,9 @@ from sqlalchemy import make_url, text
 
 from curiosity.client.client import ValidatorClient
 from curiosity.protocol.errors import CuriosityError, ExitCode, StoreError
-from tests.ledger_material import Opened, make_entries, open_ledger, tamper
-from tests.service_material import pictures, running
-from tests.up_material import PATIENCE_S, environment
+from tests.material.ledger import Opened, make_entries, open_ledger, tamper
+from tests.material.service import pictures, running
+from tests.material.up import PATIENCE_S, environment
 from validator.store import Store, claim
 
 _LOCK = claim._LEDGER_LOCK

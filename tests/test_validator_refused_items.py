@@ -31,10 +31,10 @@ from curiosity.protocol.pair import Item, SignedPair
 from curiosity.protocol.signing import address_of, checksum
 from curiosity.protocol.takedown import TakedownReason
 from curiosity.protocol.verdict import Reason
-from tests.http_material import Listening
-from tests.ledger_material import NOW, make_entry, make_pair, open_ledger, submission_of
-from tests.route_material import Asked, Given, ask
-from tests.service_material import ALICE, BOB, Running, pictures, running
+from tests.material.http import Listening
+from tests.material.ledger import NOW, make_entry, make_pair, open_ledger, submission_of
+from tests.material.route import Asked, Given, ask
+from tests.material.service import ALICE, BOB, Running, pictures, running
 from validator.decided import Decided
 from validator.exported import opened_export
 from validator.importer import import_ledger

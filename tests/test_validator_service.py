@@ -32,9 +32,9 @@ from curiosity.protocol.signing import address_of
 from curiosity.protocol.tlog import verify_checkpoint
 from curiosity.protocol.verdict import Outcome, Reason
 from curiosity.protocol.wire import encode, parse
-from tests.checkpoint_material import as_good_as_its_parent
-from tests.service_material import ALICE, BOB, Running, item_of, pictures, running
-from tests.waiting import PATIENCE_S
+from tests.material.checkpoint import as_good_as_its_parent
+from tests.material.service import ALICE, BOB, Running, item_of, pictures, running
+from tests.material.waiting import PATIENCE_S
 from validator.routes import openapi_document
 
 

@@ -19,7 +19,7 @@ from sqlalchemy import text
 from curiosity.protocol.errors import StoreError
 from curiosity.protocol.pair import Envelope, Item
 from curiosity.protocol.wire import parse
-from tests.ledger_material import (
+from tests.material.ledger import (
     LOG,
     ORIGIN,
     RECEIPTS,
@@ -30,7 +30,7 @@ from tests.ledger_material import (
     submission_of,
     tamper,
 )
-from tests.waiting import PATIENCE_S
+from tests.material.waiting import PATIENCE_S
 from validator.ledger import Ledger, NewEntry
 from validator.store import Store, StoredItem, claim, engine, schema, schema_version
 from validator.store.blocks import whole_blocks
@@ -356,7 +356,7 @@ def test_two_validators_cannot_write_one_ledger(
 FORK = """
 import os, signal, sys, time
 from pathlib import Path
-from tests.ledger_material import make_entries, open_ledger
+from tests.material.ledger import make_entries, open_ledger
 with open_ledger(sys.argv[1], Path(sys.argv[2])) as opened:
     opened.ledger.append(make_entries(0, 1))
     child = os.fork()

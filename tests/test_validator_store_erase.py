@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from curiosity.protocol.errors import StoreError
 from curiosity.protocol.merkle import leaf_hash, verify_inclusion
-from tests.ledger_material import make_entry, make_pair, open_ledger, submission_of, tamper
+from tests.material.ledger import make_entry, make_pair, open_ledger, submission_of, tamper
 from validator.ledger import NewEntry
 from validator.store import Store
 from validator.store.blocks import BLOCK_BYTES, BlockFile, whole_blocks
@@ -104,7 +104,7 @@ def test_erasing_is_refused_before_the_entry_is_there(sqlite_url: str, tmp_path:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tests.ledger_material import open_ledger
+from tests.material.ledger import open_ledger
 from validator.ledger import NewEntry
 from validator.store.packs import Packs
 Packs.scrub = lambda *_: os.kill(os.getpid(), signal.SIGKILL)

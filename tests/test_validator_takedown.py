@@ -35,8 +35,8 @@ from curiosity.protocol.verdict import Reason
 from curiosity.serving.index import VectorIndex
 from curiosity.serving.judge import History
 from curiosity.serving.quotas import Payer
-from tests.ledger_material import make_entry, make_pair, open_ledger
-from tests.service_material import ALICE, BOB, Running, item_of, pictures, running
+from tests.material.ledger import make_entry, make_pair, open_ledger
+from tests.material.service import ALICE, BOB, Running, item_of, pictures, running
 from tests.test_validator_service import child_of_genesis
 from trainer.mirror import read_mirror
 from validator.decided import Ready
@@ -396,7 +396,7 @@ KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from curiosity.protocol.errors import Rejected
-from tests.service_material import ALICE, item_of, pictures, running
+from tests.material.service import ALICE, item_of, pictures, running
 from tests.test_validator_takedown import forget
 from validator.store.write import Writer
 

@@ -31,11 +31,11 @@ from curiosity.protocol.tlog import (
     verify_proof,
 )
 from curiosity.protocol.wire import parse
-from tests.ledger_material import LOG, open_ledger
-from tests.ledger_material import ORIGIN as LEDGER_ORIGIN
-from tests.service_material import Running, running
-from tests.waiting import in_the_end
-from tests.witness_material import Live, witnessing
+from tests.material.ledger import LOG, open_ledger
+from tests.material.ledger import ORIGIN as LEDGER_ORIGIN
+from tests.material.service import Running, running
+from tests.material.waiting import in_the_end
+from tests.material.witness import Live, witnessing
 from validator.keys import load_keys
 from validator.ledger import Ledger, NewEntry
 from validator.witnesses import CosignedHead, Witnesses, parse_witnesses

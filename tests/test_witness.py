@@ -19,8 +19,8 @@ import pytest
 from curiosity.protocol.errors import ConfigError, ProofError, StoreError
 from curiosity.protocol.evidence import Evidence, Shown, check_evidence, collect, encode_evidence, parse_evidence
 from curiosity.protocol.tlog import Signer, add_signatures, sign_note, verified_cosignatures, verify_checkpoint
-from tests.log_material import LOG_SIGNER, LOG_VKEY, ORIGIN, Log, add_checkpoint
-from tests.witness_material import NAME, Live, witnessing
+from tests.material.log import LOG_SIGNER, LOG_VKEY, ORIGIN, Log, add_checkpoint
+from tests.material.witness import NAME, Live, witnessing
 from witness.app import build
 from witness.config import WitnessConfig, load_config, trusted_logs
 from witness.evidence import EVIDENCE_FOLDER, read_evidence

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from curiosity.protocol.errors import ConfigError
-from tests.http_material import Loris, address, drip, exchange, head_of
-from tests.log_material import Log, add_checkpoint
-from tests.waiting import PATIENCE_S
-from tests.witness_material import Live, witnessing
+from tests.material.http import Loris, address, drip, exchange, head_of
+from tests.material.log import Log, add_checkpoint
+from tests.material.waiting import PATIENCE_S
+from tests.material.witness import Live, witnessing
 
 LOG = Log(40)
 ASK = head_of(0, method="GET", path="/health")

@@ -18,7 +18,7 @@ from curiosity.protocol.tlog import (
     tile_path,
     tiles_for,
 )
-from tests.tlog_material import LOG, LOG_VKEY, ORIGIN, WITNESS_VKEYS, WITNESSES, Log
+from tests.material.tlog import LOG, LOG_VKEY, ORIGIN, WITNESS_VKEYS, WITNESSES, Log
 
 TIME = 1_700_000_000
 SIZE, INDEX, OLD = 300, 137, 200

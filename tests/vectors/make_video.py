@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent))
 
 from curiosity.embedding.modalities import decode  # noqa: E402
-from tests.modality_material import clip, gif  # noqa: E402
+from tests.material.modality import clip, gif  # noqa: E402
 
 CLIPS = (
     ("h264", "video/mp4", "libx264", {"crf": "30"}),

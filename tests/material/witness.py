@@ -7,7 +7,7 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.log_material import LOG_VKEY
+from tests.material.log import LOG_VKEY
 from witness.app import build, list_evidence, listen
 from witness.config import WitnessConfig
 from witness.evidence import EVIDENCE_FOLDER

@@ -14,7 +14,7 @@ from curiosity.protocol.messages import Network
 from curiosity.protocol.pair import Item, SignedPair, sign_pair
 from curiosity.sources import load_source
 from curiosity.sources.pairset import SourcePair, read_pairs
-from tests.waiting import PATIENCE_S
+from tests.material.waiting import PATIENCE_S
 from validator.app import build, listen
 from validator.config import ChainSettings, Settings, ValidatorConfig
 from validator.service import Service
@@ -25,7 +25,7 @@ ALICE, BOB = b"\x0a" * 32, b"\x0b" * 32
 @lru_cache(maxsize=1)
 def digit_pairs() -> Sequence[SourcePair]:
     """Pairs of handwritten digits and their names that may be submitted, a few of each digit."""
-    folder = Path(__file__).parent.parent / ".cache" / "tests" / "digits"
+    folder = Path(__file__).parents[2] / ".cache" / "tests" / "digits"
     load_source("digits")(folder, limit=12, cache=folder.parent / "speech")
     return tuple(pair for pair in read_pairs(folder) if pair.split == "submit")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from curiosity.protocol.messages import ErrorMessage
 from curiosity.protocol.wire import parse
-from tests.http_material import Listening, address
+from tests.material.http import Listening, address
 
 Document = dict[str, Any]
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")

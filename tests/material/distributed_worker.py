@@ -1,6 +1,6 @@
 """What one process of a distributed test does: run with torchrun, or call ``run_case`` for the one-process answer.
 
-    torchrun --nproc_per_node 2 -m tests.distributed_worker FOLDER CASE [CASE ...]
+    torchrun --nproc_per_node 2 -m tests.material.distributed_worker FOLDER CASE [CASE ...]
 
 Each process writes FOLDER/CASE.RANK.pt: losses, gradients, weights and buffers after the steps.
 """
@@ -17,7 +17,7 @@ from torch.distributed.nn.functional import all_gather
 from torch.distributed.tensor import DTensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tests.step_material import STREAMS, draw_first, make_material, make_space, make_stream
+from tests.material.step import STREAMS, draw_first, make_material, make_space, make_stream
 from trainer.distributed import Group, join_group
 from trainer.library import Stream
 from trainer.recipe import Recipe

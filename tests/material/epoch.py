@@ -1,6 +1,6 @@
 """The reward side of a validator without its encoders: a real ledger, a real chain, and what closes, posts, activates.
 
-``python -m tests.epoch_material FOLDER URL`` closes an epoch and posts it, for a test that kills it meanwhile.
+``python -m tests.material.epoch FOLDER URL`` closes an epoch and posts it, for a test that kills it meanwhile.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ from curiosity.protocol.messages import EpochReport
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.signing import sign
 from curiosity.protocol.verdict import Outcome, Reason, Verdict
-from tests.ledger_material import open_ledger
-from tests.waiting import PATIENCE_S
+from tests.material.ledger import open_ledger
+from tests.material.waiting import PATIENCE_S
 from validator.epochs import Epochs
 from validator.ledger import Ledger, NewEntry
 from validator.pipeline import Pipeline

@@ -29,8 +29,8 @@ from curiosity.protocol.rewards import RewardParameters, RewardTree
 from curiosity.protocol.signing import sign
 from curiosity.protocol.verdict import Outcome, Reason, Verdict
 from node.cli import run
-from tests.command_material import Said
-from tests.service_material import Running, running
+from tests.material.command import Said
+from tests.material.service import Running, running
 from validator.config import ChainSettings
 from validator.keys import load_keys
 from validator.ledger import NewEntry

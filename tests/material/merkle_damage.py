@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from curiosity.protocol.errors import ProofError
-from tests.rfc6962_plain import root_of_path, roots_of_proof
+from tests.material.rfc6962_plain import root_of_path, roots_of_proof
 
 
 def flip(data: bytes, bit: int) -> bytes:

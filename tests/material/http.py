@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from tests.waiting import PATIENCE_S
+from tests.material.waiting import PATIENCE_S
 
 
 class Listening(Protocol):

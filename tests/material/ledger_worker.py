@@ -22,8 +22,8 @@ from curiosity.protocol.errors import StoreError
 from curiosity.protocol.merkle import verify_inclusion
 from curiosity.protocol.receipt import Receipt, verify_receipt
 from curiosity.protocol.wire import encode, parse
-from tests.ledger_material import ORIGIN, RECEIPT_VKEY, Opened, make_entry, open_ledger, submission_of
-from tests.waiting import PATIENCE_S
+from tests.material.ledger import ORIGIN, RECEIPT_VKEY, Opened, make_entry, open_ledger, submission_of
+from tests.material.waiting import PATIENCE_S
 
 
 class Worker:
@@ -32,11 +32,11 @@ class Worker:
     def __init__(self, preload: Path | None = None) -> None:
         environment = dict(os.environ) | ({"LD_PRELOAD": str(preload)} if preload is not None else {})
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.ledger_worker"],
+            [sys.executable, "-m", "tests.material.ledger_worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=Path(__file__).parent.parent,
+            cwd=Path(__file__).parents[2],
             env=environment,
         )
 

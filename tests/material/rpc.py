@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
-from tests.waiting import PATIENCE_S
+from tests.material.waiting import PATIENCE_S
 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
