@@ -16,8 +16,6 @@ from collections.abc import Callable
 
 import espeakng_loader
 
-from curiosity.protocol.json_reader import read_json
-
 # Values of speak_lib.h (espeak-ng 1.52).
 _SYNCHRONOUS = 2
 _POSITION_CHARACTER = 1
@@ -74,7 +72,7 @@ def speak(text: str, voice: str, pitch: int, speed_wpm: int) -> tuple[bytes, int
 def main() -> None:
     """Answer requests until stdin closes."""
     for line in sys.stdin.buffer:
-        request = read_json(line)
+        request = json.loads(line)  # from its parent
         try:
             pcm, rate_hz = speak(request["text"], request["voice"], request["pitch"], request["speed_wpm"])
         except ValueError as error:
