@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from curiosity.chain.chain import Quote
 from curiosity.client.amounts import show_coins, show_tokens
@@ -23,7 +22,7 @@ def show_seconds(seconds: int) -> str:
     return f"{seconds} s" if seconds < 120 else f"{seconds} s ({timedelta(seconds=seconds)})"
 
 
-def view_json(seen: ClaimView) -> dict[str, Any]:
+def view_json(seen: ClaimView) -> dict[str, object]:
     """Return a view as plain JSON values: amounts as decimal digits, times as Unix seconds."""
     return {
         "now": seen.now,
@@ -36,9 +35,9 @@ def view_json(seen: ClaimView) -> dict[str, Any]:
     }
 
 
-def _epoch_json(seen: ClaimView, one: EpochClaim) -> dict[str, Any]:
+def _epoch_json(seen: ClaimView, one: EpochClaim) -> dict[str, object]:
     why = one.earning.why
-    plain: dict[str, Any] = {
+    plain: dict[str, object] = {
         "epoch": one.epoch,
         "status": one.status.value,
         "amount_wei": str(one.amount_wei),
@@ -58,7 +57,7 @@ def _epoch_json(seen: ClaimView, one: EpochClaim) -> dict[str, Any]:
     }
 
 
-def quote_json(quote: Quote, balance_wei: int) -> dict[str, Any]:
+def quote_json(quote: Quote, balance_wei: int) -> dict[str, object]:
     """Return what a transaction would cost, and whether the sender can pay it, as plain JSON values."""
     return {
         "gas": quote.gas,
@@ -70,9 +69,9 @@ def quote_json(quote: Quote, balance_wei: int) -> dict[str, Any]:
     }
 
 
-def error_json(error: CuriosityError) -> dict[str, Any]:
+def error_json(error: CuriosityError) -> dict[str, object]:
     """Return an error as plain JSON values; one that is only a matter of time with the time."""
-    plain: dict[str, Any] = dict(error.to_json())
+    plain: dict[str, object] = dict(error.to_json())
     if isinstance(error, NotYet):
         plain |= {"at": show_time(error.at) if error.at is not None else None, "seconds": error.seconds}
     return plain
@@ -174,7 +173,7 @@ def show_quote(screen: Screen, quote: Quote, balance_wei: int, payer: str) -> No
     )
 
 
-def permit_json(path: Path, permit: Permit) -> dict[str, Any]:
+def permit_json(path: Path, permit: Permit) -> dict[str, object]:
     """Return what a permission says, without its proofs, as plain JSON values."""
     return {
         "file": str(path),

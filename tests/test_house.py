@@ -108,6 +108,63 @@ def test_heavy_libraries_have_one_home(libraries: set[str], home: str) -> None:
     assert [path for path in sorted(users) if not re.match(home, path)] == []
 
 
+# -- where money moves, every value has a type
+
+MONEY = re.compile(
+    r"curiosity/(rewards|chain)/(?!evm/)|curiosity/chain/evm/(client|stake)\.py"
+    r"|node/(commands/(claim|payouts|wallet_money)|claim_report)\.py"
+)
+_WEB3_BORDER = re.compile(r"curiosity/chain/evm/")
+"""Whatever comes out of web3 has no type: there `Any` may stand in private functions, and in no other."""
+
+
+def untyped(path: str, tree: ast.Module) -> list[str]:
+    """Lines of a file where money moves that say `Any`; at the border to web3 only those of public functions."""
+    parts: list[ast.AST] = [tree]
+    if _WEB3_BORDER.match(path):
+        functions = [one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef) and one.name[0] != "_"]
+        parts = [part for one in functions for part in (one.args, one.returns) if part is not None]
+    return [
+        f"{path}:{node.lineno}"
+        for part in parts
+        for node in ast.walk(part)
+        if isinstance(node, ast.Name) and node.id == "Any"
+    ]
+
+
+def test_every_value_has_a_type_where_money_moves() -> None:
+    paths = [path for path in modules() if MONEY.match(path)]
+    assert {"curiosity/rewards/permits.py", "curiosity/chain/connect.py", "curiosity/chain/evm/client.py"} <= {*paths}
+    assert [line for path in paths for line in untyped(path, modules()[path])] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("curiosity/rewards/permits.py", "def payable(chain: Any) -> int: ..."),
+        ("node/commands/claim.py", "class Task:\n    chain: Any"),
+        ("curiosity/chain/evm/client.py", "class ChainClient:\n    def state(self) -> dict[str, Any]: ..."),
+    ],
+)
+def test_a_value_without_a_type_would_be_found(path: str, code: str) -> None:
+    assert MONEY.match(path)
+    assert untyped(path, ast.parse(code)) != []
+
+
+def test_the_chain_client_is_loaded_by_those_who_ask_the_chain_and_no_sooner() -> None:
+    """Its type is known everywhere (`TYPE_CHECKING`), web3 is loaded where a function connects."""
+    script = (
+        "import sys, pkgutil, importlib, curiosity.rewards, node.commands\n"
+        "for package in (curiosity.rewards, node.commands):\n"
+        "    for one in pkgutil.iter_modules(package.__path__, package.__name__ + '.'):\n"
+        "        importlib.import_module(one.name)\n"
+        "assert 'curiosity.rewards.claims' in sys.modules and 'node.commands.claim' in sys.modules\n"
+        "sys.exit('web3 is loaded' if 'web3' in sys.modules else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_no_module_is_a_drawer_and_no_test_folder_shadows_a_package() -> None:
     drawers = {"utils", "util", "helpers", "helper", "manager", "common", "misc"}
     for path in tracked():

@@ -8,13 +8,14 @@ import pytest
 from contracts.devchain import DEFAULT_CHAIN_ID, DevChain
 from curiosity.chain.attestation import address_of, sign_attestation
 from curiosity.chain.chain import ChainConfig, DeploySettings
+from curiosity.chain.connect import connect
 from curiosity.chain.evm import ChainClient
 from curiosity.chain.settings import ChainSettings
 from curiosity.protocol.errors import ChainError, ProofError
 from curiosity.protocol.messages import ClaimShare, ClaimTicket, Network
 from curiosity.protocol.rewards import RewardTree
 from curiosity.protocol.signing import Domain
-from curiosity.rewards.claims import check_offer, claim, connect
+from curiosity.rewards.claims import check_offer, claim
 from curiosity.rewards.earnings import earnings_of_ticket
 
 DELAY_S = 600

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Required, TypedDict
 
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
@@ -16,8 +16,24 @@ from curiosity.protocol.errors import ChainError
 _ABI_DIR = Path(__file__).resolve().parent / "abi"
 CONTRACT_NAMES = ("CuriosityRewards", "CuriosityStake", "CuriosityToken")
 
+
+class AbiInput(TypedDict):
+    """One argument as the ABI declares it."""
+
+    name: str
+    type: str
+
+
+class AbiEntry(TypedDict, total=False):
+    """One function, event, error or constructor of an ABI, as far as it is read here."""
+
+    type: Required[str]
+    name: str
+    inputs: list[AbiInput]
+
+
 # Solidity's own two errors (docs.soliditylang.org, "Panic via assert and Error via require").
-_BUILT_IN_ERRORS = (
+_BUILT_IN_ERRORS: tuple[AbiEntry, ...] = (
     {"type": "error", "name": "Error", "inputs": [{"name": "message", "type": "string"}]},
     {"type": "error", "name": "Panic", "inputs": [{"name": "code", "type": "uint256"}]},
 )
@@ -32,7 +48,7 @@ class Artifact:
     """
 
     name: str
-    abi: list[dict[str, Any]]
+    abi: list[AbiEntry]
     bytecode: bytes
     deployed: bytes
     immutables: tuple[tuple[int, int], ...]
@@ -54,7 +70,7 @@ class Revert:
     """Why a call was refused: the error's name and its arguments by name, in the contract's order."""
 
     name: str
-    arguments: tuple[tuple[str, Any], ...]
+    arguments: tuple[tuple[str, object], ...]
 
     def __str__(self) -> str:
         return f"{self.name}({', '.join(f'{name}={_show(value)}' for name, value in self.arguments)})"
@@ -91,14 +107,14 @@ def decode_revert(data: bytes) -> Revert | None:
 
 
 @cache
-def _errors_by_selector() -> dict[bytes, dict[str, Any]]:
+def _errors_by_selector() -> dict[bytes, AbiEntry]:
     entries = [entry for name in CONTRACT_NAMES for entry in load_artifact(name).abi if entry["type"] == "error"]
-    selectors: dict[bytes, dict[str, Any]] = {}
+    selectors: dict[bytes, AbiEntry] = {}
     for entry in [*_BUILT_IN_ERRORS, *entries]:
         text = f"{entry['name']}({','.join(item['type'] for item in entry['inputs'])})"
         selectors[bytes(keccak_256(text.encode()).digest()[:4])] = entry
     return selectors
 
 
-def _show(value: Any) -> str:
+def _show(value: object) -> str:
     return f"0x{value.hex()}" if isinstance(value, bytes) else str(value)

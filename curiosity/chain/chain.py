@@ -1,9 +1,10 @@
 """What crosses the border to the chain: configuration, addresses, settings, state, receipts. Values only, no web3."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 from curiosity.chain.attestation import Attestation
@@ -31,23 +32,29 @@ class Addresses:
     block: int = 0
     stake: bytes = b""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The addresses with 0x-hex in place of bytes; `from_json` reads it back."""
         return {key: f"0x{value.hex()}" if isinstance(value, bytes) else value for key, value in asdict(self).items()}
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> "Addresses":
+    def from_json(cls, content: Mapping[str, object]) -> "Addresses":
         """The addresses that `to_json` gave. Raises ConfigError ``ADDRESSES_INVALID`` for anything else."""
         try:
-            token, rewards = (bytes.fromhex(content[key].removeprefix("0x")) for key in ("token", "rewards"))
+            token, rewards = _hex(content["token"]), _hex(content["rewards"])
             chain_id, block = content["chain_id"], content.get("block", 0)
-            stake = bytes.fromhex(content.get("stake", "0x").removeprefix("0x"))
+            stake = _hex(content.get("stake", "0x"))
         except (KeyError, AttributeError, TypeError, ValueError) as error:
             raise _invalid_addresses(f"{type(error).__name__}: {error}") from error
         lengths = (len(token), len(rewards), len(stake))
         if lengths not in ((20, 20, 20), (20, 20, 0)) or type(chain_id) is not int or type(block) is not int:
             raise _invalid_addresses(f"addresses of {lengths} bytes, chain id {chain_id!r}, block {block!r}")
         return cls(chain_id, token, rewards, block, stake)
+
+
+def _hex(value: object) -> bytes:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a text of hex digits")
+    return bytes.fromhex(value.removeprefix("0x"))
 
 
 def _invalid_addresses(what: str) -> ConfigError:

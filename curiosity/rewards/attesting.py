@@ -8,7 +8,7 @@ ledger gives; and of an epoch, a validator set and an attempt to one attestation
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from curiosity.chain.attestation import Attestation
 from curiosity.chain.chain import Addresses
@@ -23,9 +23,12 @@ from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.signing import checksum
 from curiosity.rewards.payouts import check_emission, check_epoch
 
+if TYPE_CHECKING:
+    from curiosity.chain.evm import ChainClient
+
 
 def next_attestation(
-    derived: Sequence[EpochPayout], leaves: Sequence[bytes], chain: Any, parameters: RewardParameters
+    derived: Sequence[EpochPayout], leaves: Sequence[bytes], chain: "ChainClient", parameters: RewardParameters
 ) -> Attestation | None:
     """Return the attestation that follows on what the chain holds; None if it holds every epoch that is closed.
 
@@ -50,13 +53,12 @@ def next_attestation(
     payout = closed[state.latest_epoch]
     for problem in check_emission(parameters, payout.epoch, chain.emission(payout.epoch)):
         raise problem
-    attestation: Attestation = state.next_attestation(
+    return state.next_attestation(
         ledger_size=payout.size,
         ledger_root=root(leaves[: payout.size]),
         reward_root=payout.reward_root,
         cumulative_total_wei=payout.cumulative_total_wei,
     )
-    return attestation
 
 
 def compare(offered: EpochAttestation, ours: Attestation, digest: bytes) -> None:

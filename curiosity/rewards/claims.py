@@ -4,16 +4,17 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from curiosity.chain.chain import Addresses, ChainConfig, RewardsState, Share, journal_path
-from curiosity.chain.settings import ChainSettings
+from curiosity.chain.chain import RewardsState, Share, TransactionReceipt
 from curiosity.client.client import ValidatorClient
 from curiosity.protocol.errors import CuriosityError, NotYet, ProofError
-from curiosity.protocol.messages import ClaimShare, ClaimTicket, Network
+from curiosity.protocol.messages import ClaimShare, ClaimTicket
 from curiosity.protocol.rewards import verify_claim
 from curiosity.rewards.earnings import Earning, Earnings, earnings_of_ticket
+
+if TYPE_CHECKING:
+    from curiosity.chain.evm import ChainClient
 
 AT_ONCE = 200
 """Epochs in one transaction at most: about 100 KB of call data, of which public nodes take 128."""
@@ -118,7 +119,7 @@ class Claimed:
         """The last transaction's hash; None for a dry run or when nothing is due."""
         return self.transactions[-1] if self.transactions else None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return it as plain JSON values, amounts as decimal digits."""
         return {
             "account": "0x" + self.account.hex(),
@@ -133,34 +134,6 @@ class Claimed:
             "transaction": self.transaction,
             "transactions": list(self.transactions),
         }
-
-
-def connect(settings: ChainSettings, network: Network, journal_folder: Path | None = None) -> Any:
-    """Return a chain client for the network's contracts; what it sends is kept in the folder until it is final.
-
-    Raises ChainError: CHAIN_UNREACHABLE, CHAIN_WRONG_ID, CHAIN_NO_CONTRACT.
-    """
-    addresses = Addresses(network.domain.chain_id, network.token, network.domain.verifying_contract)
-    return connect_to(settings, addresses, journal_folder)
-
-
-def connect_to(settings: ChainSettings, addresses: Addresses, journal_folder: Path | None = None) -> Any:
-    """Return a chain client for these contracts, as `connect` does."""
-    from curiosity.chain.evm import ChainClient  # here, because it imports web3
-
-    config = ChainConfig(
-        settings.rpc_url,
-        settings.chain_id or addresses.chain_id,
-        addresses,
-        request_timeout_s=settings.request_timeout_s,
-        other_rpc_urls=settings.other_rpc_urls,
-        rpc_quorum=settings.rpc_quorum,
-        finality=settings.finality,
-        finality_depth=settings.finality_depth,
-        max_fee_wei=settings.max_fee_wei,
-        journal=journal_path(journal_folder, addresses) if journal_folder else None,
-    )
-    return ChainClient.connect(config)
 
 
 async def fetch_ticket(client: ValidatorClient, account: bytes) -> ClaimTicket:
@@ -202,7 +175,11 @@ def _leaves_of(earnings: Earnings, epochs: range) -> dict[int, tuple[int, bytes]
 
 
 def view(
-    chain: Any, earnings: Earnings, *, offered: Earnings | None = None, told: Callable[[], None] = lambda: None
+    chain: "ChainClient",
+    earnings: Earnings,
+    *,
+    offered: Earnings | None = None,
+    told: Callable[[], None] = lambda: None,
 ) -> ClaimView:
     """Return where the money of each epoch is; ``told`` is called after each.
 
@@ -222,7 +199,7 @@ def view(
     return ClaimView(earnings.account, chain.now(), state.paused_until, state.latest_epoch, tuple(epochs))
 
 
-def _look(chain: Any, state: RewardsState, account: bytes, earning: Earning) -> EpochClaim:
+def _look(chain: "ChainClient", state: RewardsState, account: bytes, earning: Earning) -> EpochClaim:
     if earning.is_open:
         return EpochClaim(earning, ClaimStatus.OPEN)
     if not earning.amount_wei:
@@ -294,7 +271,7 @@ def root_differs(one: EpochClaim) -> ProofError:
     )
 
 
-def claim(chain: Any, ticket: ClaimTicket, private_key: bytes, *, dry_run: bool = False) -> Claimed:
+def claim(chain: "ChainClient", ticket: ClaimTicket, private_key: bytes, *, dry_run: bool = False) -> Claimed:
     """Claim every share that is active and was not paid before, and return what was paid.
 
     Raises NotYet CLAIM_NOT_ACTIVE, CLAIM_PAUSED if all that is left waits; ProofError CLAIM_ROOT_DIFFERS if the chain
@@ -308,11 +285,11 @@ def claim(chain: Any, ticket: ClaimTicket, private_key: bytes, *, dry_run: bool 
 
 
 def pay(
-    chain: Any,
+    chain: "ChainClient",
     seen: ClaimView,
     private_key: bytes,
     *,
-    send: Callable[[Sequence[Share]], Any] | None = None,
+    send: Callable[[Sequence[Share]], TransactionReceipt] | None = None,
     recipient: bytes | None = None,
     dry_run: bool = False,
 ) -> Claimed:

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from curiosity.protocol.entry import PairEntry, TakedownEntry, parse_entry
 from curiosity.protocol.errors import ProofError
@@ -22,7 +21,7 @@ class EarnedPair:
     score_micro: int
     share_wei: int
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return it as plain JSON values."""
         return {
             "entry": self.entry,

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from curiosity.chain.chain import EpochRecord
 from curiosity.protocol.errors import ConfigError, ProofError
@@ -62,7 +61,7 @@ class EpochCheck:
         """True if the chain holds the epoch."""
         return self.state in (EpochState.WAITING, EpochState.ACTIVE)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return it as plain JSON values."""
         return {
             "state": self.state.value,
@@ -166,7 +165,7 @@ class ChainCheck:
                 return ProofError(first.code, f"{first.what}; {check.leaves[0]}{more}", first.remedy)
         return self.problems[0] if self.problems else None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return it as plain JSON values."""
         compared = [one.epoch for one in self.epochs if one.is_compared]
         return {

@@ -8,7 +8,7 @@ account whose key is elsewhere begins unsigned, as typed data that any wallet ca
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from curiosity.chain.attestation import (
     DOMAIN_NAME,
@@ -26,6 +26,9 @@ from curiosity.protocol.rewards import verify_claim
 from curiosity.protocol.signing import checksum
 from curiosity.protocol.wire import STRICT, Bytes20, Bytes65, Uint53, encode, parse
 from curiosity.rewards.claims import AT_ONCE, show_time
+
+if TYPE_CHECKING:
+    from curiosity.chain.evm import ChainClient
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Permit:
         """Return it signed with the account's key."""
         return replace(self, signature=sign_digest(self.digest, private_key))
 
-    def typed_data(self) -> dict[str, Any]:
+    def typed_data(self) -> dict[str, object]:
         """Return what a wallet shows and signs (EIP-712, ``eth_signTypedData_v4``)."""
         return {
             "types": {
@@ -178,7 +181,7 @@ def read_permit(path: Path, signature: bytes | None = None) -> Permit:
     return permit
 
 
-def payable(chain: Any, permit: Permit) -> tuple[Share, ...]:
+def payable(chain: "ChainClient", permit: Permit) -> tuple[Share, ...]:
     """Return those of a permission's shares that are active and unpaid; at most as many as fit in a transaction.
 
     Raises ProofError: PERMIT_EXPIRED, PERMIT_SPENT if the account's nonce went on; NotYet CLAIM_PAUSED.

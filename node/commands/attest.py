@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from curiosity.chain.attestation import sign_attestation
+from curiosity.chain.connect import connect
 from curiosity.client.client import ValidatorClient
 from curiosity.client.wallet import read_password, unlock
 from curiosity.protocol.errors import ChainError, ConfigError, Rejected, ServiceError, SourceError
@@ -18,7 +19,6 @@ from curiosity.protocol.payouts import derive
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.signing import checksum
 from curiosity.rewards.attesting import Attested, compare, next_attestation
-from curiosity.rewards.claims import connect
 from node.command import PATH, Session, example, open_client, session_options, wallet_named
 from node.leaves import counted, get_leaves
 from node.screen import Screen

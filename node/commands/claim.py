@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from curiosity.chain.attestation import ClaimPermission, sign_digest
-from curiosity.chain.chain import Quote, Share
+from curiosity.chain.chain import Quote, Share, TransactionReceipt
+from curiosity.chain.connect import connect, connect_to
 from curiosity.chain.settings import ChainSettings
 from curiosity.client.amounts import show_tokens
 from curiosity.client.wallet import Wallet, read_password, unlock
@@ -23,8 +24,6 @@ from curiosity.rewards.claims import (
     ClaimStatus,
     ClaimView,
     EpochClaim,
-    connect,
-    connect_to,
     pay,
     refusal,
     root_differs,
@@ -55,6 +54,9 @@ from node.claim_report import (
 from node.claim_source import Known, learn
 from node.command import PATH, Session, example, session_options, wallet_named
 from node.screen import Screen
+
+if TYPE_CHECKING:
+    from curiosity.chain.evm import ChainClient
 
 _OWN_PERMISSION_S = 3600  # one that we relay ourselves at once
 _DAY_S = 86_400
@@ -191,7 +193,7 @@ def _address(wallet: Wallet | None) -> bytes:
     return wallet.address
 
 
-def _activate(chain: Any, key: _Key) -> list[int]:
+def _activate(chain: "ChainClient", key: _Key) -> list[int]:
     """Activate every epoch whose delay is over; return them."""
     done: list[int] = []
     state = chain.state()
@@ -211,7 +213,7 @@ class _Task:
     """A claim with all that it needs."""
 
     session: Session
-    chain: Any
+    chain: "ChainClient"
     known: Known
     seen: ClaimView
     wallet: Wallet | None
@@ -248,7 +250,7 @@ class _Task:
             remedy = "Fund it with coins for gas, or let somebody relay the claim: curiosity claim --permit FILE."
             raise ChainError(error.code, error.what, remedy) from None
 
-    def _send_to(self, recipient: bytes, private_key: bytes, shares: Sequence[Share]) -> Any:
+    def _send_to(self, recipient: bytes, private_key: bytes, shares: Sequence[Share]) -> TransactionReceipt:
         permission = self._permission(recipient, _OWN_PERMISSION_S)
         signature = sign_digest(permission.digest(self.chain.domain), private_key)
         return self.chain.claim_to(private_key, permission, signature, shares)

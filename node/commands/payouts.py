@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 
+from curiosity.chain.connect import connect
 from curiosity.client.amounts import show_tokens
 from curiosity.client.client import ValidatorClient
 from curiosity.ledger.mirror import read_network
@@ -16,7 +16,6 @@ from curiosity.protocol.messages import EpochLeaves, Network
 from curiosity.protocol.payouts import EpochPayout, derive
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.signing import checksum
-from curiosity.rewards.claims import connect
 from curiosity.rewards.payouts import ChainCheck, EpochCheck, blame_leaves, check_emission, check_epoch, without_leaves
 from node.command import PATH, Session, example, open_client, session_options
 from node.leaves import counted, get_leaves
@@ -59,15 +58,16 @@ def payouts(
         what = f"the ledger has no epoch {epoch}, the open one is {every[-1].epoch}"
         raise SourceError("EPOCH_MISSING", what, "Ask for one that it has.")
     checked = _compare(session, found, parameters, entries, rpc_url, only=epoch) if check else None
-    result: dict[str, Any] = {
+    epochs = [_plain(one, with_pairs=epoch is not None) for one in found]
+    result: dict[str, object] = {
         "entries": len(leaves),
         "parameters": {"version": parameters.version, "digest": "0x" + parameters.digest().hex()},
-        "epochs": [_plain(one, with_pairs=epoch is not None) for one in found],
+        "epochs": epochs,
     }
     error = checked.error if checked is not None else None
     if checked is not None:
         result["chain"] = checked.to_json()
-        for plain, one in zip(result["epochs"], checked.epochs, strict=True):
+        for plain, one in zip(epochs, checked.epochs, strict=True):
             plain["check"] = one.to_json()
         result["error"] = error.to_json() if error is not None else None
     session.screen.finish(result, lambda screen: _show(screen, found, checked, with_pairs=epoch is not None))
@@ -77,7 +77,7 @@ def payouts(
     return int(error.exit_code)
 
 
-def _plain(payout: EpochPayout, *, with_pairs: bool) -> dict[str, Any]:
+def _plain(payout: EpochPayout, *, with_pairs: bool) -> dict[str, object]:
     pairs = [
         {
             "entry": pair.index,

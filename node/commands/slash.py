@@ -1,10 +1,11 @@
 """`curiosity ledger slash`."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from curiosity.chain.chain import ChainConfig
+from curiosity.chain.connect import connect_stake
 from curiosity.chain.slashing import StakeEvidence, check_stake_evidence, parse_stake_evidence
 from curiosity.client.amounts import show_tokens
 from curiosity.client.receipts import read_file
@@ -43,21 +44,9 @@ def slash(
     if not name and not dry_run:
         raise WalletError("WALLET_NEEDED", "no wallet was named", "Give --wallet NAME, or set [node] wallet.")
     found = find_wallet(session.home, name) if name else None
-
-    from curiosity.chain.evm import StakeClient  # here, because it imports web3
-
     domain, chain = fault.key.domain, session.settings.chain
-    config = ChainConfig(
-        rpc_url or chain.rpc_url,
-        domain.chain_id,
-        request_timeout_s=chain.request_timeout_s,
-        other_rpc_urls=chain.other_rpc_urls,
-        rpc_quorum=chain.rpc_quorum,
-        finality=chain.finality,
-        finality_depth=chain.finality_depth,
-        journal=session.home / "chain" / f"reports-{domain.chain_id:d}.json",
-    )
-    client = StakeClient.connect(config, domain.stake)
+    journal = session.home / "chain" / f"reports-{domain.chain_id:d}.json"
+    client = connect_stake(replace(chain, rpc_url=rpc_url or chain.rpc_url), domain.chain_id, domain.stake, journal)
     before = client.stake(fault.key.signer)
     receipt = None
     if found is not None and not dry_run:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from curiosity.chain.connect import connect
 from curiosity.client.amounts import COIN, parse_amount, show_coins, show_tokens
 from curiosity.client.wallet import find_wallet, read_password, unlock
 from curiosity.protocol.errors import ChainError, WalletError
 from curiosity.protocol.messages import Network
 from curiosity.protocol.signing import checksum
-from curiosity.rewards.claims import connect
 from curiosity.rewards.permits import parse_address
 from node.command import PATH, Session, example, open_client, session_options
 from node.screen import Screen
@@ -163,5 +163,4 @@ def _chain(session: Session) -> "ChainClient":
         async with open_client(session, patience_s=_PATIENCE_S) as client:
             return await client.network()
 
-    made: ChainClient = connect(session.settings.chain, asyncio.run(ask()), session.home / _JOURNALS)
-    return made
+    return connect(session.settings.chain, asyncio.run(ask()), session.home / _JOURNALS)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from contracts.devchain import DEFAULT_CHAIN_ID, DevChain, find_anvil
 from curiosity.chain.chain import Addresses, ChainConfig, DeploySettings
@@ -17,6 +17,9 @@ from curiosity.protocol.messages import Network
 from node.demo.processes import ValidatorProcess, run_json_lines
 from node.demo.report import Report
 from node.screen import Screen
+
+if TYPE_CHECKING:
+    from curiosity.chain.evm import ChainClient
 
 NAME = "curiosity-demo"
 GAS_MONEY_WEI = 10**18
@@ -32,7 +35,7 @@ class Stage:
     folder: Path
     report: Report
     chain: DevChain
-    client: Any
+    client: "ChainClient"
     validator: ValidatorProcess
     network: Network | None = None
 
@@ -124,7 +127,7 @@ def _chain_config(chain: DevChain, addresses: Addresses | None = None) -> ChainC
     )
 
 
-def _bind_contracts(chain: DevChain, config: Path, folder: Path, screen: Screen) -> Any:
+def _bind_contracts(chain: DevChain, config: Path, folder: Path, screen: Screen) -> "ChainClient":
     """Return a client of the contracts in ``folder``; deploys them, the validator registered, if there are none.
 
     A chain without the contracts that ``folder`` names has lost its state: they are deployed again, at the same
