@@ -22,7 +22,7 @@ URL = "http://user:hunter2@127.0.0.1:9"
     [
         ("http://user:hunter2@host:8440/a", "http://host:8440/a"),
         ("http://user@[::1]/", "http://[::1]/"),
-        ("no https://u:p@ss:w@curiosity/host/x?y=a@b, http://host/a@b", "no https://host/x?y=a@b, http://host/a@b"),
+        ("no https://u:p@ss:w@host/x?y=a@b, http://host/a@b", "no https://host/x?y=a@b, http://host/a@b"),
         ("http://host?x=@y", "http://host?x=@y"),
         ("mail to me@host", "mail to me@host"),
         ("./folder@home", "./folder@home"),

@@ -39,7 +39,7 @@ def broken_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     if compiler is None:
         pytest.skip("no C compiler to make system calls fail with")
     library = tmp_path_factory.mktemp("faults") / "faults.so"
-    source = Path(__file__).with_name("ledger_faults.c")
+    source = Path(__file__).parent / "material/ledger_faults.c"
     subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
     with worker(library) as process:
         yield process

@@ -124,7 +124,7 @@ class Engines:
 
 
 def connect(url: str) -> Engines:
-    """Return the engines for ``sqlite:///path`` or ``postgresql+psycopg://user:password@curiosity/host/name``.
+    """Return the engines for ``sqlite:///path`` or ``postgresql+psycopg://user:password@host/name``.
 
     Raises StoreError: STORE_URL for another kind of URL, SQLITE_TOO_OLD.
     """
@@ -143,7 +143,7 @@ def _url_error(what: str) -> StoreError:
     return StoreError(
         "STORE_URL",
         f"the store's URL cannot be used: {what}",
-        "Use sqlite:///path/to/file.db or postgresql+psycopg://user:password@curiosity/host/database.",
+        "Use sqlite:///path/to/file.db or postgresql+psycopg://user:password@host/database.",
     )
 
 
