@@ -24,7 +24,7 @@ from curiosity.protocol.verdict import Opening, Outcome, Reason, Verdict
 from curiosity.protocol.wire import encode
 from validator.ledger import Ledger, NewEntry
 from validator.store import NewRow, NewSubmission, Store, schema
-from validator.store.bulk import Row, copy_sql, insert_sql
+from validator.store.bulk import SqlRow, copy_sql, insert_sql
 from validator.store.engine import WRITER_PRAGMAS
 from validator.store.tree import Edge
 
@@ -80,9 +80,9 @@ class _Batch:
 
     rows: list[NewRow]
     hashes: list[bytes]
-    entries: list[Row]
-    items: list[Row]
-    pairs: list[Row]
+    entries: list[SqlRow]
+    items: list[SqlRow]
+    pairs: list[SqlRow]
 
 
 def _batches(count: int, picture_bytes: int) -> list[_Batch]:
@@ -90,8 +90,8 @@ def _batches(count: int, picture_bytes: int) -> list[_Batch]:
     batches = []
     for _ in range(count):
         rows: list[NewRow] = []
-        items: list[Row] = []
-        pairs: list[Row] = []
+        items: list[SqlRow] = []
+        pairs: list[SqlRow] = []
         for entry in make_entries(BATCH, picture_bytes):
             s = entry.submission
             if s is None:

@@ -28,7 +28,7 @@ from trainer.library import Library
 from trainer.material import plan_step
 from trainer.recipe import Recipe
 from trainer.step import APART_WEIGHT
-from trainer.train import Run
+from trainer.train import TrainingRun
 
 TARGET = 0.9
 
@@ -105,7 +105,7 @@ class Bare:
 class Batches:
     """The batches that ``run`` will draw, made ahead by a run of the same seed that takes no step."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: TrainingRun) -> None:
         self.run = run
         self.draw_s = self.inputs_s = 0.0
 
@@ -143,8 +143,8 @@ def measure(folder: Path, recipe: Recipe, steps: int, rounds: int, preset: str =
     first = EmbeddingSpace(preset, modalities=["audio", "image", "text"]).to(pick_device())
     library = Library(first)
     streams = library.streams(library.add(pairs))
-    ours = Run(first, library, streams, recipe)
-    batches = Batches(Run(_copy(first), library, streams, recipe))
+    ours = TrainingRun(first, library, streams, recipe)
+    batches = Batches(TrainingRun(_copy(first), library, streams, recipe))
     bare = Bare(_copy(first), recipe)
     _check(ours, bare, batches)
     figures: dict[str, list[float]] = {name: [] for name in ("ours", "bare", "draw", "inputs")}
@@ -190,7 +190,7 @@ def _copy(space: EmbeddingSpace) -> EmbeddingSpace:
     return other
 
 
-def _check(ours: Run, bare: Bare, batches: Batches) -> None:
+def _check(ours: TrainingRun, bare: Bare, batches: Batches) -> None:
     """Without dropout both take the same first step."""
     both: Sequence[EmbeddingSpace] = (ours.space, bare.space)
     for space in both:

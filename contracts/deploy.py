@@ -21,7 +21,7 @@ import click
 from curiosity.chain.attestation import address_of
 from curiosity.chain.chain import Addresses, ChainConfig, DeploySettings, hide_secrets, show_endpoint
 from curiosity.chain.evm import ChainClient
-from curiosity.chain.evm.answers import Refusal, check_answer
+from curiosity.chain.evm.answers import EndpointRefusal, check_answer
 from curiosity.host.files import read_secret, write_whole
 from curiosity.host.stopping import stop_on_sigterm
 from curiosity.protocol.errors import ChainError, ConfigError, CuriosityError, ExitCode, WalletError
@@ -103,7 +103,7 @@ def give_coins(rpc_url: str, account: bytes, amount_wei: int) -> None:
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as reply:
             check_answer(read_json(reply.read(_MAX_REPLY_BYTES + 1), max_bytes=_MAX_REPLY_BYTES), rpc_url)
-    except Refusal as refusal:
+    except EndpointRefusal as refusal:
         raise ChainError(
             "CHAIN_REFUSED",
             f"anvil_setBalance: {refusal.words}",

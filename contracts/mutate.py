@@ -174,7 +174,7 @@ def _is_equivalent(mutant: Mutant) -> bool:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class MutationResult:
     """What became of the mutants: killed by a test, refused by the compiler, or alive."""
 
     killed: tuple[Mutant, ...]
@@ -182,7 +182,7 @@ class Outcome:
     survived: tuple[Mutant, ...]
 
 
-def play(mutants: Sequence[Mutant], *, verbose: bool = False) -> Outcome:
+def play(mutants: Sequence[Mutant], *, verbose: bool = False) -> MutationResult:
     """Run the tests on each mutant. Raises ChainError ``FORGE_MISSING``, ``MUTATION_BROKEN`` if the original fails."""
     killed: list[Mutant] = []
     refused: list[Mutant] = []
@@ -207,7 +207,7 @@ def play(mutants: Sequence[Mutant], *, verbose: bool = False) -> Outcome:
             {"killed": killed, "refused": refused, "survived": survived}[outcome].append(mutant)
             if verbose:
                 print(f"{outcome:9} {mutant}", flush=True)
-    return Outcome(tuple(killed), tuple(refused), tuple(survived))
+    return MutationResult(tuple(killed), tuple(refused), tuple(survived))
 
 
 def _judge(root: Path, mutant: Mutant) -> str:

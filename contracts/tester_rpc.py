@@ -155,7 +155,7 @@ class TesterChain:
 def serve_tester(chain: TesterChain, port: int) -> ThreadingHTTPServer:
     """A JSON-RPC server for the chain, bound to the loopback address; the caller runs ``serve_forever``."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class RpcHandler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
@@ -176,7 +176,7 @@ def serve_tester(chain: TesterChain, port: int) -> ThreadingHTTPServer:
         def log_message(self, _format: str, *_args: Any) -> None:
             return
 
-    return ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    return ThreadingHTTPServer(("127.0.0.1", port), RpcHandler)
 
 
 def _answer_body(chain: TesterChain, body: bytes) -> Any:

@@ -9,7 +9,7 @@ from curiosity.client.amounts import show_coins, show_tokens
 from curiosity.protocol.errors import CuriosityError, NotYet
 from curiosity.protocol.signing import checksum
 from curiosity.rewards.claims import Claimed, ClaimStatus, ClaimView, EpochClaim, show_time
-from curiosity.rewards.earnings import Tally
+from curiosity.rewards.earnings import EpochTally
 from curiosity.rewards.permits import Permit, typed_data_path
 from node.screen import Screen
 
@@ -132,7 +132,7 @@ def _nothing(one: EpochClaim) -> str:
 
 def _others(one: EpochClaim) -> str:
     """What became of the pairs that are not paid."""
-    tally = one.earning.why.tally if one.earning.why is not None else Tally()
+    tally = one.earning.why.tally if one.earning.why is not None else EpochTally()
     reasons = [
         (tally.decided - tally.accepted - tally.grey, "rejected"),
         (tally.grey, "grey"),

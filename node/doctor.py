@@ -15,7 +15,7 @@ from node.config import Settings
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """One thing that was looked at. ``state`` is ok, warn or fail."""
 
     name: str
@@ -45,7 +45,7 @@ _PATCHED = {(3, 11): (3, 11, 13), (3, 12): (3, 12, 11), (3, 13): (3, 13, 4)}
 _LOW_DISK_BYTES = 2 << 30
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
+def examine(settings: Settings) -> Iterator[Diagnosis]:
     """Yield the findings, quick ones first."""
     yield _python()
     yield _packages()
@@ -57,37 +57,37 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _guard("speech", _speech)
     yield _emoji()
     yield _disk(settings.node.folder)
-    yield Finding("config", "ok", str(settings.file) if settings.file else "no file: every setting at its default")
+    yield Diagnosis("config", "ok", str(settings.file) if settings.file else "no file: every setting at its default")
     yield _chain(settings)
 
 
-def _guard(name: str, look: Callable[[], Finding]) -> Finding:
+def _guard(name: str, look: Callable[[], Diagnosis]) -> Diagnosis:
     try:
         return look()
     except CuriosityError as error:
-        return Finding(name, "fail", f"{error.code}: {error.what}", error.remedy)
+        return Diagnosis(name, "fail", f"{error.code}: {error.what}", error.remedy)
     except (OSError, subprocess.SubprocessError, ImportError) as error:
-        return Finding(name, "fail", f"{type(error).__name__}: {error}", "Run make install again.")
+        return Diagnosis(name, "fail", f"{type(error).__name__}: {error}", "Run make install again.")
 
 
-def _python() -> Finding:
+def _python() -> Diagnosis:
     found = sys.version_info[:3]
     version = ".".join(map(str, found))
     if found < (3, 11):
-        return Finding("python", "fail", version, "Install Python 3.11 or newer.")
+        return Diagnosis("python", "fail", version, "Install Python 3.11 or newer.")
     patched = _PATCHED.get(found[:2], (0, 0, 0))
     if found < patched:
         newer = ".".join(map(str, patched))
-        return Finding(
+        return Diagnosis(
             "python",
             "warn",
             f"{version} lacks security fixes, among them that of tarfile (CVE-2025-4517)",
             f"Install {newer} or newer. Curiosity itself unpacks no archive.",
         )
-    return Finding("python", "ok", version)
+    return Diagnosis("python", "ok", version)
 
 
-def _packages() -> Finding:
+def _packages() -> Diagnosis:
     missing = []
     for name in _NEEDED:
         try:
@@ -95,8 +95,8 @@ def _packages() -> Finding:
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
     if missing:
-        return Finding("packages", "fail", f"missing: {', '.join(missing)}", "Run make install.")
-    return Finding("packages", "ok", f"curiosity {importlib.metadata.version('curiosity')}")
+        return Diagnosis("packages", "fail", f"missing: {', '.join(missing)}", "Run make install.")
+    return Diagnosis("packages", "ok", f"curiosity {importlib.metadata.version('curiosity')}")
 
 
 def _run(code: str, given: str = "") -> str:
@@ -109,37 +109,37 @@ def _run(code: str, given: str = "") -> str:
     return done.stdout.strip()
 
 
-def _sqlite() -> Finding:
+def _sqlite() -> Diagnosis:
     version = _run("import pysqlite3; print(pysqlite3.sqlite_version)")
     good = tuple(map(int, version.split("."))) >= (3, 51, 3)
     remedy = "" if good else "Versions before 3.51.3 can corrupt a write-ahead log: run make install again."
-    return Finding("sqlite", "ok" if good else "fail", version, remedy)
+    return Diagnosis("sqlite", "ok" if good else "fail", version, remedy)
 
 
-def _device() -> Finding:
+def _device() -> Diagnosis:
     told = _run(
         "import torch; c = torch.cuda.is_available(); "
         "print(torch.__version__, torch.cuda.get_device_name(0) if c else 'cpu')"
     )
-    return Finding("device", "ok", f"torch {told}")
+    return Diagnosis("device", "ok", f"torch {told}")
 
 
-def _modalities() -> Finding:
+def _modalities() -> Diagnosis:
     told = _run(
         "from curiosity.embedding.modalities import MODALITIES; print(', '.join(each.name for each in MODALITIES))"
     )
-    return Finding("modalities", "ok", f"decoders for {told}; a network takes what its checkpoint knows")
+    return Diagnosis("modalities", "ok", f"decoders for {told}; a network takes what its checkpoint knows")
 
 
-def _sandbox() -> Finding:
+def _sandbox() -> Diagnosis:
     with subprocess.Popen(
         [sys.executable, "-m", "curiosity.serving.sandbox"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         told = process.stdout.read()
     if b"system-call-filter" in told:
-        return Finding("sandbox", "ok", "decoders run without privileges and behind a system-call filter")
-    return Finding(
+        return Diagnosis("sandbox", "ok", "decoders run without privileges and behind a system-call filter")
+    return Diagnosis(
         "sandbox",
         "warn",
         "decoders run without a system-call filter",
@@ -147,41 +147,41 @@ def _sandbox() -> Finding:
     )
 
 
-def _anvil() -> Finding:
+def _anvil() -> Diagnosis:
     from contracts.devchain import find_anvil
 
     path = find_anvil()
     if path is None:
-        return Finding("chain binary", "warn", "no anvil: eth-tester takes its place", "Run make install with npm.")
-    return Finding("chain binary", "ok", str(path))
+        return Diagnosis("chain binary", "warn", "no anvil: eth-tester takes its place", "Run make install with npm.")
+    return Diagnosis("chain binary", "ok", str(path))
 
 
-def _speech() -> Finding:
-    return Finding("speech", "ok", _run("import espeakng_loader as e; print(e.get_library_path())"))
+def _speech() -> Diagnosis:
+    return Diagnosis("speech", "ok", _run("import espeakng_loader as e; print(e.get_library_path())"))
 
 
-def _emoji() -> Finding:
+def _emoji() -> Diagnosis:
     root = Path(__file__).resolve().parent.parent / "node_modules"
     if (root / "emoji-datasource-google").is_dir() and (root / "emojibase-data").is_dir():
-        return Finding("emoji", "ok", str(root))
-    return Finding("emoji", "warn", f"no emoji packages in {root}: only the digits can be made", "Run make install.")
+        return Diagnosis("emoji", "ok", str(root))
+    return Diagnosis("emoji", "warn", f"no emoji packages in {root}: only the digits can be made", "Run make install.")
 
 
-def _disk(home: Path) -> Finding:
+def _disk(home: Path) -> Diagnosis:
     there = home
     while not there.exists():
         there = there.parent
     free = shutil.disk_usage(there).free
     writable = os.access(there, os.W_OK)
     if not writable:
-        return Finding("disk", "fail", f"{there} is not writable", "Set [node] home to a folder of yours.")
+        return Diagnosis("disk", "fail", f"{there} is not writable", "Set [node] home to a folder of yours.")
     state = "ok" if free > _LOW_DISK_BYTES else "warn"
-    return Finding(
+    return Diagnosis(
         "disk", state, f"{free / 2**30:.1f} GiB free at {there}", "" if state == "ok" else "Free some space."
     )
 
 
-def _chain(settings: Settings) -> Finding:
+def _chain(settings: Settings) -> Diagnosis:
     place = show_endpoint(settings.chain.rpc_url)
     try:
         # By standard input: what a process is started with, everybody on the machine can read.
@@ -195,8 +195,8 @@ def _chain(settings: Settings) -> Finding:
     except (OSError, subprocess.SubprocessError) as error:
         why = type(error).__name__ if isinstance(error, subprocess.SubprocessError) else str(error)
         what = f"{place} does not answer ({hide_secrets(why, settings.chain.rpc_url)})"
-        return Finding("chain", "warn", what, "Needed to claim: start one (curiosity up), or set [chain] rpc_url.")
+        return Diagnosis("chain", "warn", what, "Needed to claim: start one (curiosity up), or set [chain] rpc_url.")
     wanted = settings.chain.chain_id
     if wanted and told != str(wanted):
-        return Finding("chain", "fail", f"{place} is chain {told}, expected {wanted}", "Correct [chain].")
-    return Finding("chain", "ok", f"{place} is chain {told}")
+        return Diagnosis("chain", "fail", f"{place} is chain {told}, expected {wanted}", "Correct [chain].")
+    return Diagnosis("chain", "ok", f"{place} is chain {told}")

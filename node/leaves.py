@@ -6,7 +6,7 @@ from pathlib import Path
 
 from curiosity.ledger.mirror import fetch_leaves, read_leaves
 from node.command import Session, open_client
-from node.screen import Meter
+from node.screen import ProgressMeter
 
 _PATIENCE_S = 10.0
 _STEP = 1000
@@ -37,7 +37,7 @@ def get_leaves(session: Session, entries: Path | None) -> list[bytes]:
     return asyncio.run(fetch())
 
 
-def counted(leaves: Sequence[bytes], meter: Meter) -> Iterator[bytes]:
+def counted(leaves: Sequence[bytes], meter: ProgressMeter) -> Iterator[bytes]:
     """Yield the leaves and tell the meter."""
     for start in range(0, len(leaves), _STEP):
         page = leaves[start : start + _STEP]

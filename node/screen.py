@@ -18,7 +18,7 @@ from curiosity.host.terminal import printable
 _PLAIN_INTERVAL_S: Final = 2.0
 
 
-class Meter(Protocol):
+class ProgressMeter(Protocol):
     """Something that shows how far long work is."""
 
     def advance(self, by: int = 1, note: str = "") -> None:
@@ -68,7 +68,7 @@ class Screen:
         self._print_table(self._err, title, columns, rows)
 
     @contextmanager
-    def progress(self, label: str, total: int | None) -> Iterator[Meter]:
+    def progress(self, label: str, total: int | None) -> Iterator[ProgressMeter]:
         """Show a bar while the block runs; a line every two seconds where there is no terminal."""
         if not self._err.is_terminal:
             lines = _Lines(self, label, total)

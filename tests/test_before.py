@@ -17,8 +17,8 @@ import pytest_asyncio
 
 from curiosity.chain.attestation import Attestation, RewardsDomain, address_of
 from curiosity.chain.chain import Addresses
-from curiosity.chain.evm.journal import Journal as ChainJournal
-from curiosity.client.journal import Journal
+from curiosity.chain.evm.journal import TransactionJournal
+from curiosity.client.journal import SubmissionJournal
 from curiosity.client.receipts import read_saved, receipt_path
 from curiosity.client.wallet import find_wallet, unlock
 from curiosity.protocol.errors import ProofError
@@ -136,7 +136,7 @@ async def test_journals_of_transactions_hold_what_was_sent(before: Path) -> None
         (path,) = (before / folder).glob("transactions-*.json")
         written = json.loads(path.read_text())["kept"]
         account = bytes.fromhex(written[0]["account"])
-        journal = ChainJournal(addresses.chain_id, addresses.rewards, path)
+        journal = TransactionJournal(addresses.chain_id, addresses.rewards, path)
         with journal.locked(60.0):
             kept = [one for same in journal.kept(account).values() for one in same]
             assert [one.raw.hex() for one in kept] == [one["raw"] for one in written]
@@ -202,7 +202,7 @@ async def going_on(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Go
 async def test_a_journal_goes_on_where_it_stopped(going_on: GoingOn) -> None:
     """Six pairs have their decision; the seventh is sent with the nonce that was planned."""
     assert (going_on.said["known"], going_on.said["accepted"]) == (PAIRS, 1)
-    with Journal.of(going_on.folder / "home", ADDRESS, NETWORK_ID) as journal:
+    with SubmissionJournal.of(going_on.folder / "home", ADDRESS, NETWORK_ID) as journal:
         (planned,) = [plan for plan in journal.plans.values() if plan.nonce == FACTS["planned_nonce"]]
         result = journal.results[planned.row]
     assert result.index == FACTS["size"]

@@ -14,7 +14,7 @@ from contracts.deploy import give_coins
 from curiosity.chain.chain import ChainConfig, hide_secrets, show_endpoint
 from curiosity.chain.evm import ChainClient
 from curiosity.chain.evm.answers import printable, quantity
-from curiosity.chain.evm.connection import Connection, Target
+from curiosity.chain.evm.connection import Connection, ContractTarget
 from curiosity.host.port.guard import url_of
 from curiosity.protocol.errors import ChainError, ConfigError
 from curiosity.protocol.settings import read_section
@@ -24,7 +24,7 @@ from tests.material.rpc import BLOCK, OddEndpoint
 from validator.config import ChainSettings
 
 ACCOUNT = b"\x11" * 20
-REWARDS = Target("CuriosityRewards", b"\x22" * 20)
+REWARDS = ContractTarget("CuriosityRewards", b"\x22" * 20)
 DIGEST = b"\x33" * 32
 SECRET = "hunter2-0123456789abcdef"
 RECEIPT: dict[str, Any] = {

@@ -15,7 +15,7 @@ from curiosity.chain.attestation import address_of, sign_digest
 from curiosity.chain.chain import ChainConfig, DeploySettings
 from curiosity.chain.evidence import ChainTreeHead, StakeDomain, VerdictCommit, VerdictReveal
 from curiosity.chain.evm import ChainClient
-from curiosity.chain.evm.connection import Target, to_checksum
+from curiosity.chain.evm.connection import ContractTarget, to_checksum
 from curiosity.protocol.errors import ChainError, ConfigError
 from tests.material.rpc import RpcProxy
 
@@ -79,8 +79,8 @@ class Bonded:
     key: bytes
 
     @property
-    def target(self) -> Target:
-        return Target("CuriosityStake", self.client.addresses.stake)
+    def target(self) -> ContractTarget:
+        return ContractTarget("CuriosityStake", self.client.addresses.stake)
 
     @property
     def domain(self) -> StakeDomain:

@@ -22,8 +22,8 @@ from curiosity.chain.chain import ChainConfig, DeploySettings
 from curiosity.chain.evm import ChainClient
 from curiosity.chain.evm.connection import Connection, to_checksum
 from curiosity.chain.evm.endpoints import Endpoints
-from curiosity.chain.evm.journal import Fate, Journal, Sent
-from curiosity.chain.evm.sending import Sender
+from curiosity.chain.evm.journal import Fate, Sent, TransactionJournal
+from curiosity.chain.evm.sending import TransactionSender
 from curiosity.protocol.errors import ChainError
 from curiosity.protocol.rewards import RewardTree
 from tests.material.rpc import RpcProxy
@@ -44,13 +44,13 @@ class Line:
     config: ChainConfig
     key: bytes
 
-    def sender(self, **changes: Any) -> Sender:
+    def sender(self, **changes: Any) -> TransactionSender:
         config = replace(self.config, **changes)
-        return Sender(config, Endpoints(config))
+        return TransactionSender(config, Endpoints(config))
 
     def journal(self) -> list[Sent]:
         """What is not known to be done; all that is kept of it, version by version."""
-        kept = Journal(DEFAULT_CHAIN_ID, b"", self.config.journal).kept(address_of(self.key))
+        kept = TransactionJournal(DEFAULT_CHAIN_ID, b"", self.config.journal).kept(address_of(self.key))
         return [sent for versions in kept.values() for sent in versions if sent.fate == Fate.OPEN]
 
     def sign_and_forget(self, recipient: bytes, wei: int) -> Sent:
@@ -286,12 +286,12 @@ def test_a_transaction_is_kept_until_it_is_final_and_comes_back_after_a_reorgani
     assert second.hash != first.hash
     assert line.chain.request("eth_getTransactionReceipt", ["0x" + first.hash.hex()])["status"] == "0x1"
     assert line.balance(recipient) == 10
-    kept = Journal(DEFAULT_CHAIN_ID, b"", line.config.journal).kept(address_of(line.key))
+    kept = TransactionJournal(DEFAULT_CHAIN_ID, b"", line.config.journal).kept(address_of(line.key))
     assert [sent.fate for versions in kept.values() for sent in versions] == [Fate.DONE] * 2
     for _ in range(3):
         line.chain.request("evm_mine", [])
     third = line.sender(**config).transfer(line.key, recipient, 5)
-    kept = Journal(DEFAULT_CHAIN_ID, b"", line.config.journal).kept(address_of(line.key))
+    kept = TransactionJournal(DEFAULT_CHAIN_ID, b"", line.config.journal).kept(address_of(line.key))
     assert [sent.hash for versions in kept.values() for sent in versions] == [third.hash]
 
 
@@ -320,14 +320,14 @@ def test_without_a_journal_a_reorganisation_loses_the_payment(line: Line) -> Non
 
 def test_a_journal_of_another_chain_or_a_torn_one_is_refused(line: Line, tmp_path: Path) -> None:
     path = tmp_path / "journal.json"
-    Journal(1, b"", path).add(Sent(b"\x01" * 20, 0, b"", b"", b""))
+    TransactionJournal(1, b"", path).add(Sent(b"\x01" * 20, 0, b"", b"", b""))
     with pytest.raises(ChainError, match=r"CHAIN_JOURNAL: .* belongs to chain 1"):
         line.sender()
     path.write_text("{")
     with pytest.raises(ChainError, match="CHAIN_JOURNAL"):
         line.sender()
     with pytest.raises(ChainError, match=r"CHAIN_JOURNAL: .* File exists"):
-        Journal(1, b"", path / "journal.json").add(Sent(b"\x01" * 20, 0, b"", b"", b""))
+        TransactionJournal(1, b"", path / "journal.json").add(Sent(b"\x01" * 20, 0, b"", b"", b""))
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ from curiosity.chain.evidence import StakeDomain
 from curiosity.chain.evm import ChainClient, StakeClient
 from curiosity.chain.evm.connection import to_checksum
 from curiosity.chain.slashing import (
-    Fault,
     Leaf,
+    SlashableFault,
     StakeEvidence,
     check_stake_evidence,
     encode_stake_evidence,
@@ -154,9 +154,9 @@ def fork() -> StakeEvidence:
 
 def test_evidence_shows_a_fork_and_nothing_else() -> None:
     checked = check_stake_evidence(parse_stake_evidence(encode_stake_evidence(double_head())))
-    assert (checked.fault, checked.key.signer) == (Fault.DOUBLE_HEAD, address_of(SIGNER))
+    assert (checked.fault, checked.key.signer) == (SlashableFault.DOUBLE_HEAD, address_of(SIGNER))
     checked = check_stake_evidence(parse_stake_evidence(encode_stake_evidence(fork())))
-    assert (checked.fault, checked.index) == (Fault.FORK, 4)
+    assert (checked.fault, checked.index) == (SlashableFault.FORK, 4)
     assert "differ at entry 4" in checked.sentence()
     grown = [*ONE, b"one more"]
     for wrong, code in (
@@ -278,7 +278,7 @@ async def test_of_every_fork_a_monitor_makes_what_the_contract_takes(tmp_path: P
             faults.append(fault.fault)
             assert {fault.first.size, fault.second.size} == {known, later}
             assert fault.index == (None if later == known else index)
-    assert set(faults) == {Fault.DOUBLE_HEAD, Fault.FORK}
+    assert set(faults) == {SlashableFault.DOUBLE_HEAD, SlashableFault.FORK}
 
 
 async def test_heads_without_the_line_cost_no_stake_and_the_monitor_says_so(tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ async def test_two_heads_that_a_witness_and_a_monitor_were_shown_cost_the_stake(
         assert done.finding.code == "LOG_SPLIT"
         assert done.finding.slash is not None
         fault = check_stake_evidence(parse_stake_evidence(done.finding.slash.read_bytes()))
-        assert fault.fault is Fault.DOUBLE_HEAD
+        assert fault.fault is SlashableFault.DOUBLE_HEAD
 
 
 async def test_a_witness_keeps_the_line_and_its_evidence_costs_the_stake_too(tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ async def test_a_witness_keeps_the_line_and_its_evidence_costs_the_stake_too(tmp
         assert (await live.post(add_checkpoint(fork, 200, 200)))[0] == 422
         ((_, shown),) = read_evidence(live.config.folder / EVIDENCE_FOLDER)
     fault = check_stake_evidence(StakeEvidence(MONITORED.vkey(), shown.first, shown.second))
-    assert (fault.fault, fault.first.size) == (Fault.DOUBLE_HEAD, 200)
+    assert (fault.fault, fault.first.size) == (SlashableFault.DOUBLE_HEAD, 200)
 
 
 # -- a validator that forks, and the tools

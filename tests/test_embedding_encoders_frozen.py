@@ -10,7 +10,7 @@ from torch import nn
 from curiosity.embedding.presets import PRESETS, Preset, TowerSpec, Weights, find_preset
 from curiosity.embedding.space import EmbeddingSpace
 from curiosity.embedding.towers.base import Tower
-from curiosity.embedding.towers.blocks import Block
+from curiosity.embedding.towers.blocks import AttentionBlock
 from curiosity.embedding.towers.build import build_tower
 from curiosity.protocol.errors import ConfigError
 from tests.material.encoder import ALL, DIM, OWN, PUBLISHED, make_items
@@ -149,7 +149,7 @@ def test_gradient_checkpointing_computes_twice_and_changes_no_gradient(name: str
 
 def _innermost(tower: Tower) -> nn.Module:
     """A layer-norm or linear map inside a repeated block of the tower's encoder."""
-    blocks = [one for one in tower.modules() if isinstance(one, Block)]
+    blocks = [one for one in tower.modules() if isinstance(one, AttentionBlock)]
     lists = [one for one in tower.get_submodule("encoder").modules() if isinstance(one, nn.ModuleList)]
     home = blocks[0] if blocks else [one[0] for one in lists if len(one) == 2][-1]
     return next(one for one in home.modules() if isinstance(one, nn.Linear))

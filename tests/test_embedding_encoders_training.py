@@ -17,7 +17,7 @@ from curiosity.protocol.errors import CheckpointError
 from tests.material.encoder import ALL, DIM, OWN, PUBLISHED, make_items
 from tests.test_embedding_checkpoint import make
 from trainer.library import Stream
-from trainer.material import Material
+from trainer.material import StepMaterial
 from trainer.recipe import Recipe
 from trainer.step import Step, draw
 
@@ -40,12 +40,12 @@ STREAMS = [
 ]
 
 
-def gather(space: EmbeddingSpace) -> Material:
+def gather(space: EmbeddingSpace) -> StepMaterial:
     def collate(modality: str, seed: int) -> torch.Tensor:
         items = [item for at in range(4) for item in make_items(modality, seed + at)[:2]]
         return space.tower(modality).collate(space.prepare(modality, items))
 
-    return Material(
+    return StepMaterial(
         inputs={name: collate(name, 0) for name in space.modalities},
         junk={name: collate(name, 50) for name in space.modalities},
         empty={name: space.tower(name).collate([space.tower(name).empty()]) for name in space.modalities},

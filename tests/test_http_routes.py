@@ -24,7 +24,7 @@ from tests.material.service import Running, pictures, running
 from tests.material.witness import witnessing
 from validator.app import build, make_application
 from validator.config import Settings, ValidatorConfig
-from validator.importer import Mirrored
+from validator.importer import MirrorRecord
 from validator.routes import ROUTES
 from witness.app import make_application as make_witness_application
 
@@ -222,7 +222,7 @@ async def test_head_answers_as_get_does_without_the_body(tmp_path: Path) -> None
 async def test_a_copy_of_a_ledger_answers_head_too(tmp_path: Path) -> None:
     """What would change a copy is refused, and HEAD changes nothing."""
     async with running(tmp_path) as live:
-        (tmp_path / "mirror.json").write_bytes(encode(Mirrored(live.network, await live.client.tree_head())))
+        (tmp_path / "mirror.json").write_bytes(encode(MirrorRecord(live.network, await live.client.tree_head())))
     async with running(tmp_path) as copy:
         assert (await read(copy, "/v1/network", "HEAD")).status == 200
         refused = await read(copy, "/v1/admin/epochs", "POST")

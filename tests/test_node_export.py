@@ -21,7 +21,7 @@ from tests.material.log import ORIGIN
 from tests.material.service import Running, pictures, running
 from tests.test_validator_takedown import forget
 from validator.exported import Export, opened_export
-from validator.importer import Imported, Mirrored, check_checkpoint, import_ledger, read_mark, write_mark
+from validator.importer import Imported, MirrorRecord, check_checkpoint, import_ledger, read_mark, write_mark
 from validator.keys import load_keys
 from validator.store import Store
 
@@ -56,7 +56,7 @@ def bring(exported: Path, data_dir: Path, url: str = "", *, without_blocked: boo
             head_path=data_dir / "tree-head.txt",
             without_blocked=without_blocked,
         )
-    write_mark(data_dir, Mirrored(found.network, found.note) if done.read_only else None)
+    write_mark(data_dir, MirrorRecord(found.network, found.note) if done.read_only else None)
     return done
 
 

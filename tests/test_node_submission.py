@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from curiosity.client.client import ValidatorClient
-from curiosity.client.journal import Journal, Plan, Result
+from curiosity.client.journal import Result, SubmissionJournal, SubmissionPlan
 from curiosity.client.receipts import read_saved, verify_saved
 from curiosity.client.submission import Contributor, Rules, Tally, submit_pairs
 from curiosity.protocol.entry import PairEntry, parse_entry
@@ -244,34 +244,36 @@ async def test_a_validator_with_another_key_than_the_pinned_one_gets_nothing(
     assert not before.bodies
 
 
-def plan_of(row: str) -> Plan:
-    return Plan(row, "00" * 32, 1, "CC0-1.0", 0, "test")
+def plan_of(row: str) -> SubmissionPlan:
+    return SubmissionPlan(row, "00" * 32, 1, "CC0-1.0", 0, "test")
 
 
 def test_the_journal_forgets_a_torn_line_and_keeps_the_rest(tmp_path: Path) -> None:
-    with Journal(tmp_path / "j.jsonl") as journal:
+    with SubmissionJournal(tmp_path / "j.jsonl") as journal:
         journal.plan([plan_of("a"), plan_of("b")])
         journal.record(Result("a", "accepted", "BELONGS_TOGETHER", "00", 3))
     whole = journal.path.read_bytes()
     journal.path.write_bytes(whole + b'{"kind": "plan", "row": "c"')
-    with Journal(journal.path) as journal:
+    with SubmissionJournal(journal.path) as journal:
         assert (set(journal.plans), set(journal.results)) == ({"a", "b"}, {"a"})
         journal.plan([plan_of("d")])
     assert journal.path.read_bytes().startswith(whole)
-    with Journal(journal.path) as journal:
+    with SubmissionJournal(journal.path) as journal:
         assert set(journal.plans) == {"a", "b", "d"}
 
 
 def test_a_corrupt_journal_and_one_in_use_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "j.jsonl"
     path.write_bytes(b'{"kind": "plan"}\n')
-    with pytest.raises(SourceError, match=r"JOURNAL_CORRUPT: .* line 1 "), Journal(path):
+    with pytest.raises(SourceError, match=r"JOURNAL_CORRUPT: .* line 1 "), SubmissionJournal(path):
         pass
     path.unlink()
-    with Journal(path), pytest.raises(SourceError, match="JOURNAL_IN_USE"), Journal(path):
+    with SubmissionJournal(path), pytest.raises(SourceError, match="JOURNAL_IN_USE"), SubmissionJournal(path):
         pass
 
 
 def test_pairs_of_one_journal_do_not_count_for_another_network_or_contributor(tmp_path: Path) -> None:
-    paths = {Journal.of(tmp_path, a, b).path for a in (b"\1" * 20, b"\2" * 20) for b in (b"\1" * 32, b"\2" * 32)}
+    paths = {
+        SubmissionJournal.of(tmp_path, a, b).path for a in (b"\1" * 20, b"\2" * 20) for b in (b"\1" * 32, b"\2" * 32)
+    }
     assert len(paths) == 4

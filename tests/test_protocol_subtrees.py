@@ -31,7 +31,7 @@ class Wanted:
         self.places = {place for span in spans for place in cover(span)}
         self.kept: dict[Place, bytes] = {}
 
-    def take(self, runs: Sequence[merkle.Run]) -> None:
+    def take(self, runs: Sequence[merkle.SubtreeRun]) -> None:
         for level, position in self.places - self.kept.keys():
             for run in runs:
                 if run.level == level and 0 <= position - run.first < len(run.hashes):

@@ -27,13 +27,13 @@ from trainer import phases
 from trainer.evaluate import evaluate
 from trainer.feed import read_trusted
 from trainer.library import Library
-from trainer.phase_material import read_material
+from trainer.phase_material import read_training_pairs
 from trainer.phase_report import from_plain, make_table, measure_falls, to_plain
 from trainer.plan import CONFIGS, TINY, parse_plan, read_plan
 from trainer.progressive import Training
 from trainer.recipe import Recipe
 from trainer.spill import Spill
-from trainer.train import Run, train
+from trainer.train import TrainingRun, train
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -228,20 +228,20 @@ def test_shipped_plans_are_read_and_the_first_phase_is_language() -> None:
 
 
 def test_pairs_that_the_data_lacks_are_skipped_or_refused(digits: Path) -> None:
-    plan, _ = read_material([digits], read_plan(TINY))
+    plan, _ = read_training_pairs([digits], read_plan(TINY))
     assert [phase.pairs for phase in plan.phases] == [("image-text", "audio-text")]
     with pytest.raises(ConfigError, match="PAIRS_MISSING") as caught:
-        read_material([digits], replace(read_plan(TINY), missing="refuse"))
+        read_training_pairs([digits], replace(read_plan(TINY), missing="refuse"))
     assert "phases[2].pairs: touch-video" in caught.value.what
     with pytest.raises(ConfigError, match="PAIRS_MISSING"):
-        read_material([digits], parse_plan("missing: skip\nphases: [{name: a, pairs: [emg-action], steps: 1}]"))
+        read_training_pairs([digits], parse_plan("missing: skip\nphases: [{name: a, pairs: [emg-action], steps: 1}]"))
 
 
 def test_a_set_without_held_out_rows_is_refused(digits: Path, tmp_path: Path) -> None:
     lines = (digits / "pairs.jsonl").read_text().splitlines()
     (tmp_path / "pairs.jsonl").write_text("\n".join(line for line in lines if '"held-out"' not in line))
     with pytest.raises(SourceError, match="HELD_OUT_MISSING"):
-        read_material([tmp_path], short_plan())
+        read_training_pairs([tmp_path], short_plan())
 
 
 def test_the_command_says_what_is_wrong_in_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -254,7 +254,7 @@ def test_the_command_says_what_is_wrong_in_json(tmp_path: Path, capsys: pytest.C
 def test_replay_takes_turns_and_its_share(digits: Path) -> None:
     space, library, streams = read_streams(digits)
     recipe = Recipe(steps=40, batch=16, junk_each=4, junk_pool=4)
-    run = Run(space, library, streams[:1], recipe, replay=[streams[1], streams[1]], replay_share=0.25)
+    run = TrainingRun(space, library, streams[:1], recipe, replay=[streams[1], streams[1]], replay_share=0.25)
     drawn = []
     for _ in range(12):
         drawn.append([len(rows) for rows in run._draw()])
@@ -270,7 +270,7 @@ def test_bf16_learns_with_float32_weights(digits: Path) -> None:
     for precision in ("fp32", "bf16"):
         space, library, streams = read_streams(digits)
         recipe = Recipe(steps=25, batch=24, junk_each=4, junk_pool=4, precision=precision)
-        first = Run(space, library, streams, replace(recipe, steps=1)).take_step().loss
+        first = TrainingRun(space, library, streams, replace(recipe, steps=1)).take_step().loss
         space, library, streams = read_streams(digits)
         found[precision] = first, train(space, library, streams, recipe).loss
         assert {parameter.dtype for parameter in space.parameters()} == {torch.float32}
@@ -287,13 +287,13 @@ def test_fp16_is_for_cuda(digits: Path) -> None:
         pytest.skip("this machine has CUDA")
     space, library, streams = read_streams(digits)
     with pytest.raises(ConfigError, match="PRECISION_NEEDS_CUDA"):
-        Run(space, library, streams, Recipe(precision="fp16"))
+        TrainingRun(space, library, streams, Recipe(precision="fp16"))
 
 
 def test_gradients_are_clipped_and_the_temperature_neither_decays_nor_leaves_its_range(digits: Path) -> None:
     space, library, streams = read_streams(digits)
     recipe = Recipe(steps=4, batch=16, junk_each=4, junk_pool=4, clip_norm=0.5, learning_rate=0.5, warmup_share=0.0)
-    run = Run(space, library, streams, recipe)
+    run = TrainingRun(space, library, streams, recipe)
     taken = run.take_step()
     assert taken.gradient_norm > 1
     left = sum(float(g.square().sum()) for g in run._gradients()) ** 0.5
@@ -313,7 +313,7 @@ phases:
   - {name: one, pairs: [text-image], steps: 2, batch: 8, junk_each: 2, junk_pool: 2, frozen: [image]}
   - {name: two, pairs: [text-image], steps: 2, batch: 8, junk_each: 2, junk_pool: 2, unfrozen: [image]}
 """
-    plan, material = read_material([digits], parse_plan(text))
+    plan, material = read_training_pairs([digits], parse_plan(text))
     weights: list[dict[str, torch.Tensor]] = []
     training: Training
 

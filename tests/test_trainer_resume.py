@@ -18,13 +18,13 @@ from curiosity.embedding.space import EmbeddingSpace
 from curiosity.protocol.errors import CheckpointError, ConfigError, ExitCode
 from tests.material.phase import SHORT_PLAN, make_small_digits, read_streams, short_plan
 from trainer.feed import read_trusted
-from trainer.phase_material import read_material
+from trainer.phase_material import read_training_pairs
 from trainer.phases import _Stop
-from trainer.plan import Plan, parse_plan
+from trainer.plan import TrainingPlan, parse_plan
 from trainer.progressive import Interrupted, SafetyStop, Saving, Training
 from trainer.recipe import Recipe
 from trainer.state import NEWEST, PREVIOUS, read_state, write_state
-from trainer.train import Capture, Run
+from trainer.train import Capture, TrainingRun
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,8 +42,8 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_small_digits(tmp_path_factory.mktemp("sets") / "digits")
 
 
-def make_training(digits: Path, out: Path, plan: Plan | None = None, **options: Any) -> Training:
-    plan, material = read_material([digits], plan or short_plan())
+def make_training(digits: Path, out: Path, plan: TrainingPlan | None = None, **options: Any) -> Training:
+    plan, material = read_training_pairs([digits], plan or short_plan())
     return Training(plan, material, out, **options)
 
 
@@ -196,7 +196,7 @@ def test_another_plan_is_refused_by_name(digits: Path, whole: Path, changed: str
 
 
 def test_other_data_is_refused_and_so_is_a_run_over_another(digits: Path, whole: Path) -> None:
-    plan, material = read_material([digits], short_plan())
+    plan, material = read_training_pairs([digits], short_plan())
     fewer = replace(material, trained=material.trained[:-1])
     with pytest.raises(ConfigError, match="STATE_OTHER_DATA") as caught:
         Training(plan, fewer, whole).run(resume=True)
@@ -230,13 +230,13 @@ def test_a_loss_that_is_no_number_ends_the_run_and_spares_the_state(digits: Path
 def test_a_restored_run_takes_the_same_steps_with_every_option(digits: Path) -> None:
     recipe = Recipe(steps=8, batch=16, junk_each=4, junk_pool=4, loss="siglip", clip_norm=1.0, differential_weight=0.1)
     space, library, streams = read_streams(digits)
-    run = Run(space, library, streams[:1], recipe, replay=streams[1:], replay_share=0.4)
+    run = TrainingRun(space, library, streams[:1], recipe, replay=streams[1:], replay_share=0.4)
     for _ in range(4):
         run.take_step()
     taken = run.capture()
     went_on = [run.take_step() for _ in range(4)]
     space, library, streams = read_streams(digits)
-    again = Run(space, library, streams[:1], recipe, replay=streams[1:], replay_share=0.4)
+    again = TrainingRun(space, library, streams[:1], recipe, replay=streams[1:], replay_share=0.4)
     again.restore(taken)
     assert [again.take_step() for _ in range(4)] == went_on
     assert again.is_done()

@@ -15,7 +15,15 @@ from curiosity.embedding.space import EmbeddingSpace
 from curiosity.protocol.errors import ConfigError
 from tests.material.step import ITEMS, STREAMS, draw_first, make_material, make_space, make_stream
 from trainer.distributed import Group
-from trainer.layers import BLOCK, Place, PlacedDropout, SharedBatchNorm, block_seed, has_batch_statistics, share_layers
+from trainer.layers import (
+    BLOCK,
+    BatchRows,
+    PlacedDropout,
+    SharedBatchNorm,
+    block_seed,
+    has_batch_statistics,
+    share_layers,
+)
 from trainer.library import Stream
 from trainer.material import plan_step
 from trainer.recipe import Recipe
@@ -168,7 +176,7 @@ def test_random_changes_do_not_depend_on_where_a_process_begins() -> None:
 
 
 def test_placed_dropout_drops_its_share_and_keeps_the_mean() -> None:
-    place = Place()
+    place = BatchRows()
     layer = PlacedDropout(0.3, place, 0)
     ones = torch.ones(2000, 50)
     place.put(0, 2000, 5)
@@ -213,7 +221,7 @@ def test_replaced_layers_keep_weights_names_and_mode() -> None:
     space, untouched = make_space(), make_space()
     space.train()
     space.tower("image").eval()
-    share_layers(space, Place(), Group(0, 2))
+    share_layers(space, BatchRows(), Group(0, 2))
     assert sum(isinstance(layer, SharedBatchNorm) for layer in space.modules()) == 9
     assert sum(type(layer) is nn.Dropout for layer in space.modules()) == 0
     state = space.state_dict()

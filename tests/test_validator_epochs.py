@@ -23,7 +23,7 @@ from contracts.devchain import DEFAULT_CHAIN_ID, DevChain, find_anvil
 from curiosity.chain.attestation import address_of, sign_attestation
 from curiosity.chain.chain import MAX_WAITING_EPOCHS, Addresses, ChainConfig, Share, journal_path
 from curiosity.chain.evm import ChainClient
-from curiosity.chain.evm.journal import Journal
+from curiosity.chain.evm.journal import TransactionJournal
 from curiosity.protocol.errors import ChainError, CuriosityError
 from tests.material.epoch import DELAY_S, EARNER, KEY, Closing, deploy, open_epochs
 from tests.material.payment import paid_network
@@ -31,7 +31,7 @@ from tests.material.rpc import RpcProxy
 from tests.material.service import running
 from tests.material.waiting import eventually
 from validator.config import ChainSettings
-from validator.importer import Mirrored, write_mark
+from validator.importer import MirrorRecord, write_mark
 
 pytestmark = pytest.mark.skipif(find_anvil() is None, reason="anvil is absent: only it can stop mining and reorganise")
 
@@ -204,7 +204,7 @@ def test_a_killed_validator_posts_the_very_same_bytes(ground: Ground) -> None:
     path = journal_path(ground.folder, ground.addresses)
 
     def kept() -> list[bytes]:
-        by_nonce = Journal(DEFAULT_CHAIN_ID, ground.addresses.rewards, path).kept(address_of(KEY))
+        by_nonce = TransactionJournal(DEFAULT_CHAIN_ID, ground.addresses.rewards, path).kept(address_of(KEY))
         return [sent.hash for versions in by_nonce.values() for sent in versions]
 
     with subprocess.Popen(command, cwd=ROOT) as process:
@@ -335,13 +335,13 @@ def test_a_service_keeps_a_journal_and_tells_how_far_its_epochs_are_and_a_copy_p
             assert line in metrics
         # Posted and not final: kept, in a file of this network's own.
         addresses = net.client.addresses
-        kept = Journal(DEFAULT_CHAIN_ID, addresses.rewards, journal_path(tmp_path / "v", addresses))
+        kept = TransactionJournal(DEFAULT_CHAIN_ID, addresses.rewards, journal_path(tmp_path / "v", addresses))
         signer = address_of(net.live.service.keys.attestation)
         assert [sent.nonce for versions in kept.kept(signer).values() for sent in versions] == [0]
 
         network, note = net.live.network, net.live.service.witnesses.newest()
         (tmp_path / "copy").mkdir()
-        write_mark(tmp_path / "copy", Mirrored(network, note))
+        write_mark(tmp_path / "copy", MirrorRecord(network, note))
 
         async def look_at_copy() -> None:
             chain = ChainSettings(net.dev.rpc_url, DEFAULT_CHAIN_ID, tmp_path / "addresses.json")

@@ -21,7 +21,7 @@ import pytest
 from aiohttp import web
 from PIL import Image
 
-from curiosity.host.port.crowd import Stage
+from curiosity.host.port.crowd import ConnectionStage
 from curiosity.host.port.guard import PACE_S
 from curiosity.protocol.pair import Item
 from curiosity.protocol.wire import canonical_json
@@ -190,7 +190,7 @@ async def test_slow_bodies_that_fill_the_port_make_room_out_of_their_own(tmp_pat
             writer.write(begun)
         guard = live.guard
         assert guard is not None
-        await in_the_end(lambda: sum(connection.stage is Stage.MOVING for connection in guard.crowd) == 11)
+        await in_the_end(lambda: sum(connection.stage is ConnectionStage.MOVING for connection in guard.crowd) == 11)
         upload, honest = await asyncio.gather(first_answer(held), exchange(live, ASK, source="127.0.9.1"))
         assert [reply.status for reply in honest] == [200]
         assert [(reply.status, reply.code) for reply in upload] == [(503, "CONNECTION_EVICTED")]

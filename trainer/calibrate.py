@@ -11,7 +11,7 @@ from itertools import combinations
 
 import numpy as np
 
-from curiosity.embedding.checkpoint import Anchors
+from curiosity.embedding.checkpoint import AnchorArrays
 from curiosity.embedding.masks import mask_seed
 from curiosity.embedding.modalities import pair_name
 from curiosity.embedding.space import MASKS, EmbeddingSpace
@@ -126,7 +126,7 @@ def calibrate(
     alpha_micro: Mapping[str, int] = ALPHA_MICRO,
     unseen_split: str = "calibration",
     prepared: Prepared | None = None,
-) -> tuple[Calibration, Anchors]:
+) -> tuple[Calibration, AnchorArrays]:
     """Every number and every anchor that verdicts under this checkpoint stand on.
 
     ``trusted`` are the pairs of the splits ``genesis`` (trained on) and ``unseen_split`` (never trained on). Anchors
@@ -191,7 +191,9 @@ def anchors_each(pairs: int, dim: int) -> int:
     return max(LEAST_ANCHORS, min(ANCHORS_EACH, ANCHOR_BYTES // (pairs * 4 * dim * 2)))
 
 
-def measure_pair(a: Quantised, b: Quantised, anchors: Anchors, name: str, pulls: tuple[int, int]) -> tuple[int, int]:
+def measure_pair(
+    a: Quantised, b: Quantised, anchors: AnchorArrays, name: str, pulls: tuple[int, int]
+) -> tuple[int, int]:
     """Final distance and CSLS score of a pair in millionths, as the judge computes them."""
     one, other = name.split("-")
     final = cross_average(a, b, *pulls)
@@ -220,7 +222,7 @@ def _has_enough(pairs: Sequence[Joined], split: str, alpha: int) -> bool:
 
 
 def _thresholds(
-    known: _Embedded, judged: Sequence[Joined], anchors: Anchors, name: str, pulls: tuple[int, int], alpha: int
+    known: _Embedded, judged: Sequence[Joined], anchors: AnchorArrays, name: str, pulls: tuple[int, int], alpha: int
 ) -> PairThresholds:
     """The most lenient thresholds of the sets; those with too few pairs for alpha have no say."""
     by_set: dict[str, list[tuple[int, int]]] = {}
@@ -241,7 +243,7 @@ def _thresholds(
 
 
 def _null_gates(
-    known: _Embedded, unseen: Sequence[FedPair], anchors: Anchors, modalities: Sequence[str]
+    known: _Embedded, unseen: Sequence[FedPair], anchors: AnchorArrays, modalities: Sequence[str]
 ) -> dict[str, int]:
     """``image>text``: what 98 % of honest pictures stay below in cosine to the empty text."""
     gates = {}
@@ -262,7 +264,7 @@ def _null_gates(
     return gates
 
 
-def _median_loss(known: _Embedded, unseen: Sequence[FedPair], modality: str, anchors: Anchors) -> int:
+def _median_loss(known: _Embedded, unseen: Sequence[FedPair], modality: str, anchors: AnchorArrays) -> int:
     """Median differential loss of unseen items of a modality, in millionths."""
     items = {i.digest: i for pair in unseen for i in (pair.a, pair.b) if i.modality == modality}
     chosen = [items[digest] for digest in sorted(items)[:LOSS_ITEMS]]

@@ -13,7 +13,7 @@ mpl.use("Agg")  # draws into memory; a server has no display
 from matplotlib.figure import Figure
 from tensorboardX import SummaryWriter
 
-from trainer.train import Taken
+from trainer.train import StepResult
 
 HISTORY_COLUMNS = ("phase", "loss", "learning_rate", "temperature", "gradient_norm")
 FLUSH_S = 10
@@ -29,7 +29,7 @@ class Events:
     def __init__(self, folder: Path, first_step: int) -> None:
         self._writer = SummaryWriter(str(folder), purge_step=first_step or None, flush_secs=FLUSH_S)
 
-    def add_step(self, step: int, taken: Taken) -> None:
+    def add_step(self, step: int, taken: StepResult) -> None:
         """What a step did."""
         for name, value in vars(taken).items():
             self._writer.add_scalar(f"train/{name}", value, step)

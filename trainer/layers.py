@@ -25,7 +25,7 @@ def block_seed(seed: int, *numbers: int) -> int:
     return seed % 2**63
 
 
-class Place:
+class BatchRows:
     """Which rows of the whole batch a tower works on: ``rows`` from ``first`` on. Shared by the tower's layers.
 
     It stays until the tower's next forward, so that gradient checkpointing, which runs layers again in backward, finds
@@ -39,15 +39,15 @@ class Place:
         """Announce the next forward."""
         self.first, self.rows, self.seed = first, rows, seed
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Place":
-        return Place()  # a copied model is no longer part of the step
+    def __deepcopy__(self, memo: dict[int, Any]) -> "BatchRows":
+        return BatchRows()  # a copied model is no longer part of the step
 
 
 class PlacedDropout(nn.Dropout):
     """Dropout whose mask depends on a row's place in the whole batch and on the layer's ``number``, not on the process
     or the part of the batch that the row came in. A layer that one forward runs twice drops the same twice."""
 
-    def __init__(self, p: float, place: Place, number: int) -> None:
+    def __init__(self, p: float, place: BatchRows, number: int) -> None:
         super().__init__(p)
         self.place, self.number = place, number
 
@@ -129,7 +129,7 @@ class SharedBatchNorm(_BatchNorm):
             self.running_var.mul_(1 - share).add_(variance.to(self.running_var.dtype), alpha=share)
 
 
-def share_layers(module: nn.Module, place: Place, group: Group) -> None:
+def share_layers(module: nn.Module, place: BatchRows, group: Group) -> None:
     """Replace, in place, dropout by ``PlacedDropout`` and, with several processes, batch-norm by ``SharedBatchNorm``.
 
     Weights, buffers, their names and the mode (training or not) stay. Dropout inside an attention function is no layer

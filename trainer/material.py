@@ -25,7 +25,7 @@ class Probes:
 
 
 @dataclass(frozen=True)
-class Material:
+class StepMaterial:
     """What the steps of a run draw from, on the device of the space: tensors by modality, [N, ...] each.
 
     ``inputs`` are the collated items of the library, ``junk`` those that belong to nothing, ``empty`` [1, ...] the
@@ -38,13 +38,15 @@ class Material:
     probes: Mapping[str, Probes] = field(default_factory=dict)
 
 
-def gather_material(space: EmbeddingSpace, library: Library, streams: Sequence[Stream], recipe: Recipe) -> Material:
+def gather_step_material(
+    space: EmbeddingSpace, library: Library, streams: Sequence[Stream], recipe: Recipe
+) -> StepMaterial:
     """The material of the streams' modalities. Frozen towers run here, once."""
     device = space.device
     used = sorted({name for stream in streams for name in (stream.a, stream.b)})
     for name in used:
         space.tower(name).forget()  # else a resumed run, which has embedded less before, would differ in its last bits
-    return Material(
+    return StepMaterial(
         inputs={name: tensor.to(device) for name, tensor in library.tensors().items() if name in used},
         junk={name: _junk_inputs(space, library, name, recipe).to(device) for name in used},
         empty={name: space.tower(name).collate([space.tower(name).empty()]).to(device) for name in used},
@@ -58,7 +60,7 @@ def draw(streams: Sequence[Stream], batch: int, rng: np.random.Generator) -> lis
 
 
 @dataclass(frozen=True)
-class Part:
+class StepRows:
     """One modality's rows of a step, the same in every process, in this order: ``real`` rows of the library (each
     once), ``junk`` rows of the pool, whole probes, their halves, the empty item.
 
@@ -86,10 +88,10 @@ class Part:
 def plan_step(
     streams: Sequence[Stream],
     drawn: Sequence[NDArray[np.int64]],
-    material: Material,
+    material: StepMaterial,
     recipe: Recipe,
     rng: np.random.Generator,
-) -> dict[str, Part]:
+) -> dict[str, StepRows]:
     """The rows of a step by modality. A modality of which nothing was drawn is not there."""
     found: dict[str, dict[tuple[int, int], NDArray[np.int64]]] = {}
     for number, (stream, chosen) in enumerate(zip(streams, drawn, strict=True)):
@@ -101,7 +103,7 @@ def plan_step(
         real, back = np.unique(np.concatenate(list(rows.values())), return_inverse=True)
         ends = np.cumsum([len(some) for some in rows.values()])[:-1]
         probes = material.probes.get(name)
-        parts[name] = Part(
+        parts[name] = StepRows(
             real=real,
             junk=rng.integers(0, len(material.junk[name]), recipe.junk_each),
             probes=rng.choice(len(probes.rows), min(recipe.probes_each, len(probes.rows)), replace=False)

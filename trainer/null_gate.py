@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from curiosity.embedding.checkpoint import Anchors
+from curiosity.embedding.checkpoint import AnchorArrays
 from curiosity.embedding.modality import Array
 from curiosity.embedding.space import EmbeddingSpace
 from curiosity.protocol.scoring import Calibration, Quantised, cosine_micro, quantise
@@ -18,7 +18,7 @@ HONEST = "honest"
 def measure_null_gate(
     space: EmbeddingSpace,
     calibration: Calibration,
-    anchors: Anchors,
+    anchors: AnchorArrays,
     honest: Mapping[str, Quantised],
     real: Mapping[str, Sequence[Array]],
     *,

@@ -7,12 +7,12 @@ from typing import Any
 
 from curiosity.protocol.errors import SourceError
 from trainer.feed import FedPair, read_trusted
-from trainer.plan import Plan
+from trainer.plan import TrainingPlan
 from trainer.publish import pairs_root
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingPairs:
     """The pairs of a training: ``trained`` on, ``calibration`` for thresholds, ``held_out`` for the evaluation."""
 
     trained: tuple[FedPair, ...]
@@ -30,7 +30,7 @@ class Material:
         return {name: {"pairs": len(pairs), "root": pairs_root(pairs)} for name, pairs in parts.items()}
 
 
-def read_material(folders: Sequence[Path], plan: Plan) -> tuple[Plan, Material]:
+def read_training_pairs(folders: Sequence[Path], plan: TrainingPlan) -> tuple[TrainingPlan, TrainingPairs]:
     """The pairs of pair sets on disk that the plan uses, and the plan without the pairs that are missing.
 
     Raises:
@@ -41,7 +41,7 @@ def read_material(folders: Sequence[Path], plan: Plan) -> tuple[Plan, Material]:
     plan = plan.only(sorted({pair.name for pair in found if pair.split in plan.splits}))
     names, modalities = {name for phase in plan.phases for name in phase.pairs}, set(plan.modalities)
     known = [pair for pair in found if {pair.a.modality, pair.b.modality} <= modalities]
-    material = Material(
+    material = TrainingPairs(
         trained=tuple(pair for pair in known if pair.split in plan.splits and pair.name in names),
         calibration=tuple(pair for pair in known if pair.split == "calibration"),
         held_out=tuple(pair for pair in known if pair.split == "held-out"),

@@ -26,7 +26,7 @@ from rich.table import Table
 
 from curiosity.protocol.errors import CuriosityError, ExitCode
 from trainer.distributed import join_group
-from trainer.phase_material import read_material
+from trainer.phase_material import read_training_pairs
 from trainer.phase_report import finite_only, make_table
 from trainer.plan import TINY, read_plan
 from trainer.progressive import Interrupted, Saving, Training
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         plan = read_plan(given.config)
         if given.seed is not None:
             plan = plan.with_seed(given.seed)
-        plan, material = read_material(given.pairs, plan)
+        plan, material = read_training_pairs(given.pairs, plan)
         with join_group() as group:
             training = Training(
                 plan,

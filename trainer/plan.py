@@ -42,7 +42,7 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """A whole training. ``missing`` says what happens where the data has no pair of a phase: ``skip`` or ``refuse``."""
 
     preset: str
@@ -66,7 +66,7 @@ class Plan:
             phase["recipe"] = {name: value for name, value in phase["recipe"].items() if name != "stop_after_s"}
         return plain
 
-    def with_seed(self, seed: int) -> "Plan":
+    def with_seed(self, seed: int) -> "TrainingPlan":
         """The same plan from another seed."""
         phases = [
             replace(phase, recipe=replace(phase.recipe, seed=_phase_seed(seed, number)))
@@ -74,7 +74,7 @@ class Plan:
         ]
         return replace(self, seed=seed, phases=tuple(phases))
 
-    def only(self, present: Sequence[str]) -> "Plan":
+    def only(self, present: Sequence[str]) -> "TrainingPlan":
         """The plan without pairs that the data does not have; phases without any pair are left out.
 
         Raises:
@@ -101,7 +101,7 @@ class Plan:
         return replace(self, phases=phases)
 
 
-def read_plan(path: Path) -> Plan:
+def read_plan(path: Path) -> TrainingPlan:
     """The plan in a YAML file.
 
     Raises:
@@ -114,7 +114,7 @@ def read_plan(path: Path) -> Plan:
     return parse_plan(text, str(path))
 
 
-def parse_plan(text: str, source: str = "plan") -> Plan:
+def parse_plan(text: str, source: str = "plan") -> TrainingPlan:
     """The plan that a YAML text says.
 
     Raises:
@@ -148,7 +148,7 @@ class _Reader:
     def __init__(self, source: str) -> None:
         self.source = source
 
-    def plan(self, value: Any) -> Plan:
+    def plan(self, value: Any) -> TrainingPlan:
         top = self.mapping(
             value,
             "",
@@ -185,7 +185,7 @@ class _Reader:
         missing = self.take(top, "missing", "", str, "refuse")
         if missing not in MISSING:
             raise self.error("CONFIG_VALUE", "missing", f"{missing!r}", f"Use {' or '.join(MISSING)}")
-        return Plan(
+        return TrainingPlan(
             preset=name,
             seed=seed,
             phases=phases,

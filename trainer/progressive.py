@@ -32,12 +32,12 @@ from trainer.evaluate import evaluate, survey
 from trainer.feed import FedPair
 from trainer.held_out import HeldOut
 from trainer.library import Library, Prepared, Stream
-from trainer.phase_material import Material
+from trainer.phase_material import TrainingPairs
 from trainer.phase_report import from_plain, measure_falls, to_plain, write_json
-from trainer.plan import Phase, Plan, differences
+from trainer.plan import Phase, TrainingPlan, differences
 from trainer.publish import describe_recipe, describe_trusted, publish
 from trainer.state import read_state, write_state
-from trainer.train import Capture, Run, whole_weights
+from trainer.train import Capture, TrainingRun, whole_weights
 
 Tell = Callable[[dict[str, Any]], None]
 """Called with one event: plain JSON values, ``event`` says which (docs/training.md, "Events")."""
@@ -72,8 +72,8 @@ class Training:
 
     def __init__(
         self,
-        plan: Plan,
-        material: Material,
+        plan: TrainingPlan,
+        material: TrainingPairs,
         out: Path,
         *,
         group: Group | None = None,
@@ -186,7 +186,7 @@ class Training:
                 _freeze(self.space, earlier)
         _freeze(self.space, phase)
         streams, replayed = self._streams(number)
-        run = Run(
+        run = TrainingRun(
             self.space,
             self.library,
             streams,
@@ -304,7 +304,7 @@ class Training:
         """Whether weights are split over processes, so that all must take part in putting them together."""
         return phase.recipe.sharding == "fsdp" and self.group.size > 1
 
-    def _save(self, number: int, run: Run | None) -> None:
+    def _save(self, number: int, run: TrainingRun | None) -> None:
         """Write the state: in phase ``number`` of a run, or (None) after all phases."""
         if not (self.group.is_first or (run is not None and self._is_split(self.plan.phases[number]))):
             return

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from curiosity.embedding.checkpoint import Anchors, Checkpoint, LedgerRange, Manifest, save
+from curiosity.embedding.checkpoint import AnchorArrays, Checkpoint, LedgerRange, Manifest, save
 from curiosity.embedding.space import EmbeddingSpace
 from curiosity.embedding.weights import encode_weights, name_unstored
 from curiosity.protocol.comparison import find_falls, read_shares
@@ -59,7 +59,7 @@ def publish(
     space: EmbeddingSpace,
     *,
     calibration: Calibration,
-    anchors: Anchors,
+    anchors: AnchorArrays,
     recall: Recalls,
     surveys: Surveys,
     recipe: dict[str, Any],

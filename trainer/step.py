@@ -31,11 +31,10 @@ from curiosity.embedding.space import EmbeddingSpace
 from curiosity.protocol.errors import ConfigError
 from curiosity.protocol.scoring import MICRO, pulls_micro
 from trainer.distributed import Group
-from trainer.layers import BLOCK, Place, block_seed, has_batch_statistics, share_layers
+from trainer.layers import BLOCK, BatchRows, block_seed, has_batch_statistics, share_layers
 from trainer.library import Stream
-from trainer.material import Material, Part, plan_step
+from trainer.material import StepMaterial, StepRows, plan_step
 from trainer.material import draw as draw
-from trainer.material import gather_material as gather_material
 from trainer.recipe import Recipe as Recipe
 
 APART_WEIGHT = 3.0
@@ -58,7 +57,7 @@ class Step:
         self,
         space: EmbeddingSpace,
         streams: Sequence[Stream],
-        material: Material,
+        material: StepMaterial,
         recipe: Recipe,
         group: Group | None = None,
         *,
@@ -127,17 +126,17 @@ class Step:
         parts = plan_step(self.streams, drawn, self.material, self.recipe, rng)
         return self._loss(parts, drawn, self._embed(parts))
 
-    def _embed(self, parts: Mapping[str, Part]) -> dict[str, Tensor]:
+    def _embed(self, parts: Mapping[str, StepRows]) -> dict[str, Tensor]:
         """Unit embeddings [total, D] of all rows of every modality, from all processes."""
         slices = {name: self._slice(name, part) for name, part in parts.items()}
         here = self._towers(slices)
         return {name: self.group.gather(rows, parts[name].total) for name, rows in here.items()}
 
-    def _slice(self, name: str, part: Part) -> "Slice":
+    def _slice(self, name: str, part: StepRows) -> "Slice":
         first, last = self.group.bounds(part.total)
         return Slice(self._inputs(name, part, first, last), self.material.empty[name], first, part.seed)
 
-    def _inputs(self, name: str, part: Part, first: int, last: int) -> Tensor:
+    def _inputs(self, name: str, part: StepRows, first: int, last: int) -> Tensor:
         """Rows ``first`` to ``last`` of a part, augmented in blocks that do not depend on where a process begins."""
         material, pieces = self.material, []
         real, total = len(part.real), part.changed
@@ -162,7 +161,7 @@ class Step:
         pieces.append(rest[max(0, first - total) : max(0, last - total)])
         return torch.cat(pieces)
 
-    def _backward_cached(self, parts: Mapping[str, Part], drawn: Sequence[NDArray[np.int64]]) -> Tensor:
+    def _backward_cached(self, parts: Mapping[str, StepRows], drawn: Sequence[NDArray[np.int64]]) -> Tensor:
         """As a plain backward, but the graph of ``chunk`` rows of one tower at a time (Gao et al. 2021, section 3.2).
 
         1. Embed every chunk without a graph. 2. Loss and its gradient by embedding. 3. Embed every chunk again, with
@@ -210,7 +209,7 @@ class Step:
         return loss
 
     def _loss(
-        self, parts: Mapping[str, Part], drawn: Sequence[NDArray[np.int64]], rows: Mapping[str, Tensor]
+        self, parts: Mapping[str, StepRows], drawn: Sequence[NDArray[np.int64]], rows: Mapping[str, Tensor]
     ) -> Tensor:
         """Weighted mean over streams of the loss of all drawn pairs, the same in every process."""
         recipe, space = self.recipe, self.space
@@ -242,7 +241,7 @@ class Step:
                 loss = loss + recipe.differential_weight * torch.stack(probed).mean()
         return loss
 
-    def _apart(self, parts: Mapping[str, Part]) -> list[tuple[str, str]]:
+    def _apart(self, parts: Mapping[str, StepRows]) -> list[tuple[str, str]]:
         """Modalities of this step that meet in no pair of it, both ways."""
         met = {(self.streams[number].a, self.streams[number].b) for part in parts.values() for number, _ in part.sides}
         return [(m, other) for m, other in permutations(parts, 2) if (m, other) not in met and (other, m) not in met]
@@ -263,7 +262,7 @@ class Step:
             loss = loss + recipe.distillation_weight * distil(a, b, pulls[0] / MICRO, pulls[1] / MICRO)
         return loss
 
-    def _differential(self, name: str, part: Part, rows: Tensor) -> Tensor:
+    def _differential(self, name: str, part: StepRows, rows: Tensor) -> Tensor:
         """The differential loss of the probes; references are the step's real items as they are embedded now."""
         count, start = len(part.probes), part.changed
         whole, halves = rows[start : start + count], rows[start + count : -1]
@@ -299,7 +298,7 @@ class _Towers(nn.Module):
     def __init__(self, space: EmbeddingSpace, used: Sequence[str], precision: torch.dtype | None) -> None:
         super().__init__()
         self.towers = nn.ModuleDict({name: space.tower(name) for name in used})
-        self.places = {name: Place() for name in used}
+        self.places = {name: BatchRows() for name in used}
         self.precision = precision
 
     def forward(self, slices: Mapping[str, Slice]) -> dict[str, Tensor]:
@@ -328,7 +327,7 @@ def step_loss(
     space: EmbeddingSpace,
     streams: Sequence[Stream],
     drawn: Sequence[NDArray[np.int64]],
-    material: Material,
+    material: StepMaterial,
     recipe: Recipe,
     rng: np.random.Generator,
 ) -> Tensor:

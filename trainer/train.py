@@ -21,8 +21,9 @@ from curiosity.embedding.space import EmbeddingSpace
 from curiosity.protocol.errors import ConfigError
 from trainer.distributed import Group
 from trainer.library import Library, Stream
+from trainer.material import gather_step_material
 from trainer.recipe import Recipe
-from trainer.step import Step, gather_material
+from trainer.step import Step
 
 StepProgress = Callable[[int, int, float], None]
 """Called as (step, steps, loss)."""
@@ -47,7 +48,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Taken:
+class StepResult:
     """What one step did. ``gradient_norm`` is over all weights together, before clipping; infinite where float16
     overflowed and the step left the weights as they were. ``temperature`` is what cosines are divided by, afterwards.
     """
@@ -85,7 +86,7 @@ def train(
         ConfigError: TRAINING_DIVERGED; PRECISION_NEEDS_CUDA.
     """
     with torch.random.fork_rng(devices=[]):
-        run = Run(space, library, streams, recipe, group=group)
+        run = TrainingRun(space, library, streams, recipe, group=group)
         while not (run.is_done() or run.is_stopped()):
             taken = run.take_step()
             if progress:
@@ -93,7 +94,7 @@ def train(
         return run.finish()
 
 
-class Run:
+class TrainingRun:
     """A training run that can be captured after any step and restored in another process.
 
     ``streams`` are in every step. Those of ``replay`` take turns, so that of all pairs drawn about ``replay_share`` are
@@ -134,7 +135,7 @@ class Run:
         every = [*streams, *replay]
         self._fresh, self._replayed = len(streams), len(replay)
         self._turns = len(streams) * replay_share / (1 - replay_share) if replay else 0.0
-        material = gather_material(space, library, every, recipe)
+        material = gather_step_material(space, library, every, recipe)
         self._step = Step(space, every, material, recipe, self.group, precision=_AUTOCAST[recipe.precision])
         self._optimizer = torch.optim.AdamW(
             [group for group in self._step.parameter_groups() if group["params"]], lr=recipe.learning_rate
@@ -142,7 +143,7 @@ class Run:
         self._scaler = torch.amp.GradScaler(enabled=recipe.precision == "fp16")
         self._scaler.scale(torch.zeros((), device=space.device))  # makes its own tensors, which it needs below
         space.train()
-        self.taken: list[Taken] = []
+        self.taken: list[StepResult] = []
         self.drawn = hashlib.sha256().digest()  # chained over all that was drawn: equal runs drew equal pairs
         self.draw_s = 0.0  # wall seconds that choosing pairs took
         self._wall_before = time.monotonic()  # what is prepared once does not count
@@ -174,7 +175,7 @@ class Run:
         late = time.monotonic() - self._started >= self.recipe.stop_after_s
         return self.group.agree(float(late)) > 0  # clocks differ; one that stops alone leaves the others waiting
 
-    def take_step(self) -> Taken:
+    def take_step(self) -> StepResult:
         """Take one step.
 
         Raises:
@@ -203,7 +204,7 @@ class Run:
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._step.clamp()
-        self.taken.append(Taken(loss, rate, math.exp(-float(self.space.log_scale.detach())), norm))
+        self.taken.append(StepResult(loss, rate, math.exp(-float(self.space.log_scale.detach())), norm))
         return self.taken[-1]
 
     def finish(self) -> Trained:
@@ -225,7 +226,7 @@ class Run:
         if self.space.device.type == "cuda":
             tensors["random/cuda"] = torch.cuda.get_rng_state(self.space.device)
         rows = np.array([astuple(taken) for taken in self.taken], dtype=np.float64)
-        tensors["taken"] = torch.from_numpy(rows.reshape(self.steps, len(fields(Taken))))
+        tensors["taken"] = torch.from_numpy(rows.reshape(self.steps, len(fields(StepResult))))
         facts = {
             "steps": self.steps,
             "wall_s": self.wall_s,
@@ -260,7 +261,7 @@ class Run:
         torch.set_rng_state(tensors["random/torch"])
         if "random/cuda" in tensors and self.space.device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random/cuda"], self.space.device)
-        self.taken = [Taken(*row) for row in tensors["taken"].tolist()]
+        self.taken = [StepResult(*row) for row in tensors["taken"].tolist()]
         self.rng.bit_generator.state = facts["random"]
         if facts["scaler"]:
             self._scaler.load_state_dict(dict(facts["scaler"]))

@@ -18,7 +18,7 @@ from curiosity.protocol.signing import Domain, address_of, checksum
 from validator.app import build, connect_chain, listen, settle_memory
 from validator.config import Settings, load_settings
 from validator.exported import opened_export
-from validator.importer import Imported, Mirrored, import_ledger, read_mark, write_mark
+from validator.importer import Imported, MirrorRecord, import_ledger, read_mark, write_mark
 from validator.keys import load_keys
 from validator.ledger import Ledger
 from validator.service import Service
@@ -171,7 +171,7 @@ def import_(
                 without_blocked=without_blocked,
                 progress=lambda done, total: click.echo(f"Importing: {done}/{total}", err=True),
             )
-        write_mark(folder, Mirrored(found.network, found.note) if done.read_only else None)
+        write_mark(folder, MirrorRecord(found.network, found.note) if done.read_only else None)
     facts = {**vars(done), "root": "0x" + done.root.hex()}
     click.echo(json.dumps(facts) if as_json else _sentences(done))
 

@@ -8,7 +8,7 @@ What must not come back is in no log, but in the operator's own export (`curiosi
 validator that is to go on with the log is not built without it unless its operator says so.
 
 Whoever holds the log's key goes on with the log. Anybody else gets a *read-only mirror*: it answers everything that is
-asked of a ledger, under the owner's last head, and takes nothing in (`Mirrored`).
+asked of a ledger, under the owner's last head, and takes nothing in (`MirrorRecord`).
 """
 
 import base64
@@ -42,11 +42,11 @@ MARK_FILE = "mirror.json"
 IMPORTED = "imported"
 """Name of the small value that says that a store was built from an export: the weights did not come with it."""
 
-Progress = Callable[[int, int], None]
+EntryProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Mirrored:
+class MirrorRecord:
     """The content of ``mirror.json`` in a data folder: whose ledger it is a read-only copy of, and its last head."""
 
     network: Network
@@ -78,7 +78,7 @@ def import_ledger(
     receipt_vkey: str = "",
     without_blocked: bool = False,
     clock: Callable[[], int] = lambda: int(time.time()),
-    progress: Progress | None = None,
+    progress: EntryProgress | None = None,
 ) -> Imported:
     """Bring a store up to the head of an export. ``keys`` are this validator's own.
 
@@ -288,7 +288,7 @@ def check_checkpoint(store: Store, loaded: bytes) -> None:
         )
 
 
-def write_mark(data_dir: Path, mirrored: Mirrored | None) -> None:
+def write_mark(data_dir: Path, mirrored: MirrorRecord | None) -> None:
     """Make a data folder that of a read-only mirror, or (None) of its ledger's owner."""
     if mirrored is None:
         (data_dir / MARK_FILE).unlink(missing_ok=True)
@@ -298,10 +298,10 @@ def write_mark(data_dir: Path, mirrored: Mirrored | None) -> None:
     temporary.replace(data_dir / MARK_FILE)
 
 
-def read_mark(data_dir: Path) -> Mirrored | None:
+def read_mark(data_dir: Path) -> MirrorRecord | None:
     """Return whose ledger a data folder mirrors, None if its own. Raises StoreError MIRROR_MARK if it is unreadable."""
     try:
-        return parse(Mirrored, (data_dir / MARK_FILE).read_bytes())
+        return parse(MirrorRecord, (data_dir / MARK_FILE).read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, Rejected) as error:

@@ -9,13 +9,14 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
+from curiosity.embedding.modality import Array
 from curiosity.protocol.entry import PairEntry
 from curiosity.protocol.errors import Overloaded, Rejected
 from curiosity.protocol.pair import Envelope, Part
 from curiosity.protocol.scoring import Quantised, cross_average, joint, pulls_micro, quantise
 from curiosity.protocol.wire import parse
 from curiosity.serving.decode import Decoder
-from curiosity.serving.embedder import Array, Embedder
+from curiosity.serving.embedder import Embedder
 from curiosity.serving.in_force import InForce
 from validator.decided import pack_embeddings, unpack_embeddings
 from validator.pipeline import Pipeline

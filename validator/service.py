@@ -22,7 +22,7 @@ from curiosity.serving.quotas import Quotas
 from validator.config import Settings
 from validator.epochs import Epochs
 from validator.forgotten import Forgotten
-from validator.importer import Mirrored, check_checkpoint, last_checkpoint
+from validator.importer import MirrorRecord, check_checkpoint, last_checkpoint
 from validator.intake import RateLimit
 from validator.keys import Keys
 from validator.ledger import Ledger, NewEntry
@@ -67,7 +67,7 @@ class Service:
     takedowns: Takedowns
     refused_items: RefusedItems
     stake_vkey: str = ""  # of the signature on tree heads that the stake contract judges
-    mirrored: Mirrored | None = None  # whose ledger this is a read-only copy of
+    mirrored: MirrorRecord | None = None  # whose ledger this is a read-only copy of
     switching: asyncio.Lock = field(default_factory=asyncio.Lock)  # one switch of the checkpoint at a time
 
 

@@ -17,7 +17,7 @@ from curiosity.protocol.wire import STRICT, Bytes32, encode, parse
 MAX_EVIDENCE_BYTES = 512 * 1024
 
 
-class Fault(StrEnum):
+class SlashableFault(StrEnum):
     """What two heads show, by the contract's own words."""
 
     DOUBLE_HEAD = "double head"  # one size, two roots
@@ -53,7 +53,7 @@ class StakeEvidence:
 class CheckedFault:
     """Evidence that holds, as the contract takes it."""
 
-    fault: Fault
+    fault: SlashableFault
     key: StakeKey
     first: ChainTreeHead
     first_signature: bytes
@@ -66,7 +66,7 @@ class CheckedFault:
     def sentence(self) -> str:
         """Return the finding in one sentence."""
         signer, origin = f"0x{self.key.signer.hex()}", self.first.origin
-        if self.fault is Fault.DOUBLE_HEAD:
+        if self.fault is SlashableFault.DOUBLE_HEAD:
             return f"{signer} signed two trees of {self.first.size} entries of {origin} with different roots."
         return (
             f"{signer} signed trees of {self.first.size} and {self.second.size} entries of {origin} that differ at "
@@ -95,13 +95,13 @@ def check_stake_evidence(evidence: StakeEvidence) -> CheckedFault:
     if evidence.index is None:
         if first.size != second.size or first.root == second.root:
             raise ProofError("EVIDENCE_HARMLESS", "two sizes, or one root: without leaves both heads can be true")
-        fault = Fault.DOUBLE_HEAD
+        fault = SlashableFault.DOUBLE_HEAD
     else:
         for head, leaf in zip((first, second), leaves, strict=True):
             verify_inclusion(leaf.hash, evidence.index, head.size, leaf.proof, head.root)
         if leaves[0].hash == leaves[1].hash:
             raise ProofError("EVIDENCE_HARMLESS", f"both trees hold the same leaf at {evidence.index}")
-        fault = Fault.FORK
+        fault = SlashableFault.FORK
     one, other = (signature or b"" for signature in signatures)
     return CheckedFault(fault, key, first, one, second, other, evidence.index, *leaves)
 

@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from curiosity.client.journal import Journal
+from curiosity.client.journal import SubmissionJournal
 from curiosity.client.outcome import REFUSED, PairOutcome, decided, recalled, short
 from curiosity.client.receipts import BROKEN_SUFFIX, SavedReceipt, read_saved
 from curiosity.protocol.entry import PairEntry, TakedownEntry, parse_entry
@@ -53,7 +53,7 @@ def _read_journals(home: Path) -> tuple[dict[str, tuple[str, str]], list[Record]
     """Return by pair digest (hex) where its items came from; and the refusals that no decision came after."""
     names: dict[str, tuple[str, str]] = {}
     refused: list[Record] = []
-    for journal in Journal.read_all(home):
+    for journal in SubmissionJournal.read_all(home):
         for row, result in journal.results.items():
             plan = journal.plans.get(row)
             who = (plan.a, plan.b) if plan is not None else ("", "")

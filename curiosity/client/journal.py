@@ -18,7 +18,7 @@ from curiosity.protocol.json_reader import read_json
 
 
 @dataclass(frozen=True)
-class Plan:
+class SubmissionPlan:
     """What makes a repeated submission byte for byte the same."""
 
     row: str
@@ -49,12 +49,12 @@ def row_key(a: bytes, b: bytes, license: str) -> str:
     return sha256(a + b + license.encode()).hexdigest()
 
 
-class Journal:
+class SubmissionJournal:
     """Plans and results of one contributor on one network. Use it as a context manager; one process at a time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.plans: dict[str, Plan] = {}
+        self.plans: dict[str, SubmissionPlan] = {}
         self.results: dict[str, Result] = {}
         self._file: Any = None
         self._size = 0  # bytes of whole records
@@ -65,7 +65,7 @@ class Journal:
         return cls(home / "journal" / f"{contributor.hex()}-{network_id.hex()[:16]}.jsonl")
 
     @classmethod
-    def read_all(cls, home: Path) -> "list[Journal]":
+    def read_all(cls, home: Path) -> "list[SubmissionJournal]":
         """Return what every journal below ``home`` holds, to look at; also while a submit writes to one.
 
         Raises SourceError JOURNAL_CORRUPT, JOURNAL_UNREADABLE.
@@ -115,7 +115,7 @@ class Journal:
                 record = read_json(line)
                 kind = record.pop("kind")
                 if kind == "plan":
-                    self.plans[record["row"]] = Plan(**record)
+                    self.plans[record["row"]] = SubmissionPlan(**record)
                     self.results.pop(record["row"], None)
                 else:
                     self.results[record["row"]] = Result(**record)
@@ -127,7 +127,7 @@ class Journal:
                 ) from None
         self._size = sum(len(line) + 1 for line in lines[:-1])
 
-    def plan(self, plans: list[Plan]) -> None:
+    def plan(self, plans: list[SubmissionPlan]) -> None:
         """Make plans durable. Nothing of a row may be sent before this returns."""
         self._write([{"kind": "plan", **asdict(plan)} for plan in plans])
         try:

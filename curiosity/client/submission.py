@@ -11,7 +11,7 @@ from typing import Any
 
 from curiosity.client.client import ValidatorClient
 from curiosity.client.conversions import Conversions
-from curiosity.client.journal import Journal, Plan, Result, row_key
+from curiosity.client.journal import Result, SubmissionJournal, SubmissionPlan, row_key
 from curiosity.client.outcome import GREY, REFUSED, UNREADABLE, PairOutcome, decided, failed, names_of, recalled
 from curiosity.client.receipts import read_saved, receipt_path, save_receipt
 from curiosity.protocol.decision import check_decision
@@ -164,7 +164,7 @@ async def submit_pairs(
     tally = Tally()
     started = time.monotonic()
     gate = asyncio.Semaphore(rules.concurrency)
-    with Journal.of(contributor.home, contributor.address, network.network_id) as journal:
+    with SubmissionJournal.of(contributor.home, contributor.address, network.network_id) as journal:
         run = _Run(client, network, contributor, rules, journal, tally, gate, watch or (lambda *_: None))
         chunk: list[tuple[SourcePair, _Row]] = []
         held = 0
@@ -189,7 +189,7 @@ class _Run:
     network: Network
     contributor: Contributor
     rules: Rules
-    journal: Journal
+    journal: SubmissionJournal
     tally: Tally
     gate: asyncio.Semaphore
     watch: Watcher
@@ -271,9 +271,9 @@ class _Run:
         if self.failure is not None:
             raise self.failure
 
-    def _plan(self, row: _Row) -> Plan:
+    def _plan(self, row: _Row) -> SubmissionPlan:
         expiry = int(time.time()) + self.rules.lifetime_s
-        return Plan(row.key, secrets.token_hex(32), expiry, row.license, row.captured_at, CLIENT, *row.names)
+        return SubmissionPlan(row.key, secrets.token_hex(32), expiry, row.license, row.captured_at, CLIENT, *row.names)
 
     async def _guarded(self, source: SourcePair, row: _Row) -> None:
         """Send one row. A failure that concerns the whole run is kept; what is on its way still comes to its end."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64] | NDArray[np.float32]
+RealArray = NDArray[np.float64] | NDArray[np.float32]
 
 NEIGHBOURS = 10
 _DECIMALS = 6  # noise of the last bits must not decide between equal entries
@@ -43,7 +43,7 @@ class Alignment:
         }
 
 
-def compute_alignment_score(a_ND: Floats, b_ND: Floats) -> Alignment:
+def compute_alignment_score(a_ND: RealArray, b_ND: RealArray) -> Alignment:
     """How often row i of ``a`` has row i of ``b`` as its one nearest among all rows of ``b``, and the reverse.
 
     The diagonal top-1 accuracy of the N x N cosine matrix (CLIP's in-batch accuracy: Radford et al. 2021, figure 3).
@@ -87,7 +87,7 @@ class Neighbourhood:
         }
 
 
-def measure_neighbourhood(before_ND: Floats, after_ND: Floats, k: int = NEIGHBOURS) -> Neighbourhood:
+def measure_neighbourhood(before_ND: RealArray, after_ND: RealArray, k: int = NEIGHBOURS) -> Neighbourhood:
     """How much of the neighbourhoods within one modality a change of its embeddings keeps.
 
     The mean over items of |kNN before and kNN after| / k by cosine, the item itself left out (mutual k-nearest
@@ -105,7 +105,7 @@ def measure_neighbourhood(before_ND: Floats, after_ND: Floats, k: int = NEIGHBOU
     return Neighbourhood(kept=float(both.sum(axis=1).mean() / k), k=k, items=len(before_ND))
 
 
-def _neighbours(rows_ND: Floats, k: int) -> NDArray[np.bool_]:
+def _neighbours(rows_ND: RealArray, k: int) -> NDArray[np.bool_]:
     """bool[N, N], True where the column is one of the row's k nearest."""
     cosines = _cosines(rows_ND, rows_ND)
     np.fill_diagonal(cosines, -np.inf)
@@ -134,7 +134,7 @@ class ModalityGap:
         return {"distance_micro": round(1e6 * self.distance), "separability_micro": round(1e6 * self.separability)}
 
 
-def measure_modality_gap(a_ND: Floats, b_ND: Floats) -> ModalityGap:
+def measure_modality_gap(a_ND: RealArray, b_ND: RealArray) -> ModalityGap:
     """The gap between two modalities.
 
     ``distance`` is the length of mean(a) - mean(b) (Liang et al. 2022, "Mind the Gap", section 3). ``separability`` is
@@ -169,13 +169,13 @@ class Plane:
     axes: NDArray[np.float64]
     shares: tuple[float, float]
 
-    def project(self, rows_ND: Floats) -> NDArray[np.float64]:
+    def project(self, rows_ND: RealArray) -> NDArray[np.float64]:
         """float64[N, 2]."""
         at: NDArray[np.float64] = (rows_ND.astype(np.float64) - self.centre) @ self.axes.T
         return at
 
 
-def fit_plane(rows_ND: Floats) -> Plane:
+def fit_plane(rows_ND: RealArray) -> Plane:
     """The plane of the two main axes of the rows (principal components: Pearson 1901), the same at every call.
 
     The sign of an axis is fixed by its largest component, which is positive.
@@ -195,6 +195,6 @@ def fit_plane(rows_ND: Floats) -> Plane:
     return Plane(centre, axes, (float(variance[0]) / total, float(variance[1]) / total))
 
 
-def _cosines(a_ND: Floats, b_ND: Floats) -> NDArray[np.float64]:
+def _cosines(a_ND: RealArray, b_ND: RealArray) -> NDArray[np.float64]:
     cosines: NDArray[np.float64] = np.round(a_ND.astype(np.float64) @ b_ND.astype(np.float64).T, _DECIMALS)
     return cosines

@@ -3,7 +3,7 @@
     manifest.json        canonical JSON; its SHA-256 is the checkpoint's digest
     model.safetensors    the trained weights (frozen towers are named by SHA-256 and not stored)
     config.json          preset and modalities, for ``curiosity.embedding.hub``; checkpoints made before it have none
-    anchors.safetensors  int16 embeddings that verdicts stand on (see ``Anchors``)
+    anchors.safetensors  int16 embeddings that verdicts stand on (see ``AnchorArrays``)
     README.md            the card
 
 Only safetensors are read: nothing in a checkpoint can run code.
@@ -35,7 +35,7 @@ MANIFEST, MODEL, ANCHORS, CARD = "manifest.json", "model.safetensors", "anchors.
 CONFIG = "config.json"
 GENESIS = Path(__file__).parent / "genesis"
 
-Anchors = Mapping[str, Quantised]
+AnchorArrays = Mapping[str, Quantised]
 """``ref/<modality>`` int16[N, d] real items for the differential loss; ``bank/<pair>/<modality>`` int16[N, d] for CSLS;
 ``empty/<modality>`` int16[d]; ``history/<pair>`` int16[N, 2d] joint points of trusted pairs, cross-averaged."""
 
@@ -133,7 +133,7 @@ class Checkpoint:
     manifest: Manifest
 
     @cached_property
-    def anchors(self) -> Anchors:
+    def anchors(self) -> AnchorArrays:
         """The anchor sets, int16; read on first use."""
         from safetensors.numpy import load_file
 
@@ -181,7 +181,7 @@ def save(
     *,
     manifest: Manifest,
     model: bytes,
-    anchors: Anchors,
+    anchors: AnchorArrays,
     card: str,
 ) -> Checkpoint:
     """Write the checkpoint to the folder ``path`` at once, or not at all; ``manifest.files`` is filled in here.

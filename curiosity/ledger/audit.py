@@ -30,7 +30,7 @@ from curiosity.protocol.signing import Domain
 from curiosity.protocol.tiles import HEIGHT, WIDTH
 from curiosity.protocol.tlog import TileReader, TreeHead, verify_checkpoint
 
-Progress = Callable[[int, int], None]
+EntryProgress = Callable[[int, int], None]
 Openings = Callable[[int, int], Sequence[IndexedSubmission]]
 """Returns what is given out of the pairs with an index from the first up to, without, the second. Blocks."""
 
@@ -90,7 +90,7 @@ async def audit(
     target: Target,
     *,
     seen: Sequence[str] = (),
-    progress: Progress | None = None,
+    progress: EntryProgress | None = None,
 ) -> Audited:
     """Run one round; ``seen`` are heads of the log that others hold, notes.
 
@@ -118,7 +118,7 @@ async def _head(files: LogFiles, target: Target) -> str:
 
 
 def _round(
-    ahead: Ahead, state: MonitorState, target: Target, note: str, seen: Sequence[str], progress: Progress
+    ahead: Ahead, state: MonitorState, target: Target, note: str, seen: Sequence[str], progress: EntryProgress
 ) -> Audited:
     kept = state.head
     done = Audited(target.origin, state.size, state.root_at(0) if kept is None else kept.root, 0, 0)
@@ -257,7 +257,7 @@ def _check_new(
     target: Target,
     note: str,
     done: Audited,
-    progress: Progress,
+    progress: EntryProgress,
 ) -> Audited:
     head, start = reader.head, state.size
 

@@ -24,7 +24,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 @dataclass(frozen=True)
-class Run:
+class SubtreeRun:
     """Hashes of consecutive complete subtrees of ``1 << level`` leaves each; the first is the ``first``-th of them.
 
     The subtree at position p of a level holds the leaves from ``p << level`` on. Level 0 are the leaf hashes.
@@ -56,20 +56,20 @@ class Frontier:
         self.nodes.append(hash_)
         self.size += 1
 
-    def extend(self, hashes: Iterable[bytes]) -> list[Run]:
+    def extend(self, hashes: Iterable[bytes]) -> list[SubtreeRun]:
         """Add leaf hashes and return every subtree that they complete, themselves included, from level 0 up.
 
         What is returned is all that a storage needs to keep: any root, proof or tile of this tree or of an earlier one
         is made of such subtrees (`curiosity.protocol.subtrees`, `curiosity.protocol.tiles`). It hashes a whole level at
         a time, which takes two thirds of the time of as many `append`s.
         """
-        runs: list[Run] = []
+        runs: list[SubtreeRun] = []
         edge: list[bytes] = []  # narrowest first
         row = list(hashes)
         added, level = len(row), 0
         while row:
             position = self.size >> level
-            runs.append(Run(level, position, row))
+            runs.append(SubtreeRun(level, position, row))
             if position & 1:
                 row = [self.nodes.pop(), *row]
             if len(row) & 1:

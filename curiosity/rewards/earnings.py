@@ -33,7 +33,7 @@ class EarnedPair:
 
 
 @dataclass(frozen=True)
-class Tally:
+class EpochTally:
     """What became of the pairs that an account sent in one epoch, by count.
 
     ``not_novel`` were accepted and add nothing new; ``outranked`` were novel, but others filled wider gaps;
@@ -56,7 +56,7 @@ class EpochWhy:
     whole_score_micro: int
     emission_wei: int
     pairs: tuple[EarnedPair, ...]
-    tally: Tally
+    tally: EpochTally
 
 
 @dataclass(frozen=True)
@@ -122,11 +122,11 @@ def derive_earnings(leaves: Iterable[bytes], account: bytes, parameters: RewardP
     return Earnings(account, tuple(epochs), open_.epoch - 1, tuple(problems))
 
 
-def _tally(payout: EpochPayout, mine: Mapping[int, PairEntry], gone: Collection[int]) -> Tally:
+def _tally(payout: EpochPayout, mine: Mapping[int, PairEntry], gone: Collection[int]) -> EpochTally:
     accepted = {index: one.verdict.curiosity_micro for index, one in mine.items() if one.verdict.is_accepted}
     novel = {index for index, score in accepted.items() if score > 0}
     paid = {pair.index for pair in payout.paid} & novel
-    return Tally(
+    return EpochTally(
         decided=len(mine),
         accepted=len(accepted),
         grey=sum(one.verdict.outcome is Outcome.GREY for one in mine.values()),
@@ -140,7 +140,7 @@ def _earning(
     payout: EpochPayout,
     account: bytes,
     mine: Mapping[int, PairEntry],
-    tally: Tally,
+    tally: EpochTally,
     parameters: RewardParameters,
 ) -> list[Earning]:
     amount_wei = payout.amounts_wei.get(account, 0)

@@ -22,15 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from curiosity.embedding.modalities import find
-from curiosity.embedding.modality import check_contract
+from curiosity.embedding.modality import Array, check_contract
 from curiosity.embedding.work import ITEM_UNITS, LOST_PROCESS_UNITS, Budget
 from curiosity.host.port.shares import Shares, keys_of
 from curiosity.protocol.errors import CuriosityError, Overloaded, Rejected, StoreError
 from curiosity.protocol.json_reader import read_json
-from curiosity.serving.fair import FairQueue, Taken
+from curiosity.serving.fair import FairQueue, TakenItem
 from curiosity.serving.quotas import OWN, Payer, QuotaLimits, Quotas
 from curiosity.serving.sandbox import frame
 
@@ -47,11 +46,9 @@ _MAX_ANSWER_BYTES = 64 << 20  # of an array; the largest, 64 frames of video, ha
 _MAX_UNITS = 1 << 50
 _CODE = re.compile("[A-Z][A-Z0-9_]{1,63}")
 
-Array = npt.NDArray[Any]
-
 
 @dataclass(frozen=True)
-class _Job:
+class _DecodeJob:
     modality: str
     media_type: str
     data: bytes = field(repr=False)
@@ -141,7 +138,7 @@ class _Worker:
         except (ValueError, RecursionError):
             raise _WorkerLies from None
 
-    async def ask(self, job: _Job) -> tuple[dict[str, Any], bytes]:
+    async def ask(self, job: _DecodeJob) -> tuple[dict[str, Any], bytes]:
         assert self.process.stdin is not None
         try:
             budget = None if job.budget is None else astuple(job.budget)
@@ -195,7 +192,7 @@ class Decoder:
         self._places = Shares(max_waiting, is_fair=is_fair)
         self._bytes = Shares(max_waiting_bytes, is_fair=is_fair)
         self._quotas = quotas or Quotas(QuotaLimits())
-        self._jobs: FairQueue[_Job] = FairQueue(is_fair=is_fair)
+        self._jobs: FairQueue[_DecodeJob] = FairQueue(is_fair=is_fair)
         self._ready = asyncio.Semaphore(0)  # counts the jobs that wait
         self._workers: list[_Worker | None] = [None] * workers
         self._tasks: list[asyncio.Task[None]] = []
@@ -257,7 +254,7 @@ class Decoder:
         """
         if not self._tasks:
             raise _stopped()
-        job = _Job(modality, media_type, data, payer, budget, asyncio.get_running_loop().create_future())
+        job = _DecodeJob(modality, media_type, data, payer, budget, asyncio.get_running_loop().create_future())
         keys = self._keys(job)
         is_first_bytes = not len(self._jobs)  # an item alone may be as large as it likes
         if not self._places.may_take(keys, 1) or not (is_first_bytes or self._bytes.may_take(keys, len(data))):
@@ -275,11 +272,11 @@ class Decoder:
         return await job.done
 
     @staticmethod
-    def _keys(job: _Job) -> tuple[str, ...]:
+    def _keys(job: _DecodeJob) -> tuple[str, ...]:
         """Under which keys a waiting job counts; the validator's own under none, so that only the total holds it."""
         return () if job.payer.is_own else keys_of(job.payer.sender)
 
-    def _leave(self, job: _Job) -> None:
+    def _leave(self, job: _DecodeJob) -> None:
         self._places.give(self._keys(job), 1)
         self._bytes.give(self._keys(job), len(job.data))
 
@@ -293,7 +290,7 @@ class Decoder:
             else:
                 await self._serve_one(slot, taken)
 
-    async def _serve_one(self, slot: int, taken: Taken[_Job]) -> None:
+    async def _serve_one(self, slot: int, taken: TakenItem[_DecodeJob]) -> None:
         job, units = taken.item, 0
         try:
             try:
@@ -321,7 +318,7 @@ class Decoder:
             self._quotas.charge_work(job.payer, units)
             self.units += units
 
-    async def _run(self, slot: int, job: _Job) -> tuple[Array, int]:
+    async def _run(self, slot: int, job: _DecodeJob) -> tuple[Array, int]:
         lost = ""
         for _ in range(ATTEMPTS):
             worker = self._workers[slot]
@@ -338,7 +335,7 @@ class Decoder:
             retry_after_s=10,
         )
 
-    async def _ask(self, slot: int, worker: _Worker, job: _Job) -> tuple[Array, int]:
+    async def _ask(self, slot: int, worker: _Worker, job: _DecodeJob) -> tuple[Array, int]:
         before_s = worker.processor_s()
         try:
             async with asyncio.timeout(self._item_timeout_s):
@@ -375,7 +372,7 @@ class Decoder:
         log.warning("event=decoder_replaced slot=%d why=%r", slot, why)
 
 
-def _to_array(job: _Job, header: dict[str, Any], payload: bytes) -> tuple[Array, int]:
+def _to_array(job: _DecodeJob, header: dict[str, Any], payload: bytes) -> tuple[Array, int]:
     """Return the answer's array and its units of work. Raises _Refused if it is a refusal, _WorkerLies if neither."""
     work = header.get("work", 0)
     if type(work) is not int or not 0 <= work <= _MAX_UNITS:
@@ -405,12 +402,12 @@ def _unjudged(refusal: Rejected) -> Unjudged:
     )
 
 
-def _fail(job: _Job, error: CuriosityError) -> None:
+def _fail(job: _DecodeJob, error: CuriosityError) -> None:
     if not job.done.done():
         job.done.set_exception(error)
 
 
-def _crashed(job: _Job, how: str) -> Rejected:
+def _crashed(job: _DecodeJob, how: str) -> Rejected:
     return Rejected(
         "ITEM_CRASHED_DECODER",
         f"decoding {len(job.data)} bytes of {job.media_type} {how}",

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curiosity.embedding.masks import mask_seed
+from curiosity.embedding.modality import Array
 from curiosity.protocol.errors import Overloaded
 from curiosity.protocol.judgement import Embedded
 from curiosity.protocol.scoring import Calibration, Quantised
@@ -29,11 +30,9 @@ MAX_BATCH = 64  # items of one modality in one pass; ten encodings each
 MAX_WAITING = 4096
 CACHED_ITEMS = 20_000  # the same caption comes back with many pictures
 
-Array = npt.NDArray[Any]
-
 
 @dataclass(frozen=True)
-class _Job:
+class _EmbedJob:
     modality: str
     digest: bytes  # of the item; empty for a query, which is not cached
     arrays: Sequence[Array]
@@ -46,7 +45,7 @@ class Embedder:
 
     def __init__(self, in_force: InForce) -> None:
         self.in_force = in_force
-        self._waiting: deque[_Job] = deque()
+        self._waiting: deque[_EmbedJob] = deque()
         self._wake = threading.Condition()
         self._closing = False
         self._cache: OrderedDict[tuple[bytes, str, bytes], Embedded] = OrderedDict()
@@ -115,7 +114,7 @@ class Embedder:
             if known is not None:
                 self._cache.move_to_end(key)
                 return known, key[0]
-        embedded, checkpoint = await self._submit(_Job(modality, digest, [array], None))
+        embedded, checkpoint = await self._submit(_EmbedJob(modality, digest, [array], None))
         return embedded, checkpoint
 
     async def embed_whole(
@@ -128,7 +127,7 @@ class Embedder:
         under = under or self.in_force
         if not arrays:
             return np.zeros((0, under.dim), dtype=np.float32)
-        vectors: npt.NDArray[np.float32] = await self._submit(_Job(modality, b"", arrays, under))
+        vectors: npt.NDArray[np.float32] = await self._submit(_EmbedJob(modality, b"", arrays, under))
         return vectors
 
     def forget(self, digests: Collection[bytes]) -> None:
@@ -150,7 +149,7 @@ class Embedder:
             self._wake.notify()
         self._thread.join()
 
-    async def _submit(self, job: _Job) -> Any:
+    async def _submit(self, job: _EmbedJob) -> Any:
         with self._wake:
             if len(self._waiting) >= MAX_WAITING or self._closing:
                 raise Overloaded(
@@ -177,9 +176,9 @@ class Embedder:
             if batch and self._measure(in_force, batch) and len(batch) == self._max_batch:
                 self._max_batch = min(MAX_BATCH, self._max_batch + 1)
 
-    def _take(self) -> list[_Job]:
+    def _take(self) -> list[_EmbedJob]:
         """Take the oldest job that somebody still waits for, and those that can run with it."""
-        batch, rest = list[_Job](), deque[_Job]()
+        batch, rest = list[_EmbedJob](), deque[_EmbedJob]()
         while self._waiting and len(batch) < self._max_batch:
             job = self._waiting.popleft()
             fits = not batch or (job.modality == batch[0].modality and job.under is None)
@@ -193,7 +192,7 @@ class Embedder:
         self._waiting.extendleft(reversed(rest))
         return batch
 
-    def _measure(self, in_force: InForce, batch: Sequence[_Job]) -> bool:
+    def _measure(self, in_force: InForce, batch: Sequence[_EmbedJob]) -> bool:
         """Run a batch, in ever smaller parts where it fails; return True unless an item failed by itself.
 
         One bad item fails no other. If the batch failed but each part succeeds, the device has too little memory for
@@ -219,7 +218,7 @@ class Embedder:
             log.warning("event=batch_halved error=%s failed=%d max_batch=%d", failed, len(batch), self._max_batch)
         return first and second
 
-    def _process(self, in_force: InForce, batch: Sequence[_Job]) -> None:
+    def _process(self, in_force: InForce, batch: Sequence[_EmbedJob]) -> None:
         if batch[0].under is not None:
             batch[0].done.set_result(batch[0].under.space.embed(batch[0].modality, batch[0].arrays))
             return

@@ -31,7 +31,7 @@ class _Node:
 
 
 @dataclass(frozen=True)
-class Taken(Generic[T]):
+class TakenItem(Generic[T]):
     """An item that was taken, and who has to pay for it."""
 
     item: T
@@ -65,7 +65,7 @@ class FairQueue(Generic[T]):
             node = child
         node.items.append(item)
 
-    def take(self, cost: int = 1) -> Taken[T]:
+    def take(self, cost: int = 1) -> TakenItem[T]:
         """Return the next item and charge ``cost`` for it; `settle` it when it is done. Something must wait."""
         node, path = self._root, list[_Node]()
         node.waiting -= 1
@@ -85,9 +85,9 @@ class FairQueue(Generic[T]):
             self._forget_idle(node)
             node = child
         item: T = node.items.popleft()  # type: ignore[assignment]
-        return Taken(item, path, cost)
+        return TakenItem(item, path, cost)
 
-    def settle(self, taken: Taken[T], cost: int) -> None:
+    def settle(self, taken: TakenItem[T], cost: int) -> None:
         """Charge what an item cost in the end, which is no less than what `take` charged."""
         node = self._root
         node.running -= 1

@@ -39,7 +39,7 @@ class Payer:
 OWN = Payer()
 
 
-class Meter:
+class HourlyMeter:
     """Sums by key that are worked off at a limit an hour; 0 is no limit. Remembers the 100,000 latest keys."""
 
     def __init__(self, per_hour: int, clock: Callable[[], float]) -> None:
@@ -86,8 +86,8 @@ class Quotas:
     def __init__(self, limits: QuotaLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self._margin = limits.work_margin
         shares = {"contributor": 1, "address": limits.address_share, "network": limits.network_share}
-        self._bytes = {kind: Meter(limits.bytes_per_hour * share, clock) for kind, share in shares.items()}
-        self._work = {kind: Meter(limits.work_per_hour * share, clock) for kind, share in shares.items()}
+        self._bytes = {kind: HourlyMeter(limits.bytes_per_hour * share, clock) for kind, share in shares.items()}
+        self._work = {kind: HourlyMeter(limits.work_per_hour * share, clock) for kind, share in shares.items()}
 
     def check(self, payer: Payer) -> None:
         """Raise Rejected QUOTA_EXCEEDED (429) if a sum of this payer's is over its limit."""
@@ -138,7 +138,7 @@ class Quotas:
             self._work[kind].charge(key, units)
 
 
-def _check(payer: Payer, meters: Mapping[str, Meter], unit: str, margin: int) -> None:
+def _check(payer: Payer, meters: Mapping[str, HourlyMeter], unit: str, margin: int) -> None:
     for kind, key in _keys(payer):
         meter = meters[kind]
         wait_s = meter.wait_s(key, margin)

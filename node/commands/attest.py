@@ -64,7 +64,7 @@ def attest(
     key = b"" if dry_run else unlock(wallet, read_password(password_file, prompt=f"Password of {wallet.name}"))
     chain = session.settings.chain
     chain = replace(chain, rpc_url=rpc_url) if rpc_url else chain
-    task = _Task(replace(session, settings=replace(session.settings, chain=chain)), wallet.address, key, entries)
+    task = _AttestTask(replace(session, settings=replace(session.settings, chain=chain)), wallet.address, key, entries)
     if not follow:
         result = task.look(sign=not dry_run)
         session.screen.finish(result, lambda screen: _show(screen, result))
@@ -87,7 +87,7 @@ def attest(
 
 
 @dataclass(frozen=True)
-class _Task:
+class _AttestTask:
     session: Session
     signer: bytes
     key: bytes

@@ -8,14 +8,14 @@ from curiosity.client.client import ValidatorClient
 from curiosity.protocol.errors import CuriosityError, ExitCode
 from curiosity.protocol.settings import without_userinfo
 from node.command import Session, example, session_options
-from node.doctor import Finding, examine
+from node.doctor import Diagnosis, examine
 
 
 @click.command(epilog=example("curiosity doctor"))
 @session_options(network=True)
 def doctor(session: Session) -> int:
     """Look at everything that a node needs; say what is wrong and what to do."""
-    findings: list[Finding] = []
+    findings: list[Diagnosis] = []
     for finding in (*examine(session.settings), asyncio.run(_validator(session))):
         findings.append(finding)
         if not session.screen.as_json:
@@ -25,12 +25,12 @@ def doctor(session: Session) -> int:
     return int(ExitCode.FAILED if failed else ExitCode.OK)
 
 
-async def _validator(session: Session) -> Finding:
+async def _validator(session: Session) -> Diagnosis:
     url = session.settings.node.validator_url
     try:
         async with ValidatorClient(url, patience_s=0.0, timeout_s=5.0) as client:
             health = await client.health()
     except CuriosityError as error:
-        return Finding("validator", "warn", f"{error.code}: {error.what}", "Start one: make up, or set --url.")
+        return Diagnosis("validator", "warn", f"{error.code}: {error.what}", "Start one: make up, or set --url.")
     place = without_userinfo(url)
-    return Finding("validator", "ok", f"{place}: {health.ledger_size} entries, epoch {health.epoch}, {health.device}")
+    return Diagnosis("validator", "ok", f"{place}: {health.ledger_size} entries, epoch {health.epoch}, {health.device}")

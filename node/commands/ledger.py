@@ -30,7 +30,7 @@ from node.command import PATH, Session, example, open_client, session_options
 from node.commands.roles import PASS, become, read_token
 from node.commands.slash import slash
 from node.commands.verify import trust_options
-from node.screen import Meter
+from node.screen import ProgressMeter
 
 
 @click.group(epilog=example("curiosity ledger audit", "curiosity ledger mirror --out mirror/"))
@@ -123,7 +123,7 @@ def audit_(
     return asyncio.run(work())
 
 
-def _advance(meter: Meter, shown: list[int], done: int, total: int) -> None:
+def _advance(meter: ProgressMeter, shown: list[int], done: int, total: int) -> None:
     meter.advance(done - shown[0], f"of {total} entries")
     shown[0] = done
 
@@ -264,7 +264,7 @@ def _of_blocked(done: Exported) -> str:
     return "What must not come back of these is only told with --token-file." if done.taken_down else ""
 
 
-def _words(meter: Meter) -> Callable[[str, int, int], None]:
+def _words(meter: ProgressMeter) -> Callable[[str, int, int], None]:
     return lambda what, done, total: meter.advance(0, f"{what} {done}/{total}")
 
 

@@ -21,7 +21,7 @@ from curiosity.sources.own.own import read_sources
 from curiosity.sources.pairset import SourcePair
 from node.command import PATH, Session, example, open_client, session_options
 from node.conversion_table import show_conversions
-from node.screen import Meter, Screen
+from node.screen import ProgressMeter, Screen
 
 _SHOWN: Final = 20  # pairs listed for people; --json has all
 
@@ -187,7 +187,7 @@ def _take(rows: Iterator[SourcePair | SourceError], limit: int | None) -> Iterat
 class _Watch:
     """Shows how a run goes: accepted, the rest by reason, pairs per second."""
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: ProgressMeter) -> None:
         self._meter = meter
         self._codes: Counter[str] = Counter()
         self._read = 0

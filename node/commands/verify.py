@@ -2,10 +2,10 @@
 
 import asyncio
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -14,9 +14,7 @@ from curiosity.client.receipts import BROKEN_SUFFIX, SavedReceipt, check_second,
 from curiosity.client.trust import KEPT_KEYS, Trust
 from curiosity.protocol.errors import ProofError, SourceError
 from curiosity.protocol.receipt import verify_receipt
-from node.command import PATH, Session, example, open_client, session_options
-
-Callback = TypeVar("Callback", bound=Callable[..., Any])
+from node.command import PATH, Callback, Session, example, open_client, session_options
 
 
 def find_receipts(paths: Sequence[Path]) -> list[Path]:

@@ -28,7 +28,7 @@ class Cast:
 
 
 @dataclass(frozen=True)
-class Material:
+class DemoMaterial:
     """The pair sets that could be made here, and what may be submitted."""
 
     folders: list[Path]
@@ -36,7 +36,7 @@ class Material:
     submit: list[SourcePair]
 
 
-def make_material(folder: Path, *, emoji: bool, voices: int, progress: Callable[[str, int, int], None]) -> Material:
+def make_material(folder: Path, *, emoji: bool, voices: int, progress: Callable[[str, int, int], None]) -> DemoMaterial:
     """Make the pair sets in ``folder`` (left alone if they are there) and read what may be submitted.
 
     Their splits are the default ones, which the shipped genesis checkpoint was made from: nothing that it saw is
@@ -56,7 +56,7 @@ def make_material(folder: Path, *, emoji: bool, voices: int, progress: Callable[
         except SourceError as error:
             cards["emoji"] = {"missing": error.to_json()}
     submit = [pair for one in folders for pair in read_pairs(one) if pair.split == "submit"]
-    return Material(folders, cards, submit)
+    return DemoMaterial(folders, cards, submit)
 
 
 def make_cast(home: Path) -> list[Cast]:

@@ -23,7 +23,7 @@ from curiosity.protocol.receipt import verify_receipt
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.rewards.claims import Claimed, claim, fetch_ticket
 from curiosity.sources.pairset import SourcePair
-from node.demo.material import Cast, Material, choose, deal, make_cast, make_material
+from node.demo.material import Cast, DemoMaterial, choose, deal, make_cast, make_material
 from node.demo.mischief import KINDS, attack, kind_of, make_bad_pairs
 from node.demo.processes import run_json_lines
 from node.demo.report import Report, check_recall, directions, recall_rows
@@ -129,14 +129,14 @@ async def _while_validator_runs(made: Stage, steps: Coroutine[Any, Any, None]) -
         task.result()
 
 
-def _describe(material: Material) -> dict[str, Any]:
+def _describe(material: DemoMaterial) -> dict[str, Any]:
     return {
         name: {key: card[key] for key in ("counts", "licenses", "digest", "missing") if key in card}
         for name, card in material.cards.items()
     }
 
 
-async def _network_steps(made: Stage, options: Options, material: Material, cast: list[Cast]) -> None:
+async def _network_steps(made: Stage, options: Options, material: DemoMaterial, cast: list[Cast]) -> None:
     report = made.report
     # A busy machine may be slow in everything: the client waits as long as the validator runs.
     limit_s = options.stop_after_s
@@ -159,7 +159,9 @@ async def _network_steps(made: Stage, options: Options, material: Material, cast
             _show_searches(made, before, after, result)
 
 
-async def _submit(made: Stage, options: Options, material: Material, cast: list[Cast], client: ValidatorClient) -> None:
+async def _submit(
+    made: Stage, options: Options, material: DemoMaterial, cast: list[Cast], client: ValidatorClient
+) -> None:
     assert made.network is not None
     report = made.report
     honest = choose(material.submit, options.limit, options.seed)
@@ -316,7 +318,7 @@ async def _search(client: ValidatorClient) -> list[dict[str, Any]]:
     return found
 
 
-async def _train(made: Stage, options: Options, material: Material, client: ValidatorClient) -> dict[str, Any]:
+async def _train(made: Stage, options: Options, material: DemoMaterial, client: ValidatorClient) -> dict[str, Any]:
     folder = made.folder
     with made.screen.progress("   Mirroring", None) as meter:
         copy = await mirror(

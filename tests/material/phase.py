@@ -6,7 +6,7 @@ from curiosity.embedding.space import EmbeddingSpace
 from curiosity.sources.made.digits import make_digits
 from trainer.feed import read_trusted
 from trainer.library import Library, Stream
-from trainer.plan import Plan, parse_plan
+from trainer.plan import TrainingPlan, parse_plan
 
 PLAN = """
 preset: tiny
@@ -31,5 +31,5 @@ def read_streams(folder: Path) -> tuple[EmbeddingSpace, Library, list[Stream]]:
     return space, library, library.streams(library.add(read_trusted([folder], ["genesis"])))
 
 
-def short_plan() -> Plan:
+def short_plan() -> TrainingPlan:
     return parse_plan(SHORT_PLAN)

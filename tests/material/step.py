@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from curiosity.embedding.space import EmbeddingSpace
 from trainer.library import Stream
-from trainer.material import Material, Probes
+from trainer.material import Probes, StepMaterial
 from trainer.recipe import Recipe
 
 SHAPES = {"text": (384,), "image": (3, 32, 32), "audio": (96, 40)}
@@ -19,7 +19,7 @@ def make_space(seed: int = 0) -> EmbeddingSpace:
     return EmbeddingSpace("tiny", seed=seed, modalities=sorted(SHAPES))
 
 
-def make_material(space: EmbeddingSpace, recipe: Recipe, probes: bool = False) -> Material:
+def make_material(space: EmbeddingSpace, recipe: Recipe, probes: bool = False) -> StepMaterial:
     """Of the dtype of the space."""
     generator, dtype = torch.Generator().manual_seed(5), space.log_scale.dtype
 
@@ -30,7 +30,7 @@ def make_material(space: EmbeddingSpace, recipe: Recipe, probes: bool = False) -
         return (2 * values - 1 if name == "image" else values).to(dtype)
 
     inputs = {name: rows(ITEMS, name) for name in SHAPES}
-    return Material(
+    return StepMaterial(
         inputs=inputs,
         junk={name: rows(POOL, name) for name in SHAPES},
         empty={name: space.tower(name).collate([space.tower(name).empty()]).to(dtype) for name in SHAPES},

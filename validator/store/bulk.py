@@ -15,11 +15,11 @@ from sqlalchemy.dialects import postgresql
 
 _dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 
-Row = tuple[Any, ...]
+SqlRow = tuple[Any, ...]
 _MOST_ROWS = 16  # a power of two
 
 
-def insert_rows(connection: Connection, table: Table, rows: Sequence[Row], on_conflict: str = "") -> None:
+def insert_rows(connection: Connection, table: Table, rows: Sequence[SqlRow], on_conflict: str = "") -> None:
     """Insert rows, values in the order of the table's columns: many a statement on SQLite, binary COPY on PostgreSQL.
 
     ``on_conflict`` is SQLite's clause about rows whose keys are there already.
@@ -35,7 +35,7 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Row], on_co
                 copy.write_row(row)
 
 
-def _insert_into_sqlite(connection: Connection, table: Table, rows: Sequence[Row], on_conflict: str) -> None:
+def _insert_into_sqlite(connection: Connection, table: Table, rows: Sequence[SqlRow], on_conflict: str) -> None:
     """Past SQLAlchemy: the caller's transaction has begun.
 
     The driver gives up Python's lock at each step of a statement, and as many steps as rows are as many changes of
@@ -52,7 +52,7 @@ def _insert_into_sqlite(connection: Connection, table: Table, rows: Sequence[Row
             start += size
 
 
-def select_rows(connection: Connection, query: str, parameters: Row) -> list[Row]:
+def select_rows(connection: Connection, query: str, parameters: SqlRow) -> list[SqlRow]:
     """Return the rows of a query that may be the first statement of its transaction: BEGIN does not wait by itself."""
     driver = connection.connection.driver_connection
     if isinstance(driver, psycopg.Connection):

@@ -16,7 +16,7 @@ from curiosity.protocol.errors import StoreError
 from curiosity.protocol.pair import Item
 from validator.store import schema
 from validator.store.bulk import (
-    Row,
+    SqlRow,
     insert_rows,
     select_rows,
     with_keys,
@@ -185,18 +185,18 @@ def _describe(submissions: Sequence[NewSubmission]) -> dict[bytes, _Use]:
     return described
 
 
-def _tile_row(tile: FullTile) -> Row:
+def _tile_row(tile: FullTile) -> SqlRow:
     return tile.level, tile.position, tile.root, tile.middle, tile.hashes
 
 
-def _item_row(use: _Use, place: tuple[int, int] | None) -> Row:
+def _item_row(use: _Use, place: tuple[int, int] | None) -> SqlRow:
     item = use.item
     data, pack, start = (item.data, None, None) if place is None else (None, *place)
     said = item.digest, item.modality, item.media_type, len(item.data), use.is_accepted
     return *said, use.uses, data, pack, start, use.accepted_uses
 
 
-def _pair_row(index: int, pair: NewSubmission | ErasedPair) -> Row:
+def _pair_row(index: int, pair: NewSubmission | ErasedPair) -> SqlRow:
     key = index, pair.pair, pair.contributor
     if isinstance(pair, ErasedPair):
         return *key, None, None, None, pair.accepted, True, None, None, None, None

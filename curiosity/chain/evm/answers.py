@@ -2,7 +2,7 @@
 
 Only the fields that we use are read, so that a block with more of them, or with longer ones than Ethereum's own (the
 seals of proof of authority), is as good as any. A value of the wrong type is an `AnswerError`, whatever it was; what a
-client refuses is a `Refusal`, in whose words it says so.
+client refuses is a `EndpointRefusal`, in whose words it says so.
 """
 
 import re
@@ -84,7 +84,7 @@ class AnswerError(ValueError):
     """The answer is none that the method can give."""
 
 
-class Refusal(Web3RPCError):
+class EndpointRefusal(Web3RPCError):
     """The endpoint refused: ``words`` of its own, and the ``data`` that a contract reverted with, empty if none did."""
 
     def __init__(self, words: str, code: int, data: bytes) -> None:
@@ -142,7 +142,7 @@ def check_answer(answer: object, url: str) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": answer.get("id"), "result": answer["result"]}
 
 
-def _refusal(error: object, url: str) -> Refusal:
+def _refusal(error: object, url: str) -> EndpointRefusal:
     code, words, data = 0, show(error), b""
     if isinstance(error, Mapping):
         code = error["code"] if type(error.get("code")) is int else 0
@@ -150,7 +150,7 @@ def _refusal(error: object, url: str) -> Refusal:
         data = _revert_data(error.get("data"), _MAX_NESTED)
     elif isinstance(error, str):
         words = error
-    return Refusal(printable(hide_secrets(words, url)), code, data)
+    return EndpointRefusal(printable(hide_secrets(words, url)), code, data)
 
 
 def _revert_data(value: object, depth: int) -> bytes:
@@ -230,7 +230,7 @@ class Log:
 
 
 @dataclass(frozen=True)
-class Receipt:
+class MinedReceipt:
     """What became of a transaction that is in a block. ``contract``: the address that it created, else empty."""
 
     hash: bytes
@@ -241,7 +241,7 @@ class Receipt:
     logs: tuple[Log, ...]
 
 
-def parse_receipt(value: object, digest: bytes) -> Receipt | None:
+def parse_receipt(value: object, digest: bytes) -> MinedReceipt | None:
     """Return the receipt of that transaction, None while it is in no block. Raises AnswerError."""
     if value is None:
         return None
@@ -254,7 +254,7 @@ def parse_receipt(value: object, digest: bytes) -> Receipt | None:
     status = quantity(fields.get("status"), "the receipt's status")
     if status > 1:
         raise AnswerError(f"the receipt's status is {status}, not 0 or 1")
-    return Receipt(
+    return MinedReceipt(
         digest,
         quantity(fields["blockNumber"], "the receipt's block"),
         quantity(fields.get("gasUsed"), "the receipt's gas"),

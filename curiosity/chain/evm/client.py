@@ -24,9 +24,9 @@ from curiosity.chain.chain import (
     Terms,
     TransactionReceipt,
 )
-from curiosity.chain.evm.connection import Target, to_checksum
+from curiosity.chain.evm.connection import ContractTarget, to_checksum
 from curiosity.chain.evm.endpoints import At, Endpoints
-from curiosity.chain.evm.sending import Sender
+from curiosity.chain.evm.sending import TransactionSender
 from curiosity.chain.evm.verifying import creation_arguments, read_terms, verify_code
 from curiosity.protocol.errors import ChainError
 from curiosity.protocol.rewards import RewardParameters
@@ -48,7 +48,7 @@ class ChainClient:
     def __init__(self, config: ChainConfig) -> None:
         self._config = config
         self._endpoints = Endpoints(config)
-        self._sender = Sender(config, self._endpoints)
+        self._sender = TransactionSender(config, self._endpoints)
 
     @classmethod
     def connect(cls, config: ChainConfig) -> "ChainClient":
@@ -88,7 +88,9 @@ class ChainClient:
         deployer = address_of(private_key)
         if begun is None:
             rewards = self._sender.create(private_key, "CuriosityRewards", creation_arguments(deployer, settings))
-            token = bytes.fromhex(self._endpoints.read(Target("CuriosityRewards", rewards.contract), "token")[2:])
+            token = bytes.fromhex(
+                self._endpoints.read(ContractTarget("CuriosityRewards", rewards.contract), "token")[2:]
+            )
             begun = Addresses(self._config.chain_id, token, rewards.contract, rewards.block)
             told(begun)
         stake = self._sender.create(
@@ -357,12 +359,12 @@ class ChainClient:
         return self._quote(sender, *_claim_to_call(permission, signature, shares))
 
     @property
-    def _token(self) -> Target:
-        return Target("CuriosityToken", self.addresses.token)
+    def _token(self) -> ContractTarget:
+        return ContractTarget("CuriosityToken", self.addresses.token)
 
     @property
-    def _rewards(self) -> Target:
-        return Target("CuriosityRewards", self.addresses.rewards)
+    def _rewards(self) -> ContractTarget:
+        return ContractTarget("CuriosityRewards", self.addresses.rewards)
 
     def _read(self, function: str, *arguments: Any, at: At = "latest") -> Any:
         return self._endpoints.read(self._rewards, function, *arguments, at=at)

@@ -14,8 +14,8 @@ from curiosity.chain.chain import hide_secrets, show_endpoint
 from curiosity.chain.evm.answers import (
     AnswerError,
     Block,
-    Receipt,
-    Refusal,
+    EndpointRefusal,
+    MinedReceipt,
     check_answer,
     octets,
     parse_block,
@@ -40,7 +40,7 @@ _MAX_ANSWER_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
-class Target:
+class ContractTarget:
     """A deployed contract: the name of its artifact and its address, 20 bytes."""
 
     name: str
@@ -138,11 +138,11 @@ class Connection:
         """How many transactions of the account the chain has counted until that block."""
         return self._number("eth_getTransactionCount", to_checksum(account), _block_name(block))
 
-    def read(self, target: Target, function: str, *arguments: Any, block: str | int = "latest") -> Any:
+    def read(self, target: ContractTarget, function: str, *arguments: Any, block: str | int = "latest") -> Any:
         """What the contract's function returns for these arguments, without a transaction."""
         return self._ask(lambda: self._bind(target, function, arguments).call(block_identifier=block))
 
-    def call_data(self, target: Target, function: str, *arguments: Any) -> Any:
+    def call_data(self, target: ContractTarget, function: str, *arguments: Any) -> Any:
         """The input of a transaction that calls the contract's function."""
         return self._ask(lambda: self._bind(target, function, arguments)._encode_transaction_data())
 
@@ -152,7 +152,7 @@ class Connection:
         factory = self._eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
         return self._ask(lambda: factory.constructor(*arguments).data_in_transaction)
 
-    def _bind(self, target: Target, function: str, arguments: tuple[Any, ...]) -> Any:
+    def _bind(self, target: ContractTarget, function: str, arguments: tuple[Any, ...]) -> Any:
         contract = self._eth.contract(address=to_checksum(target.address), abi=load_artifact(target.name).abi)
         return getattr(contract.functions, function)(*arguments)
 
@@ -178,7 +178,7 @@ class Connection:
             # Whatever is answered but a refusal: it may have been taken, which the receipt will tell.
             self._ask(lambda: self._raw("eth_sendRawTransaction", f"0x{raw.hex()}"))
         except ChainError as error:
-            if isinstance(error.__cause__, Refusal) and error.__cause__.is_known:
+            if isinstance(error.__cause__, EndpointRefusal) and error.__cause__.is_known:
                 return None
             if isinstance(error.__cause__, AnswerError):
                 raise ChainError("CHAIN_UNREACHABLE", error.what, error.remedy) from error
@@ -187,12 +187,12 @@ class Connection:
             return error
         return None
 
-    def receipt(self, digest: bytes) -> Receipt | None:
+    def receipt(self, digest: bytes) -> MinedReceipt | None:
         """The receipt of the transaction with that hash, None while it is in no block that the endpoint knows of."""
         try:
             return self._ask(lambda: parse_receipt(self._raw("eth_getTransactionReceipt", f"0x{digest.hex()}"), digest))
         except ChainError as error:
-            if not isinstance(error.__cause__, Refusal) or not error.__cause__.is_indexing:
+            if not isinstance(error.__cause__, EndpointRefusal) or not error.__cause__.is_indexing:
                 raise
             return None
 
@@ -200,7 +200,7 @@ class Connection:
         method = "eth_maxPriorityFeePerGas"
         try:
             return quantity(self._raw(method), method)
-        except Refusal:
+        except EndpointRefusal:
             return self._past_tip_wei()
 
     def _past_tip_wei(self) -> int:
@@ -240,7 +240,7 @@ class Connection:
                 f"{self.place} does not answer: {type(error).__name__}{status}",
                 "Start the chain or correct the RPC URL, then look at the state before sending again.",
             ) from None
-        except Refusal as error:
+        except EndpointRefusal as error:
             raise self._refused(error) from error
         except BadFunctionCallOutput as error:
             raise ChainError(
@@ -261,7 +261,7 @@ class Connection:
             "Check the arguments, and that the URL is an Ethereum JSON-RPC endpoint.",
         )
 
-    def _refused(self, refusal: Refusal) -> ChainError:
+    def _refused(self, refusal: EndpointRefusal) -> ChainError:
         words = refusal.words
         # Before anything else: a contract's own words may be like those of a client.
         if refusal.is_revert:

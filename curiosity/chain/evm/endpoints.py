@@ -14,7 +14,7 @@ from statistics import median_low
 from typing import Any, Literal
 
 from curiosity.chain.chain import ChainConfig
-from curiosity.chain.evm.connection import Connection, Fees, Target
+from curiosity.chain.evm.connection import Connection, ContractTarget, Fees
 from curiosity.protocol.errors import ChainError
 
 log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class Endpoints:
         while len(self._all) > 1 and self.height() < block and time.monotonic() < end:
             time.sleep(self._config.poll_interval_s)
 
-    def read(self, target: Target, function: str, *arguments: Any, at: At = "latest") -> Any:
+    def read(self, target: ContractTarget, function: str, *arguments: Any, at: At = "latest") -> Any:
         """What the contract's function returns, by all endpoints."""
         return self._agree(
             f"{target.name}.{function}",

@@ -45,7 +45,7 @@ class Sent:
     fate: Fate = Fate.OPEN
 
 
-class Journal:
+class TransactionJournal:
     """The transactions of one network that are not final; kept in memory only when there is no path.
 
     Raises ChainError ``CHAIN_JOURNAL`` when the file cannot be read or written, or belongs to another chain or rewards

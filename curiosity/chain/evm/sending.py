@@ -17,10 +17,10 @@ from web3 import Web3
 
 from curiosity.chain.attestation import address_of
 from curiosity.chain.chain import ChainConfig, Quote, TransactionReceipt
-from curiosity.chain.evm.answers import Receipt
-from curiosity.chain.evm.connection import Connection, Fees, Target, no_funds, to_checksum
+from curiosity.chain.evm.answers import MinedReceipt
+from curiosity.chain.evm.connection import Connection, ContractTarget, Fees, no_funds, to_checksum
 from curiosity.chain.evm.endpoints import Endpoints
-from curiosity.chain.evm.journal import Fate, Journal, Sent
+from curiosity.chain.evm.journal import Fate, Sent, TransactionJournal
 from curiosity.protocol.errors import ChainError
 from curiosity.protocol.signing import keccak
 
@@ -50,11 +50,11 @@ class _Wish:
     is_named: bool
 
 
-class Sender:
+class TransactionSender:
     """Sends through one of the endpoints; safe to share between threads, and between processes by its journal's lock.
 
     Transactions leave one after the other, so that the nonces of one account follow. Every method raises ChainError:
-    those of `Connection`, of `Journal`, and ``CHAIN_TIMEOUT``.
+    those of `Connection`, of `TransactionJournal`, and ``CHAIN_TIMEOUT``.
     """
 
     def __init__(self, config: ChainConfig, endpoints: Endpoints) -> None:
@@ -62,10 +62,10 @@ class Sender:
         self._endpoints = endpoints
         self._lock = threading.Lock()
         rewards = config.addresses.rewards if config.addresses else b""
-        self._journal = Journal(config.chain_id, rewards, config.journal)
+        self._journal = TransactionJournal(config.chain_id, rewards, config.journal)
 
     def send(
-        self, private_key: bytes, target: Target, function: str, *arguments: Any, name: bytes = b""
+        self, private_key: bytes, target: ContractTarget, function: str, *arguments: Any, name: bytes = b""
     ) -> TransactionReceipt:
         """Calls the contract's function in a transaction and waits for its block.
 
@@ -80,7 +80,7 @@ class Sender:
         self._endpoints.wait_for(receipt.block, self._config.request_timeout_s)
         return receipt
 
-    def quote(self, account: bytes, target: Target, function: str, *arguments: Any) -> Quote:
+    def quote(self, account: bytes, target: ContractTarget, function: str, *arguments: Any) -> Quote:
         """What calling the contract's function would cost an account now; nothing is sent."""
         data = self._endpoints.first().call_data(target, function, *arguments)
         return self._quote(account, {"to": to_checksum(target.address), "data": data, "value": 0})
@@ -145,7 +145,7 @@ class Sender:
             paid_wei=_paid_wei(receipt, wish.body.get("to")),
         )
 
-    def _catch_up(self, chain: Connection, private_key: bytes, account: bytes, wish: _Wish) -> Receipt | None:
+    def _catch_up(self, chain: Connection, private_key: bytes, account: bytes, wish: _Wish) -> MinedReceipt | None:
         """Sees through what earlier calls left, also of processes that died, and what the chain threw out again.
 
         Returns the receipt of what meets the wish, None when nothing does. Transactions of a later nonce wait for
@@ -188,7 +188,7 @@ class Sender:
 
     def _carry(
         self, chain: Connection, private_key: bytes, intent: bytes, transaction: dict[str, Any], versions: list[Sent]
-    ) -> Receipt | None:
+    ) -> MinedReceipt | None:
         """Offers the newest version, or a first one, and better ones from time to time; returns the receipt of one.
 
         None when somebody else's transaction took the nonce. Raises ChainError ``CHAIN_TIMEOUT`` and what the chain
@@ -249,7 +249,7 @@ class Sender:
         self._journal.add(sent)
         return sent
 
-    def _look_up(self, chain: Connection, versions: Sequence[Sent]) -> Receipt | None:
+    def _look_up(self, chain: Connection, versions: Sequence[Sent]) -> MinedReceipt | None:
         """The receipt of one of the versions, and keeps what became of it; None while none is in a block."""
         for sent in reversed(versions):
             receipt = chain.receipt(sent.hash)
@@ -298,7 +298,7 @@ def _read_back(raw: bytes) -> dict[str, Any]:
     return {name: value for name, value in content.items() if name not in ("v", "r", "s")}
 
 
-def _paid_wei(receipt: Receipt, called: str | None) -> int:
+def _paid_wei(receipt: MinedReceipt, called: str | None) -> int:
     """Sum of the amounts in the ``Claimed`` events of the contract that was called."""
     return sum(
         int.from_bytes(entry.data[:32], "big")

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from curiosity.chain.artifacts import load_artifact
 from curiosity.chain.chain import ChainConfig, TransactionReceipt
 from curiosity.chain.evidence import ChainTreeHead
-from curiosity.chain.evm.connection import Target, to_checksum
+from curiosity.chain.evm.connection import ContractTarget, to_checksum
 from curiosity.chain.evm.endpoints import Endpoints
-from curiosity.chain.evm.sending import Sender
-from curiosity.chain.slashing import CheckedFault, Fault, Leaf
+from curiosity.chain.evm.sending import TransactionSender
+from curiosity.chain.slashing import CheckedFault, Leaf, SlashableFault
 from curiosity.protocol.errors import ChainError
 from curiosity.protocol.signing import keccak
 
@@ -28,8 +28,8 @@ class StakeClient:
 
     def __init__(self, config: ChainConfig, address: bytes) -> None:
         self._endpoints = Endpoints(config)
-        self._sender = Sender(config, self._endpoints)
-        self._target = Target("CuriosityStake", address)
+        self._sender = TransactionSender(config, self._endpoints)
+        self._target = ContractTarget("CuriosityStake", address)
 
     @classmethod
     def connect(cls, config: ChainConfig, address: bytes) -> "StakeClient":
@@ -78,7 +78,7 @@ class StakeClient:
     def report(self, private_key: bytes, fault: CheckedFault) -> TransactionReceipt:
         """Hands in checked evidence. The reporter gets a hundredth of what it costs the signer, a signer nothing."""
         name = keccak(b"report" + fault.first_signature + fault.second_signature)
-        if fault.fault is Fault.DOUBLE_HEAD:
+        if fault.fault is SlashableFault.DOUBLE_HEAD:
             arguments = (*_side(fault.first, fault.first_signature), *_side(fault.second, fault.second_signature))
             return self._sender.send(private_key, self._target, "reportDoubleHead", *arguments, name=name)
         branches = (

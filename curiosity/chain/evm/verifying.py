@@ -2,7 +2,7 @@
 
 from curiosity.chain.artifacts import load_artifact
 from curiosity.chain.chain import Addresses, DeploySettings, Terms
-from curiosity.chain.evm.connection import Target, to_checksum
+from curiosity.chain.evm.connection import ContractTarget, to_checksum
 from curiosity.chain.evm.endpoints import Endpoints
 from curiosity.protocol.errors import ChainError
 from curiosity.protocol.rewards import RewardParameters
@@ -42,7 +42,10 @@ def verify_code(endpoints: Endpoints, addresses: Addresses) -> None:
 
 def read_terms(endpoints: Endpoints, addresses: Addresses, parameters: RewardParameters) -> Terms:
     """Return what the network was deployed with, as far as it can be asked."""
-    rewards, token = Target("CuriosityRewards", addresses.rewards), Target("CuriosityToken", addresses.token)
+    rewards, token = (
+        ContractTarget("CuriosityRewards", addresses.rewards),
+        ContractTarget("CuriosityToken", addresses.token),
+    )
 
     def account(function: str) -> bytes:
         return bytes.fromhex(endpoints.read(rewards, function)[2:])

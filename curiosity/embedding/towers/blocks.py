@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 
-class Block(nn.Module):
+class AttentionBlock(nn.Module):
     """Attention and two layers, each added to what came in (pre-norm)."""
 
     def __init__(self, width: int, heads: int, ratio: int = 2) -> None:
@@ -36,7 +36,7 @@ class Blocks(nn.ModuleList):
     """Blocks one after another. ``is_checkpointed`` trades time for memory in training: see ``Tower``."""
 
     def __init__(self, layers: int, width: int, heads: int, ratio: int = 2) -> None:
-        super().__init__(Block(width, heads, ratio) for _ in range(layers))
+        super().__init__(AttentionBlock(width, heads, ratio) for _ in range(layers))
         self.is_checkpointed = False
 
     def forward(self, tokens: Tensor, there: Tensor | None = None) -> Tensor:

@@ -21,7 +21,7 @@ from curiosity.host.port.address import Sender
 _LARGE_SHARE = 8  # a network that holds one in so many connections is large
 
 
-class Stage(IntEnum):
+class ConnectionStage(IntEnum):
     """What a connection does; the lower, the less is lost with it."""
 
     IDLE = 0  # has been answered and asks nothing
@@ -38,7 +38,7 @@ class Member(Protocol, Hashable):
         """Who is at the other end."""
 
     @property
-    def stage(self) -> Stage:
+    def stage(self) -> ConnectionStage:
         """What it does now."""
 
     @property
@@ -90,9 +90,9 @@ class Crowd(Generic[M]):
         for member in self._members:
             stage = member.stage
             held = self._by_network[member.sender.network]
-            if stage is Stage.ANSWERING:
+            if stage is ConnectionStage.ANSWERING:
                 continue
-            if stage is Stage.MOVING and (held <= fair or held * _LARGE_SHARE < len(self._members)):
+            if stage is ConnectionStage.MOVING and (held <= fair or held * _LARGE_SHARE < len(self._members)):
                 continue
             rank = (-held, int(stage), -self._by_address[member.sender.address], member.asked_at)
             if best is None or rank < best[0]:

@@ -23,7 +23,7 @@ from aiohttp import web
 from aiohttp.streams import StreamReader
 
 from curiosity.host.port.address import UNKNOWN, Sender, sender_of
-from curiosity.host.port.crowd import Crowd, Stage
+from curiosity.host.port.crowd import ConnectionStage, Crowd
 from curiosity.host.port.refusal import refusing
 from curiosity.protocol.errors import ConfigError, Overloaded, Rejected
 from curiosity.protocol.messages import ErrorMessage
@@ -212,18 +212,18 @@ class GuardedConnection(web.RequestHandler):
     # -- giving way
 
     @property
-    def stage(self) -> Stage:
+    def stage(self) -> ConnectionStage:
         """What the connection does now."""
         if self.transport is None:
-            return Stage.ANSWERING  # it ends by itself
+            return ConnectionStage.ANSWERING  # it ends by itself
         request = self._current_request
         if request is not None:
-            return Stage.ANSWERING if request.content.is_eof() else Stage.MOVING
+            return ConnectionStage.ANSWERING if request.content.is_eof() else ConnectionStage.MOVING
         if self._waiter is None or self._messages:
-            return Stage.ANSWERING
+            return ConnectionStage.ANSWERING
         if isinstance(self.transport, asyncio.WriteTransport) and self.transport.get_write_buffer_size():
-            return Stage.MOVING
-        return Stage.ASKING if self._head_number == self._request_count else Stage.IDLE
+            return ConnectionStage.MOVING
+        return ConnectionStage.ASKING if self._head_number == self._request_count else ConnectionStage.IDLE
 
     @property
     def asked_at(self) -> float:

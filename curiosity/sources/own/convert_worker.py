@@ -37,20 +37,20 @@ _BROKEN = (
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
-class Refusal(Exception):
+class ConversionRefusal(Exception):
     """Why a file is not converted: code, what, remedy."""
 
 
 def refuse(code: str, what: str, remedy: str) -> NoReturn:
-    """Raise ``Refusal``."""
-    raise Refusal(code, what, remedy)
+    """Raise ``ConversionRefusal``."""
+    raise ConversionRefusal(code, what, remedy)
 
 
 # -- pictures
 
 
 def convert_picture(data: bytes, limits: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """PNG without metadata, upright, in sRGB; and what was changed. Raises ``Refusal``."""
+    """PNG without metadata, upright, in sRGB; and what was changed. Raises ``ConversionRefusal``."""
     from PIL import Image, ImageOps
 
     form = _PICTURES[limits["media_type"]]
@@ -94,7 +94,7 @@ def _register_heif() -> None:
 
 
 def _choose_frame(picture: "Image", form: str) -> list[str]:
-    """Words on what else the file holds. Raises ``Refusal`` IMAGE_NOT_STILL."""
+    """Words on what else the file holds. Raises ``ConversionRefusal`` IMAGE_NOT_STILL."""
     count = getattr(picture, "n_frames", 1) if form in ("HEIF", "AVIF") else 1
     if form == "HEIF":  # the opener stands at the primary picture
         return [f"the main one of {count} pictures"] if count > 1 else []
@@ -205,7 +205,7 @@ def _reduce(picture: "Image", factor: int) -> "Image":
 
 
 def convert_sound(data: bytes, limits: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """Interleaved 16-bit samples in the machine's byte order, their rate and channels. Raises ``Refusal``."""
+    """Interleaved 16-bit samples in the machine's byte order, their rate and channels. Raises ``ConversionRefusal``."""
     import av
 
     name = _NAMES[limits["media_type"]]
@@ -329,7 +329,7 @@ def main() -> None:
     work = convert_picture if limits["media_type"] in _PICTURES else convert_sound
     try:
         header, payload = work(sys.stdin.buffer.read(), limits)
-    except Refusal as refusal:
+    except ConversionRefusal as refusal:
         header, payload = dict(zip(("code", "what", "remedy"), refusal.args, strict=True)), b""
     sys.stdout.buffer.write(json.dumps(header).encode() + b"\n" + payload)
     sys.stdout.buffer.flush()

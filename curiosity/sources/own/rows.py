@@ -13,10 +13,10 @@ from curiosity.sources.own.item import is_unicode
 _NEEDED: Final = ("file_name", "text")
 _ONE_OBJECT: Final = "Write one JSON object a line, with each name once."
 
-Row = tuple[str, dict[str, Any] | SourceError]
+SourceRow = tuple[str, dict[str, Any] | SourceError]
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path) -> Iterator[SourceRow]:
     """(where, row) of each line of a ``.csv`` or ``.jsonl`` file; empty lines are passed over.
 
     ``where`` is such as "captions.csv line 3". A line that cannot be read comes as a ``SourceError``: NOT_TEXT,
@@ -29,7 +29,7 @@ def read_rows(path: Path) -> Iterator[Row]:
         raise SourceError("FILE_MISSING", f"{path} is not there", "Check the name.") from error
     except OSError as error:
         raise SourceError("CANNOT_READ", f"{path}: {error.strerror}", "Name a file that you may read.") from error
-    waiting: list[Row] = []
+    waiting: list[SourceRow] = []
     empty = True
     for where, row in _read_csv(path, text) if path.suffix.lower() == ".csv" else _read_jsonl(path, text):
         if empty and isinstance(row, SourceError):
@@ -63,7 +63,7 @@ def _check_text(text: str, where: str) -> None:
         )
 
 
-def _read_jsonl(path: Path, text: str) -> Iterator[Row]:
+def _read_jsonl(path: Path, text: str) -> Iterator[SourceRow]:
     for number, line in enumerate(text.split("\n"), start=1):
         where = f"{path.name} line {number}"
         if not line.strip():
@@ -81,7 +81,7 @@ def _read_jsonl(path: Path, text: str) -> Iterator[Row]:
             yield where, row if is_row else SourceError("ROW_NOT_JSON", f"{where} holds a {kind}", _ONE_OBJECT)
 
 
-def _read_csv(path: Path, text: str) -> Iterator[Row]:
+def _read_csv(path: Path, text: str) -> Iterator[SourceRow]:
     records = _read_records(io.StringIO(text, newline="").readlines())
     number, names = next(records, (1, []))
     if isinstance(names, str):

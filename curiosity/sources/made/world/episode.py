@@ -21,7 +21,7 @@ SNAPSHOT_STEP: Final = 1000  # the moment of the two pictures and of the point c
 
 
 @dataclass(frozen=True)
-class Item:
+class EpisodeItem:
     """One recording of an episode. ``stream`` tells apart items of one modality: ``camera1`` and ``camera2``."""
 
     modality: str
@@ -36,7 +36,7 @@ class Episode:
     """``items`` by stream: video, camera1, camera2, point_cloud, touch, pressure, emg, audio, action, text."""
 
     factors: Factors
-    items: dict[str, Item]
+    items: dict[str, EpisodeItem]
 
 
 STREAMS: Final[dict[str, tuple[str, str, str]]] = {
@@ -74,7 +74,7 @@ def record_episode(seed: int, episode: int, renderer: Renderer) -> Episode:
         "text": say(recording, np.random.default_rng([seed, episode, 2])).encode(),
     }
     items = {
-        stream: Item(modality, stream, media_type, extension, contents[stream])
+        stream: EpisodeItem(modality, stream, media_type, extension, contents[stream])
         for stream, (modality, media_type, extension) in STREAMS.items()
     }
     return Episode(recording.factors, items)

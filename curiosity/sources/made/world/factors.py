@@ -24,7 +24,7 @@ COLOURS: Final[dict[str, tuple[float, float, float]]] = {
 
 
 @dataclass(frozen=True)
-class Material:
+class Substance:
     """Density (kg/m3, of the solid), friction with the table, gloss (0 to 1), and how it rings.
 
     ``pitch_hz`` is the lowest mode of a solid of 25 mm half-size, ``decay_s`` its time to fall by e.
@@ -38,12 +38,12 @@ class Material:
 
 
 # Densities, friction and ring are of the right order for pine, aluminium, nitrile rubber, ABS and soda-lime glass.
-MATERIALS: Final[dict[str, Material]] = {
-    "wooden": Material(600.0, 0.45, 0.05, 700.0, 0.020),
-    "metal": Material(2700.0, 0.30, 0.90, 2400.0, 0.160),
-    "rubber": Material(1200.0, 0.80, 0.00, 240.0, 0.010),
-    "plastic": Material(1050.0, 0.35, 0.35, 1100.0, 0.035),
-    "glass": Material(2500.0, 0.25, 0.70, 3400.0, 0.100),
+MATERIALS: Final[dict[str, Substance]] = {
+    "wooden": Substance(600.0, 0.45, 0.05, 700.0, 0.020),
+    "metal": Substance(2700.0, 0.30, 0.90, 2400.0, 0.160),
+    "rubber": Substance(1200.0, 0.80, 0.00, 240.0, 0.010),
+    "plastic": Substance(1050.0, 0.35, 0.35, 1100.0, 0.035),
+    "glass": Substance(2500.0, 0.25, 0.70, 3400.0, 0.100),
 }
 
 

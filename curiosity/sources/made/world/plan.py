@@ -16,7 +16,7 @@ LOWEST: Final = PAD_HALF + 0.003  # tool height at which the pads clear the tabl
 
 
 @dataclass(frozen=True)
-class _Key:
+class _Waypoint:
     """Where the tool is told to be at ``time``; ``gap`` is half the distance between the pads."""
 
     time: float
@@ -44,7 +44,7 @@ def plan_commands(factors: Factors) -> NDArray[np.float64]:
     return commands
 
 
-def _list_keys(factors: Factors) -> list[_Key]:
+def _list_keys(factors: Factors) -> list[_Waypoint]:
     """Start, way, hover, down; then what the action is."""
     x, y = factors.position
     width, height = factors.half_size[0], factors.half_size[2]
@@ -57,7 +57,7 @@ def _list_keys(factors: Factors) -> list[_Key]:
         if number:
             time += factors.approach_s[number - 1]
         start = 0.9 * OPEN_HALF if number < 2 else gap
-        keys.append(_Key(time, x + dx, y + dy, low + dz, roll, pitch, factors.axis + yaw, start))
+        keys.append(_Waypoint(time, x + dx, y + dy, low + dz, roll, pitch, factors.axis + yaw, start))
     time += factors.approach_s[2]
     down = replace(keys[-1], time=time, x=x, y=y, z=low)
     keys.append(down)
@@ -67,11 +67,11 @@ def _list_keys(factors: Factors) -> list[_Key]:
     return keys
 
 
-def _touch_sideways(factors: Factors, ready: _Key) -> list[_Key]:
+def _touch_sideways(factors: Factors, ready: _Waypoint) -> list[_Waypoint]:
     """Push: one pad moves the object a long way. Poke: one pad knocks it, one to three times."""
     east, north = math.cos(factors.axis), math.sin(factors.axis)
     free = ready.gap - factors.half_size[0]
-    keys: list[_Key] = []
+    keys: list[_Waypoint] = []
 
     def go(time: float, distance: float) -> None:
         far = -factors.side * distance
@@ -95,7 +95,7 @@ def _touch_sideways(factors: Factors, ready: _Key) -> list[_Key]:
     return keys
 
 
-def _grip(factors: Factors, ready: _Key) -> list[_Key]:
+def _grip(factors: Factors, ready: _Waypoint) -> list[_Waypoint]:
     """Close, then hold, raise, drag, drop or turn; the grip force follows ``levels`` meanwhile."""
     width = factors.half_size[0]
     heavy = factors.mass * 9.81 * 1.2  # what friction needs, so that a heavy object is held as well
@@ -103,7 +103,7 @@ def _grip(factors: Factors, ready: _Key) -> list[_Key]:
     def hold(level: float) -> float:
         return max(0.0, width - (factors.force + heavy) * level / FINGER_KP)
 
-    def lift(key: _Key, height: float) -> _Key:
+    def lift(key: _Waypoint, height: float) -> _Waypoint:
         return replace(key, z=key.z + height)
 
     levels = factors.levels
