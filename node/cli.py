@@ -75,7 +75,7 @@ class LazyGroup(click.Group):
 
 SUMMARIES = {
     "demo": "Run the whole network end to end on real pairs.",
-    "up": "Run the demo and leave the service running.",
+    "up": "Keep a network up on this machine: a chain and a validator.",
     "wallet": "Make, list, import and export wallets; show balances, send.",
     "submit": "Submit files, a folder, a manifest, shards, Parquet or a pair set.",
     "receipts": "List what you submitted, by file: verdict, reason, remedy, pay.",

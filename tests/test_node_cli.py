@@ -15,7 +15,7 @@ from curiosity.client.receipts import read_saved, verify_saved
 from curiosity.protocol.errors import ServiceError
 from curiosity.protocol.tlog import Signer
 from node.demo.processes import ValidatorProcess
-from node.demo.stage import write_config
+from node.demo.stage import StageSettings
 from tests.material.command import Said
 from tests.material.service import digit_pairs
 from tests.material.waiting import PATIENCE_S, eventually
@@ -427,6 +427,6 @@ def test_the_chain_section_serves_validator_and_node(tmp_path: Path) -> None:
 
     (tmp_path / "chain").mkdir()
     path = tmp_path / "curiosity.toml"
-    write_config(path, tmp_path, "http://127.0.0.1:1", port=5, epoch_s=7)
+    StageSettings(path, tmp_path, "http://127.0.0.1:1", port=5, epoch_s=7).write(validator_url="http://127.0.0.1:5")
     assert validator_settings(path, {}).validator.epoch_s == 7
     assert node_settings(path, {}).chain.rpc_url == "http://127.0.0.1:1"

@@ -12,6 +12,7 @@ import pytest
 from contracts.devchain import DevChain
 from node.demo.processes import ValidatorProcess
 from tests.material.up import command, environment, network, running_below
+from tests.material.waiting import eventually
 
 
 def refused(*options: str | Path) -> tuple[int, str]:
@@ -35,6 +36,16 @@ def test_it_comes_up_empty_and_goes_on_after_every_kind_of_end(tmp_path: Path) -
         assert "A new network: an empty ledger" in up.said()
         assert not (folder / "pairs").exists()  # no demo was needed
         assert Path(up.line("admin token")).read_text()
+        settings = Path(up.line("settings"))
+        assert f"curiosity submit my-pictures/ --wallet alice --license CC-BY-4.0 --config {settings}" in up.said()
+        asked = subprocess.run(
+            [*command("query", "a red heart", "--config", settings, "--json")],
+            capture_output=True,
+            text=True,
+            env=environment(),
+            timeout=600,
+        )
+        assert json.loads(asked.stdout)["indexed"] == 0, asked.stderr  # of this network, not of one on the default port
         key, contracts = up.line("receipt key"), json.loads(Path(up.line("contracts")).read_text())
         status, words = refused("--port", "0", "--chain-port", "0", "--folder", folder)
         assert (status, words.split(":")[0]) == (6, "ALREADY_UP")
@@ -76,6 +87,25 @@ def test_a_taken_port_is_told_with_its_option_before_anything_is_made(tmp_path: 
     assert not (tmp_path / "net" / "up").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "status", "code"),
+    [
+        (("--port", "99999"), 2, "USAGE"),
+        (("--chain-port", "-1"), 2, "USAGE"),
+        (("--epoch-s", "-5"), 2, "USAGE"),
+        (("--port", "8641", "--chain-port", "8641"), 6, "PORTS_EQUAL"),
+        (("--folder", "/proc/x"), 6, "FOLDER_NOT_WRITABLE"),
+    ],
+)
+def test_options_that_cannot_work_are_refused_before_anything_starts(
+    tmp_path: Path, options: tuple[str, ...], status: int, code: str
+) -> None:
+    found, words = refused("--folder", tmp_path / "net", *options)
+    assert (found, words.split(":")[0]) == (status, code)
+    assert words.strip().endswith(".") or code == "USAGE"
+    assert not (tmp_path / "net" / "up").exists()
+
+
 def test_somebody_elses_chain_on_the_port_is_left_alone(tmp_path: Path) -> None:
     with DevChain() as other:
         port = other.rpc_url.rpartition(":")[2]
@@ -92,3 +122,21 @@ def test_a_validator_that_does_not_start_is_told_with_its_own_words_of_this_star
         validator.start()
     assert "earlier" not in str(caught.value)
     assert "prot" in str(caught.value)
+    assert ".." not in str(caught.value)
+
+
+def test_told_to_stop_while_it_starts_it_says_so_at_once(tmp_path: Path) -> None:
+    log = tmp_path / "said"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command("up", "--port", "0", "--chain-port", "0", "--folder", tmp_path / "net"),
+            stdout=file,
+            stderr=file,
+            env=environment(),
+        )
+    eventually(lambda: "The validator:" in log.read_text() or process.poll() is not None)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(600) == 130
+    assert "Stopping" in log.read_text()
+    assert "Running." not in log.read_text()
+    assert running_below(tmp_path / "net") == []

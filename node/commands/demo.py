@@ -10,6 +10,7 @@ from curiosity.protocol.errors import ExitCode
 from node.command import PATH, Session, example, session_options
 
 _FOLDER = Path(".cache/curiosity")
+_PORT = click.IntRange(0, 65_535)
 _OPTIONS = (
     click.option("--out", type=PATH, default=Path("demo.json"), show_default=True, help="Where to write the figures."),
     click.option(
@@ -57,9 +58,15 @@ def demo(session: Session, out: Path, folder: Path, **choices: Any) -> int:
 
 
 @click.command(epilog=example("curiosity up", "curiosity up --fresh"))
-@click.option("--port", type=int, default=8440, show_default=True, help="Port of the validator.")
-@click.option("--chain-port", type=int, default=8545, show_default=True, help="Port of the chain.")
-@click.option("--epoch-s", type=int, default=60, show_default=True, help="Close an epoch after so many seconds.")
+@click.option("--port", type=_PORT, default=8440, show_default=True, help="Port of the validator; 0: a free one.")
+@click.option("--chain-port", type=_PORT, default=8545, show_default=True, help="Port of the chain; 0: a free one.")
+@click.option(
+    "--epoch-s",
+    type=click.IntRange(min=0),
+    default=60,
+    show_default=True,
+    help="Close an epoch after so many seconds; 0: only by curiosity validator close-epoch.",
+)
 @click.option("--fresh", is_flag=True, help="Forget the network that was up before and start anew, and empty.")
 @click.option("--folder", type=PATH, default=_FOLDER, show_default=True, help="Where to keep the network.")
 @session_options()

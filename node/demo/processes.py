@@ -57,14 +57,14 @@ class ValidatorProcess:
             waiting(self._last_line())
             time.sleep(0.05)
         self.stop()
-        raise ServiceError("VALIDATOR_NOT_STARTING", self._last_line(), f"See {self._log}.")
+        raise ServiceError("VALIDATOR_NOT_STARTING", self._last_line().rstrip("."), f"See {self._log}.")
 
     def check(self) -> None:
         """Raise ServiceError VALIDATOR_ENDED if it was started and has ended, with the last line that it printed."""
         if self._process is not None and self._process.poll() is not None:
             raise ServiceError(
                 "VALIDATOR_ENDED",
-                f"the validator ended with status {self._process.returncode}: {self._last_line()}",
+                f"the validator ended with status {self._process.returncode}: {self._last_line().rstrip('.')}",
                 f"See {self._log}.",
             )
 

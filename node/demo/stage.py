@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from contracts.devchain import DEFAULT_CHAIN_ID, DevChain, find_anvil
 from curiosity.chain.chain import Addresses, ChainConfig, DeploySettings
+from curiosity.host.files import write_whole
 from curiosity.host.stopping import stop_on_sigterm
 from curiosity.protocol.errors import ChainError
 from curiosity.protocol.json_reader import read_json
@@ -28,11 +29,54 @@ ACTIVATION_DELAY_S = 2  # a week in production: here nobody has to wait
 PATIENT_S = 600.0
 
 
+@dataclass(frozen=True)
+class StageSettings:
+    """The one settings file that the validator and every contributor of a stage read, and what it says."""
+
+    path: Path
+    folder: Path
+    rpc_url: str
+    port: int
+    epoch_s: int
+    patient: bool = False
+
+    def write(self, *, validator_url: str = "") -> None:
+        """Write the file; ``validator_url`` tells contributors where the validator listens, once that is known."""
+        waits: dict[str, object] = dict.fromkeys(("header_timeout_s", "body_timeout_s", "answer_timeout_s"), PATIENT_S)
+        sections: dict[str, dict[str, object]] = {
+            "validator": {
+                "name": NAME,
+                "port": self.port,
+                "data_dir": str(self.folder / "validator"),
+                "epoch_s": self.epoch_s,
+                "queries_per_minute": 0,
+                "activation_poll_s": 0.5,
+            }
+            | (waits | {"min_body_bytes_per_s": 1} if self.patient else {}),
+            "chain": {
+                "rpc_url": self.rpc_url,
+                "chain_id": DEFAULT_CHAIN_ID,
+                "addresses": str(self.folder / "chain" / "addresses.json"),
+                # This chain has one block producer: what it has mined stays.
+                "finality": "depth",
+                "finality_depth": 0,
+                "request_timeout_s": PATIENT_S,
+            },
+        }
+        if validator_url:
+            sections["node"] = {"validator_url": validator_url}
+        lines = []
+        for section, values in sections.items():
+            lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items()), ""]
+        write_whole(self.path, "\n".join(lines).encode())
+
+
 @dataclass
 class Stage:
     """What the demo's steps work on. ``client`` is a `curiosity.chain.evm.ChainClient` bound to the contracts."""
 
     folder: Path
+    settings: StageSettings
     report: Report
     chain: DevChain
     client: "ChainClient"
@@ -76,7 +120,8 @@ def open_stage(
         chain = DevChain(port=chain_port, state_path=state).__enter__()
     try:
         config = folder / "curiosity.toml"
-        write_config(config, folder, chain.rpc_url, port=port, epoch_s=epoch_s, patient=patient)
+        settings = StageSettings(config, folder, chain.rpc_url, port, epoch_s, patient)
+        settings.write()
         client = _bind_contracts(chain, config, folder, report.screen)
         addresses = client.addresses
         report.figures["chain"] = {
@@ -87,38 +132,9 @@ def open_stage(
         }
         report.screen.say(f"   {chain.engine} at {chain.rpc_url}, rewards contract 0x{addresses.rewards.hex()}")
         with ValidatorProcess(config, folder / "validator.log") as validator:
-            yield Stage(folder, report, chain, client, validator)
+            yield Stage(folder, settings, report, chain, client, validator)
     finally:
         chain.stop()
-
-
-def write_config(path: Path, folder: Path, rpc_url: str, *, port: int, epoch_s: int, patient: bool = False) -> None:
-    """Write the one settings file that the validator and every contributor of the demo read."""
-    waits: dict[str, object] = dict.fromkeys(("header_timeout_s", "body_timeout_s", "answer_timeout_s"), PATIENT_S)
-    sections: dict[str, dict[str, object]] = {
-        "validator": {
-            "name": NAME,
-            "port": port,
-            "data_dir": str(folder / "validator"),
-            "epoch_s": epoch_s,
-            "queries_per_minute": 0,
-            "activation_poll_s": 0.5,
-        }
-        | (waits | {"min_body_bytes_per_s": 1} if patient else {}),
-        "chain": {
-            "rpc_url": rpc_url,
-            "chain_id": DEFAULT_CHAIN_ID,
-            "addresses": str(folder / "chain" / "addresses.json"),
-            # This chain has one block producer: what it has mined stays.
-            "finality": "depth",
-            "finality_depth": 0,
-            "request_timeout_s": PATIENT_S,
-        },
-    }
-    lines = []
-    for section, values in sections.items():
-        lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items()), ""]
-    path.write_text("\n".join(lines))
 
 
 def _chain_config(chain: DevChain, addresses: Addresses | None = None) -> ChainConfig:

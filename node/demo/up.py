@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import socket
 import time
@@ -20,15 +21,21 @@ from node.demo.run import PLAYED, RUN
 from node.demo.stage import Stage, open_stage
 from node.screen import Screen
 
+DEFAULT_PORT = 8440  # of the validator, and of every command that names none
+DEFAULT_CHAIN_PORT = 8545
 UP = "up"  # below the folder of the demo; kept from one run to the next
 _LOCK = "up.lock"
 _SHOW_S = 2.0
+_STEPS = {"step=encoders": "the encoders load", "step=index": "the search index is built from the ledger"}
 _LOOK_S = 0.5  # between two looks at whether chain and validator still run
 
 
 @dataclass(frozen=True)
 class UpOptions:
-    """Where the network is kept, the ports (0: any free one), how often an epoch closes, and whether to begin anew."""
+    """Where the network is kept, the ports (0: any free one), how often an epoch closes, and whether to begin anew.
+
+    ``epoch_s`` 0: an epoch closes only when the operator says so.
+    """
 
     folder: Path
     port: int
@@ -40,13 +47,13 @@ class UpOptions:
 def up(options: UpOptions, screen: Screen) -> None:
     """Start the network, or go on with the one that is there, and keep it up until Ctrl-C or SIGTERM.
 
-    Raises ConfigError ALREADY_UP, PORT_TAKEN; ServiceError or ChainError if the validator or the chain ends.
+    Raises ConfigError ALREADY_UP, PORT_TAKEN, PORTS_EQUAL, FOLDER_NOT_WRITABLE; ServiceError or ChainError if the
+    validator or the chain ends; KeyboardInterrupt if it is told to stop before it is ready.
     """
     started = time.monotonic()
     run = options.folder / UP
     with _only_one(options.folder) as lock:
-        _check_port(options.chain_port, "chain", "--chain-port")
-        _check_port(options.port, "validator", "--port")
+        _check_ports(options)
         _choose_network(options, run, screen)
         report = Report(screen)
         with open_stage(
@@ -57,14 +64,19 @@ def up(options: UpOptions, screen: Screen) -> None:
             epoch_s=options.epoch_s,
             patient=False,
         ) as made:
-            with report.step("validator", "The validator: encoders, ledger, index"):
-                made.validator.start(_Progress(screen, started))
-            _write_facts(lock, made)
-            _tell(made, options, screen, time.monotonic() - started)
+            is_ready = False
             try:
+                with report.step("validator", "The validator: encoders, ledger, index"):
+                    made.validator.start(_Progress(screen, started))
+                made.settings.write(validator_url=made.validator.facts["url"])
+                _write_facts(lock, made)
+                _tell(made, options, screen, time.monotonic() - started)
+                is_ready = True
                 _stay(made)
             except KeyboardInterrupt:
-                screen.say("Stopping.")
+                screen.say("Stopping: the validator ends first, then the chain.")
+                if not is_ready:
+                    raise
 
 
 class _Progress:
@@ -77,18 +89,28 @@ class _Progress:
         now = time.monotonic()
         if now - self._shown >= _SHOW_S:
             self._shown = now
-            words = line.partition(" level=")[2].partition(" ")[2].removeprefix("event=starting step=") or line
-            self._screen.say(f"   starting, {now - self._started:.0f} s: {words[:120]}")
+            self._screen.say(f"   starting, {now - self._started:.0f} s: {_step(line)}")
+
+
+def _step(line: str) -> str:
+    """What a validator is at, in words, by the last line of its log."""
+    return next((words for mark, words in _STEPS.items() if mark in line), "the program loads")
 
 
 @contextmanager
 def _only_one(folder: Path) -> Iterator[IO[str]]:
     """Hold the folder's lock, which the system gives up with the process; nothing else tells a living one from a dead.
 
-    Raises ConfigError ALREADY_UP with what the one that holds it has written there.
+    Raises ConfigError ALREADY_UP with what the one that holds it has written there, FOLDER_NOT_WRITABLE.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _LOCK).open("a+") as lock:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        opened = (folder / _LOCK).open("a+")
+    except OSError as error:
+        raise ConfigError(
+            "FOLDER_NOT_WRITABLE", f"{folder}: {error.strerror}", "Give --folder a folder that this user may write to."
+        ) from None
+    with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -109,6 +131,17 @@ def _write_facts(lock: IO[str], made: Stage) -> None:
     facts = {"pid": os.getpid(), "validator": made.validator.facts["url"], "chain": made.chain.rpc_url}
     lock.write(json.dumps(facts))
     lock.flush()
+
+
+def _check_ports(options: UpOptions) -> None:
+    if options.port and options.port == options.chain_port:
+        raise ConfigError(
+            "PORTS_EQUAL",
+            f"validator and chain cannot both listen on port {options.port}",
+            "Give --port and --chain-port different numbers (0 picks a free one).",
+        )
+    _check_port(options.chain_port, "chain", "--chain-port")
+    _check_port(options.port, "validator", "--port")
 
 
 def _check_port(port: int, whose: str, option: str) -> None:
@@ -155,20 +188,33 @@ def _tell(made: Stage, options: UpOptions, screen: Screen, seconds: float) -> No
         ("keys", f"{run / 'validator' / 'keys'}"),
         ("admin token", f"{run / 'validator' / 'keys' / 'admin.token'}"),
         ("contracts", f"{run / 'chain' / 'addresses.json'}"),
-        ("coins", f"test accounts of {made.chain.engine}, chain id {DEFAULT_CHAIN_ID}: curiosity wallet fund NAME"),
+        ("coins", f"test accounts of {made.chain.engine}, chain id {DEFAULT_CHAIN_ID}: see below"),
         ("log", f"{run / 'validator.log'}"),
     ]
+    given = "" if _has_default_ports(made) else f" --config {shlex.quote(str(run / 'curiosity.toml'))}"
     screen.say(
         f"\nRunning. Validator: {facts['url']}   chain: {made.chain.rpc_url}   ready after {seconds:.1f} s\n"
         + "".join(f"  {name:<12} {value}\n" for name, value in lines)
-        + f"An epoch closes every {options.epoch_s} s when there is something to pay.\n"
-        "In another terminal, for example:\n"
+        + _rhythm(options.epoch_s)
+        + "In another terminal, for example:\n"
         "  curiosity wallet new alice\n"
-        "  curiosity wallet fund alice\n"
-        "  curiosity submit my-pictures/ --wallet alice --license CC-BY-4.0\n"
-        '  curiosity query "a red heart"\n'
+        f"  curiosity wallet fund alice{given}\n"
+        f"  curiosity submit my-pictures/ --wallet alice --license CC-BY-4.0{given}\n"
+        f'  curiosity query "a red heart"{given}\n'
         "Ctrl-C stops it; the next `curiosity up` goes on from here."
     )
+
+
+def _has_default_ports(made: Stage) -> bool:
+    """Whether commands find validator and chain without being told where they are."""
+    urls = (made.validator.facts["url"], made.chain.rpc_url)
+    return urls == tuple(f"http://127.0.0.1:{port}" for port in (DEFAULT_PORT, DEFAULT_CHAIN_PORT))
+
+
+def _rhythm(epoch_s: int) -> str:
+    if not epoch_s:
+        return "An epoch closes when you say so: curiosity validator close-epoch.\n"
+    return f"An epoch closes every {epoch_s} s in which something was decided, and pays its novel pairs.\n"
 
 
 def _stay(made: Stage) -> NoReturn:

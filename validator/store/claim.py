@@ -1,6 +1,7 @@
 """The claim to be the one process that writes a ledger: a lock that ends with the process, however it ends."""
 
 import fcntl
+import logging
 import os
 import time
 import weakref
@@ -10,6 +11,8 @@ import psycopg
 from sqlalchemy import Connection, text
 
 from curiosity.protocol.errors import StoreError
+
+log = logging.getLogger(__name__)
 
 CLAIM_TIMEOUT_S = 5.0  # PostgreSQL frees a killed validator's lock only once it has noticed
 _LEDGER_LOCK = 0x6375_7269_0001  # advisory lock: "curi" and a number
@@ -27,6 +30,7 @@ class Claim:
         if database is not None:
             self._lock_file = os.open(database.with_name(database.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + CLAIM_TIMEOUT_S
+        told = False
         while not self._try(connection):
             if time.monotonic() > deadline:
                 self.close()
@@ -35,6 +39,9 @@ class Claim:
                     f"another process writes this ledger (waited {CLAIM_TIMEOUT_S:.0f} s)",
                     "Stop the other validator, or give this one a store of its own.",
                 )
+            if not told:
+                log.warning("event=ledger_in_use waits_s=%.0f: another process writes this ledger", CLAIM_TIMEOUT_S)
+                told = True
             time.sleep(0.05)
         _let_go_in_forks(self)
 
