@@ -338,6 +338,48 @@ def test_a_damaged_shard_is_told_and_what_stands_before_is_kept(tmp_path: Path) 
         list(read_sources((pack(tmp_path / "empty.tar", []),), license="MIT"))
 
 
+SIZE_2_80 = b"\x80" + (1 << 80).to_bytes(11, "big")
+
+
+def spell_header(kind: bytes = b"0", size: bytes = b"%011o\0" % 0, name: str = "k.txt") -> bytes:
+    block = bytearray(special(name, kind).tobuf(tarfile.USTAR_FORMAT))
+    block[124:136] = size
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def spell_extended(kind: bytes, records: bytes) -> bytes:
+    return spell_header(kind, b"%011o\0" % len(records)) + records.ljust(-(-len(records) // 512) * 512, b"\0")
+
+
+MANY_KEYS = b"".join(b"%d k%05d=\n" % (11, number) for number in range(8000))
+MAP_WITHOUT_END = b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n"
+ENDLESS = {  # none ended before, or each ended the run
+    "records in a row": spell_extended(b"x", b"6 a=b\n") * 2000 + spell_header(),
+    "global records in a row": spell_extended(b"g", b"6 a=b\n") * 2000 + spell_header(),
+    "long names in a row": spell_extended(b"L", b"a\0") * 2000 + spell_header(),
+    "keys that all members share": spell_extended(b"g", MANY_KEYS) * 3 + spell_header() * 3000,
+    "a size of 2^80": spell_header(size=SIZE_2_80),
+    "a size of 2^80 behind a name that is passed over": spell_header(size=SIZE_2_80, name=".hidden"),
+    "a sparse map without an end": spell_extended(b"x", MAP_WITHOUT_END) + spell_header(),
+    "an old sparse map that is cut": spell_header(b"S")[:482] + b"\1" + spell_header(b"S")[483:],
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_headers_without_an_end_are_named_and_the_next_shard_is_read(name: str, tmp_path: Path) -> None:
+    for ending, packed in (("tar", bytes), ("tar.gz", gzip.compress)):
+        path = tmp_path / f"evil.{ending}"
+        path.write_bytes(packed(ENDLESS[name] + bytes(1024)))
+        good = pack(tmp_path / "good.tar", [("k1.png", encode(draw(1))), ("k1.txt", b"fine")])
+        pairs, problems = split(read_sources((path, good), license="MIT"))
+        assert [pair.b.read() for pair in pairs] == [b"fine"]
+        allowed = {"TAR_MEMBER", "TAR_BROKEN", "MEDIA_MISSING", "TEXT_EMPTY", "GROUP_LARGE"}
+        assert {problem.code for problem in problems} <= allowed
+        assert problems
+
+
 def test_a_shard_that_promises_much_takes_little(tmp_path: Path) -> None:
     """A gigabyte of zeros in a megabyte, as a member and as a header of names: neither is held."""
     import tracemalloc

@@ -122,6 +122,26 @@ def test_records_that_are_too_long_are_not_read_into_memory(tmp_path: Path) -> N
     assert "header record" in caught.value.what
 
 
+def test_a_member_of_negative_size_is_not_read_to_the_end_of_the_file(tmp_path: Path) -> None:
+    path = forged(tmp_path / "a.tar", lambda archive: add(archive, "checkpoint", b"", pax_headers={"size": "-1"}))
+    with path.open("ab") as file:
+        file.truncate(1 << 30)
+    with tarfile.open(path) as archive:  # the other arm: the standard library takes the size as it is
+        assert archive.next().size == -1  # type: ignore[union-attr]
+    with pytest.raises(ProofError, match="IMPORT_MALFORMED"), opened_export(path):
+        pass
+
+
+def test_headers_in_a_row_are_refused_with_words(tmp_path: Path) -> None:
+    start = forged(tmp_path / "a.tar", lambda archive: add(archive, NAME, pax_headers={"comment": "x"})).read_bytes()
+    path = tmp_path / "evil.tar"
+    path.write_bytes(start[:1024] * 5000 + start)
+    with pytest.raises(ProofError, match="IMPORT_MALFORMED") as caught, opened_export(path):
+        pass
+    assert "two extended headers" in caught.value.what
+    assert caught.value.remedy.endswith(".")
+
+
 def test_a_cut_or_foreign_file_is_malformed(tmp_path: Path) -> None:
     whole = forged(tmp_path / "a.tar", lambda archive: add(archive, NAME, b"x" * 5000)).read_bytes()
     for number, content in enumerate((whole[:3000], b"", b"no archive", bytes(1024))):

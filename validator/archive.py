@@ -5,14 +5,13 @@ is one way in which a library's extraction was led outside its folder). Here a m
 name of an export's own layout; whatever else there is refuses the whole file before anything of it is used.
 """
 
-import io
 import re
-import tarfile
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
 from curiosity.host.paths import PathRefused, inside
+from curiosity.host.tar import Member, TarBroken, TarForeign, read_members
 from curiosity.protocol.errors import ProofError
 from curiosity.protocol.takedown import BLOCKED_FILE
 
@@ -21,7 +20,6 @@ _LAYOUT: Final = re.compile(
     r"|tile/([0-9]{1,2}|entries)(/x?[0-9]{3})+(\.p/[0-9]{1,3})?"
     r"|pairs(/x?[0-9]{3})+(\.p/[0-9]{1,3})?\.jsonl"
 )
-_MAX_HEADER_BYTES: Final = 64 << 10  # of one read while members are listed: a name and its records, never content
 _MAX_MEMBERS: Final = 8_000_000
 _COMPRESSED: Final = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstd", b"PK": "zip"}
 
@@ -61,7 +59,10 @@ class Archive:
             raise _malformed(path, str(error.strerror)) from None
         try:
             self._list()
-        except (OSError, tarfile.TarError, ValueError, OverflowError) as error:
+        except TarForeign as error:
+            self._file.close()
+            raise _bad_member(path, str(error)) from None
+        except (OSError, TarBroken) as error:
             self._file.close()
             raise _malformed(path, str(error)) from None
         except ProofError:
@@ -95,54 +96,22 @@ class Archive:
                 f"{self.path} is compressed ({kind})",
                 "Unpack it to a plain .tar yourself, if you trust how large it becomes.",
             )
-        end = self._file.seek(0, io.SEEK_END)
-        self._file.seek(0)
-        with tarfile.open(fileobj=_Headers(self._file), mode="r:") as archive:
-            for member in archive:
-                self._take(member, end)
-                vars(archive)["members"] = []  # kept for random access, which nobody uses
+        for member in read_members(self._file):
+            self._take(member)
         if not self._members:
-            raise tarfile.ReadError("it has no member")
+            raise TarBroken("it has no member")
 
-    def _take(self, member: tarfile.TarInfo, end: int) -> None:
+    def _take(self, member: Member) -> None:
         name = member.name.removeprefix("./").rstrip("/")
-        if member.isdir() and (name in (".", "") or not _is_outside(name)):
+        if member.is_folder and (name in (".", "") or not _is_outside(name)):
             return
-        plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.sparse
-        if not plain or _LAYOUT.fullmatch(name) is None:
-            kind = "file" if plain else f"member of type {member.type!r}"
-            raise _bad_member(self.path, f"a {kind} named {member.name[:100]!r}")
+        if member.is_folder or _LAYOUT.fullmatch(name) is None:
+            raise _bad_member(self.path, f"a {'folder' if member.is_folder else 'file'} named {member.name[:100]!r}")
         if name in self._members:
             raise _bad_member(self.path, f"{name} twice")
-        if member.offset_data + member.size > end:
-            raise tarfile.ReadError(f"{name} is cut off")
         if len(self._members) >= _MAX_MEMBERS:
             raise _bad_member(self.path, f"more than {_MAX_MEMBERS} files")
-        self._members[name] = member.offset_data, member.size
-
-
-class _Headers(io.RawIOBase):
-    """A file of which only headers are read: a record that asks for more is no record of an export."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= _MAX_HEADER_BYTES:
-            raise tarfile.ReadError(f"a header record of {size} bytes, at most {_MAX_HEADER_BYTES} are read")
-        return self._file.read(size)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def seekable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return True
+        self._members[name] = member.offset, member.size
 
 
 def _is_outside(name: str) -> bool:

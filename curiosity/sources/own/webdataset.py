@@ -25,6 +25,8 @@ MAX_GROUP_MEMBERS: Final = 64
 MAX_RESTARTS: Final = 16  # a stranger's shard may be damage alone, and each time the rest may be read once more
 _SEARCH_BYTES: Final = 1 << 20
 MAX_HEADER_BYTES: Final = 1 << 20  # of the extra headers that hold long names
+MAX_EXTRA_HEADERS: Final = 8  # before one member; ``tarfile`` recurses for each
+MAX_SHARED_KEYS: Final = 256  # of global headers; ``tarfile`` copies all for each member
 _MAX_NAME_CHARS: Final = 1024
 _NOTE_BYTES: Final = 1 << 20
 _ONE_OBJECT: Final = "Write one JSON object, with each name once."
@@ -32,6 +34,8 @@ _TEXT_ENDINGS: Final = ("txt", "text", "caption")
 _EXTRA: Final = (
     tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
 )  # fmt: skip
+_SPARSE_TYPE: Final = tarfile.GNUTYPE_SPARSE
+_UNREAD_TYPE: Final = tarfile.CHRTYPE
 _BROKEN: Final = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError, ValueError)
 
 
@@ -83,6 +87,37 @@ class _StrictInfo(tarfile.TarInfo):
             raise ValueError(f"a header says {info.size} bytes")
         return info
 
+    def _proc_member(self, tarfile: "_Shard") -> Self:  # the reader's own name for what it calls for each header
+        if self.type in _EXTRA:
+            tarfile.extra_headers += 1
+        if tarfile.extra_headers > MAX_EXTRA_HEADERS or len(tarfile.pax_headers) > MAX_SHARED_KEYS:
+            raise ValueError("too many extra headers")
+        if self.type == _SPARSE_TYPE:
+            self.type = _UNREAD_TYPE  # its map may be cut, or without end
+        return super()._proc_member(tarfile)  # type: ignore[misc,no-any-return]
+
+    def _proc_gnusparse_00(self, following: tarfile.TarInfo, *_: object) -> None:
+        following.sparse = b""  # a sparse file, which is not read; nor is its map, which need not end
+
+    _proc_gnusparse_01 = _proc_gnusparse_10 = _proc_gnusparse_00
+
+
+class _Shard(tarfile.TarFile):
+    """A shard as it streams by. Skipping ends where its bytes do, whatever size a header names."""
+
+    extra_headers = 0  # before the member that is read
+
+    def next(self) -> tarfile.TarInfo | None:
+        self.extra_headers = 0
+        stream = self.fileobj
+        if stream is None:
+            raise EOFError("the shard is closed")
+        first: tarfile.TarInfo | None = vars(self).get("firstmember")  # read when the shard was opened, not yet given
+        while first is None and (rest := self.offset - 1 - stream.tell()) > 0:
+            if not stream.read(min(rest, _SEARCH_BYTES)):
+                raise EOFError("unexpected end of data")
+        return super().next()
+
 
 def _read_shard(path: Path, license: str | None) -> Iterator[SourcePair | SourceError]:
     group: list[_Member] = []
@@ -126,7 +161,7 @@ def _read_from(
     try:
         with (
             path.open("rb") as file,
-            tarfile.open(fileobj=_seek(file, start), mode="r|" if start else "r|*", tarinfo=_StrictInfo) as shard,
+            _Shard.open(fileobj=_seek(file, start), mode="r|" if start else "r|*", tarinfo=_StrictInfo) as shard,
         ):
             while (info := shard.next()) is not None:
                 shard.members.clear()  # type: ignore[attr-defined]  # else every header stays in memory
@@ -178,7 +213,7 @@ def _find_header(path: Path, at: int) -> int | None:
                     if block[257:262] == b"ustar" and _is_header(block):
                         return at + start
                 at += len(blocks)
-    except OSError:
+    except (OSError, ValueError, OverflowError):  # it was to begin behind where a file can end
         return None
     return None
 
