@@ -6,12 +6,9 @@ import pwd
 import re
 import resource
 import secrets
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import click
 
 from curiosity.host.files import read_secret, write_new
 from curiosity.host.paths import PathRefused, inside
@@ -19,7 +16,6 @@ from curiosity.protocol.errors import WalletError
 from curiosity.protocol.json_reader import read_json
 from curiosity.protocol.signing import address_of, checksum
 
-ENV_PASSWORD_FILE = "CURIOSITY_PASSWORD_FILE"  # noqa: S105 - the name of a variable that names a file
 DEFAULT_SCRYPT_N = 2**18
 MIN_PASSWORD_CHARACTERS = 8
 """Source: NIST SP 800-63B-3, section 5.1.1.2, for secrets that a person chooses."""
@@ -238,40 +234,12 @@ def open_keystore(keystore: Any, password: str, path: Path) -> bytes:
         raise WalletError("WALLET_UNREADABLE", f"{path}: {type(error).__name__}", "Restore it from a backup.") from None
 
 
-def read_password(password_file: Path | None, *, prompt: str, confirm: bool = False) -> str:
-    """Return the password from a file (argument or $CURIOSITY_PASSWORD_FILE), or ask for it.
+def read_password_file(path: Path) -> str:
+    """Return the password, or passphrase, in a file, without the line's end.
 
-    Raises WalletError: WALLET_PASSWORD_FILE if the file cannot be read, WALLET_PASSWORD_NEEDED if nobody can be asked.
+    Raises:
+        WalletError: WALLET_PASSWORD_FILE if the file cannot be read.
     """
-    named = password_file or (Path(os.environ[ENV_PASSWORD_FILE]) if os.environ.get(ENV_PASSWORD_FILE) else None)
-    if named is not None:
-        return _read_secret(named)
-    if not sys.stdin.isatty():
-        raise WalletError(
-            "WALLET_PASSWORD_NEEDED",
-            "the wallet's password is needed and nobody can be asked",
-            f"Give --password-file, or set ${ENV_PASSWORD_FILE}.",
-        )
-    return str(click.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True))
-
-
-def read_passphrase(passphrase_file: Path | None, *, ask: bool, confirm: bool = False) -> str:
-    """Return the passphrase that stands beside BIP-39 words: from a file, or asked for, or none.
-
-    Raises WalletError: WALLET_PASSWORD_FILE, WALLET_PASSWORD_NEEDED.
-    """
-    if passphrase_file is None and not ask:
-        return ""
-    if passphrase_file is None and not sys.stdin.isatty():
-        raise WalletError(
-            "WALLET_PASSWORD_NEEDED", "the passphrase is needed and nobody can be asked", "Give --passphrase-file."
-        )
-    if passphrase_file is None:
-        return str(click.prompt("Passphrase of the words", hide_input=True, confirmation_prompt=confirm, err=True))
-    return _read_secret(passphrase_file)
-
-
-def _read_secret(path: Path) -> str:
     try:
         return read_secret(path)
     except OSError as error:

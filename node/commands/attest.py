@@ -12,7 +12,6 @@ import click
 from curiosity.chain.attestation import sign_attestation
 from curiosity.chain.connect import connect
 from curiosity.client.client import ValidatorClient
-from curiosity.client.wallet import read_password, unlock
 from curiosity.protocol.errors import ChainError, ConfigError, Rejected, ServiceError, SourceError
 from curiosity.protocol.messages import EpochAttestation, EpochSignature, Network
 from curiosity.protocol.payouts import derive
@@ -21,6 +20,7 @@ from curiosity.protocol.signing import checksum
 from curiosity.rewards.attesting import Attested, compare, next_attestation
 from node.command import PATH, Session, example, open_client, session_options, wallet_named
 from node.leaves import counted, get_leaves
+from node.prompts import unlock_wallet
 from node.screen import Screen
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ def attest(
     if follow and dry_run:
         raise click.UsageError("--dry-run looks once: leave --follow out")
     wallet = wallet_named(session, wallet_name)
-    key = b"" if dry_run else unlock(wallet, read_password(password_file, prompt=f"Password of {wallet.name}"))
+    key = b"" if dry_run else unlock_wallet(wallet, password_file)
     chain = session.settings.chain
     chain = replace(chain, rpc_url=rpc_url) if rpc_url else chain
     task = _AttestTask(replace(session, settings=replace(session.settings, chain=chain)), wallet.address, key, entries)

@@ -13,7 +13,7 @@ from curiosity.chain.chain import Quote, Share, TransactionReceipt
 from curiosity.chain.connect import connect, connect_to
 from curiosity.chain.settings import ChainSettings
 from curiosity.client.amounts import show_tokens
-from curiosity.client.wallet import Wallet, read_password, unlock
+from curiosity.client.wallet import Wallet
 from curiosity.protocol.errors import ChainError, CuriosityError, ExitCode, NotYet
 from curiosity.protocol.messages import ClaimShare
 from curiosity.protocol.signing import checksum
@@ -53,6 +53,7 @@ from node.claim_report import (
 )
 from node.claim_source import Known, learn
 from node.command import PATH, Session, example, session_options, wallet_named
+from node.prompts import unlock_wallet
 from node.screen import Screen
 
 if TYPE_CHECKING:
@@ -179,8 +180,7 @@ class _Key:
         """Return the key. Raises WalletError."""
         if self._key is None:
             assert self._wallet is not None  # who sends anything was asked for a wallet
-            password = read_password(self._password_file, prompt=f"Password of {self._wallet.name}")
-            self._key = unlock(self._wallet, password)
+            self._key = unlock_wallet(self._wallet, self._password_file)
         return self._key
 
 
@@ -351,7 +351,7 @@ def _relay(
     before = chain.balances(permit.recipient).token_wei
     receipt = None
     if due and not dry_run:
-        private_key = unlock(wallet, read_password(password_file, prompt=f"Password of {wallet.name}"))
+        private_key = unlock_wallet(wallet, password_file)
         receipt = chain.claim_to(private_key, permit.permission, permit.signature, due)
     balance_wei = chain.balances(wallet.address).eth_wei
     due_wei = sum(share.amount_wei for share in due)

@@ -14,7 +14,7 @@ from curiosity.client.client import ValidatorClient
 from curiosity.client.items import fetch_item
 from curiosity.client.takedowns import find_digest
 from curiosity.client.trust import Trust
-from curiosity.client.wallet import find_wallet, read_password, unlock
+from curiosity.client.wallet import find_wallet
 from curiosity.host.files import write_whole
 from curiosity.ledger.audit import Audited, Target, audit, state_folder
 from curiosity.ledger.export import Exported, export, pack
@@ -30,6 +30,7 @@ from node.command import PATH, Session, example, open_client, session_options
 from node.commands.roles import PASS, become, read_token
 from node.commands.slash import slash
 from node.commands.verify import trust_options
+from node.prompts import unlock_wallet
 from node.screen import ProgressMeter
 
 
@@ -233,7 +234,7 @@ def item_(
     key = None
     if wallet_name is not None:
         wallet = find_wallet(session.home, wallet_name)
-        key = unlock(wallet, read_password(password_file, prompt=f"Password of {wallet_name}"))
+        key = unlock_wallet(wallet, password_file)
 
     async def work() -> bytes:
         node = session.settings.node

@@ -9,10 +9,11 @@ from curiosity.chain.connect import connect_stake
 from curiosity.chain.slashing import StakeEvidence, check_stake_evidence, parse_stake_evidence
 from curiosity.client.amounts import show_tokens
 from curiosity.client.receipts import read_file
-from curiosity.client.wallet import find_wallet, read_password, unlock
+from curiosity.client.wallet import find_wallet
 from curiosity.protocol.errors import WalletError
 from curiosity.protocol.evidence import parse_evidence
 from node.command import PATH, Session, example, session_options
+from node.prompts import unlock_wallet
 
 
 @click.command("slash", epilog=example("curiosity ledger slash slash-0123.json --wallet alice --dry-run"))
@@ -50,7 +51,7 @@ def slash(
     before = client.stake(fault.key.signer)
     receipt = None
     if found is not None and not dry_run:
-        key = unlock(found, read_password(password_file, prompt=f"Password of {name}"))
+        key = unlock_wallet(found, password_file)
         receipt = client.report(key, fault)
     after = client.stake(fault.key.signer)
     at_stake_wei, left_wei = (one.bonded_wei + one.exiting_wei for one in (before, after))

@@ -13,7 +13,7 @@ import click
 from curiosity.client.outcome import ACCEPTED, PairOutcome, short
 from curiosity.client.preview import preview
 from curiosity.client.submission import Contributor, Rules, Tally, submit_pairs
-from curiosity.client.wallet import find_wallet, read_password, unlock
+from curiosity.client.wallet import find_wallet
 from curiosity.protocol.errors import CuriosityError, ExitCode, Overloaded, ServiceError, SourceError, WalletError
 from curiosity.protocol.messages import Decision, Network
 from curiosity.protocol.verdict import Reason
@@ -21,6 +21,7 @@ from curiosity.sources.own.own import read_sources
 from curiosity.sources.pairset import SourcePair
 from node.command import PATH, Session, example, open_client, session_options
 from node.conversion_table import show_conversions
+from node.prompts import unlock_wallet
 from node.screen import ProgressMeter, Screen
 
 _SHOWN: Final = 20  # pairs listed for people; --json has all
@@ -81,7 +82,7 @@ def submit(
     if dry_run:
         return _preview(session, chain([first], rows), license_)
     found = find_wallet(session.home, name)
-    key = unlock(found, read_password(password_file, prompt=f"Password of {name}"))
+    key = unlock_wallet(found, password_file)
     rules = Rules(
         license=license_,
         concurrency=node.concurrency,

@@ -9,7 +9,7 @@ import click
 
 from curiosity.client.submission import Rules, check_network
 from curiosity.client.takedowns import ask, find_digest, find_digests, take_down
-from curiosity.client.wallet import find_wallet, read_password, unlock
+from curiosity.client.wallet import find_wallet
 from curiosity.host.files import write_whole
 from curiosity.protocol.entry import TakedownEntry
 from curiosity.protocol.errors import SourceError, WalletError
@@ -18,6 +18,7 @@ from curiosity.protocol.receipt import CheckedReceipt
 from curiosity.protocol.takedown import TakedownReason
 from curiosity.protocol.wire import encode, to_plain
 from node.command import PATH, Session, example, open_client, session_options
+from node.prompts import unlock_wallet
 
 _LIFETIME_S = 3600
 REASONS = [reason.value.lower() for reason in TakedownReason]
@@ -65,7 +66,7 @@ def takedown(
             raise click.UsageError("erasing cannot be undone and nobody can be asked; give --yes")
         if not click.confirm(f"Erase pair 0x{digest.hex()} ({pair}) for good?", err=True):
             raise click.Abort
-    key = unlock(wallet, read_password(password_file, prompt=f"Password of {name}"))
+    key = unlock_wallet(wallet, password_file)
     _run(session, digest, reason, everywhere, key=key)
 
 

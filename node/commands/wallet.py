@@ -7,16 +7,7 @@ import click
 
 from curiosity.client.amounts import show_coins
 from curiosity.client.phrase import WORD_COUNTS, account_path, check_path, check_phrase, key_of_phrase, new_phrase
-from curiosity.client.wallet import (
-    address_of_key,
-    create_wallet,
-    find_wallet,
-    open_keystore,
-    read_passphrase,
-    read_password,
-    survey_wallets,
-    unlock,
-)
+from curiosity.client.wallet import address_of_key, create_wallet, find_wallet, open_keystore, survey_wallets
 from curiosity.host.files import read_secret
 from curiosity.protocol.errors import WalletError
 from curiosity.protocol.json_reader import read_json
@@ -24,6 +15,7 @@ from curiosity.protocol.signing import address_of, checksum, parse_private_key
 from curiosity.rewards.permits import parse_address
 from node.command import PATH, Callback, Session, example, session_options
 from node.commands.wallet_money import balance, remove, send
+from node.prompts import read_passphrase, read_password, unlock_wallet
 
 _password_file = click.option("--password-file", type=PATH, help="File with the password; else you are asked.")
 
@@ -143,7 +135,7 @@ def export(session: Session, name: str, private_key: bool, yes: bool, password_f
         return
     if not yes and not click.confirm(f"Print the private key of {name} on this screen?", err=True):
         raise click.Abort
-    key = "0x" + unlock(found, read_password(password_file, prompt=f"Password of {name}")).hex()
+    key = "0x" + unlock_wallet(found, password_file).hex()
     session.screen.finish({**found.describe(), "private_key": key}, lambda screen: screen.line(key))
 
 

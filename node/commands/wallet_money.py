@@ -9,12 +9,13 @@ import click
 
 from curiosity.chain.connect import connect
 from curiosity.client.amounts import COIN, parse_amount, show_coins, show_tokens
-from curiosity.client.wallet import find_wallet, read_password, unlock
+from curiosity.client.wallet import find_wallet
 from curiosity.protocol.errors import ChainError, WalletError
 from curiosity.protocol.messages import Network
 from curiosity.protocol.signing import checksum
 from curiosity.rewards.permits import parse_address
 from node.command import PATH, Session, example, open_client, session_options
+from node.prompts import unlock_wallet
 from node.screen import Screen
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def send(
             raise click.UsageError("sending cannot be undone and nobody can be asked; give --yes")
         if not click.confirm(f"Send {shown} to {checksum(to)}? {cost}", err=True):
             raise click.Abort
-    key = unlock(found, read_password(password_file, prompt=f"Password of {name}"))
+    key = unlock_wallet(found, password_file)
     chain.fund(key, to, **_what(amount_wei, coins=coins))
     left = chain.balances(found.address)
     result |= {"token_wei": str(left.token_wei), "coins_wei": str(left.eth_wei)}
