@@ -15,6 +15,7 @@ from aiohttp import web
 
 from curiosity.client.check import check_file
 from curiosity.client.client import ValidatorClient
+from curiosity.client.proofs import fetch_proofs, find_receipts
 from curiosity.client.receipts import SavedReceipt, parse_saved, proof_path, read_saved, verify_saved, write_saved
 from curiosity.client.trust import Trust
 from curiosity.protocol.errors import ConfigError, CuriosityError, ProofError
@@ -25,7 +26,6 @@ from curiosity.protocol.receipt import issue_receipt
 from curiosity.protocol.tlog import MLDSA44_COSIGNATURE, Signer, cosign, make_proof, sign_note
 from curiosity.protocol.verdict import Opening, Outcome, Reason, Verdict
 from curiosity.protocol.wire import encode, parse
-from node.commands.verify import fetch_proofs, find_receipts
 from tests.material.ledger import (
     DOMAIN,
     LOG,

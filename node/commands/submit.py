@@ -12,6 +12,7 @@ import click
 
 from curiosity.client.outcome import ACCEPTED, PairOutcome, short
 from curiosity.client.preview import preview
+from curiosity.client.proofs import fetch_proofs
 from curiosity.client.submission import Contributor, Rules, Tally, submit_pairs
 from curiosity.client.wallet import find_wallet
 from curiosity.protocol.errors import CuriosityError, ExitCode, Overloaded, ServiceError, SourceError, WalletError
@@ -108,8 +109,6 @@ def submit(
                 )
             proofs = 0
             if prove:
-                from node.commands.verify import fetch_proofs
-
                 proofs = await fetch_proofs(client, sorted((session.home / "receipts").glob("*.json")))
             return tally, proofs
 
