@@ -114,7 +114,7 @@ class _Shard(tarfile.TarFile):
             raise EOFError("the shard is closed")
         first: tarfile.TarInfo | None = vars(self).get("firstmember")  # read when the shard was opened, not yet given
         while first is None and (rest := self.offset - 1 - stream.tell()) > 0:
-            if not stream.read(min(rest, _SEARCH_BYTES)):
+            if not stream.read(min(rest, tarfile.RECORDSIZE)):
                 raise EOFError("unexpected end of data")
         return super().next()
 
