@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from curiosity.embedding.checkpoint import GENESIS, load
+from curiosity.embedding.checkpoint import GENESIS, load, save
 from curiosity.ledger.mirror import mirror
-from curiosity.protocol.errors import ExitCode
+from curiosity.protocol.errors import ExitCode, Rejected
 from curiosity.sources.made.digits import make_digits
 from node.demo.report import Report
 from node.demo.run import switch
@@ -31,10 +31,10 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def spoil(digits: Path, out: Path, learning_rate: float) -> training.RoundResult:
-    """Train genesis so fast that it forgets: the more, the higher the rate."""
+def spoil(digits: Path, out: Path, learning_rate: float, parent: Path = GENESIS) -> training.RoundResult:
+    """Train the parent so fast that it forgets: the more, the higher the rate."""
     return training.run(
-        GENESIS,
+        parent,
         read_trusted([digits], ["submit"])[:20],
         [digits],
         out,
@@ -75,13 +75,40 @@ async def test_a_child_that_learned_too_little_is_told_refused_and_not_recommend
     assert "goes on under its parent" in said
 
 
-def test_a_child_that_is_as_good_is_recommended(digits: Path, tmp_path: Path) -> None:
-    made = spoil(digits, tmp_path / "child", 0.0)
+async def test_a_child_that_is_as_good_is_recommended_where_it_was_compared(
+    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Genesis was evaluated on digits and emoji: without the emoji set a child of it is switched to only by force."""
+    made = spoil(digits, tmp_path / "partly", 0.0)
+    result: dict[str, Any] = json.loads(json.dumps(made.to_json()))
+    assert (made.exit_code, result["worse"], len(result["uncompared"])) == (ExitCode.CHECKPOINT, [], 10)
+    assert "was not compared where its parent was evaluated: emoji audio-image, " in made.problem
+    assert "every set that it was evaluated on as --trusted" in made.remedy
+    async with running(tmp_path / "v") as live:
+        with pytest.raises(Rejected, match="CHECKPOINT_NOT_COMPARED"):
+            await live.client.switch_checkpoint(live.service.keys.admin_token, result["path"])
+        report = Report(Screen())
+        await switch(report, live.client, live.service.keys.admin_token, result)
+        assert (report.figures["switch"], report.failed) == ({"in_force": made.digest, "refused": ""}, [])
+    assert ", by force" in capsys.readouterr().err
+
+    genesis = load(GENESIS)
+    evaluation = {**genesis.manifest.evaluation, "recall": {"digits": genesis.manifest.evaluation["recall"]["digits"]}}
+    model = (GENESIS / "model.safetensors").read_bytes()
+    parent = tmp_path / "parent"
+    save(
+        parent,
+        manifest=replace(genesis.manifest, evaluation=evaluation),
+        model=model,
+        anchors=genesis.anchors,
+        card="of digits",
+    )
+    made = spoil(digits, tmp_path / "child", 0.0, parent)
     assert (made.exit_code, made.problem, made.remedy) == (ExitCode.OK, "", "")
     assert made.to_json()["recommended"] == {"digest": made.digest, "path": str(tmp_path / "child")}
     assert "Worse than" not in (tmp_path / "child/README.md").read_text()
     cut = replace(made, complete=False, steps=1)
-    assert cut.to_json()["recommended"]["path"] == str(GENESIS)
+    assert cut.to_json()["recommended"]["path"] == str(parent)
     assert "after 1 of 3 steps" in cut.problem
     assert "--stop-after-s" in cut.remedy
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from curiosity.protocol.comparison import check_comparison, find_falls, read_shares
+from curiosity.protocol.comparison import check_comparison, find_falls, read_shares, take_higher
 from curiosity.protocol.errors import CheckpointError
 
 JUDGED = ("audio-image", "image-text")
@@ -17,9 +17,9 @@ def recall(**changed: int) -> dict[str, Any]:
     return {"digits": {name: {"r1_micro": share, "r10_micro": 1_000_000} for name, share in shares.items()}}
 
 
-def code_of(evaluation: Any) -> str:
+def code_of(evaluation: Any, of_parent: Any = None) -> str:
     try:
-        check_comparison(evaluation, JUDGED)
+        check_comparison(evaluation, JUDGED, of_parent or {})
     except CheckpointError as error:
         return f"{error.code}: {error.what}"
     return "taken"
@@ -74,3 +74,38 @@ def without(name: str) -> dict[str, Any]:
 )
 def test_a_checkpoint_of_which_nothing_can_be_told_is_refused(evaluation: dict[str, Any]) -> None:
     assert code_of(evaluation).startswith("CHECKPOINT_NOT_COMPARED: nothing shows that it is no worse than its parent")
+
+
+def test_a_child_is_compared_wherever_its_parent_was_evaluated() -> None:
+    """A child that was compared on emoji only, and finds no digit at all, says nothing of digits."""
+    emoji = {"emoji": recall(audio_image=500_000)["digits"]}
+    child = {"recall": emoji, "parent": {"recall": emoji}}
+    both = {"recall": emoji | recall()}
+    assert code_of(child, {}) == "taken"  # the other arm: by its own manifest alone it is as good as its parent
+    assert "where its parent was evaluated: digits audio-image, " in code_of(child, both)
+    blind = emoji | {"digits": recall()["digits"] | recall(audio_image=0)["digits"]}
+    assert code_of({"recall": blind, "parent": {"recall": emoji}}, {}) == "taken"
+    assert code_of({"recall": blind, "parent": {"recall": emoji}}, both).startswith(
+        "CHECKPOINT_WORSE: recall at 1 of d"
+    )
+    unmeasured = {"recall": emoji | recall(), "parent": {"recall": emoji}}
+    assert code_of(unmeasured, both).startswith("CHECKPOINT_NOT_COMPARED")
+    assert code_of({"recall": emoji | recall(), "parent": {"recall": emoji | recall()}}, both) == "taken"
+
+
+def test_of_two_figures_of_a_parent_the_higher_counts() -> None:
+    low, high = recall(audio_image=400_000), recall()
+    child = {"recall": recall(audio_image=800_000), "parent": {"recall": low}}
+    assert code_of(child, {"recall": low}) == "taken"
+    assert code_of(child, {"recall": high}).startswith(
+        "CHECKPOINT_WORSE: recall at 1 of digits audio-image fell from 100"
+    )
+    assert code_of(child | {"parent": {"recall": high}}, {"recall": low}).startswith("CHECKPOINT_WORSE")
+    assert take_higher(read_shares(low), read_shares(high)) == read_shares(high)
+
+
+@pytest.mark.parametrize("own", [None, [], {"digits": 1}, {"digits": {"audio-image": {"r1_micro": "1"}}}])
+def test_a_parent_whose_own_figures_cannot_be_read_is_not_passed_over(own: Any) -> None:
+    same = {"recall": recall(), "parent": {"recall": recall()}}
+    assert code_of(same, {"alignment": {}}) == "taken"  # it has none
+    assert code_of(same, {"recall": own}).startswith("CHECKPOINT_NOT_COMPARED")

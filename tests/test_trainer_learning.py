@@ -25,7 +25,7 @@ from trainer.evaluate import evaluate, is_fit, to_json, to_micro
 from trainer.feed import FedPair, LedgerSlice, read_trusted
 from trainer.genesis import make_genesis
 from trainer.library import Library
-from trainer.round import SAFETY_STOP_S, run
+from trainer.round import SAFETY_STOP_S, compare, run
 from trainer.step import Recipe
 from trainer.train import Trained, train
 
@@ -187,11 +187,12 @@ def test_a_round_learns_from_accepted_pairs_and_says_so(digits: Path, genesis: P
     )
     # The parent's recall on the same pairs is in the manifest: what a validator compares before it switches.
     assert read_shares(child.manifest.evaluation["parent"]["recall"]) == read_shares(to_micro(result.before))
-    same = replace(result, before=result.after)
+    assert (result.falls, result.uncompared) == compare(result.before, result.after, parent.manifest.evaluation)
+    same = replace(result, falls=compare(result.after, result.after, {})[0])
     assert (same.exit_code, same.to_json()["worse"]) == (ExitCode.OK, [])
     found = result.after["digits"]
     low = {**found, "image-audio": replace(found["image-audio"], r1=found["image-audio"].r1 - 0.06)}
-    fallen = replace(same, after={"digits": low})
+    fallen = replace(same, falls=compare(result.after, {"digits": low}, {})[0])
     assert fallen.exit_code == ExitCode.CHECKPOINT
     (words,) = fallen.to_json()["worse"]
     assert words.startswith("recall at 1 of digits image-audio fell from ")

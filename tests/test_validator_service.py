@@ -379,6 +379,11 @@ async def test_a_worse_child_is_switched_to_only_by_force(
         await live.client.switch_checkpoint(token, unknown)
     with pytest.raises(Rejected, match=r"CHECKPOINT_WORSE: .*digits audio-image fell from 100.0 to 90.0 %"):
         await live.client.switch_checkpoint(token, worse)
+    only_emoji = {**evaluation, "recall": fallen["recall"], "parent": {"recall": {"emoji": fallen["recall"]["emoji"]}}}
+    del only_emoji["recall"]["digits"]
+    partly = str(child_of_genesis(tmp_path / "partly", fit=True, evaluation=only_emoji))
+    with pytest.raises(Rejected, match=r"CHECKPOINT_NOT_COMPARED: .* its parent was evaluated: digits audio-image, "):
+        await live.client.switch_checkpoint(token, partly)
     assert (await live.client.network()).checkpoint == live.network.checkpoint
     assert live.service.ledger.size == 1
     told = await live.client.switch_checkpoint(token, worse, force=True)

@@ -9,10 +9,10 @@ from typing import Any
 from curiosity.embedding.checkpoint import AnchorArrays, Checkpoint, LedgerRange, Manifest, save
 from curiosity.embedding.space import EmbeddingSpace
 from curiosity.embedding.weights import encode_weights, name_unstored
-from curiosity.protocol.comparison import find_falls, read_shares
+from curiosity.protocol.comparison import Fall
 from curiosity.protocol.merkle import root
 from curiosity.protocol.scoring import Calibration
-from trainer.evaluate import Recalls, Surveys, is_fit, recall_table, survey_table, to_manifest, to_micro
+from trainer.evaluate import Recalls, Surveys, is_fit, recall_table, survey_table, to_manifest
 from trainer.feed import FedPair
 from trainer.step import Recipe
 
@@ -65,11 +65,14 @@ def publish(
     recipe: dict[str, Any],
     data: dict[str, Any],
     before: Recalls | None = None,
+    falls: Sequence[Fall] = (),
     parent: str = "",
     ledger: LedgerRange | None = None,
     command: str,
 ) -> Checkpoint:
     """Write the checkpoint to the folder ``path``. ``before`` is the recall of its parent on the same held-out pairs.
+
+    ``falls`` are the directions in which it is worse than its parent; its card names them.
 
     Raises:
         CheckpointError: CHECKPOINT_NOT_WRITTEN.
@@ -96,7 +99,7 @@ def publish(
         manifest=manifest,
         model=encode_weights(space),
         anchors=anchors,
-        card=_card(manifest, recall, surveys, command, _worse(before, recall)),
+        card=_card(manifest, recall, surveys, command, _worse(falls)),
     )
 
 
@@ -106,9 +109,8 @@ def _erased(manifest: Manifest) -> str:
     return f" Nothing of what {count} takedowns among these entries erased was used." if count else ""
 
 
-def _worse(before: Recalls | None, recall: Recalls) -> list[str]:
+def _worse(falls: Sequence[Fall]) -> list[str]:
     """Lines for the card of a child that is worse than its parent; none for others."""
-    falls = find_falls(read_shares(to_micro(before)), read_shares(to_micro(recall))) if before is not None else []
     if not falls:
         return []
     words = "Validators refuse it unless they are forced: keep the parent."

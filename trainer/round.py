@@ -6,16 +6,17 @@ Prints one JSON object a line: ``{"event": "progress", "what", "done", "total", 
 ``{"event": "done", ...}`` or ``{"event": "error", "code", "what", "remedy"}``. Where the safety stop ended the training
 ``complete`` is false and the exit status 14: the checkpoint is there, but it is not what the steps would have made.
 ``worse`` names the directions in which the child finds more than five points less than its parent; the exit status is
-then 9, as for a child near chance, and validators do not switch to it unless they are forced. No earlier state of the
-training is kept as a better child: ``recommended`` is the parent then, ``problem`` says why, ``remedy`` what to do, and
-one line on standard error says all three.
+then 9, as for a child near chance, and validators do not switch to it unless they are forced. So it is where
+``uncompared`` names sets and directions in which the parent was evaluated and the child was not. No earlier state of
+the training is kept as a better child: ``recommended`` is the parent then, ``problem`` says why, ``remedy`` what to do,
+and one line on standard error says all three.
 """
 
 import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,10 @@ from curiosity.embedding.retrieval import Recall
 from curiosity.embedding.space import EmbeddingSpace, pick_device
 from curiosity.embedding.weights import read_space
 from curiosity.host.stopping import stop_on_sigterm
-from curiosity.protocol.comparison import Fall, find_falls, read_shares
+from curiosity.protocol.comparison import Fall, find_falls, find_missing, read_shares, take_higher
 from curiosity.protocol.errors import CuriosityError, ExitCode
 from trainer.calibrate import calibrate
-from trainer.evaluate import evaluate, survey, to_json, to_micro
+from trainer.evaluate import Recalls, evaluate, survey, to_json, to_micro
 from trainer.feed import FedPair, LedgerSlice, read_trusted
 from trainer.held_out import HeldOut
 from trainer.library import Library, Prepared
@@ -69,11 +70,8 @@ class RoundResult:
     cpu_s: float
     before: dict[str, dict[str, Recall]]
     after: dict[str, dict[str, Recall]]
-
-    @property
-    def falls(self) -> list[Fall]:
-        """Directions in which the child is worse than its parent by more than validators allow."""
-        return find_falls(read_shares(to_micro(self.before)), read_shares(to_micro(self.after)))
+    falls: tuple[Fall, ...]  # directions in which the child is worse than its parent by more than validators allow
+    uncompared: tuple[str, ...]  # sets and directions in which the parent was evaluated once and the child was not
 
     @property
     def exit_code(self) -> ExitCode:
@@ -87,10 +85,16 @@ class RoundResult:
         """Why the parent stays the checkpoint to use; empty if the child is."""
         if not self.complete:
             return f"the safety stop ended the training after {self.steps} of {self.of_steps} steps"
-        falls = [str(fall) for fall in self.falls]
-        more = f", and {len(falls) - 3} more" if len(falls) > 3 else ""
-        worse = f"the child is worse than its parent: {', '.join(falls[:3])}{more}" if falls else ""
-        return worse if self.fit else "; ".join(filter(None, ("on held-out pairs the child is near chance", worse)))
+        return "; ".join(
+            filter(
+                None,
+                (
+                    "" if self.fit else "on held-out pairs the child is near chance",
+                    _name_first("the child is worse than its parent: ", [str(fall) for fall in self.falls]),
+                    _name_first("the child was not compared where its parent was evaluated: ", self.uncompared),
+                ),
+            )
+        )
 
     @property
     def remedy(self) -> str:
@@ -98,12 +102,15 @@ class RoundResult:
         if not self.problem:
             return ""
         how = "a later --stop-after-s" if not self.complete else "more --steps, another --seed or more accepted pairs"
+        if self.complete and self.fit and not self.falls:
+            how = "every set that it was evaluated on as --trusted"
         return f"Keep the parent, {self.parent_path}, and train from it again with {how}."
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         digest, path = (self.parent, self.parent_path) if self.problem else (self.digest, self.path)
-        plain = {**vars(self), "path": str(self.path), "refused": list(self.refused)}
+        plain = {name: value for name, value in vars(self).items() if name != "falls"}
+        plain |= {"path": str(self.path), "refused": list(self.refused), "uncompared": list(self.uncompared)}
         worse = {
             "parent_path": str(self.parent_path),
             "worse": [str(fall) for fall in self.falls],
@@ -168,6 +175,7 @@ def run(
     held = HeldOut(space, held_out, prepared)
     after = evaluate(space, held, trained=names, known_voices=voices)
     surveys = survey(space, held, medians=calibration.median_loss_micro)
+    falls, uncompared = compare(before, after, checkpoint.manifest.evaluation)
     clock.stop("evaluate_after")
     made = publish(
         out,
@@ -176,6 +184,7 @@ def run(
         anchors=anchors,
         recall=after,
         before=before,
+        falls=falls,
         surveys=surveys,
         recipe=describe_recipe(recipe, done.steps),
         data=describe_trusted(replay, [pair for pair in known if pair.split == "calibration"], usable)
@@ -203,7 +212,28 @@ def run(
         cpu_s=round(time.process_time() - cpu, 2),
         before=before,
         after=after,
+        falls=falls,
+        uncompared=uncompared,
     )
+
+
+def compare(before: Recalls, after: Recalls, of_parent: Mapping[str, Any]) -> tuple[tuple[Fall, ...], tuple[str, ...]]:
+    """Return where the child is worse than its parent, and where it was not compared and its parent was evaluated.
+
+    ``before`` is what was measured of the parent here, ``of_parent`` the evaluation of its own manifest. As a validator
+    compares them (`curiosity.protocol.comparison.check_comparison`).
+    """
+    shares = read_shares(to_micro(after))
+    least = take_higher(read_shares(to_micro(before)), read_shares(of_parent.get("recall", {})))
+    return tuple(find_falls({key: least[key] for key in least if key in shares}, shares)), tuple(
+        find_missing(least, shares)
+    )
+
+
+def _name_first(what: str, found: Sequence[str]) -> str:
+    """Say ``what`` of the first three; nothing where there are none."""
+    more = f", and {len(found) - 3} more" if len(found) > 3 else ""
+    return f"{what}{', '.join(found[:3])}{more}" if found else ""
 
 
 def extend(space: EmbeddingSpace, pairs: Sequence[FedPair], seed: int) -> tuple[list[FedPair], list[str]]:

@@ -115,7 +115,8 @@ def _check_child(s: Service, loaded: Checkpoint, *, force: bool) -> None:
             f"it cannot judge {', '.join(sorted(forgotten))}, which the checkpoint in force can",
             "Train on these too: accepted pairs of theirs are searched and must be embedded again.",
         )
-    refuse_worse(loaded.manifest.evaluation, s.pipeline.judge.pairs, force=force)
+    in_force = s.embedder.in_force.checkpoint.manifest.evaluation
+    refuse_worse(loaded.manifest.evaluation, s.pipeline.judge.pairs, in_force, force=force)
 
 
 async def _fill_and_switch(s: Service, state: InForce) -> tuple[int, int]:
@@ -168,10 +169,12 @@ def _commit(s: Service, state: InForce) -> int:
     return receipt.index
 
 
-def refuse_worse(evaluation: Mapping[str, Any], judged: Iterable[str], *, force: bool) -> None:
+def refuse_worse(
+    evaluation: Mapping[str, Any], judged: Iterable[str], in_force: Mapping[str, Any], *, force: bool
+) -> None:
     """Raise what `curiosity.protocol.comparison.check_comparison` raises; ``force`` only logs it."""
     try:
-        check_comparison(evaluation, judged)
+        check_comparison(evaluation, judged, in_force)
     except CheckpointError as error:
         if not force:
             raise

@@ -1,7 +1,8 @@
 """Whether a checkpoint is worse than its parent, by what its manifest says of both on the same held-out material.
 
 The evaluation of a manifest holds recall by set and direction (``recall``), and that of the parent, measured by the
-trainer on the same held-out pairs (``parent``). Shares are in millionths.
+trainer on the same held-out pairs (``parent``). The parent's own manifest says in which sets and directions it was
+evaluated: a child must be compared in each of them. Shares are in millionths.
 """
 
 from collections.abc import Iterable, Mapping
@@ -55,28 +56,40 @@ def find_falls(before: Shares, after: Shares, most_micro: int = MOST_FALL_MICRO)
     return sorted(falls, key=lambda fall: (fall.after_micro - fall.before_micro, fall.set, fall.direction))
 
 
-def check_comparison(evaluation: Mapping[str, Any], judged: Iterable[str]) -> None:
+def take_higher(one: Shares, other: Shares) -> Shares:
+    """Return every direction of either with its higher shares: a parent found at least what one of them says."""
+    return {
+        key: {measure: max(found.get(key, {}).get(measure, 0) for found in (one, other)) for measure in MEASURES}
+        for key in {**one, **other}
+    }
+
+
+def find_missing(before: Shares, after: Shares) -> list[str]:
+    """Return the directions of ``before`` that ``after`` lacks, as ``digits audio-image``, in order."""
+    return sorted(f"{set_name} {direction}" for set_name, direction in before.keys() - after.keys())
+
+
+def check_comparison(evaluation: Mapping[str, Any], judged: Iterable[str], of_parent: Mapping[str, Any]) -> None:
     """Refuse a checkpoint that is worse than its parent, or of which nothing shows that it is not.
 
-    ``evaluation`` is that of its manifest; ``judged`` are the modality pairs (``audio-text``) that the parent judges:
-    both directions of each must have been compared in some set.
+    Args:
+        evaluation: That of its manifest: its own recall, and its parent's on the same held-out pairs.
+        judged: The modality pairs (``audio-text``) that the parent judges: both directions of each must have been
+            compared in some set.
+        of_parent: The evaluation of the parent's own manifest. Every set and direction in it must have been compared,
+            and of its figure and the one that the child's manifest gives to the parent the higher counts. A parent
+            without any recall demands nothing.
 
-    Raises CheckpointError: CHECKPOINT_NOT_COMPARED; CHECKPOINT_WORSE.
+    Raises:
+        CheckpointError: CHECKPOINT_NOT_COMPARED; CHECKPOINT_WORSE, which comes first where both are true.
     """
     parent = evaluation.get("parent")
     if not isinstance(parent, Mapping):
         raise _not_compared("its manifest has no evaluation of its parent")
-    before, after = read_shares(parent.get("recall")), read_shares(evaluation.get("recall"))
-    missing = [f"{set_name} {direction}" for set_name, direction in before if (set_name, direction) not in after]
-    if missing:
-        raise _not_compared(f"it was not evaluated where its parent was: {', '.join(sorted(missing)[:3])}")
-    compared = {direction for _, direction in before}
-    wanted = {
-        f"{a}-{b}" for pair in judged for one, other in [pair.split("-")] for a, b in ((one, other), (other, one))
-    }
-    if wanted - compared:
-        raise _not_compared(f"nothing was compared of {', '.join(sorted(wanted - compared))}")
-    falls = find_falls(before, after)
+    measured, after = read_shares(parent.get("recall")), read_shares(evaluation.get("recall"))
+    own = read_shares(of_parent["recall"]) if "recall" in of_parent else {}
+    before = take_higher(measured, own)
+    falls = find_falls({key: shares for key, shares in before.items() if key in after}, after)
     if falls:
         more = f", and {len(falls) - 3} more" if len(falls) > 3 else ""
         raise CheckpointError(
@@ -84,6 +97,16 @@ def check_comparison(evaluation: Mapping[str, Any], judged: Iterable[str]) -> No
             f"{', '.join(map(str, falls[:3]))}{more}; at most {MOST_FALL_MICRO / 10_000:g} points are allowed",
             "Train longer, or with more replay of the trusted pairs; --force switches to it all the same.",
         )
+    missing = find_missing(before, after) or find_missing(own, measured)
+    if missing:
+        more = f", and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise _not_compared(f"it was not compared where its parent was evaluated: {', '.join(missing[:3])}{more}")
+    compared = {direction for _, direction in before}
+    wanted = {
+        f"{a}-{b}" for pair in judged for one, other in [pair.split("-")] for a, b in ((one, other), (other, one))
+    }
+    if wanted - compared:
+        raise _not_compared(f"nothing was compared of {', '.join(sorted(wanted - compared))}")
 
 
 def read_shares(recall: object) -> Shares:
@@ -109,6 +132,6 @@ def _not_compared(why: str) -> CheckpointError:
     return CheckpointError(
         "CHECKPOINT_NOT_COMPARED",
         f"nothing shows that it is no worse than its parent: {why}",
-        "Make it with `curiosity trainer run`, which evaluates both on the held-out pairs of the --trusted sets; "
-        "--force switches to it all the same.",
+        "Make it with `curiosity trainer run`, which evaluates both on the held-out pairs of the --trusted sets; give "
+        "it every set that the parent was evaluated on; --force switches to it all the same.",
     )

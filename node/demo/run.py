@@ -358,11 +358,12 @@ def _follow_training(made: Stage, arguments: list[str], log: Path) -> dict[str, 
 
 async def switch(report: Report, client: ValidatorClient, token: str, result: dict[str, Any]) -> None:
     """Have the validator take the checkpoint. One that is unfit or worse it refuses, and keeps the one that it has."""
-    refused = ""
+    refused, force = "", bool(result["uncompared"]) and not result["worse"]  # --no-emoji: emoji cannot be compared
     try:
-        told = await client.switch_checkpoint(token, result["path"])
+        told = await client.switch_checkpoint(token, result["path"], force=force)
         report.screen.say(
             f"   checkpoint 0x{told.checkpoint.hex()[:12]}..., {told.reindexed} pairs, entry {told.entry}"
+            f"{', by force' if force else ''}"
         )
     except CuriosityError as error:
         if error.code not in _REFUSALS:
