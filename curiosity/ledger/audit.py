@@ -20,7 +20,7 @@ from curiosity.ledger.mirror import is_accepted
 from curiosity.ledger.rules import NO_PAIR, BadEntry, LedgerRules
 from curiosity.ledger.stake_evidence import check_stake_line, write_stake_evidence
 from curiosity.ledger.state import MonitorState
-from curiosity.ledger.tiles import Ahead, LogFiles, read_entries
+from curiosity.ledger.tiles import Ahead, LogFiles, newest_head, read_entries
 from curiosity.protocol.decision import check_submission
 from curiosity.protocol.errors import ProofError
 from curiosity.protocol.evidence import Evidence, collect, encode_evidence
@@ -97,24 +97,12 @@ async def audit(
     Raises ServiceError and SourceError as `LogFiles`, and OSError if the state cannot be written. What the log did
     wrong is not raised but found.
     """
-    note = await _head(files, target)
+    note = await newest_head(files, target.origin, target.log_vkeys, target.trust)
     ahead = Ahead(files)
     try:
         return await asyncio.to_thread(_round, ahead, state, target, note, tuple(seen), progress or (lambda *_: None))
     finally:
         await ahead.close()
-
-
-async def _head(files: LogFiles, target: Target) -> str:
-    note = await files.head()
-    if target.trust.quorum:
-        try:
-            verify_checkpoint(note, target.origin, target.log_vkeys, target.trust.witness_vkeys, target.trust.quorum)
-        except ProofError as error:
-            cosigned = await files.get("v1/checkpoint/cosigned") if error.code == "HEAD_QUORUM" else None
-            if cosigned is not None:
-                return cosigned.decode(errors="replace")
-    return note
 
 
 def _round(

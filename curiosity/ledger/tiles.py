@@ -6,18 +6,19 @@ What comes is not believed here: `curiosity.protocol.tile_reader` holds it to a 
 import asyncio
 import random
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import aiohttp
 
+from curiosity.client.trust import Trust
 from curiosity.host.paths import PathRefused, inside
-from curiosity.protocol.errors import ServiceError, SourceError
+from curiosity.protocol.errors import ProofError, ServiceError, SourceError
 from curiosity.protocol.settings import without_userinfo
 from curiosity.protocol.tiles import MAX_ENTRY_BYTES, WIDTH, tile_width
-from curiosity.protocol.tlog import Bundle, Tile, TileReader
+from curiosity.protocol.tlog import Bundle, Tile, TileReader, verify_checkpoint
 
 MAX_FILE_BYTES = WIDTH * (MAX_ENTRY_BYTES + 2)  # a full bundle of the longest entries
 AHEAD = 24
@@ -119,6 +120,19 @@ def _read(folder: Path, name: str) -> bytes | None:
         raise SourceError("LOG_UNREADABLE", what, "Check the folder's permissions.") from None
     except PathRefused as error:
         raise SourceError("LOG_UNREADABLE", f"{folder}: {name} {error}", "Copy the log's files, not links.") from None
+
+
+async def newest_head(files: LogFiles, origin: str, log_vkeys: Sequence[str], trust: Trust) -> str:
+    """Return the head to verify: the newest, or where that has too few cosignatures the newest cosigned one."""
+    note = await files.head()
+    if trust.quorum:
+        try:
+            verify_checkpoint(note, origin, log_vkeys, trust.witness_vkeys, trust.quorum)
+        except ProofError as error:
+            cosigned = await files.get("v1/checkpoint/cosigned") if error.code == "HEAD_QUORUM" else None
+            if cosigned is not None:
+                return cosigned.decode(errors="replace")
+    return note
 
 
 class Ahead:
