@@ -102,6 +102,8 @@ class _Row:
 
 
 Watcher = Callable[[SourcePair, Decision | CuriosityError], None]
+Told = Callable[[SourcePair, PairOutcome, CuriosityError | None], None]
+"""Told of each pair what came of it, those of earlier runs too, and the error where no decision was made."""
 
 
 def check_network(network: Network, rules: Rules) -> None:
@@ -153,6 +155,7 @@ async def submit_pairs(
     contributor: Contributor,
     rules: Rules,
     watch: Watcher | None = None,
+    told: Told | None = None,
 ) -> Tally:
     """Submit every row that has no result yet and return what came of it.
 
@@ -165,7 +168,7 @@ async def submit_pairs(
     started = time.monotonic()
     gate = asyncio.Semaphore(rules.concurrency)
     with SubmissionJournal.of(contributor.home, contributor.address, network.network_id) as journal:
-        run = _Run(client, network, contributor, rules, journal, tally, gate, watch or (lambda *_: None))
+        run = _Run(client, network, contributor, rules, journal, tally, gate, watch or _ignore, told or _ignore)
         chunk: list[tuple[SourcePair, _Row]] = []
         held = 0
         for source in rows:
@@ -183,6 +186,10 @@ async def submit_pairs(
     return tally
 
 
+def _ignore(*_told: object) -> None:
+    """Tell nobody."""
+
+
 @dataclass
 class _Run:
     client: ValidatorClient
@@ -193,6 +200,7 @@ class _Run:
     tally: Tally
     gate: asyncio.Semaphore
     watch: Watcher
+    told: Told
     seen: set[str] = field(default_factory=set)
     checked: set[tuple[str, bytes]] = field(default_factory=set)  # items that were decoded: one may be in many pairs
     failure: CuriosityError | None = None  # what ended the run; rows after it are not sent
@@ -216,7 +224,7 @@ class _Run:
             if self._is_decided(row) and not self.rules.again:
                 self.seen.add(row.key)
                 self.tally.known += 1
-                self.tally.pairs.append(self._recall(row))
+                self._tell(source, self._recall(row))
                 return None
             for part, item in ((source.a, a), (source.b, b)):
                 self._check_size(source, item)
@@ -226,7 +234,7 @@ class _Run:
                 self.tally.converted.note(part, item.digest)
         except SourceError as error:
             self.tally.unreadable.append(error)
-            self.tally.pairs.append(failed(names_of(source), UNREADABLE, error))
+            self._tell(source, failed(names_of(source), UNREADABLE, error), error)
             self.watch(source, error)
             return None
         self.seen.add(row.key)
@@ -285,7 +293,7 @@ class _Run:
                     await self._submit(source, row)
                 except Rejected as error:
                     self.tally.refused[error.code] += 1
-                    self.tally.pairs.append(failed(row.names, REFUSED, error))
+                    self._tell(source, failed(row.names, REFUSED, error), error)
                     self.journal.record(Result(row.key, REFUSED, error.code, "", None, error.what, error.remedy))
                     self.watch(source, error)
             except CuriosityError as error:
@@ -302,7 +310,7 @@ class _Run:
             self.journal.plan([self._plan(row)])
             signed = self._sign(row)
             decision = await self.client.post_pair(signed.encode())
-        self._keep(row, signed, decision)
+        self._tell(source, self._keep(row, signed, decision))
         self.watch(source, decision)
 
     def _sign(self, row: _Row) -> SignedPair:
@@ -320,7 +328,11 @@ class _Run:
             client=plan.client,
         )
 
-    def _keep(self, row: _Row, signed: SignedPair, decision: Decision) -> None:
+    def _tell(self, source: SourcePair, outcome: PairOutcome, error: CuriosityError | None = None) -> None:
+        self.tally.pairs.append(outcome)
+        self.told(source, outcome, error)
+
+    def _keep(self, row: _Row, signed: SignedPair, decision: Decision) -> PairOutcome:
         digest = signed.envelope.submission.digest(self.network.domain)
         vkey = self.rules.receipt_vkey or self.network.receipt_vkey
         checked = check_decision(decision, signed.envelope, digest, self.network.origin, vkey)
@@ -328,7 +340,6 @@ class _Run:
         verdict = decision.verdict
         self.tally.receipts_verified += 1
         self.tally.replayed += decision.replayed
-        self.tally.pairs.append(decided(row.names, decision, digest, checked.index))
         if verdict.is_accepted:
             self.tally.accepted += 1
         elif verdict.outcome.value == GREY:
@@ -336,3 +347,4 @@ class _Run:
         else:
             self.tally.rejected[verdict.reason.value] += 1
         self.journal.record(Result(row.key, verdict.outcome.value, verdict.reason.value, digest.hex(), checked.index))
+        return decided(row.names, decision, digest, checked.index)

@@ -1,0 +1,366 @@
+"""The client for programs that run an event loop."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from curiosity.chain.connect import connect
+from curiosity.chain.settings import ChainSettings
+from curiosity.client.client import ValidatorClient
+from curiosity.client.items import fetch_item
+from curiosity.client.outcome import PairOutcome
+from curiosity.client.proofs import fetch_proofs
+from curiosity.client.receipts import Proved, read_saved, receipt_path, verify_saved
+from curiosity.client.submission import Contributor, Rules, check_network
+from curiosity.client.trust import KEPT_KEYS, Trust
+from curiosity.ledger.follow import Followed, Position, follow
+from curiosity.ledger.mirror import fetch_leaves
+from curiosity.ledger.tiles import LogFiles
+from curiosity.protocol.entry import PairEntry
+from curiosity.protocol.errors import ConfigError, ProofError, Rejected
+from curiosity.protocol.messages import Answer, Decision, Found, Network
+from curiosity.protocol.receipt import verify_receipt as check_receipt
+from curiosity.protocol.rewards import RewardParameters
+from curiosity.rewards.claims import Claimed, ClaimView, check_offer, fetch_ticket, pay, refusal, view
+from curiosity.rewards.earnings import Earnings, derive_earnings, earnings_of_ticket
+from curiosity.sdk.outbox import Outbox
+from curiosity.sdk.things import Thing, item, pair_of
+
+if TYPE_CHECKING:
+    from curiosity.chain.evm import ChainClient
+
+URL = "http://127.0.0.1:8440"
+_POLL_S = 0.5
+
+
+class AsyncClient:
+    """A validator, for programs that run an event loop. Use it as an asynchronous context manager.
+
+    A request without an answer is repeated, the same bytes, for ``patience_s``, with growing pauses; one that was
+    refused for good is not. Whatever comes back is checked before you get it.
+
+    Args:
+        url: The validator's address.
+        account: Who submits and claims, from `open_wallet`. Searching and following need none.
+        trust: Keys that you have from elsewhere. What is left empty is taken from the validator's own word.
+        chain: How to reach the chain, for claims.
+        patience_s: How long one request is repeated while there is no answer.
+        timeout_s: How long one try of a request may take.
+        concurrency: Pairs on their way at once.
+
+    Raises:
+        ConfigError: URL_INVALID, VKEY_UNUSABLE, QUORUM_UNREACHABLE.
+    """
+
+    def __init__(
+        self,
+        url: str = URL,
+        *,
+        account: Contributor | None = None,
+        trust: Trust = KEPT_KEYS,
+        chain: ChainSettings | None = None,
+        patience_s: float = 60.0,
+        timeout_s: float = 120.0,
+        concurrency: int = 16,
+    ) -> None:
+        self._url, self._patience_s, self._timeout_s = url, patience_s, timeout_s
+        self._account = account
+        self._trust = trust.check()
+        self._chain = chain or ChainSettings()
+        self._concurrency = concurrency
+        self._validator = self._connect()
+        self._outbox = Outbox(account, self._connect) if account is not None else None
+        self._network: Network | None = None
+
+    def _connect(self) -> ValidatorClient:
+        return ValidatorClient(self._url, patience_s=self._patience_s, timeout_s=self._timeout_s)
+
+    async def __aenter__(self) -> Self:
+        await self._validator.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._outbox is not None:
+                await self._outbox.close()
+        finally:
+            await self._validator.__aexit__(kind, error, trace)
+
+    # -- pairs
+
+    async def network(self) -> Network:
+        """Return what the validator says of its network: its keys, and the pairs, formats and licences that it takes.
+
+        Raises:
+            ProofError: KEY_NOT_PINNED if it shows other keys than ``trust`` has.
+        """
+        network = await self._validator.network()
+        check_network(network, self._rules())
+        self._network = network
+        return network
+
+    async def submit(
+        self, a: Thing, b: Thing, *, license: str, captured_at: int | None = None, again: bool = False
+    ) -> PairOutcome:
+        """Sign a pair, send it, and return what was decided once the receipt was checked and saved.
+
+        Safe to repeat: the same two things under the same licence are one submission, also after a crash. Metadata is
+        removed and formats are converted before anything is signed, as `item` says. Many calls may run at once.
+
+        Args:
+            a: One of the two things: a `Path`, a text as `str`, `bytes`, or what `item` returned.
+            b: The other one, of another modality.
+            license: SPDX expression that you may give, such as ``"CC-BY-4.0"``.
+            captured_at: When the material was captured, in Unix seconds, if you want to say so.
+            again: Submit a pair that has a decision already once more.
+
+        Returns:
+            The outcome: accepted, rejected or grey, the reason in words, and the entry. ``is_known``: it was decided
+            before.
+
+        Raises:
+            SourceError: If a thing cannot be read, or the network does not take such pairs or this licence.
+            Rejected: If the validator refuses to decide; nothing is logged.
+            ProofError: If what comes back does not hold.
+            ServiceError: If the validator cannot be reached; call again, nothing is sent twice.
+            ConfigError: ACCOUNT_NEEDED without an account.
+        """
+        self._contributor()
+        assert self._outbox is not None  # made with the account
+        pair = await asyncio.to_thread(pair_of, a, b, license, captured_at)
+        return await self._outbox.submit(pair, self._rules(again=again))
+
+    async def decision(self, pair: bytes | str, *, wait_s: float = 0.0) -> Decision:
+        """Return the decision about a pair, its receipt checked; wait for it if it was not made yet.
+
+        Args:
+            pair: The pair's digest: 32 bytes, or hex digits.
+            wait_s: How long to wait for a decision.
+
+        Raises:
+            Rejected: NOT_FOUND if there is none after ``wait_s``.
+            ProofError: If the receipt does not hold, or is about another pair.
+        """
+        digest = _digest(pair)
+        network = await self._known_network()
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                decision = await self._validator.receipt(digest)
+                break
+            except Rejected as refusal_:
+                if refusal_.code != "NOT_FOUND" or time.monotonic() + _POLL_S > deadline:
+                    raise
+            await asyncio.sleep(_POLL_S)
+        vkey = self._trust.receipt_vkey or network.receipt_vkey
+        entry = check_receipt(decision.receipt, network.origin, vkey).entry
+        if not isinstance(entry, PairEntry) or entry.pair != digest:
+            raise ProofError("RECEIPT_OF_ANOTHER", f"the receipt's entry is not about pair 0x{digest.hex()}")
+        if entry.verdict != decision.verdict:
+            raise ProofError("VERDICT_DIFFERS", "the verdict beside the receipt is not the one in its entry")
+        return decision
+
+    async def verify(self, receipt: PairOutcome | Path) -> Proved:
+        """Check a saved receipt, with no network: `verify_receipt` with this client's keys.
+
+        Args:
+            receipt: The file of a receipt, or what `submit` returned.
+        """
+        path = receipt if isinstance(receipt, Path) else self.receipt_file(receipt)
+        return await asyncio.to_thread(verify_receipt, path, self._trust)
+
+    async def prove(self, receipt: PairOutcome | Path) -> Proved:
+        """Fetch the proof that a decision is in the log, keep it in the receipt, and return what that proves now.
+
+        Args:
+            receipt: The file of a receipt, or what `submit` returned.
+
+        Raises:
+            ProofError: PROMISE_BROKEN if the log has another entry in its place; as `verify`.
+            Rejected: If the log's quorum of witnesses has not cosigned the entry yet.
+        """
+        path = receipt if isinstance(receipt, Path) else self.receipt_file(receipt)
+        await fetch_proofs(self._validator, [path], self._trust)
+        return await self.verify(path)
+
+    def receipt_file(self, outcome: PairOutcome) -> Path:
+        """Return where the receipt of a decided pair is kept. Raises ConfigError ACCOUNT_NEEDED."""
+        return receipt_path(self._contributor().home / "receipts", bytes.fromhex(outcome.pair))
+
+    # -- searching
+
+    async def search(self, thing: Thing, *, to: str = "image", k: int = 10) -> Answer:
+        """Return the items nearest to a thing in the shared space, nearest first.
+
+        Args:
+            thing: A text as `str`, a `Path`, `bytes`, or what `item` returned; of any modality that the network knows.
+            to: Modality to find.
+            k: How many, 1 to 100.
+
+        Raises:
+            SourceError: If the thing cannot be read.
+            Rejected: If the network does not know one of the modalities.
+        """
+        asked = await asyncio.to_thread(item, thing)
+        data = await asyncio.to_thread(asked.read)
+        return await self._validator.query(asked.modality, asked.media_type, data, to, k)
+
+    async def content(self, found: Found | bytes) -> bytes:
+        """Return the bytes of an item of an accepted pair, compared with its SHA-256.
+
+        Args:
+            found: What `search` found, or the item's SHA-256.
+
+        Raises:
+            Rejected: ITEM_GONE if it was taken down or is not given to everybody.
+            ProofError: ITEM_DIFFERS if the bytes have another hash.
+        """
+        digest = found if isinstance(found, bytes) else found.sha256
+        return await fetch_item(self._validator, await self._known_network(), bytes(32), digest)
+
+    # -- rewards
+
+    async def earnings(self, account: bytes | None = None) -> Earnings:
+        """Derive from the whole ledger what an account earned, epoch by epoch and pair by pair.
+
+        Args:
+            account: Its address, 20 bytes; by default that of this client's account.
+
+        Raises:
+            ProofError: If the ledger does not hold, or TICKET_DIFFERS if the validator offers something else.
+        """
+        whose = account or self._contributor().address
+        await self._known_network()
+        leaves = await fetch_leaves(self._validator, self._trust.log_vkey)
+        derived = await asyncio.to_thread(derive_earnings, leaves, whose, RewardParameters())
+        for problem in derived.problems:
+            raise problem
+        try:
+            offered = earnings_of_ticket(await fetch_ticket(self._validator, whose))
+        except Rejected as error:
+            if error.code != "CLAIM_NONE":
+                raise
+            offered = Earnings(whose, ())
+        check_offer(offered, derived)
+        return derived
+
+    async def claims(self, account: bytes | None = None) -> ClaimView:
+        """Return where the money of each epoch is: derived from the ledger, compared with the chain.
+
+        Args:
+            account: Address, 20 bytes; by default that of this client's account.
+
+        Raises:
+            ChainError: If the chain cannot be reached or is another one.
+            ProofError: As `earnings`.
+        """
+        earned = await self.earnings(account)
+        chain = await self._chain_client()
+        return await asyncio.to_thread(view, chain, earned)
+
+    async def claim(self) -> Claimed:
+        """Have everything paid that is due to this client's account, and return what was paid.
+
+        Only epochs are claimed of which the chain holds the root that the ledger gives. If nothing was earned or all is
+        paid, nothing is sent and ``paid_wei`` is 0.
+
+        Raises:
+            NotYet: CLAIM_NOT_ACTIVE, CLAIM_NOT_POSTED, CLAIM_PAUSED: it says when.
+            ProofError: CLAIM_ROOT_DIFFERS if the chain holds other roots for all that is left; as `earnings`.
+            ChainError: If the chain cannot be reached or refuses, CHAIN_NO_FUNDS without coins for gas.
+        """
+        account = self._contributor()
+        earned = await self.earnings()
+        chain = await self._chain_client()
+        seen = await asyncio.to_thread(view, chain, earned)
+        wrong = refusal(seen)
+        if wrong is not None:
+            raise wrong
+        return await asyncio.to_thread(pay, chain, seen, account.private_key)
+
+    # -- the ledger
+
+    async def follow(
+        self, after: Position | None = None, *, wait: bool = False, poll_s: float = 2.0
+    ) -> AsyncGenerator[Followed, None]:
+        """Yield the entries of the ledger in order, each checked against a tree head that the log signed.
+
+        Args:
+            after: The ``position`` of the last entry that you have seen; None begins with entry 0.
+            wait: Go on for ever, asking for new entries every ``poll_s`` seconds; else end with the newest one.
+            poll_s: Seconds between two questions.
+
+        Yields:
+            Entries. Store ``position.encode()`` of one to go on after it, also in another process.
+
+        Raises:
+            ProofError: FOLLOW_FORKED if the log has rewritten its history; TILE_, BUNDLE_ and HEAD_ codes.
+            ServiceError: LOG_UNREACHABLE after ``patience_s`` without an answer.
+        """
+        network = await self._known_network()
+        trust = Trust(
+            log_vkey=self._trust.log_vkey or network.log_vkey,
+            witness_vkeys=self._trust.witness_vkeys,
+            quorum=self._trust.quorum,
+        )
+        async with (
+            LogFiles(self._validator.url, patience_s=self._patience_s) as files,
+            aclosing(follow(files, network.origin, trust, after=after, wait=wait, poll_s=poll_s)) as entries,
+        ):
+            async for one in entries:
+                yield one
+
+    # -- how
+
+    async def _known_network(self) -> Network:
+        return self._network or await self.network()
+
+    def _rules(self, *, again: bool = False) -> Rules:
+        return Rules(
+            concurrency=self._concurrency,
+            again=again,
+            receipt_vkey=self._trust.receipt_vkey,
+            log_vkey=self._trust.log_vkey,
+            origin=self._trust.origin,
+        )
+
+    def _contributor(self) -> Contributor:
+        if self._account is None:
+            raise ConfigError("ACCOUNT_NEEDED", "this client has no account", "Give account=open_wallet(...).")
+        return self._account
+
+    async def _chain_client(self) -> "ChainClient":
+        journals = self._account.home / "chain" if self._account is not None else None
+        return await asyncio.to_thread(connect, self._chain, await self._known_network(), journals)
+
+
+def verify_receipt(path: Path | str, trust: Trust = KEPT_KEYS) -> Proved:
+    """Check a saved receipt, with no network, and return what it proves.
+
+    Args:
+        path: The receipt's file.
+        trust: Keys that you have from elsewhere; empty ones are taken from the file.
+
+    Raises:
+        SourceError: RECEIPT_UNREADABLE.
+        ProofError: With a code for every way of being wrong.
+    """
+    return verify_saved(read_saved(Path(path)), trust.check())
+
+
+def _digest(pair: bytes | str) -> bytes:
+    try:
+        digest = pair if isinstance(pair, bytes) else bytes.fromhex(pair.removeprefix("0x"))
+    except ValueError:
+        digest = b""
+    if len(digest) != 32:
+        raise ConfigError(
+            "PAIR_DIGEST", f"{pair!r:.80} is not the digest of a pair", "Give 32 bytes, or 64 hex digits."
+        )
+    return digest
