@@ -8,7 +8,6 @@ upgrade path, so a network that is deployed by mistake is not repaired but left.
 import http.client
 import json
 import os
-import sys
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -22,9 +21,9 @@ from curiosity.chain.attestation import address_of
 from curiosity.chain.chain import Addresses, ChainConfig, DeploySettings, hide_secrets, show_endpoint
 from curiosity.chain.evm import ChainClient
 from curiosity.chain.evm.answers import EndpointRefusal, check_answer
+from curiosity.host import console
 from curiosity.host.files import read_secret, write_whole
-from curiosity.host.stopping import stop_on_sigterm
-from curiosity.protocol.errors import ChainError, ConfigError, CuriosityError, ExitCode, WalletError
+from curiosity.protocol.errors import ChainError, ConfigError, WalletError
 from curiosity.protocol.json_reader import read_json
 from curiosity.protocol.signing import checksum, parse_private_key
 
@@ -259,13 +258,14 @@ def _show(facts: dict[str, Any], prefix: str = "") -> str:
     return "\n".join(lines)
 
 
-_EXAMPLE = (
-    "Example: python -m contracts.deploy --rpc-url http://127.0.0.1:8545 --chain-id 31337 "
-    "--key-file deployer.key --validator 0x... --out addresses.json --dry-run"
+_NAME = "python -m contracts.deploy"
+_EXAMPLE = console.example(
+    f"{_NAME} --rpc-url http://127.0.0.1:8545 --chain-id 31337 \\",
+    "  --key-file deployer.key --validator 0x... --out addresses.json --dry-run",
 )
 
 
-@click.command(epilog=_EXAMPLE, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(epilog=_EXAMPLE, context_settings=console.HELP)
 @click.option("--rpc-url", required=True, help="JSON-RPC address of the chain.")
 @click.option("--chain-id", type=click.IntRange(min=1), required=True, help="Id that the chain must have.")
 @click.option("--key-file", type=_PATH, help="File with the deployer's key, 64 hex digits.")
@@ -362,24 +362,10 @@ def command(
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; an error is one line and an exit status of its own, never a traceback."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        command.main(args=given, prog_name="python -m contracts.deploy", standalone_mode=False)
-    except CuriosityError as error:
-        if "--json" in given:
-            click.echo(json.dumps({"error": error.to_json()}))
-        click.echo(str(error), err=True)
-        return int(error.exit_code)
-    except click.ClickException as error:
-        click.echo(f"USAGE: {error.format_message().rstrip('.')}. See: python -m contracts.deploy --help", err=True)
-        return int(ExitCode.USAGE)
-    except (KeyboardInterrupt, click.Abort):
-        return int(ExitCode.INTERRUPTED)
-    return int(ExitCode.OK)
+def main(arguments: Sequence[str]) -> int:
+    """Run the command with these arguments and return its exit status."""
+    return console.run(command, arguments, _NAME)
 
 
 if __name__ == "__main__":
-    stop_on_sigterm()
-    sys.exit(main())
+    console.main(command, _NAME)

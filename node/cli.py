@@ -1,21 +1,11 @@
 """The `curiosity` command: sub-commands load when they are called, errors end in one line and a status of their own."""
 
 import importlib
-import io
-import json
-import logging
-import sys
-import tempfile
-import traceback
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import click
 
-from curiosity.host.stopping import stop_on_sigterm
-from curiosity.host.terminal import printable
-from curiosity.protocol.errors import CuriosityError, ExitCode
+from curiosity.host import console
 
 COMMANDS = {
     "demo": "node.commands.demo:demo",
@@ -96,7 +86,7 @@ SUMMARIES = {
 }
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, context_settings=console.HELP)
 @click.version_option(package_name="curiosity", prog_name="curiosity")
 def curiosity() -> None:
     """Pairs of things that belong together: submit, verify, search, claim, train.
@@ -109,76 +99,12 @@ def curiosity() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit status; prints every error, raises none."""
-    as_json = "--json" in arguments
-    try:
-        # standalone_mode off: we print errors and choose the status ourselves.
-        result: Any = curiosity.main(args=list(arguments), prog_name="curiosity", standalone_mode=False)
-        return result if isinstance(result, int) else int(ExitCode.OK)
-    except CuriosityError as error:
-        return _fail(error.to_json(), int(error.exit_code), as_json)
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.format_message(), file=sys.stderr)
-        return int(ExitCode.USAGE)
-    except click.ClickException as error:
-        what, hint, guess = error.format_message().partition(" Did you mean ")
-        problem = {"code": "USAGE", "what": what.rstrip("."), "remedy": _usage_remedy(error)}
-        if hint:
-            problem["remedy"] = f"{hint.strip()} {guess.rstrip('.')} {problem['remedy']}"
-        return _fail(problem, int(ExitCode.USAGE), as_json)
-    except (KeyboardInterrupt, click.Abort):
-        print("Interrupted; run the same command again to go on.", file=sys.stderr)
-        return int(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output is gone
-        return int(ExitCode.OK)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        problem = {
-            "code": "SYSTEM",
-            "what": f"{where}{error.strerror or error}",
-            "remedy": "Check the path, its permissions and the free space (curiosity doctor).",
-        }
-        return _fail(problem, int(ExitCode.FAILED), as_json)
-    except Exception:  # noqa: BLE001 - the process edge: kept in a file, never shown as a traceback
-        return _fail(_crash_report(), int(ExitCode.FAILED), as_json)
-
-
-def _usage_remedy(error: click.ClickException) -> str:
-    context = getattr(error, "ctx", None)
-    return f"See: {context.command_path if context is not None else 'curiosity'} --help"
-
-
-def _crash_report() -> dict[str, str]:
-    logging.getLogger(__name__).debug("event=crash", exc_info=True)
-    kind = sys.exc_info()[0]
-    try:
-        with tempfile.NamedTemporaryFile("w", prefix="curiosity-crash-", suffix=".log", delete=False) as file:
-            traceback.print_exc(file=file)
-        where = f"details in {Path(file.name)}"
-    except OSError as error:  # such as a full disk
-        where = f"details could not be kept: {error.strerror}"
-    return {
-        "code": "INTERNAL",
-        "what": f"{kind.__name__ if kind else 'error'}, {where}",
-        "remedy": "Please report it with that file.",
-    }
-
-
-def _fail(problem: dict[str, str], status: int, as_json: bool) -> int:
-    if as_json:
-        print(json.dumps({"error": problem}))
-    print(printable(f"{problem['code']}: {problem['what']}. {problem['remedy']}"), file=sys.stderr)
-    return status
+    return console.run(curiosity, arguments, "curiosity")
 
 
 def main() -> None:
     """Entry point of the command."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A caption or a file name may hold what this console cannot show: it is spelled out, and the run goes on.
-            stream.reconfigure(errors="backslashreplace")
-    stop_on_sigterm()
-    sys.exit(run(sys.argv[1:]))
+    console.main(curiosity, "curiosity")
 
 
 if __name__ == "__main__":

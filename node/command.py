@@ -10,9 +10,10 @@ import click
 
 from curiosity.client.client import ValidatorClient
 from curiosity.client.wallet import Wallet, find_wallet
+from curiosity.host.console import log_command
 from curiosity.protocol.errors import CuriosityError, WalletError
 from node.config import Settings, load_settings
-from node.screen import Screen, set_up_logging
+from node.screen import Screen
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
@@ -46,7 +47,7 @@ def session_options(*, network: bool = False) -> Callable[[Callback], Callback]:
             validator_url: str | None = None,
             **kwargs: Any,
         ) -> Any:
-            set_up_logging(verbose)
+            log_command(verbose)
             settings = load_settings(config_file)
             node = settings.node
             if home is not None:
@@ -95,8 +96,3 @@ def wallet_named(session: Session, name: str | None) -> Wallet:
     if not name:
         raise WalletError("WALLET_NEEDED", "no wallet was named", "Give --wallet NAME, or set [node] wallet.")
     return find_wallet(session.home, name)
-
-
-def example(*lines: str) -> str:
-    """Return the part of a help text that shows how a command is used."""
-    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)

@@ -1,7 +1,6 @@
 """What a command shows: results on standard output (a table, or one JSON object), progress on standard error."""
 
 import json
-import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -127,13 +126,3 @@ class _Lines:
         of = f"/{self._total}" if self._total is not None else ""
         done = f" {self._done}{of}" if self._done or self._total is not None else ""
         self._screen.say(f"{self._label}:{done} {self._note}".rstrip())
-
-
-def set_up_logging(verbose: int) -> None:
-    """Send logs to standard error: warnings, with ``-v`` what happens, with ``-vv`` everything of ours."""
-    level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
-    for room in ("node", "contracts", "curiosity"):
-        logging.getLogger(room).setLevel(level)

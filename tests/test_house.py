@@ -99,7 +99,7 @@ def test_roles_meet_only_through_messages() -> None:
             {"aiohttp"},
             r"(curiosity/(client/client|ledger/tiles|host/port/\w+)|validator/(app|edge|witnesses|\w*routes|__main__)|witness/app)\.py",
         ),
-        ({"click", "rich"}, r"(node|validator|trainer|witness|contracts)/"),
+        ({"click", "rich"}, r"(node|validator|trainer|witness|contracts)/|curiosity/host/console.py"),
     ],
 )
 def test_heavy_libraries_have_one_home(libraries: set[str], home: str) -> None:

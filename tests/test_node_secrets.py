@@ -239,7 +239,7 @@ def test_a_crash_report_with_values_would_leak(scene: Scene, monkeypatch: pytest
         assert error is not None
         file.writelines(traceback.TracebackException(kind, error, trace, capture_locals=True).format())
 
-    monkeypatch.setattr("node.cli.traceback.print_exc", print_with_values)
+    monkeypatch.setattr("curiosity.host.console.traceback.print_exc", print_with_values)
     _, leaked = sabotage(scene, scene.commands()[:1], 3)
     assert any(one.endswith(": alice") for one in leaked)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,10 +20,12 @@ from curiosity.client.client import ValidatorClient, _refusal
 from curiosity.client.explain import explain, explain_pay, fault_of
 from curiosity.client.history import find, pay_by_entry, read_history
 from curiosity.client.takedowns import find_digest, find_digests
+from curiosity.host import console
 from curiosity.protocol.entry import EpochEntry, PairEntry, TakedownEntry, parse_entry
 from curiosity.protocol.errors import (
     ConfigError,
     CuriosityError,
+    ExitCode,
     Fault,
     Overloaded,
     Rejected,
@@ -34,7 +37,7 @@ from curiosity.protocol.payouts import derive
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.settings import check_url
 from curiosity.protocol.verdict import Outcome, Reason, Verdict
-from node.cli import _fail, run
+from node.cli import run
 from node.screen import Screen
 from tests.material.front import front
 from tests.material.payment import PaidNetwork, Terminal, paid_network, terminal
@@ -326,7 +329,12 @@ def test_a_validators_words_do_not_steer_the_terminal(capsys: pytest.CaptureFixt
     screen.say(evil)
     screen.line(evil)
     screen.table(evil, ("x",), [(evil,)])
-    _fail({"code": "X", "what": evil, "remedy": evil}, 1, False)
+
+    @click.command()
+    def fails() -> None:
+        raise ConfigError("X", evil, evil)
+
+    assert console.run(fails, [], "fails") == ExitCode.CONFIG
     said = capsys.readouterr()
     for text in (said.out, said.err):
         assert "owned" in text

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import signal
 import sys
 import time
@@ -10,10 +9,9 @@ from pathlib import Path
 
 import click
 
+from curiosity.host import console
 from curiosity.host.files import write_whole
 from curiosity.host.port.guard import url_of
-from curiosity.host.stopping import stop_on_sigterm
-from curiosity.protocol.errors import CuriosityError, ExitCode
 from curiosity.protocol.signing import Domain, address_of, checksum
 from validator.app import build, connect_chain, listen, settle_memory
 from validator.config import Settings, load_settings
@@ -71,25 +69,23 @@ _KEYS = ("origin", "receipt_vkey", "log_vkey", "attestation_address")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings=console.HELP)
 def main() -> None:
     """Run a validator, or look at one."""
 
 
-@main.command(epilog="Example: curiosity validator run --config curiosity.toml")
+@main.command(epilog=console.example("curiosity validator run --config curiosity.toml"))
 @_CONFIG
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Write the address here once it listens.")
 @_JSON
 @click.option("-v", "--verbose", is_flag=True, help="Log every request.")
 def run(config_path: Path | None, ready_file: Path | None, as_json: bool, verbose: bool) -> None:
     """Take pairs, judge them, keep the ledger, close epochs, answer searches; until Ctrl-C."""
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s level=%(levelname)s %(message)s"
-    )
+    console.log_service(verbose=verbose)
     asyncio.run(serve(load_settings(config_path), ready_file=ready_file, as_json=as_json))
 
 
-@main.command(epilog="Example: curiosity validator keys --config curiosity.toml")
+@main.command(epilog=console.example("curiosity validator keys --config curiosity.toml"))
 @_CONFIG
 @click.option("--only", type=click.Choice(_KEYS), help="Print this alone, for a file or a script.")
 @_JSON
@@ -109,7 +105,7 @@ def keys(config_path: Path | None, only: str | None, as_json: bool) -> None:
     click.echo(json.dumps(facts) if as_json else "\n".join(f"{name}: {value}" for name, value in facts.items()))
 
 
-@main.command(epilog="Example: curiosity validator check --config curiosity.toml")
+@main.command(epilog=console.example("curiosity validator check --config curiosity.toml"))
 @_CONFIG
 @click.option("--pairs", is_flag=True, help="Also hold every pair, receipt and item to its entry; reads every item.")
 @_JSON
@@ -140,7 +136,7 @@ def check(config_path: Path | None, pairs: bool, as_json: bool) -> None:
     click.echo(json.dumps(facts) if as_json else f"{facts['entries']} entries hold; root {facts['root']}.")
 
 
-@main.command("import", epilog="Example: curiosity ledger import export/ --config curiosity.toml")
+@main.command("import", epilog=console.example("curiosity ledger import export/ --config curiosity.toml"))
 @click.argument("export", type=click.Path(path_type=Path))
 @_CONFIG
 @click.option("--log-vkey", default="", help="Tree head key to trust; by default the one in the export.")
@@ -186,26 +182,5 @@ def _sentences(done: Imported) -> str:
     return text
 
 
-def run_main(arguments: list[str]) -> int:
-    """Run a sub-command and return its exit status; an error is one line, never a traceback."""
-    try:
-        main.main(args=arguments, prog_name="curiosity validator", standalone_mode=False)
-    except CuriosityError as error:
-        if "--json" in arguments:
-            click.echo(json.dumps({"error": error.to_json()}))
-        click.echo(f"{error.code}: {error.what}. {error.remedy}", err=True)
-        return int(error.exit_code)
-    except click.ClickException as error:
-        click.echo(f"USAGE: {error.format_message()} See: curiosity validator --help", err=True)
-        return int(ExitCode.USAGE)
-    except OSError as error:
-        click.echo(f"SYSTEM: {error.filename or ''}: {error.strerror}. Check the path and its permissions.", err=True)
-        return int(ExitCode.FAILED)
-    except (KeyboardInterrupt, click.Abort):
-        return int(ExitCode.INTERRUPTED)
-    return int(ExitCode.OK)
-
-
 if __name__ == "__main__":
-    stop_on_sigterm()
-    sys.exit(run_main(sys.argv[1:]))
+    console.main(main, "curiosity validator")

@@ -2,16 +2,14 @@
 
 import asyncio
 import json
-import logging
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from curiosity.host import console
 from curiosity.host.files import write_whole
-from curiosity.host.stopping import stop_on_sigterm
-from curiosity.protocol.errors import CuriosityError, ExitCode, SourceError
+from curiosity.protocol.errors import SourceError
 from curiosity.protocol.evidence import check_evidence, encode_evidence
 from witness.config import WitnessConfig, load_config
 from witness.evidence import EVIDENCE_FOLDER, read_evidence
@@ -29,12 +27,12 @@ def _settings(config_path: Path | None, **changes: object) -> WitnessConfig:
     return replace(load_config(config_path), **given)  # type: ignore[arg-type]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings=console.HELP)
 def main() -> None:
     """Cosign the tree heads of logs that only grow, and keep evidence of those that do not."""
 
 
-@main.command(epilog="Example: curiosity witness run --name example.org/witness --log VKEY")
+@main.command(epilog=console.example("curiosity witness run --name example.org/witness --log VKEY"))
 @_CONFIG
 @_DATA
 @_NAME
@@ -58,16 +56,14 @@ def run(
     """Answer add-checkpoint for the trusted logs (c2sp.org/tlog-witness), until Ctrl-C."""
     from witness.app import serve
 
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s level=%(levelname)s %(message)s"
-    )
+    console.log_service(verbose=verbose)
     config = _settings(config_path, data_dir=data_dir, name=name, logs=logs, host=host)
     if port is not None:
         config = replace(config, port=port)
     asyncio.run(serve(config, ready_file=ready_file, as_json=as_json))
 
 
-@main.command(epilog="Example: curiosity witness keys --name example.org/witness")
+@main.command(epilog=console.example("curiosity witness keys --name example.org/witness"))
 @_CONFIG
 @_DATA
 @_NAME
@@ -86,7 +82,7 @@ def keys(config_path: Path | None, data_dir: Path | None, name: str | None, only
         click.echo("\n".join(f"{key}: {value}" for key, value in facts.items()))
 
 
-@main.command(epilog="Example: curiosity witness evidence --export 0123456789abcdef --out fork.json")
+@main.command(epilog=console.example("curiosity witness evidence --export 0123456789abcdef --out fork.json"))
 @_CONFIG
 @_DATA
 @click.option("--export", "id_", help="Write the evidence with this id.")
@@ -123,26 +119,5 @@ def evidence(config_path: Path | None, data_dir: Path | None, id_: str | None, o
         click.echo("\n".join(f"{one_id}  {one.sentence()}" for one_id, one in found) or "No evidence of any fork.")
 
 
-def run_main(arguments: list[str]) -> int:
-    """Run a sub-command and return its exit status; an error is one line, never a traceback."""
-    try:
-        main.main(args=arguments, prog_name="curiosity witness", standalone_mode=False)
-    except CuriosityError as error:
-        if "--json" in arguments:
-            click.echo(json.dumps({"error": error.to_json()}))
-        click.echo(f"{error.code}: {error.what}. {error.remedy}", err=True)
-        return int(error.exit_code)
-    except click.ClickException as error:
-        click.echo(f"USAGE: {error.format_message()} See: curiosity witness --help", err=True)
-        return int(ExitCode.USAGE)
-    except OSError as error:
-        click.echo(f"SYSTEM: {error.filename or ''}: {error.strerror}. Check the path and its permissions.", err=True)
-        return int(ExitCode.FAILED)
-    except (KeyboardInterrupt, click.Abort):
-        return int(ExitCode.INTERRUPTED)
-    return int(ExitCode.OK)
-
-
 if __name__ == "__main__":
-    stop_on_sigterm()
-    sys.exit(run_main(sys.argv[1:]))
+    console.main(main, "curiosity witness")

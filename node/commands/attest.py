@@ -12,13 +12,14 @@ import click
 from curiosity.chain.attestation import sign_attestation
 from curiosity.chain.connect import connect
 from curiosity.client.client import ValidatorClient
+from curiosity.host.console import example
 from curiosity.protocol.errors import ChainError, ConfigError, Rejected, ServiceError, SourceError
 from curiosity.protocol.messages import EpochAttestation, EpochSignature, Network
 from curiosity.protocol.payouts import derive
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.signing import checksum
 from curiosity.rewards.attesting import Attested, compare, next_attestation
-from node.command import PATH, Session, example, open_client, session_options, wallet_named
+from node.command import PATH, Session, open_client, session_options, wallet_named
 from node.leaves import counted, get_leaves
 from node.prompts import unlock_wallet
 from node.screen import Screen

@@ -14,6 +14,7 @@ from curiosity.chain.connect import connect, connect_to
 from curiosity.chain.settings import ChainSettings
 from curiosity.client.amounts import show_tokens
 from curiosity.client.wallet import Wallet
+from curiosity.host.console import example
 from curiosity.protocol.errors import ChainError, CuriosityError, ExitCode, NotYet
 from curiosity.protocol.messages import ClaimShare
 from curiosity.protocol.signing import checksum
@@ -52,7 +53,7 @@ from node.claim_report import (
     view_json,
 )
 from node.claim_source import Known, learn
-from node.command import PATH, Session, example, session_options, wallet_named
+from node.command import PATH, Session, session_options, wallet_named
 from node.prompts import unlock_wallet
 from node.screen import Screen
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import click
 
 from curiosity.chain.chain import show_endpoint
+from curiosity.host.console import example
 from curiosity.host.files import write_new
 from curiosity.protocol.errors import ConfigError
 from curiosity.protocol.settings import without_userinfo
-from node.command import PATH, Session, example, session_options
+from node.command import PATH, Session, session_options
 from node.config import FILE_NAME, template
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import click
 
+from curiosity.host.console import example
 from curiosity.protocol.errors import ExitCode, Rejected
 from curiosity.sources import SOURCES
 from curiosity.sources.pairset import SourceItem, check_pair_set, read_card, read_pairs
-from node.command import PATH, Session, example, session_options
+from node.command import PATH, Session, session_options
 from node.screen import Screen
 
 # Options that not every set knows.

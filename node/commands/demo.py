@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
+from curiosity.host.console import example
 from curiosity.protocol.errors import ExitCode
-from node.command import PATH, Session, example, session_options
+from node.command import PATH, Session, session_options
 
 _FOLDER = Path(".cache/curiosity")
 _PORT = click.IntRange(0, 65_535)

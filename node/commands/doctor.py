@@ -5,9 +5,10 @@ import asyncio
 import click
 
 from curiosity.client.client import ValidatorClient
+from curiosity.host.console import example
 from curiosity.protocol.errors import CuriosityError, ExitCode
 from curiosity.protocol.settings import without_userinfo
-from node.command import Session, example, session_options
+from node.command import Session, session_options
 from node.doctor import Diagnosis, examine
 
 

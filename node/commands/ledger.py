@@ -15,6 +15,7 @@ from curiosity.client.items import fetch_item
 from curiosity.client.takedowns import find_digest
 from curiosity.client.trust import Trust
 from curiosity.client.wallet import find_wallet
+from curiosity.host.console import example
 from curiosity.host.files import write_whole
 from curiosity.ledger.audit import Audited, Target, audit, state_folder
 from curiosity.ledger.export import Exported, export, pack
@@ -26,7 +27,7 @@ from curiosity.protocol.errors import ConfigError, ProofError, Rejected, Service
 from curiosity.protocol.messages import IndexedSubmission, Network
 from curiosity.protocol.tlog import parse_vkey, verify_checkpoint
 from curiosity.protocol.wire import from_hex, parse
-from node.command import PATH, Session, example, open_client, session_options
+from node.command import PATH, Session, open_client, session_options
 from node.commands.roles import PASS, become, read_token
 from node.commands.slash import slash
 from node.commands.verify import trust_options

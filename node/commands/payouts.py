@@ -10,6 +10,7 @@ import click
 from curiosity.chain.connect import connect
 from curiosity.client.amounts import show_tokens
 from curiosity.client.client import ValidatorClient
+from curiosity.host.console import example
 from curiosity.ledger.mirror import read_network
 from curiosity.protocol.errors import CuriosityError, ProofError, SourceError
 from curiosity.protocol.messages import EpochLeaves, Network
@@ -17,7 +18,7 @@ from curiosity.protocol.payouts import EpochPayout, derive
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.signing import checksum
 from curiosity.rewards.payouts import ChainCheck, EpochCheck, blame_leaves, check_emission, check_epoch, without_leaves
-from node.command import PATH, Session, example, open_client, session_options
+from node.command import PATH, Session, open_client, session_options
 from node.leaves import counted, get_leaves
 from node.screen import Screen
 

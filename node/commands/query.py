@@ -5,13 +5,14 @@ from pathlib import Path
 
 import click
 
+from curiosity.host.console import example
 from curiosity.host.files import write_whole
 from curiosity.host.paths import inside
 from curiosity.protocol.messages import Answer
 from curiosity.protocol.wire import to_plain
 from curiosity.sources.own.item import check_item, load_item
 from curiosity.sources.pairset import EXTENSIONS
-from node.command import PATH, Session, example, open_client, session_options
+from node.command import PATH, Session, open_client, session_options
 
 
 @click.command(

@@ -9,9 +9,10 @@ import click
 
 from curiosity.client.history import Record, find, pay_by_entry, read_history
 from curiosity.client.outcome import OUTCOMES
+from curiosity.host.console import example
 from curiosity.protocol.errors import ExitCode
 from curiosity.protocol.rewards import RewardParameters
-from node.command import PATH, Session, example, session_options
+from node.command import PATH, Session, session_options
 from node.commands.submit import show_outcomes
 from node.leaves import counted, get_leaves
 from node.screen import Screen

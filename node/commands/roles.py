@@ -14,11 +14,12 @@ import click
 
 from curiosity.client.amounts import show_tokens
 from curiosity.client.client import ValidatorClient
+from curiosity.host.console import example
 from curiosity.host.files import read_secret
 from curiosity.protocol.errors import ConfigError
 from curiosity.protocol.signing import parse_seed
 from curiosity.protocol.wire import to_plain
-from node.command import PATH, Session, example, session_options
+from node.command import PATH, Session, session_options
 from node.commands.takedown import REASONS, take_down_as_operator
 
 T = TypeVar("T")

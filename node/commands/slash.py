@@ -10,9 +10,10 @@ from curiosity.chain.slashing import StakeEvidence, check_stake_evidence, parse_
 from curiosity.client.amounts import show_tokens
 from curiosity.client.receipts import read_file
 from curiosity.client.wallet import find_wallet
+from curiosity.host.console import example
 from curiosity.protocol.errors import WalletError
 from curiosity.protocol.evidence import parse_evidence
-from node.command import PATH, Session, example, session_options
+from node.command import PATH, Session, session_options
 from node.prompts import unlock_wallet
 
 

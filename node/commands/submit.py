@@ -15,12 +15,13 @@ from curiosity.client.preview import preview
 from curiosity.client.proofs import fetch_proofs
 from curiosity.client.submission import Contributor, Rules, Tally, submit_pairs
 from curiosity.client.wallet import find_wallet
+from curiosity.host.console import example
 from curiosity.protocol.errors import CuriosityError, ExitCode, Overloaded, ServiceError, SourceError, WalletError
 from curiosity.protocol.messages import Decision, Network
 from curiosity.protocol.verdict import Reason
 from curiosity.sources.own.own import read_sources
 from curiosity.sources.pairset import SourcePair
-from node.command import PATH, Session, example, open_client, session_options
+from node.command import PATH, Session, open_client, session_options
 from node.conversion_table import show_conversions
 from node.prompts import unlock_wallet
 from node.screen import ProgressMeter, Screen

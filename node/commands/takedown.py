@@ -10,6 +10,7 @@ import click
 from curiosity.client.submission import Rules, check_network
 from curiosity.client.takedowns import ask, find_digest, find_digests, take_down
 from curiosity.client.wallet import find_wallet
+from curiosity.host.console import example
 from curiosity.host.files import write_whole
 from curiosity.protocol.entry import TakedownEntry
 from curiosity.protocol.errors import SourceError, WalletError
@@ -17,7 +18,7 @@ from curiosity.protocol.messages import TakedownReport
 from curiosity.protocol.receipt import CheckedReceipt
 from curiosity.protocol.takedown import TakedownReason
 from curiosity.protocol.wire import encode, to_plain
-from node.command import PATH, Session, example, open_client, session_options
+from node.command import PATH, Session, open_client, session_options
 from node.prompts import unlock_wallet
 
 _LIFETIME_S = 3600

@@ -10,8 +10,9 @@ import click
 from curiosity.client.check import Checked, check_file
 from curiosity.client.proofs import fetch_proofs, find_receipts
 from curiosity.client.trust import Trust
+from curiosity.host.console import example
 from curiosity.protocol.errors import ProofError
-from node.command import PATH, Callback, Session, example, open_client, session_options
+from node.command import PATH, Callback, Session, open_client, session_options
 
 
 def trust_options(callback: Callback) -> Callback:

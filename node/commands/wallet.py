@@ -8,12 +8,13 @@ import click
 from curiosity.client.amounts import show_coins
 from curiosity.client.phrase import WORD_COUNTS, account_path, check_path, check_phrase, key_of_phrase, new_phrase
 from curiosity.client.wallet import address_of_key, create_wallet, find_wallet, open_keystore, survey_wallets
+from curiosity.host.console import example
 from curiosity.host.files import read_secret
 from curiosity.protocol.errors import WalletError
 from curiosity.protocol.json_reader import read_json
 from curiosity.protocol.signing import address_of, checksum, parse_private_key
 from curiosity.rewards.permits import parse_address
-from node.command import PATH, Callback, Session, example, session_options
+from node.command import PATH, Callback, Session, session_options
 from node.commands.wallet_money import balance, remove, send
 from node.prompts import read_passphrase, read_password, unlock_wallet
 

@@ -10,11 +10,12 @@ import click
 from curiosity.chain.connect import connect
 from curiosity.client.amounts import COIN, parse_amount, show_coins, show_tokens
 from curiosity.client.wallet import find_wallet
+from curiosity.host.console import example
 from curiosity.protocol.errors import ChainError, WalletError
 from curiosity.protocol.messages import Network
 from curiosity.protocol.signing import checksum
 from curiosity.rewards.permits import parse_address
-from node.command import PATH, Session, example, open_client, session_options
+from node.command import PATH, Session, open_client, session_options
 from node.prompts import unlock_wallet
 from node.screen import Screen
 

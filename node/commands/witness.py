@@ -2,7 +2,7 @@
 
 import click
 
-from node.command import example
+from curiosity.host.console import example
 from node.commands.roles import PASS, become
 
 

@@ -1,0 +1,146 @@
+"""The edge of every program of ours: an error is one line and an exit status of its own, never a traceback.
+
+`main` is what a program's entry point calls; `run` is the same without leaving the process.
+"""
+
+import io
+import json
+import logging
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import click
+
+from curiosity.host.stopping import stop_on_sigterm
+from curiosity.host.terminal import printable
+from curiosity.protocol.errors import CuriosityError, ExitCode
+
+HELP: Final = {"help_option_names": ["-h", "--help"]}
+"""Context settings of every command of ours."""
+ROOMS: Final = ("node", "validator", "trainer", "witness", "contracts", "curiosity")
+"""Packages whose logs are ours."""
+
+
+def main(command: click.Command, name: str, *, events: bool = False, writes_json: bool = True) -> NoReturn:
+    """Run a program with the arguments of its process and leave with its exit status.
+
+    Args:
+        command: What parses the arguments and does the work.
+        name: How people call it, such as ``curiosity validator``.
+        events: Whether its standard output is one JSON object a line, errors included.
+        writes_json: Whether its option ``--json`` means JSON on standard output; False where it names a file.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A caption or a file name may contain what this console cannot show: it is spelled out.
+            stream.reconfigure(errors="backslashreplace")
+    stop_on_sigterm()
+    sys.exit(run(command, sys.argv[1:], name, events=events, writes_json=writes_json))
+
+
+def run(
+    command: click.Command, arguments: Sequence[str], name: str, *, events: bool = False, writes_json: bool = True
+) -> int:
+    """Run one command and return its exit status; prints every error, raises none. See `main` for the arguments."""
+    edge = _Edge(name, events=events, as_json=writes_json and "--json" in arguments)
+    try:
+        # standalone_mode off: we print errors and choose the status ourselves.
+        result: Any = command.main(args=list(arguments), prog_name=name, standalone_mode=False)
+        return result if isinstance(result, int) else int(ExitCode.OK)
+    except CuriosityError as error:
+        return edge.fail(error.to_json(), int(error.exit_code))
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        return int(ExitCode.USAGE)
+    except click.ClickException as error:
+        return edge.fail(_usage(error, name), int(ExitCode.USAGE))
+    except (KeyboardInterrupt, click.Abort):
+        return edge.interrupted()
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output is gone
+        return int(ExitCode.OK)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        problem = {
+            "code": "SYSTEM",
+            "what": f"{where}{error.strerror or error}",
+            "remedy": "Check the path, its permissions and the free space (curiosity doctor).",
+        }
+        return edge.fail(problem, int(ExitCode.FAILED))
+    except Exception:  # noqa: BLE001 - the process edge: kept in a file, never shown as a traceback
+        return edge.fail(_crash_report(), int(ExitCode.FAILED))
+
+
+class _Edge:
+    """Prints a program's errors: a line on standard error, JSON on standard output where that was asked for."""
+
+    def __init__(self, name: str, *, events: bool, as_json: bool) -> None:
+        self._name, self._events, self._as_json = name, events, as_json
+
+    def fail(self, problem: dict[str, str], status: int) -> int:
+        self._print(problem)
+        print(printable(f"{problem['code']}: {problem['what']}. {problem['remedy']}"), file=sys.stderr)
+        return status
+
+    def interrupted(self) -> int:
+        remedy = "Run the same command again to go on."
+        if self._events:
+            self._print({"code": "INTERRUPTED", "what": f"{self._name} was interrupted", "remedy": remedy})
+        print("Interrupted; run the same command again to go on.", file=sys.stderr)
+        return int(ExitCode.INTERRUPTED)
+
+    def _print(self, problem: dict[str, str]) -> None:
+        if self._events:
+            print(json.dumps({"event": "error", **problem}), flush=True)
+        elif self._as_json:
+            print(json.dumps({"error": problem}), flush=True)
+
+
+def _usage(error: click.ClickException, name: str) -> dict[str, str]:
+    context = getattr(error, "ctx", None)
+    what, hint, guess = error.format_message().partition(" Did you mean ")
+    remedy = f"See: {context.command_path if context is not None else name} --help"
+    if hint:
+        remedy = f"{hint.strip()} {guess.rstrip('.')} {remedy}"
+    return {"code": "USAGE", "what": what.rstrip("."), "remedy": remedy}
+
+
+def _crash_report() -> dict[str, str]:
+    logging.getLogger(__name__).debug("event=crash", exc_info=True)
+    kind = sys.exc_info()[0]
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="curiosity-crash-", suffix=".log", delete=False) as file:
+            traceback.print_exc(file=file)
+        where = f"details in {Path(file.name)}"
+    except OSError as error:  # such as a full disk
+        where = f"details could not be kept: {error.strerror}"
+    return {
+        "code": "INTERNAL",
+        "what": f"{kind.__name__ if kind else 'error'}, {where}",
+        "remedy": "Please report it with that file.",
+    }
+
+
+def log_command(verbose: int) -> None:
+    """Send a command's logs to standard error: warnings, with ``-v`` what happens, with ``-vv`` everything of ours."""
+    level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    for room in ROOMS:
+        logging.getLogger(room).setLevel(level)
+
+
+def log_service(*, verbose: bool) -> None:
+    """Send a service's logs to standard error as key=value lines: warnings, or every request."""
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(asctime)s level=%(levelname)s %(message)s")
+
+
+def example(*lines: str) -> str:
+    """Return the part of a help text that shows how a command is used."""
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)

@@ -1,0 +1,92 @@
+"""The edge that every program of ours runs in: one line for an error, a status of its own, no traceback."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from curiosity.host import console
+from curiosity.protocol.errors import ChainError, CuriosityError, ExitCode
+
+PROGRAMS = ("node.cli", "validator", "witness", "contracts.deploy")
+
+
+def program(*raised: BaseException, result: Any = None) -> click.Command:
+    @click.command()
+    @click.option("--json", "as_json", is_flag=True)
+    def command(as_json: bool) -> Any:
+        if raised:
+            raise raised[0]
+        return result
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "said"),
+    [
+        (ChainError("A", "b", "C."), ExitCode.CHAIN, "A: b. C.\n"),
+        (click.UsageError("d"), ExitCode.USAGE, "USAGE: d. See: x --help\n"),
+        (FileNotFoundError(2, "No such file", "/e"), ExitCode.FAILED, "SYSTEM: /e: No such file. Check the path"),
+        (KeyboardInterrupt(), ExitCode.INTERRUPTED, "Interrupted; run the same command again to go on.\n"),
+        (click.Abort(), ExitCode.INTERRUPTED, "Interrupted"),
+        (CuriosityError("F", "\x1b[2Jowned", "G."), ExitCode.FAILED, "F: \ufffd[2Jowned. G.\n"),
+    ],
+)
+def test_an_error_is_one_line_and_a_status(
+    raised: BaseException, status: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert console.run(program(raised), [], "x") == status
+    shown = capsys.readouterr()
+    line = shown.err.removeprefix("\n")  # click ends the line that Ctrl-C was typed in
+    assert (shown.out, line[: len(said)]) == ("", said)
+    assert line.count("\n") == 1
+
+
+def test_an_error_is_json_where_json_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    error = ChainError("A", "b", "C.")
+    console.run(program(error), ["--json"], "x")
+    assert json.loads(capsys.readouterr().out) == {"error": error.to_json()}
+    console.run(program(error), ["--json"], "x", writes_json=False)  # there it names a file
+    assert capsys.readouterr().out == ""
+    console.run(program(error), [], "x", events=True)
+    assert json.loads(capsys.readouterr().out) == {"event": "error", **error.to_json()}
+    console.run(program(KeyboardInterrupt()), [], "x", events=True)
+    assert json.loads(capsys.readouterr().out)["code"] == "INTERRUPTED"
+
+
+def test_a_crash_is_kept_in_a_file_and_not_shown(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert console.run(program(ZeroDivisionError("secret")), [], "x") == ExitCode.FAILED
+    shown = capsys.readouterr()
+    assert "secret" not in shown.out + shown.err
+    (kept,) = tmp_path.iterdir()
+    assert str(kept) in shown.err
+    assert "ZeroDivisionError: secret" in kept.read_text()
+
+
+@pytest.mark.parametrize("result", [None, 0, 5])
+def test_the_status_is_what_the_command_returns(result: int | None) -> None:
+    assert console.run(program(result=result), [], "x") == (result or 0)
+
+
+@pytest.mark.parametrize("module", PROGRAMS)
+def test_every_program_has_this_edge(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--nonsense", "--json"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
+    )
+    assert done.returncode == ExitCode.USAGE
+    assert json.loads(done.stdout)["error"]["code"] == "USAGE"
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("USAGE: No such option")
+    assert line.endswith("--help")
