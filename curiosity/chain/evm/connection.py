@@ -23,6 +23,7 @@ from curiosity.chain.evm.answers import (
     printable,
     quantity,
 )
+from curiosity.chain.evm.exchange import MAX_ANSWER_BYTES, Exchanges
 from curiosity.chain.reverts import explain_revert
 from curiosity.protocol.errors import ChainError
 from curiosity.protocol.json_reader import read_json
@@ -34,9 +35,6 @@ _LOW_PERCENTILE = 5
 # What web3 keeps such an estimate between.
 _LEAST_PAST_TIP_WEI = 10**9
 _MOST_PAST_TIP_WEI = 15 * 10**8
-
-
-_MAX_ANSWER_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -61,17 +59,17 @@ class _Provider(HTTPProvider):
     # Or else an answer could have us fetch any address (EIP-3668).
     global_ccip_read_enabled = False
 
-    @staticmethod
-    def decode_rpc_response(raw_response: bytes) -> RPCResponse:
-        """Return the answer within the limits of `curiosity.protocol.json_reader`. Raises ValueError."""
-        return cast(RPCResponse, read_json(raw_response, max_bytes=_MAX_ANSWER_BYTES))
+    def __init__(self, url: str, request_timeout_s: float) -> None:
+        # exception_retry_configuration None: a repeated send could pay twice, and a caller knows when to try again.
+        super().__init__(url, exception_retry_configuration=None)
+        self._exchanges = Exchanges(url, request_timeout_s)
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        request = self.encode_rpc_request(method, params)
+        raw = self._exchanges.post(request, self.get_request_headers())
         try:
-            answer = super().make_request(method, params)
-        except requests.RequestException:
-            raise
-        except (ValueError, TypeError, AttributeError) as error:
+            answer = read_json(raw, max_bytes=MAX_ANSWER_BYTES)
+        except ValueError as error:
             raise AnswerError(f"the answer is not JSON: {type(error).__name__}") from None
         checked = check_answer(answer, str(self.endpoint_uri))
         if method == "eth_call":  # web3 would fill up half a byte, and make bytes of a number
@@ -89,8 +87,7 @@ class Connection:
     def __init__(self, url: str, request_timeout_s: float) -> None:
         self.url = url
         self.place = show_endpoint(url)
-        # exception_retry_configuration None: a repeated send could pay twice, and a caller knows when to try again.
-        provider = _Provider(url, request_kwargs={"timeout": request_timeout_s}, exception_retry_configuration=None)
+        provider = _Provider(url, request_timeout_s)
         # No middleware: it reads fields of blocks that we do not need and refuses those of other chains.
         web3 = Web3(provider, middleware=[])
         self._manager: Any = web3.manager

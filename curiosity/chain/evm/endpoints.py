@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from statistics import median_low
 from typing import Any, Literal
@@ -24,6 +24,7 @@ At = Literal["latest", "final"] | int
 
 _TRIES = 3  # blocks come in between two questions; what is still contradicted after so many is
 _REST_S = 30.0  # how long an endpoint that did not answer is not asked
+_MOST_EXCHANGES = 4  # with an endpoint for one question, each within the time of a request
 _MAX_LAG_BLOCKS = 64  # further behind the others, an endpoint has stopped following the chain
 _SILENCE = ("CHAIN_UNREACHABLE", "CHAIN_REFUSED")
 
@@ -178,8 +179,7 @@ class Endpoints:
         if len(asked) == 1:
             answers = [_answer(asked[0], ask)]
         else:
-            with ThreadPoolExecutor(len(asked)) as pool:
-                answers = list(pool.map(lambda one: _answer(one, ask), asked))
+            answers = self._ask_beside(asked, ask)
         heard = []
         for connection, answer in zip(asked, answers, strict=True):
             if answer.error is not None and answer.error.code in _SILENCE:
@@ -191,6 +191,19 @@ class Endpoints:
         if len(heard) < self._quorum:
             raise self._too_few([connection for connection, _ in heard])
         return heard
+
+    def _ask_beside(self, asked: Sequence[Connection], ask: Callable[[Connection], Any]) -> list[_Answer]:
+        """Ask all at once. Who takes much longer than the exchanges may (a name that does not resolve) is silent."""
+        pool = ThreadPoolExecutor(len(asked))
+        try:
+            waited = [pool.submit(_answer, one, ask) for one in asked]
+            wait(waited, timeout=_MOST_EXCHANGES * self._config.request_timeout_s)
+            return [
+                future.result() if future.done() else _Answer(error=_late(connection))
+                for connection, future in zip(asked, waited, strict=True)
+            ]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _awake(self) -> list[Connection]:
         """The endpoints to ask: those that answered lately, or all when these are fewer than the quorum."""
@@ -211,6 +224,14 @@ class Endpoints:
             f"{len(heard)} of {len(self._all)} endpoints answer, {self._quorum} must; silent: {', '.join(silent)}",
             "Nothing is decided on fewer. Start them again, or name others.",
         )
+
+
+def _late(connection: Connection) -> ChainError:
+    return ChainError(
+        "CHAIN_UNREACHABLE",
+        f"{connection.place} does not answer: its time is over",
+        "Start the chain or correct the RPC URL, then look at the state before sending again.",
+    )
 
 
 def _answer(connection: Connection, ask: Callable[[Connection], Any]) -> _Answer:
