@@ -1,5 +1,6 @@
 """A checkpoint is what its manifest says, or it is refused."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from curiosity.embedding.checkpoint import (
     Checkpoint,
     LedgerRange,
     Manifest,
+    copy,
     load,
     save,
 )
@@ -104,6 +106,27 @@ def test_a_manifest_in_other_spelling_is_refused(tmp_path: Path, space: Embeddin
     path.write_bytes(path.read_bytes().replace(b",", b", ", 1))
     with pytest.raises(CheckpointError, match="MANIFEST_NOT_CANONICAL"):
         load(tmp_path / "one")
+
+
+def test_a_manifest_names_what_it_lacks(tmp_path: Path, space: EmbeddingSpace) -> None:
+    manifest = json.loads((make(tmp_path / "c", space).path / MANIFEST).read_bytes())
+    del manifest["evaluation"]
+    with pytest.raises(CheckpointError, match=r"MANIFEST_NOT_READABLE.*lacks or has too much: evaluation\.") as caught:
+        Manifest.decode(json.dumps(manifest).encode())
+    assert "__init__" not in str(caught.value)
+
+
+def test_a_copy_is_whole_or_not_there(tmp_path: Path, space: EmbeddingSpace) -> None:
+    made = make(tmp_path / "c", space)
+    copied = copy(made, tmp_path / "kept" / made.digest)
+    assert load(copied.path).digest == made.digest
+    (copied.path / MODEL).write_bytes(b"damaged")
+    assert load(copy(made, copied.path).path).digest == made.digest
+    (made.path / MODEL).write_bytes(b"changed since it was loaded")
+    with pytest.raises(CheckpointError, match="CHECKPOINT_DIFFERS"):
+        copy(made, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+    assert copy(made, copied.path).digest == made.digest  # of what is there whole the original is not needed
 
 
 def test_missing_parts_are_named(tmp_path: Path, space: EmbeddingSpace) -> None:

@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import secrets
+import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -21,7 +22,7 @@ from curiosity.client.receipts import check_proof
 from curiosity.embedding.checkpoint import GENESIS, load, save
 from curiosity.protocol.decision import check_decision
 from curiosity.protocol.entry import CheckpointEntry, EpochEntry, PairEntry, parse_entry
-from curiosity.protocol.errors import ConfigError, Overloaded, Rejected
+from curiosity.protocol.errors import ConfigError, Fault, Overloaded, Rejected
 from curiosity.protocol.merkle import leaf_hash, root, verify_consistency
 from curiosity.protocol.messages import Decision
 from curiosity.protocol.pair import Envelope, Item, SignedPair
@@ -331,17 +332,19 @@ async def test_a_checkpoint_that_is_no_child_is_refused(live: Running) -> None:
     assert live.service.pipeline.judge.checkpoint == live.network.checkpoint
 
 
-def child_of_genesis(path: Path, *, fit: bool, evaluation: dict[str, Any] | None = None) -> Path:
-    """A checkpoint with genesis' weights and one anchor less, so that its digest is its own."""
-    genesis = load(GENESIS)
-    anchors = {name: array[1:] if name.startswith("ref/") else array for name, array in genesis.anchors.items()}
+def child_of_genesis(
+    path: Path, *, fit: bool, evaluation: dict[str, Any] | None = None, parent: Path = GENESIS
+) -> Path:
+    """A checkpoint with genesis' weights and one anchor less than its parent, so that its digest is its own."""
+    known = load(parent)
+    anchors = {name: array[1:] if name.startswith("ref/") else array for name, array in known.anchors.items()}
     manifest = replace(
-        genesis.manifest,
-        parent=genesis.digest,
-        data=genesis.manifest.data | {"fit": fit},
-        evaluation=as_good_as_its_parent(genesis.manifest.evaluation) if evaluation is None else evaluation,
+        known.manifest,
+        parent=known.digest,
+        data=known.manifest.data | {"fit": fit},
+        evaluation=as_good_as_its_parent(known.manifest.evaluation) if evaluation is None else evaluation,
     )
-    save(path, manifest=manifest, model=(GENESIS / "model.safetensors").read_bytes(), anchors=anchors, card="child")
+    save(path, manifest=manifest, model=(parent / "model.safetensors").read_bytes(), anchors=anchors, card="child")
     return path
 
 
@@ -377,17 +380,24 @@ async def test_a_worse_child_is_switched_to_only_by_force(
     unknown = str(child_of_genesis(tmp_path / "unknown", fit=True, evaluation=load(GENESIS).manifest.evaluation))
     with pytest.raises(Rejected, match="CHECKPOINT_NOT_COMPARED"):
         await live.client.switch_checkpoint(token, unknown)
-    with pytest.raises(Rejected, match=r"CHECKPOINT_WORSE: .*digits audio-image fell from 100.0 to 90.0 %"):
+    with pytest.raises(Rejected, match=r"CHECKPOINT_WORSE: .*digits audio-image fell from 100.0 to 90.0 %") as caught:
         await live.client.switch_checkpoint(token, worse)
     only_emoji = {**evaluation, "recall": fallen["recall"], "parent": {"recall": {"emoji": fallen["recall"]["emoji"]}}}
     del only_emoji["recall"]["digits"]
     partly = str(child_of_genesis(tmp_path / "partly", fit=True, evaluation=only_emoji))
     with pytest.raises(Rejected, match=r"CHECKPOINT_NOT_COMPARED: .* its parent was evaluated: digits audio-image, "):
         await live.client.switch_checkpoint(token, partly)
+    assert caught.value.fault is Fault.VALIDATOR  # no contributor can do anything about it
     assert (await live.client.network()).checkpoint == live.network.checkpoint
     assert live.service.ledger.size == 1
-    told = await live.client.switch_checkpoint(token, worse, force=True)
-    assert told.checkpoint.hex() == load(Path(worse)).digest
+    command = ("-m", "node.cli", "validator", "switch", worse, "--force", "--url", live.url)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *command, "--token-file", str(tmp_path / "validator" / "keys" / "admin.token"),
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    said, _ = await process.communicate()
+    assert f"Judging under 0x{load(Path(worse)).digest}" in said.decode()
+    assert "Forced in spite of CHECKPOINT_WORSE: recall at 1 of digits audio-image fell" in said.decode()
     assert "event=checkpoint_forced code=CHECKPOINT_WORSE" in caplog.text
 
 

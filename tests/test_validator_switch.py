@@ -1,6 +1,8 @@
 """A switch of the checkpoint: what is built beside, what goes on meanwhile, and that a failure changes nothing."""
 
 import asyncio
+import os
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -138,7 +140,7 @@ async def test_a_query_is_answered_under_one_checkpoint(live: Running, child: Pa
         assert (await search(live)).checkpoint == live.service.embedder.checkpoint != old
 
 
-STEPS = ("load", "device", "read a page", "read an item", "decode", "embed", "note the path", "log")
+STEPS = ("load", "copy", "device", "read a page", "read an item", "decode", "embed", "note the path", "log")
 FAULT = StoreError("BROKEN", "something broke here", "Try again.")
 
 
@@ -146,6 +148,7 @@ def _break(live: Running, step: str, at: int, monkeypatch: pytest.MonkeyPatch) -
     s = live.service
     where, name = {
         "load": (curiosity.embedding.checkpoint, "load"),
+        "copy": (curiosity.embedding.checkpoint, "copy"),
         "device": (service_module, "put_on_device"),
         "read a page": (s.store, "accepted"),
         "read an item": (s.store, "blob"),
@@ -434,3 +437,47 @@ async def test_of_two_orders_at_once_one_is_followed(live: Running, child: Path,
     (refused,) = [one for one in done if isinstance(one, Rejected)]
     assert refused.code == "CHECKPOINT_NOT_CHILD"
     assert (await is_right(live)).size == live.service.ledger.size
+
+
+async def test_a_network_needs_nothing_outside_its_folder_after_a_switch(tmp_path: Path, child: Path) -> None:
+    """The folder that was switched to is removed, the data folder moved: it starts, with the same checkpoint."""
+    async with running(tmp_path / "v") as live:
+        await submit(live, 2)
+        await switch_checkpoint(live.service, child)
+        digest = live.service.embedder.checkpoint
+    shutil.rmtree(child)
+    (tmp_path / "v").rename(tmp_path / "moved")
+    async with running(tmp_path / "moved") as live:
+        assert live.service.embedder.checkpoint == digest
+        assert (await is_right(live)).checkpoint == digest
+        grandchild = child_of_genesis(
+            tmp_path / "grandchild", fit=True, parent=tmp_path / "moved" / "checkpoints" / digest.hex()
+        )
+        await switch_checkpoint(live.service, grandchild)
+        assert set(os.listdir(tmp_path / "moved" / "checkpoints")) == {
+            digest.hex(),
+            live.service.embedder.checkpoint.hex(),
+        }
+
+
+async def test_a_checkpoint_that_an_earlier_version_noted_elsewhere_is_copied(tmp_path: Path, child: Path) -> None:
+    async with running(tmp_path / "v") as live:
+        await switch_checkpoint(live.service, child)
+        digest = live.service.embedder.checkpoint
+        live.service.store.meta_set("checkpoint_path", str(child))
+    shutil.rmtree(tmp_path / "v" / "checkpoints")
+    async with running(tmp_path / "v") as live:  # by its note
+        assert live.service.embedder.checkpoint == digest
+    elsewhere = shutil.move(child, tmp_path / "elsewhere")
+    async with running(tmp_path / "v") as live:
+        assert live.service.store.meta_get("checkpoint_path") == f"checkpoints/{digest.hex()}"
+        live.service.store.meta_set("checkpoint_path", str(child))
+    shutil.rmtree(tmp_path / "v" / "checkpoints")
+    shutil.copytree(tmp_path / "v", tmp_path / "without")
+    with pytest.raises(CheckpointError, match=f"CHECKPOINT_MISSING.*{digest.hex()}"):
+        async with running(tmp_path / "without"):
+            pass
+    os.mkdir(tmp_path / "v" / "checkpoints")
+    shutil.move(elsewhere, tmp_path / "v" / "checkpoints" / digest.hex())  # as the message says
+    async with running(tmp_path / "v") as live:
+        assert live.service.embedder.checkpoint == digest

@@ -53,7 +53,7 @@ async def post_checkpoint(request: web.Request) -> web.Response:
     try:
         index, reindexed = await switch_checkpoint(s, Path(order.path), force=order.force)
     except CheckpointError as error:  # of the order: the validator goes on with what it has
-        raise Rejected(error.code, error.what, error.remedy, status=422) from None
+        raise Rejected(error.code, error.what, error.remedy, status=422, fault=error.fault) from None
     seconds = round(time.monotonic() - started)
     return answer(CheckpointReport(s.embedder.checkpoint, index, reindexed, seconds))
 

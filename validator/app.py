@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from aiohttp import web
 
@@ -32,6 +31,7 @@ from curiosity.protocol.verdict import Verdict
 from curiosity.serving.decode import Decoder
 from curiosity.serving.embedder import Embedder
 from curiosity.serving.quotas import QuotaLimits, Quotas
+from validator.checkpoints import adopt, find_checkpoint
 from validator.config import Settings
 from validator.contributor_routes import straight_to_pairs
 from validator.edge import SERVICE, edge
@@ -47,7 +47,7 @@ from validator.query import Search
 from validator.refused_items import DAY_S, Auditors, RefusedItems, parse_auditors
 from validator.reindex import Reindexer
 from validator.routes import ROUTES
-from validator.service import CHECKPOINT_PATH, Service, close, finish_switch
+from validator.service import Service, close, finish_switch
 from validator.store import Store
 from validator.takedown import Takedowns, load_forgotten
 from validator.witnesses import Witnesses, parse_witnesses
@@ -135,7 +135,7 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
     genesis = curiosity.embedding.checkpoint.load(genesis_path)
     domain = Domain(addresses.chain_id, addresses.rewards)
     network_id = network_id_of(config.name, domain, bytes.fromhex(genesis.digest))
-    current = Path(store.meta_get(CHECKPOINT_PATH) or genesis_path)
+    current = find_checkpoint(store, data_dir, genesis_path)
     log.info("event=starting step=encoders checkpoint=%s", current)
     embedder = await asyncio.to_thread(Embedder.load, current, config.device or None, config.curiosity_rule)
     stake_key, stake_vkey = None, ""
@@ -152,6 +152,7 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
         check_checkpoint(store, embedder.checkpoint)
     else:
         finish_switch(store, ledger, embedder)
+    await asyncio.to_thread(adopt, store, data_dir, embedder.in_force.checkpoint)
     quotas = Quotas(
         QuotaLimits(
             config.bytes_per_hour,
@@ -205,6 +206,7 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
     )
     return Service(
         settings=settings,
+        data_dir=data_dir,
         keys=keys,
         store=store,
         ledger=ledger,

@@ -19,6 +19,7 @@ from curiosity.serving.decode import Decoder
 from curiosity.serving.embedder import Embedder
 from curiosity.serving.in_force import InForce, put_on_device
 from curiosity.serving.quotas import Quotas
+from validator.checkpoints import CHECKPOINT_PATH, drop_copies, keep_copy, note_of
 from validator.config import Settings
 from validator.epochs import Epochs
 from validator.forgotten import Forgotten
@@ -37,7 +38,6 @@ from validator.witnesses import Witnesses
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT_PATH = "checkpoint_path"  # name of the store's note on where the checkpoint in force lies
 _ROUNDS = 100  # of catching up with what is accepted during a switch
 
 
@@ -46,6 +46,7 @@ class Service:
     """Everything that the routes need, wired."""
 
     settings: Settings
+    data_dir: Path  # absolute
     keys: Keys
     store: Store
     ledger: Ledger
@@ -74,23 +75,27 @@ class Service:
 async def switch_checkpoint(s: Service, path: Path, *, force: bool = False) -> tuple[int, int]:
     """Judge under the checkpoint in ``path`` from now on; return the index of its entry and the pairs re-embedded.
 
+    It is copied into the data folder first: ``path`` is not needed any more once this returns.
     All that is needed is built beside what is in force, under which pairs and searches go on meanwhile. If anything
     fails before the entry is written, nothing has changed. Only what was accepted last, at most a batch, is embedded
     while pairs wait. Orders are followed one after another.
     Raises CheckpointError: CHECKPOINT_NOT_CHILD unless its parent is in force, CHECKPOINT_UNFIT if it is near chance by
     its own evaluation, CHECKPOINT_FORGETS if it judges fewer kinds of pairs than the one in force, CHECKPOINT_WORSE or
-    CHECKPOINT_NOT_COMPARED unless ``force``, CHECKPOINT_BEHIND if pairs come faster than they are embedded again, and
-    what loading it raises; what `Reindexer.fill` raises; StoreError.
+    CHECKPOINT_NOT_COMPARED unless ``force``, CHECKPOINT_BEHIND if pairs come faster than they are embedded again,
+    CHECKPOINT_NOT_WRITTEN if there is no place for its copy, and what loading it raises; what `Reindexer.fill` raises;
+    StoreError.
     """
     async with s.switching:
         loaded = await asyncio.to_thread(curiosity.embedding.checkpoint.load, path)
         _check_child(s, loaded, force=force)
+        loaded = await asyncio.to_thread(keep_copy, s.data_dir, loaded)
         rule = s.settings.validator.curiosity_rule
         state = await asyncio.to_thread(put_on_device, loaded, s.embedder.device, rule)
         keep = (s.embedder.checkpoint, state.digest)
         await s.pipeline.on_writer(lambda: s.store.drop_finals(keep))
         with s.pipeline.building(state):
             index, count = await _fill_and_switch(s, state)
+        await asyncio.to_thread(drop_copies, s.data_dir, keep)
     log.info("event=checkpoint_switched checkpoint=%s reindexed=%d", state.digest.hex(), count)
     return index, count
 
@@ -153,7 +158,7 @@ def _commit(s: Service, state: InForce) -> int:
     ledger names, and logs it.
     """
     before = s.store.meta_get(CHECKPOINT_PATH) or ""
-    s.store.meta_set(CHECKPOINT_PATH, str(state.checkpoint.path.resolve()))
+    s.store.meta_set(CHECKPOINT_PATH, note_of(state.digest))
     try:
         entry = encode_entry(CheckpointEntry(state.digest, s.embedder.checkpoint))
         (receipt,) = s.ledger.append([NewEntry(entry, None)])

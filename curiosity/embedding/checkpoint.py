@@ -13,7 +13,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curiosity.host.files import sync_directory
 from curiosity.host.paths import inside
 from curiosity.protocol.errors import CheckpointError
 from curiosity.protocol.json_reader import read_json
@@ -105,6 +106,8 @@ class Manifest:
                     "Update the program or the checkpoint",
                 )
             ledger = plain.pop("ledger")
+            if wrong := _MANIFEST_KEYS ^ (set(plain) | {"ledger"}):
+                raise ValueError(f"it lacks or has too much: {', '.join(sorted(wrong))}")
             manifest = cls(
                 modalities=tuple(plain.pop("modalities")),
                 calibration=Calibration.from_json(plain.pop("calibration")),
@@ -114,7 +117,7 @@ class Manifest:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(
                 "MANIFEST_NOT_READABLE",
-                f"{len(data)} bytes are not a manifest ({type(error).__name__}: {error})",
+                f"{len(data)} bytes are not a manifest: {_why(error)}",
                 "Fetch the checkpoint again",
             ) from error
         if manifest.encode() != data:
@@ -122,6 +125,15 @@ class Manifest:
                 "MANIFEST_NOT_CANONICAL", f"{len(data)} bytes differ from their canonical form", "Fetch it again"
             )
         return manifest
+
+
+_MANIFEST_KEYS = {field.name for field in fields(Manifest)}
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"it lacks {error.args[0]!r}"
+    return str(error) if isinstance(error, ValueError) else "a value in it is of another type"
 
 
 @dataclass(frozen=True)
@@ -208,6 +220,39 @@ def save(
         raise CheckpointError(
             "CHECKPOINT_NOT_WRITTEN", f"{path} exists and is not this checkpoint", "Choose another folder or remove it"
         )
+    _write_folder(path, contents)
+    return Checkpoint(path, digest, final)
+
+
+def copy(checkpoint: Checkpoint, path: Path) -> Checkpoint:
+    """The same checkpoint in the folder ``path``, every byte compared with the manifest; nothing if it is there whole.
+
+    What else is at ``path``, such as a copy that was damaged, is replaced.
+
+    Raises:
+        CheckpointError: what ``load`` raises of the original; CHECKPOINT_NOT_WRITTEN, when the disk refuses.
+    """
+    try:
+        return load(path, expected=checkpoint.digest)
+    except CheckpointError:
+        shutil.rmtree(path, ignore_errors=True)
+    contents = {}
+    for name, want in (checkpoint.manifest.files | {MANIFEST: checkpoint.digest}).items():
+        source = inside(checkpoint.path, name, one=True, links=True)
+        contents[name] = _read(source)
+        if (got := hashlib.sha256(contents[name]).hexdigest()) != want:
+            raise _differs(str(source), want, got)
+    _write_folder(path, contents)
+    return Checkpoint(path, checkpoint.digest, checkpoint.manifest)
+
+
+def encode_config(preset: str, modalities: Sequence[str]) -> bytes:
+    """What ``curiosity.embedding.hub`` needs to make the towers that the weights belong to: canonical JSON."""
+    return canonical_json({"modalities": list(modalities), "preset": preset})
+
+
+def _write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
+    """Make the folder ``path`` with these files, durable and at once, or not at all."""
     staging = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         staging.mkdir(parents=True)
@@ -216,18 +261,14 @@ def save(
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+        sync_directory(staging)
         staging.rename(path)
+        sync_directory(path.parent)
     except OSError as error:
         shutil.rmtree(staging, ignore_errors=True)
         raise CheckpointError(
             "CHECKPOINT_NOT_WRITTEN", f"{path}: {error.strerror or error}", "Free space or choose another folder"
         ) from error
-    return Checkpoint(path, digest, final)
-
-
-def encode_config(preset: str, modalities: Sequence[str]) -> bytes:
-    """What ``curiosity.embedding.hub`` needs to make the towers that the weights belong to: canonical JSON."""
-    return canonical_json({"modalities": list(modalities), "preset": preset})
 
 
 def _read(path: Path) -> bytes:

@@ -16,7 +16,8 @@ from curiosity.client.amounts import show_tokens
 from curiosity.client.client import ValidatorClient
 from curiosity.host.console import example
 from curiosity.host.files import read_secret
-from curiosity.protocol.errors import ConfigError
+from curiosity.protocol.errors import ConfigError, CuriosityError, Rejected
+from curiosity.protocol.messages import CheckpointReport
 from curiosity.protocol.signing import parse_seed
 from curiosity.protocol.wire import to_plain
 from node.command import PATH, Session, session_options
@@ -105,14 +106,23 @@ def switch(session: Session, checkpoint: Path, force: bool, token_file: Path) ->
     It is refused if it finds more than five points less than its parent in any direction on held-out pairs.
     """
     path, token = str(checkpoint.resolve()), read_token(token_file)
+
     # Everything is embedded again first: however long that takes, a time-out here would only hide the answer.
-    report = asyncio.run(
-        _ask(session, lambda client: client.switch_checkpoint(token, path, force=force), timeout_s=_SWITCH_TIMEOUT_S)
-    )
+    async def order(client: ValidatorClient) -> tuple[CheckpointReport, CuriosityError | None]:
+        try:
+            return await client.switch_checkpoint(token, path), None
+        except Rejected as refusal:  # asked without force first, so that what was overridden can be told
+            if not force or refusal.code not in ("CHECKPOINT_WORSE", "CHECKPOINT_NOT_COMPARED"):
+                raise
+            return await client.switch_checkpoint(token, path, force=True), refusal
+
+    report, doubt = asyncio.run(_ask(session, order, timeout_s=_SWITCH_TIMEOUT_S))
+    forced = f" Forced in spite of {doubt.code}: {doubt.what}." if doubt else ""
     session.screen.finish(
-        to_plain(report),
+        to_plain(report) | {"overridden": doubt.to_json() if doubt else None},
         lambda screen: screen.line(
             f"Judging under 0x{report.checkpoint.hex()}; {report.reindexed} pairs embedded again, entry {report.entry}."
+            + forced
         ),
     )
 
