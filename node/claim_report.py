@@ -250,13 +250,6 @@ def show_trust(screen: Screen, source: str, seen: ClaimView, problems: Sequence[
     screen.line(f"All amounts were derived from {where}{words}.")
 
 
-def tell_errors(screen: Screen, problems: Sequence[CuriosityError], error: CuriosityError | None) -> int:
-    """Print what is wrong to standard error, what decides the status last, and return the status."""
-    for one in [*(problem for problem in problems if problem is not error), *([error] if error is not None else [])]:
-        screen.say(f"{one.code}: {one.what}. {one.remedy}")
-    return int(error.exit_code) if error is not None else 0
-
-
 def list_epochs(epochs: Sequence[int]) -> str:
     """Return epochs as people say them."""
     if len(epochs) == 1:

@@ -1,13 +1,15 @@
 """What every sub-command shares: options for configuration, JSON and logs, and the session that they make."""
 
+import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from curiosity.chain.settings import ChainSettings
 from curiosity.client.client import ValidatorClient
 from curiosity.client.wallet import Wallet, find_wallet
 from curiosity.host.console import log_command
@@ -15,6 +17,10 @@ from curiosity.protocol.errors import CuriosityError, WalletError
 from node.config import Settings, load_settings
 from node.screen import Screen
 
+if TYPE_CHECKING:
+    from curiosity.ledger.source import LedgerSource
+
+T = TypeVar("T")
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
 PATH: Final = click.Path(path_type=Path)
@@ -88,6 +94,28 @@ def open_client(
     return ValidatorClient(
         node.validator_url, patience_s=patience_s, timeout_s=timeout_s or node.request_timeout_s, on_wait=say
     )
+
+
+def ledger_source(session: Session, entries: Path | None) -> "LedgerSource":
+    """Return the ledger in a copy, else that of the session's validator, which is asked for what is not there."""
+    from curiosity.ledger.source import PATIENCE_S, LedgerSource  # here: no help text needs it
+
+    def ask(
+        question: Callable[[ValidatorClient], Coroutine[object, object, T]], *, patience_s: float = PATIENCE_S
+    ) -> T:
+        async def work() -> T:
+            async with open_client(session, patience_s=patience_s) as client:
+                return await question(client)
+
+        return asyncio.run(work())
+
+    return LedgerSource(ask, entries, session.settings.node.log_vkey)
+
+
+def chain_settings(session: Session, rpc_url: str | None) -> ChainSettings:
+    """Return section [chain] of the settings, with the address of ``--rpc`` if that was given."""
+    chain = session.settings.chain
+    return replace(chain, rpc_url=rpc_url) if rpc_url else chain
 
 
 def wallet_named(session: Session, name: str | None) -> Wallet:

@@ -4,8 +4,8 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Final, Protocol
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final, Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeElapsedColumn
@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from curiosity.host.terminal import printable
+from curiosity.protocol.errors import CuriosityError
 
 _PLAIN_INTERVAL_S: Final = 2.0
 
@@ -79,6 +80,45 @@ class Screen:
         columns = (TextColumn("{task.description}"), BarColumn(), _Count(), TimeElapsedColumn())
         with Progress(*columns, TextColumn("{task.fields[note]}", markup=False), console=self._err) as bar:
             yield _Bar(bar, label, total)
+
+
+def tell_errors(screen: Screen, problems: Sequence[CuriosityError], error: CuriosityError | None) -> int:
+    """Print what is wrong to standard error, what decides the status last, and return the status."""
+    for one in [*(problem for problem in problems if problem is not error), *([error] if error is not None else [])]:
+        screen.say(f"{one.code}: {one.what}. {one.remedy}")
+    return int(error.exit_code) if error is not None else 0
+
+
+class Stages:
+    """Shows work of the library that comes in stages, one meter after the other. Give it as ``progress``."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._shown = ExitStack()
+        self._meter: ProgressMeter | None = None
+        self._stage, self._done = "", 0
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show how far that stage is."""
+        if what != self._stage or self._meter is None:
+            self.close()
+            self._meter = self._shown.enter_context(self._screen.progress(what, total))
+            self._stage, self._done = what, 0
+        self._meter.advance(done - self._done)
+        self._done = done
+        if done >= total:
+            self.close()
+
+    def close(self) -> None:
+        """Take the meter away: something is to be printed or asked."""
+        self._shown.close()
+        self._meter = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def _plain(cell: object) -> str:

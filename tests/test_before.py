@@ -26,7 +26,7 @@ from curiosity.protocol.merkle import verify_consistency
 from curiosity.protocol.messages import TakedownReport
 from curiosity.protocol.tlog import verified_cosignatures, verify_checkpoint
 from curiosity.protocol.wire import encode, parse
-from curiosity.rewards.attesting import Attested
+from curiosity.rewards.attest import Attested
 from curiosity.rewards.permits import read_permit
 from node.config import load_settings
 from tests.material.service import ALICE, Running, running

@@ -112,7 +112,7 @@ def test_heavy_libraries_have_one_home(libraries: set[str], home: str) -> None:
 
 MONEY = re.compile(
     r"curiosity/(rewards|chain)/(?!evm/)|curiosity/chain/evm/(client|stake)\.py"
-    r"|node/(commands/(claim|payouts|wallet_money)|claim_report)\.py"
+    r"|node/(commands/(claim|payouts|wallet_money|attest)|(claim|payout)_report)\.py"
 )
 _WEB3_BORDER = re.compile(r"curiosity/chain/evm/")
 """Whatever comes out of web3 has no type: there `Any` may stand in private functions, and in no other."""

@@ -6,16 +6,18 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from curiosity.chain.attestation import Attestation, address_of, sign_digest
 from curiosity.chain.chain import Addresses
-from curiosity.protocol.errors import ChainError, ProofError, Rejected, StoreError
+from curiosity.ledger.source import LedgerSource
+from curiosity.protocol.errors import ChainError, CuriosityError, ProofError, Rejected, StoreError
 from curiosity.protocol.messages import EpochAttestation, EpochSignature
 from curiosity.protocol.signing import checksum
-from curiosity.rewards.attesting import Attested
+from curiosity.rewards.attest import Attestant, Attested, attest
 from tests.material.payment import PaidNetwork, Terminal, lying, paid_network, terminal
 from tests.material.waiting import PATIENCE_S, eventually
 
@@ -97,6 +99,46 @@ def test_a_lie_finds_no_second_signature(net: PaidNetwork, shell: Terminal) -> N
     assert post(net) is None
     assert net.client.state().latest_epoch == 0
     assert not (shell.home / "attested").exists()
+
+
+def test_the_steps_of_a_signature_are_derive_compare_note_sign(net: PaidNetwork, tmp_path: Path) -> None:
+    """Each step is made to fail while those behind it would fail too, and nothing leaves before all are done."""
+
+    def refused(source: LedgerSource) -> str:
+        with pytest.raises(CuriosityError) as caught:
+            attest(source, lambda _network: net.client, me)
+        assert address_of(SECOND) not in net.call(net.live.client.attestation()).signers
+        return caught.value.code
+
+    def copy_ledger(end: int) -> None:
+        copy.write_bytes(b"".join(leaf + b"\n" for leaf in net.live.service.store.leaves(0, end)))
+
+    home, copy = tmp_path / "signer", tmp_path / "entries.jsonl"
+    home.mkdir()
+    in_the_way = home / "attested"
+    in_the_way.write_text("a file in place of the folder: nothing can be noted")
+    me = Attestant(address_of(SECOND), SECOND, home)
+    net.earn(ALICE, 500)
+    net.earn(BOB, 500)
+    net.close()
+    poster = net.live.service.epochs.poster
+    assert poster is not None
+    assert poster.waiting is not None
+    honest = poster.waiting
+    lie = replace(honest.attestation, reward_root=b"\x01" * 32)
+    poster.waiting = replace(honest, attestation=lie, digest=lie.digest(net.client.domain))
+    copy_ledger(2)
+    assert refused(net.source(copy)) == "COPY_BEHIND"
+    assert refused(net.source()) == "ATTESTATION_DIFFERS"
+    poster.waiting = honest
+    assert refused(net.source()) == "ATTESTED_UNREADABLE"
+    in_the_way.unlink()
+    signed = attest(net.source(), lambda _network: net.client, me)
+    assert signed.is_signed
+    assert signed.waiting is not None
+    assert address_of(SECOND) in signed.waiting.signers
+    assert honest.digest.hex() in next(in_the_way.iterdir()).read_text()
+    assert post(net)
 
 
 def test_a_lie_in_the_ledger_finds_no_second_signature(net: PaidNetwork, shell: Terminal) -> None:

@@ -18,6 +18,12 @@ def show_tokens(amount_wei: int, unit: str = UNIT) -> str:
     return f"{whole}.{six:06} {unit}"
 
 
+def show_exactly(amount_wei: int, unit: str = UNIT) -> str:
+    """Return an amount in whole units with all of its decimals, six at least: where a single wei matters."""
+    whole, rest = divmod(amount_wei, _WHOLE)
+    return f"{whole}.{f'{rest:0{_DECIMALS}}'.rstrip('0').ljust(6, '0')} {unit}"
+
+
 def show_coins(amount_wei: int) -> str:
     """Return an amount of the chain's own coin, to nine decimals, rounded down."""
     whole, rest = divmod(amount_wei, _WHOLE)

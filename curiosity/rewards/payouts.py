@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from curiosity.chain.chain import EpochRecord
+from curiosity.client.amounts import show_exactly
 from curiosity.protocol.errors import ConfigError, ProofError
 from curiosity.protocol.payouts import EpochPayout
 from curiosity.protocol.rewards import RewardParameters, RewardTree
@@ -28,8 +29,8 @@ class LeafDifference:
     said_wei: int | None
 
     def __str__(self) -> str:
-        said = "no leaf" if self.said_wei is None else f"{self.said_wei} wei"
-        derived = "nothing" if self.derived_wei is None else f"{self.derived_wei} wei"
+        said = "no leaf" if self.said_wei is None else show_exactly(self.said_wei)
+        derived = "nothing" if self.derived_wei is None else show_exactly(self.derived_wei)
         return f"0x{self.account.hex()} has {said} where the ledger gives {derived}"
 
     def to_json(self) -> dict[str, str | None]:
@@ -91,7 +92,8 @@ def check_epoch(payout: EpochPayout, parameters: RewardParameters, record: Epoch
         what = f"{where} the root 0x{record.reward_root.hex()}, the ledger gives 0x{payout.reward_root.hex()}"
         problems.append(ProofError("CHAIN_ROOT_DIFFERS", what))
     if record.cumulative_total_wei != payout.cumulative_total_wei:
-        what = f"{where} {record.cumulative_total_wei} wei in all, the ledger gives {payout.cumulative_total_wei}"
+        held, derived = (show_exactly(one.cumulative_total_wei) for one in (record, payout))
+        what = f"{where} {held} in all, the ledger gives {derived}"
         problems.append(ProofError("CHAIN_TOTAL_DIFFERS", what))
     if record.ledger_size not in (None, payout.size):
         what = f"{where} an attestation over {record.ledger_size} entries, the epoch covers those up to {payout.size}"
@@ -183,7 +185,7 @@ def check_emission(parameters: RewardParameters, epoch: int, on_chain_wei: int) 
     if on_chain_wei != parameters.emission(epoch):
         yield ProofError(
             "CHAIN_EMISSION_DIFFERS",
-            f"epoch {epoch}: the contract lets it pay {on_chain_wei} wei, version {parameters.version} of the reward "
-            f"parameters gives {parameters.emission(epoch)}",
+            f"epoch {epoch}: the contract lets it pay {show_exactly(on_chain_wei)}, version {parameters.version} of "
+            f"the reward parameters gives {show_exactly(parameters.emission(epoch))}",
             "The contract was deployed under other parameters than this program derives with.",
         )

@@ -49,13 +49,12 @@ from node.claim_report import (
     show_state,
     show_trust,
     show_view,
-    tell_errors,
     view_json,
 )
 from node.claim_source import Known, learn
 from node.command import PATH, Session, session_options, wallet_named
 from node.prompts import unlock_wallet
-from node.screen import Screen
+from node.screen import Screen, tell_errors
 
 if TYPE_CHECKING:
     from curiosity.chain.evm import ChainClient

@@ -21,7 +21,9 @@ from contracts.devchain import DEFAULT_CHAIN_ID, DevChain
 from curiosity.chain.attestation import address_of
 from curiosity.chain.chain import ChainConfig, DeploySettings
 from curiosity.chain.evm import ChainClient
+from curiosity.client.client import ValidatorClient
 from curiosity.client.wallet import create_wallet
+from curiosity.ledger.source import LedgerSource
 from curiosity.protocol.entry import EpochEntry, PairEntry, encode_entry
 from curiosity.protocol.messages import EpochReport
 from curiosity.protocol.payouts import EpochPayout, close_epoch
@@ -57,6 +59,18 @@ class PaidNetwork:
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run something on the validator's loop."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(_PATIENCE_S)
+
+    def source(self, copy: Path | None = None) -> LedgerSource:
+        """Its ledger, as commands and programs read it."""
+
+        def ask(question: Callable[[ValidatorClient], Coroutine[object, object, T]], *, patience_s: float = 0.0) -> T:
+            async def work() -> T:
+                async with ValidatorClient(self.live.url, patience_s=patience_s) as client:
+                    return await question(client)
+
+            return asyncio.run(work())
+
+        return LedgerSource(ask, copy)
 
     def earn(self, key: bytes, *scores: int) -> list[bytes]:
         """Write accepted pairs of a contributor into the ledger, and return their digests."""
