@@ -29,11 +29,12 @@ test: install ## All fast tests
 test-slow: install ## The long campaigns
 	$(BIN)/pytest -m slow
 
-lint: install ## Format, lint, types, import rules
+lint: install ## Format, lint, types, import rules, dependencies
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
 
 format: install ## Format the code
 	$(BIN)/ruff format .

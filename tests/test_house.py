@@ -108,6 +108,28 @@ def test_heavy_libraries_have_one_home(libraries: set[str], home: str) -> None:
     assert [path for path in sorted(users) if not re.match(home, path)] == []
 
 
+# -- dependencies
+
+DEPTRY = str(Path(sys.executable).parent / "deptry")
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
+    done = subprocess.run([DEPTRY, "."], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_undeclared_import_and_an_unused_dependency_would_be_found(tmp_path: Path) -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    undeclared = text.replace('  "scipy>=1.17,<2",\n', "").replace('  "av>=18', '  "python-dotenv>=1,<2",\n  "av>=18')
+    (tmp_path / "pyproject.toml").write_text(undeclared)
+    (tmp_path / "curiosity").mkdir()
+    (tmp_path / "curiosity/speech.py").write_text("from scipy.signal import firwin\n")
+    done = subprocess.run([DEPTRY, "."], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "'scipy' imported but" in done.stderr
+    assert "'python-dotenv' defined as a dependency but not used" in done.stderr
+
+
 # -- where money moves, every value has a type
 
 MONEY = re.compile(
