@@ -1,0 +1,113 @@
+"""What programmers are shown of `import curiosity`: the start in README runs, the pages are current, the types hold."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from curiosity.client.wallet import create_wallet
+from tests.material.payment import PASSWORD, PaidNetwork, paid_network
+from tests.material.service import ALICE, pictures
+
+ROOT = Path(__file__).parent.parent
+URL = "http://127.0.0.1:8440"
+MOST_LINES = 15
+
+
+def quickstart() -> str:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    return str(code)
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PaidNetwork]:
+    with paid_network(tmp_path_factory.mktemp("readme")) as made:
+        yield made
+
+
+def test_the_start_in_the_readme_runs(net: PaidNetwork, tmp_path: Path) -> None:
+    """As it stands there, but for the port; nothing heavy is loaded by it."""
+    code = quickstart()
+    assert len(code.splitlines()) <= MOST_LINES
+    assert URL in code
+    create_wallet(tmp_path / ".curiosity", "alice", PASSWORD, scrypt_n=2, private_key=ALICE)
+    pair = pictures(1)[0]
+    (tmp_path / "my-pictures").mkdir()
+    (tmp_path / "my-pictures" / "cat.png").write_bytes((pair.a if pair.a.modality == "image" else pair.b).read())
+    program = code.replace(URL, net.live.url) + "\nimport sys; print('loaded', *sys.modules)"
+    environment = {
+        **os.environ,
+        "HOME": str(tmp_path),
+        "WALLET_PASSWORD": PASSWORD,
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    *said, loaded = done.stdout.splitlines()
+    assert said[0].split()[0] in ("accepted", "rejected", "grey")
+    assert said[1].startswith("Pair 0x")
+    entries = [line.split() for line in said if re.fullmatch(r"\d+ (pair|checkpoint|epoch|takedown)", line)]
+    assert [int(index) for index, _ in entries] == list(range(net.live.service.ledger.size))
+    assert not {"torch", "web3", "click", "sqlalchemy"} & set(loaded.split())
+
+
+def test_the_pages_are_current() -> None:
+    done = subprocess.run([sys.executable, "scripts/make_api.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+PROGRAM = """
+import asyncio
+from pathlib import Path
+
+import curiosity
+from curiosity.errors import CuriosityError, NotYet
+
+
+def submit_all(client: curiosity.Client, folder: Path) -> list[curiosity.PairOutcome]:
+    done: list[curiosity.PairOutcome] = []
+    for picture in folder.glob("*.png"):
+        try:
+            done.append(client.submit(picture, picture.stem, license="CC0-1.0"))
+        except CuriosityError as error:
+            print(error.code, error.what, error.remedy)
+    return done
+
+
+async def pay(account: curiosity.Contributor) -> int:
+    async with curiosity.AsyncClient(account=account, trust=curiosity.Trust(quorum=0)) as client:
+        try:
+            claimed: curiosity.Claimed = await client.claim()
+        except NotYet as error:
+            return error.seconds or 0
+        async for one in client.follow(curiosity.Position.parse(""), wait=True):
+            text: str = one.position.encode()
+            print(text, one.leaf.hex())
+        return claimed.paid_wei
+
+
+wrong: str = asyncio.run(pay(curiosity.open_wallet("a", "b")))
+curiosity.Client().submit(b"", 3, license="MIT")
+curiosity.clients
+"""
+
+
+def test_a_program_of_a_user_is_checked_strictly(tmp_path: Path) -> None:
+    """Its three mistakes are found, and nothing else."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file", os.devnull, "program.py"],
+        cwd=tmp_path,
+        env={**os.environ, "MYPYPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    lines = [line for line in done.stdout.splitlines() if re.match(r"program\.py:\d+: error: ", line)]
+    found = [re.sub(r".*\[(.*)\]", r"\1", line) for line in lines]
+    assert found == ["assignment", "arg-type", "attr-defined"], done.stdout + done.stderr
