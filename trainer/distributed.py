@@ -140,7 +140,7 @@ def join_group(timeout_s: float = TIMEOUT_S) -> Iterator[Group]:
         raise ConfigError(
             "GROUP_ENVIRONMENT",
             f"WORLD_SIZE is set, but not all of RANK, WORLD_SIZE, LOCAL_RANK are numbers: {error}",
-            "Start it with `torchrun --nproc_per_node=N -m MODULE`",
+            "Start it with `torchrun --nproc_per_node=N -m MODULE`.",
         ) from error
     if torch.cuda.is_available():
         torch.cuda.set_device(group.device)
@@ -150,7 +150,7 @@ def join_group(timeout_s: float = TIMEOUT_S) -> Iterator[Group]:
         raise ConfigError(
             "GROUP_UNREACHABLE",
             f"process {group.rank} of {group.size} cannot reach the others: {error}",
-            "Check MASTER_ADDR and MASTER_PORT, and that every machine runs torchrun with the same --nnodes",
+            "Check MASTER_ADDR and MASTER_PORT, and that every machine runs torchrun with the same --nnodes.",
         ) from error
     try:
         yield group

@@ -34,11 +34,11 @@ class FedItem:
             data = self.read()
         except OSError as error:
             raise SourceError(
-                "ITEM_MISSING", f"item {self.digest}: {error.strerror or error}", "Make the pair set again"
+                "ITEM_MISSING", f"item {self.digest}: {error.strerror or error}", "Make the pair set again."
             ) from error
         got = hashlib.sha256(data).hexdigest()
         if got != self.digest:
-            raise SourceError("ITEM_DIFFERS", f"an item has SHA-256 {got}, expected {self.digest}", "Fetch it again")
+            raise SourceError("ITEM_DIFFERS", f"an item has SHA-256 {got}, expected {self.digest}", "Fetch it again.")
         return data
 
 
@@ -100,7 +100,7 @@ def read_trusted(folders: Sequence[Path], splits: Sequence[str]) -> list[FedPair
             lines = (folder / "pairs.jsonl").read_text().splitlines()
         except OSError as error:
             raise SourceError(
-                "PAIR_SET_MISSING", f"{folder / 'pairs.jsonl'}: {error.strerror}", "Give the folder of a pair set"
+                "PAIR_SET_MISSING", f"{folder / 'pairs.jsonl'}: {error.strerror}", "Give the folder of a pair set."
             ) from error
         for number, line in enumerate(lines, start=1):
             try:
@@ -109,7 +109,7 @@ def read_trusted(folders: Sequence[Path], splits: Sequence[str]) -> list[FedPair
                 raise SourceError(
                     "PAIR_ROW",
                     f"{folder / 'pairs.jsonl'} line {number}: {type(error).__name__} {error}",
-                    "Make the pair set again",
+                    "Make the pair set again.",
                 ) from error
             if pair.split in splits:
                 pairs.append(pair)

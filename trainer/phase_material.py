@@ -51,6 +51,6 @@ def read_training_pairs(folders: Sequence[Path], plan: TrainingPlan) -> tuple[Tr
         raise SourceError(
             "HELD_OUT_MISSING",
             f"no held-out pair of {', '.join(blind)} in {len(folders)} sets",
-            "Give some rows of pairs.jsonl the split held-out: concepts that training must not see",
+            "Give some rows of pairs.jsonl the split held-out: concepts that training must not see.",
         )
     return plan, material

@@ -96,7 +96,7 @@ class TrainingPlan:
                 "PAIRS_MISSING",
                 f"the data has {', '.join(sorted(present)) or 'no pairs'} in {', '.join(self.splits)}; "
                 f"not {'; '.join(absent)}",
-                "Give the folders of sets that have them, take them out, or set `missing: skip`",
+                "Give the folders of sets that have them, take them out, or set `missing: skip`.",
             )
         return replace(self, phases=phases)
 
@@ -110,7 +110,7 @@ def read_plan(path: Path) -> TrainingPlan:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("CONFIG_NOT_READ", f"{path}: {error}", "Give the path of a YAML file") from error
+        raise ConfigError("CONFIG_NOT_READ", f"{path}: {error}", "Give the path of a YAML file.") from error
     return parse_plan(text, str(path))
 
 
@@ -125,7 +125,7 @@ def parse_plan(text: str, source: str = "plan") -> TrainingPlan:
         value = _Loader(text).get_single_data()
     except yaml.YAMLError as error:
         raise ConfigError(
-            "CONFIG_NOT_YAML", f"{source}: {' '.join(str(error).split())}", "Correct the file at that line"
+            "CONFIG_NOT_YAML", f"{source}: {' '.join(str(error).split())}", "Correct the file at that line."
         ) from error
     return _Reader(source).plan(value)
 
@@ -166,10 +166,10 @@ class _Reader:
             self.take(top, key, "", str, "")
         given = top.get("phases")
         if not isinstance(given, list) or not given:
-            raise self.error("CONFIG_TYPE", "phases", f"{given!r}", "Give a list with at least one phase")
+            raise self.error("CONFIG_TYPE", "phases", f"{given!r}.", "Give a list with at least one phase")
         seed = self.take(top, "seed", "", int, 0)
         if not 0 <= seed < 2**31:
-            raise self.error("CONFIG_VALUE", "seed", f"{seed}", "Give a seed from 0 to 2147483647")
+            raise self.error("CONFIG_VALUE", "seed", f"{seed}.", "Give a seed from 0 to 2147483647")
         phases = tuple(
             self.phase(one, f"phases[{number}]", shared | defaults, preset, _phase_seed(seed, number))
             for number, one in enumerate(given)
@@ -177,14 +177,14 @@ class _Reader:
         names = [phase.name for phase in phases]
         for number, phase in enumerate(phases):
             if phase.name in names[:number]:
-                raise self.error("CONFIG_VALUE", f"phases[{number}].name", f"{phase.name!r} twice", "Name each once")
+                raise self.error("CONFIG_VALUE", f"phases[{number}].name", f"{phase.name!r} twice.", "Name each once")
         splits = self.texts(top, "splits", "", SPLITS)
         if not splits or not set(splits) <= set(SPLITS):
             remedy = "Train on genesis, submit or both; the others give thresholds and the evaluation"
-            raise self.error("CONFIG_VALUE", "splits", f"{list(splits)}", remedy)
+            raise self.error("CONFIG_VALUE", "splits", f"{list(splits)}.", remedy)
         missing = self.take(top, "missing", "", str, "refuse")
         if missing not in MISSING:
-            raise self.error("CONFIG_VALUE", "missing", f"{missing!r}", f"Use {' or '.join(MISSING)}")
+            raise self.error("CONFIG_VALUE", "missing", f"{missing!r}.", f"Use {' or '.join(MISSING)}")
         return TrainingPlan(
             preset=name,
             seed=seed,
@@ -203,7 +203,7 @@ class _Reader:
         )
         for number, pair in enumerate(pairs):
             if pair in pairs[:number]:
-                raise self.error("CONFIG_VALUE", f"{path}.pairs[{number}]", f"{pair} twice", "Name each once")
+                raise self.error("CONFIG_VALUE", f"{path}.pairs[{number}]", f"{pair} twice.", "Name each once")
         weights = self.mapping(own.get("loss_weights", {}), f"{path}.loss_weights", None)
         weighted = {}
         for key in weights:
@@ -211,7 +211,7 @@ class _Reader:
             weighted[pair] = self.take(weights, key, f"{path}.loss_weights", float, 1.0)
             if pair not in pairs or weighted[pair] <= 0:
                 remedy = "Weigh the pairs of this phase, above 0"
-                raise self.error("CONFIG_VALUE", f"{path}.loss_weights.{key}", f"{weighted[pair]}", remedy)
+                raise self.error("CONFIG_VALUE", f"{path}.loss_weights.{key}", f"{weighted[pair]}.", remedy)
         settings = {
             name: self.take(own if name in own else defaults, name, path if name in own else "defaults", kind, None)
             for name, kind in _RECIPE.items()
@@ -219,33 +219,33 @@ class _Reader:
         }
         for name in _POSITIVE:
             if name in settings and settings[name] <= 0:
-                raise self.error("CONFIG_VALUE", f"{path}.{name}", f"{settings[name]}", "Give a number above 0")
+                raise self.error("CONFIG_VALUE", f"{path}.{name}", f"{settings[name]}.", "Give a number above 0")
         if "steps" not in settings:
             remedy = "Give steps; stop_after_s is only a safety stop"
-            raise self.error("CONFIG_KEY_MISSING", f"{path}.steps", "nothing ends the phase", remedy)
+            raise self.error("CONFIG_KEY_MISSING", f"{path}.steps", "nothing ends the phase.", remedy)
         try:
             recipe = Recipe(**{"seed": seed} | settings)
         except ConfigError as error:
             raise self.error(error.code, path, error.what, error.remedy) from error
         replay = self.take(own if "replay" in own else defaults, "replay", path, float, Phase.replay)
         if not 0 <= replay < 1:
-            raise self.error("CONFIG_VALUE", f"{path}.replay", f"{replay}", "Give a share from 0 to below 1")
+            raise self.error("CONFIG_VALUE", f"{path}.replay", f"{replay}.", "Give a share from 0 to below 1")
         frozen, unfrozen = (self.texts(own, key, path, ()) for key in ("frozen", "unfrozen"))
         for key, names in (("frozen", frozen), ("unfrozen", unfrozen)):
             for number, modality in enumerate(names):
                 self.check_modality(modality, f"{path}.{key}[{number}]", preset)
         if set(frozen) & set(unfrozen):
             both = sorted(set(frozen) & set(unfrozen))
-            raise self.error("CONFIG_VALUE", f"{path}.frozen", f"{both} are in unfrozen too", "Choose one of the two")
+            raise self.error("CONFIG_VALUE", f"{path}.frozen", f"{both} are in unfrozen too.", "Choose one of the two")
         name = self.take(own, "name", path, str, None)
         if not name or not all(c.isalnum() or c in "-_" for c in name):
-            raise self.error("CONFIG_VALUE", f"{path}.name", f"{name!r}", "Use letters, digits, - and _")
+            raise self.error("CONFIG_VALUE", f"{path}.name", f"{name!r}.", "Use letters, digits, - and _")
         return Phase(name, pairs, recipe, weighted, replay, frozen, unfrozen)
 
     def items(self, own: Mapping[str, Any], path: str) -> list[Any]:
         given = own.get("pairs")
         if not isinstance(given, list) or not given:
-            raise self.error("CONFIG_TYPE", f"{path}.pairs", f"{given!r}", "Give a list such as [text-image]")
+            raise self.error("CONFIG_TYPE", f"{path}.pairs", f"{given!r}.", "Give a list such as [text-image]")
         return given
 
     def pair(self, value: Any, path: str, preset: Preset) -> str:
@@ -253,7 +253,7 @@ class _Reader:
         halves = value.split("-") if isinstance(value, str) else []
         if len(halves) != 2 or halves[0] == halves[1]:
             remedy = "Name two different modalities, such as text-image"
-            raise self.error("CONFIG_VALUE", path, f"{value!r} is not a modality pair", remedy)
+            raise self.error("CONFIG_VALUE", path, f"{value!r} is not a modality pair.", remedy)
         for modality in halves:
             self.check_modality(modality, path, preset)
         return pair_name(*halves)
@@ -261,7 +261,7 @@ class _Reader:
     def check_modality(self, modality: str, path: str, preset: Preset) -> None:
         if modality not in BY_NAME:
             remedy = f"Use {', '.join(sorted(BY_NAME))}"
-            raise self.error("MODALITY_UNKNOWN", path, f"there is no modality {modality!r}", remedy)
+            raise self.error("MODALITY_UNKNOWN", path, f"there is no modality {modality!r}.", remedy)
         if modality not in preset.towers:
             what = f"preset {preset.name} has no tower for {modality!r}"
             remedy = f"It has {', '.join(sorted(preset.towers))}; choose another preset or leave it out"
@@ -269,19 +269,19 @@ class _Reader:
 
     def mapping(self, value: Any, path: str, known: set[str] | None) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise self.error("CONFIG_TYPE", path, f"{value!r}, expected keys and values", "See docs/training.md")
+            raise self.error("CONFIG_TYPE", path, f"{value!r}, expected keys and values.", "See docs/training.md")
         for key in value:
             if not isinstance(key, str) or (known is not None and key not in known):
                 where = f"{path}.{key}" if path else str(key)
                 remedy = f"Use {', '.join(sorted(known or ()))}"
-                raise self.error("CONFIG_KEY_UNKNOWN", where, f"there is no key {key!r}", remedy)
+                raise self.error("CONFIG_KEY_UNKNOWN", where, f"there is no key {key!r}.", remedy)
         return value
 
     def take(self, found: Mapping[str, Any], key: str, path: str, kind: Any, default: Any) -> Any:
         where = f"{path}.{key}" if path else key
         if key not in found:
             if default is None:
-                raise self.error("CONFIG_KEY_MISSING", where, "it is not there", f"Give {_TYPES[kind]}")
+                raise self.error("CONFIG_KEY_MISSING", where, "it is not there.", f"Give {_TYPES[kind]}")
             return default
         value = found[key]
         if kind is float and type(value) is int:
@@ -290,14 +290,14 @@ class _Reader:
             remedy = f"Give {_TYPES[kind]}"
             if kind is float and isinstance(value, str):
                 remedy += "; YAML reads 2e-3 as text, write 2.0e-3"
-            raise self.error("CONFIG_TYPE", where, f"{value!r} is not {_TYPES[kind]}", remedy)
+            raise self.error("CONFIG_TYPE", where, f"{value!r} is not {_TYPES[kind]}.", remedy)
         return value
 
     def texts(self, found: Mapping[str, Any], key: str, path: str, default: tuple[str, ...]) -> tuple[str, ...]:
         value = found.get(key, list(default))
         if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
             where = f"{path}.{key}" if path else key
-            raise self.error("CONFIG_TYPE", where, f"{value!r} is not a list of names", "Give a list such as [text]")
+            raise self.error("CONFIG_TYPE", where, f"{value!r} is not a list of names.", "Give a list such as [text]")
         return tuple(value)
 
     def error(self, code: str, path: str, what: str, remedy: str) -> ConfigError:

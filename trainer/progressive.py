@@ -131,7 +131,7 @@ class Training:
             return None
         if not resume:
             raise ConfigError(
-                "RUN_EXISTS", f"{self.out} holds the state of a training", "Add --resume, or choose another folder"
+                "RUN_EXISTS", f"{self.out} holds the state of a training", "Add --resume, or choose another folder."
             )
         for code, key, mine in (
             ("STATE_OTHER_PLAN", "plan", json.loads(json.dumps(self.plan.to_json()))),
@@ -143,7 +143,7 @@ class Training:
                 raise ConfigError(
                     code,
                     f"the state in {self.out} is of another {key}: {'; '.join(changed[:3])}{more}",
-                    f"Give the same {key} again, or choose another folder",
+                    f"Give the same {key} again, or choose another folder.",
                 )
         made = found.facts["made"]
         for what, value in self._made().items():
@@ -280,7 +280,7 @@ class Training:
             raise SourceError(
                 "PAIRS_NOT_DECODED",
                 f"no pair of phase {phase.name} could be decoded: {'; '.join(self.library.refused[:3])}",
-                "Make the pair set again",
+                "Make the pair set again.",
             )
         return out[0], out[1]
 
@@ -372,7 +372,7 @@ class Training:
             raise ConfigError(
                 "CALIBRATION_TOO_SMALL",
                 f"{error}; the trained weights are in {self.out / 'state'}",
-                "Give more rows the split calibration, or set `publish: false`",
+                "Give more rows the split calibration, or set `publish: false`.",
             ) from error
         recipe = {
             "seed": plan.seed,

@@ -50,7 +50,7 @@ class Recipe:
             raise ConfigError(
                 "LOSS_COLLAPSES",
                 "squared distance alone is smallest where every item has the same embedding",
-                f"Choose the loss {' or '.join(LOSSES)} and set mse_weight above 0",
+                f"Choose the loss {' or '.join(LOSSES)} and set mse_weight above 0.",
             )
         for value, known, code in (
             (self.loss, LOSSES, "LOSS_UNKNOWN"),
@@ -58,8 +58,8 @@ class Recipe:
             (self.precision, PRECISIONS, "PRECISION_UNKNOWN"),
         ):
             if value not in known:
-                raise ConfigError(code, f"there is no {value!r}", f"Use one of {', '.join(known)}")
+                raise ConfigError(code, f"there is no {value!r}", f"Use one of {', '.join(known)}.")
         weights = ("null_weight", "mse_weight", "differential_weight", "distillation_weight")
         for name in (*weights, "chunk", "junk_each", "clip_norm"):
             if getattr(self, name) < 0:
-                raise ConfigError("RECIPE_RANGE", f"{name} is {getattr(self, name)}", "Give 0 or more")
+                raise ConfigError("RECIPE_RANGE", f"{name} is {getattr(self, name)}", "Give 0 or more.")

@@ -42,7 +42,7 @@ def write_state(folder: Path, capture: Capture) -> Path:
     ]
     if broken:
         raise CheckpointError(
-            "STATE_NOT_FINITE", f"{len(broken)} tensors are not finite, such as {broken[0]}", "Lower learning_rate"
+            "STATE_NOT_FINITE", f"{len(broken)} tensors are not finite, such as {broken[0]}", "Lower learning_rate."
         )
     facts = json.dumps(capture.facts, sort_keys=True)
     header = {"format": FORMAT, "facts": facts, "sha256": _digest(capture.tensors, facts)}
@@ -62,7 +62,7 @@ def write_state(folder: Path, capture: Capture) -> Path:
             os.close(directory)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
-            "STATE_NOT_WRITTEN", f"{newest}: {error}", "Free space or choose another folder, then --resume"
+            "STATE_NOT_WRITTEN", f"{newest}: {error}", "Free space or choose another folder, then --resume."
         ) from error
     return newest
 
@@ -83,7 +83,7 @@ def read_state(folder: Path) -> Capture | None:
             problems.append(f"{path}: {error}")
             _log.warning("event=state_broken path=%s error=%s", path, error)
     if problems:
-        raise CheckpointError("STATE_BROKEN", "; ".join(problems), "Begin again in another folder")
+        raise CheckpointError("STATE_BROKEN", "; ".join(problems), "Begin again in another folder.")
     return None
 
 

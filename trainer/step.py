@@ -226,7 +226,7 @@ class Step:
                 weights.append(stream.loss_weight)
             if sum(weights) <= 0:
                 raise ConfigError(
-                    "BATCH_EMPTY", "no pair was drawn from a stream with a weight above 0", "Give streams with pairs"
+                    "BATCH_EMPTY", "no pair was drawn from a stream with a weight above 0", "Give streams with pairs."
                 )
             loss = sum((w * term for w, term in zip(weights, terms, strict=True)), torch.zeros_like(terms[0]))
             loss = loss / sum(weights)

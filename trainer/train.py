@@ -121,12 +121,12 @@ class TrainingRun:
         if not streams:
             raise ValueError("there are no pairs to train on")
         if not 0 <= replay_share < 1:
-            raise ConfigError("REPLAY_SHARE", f"replay share {replay_share}", "Give a share from 0 to below 1")
+            raise ConfigError("REPLAY_SHARE", f"replay share {replay_share}", "Give a share from 0 to below 1.")
         if recipe.precision == "fp16" and space.device.type != "cuda":
             raise ConfigError(
                 "PRECISION_NEEDS_CUDA",
                 f"fp16 scales the loss and is for CUDA, the weights are on {space.device.type}",
-                "Choose the precision bf16 or fp32",
+                "Choose the precision bf16 or fp32.",
             )
         self._cpu_before = time.process_time()
         torch.manual_seed(recipe.seed)  # dropout draws from torch's own generator
@@ -196,7 +196,7 @@ class TrainingRun:
             raise ConfigError(
                 "TRAINING_DIVERGED",
                 f"step {self.steps + 1}: loss {loss}, gradient norm {norm}, learning rate {rate:.2g}",
-                "Lower learning_rate or set clip_norm, then go on from the last state with --resume in a new folder",
+                "Lower learning_rate or set clip_norm, then go on from the last state with --resume in a new folder.",
             )
         if 0 < self.recipe.clip_norm < norm < math.inf:
             for gradient in self._gradients():

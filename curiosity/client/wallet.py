@@ -121,14 +121,14 @@ def find_wallet(home: Path, name: str) -> Wallet:
         raise WalletError(
             "WALLET_MISSING",
             f"no wallet {name!r} in {path.parent}; there: {names}",
-            f"Try: curiosity wallet new {name}",
+            f"Try: curiosity wallet new {name}.",
         ) from None
     address = content.get("address")
     if not isinstance(address, str) or _ADDRESS.fullmatch(address) is None:
         raise WalletError(
             "WALLET_UNREADABLE",
             f"{path} is JSON without an address, and not a wallet of ours",
-            "Move it out of that folder. If it is a keystore: curiosity wallet import NAME --key-file FILE",
+            "Move it out of that folder. If it is a keystore: curiosity wallet import NAME --key-file FILE.",
         )
     return Wallet(name, bytes.fromhex(address.removeprefix("0x")), path)
 

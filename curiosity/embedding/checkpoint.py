@@ -103,7 +103,7 @@ class Manifest:
                 raise CheckpointError(
                     "CHECKPOINT_FORMAT",
                     f"the manifest is not of format {FORMAT}",
-                    "Update the program or the checkpoint",
+                    "Update the program or the checkpoint.",
                 )
             ledger = plain.pop("ledger")
             if wrong := _MANIFEST_KEYS ^ (set(plain) | {"ledger"}):
@@ -118,11 +118,11 @@ class Manifest:
             raise CheckpointError(
                 "MANIFEST_NOT_READABLE",
                 f"{len(data)} bytes are not a manifest: {_why(error)}",
-                "Fetch the checkpoint again",
+                "Fetch the checkpoint again.",
             ) from error
         if manifest.encode() != data:
             raise CheckpointError(
-                "MANIFEST_NOT_CANONICAL", f"{len(data)} bytes differ from their canonical form", "Fetch it again"
+                "MANIFEST_NOT_CANONICAL", f"{len(data)} bytes differ from their canonical form", "Fetch it again."
             )
         return manifest
 
@@ -152,7 +152,7 @@ class Checkpoint:
         arrays: dict[str, NDArray[Any]] = load_file(self.path / ANCHORS)
         wrong = [name for name, array in arrays.items() if array.dtype != np.int16]
         if wrong:
-            raise CheckpointError("ANCHORS_NOT_INT16", f"{wrong} are not int16", "Publish the checkpoint again")
+            raise CheckpointError("ANCHORS_NOT_INT16", f"{wrong} are not int16", "Publish the checkpoint again.")
         return arrays
 
     @property
@@ -179,7 +179,7 @@ def load(path: Path, *, expected: str | None = None) -> Checkpoint:
     manifest = Manifest.decode(data)
     if set(manifest.files) not in ({MODEL, ANCHORS, CARD}, {MODEL, ANCHORS, CARD, CONFIG}):
         raise CheckpointError(
-            "CHECKPOINT_FORMAT", f"the manifest names {sorted(manifest.files)}", "Publish the checkpoint again"
+            "CHECKPOINT_FORMAT", f"the manifest names {sorted(manifest.files)}", "Publish the checkpoint again."
         )
     for name, want in sorted(manifest.files.items()):
         got = hashlib.sha256(_read(inside(path, name, one=True, links=True))).hexdigest()  # links of the hub's cache
@@ -218,7 +218,7 @@ def save(
         if (path / MANIFEST).is_file() and load(path).digest == digest:
             return load(path)
         raise CheckpointError(
-            "CHECKPOINT_NOT_WRITTEN", f"{path} exists and is not this checkpoint", "Choose another folder or remove it"
+            "CHECKPOINT_NOT_WRITTEN", f"{path} exists and is not this checkpoint", "Choose another folder or remove it."
         )
     _write_folder(path, contents)
     return Checkpoint(path, digest, final)
@@ -267,7 +267,7 @@ def _write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
     except OSError as error:
         shutil.rmtree(staging, ignore_errors=True)
         raise CheckpointError(
-            "CHECKPOINT_NOT_WRITTEN", f"{path}: {error.strerror or error}", "Free space or choose another folder"
+            "CHECKPOINT_NOT_WRITTEN", f"{path}: {error.strerror or error}", "Free space or choose another folder."
         ) from error
 
 
@@ -276,11 +276,11 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise CheckpointError(
-            "CHECKPOINT_MISSING", f"{path}: {error.strerror}", "Give the folder of a whole checkpoint"
+            "CHECKPOINT_MISSING", f"{path}: {error.strerror}", "Give the folder of a whole checkpoint."
         ) from error
 
 
 def _differs(path: str, want: str, got: str) -> CheckpointError:
     return CheckpointError(
-        "CHECKPOINT_DIFFERS", f"{path} has SHA-256 {got}, expected {want}", "Fetch the checkpoint again"
+        "CHECKPOINT_DIFFERS", f"{path} has SHA-256 {got}, expected {want}", "Fetch the checkpoint again."
     )

@@ -26,12 +26,14 @@ def statistical_features(signal: Array, *, movements: bool = False, threshold: f
     """
     if signal.ndim not in (1, 2) or 0 in signal.shape:
         raise refuse(
-            "FEATURES_SHAPE", f"shape {signal.shape}, taken are (samples,) and (channels, samples)", "Send one signal"
+            "FEATURES_SHAPE", f"shape {signal.shape}, taken are (samples,) and (channels, samples)", "Send one signal."
         )
     if not bool(np.isfinite(signal).all()):
-        raise refuse("FEATURES_NOT_FINITE", "the signal has values that are not finite", "Leave them out")
+        raise refuse("FEATURES_NOT_FINITE", "the signal has values that are not finite", "Leave them out.")
     if not 0.0 <= threshold < np.inf:
-        raise refuse("FEATURES_THRESHOLD", f"the threshold is {threshold}, it must be 0 or more", "Use the noise floor")
+        raise refuse(
+            "FEATURES_THRESHOLD", f"the threshold is {threshold}, it must be 0 or more", "Use the noise floor."
+        )
     channels = np.atleast_2d(signal).astype(np.float64)
     columns = [
         channels.mean(axis=1),

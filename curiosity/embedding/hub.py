@@ -82,7 +82,7 @@ class HubSpace(
             return fill_weights(space, checkpoint, device)
         if expected is not None:
             raise CheckpointError(
-                "CHECKPOINT_MISSING", f"{folder} has no {MANIFEST}", "Give the folder of a whole checkpoint"
+                "CHECKPOINT_MISSING", f"{folder} has no {MANIFEST}", "Give the folder of a whole checkpoint."
             )
         preset, modalities = _read_config(folder / CONFIG)
         try:
@@ -98,6 +98,6 @@ def _read_config(path: Path) -> tuple[str, list[str]]:
         preset, modalities = plain["preset"], [str(name) for name in plain["modalities"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            "CONFIG_NOT_READABLE", f"{path}: {type(error).__name__} {error}", "Give the folder that was saved"
+            "CONFIG_NOT_READABLE", f"{path}: {type(error).__name__} {error}", "Give the folder that was saved."
         ) from error
     return str(preset), modalities

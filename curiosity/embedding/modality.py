@@ -115,15 +115,15 @@ def check_envelope(modality: Modality, data: bytes, media_type: str) -> None:
         raise refuse(
             "MEDIA_TYPE_UNKNOWN",
             f"{modality.name} takes {', '.join(modality.media_types)}, got {media_type!r}",
-            "Convert the item to one of these media types",
+            "Convert the item to one of these media types.",
         )
     if not data:
-        raise refuse("ITEM_EMPTY", f"the {modality.name} item has 0 bytes", "Send the content of the item")
+        raise refuse("ITEM_EMPTY", f"the {modality.name} item has 0 bytes", "Send the content of the item.")
     if len(data) > modality.limits.max_bytes:
         raise refuse(
             "ITEM_TOO_LARGE",
             f"the {modality.name} item has {len(data)} bytes, the limit is {modality.limits.max_bytes}",
-            "Make the item smaller",
+            "Make the item smaller.",
         )
 
 
@@ -148,7 +148,7 @@ def check_contract(modality: Modality, array: Array) -> None:
         problem = f"values from {array.min()} to {array.max()}, expected {contract.low} to {contract.high}"
     if problem:
         raise refuse(
-            "ARRAY_NOT_IN_CONTRACT", f"{modality.name}: {problem}", f"Decode the item first: {contract.meaning}"
+            "ARRAY_NOT_IN_CONTRACT", f"{modality.name}: {problem}", f"Decode the item first: {contract.meaning}."
         )
 
 

@@ -74,7 +74,9 @@ def add_towers(registration: Registration) -> None:
     chosen = {preset: find_preset(preset) for preset in registration.towers}
     for preset in chosen.values():
         if name in preset.towers:
-            raise ConfigError("MODALITY_TAKEN", f"preset {preset.name} has a tower for {name!r}", "Choose another name")
+            raise ConfigError(
+                "MODALITY_TAKEN", f"preset {preset.name} has a tower for {name!r}", "Choose another name."
+            )
     for preset in chosen.values():
         PRESETS[preset.name] = replace(preset, towers={**preset.towers, name: registration.towers[preset.name]})
 
@@ -86,7 +88,7 @@ def find_preset(name: str) -> Preset:
         ConfigError: PRESET_UNKNOWN, when there is none.
     """
     if name not in PRESETS:
-        raise ConfigError("PRESET_UNKNOWN", f"there is no preset {name!r}", f"Use one of {', '.join(sorted(PRESETS))}")
+        raise ConfigError("PRESET_UNKNOWN", f"there is no preset {name!r}", f"Use one of {', '.join(sorted(PRESETS))}.")
     return PRESETS[name]
 
 

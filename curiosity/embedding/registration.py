@@ -60,7 +60,7 @@ def check(registration: Registration) -> None:
     elif contract.columns and len(contract.columns) != contract.shape[-1]:
         problem = f"the contract has {len(contract.columns)} columns and a last axis of {contract.shape[-1]}"
     if problem:
-        raise ConfigError("MODALITY_INVALID", f"modality {name!r}: {problem}", "Correct its declaration")
+        raise ConfigError("MODALITY_INVALID", f"modality {name!r}: {problem}", "Correct its declaration.")
 
 
 @cache
@@ -71,7 +71,7 @@ def installed() -> tuple[Registration, ...]:
         try:
             registration = point.load()
             if not isinstance(registration, Registration):
-                raise ConfigError("MODALITY_INVALID", f"{point.value} is no Registration", "Name a Registration")
+                raise ConfigError("MODALITY_INVALID", f"{point.value} is no Registration", "Name a Registration.")
             check(registration)
         except (ImportError, AttributeError, ConfigError) as error:
             log.warning("event=modality_not_loaded entry_point=%s why=%r", point.name, str(error))

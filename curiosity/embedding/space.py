@@ -78,7 +78,7 @@ class EmbeddingSpace(nn.Module):
             raise ConfigError(
                 "MODALITY_NOT_IN_PRESET",
                 f"preset {self.preset.name} has no tower for {modality!r}",
-                f"Use one of {', '.join(sorted(self.preset.towers))}",
+                f"Use one of {', '.join(sorted(self.preset.towers))}.",
             )
         own = int.from_bytes(hashlib.sha256(f"{seed}/{modality}".encode()).digest()[:8], "big") >> 1
         with torch.random.fork_rng(devices=[]):
@@ -105,7 +105,7 @@ class EmbeddingSpace(nn.Module):
             raise ConfigError(
                 "MODALITY_NOT_REGISTERED",
                 f"this space has no {modality!r}",
-                f"It has {', '.join(self.modalities)}",
+                f"It has {', '.join(self.modalities)}.",
             )
         tower = self.towers[modality]
         assert isinstance(tower, Tower)
@@ -256,6 +256,6 @@ def _sources(preset: Preset, names: Sequence[str], pretrained: Mapping[str, Sour
         raise ConfigError(
             "MODALITY_NOT_REGISTERED",
             f"weights are given for {', '.join(unknown)}, but not registered",
-            f"It has {', '.join(sorted(names))}",
+            f"It has {', '.join(sorted(names))}.",
         )
     return pretrained

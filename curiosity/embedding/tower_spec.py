@@ -65,9 +65,9 @@ class TowerSpec:
                 raise ConfigError(
                     "WEIGHTS_NOT_DECLARED",
                     f"the preset names no permissive weights for {self.tower.partition(':')[2]}",
-                    f"Leave the modality out of `pretrained`, or choose by name: {others}"
+                    f"Leave the modality out of `pretrained`, or choose by name: {others}."
                     if others
-                    else "Leave the modality out of `pretrained`, or give a folder",
+                    else "Leave the modality out of `pretrained`, or give a folder.",
                 )
             return self.weights
         if isinstance(pretrained, Weights):

@@ -65,7 +65,7 @@ def read_space(
         raise CheckpointError(
             "FROZEN_TOWER_MISSING",
             "the checkpoint does not carry " + ", ".join(f"{name}: {unstored[name]}" for name in missing),
-            "Name them in `pretrained`; they are then fetched, or read from the folder that you name",
+            "Name them in `pretrained`; they are then fetched, or read from the folder that you name.",
         )
     try:
         space = EmbeddingSpace(manifest.preset, modalities=manifest.modalities, pretrained=given)
@@ -92,20 +92,20 @@ def fill_weights(space: Space, source: Checkpoint | Path, device: torch.device |
     try:
         tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
     except OSError as error:
-        raise CheckpointError("CHECKPOINT_MISSING", f"{path}: {error}", "Give the folder of a whole model") from error
+        raise CheckpointError("CHECKPOINT_MISSING", f"{path}: {error}", "Give the folder of a whole model.") from error
     except SafetensorError as error:
-        raise CheckpointError("WEIGHTS_DIFFER", f"{path}: {error}", "Fetch it again") from error
+        raise CheckpointError("WEIGHTS_DIFFER", f"{path}: {error}", "Fetch it again.") from error
     wanted = set(_stored_names(space))
     if set(tensors) != wanted:
         raise CheckpointError(
             "WEIGHTS_DIFFER",
             f"missing {sorted(wanted - set(tensors))[:3]}, unknown {sorted(set(tensors) - wanted)[:3]}",
-            "Publish the checkpoint again",
+            "Publish the checkpoint again.",
         )
     try:
         space.load_state_dict(tensors, strict=False)
     except RuntimeError as error:
-        raise CheckpointError("WEIGHTS_DIFFER", str(error).splitlines()[-1], "Publish the checkpoint again") from error
+        raise CheckpointError("WEIGHTS_DIFFER", str(error).splitlines()[-1], "Publish the checkpoint again.") from error
     space.to(device or torch.device("cpu"))
     space.eval()
     return space
@@ -117,7 +117,7 @@ def _check_towers(space: EmbeddingSpace, manifest: Manifest) -> None:
             "CHECKPOINT_PRESET",
             f"made with {manifest.preprocessing} and {manifest.dim} dimensions, "
             f"this program has {space.preset.preprocessing} and {space.dim}",
-            "Update the program or the checkpoint",
+            "Update the program or the checkpoint.",
         )
     for modality in manifest.modalities:
         got, want = space.tower(modality).frozen_sha256(), manifest.frozen.get(modality, "")
@@ -125,7 +125,7 @@ def _check_towers(space: EmbeddingSpace, manifest: Manifest) -> None:
             raise CheckpointError(
                 "FROZEN_TOWER_DIFFERS",
                 f"the frozen {modality} weights have SHA-256 {got or 'none'}, expected {want or 'none'}",
-                "Install the version of the package that pyproject.toml pins, or name its weights in `pretrained`",
+                "Install the version of the package that pyproject.toml pins, or name its weights in `pretrained`.",
             )
 
 

@@ -65,7 +65,7 @@ class Budget:
                 "ITEM_OVER_BUDGET",
                 f"unpacking these {size} bytes of {media_type} costs {units} units, allowed are {allowed}: "
                 f"{self.base} and {self.per_byte} a byte, at most {self.most} (a pixel of a PNG is one)",
-                "Send it smaller: a picture of 384 px a side, a sound at 16 kHz, a video of 256 px a side lose nothing",
+                "Send it smaller: pictures of 384 px a side, sounds at 16 kHz, videos of 256 px a side lose nothing.",
             )
 
 

@@ -38,7 +38,7 @@ class ConcatMlp(nn.Module):
     def __init__(self, dims: Mapping[str, int], dim: int, *, dropout: float = 0.1) -> None:
         super().__init__()
         if not dims:
-            raise ConfigError("FUSION_EMPTY", "a fusion of no modality has no input", "Name at least one modality")
+            raise ConfigError("FUSION_EMPTY", "a fusion of no modality has no input", "Name at least one modality.")
         self.dims = dict(sorted(dims.items()))
         self.missing = nn.ParameterDict({name: nn.Parameter(torch.zeros(width)) for name, width in self.dims.items()})
         self.layers = nn.Sequential(
@@ -81,5 +81,5 @@ class ConcatMlp(nn.Module):
                 "FUSION_INPUT",
                 f"got {', '.join(wrong) or 'no wrong shape'}, item counts {sorted(counts)}, masks without embeddings "
                 f"{strange}; expected [B, D_m] with D_m of {self.dims}",
-                "Give every modality as [B, D_m] with one B, and masks only for those",
+                "Give every modality as [B, D_m] with one B, and masks only for those.",
             )

@@ -38,7 +38,7 @@ def add(modality: Modality) -> None:
         ConfigError: MODALITY_TAKEN, when the name is another's.
     """
     if modality.name in BY_NAME:
-        raise ConfigError("MODALITY_TAKEN", f"there is a modality {modality.name!r} already", "Choose another name")
+        raise ConfigError("MODALITY_TAKEN", f"there is a modality {modality.name!r} already", "Choose another name.")
     BY_NAME[modality.name] = modality
 
 
@@ -50,7 +50,7 @@ def find(name: str) -> Modality:
     """
     modality = BY_NAME.get(name)
     if modality is None:
-        raise refuse("MODALITY_UNKNOWN", f"there is no modality {name!r}", f"Use one of {', '.join(sorted(BY_NAME))}")
+        raise refuse("MODALITY_UNKNOWN", f"there is no modality {name!r}", f"Use one of {', '.join(sorted(BY_NAME))}.")
     return modality
 
 

@@ -47,13 +47,13 @@ def read_array(name: str, contract: Contract, data: bytes) -> Array:
             "ARRAY_TRUNCATED",
             f"{name}: the header says shape {_short(shape)}, at least "
             f"{min(promised, _MANY)} bytes, but {follow} follow it",
-            "Save the array again and send the whole file",
+            "Save the array again and send the whole file.",
         )
     if promised < follow:
         raise refuse(
             "ARRAY_TRAILING_BYTES",
             f"{name}: the header says shape {_short(shape)}, {promised} bytes, but {follow} follow it",
-            "Save one array in the file and nothing behind it",
+            "Save one array in the file and nothing behind it.",
         )
     _check_shape(name, contract, shape)
     array = np.frombuffer(data, dtype=DTYPE, offset=start).reshape(shape).astype(np.float32)
@@ -80,20 +80,20 @@ def _read_header(name: str, data: bytes) -> tuple[tuple[int, ...], int]:
             "ARRAY_UNREADABLE",
             f"{name}: {len(data)} bytes are not a .npy file of version 1, 2 or 3 "
             f"({type(error).__name__}: {str(error)[:100]})",
-            "Write it with numpy.save",
+            "Write it with numpy.save.",
         ) from error
     # The parser takes True for a length, and negative ones.
     if any(type(length) is not int or length < 0 for length in shape):
-        raise refuse("ARRAY_UNREADABLE", f"{name}: the header says shape {_short(shape)}", "Write it with numpy.save")
+        raise refuse("ARRAY_UNREADABLE", f"{name}: the header says shape {_short(shape)}", "Write it with numpy.save.")
     if dtype.str != DTYPE or dtype.shape:
         raise refuse(
             "ARRAY_DTYPE",
             f"{name}: dtype {str(dtype)[:60]}, taken is float32, little-endian ({DTYPE})",
-            "Convert it: array.astype('<f4')",
+            "Convert it: array.astype('<f4').",
         )
     if is_fortran and len(shape) > 1:
         raise refuse(
-            "ARRAY_ORDER", f"{name}: the array is in Fortran order", "Save numpy.ascontiguousarray(array), C order"
+            "ARRAY_ORDER", f"{name}: the array is in Fortran order", "Save numpy.ascontiguousarray(array), C order."
         )
     return shape, file.tell()
 
@@ -103,14 +103,14 @@ def _check_shape(name: str, contract: Contract, shape: tuple[int, ...]) -> None:
         raise refuse(
             "ARRAY_RANK",
             f"{name}: {len(shape)} dimensions, shape {_short(shape)}; expected {len(contract.shape)}",
-            f"Send {contract.meaning}",
+            f"Send {contract.meaning}.",
         )
     for axis, (got, want) in enumerate(zip(shape, contract.shape, strict=True)):
         if isinstance(want, int) and got != want:
             raise refuse(
                 "ARRAY_SHAPE",
                 f"{name}: shape {_short(shape)} has {got} along axis {axis}, expected {want}",
-                f"Send {contract.meaning}",
+                f"Send {contract.meaning}.",
             )
     for axis, (got, want) in enumerate(zip(shape, contract.shape, strict=True)):
         shortest, longest = want if isinstance(want, tuple) else (1, None)
@@ -118,13 +118,13 @@ def _check_shape(name: str, contract: Contract, shape: tuple[int, ...]) -> None:
             raise refuse(
                 "ARRAY_TOO_SHORT",
                 f"{name}: {got} along axis {axis}, at least {shortest} are taken",
-                "Send a longer recording",
+                "Send a longer recording.",
             )
         if longest is not None and got > longest:
             raise refuse(
                 "ARRAY_TOO_LONG",
                 f"{name}: {got} along axis {axis}, at most {longest} are taken",
-                "Cut the recording, or send every second value",
+                "Cut the recording, or send every second value.",
             )
 
 
@@ -134,7 +134,7 @@ def _check_values(name: str, contract: Contract, array: Array) -> None:
         raise refuse(
             "ARRAY_NOT_FINITE",
             f"{name}: {len(bad)} of {array.size} values are not finite, the first at {tuple(bad[0].tolist())}",
-            "Leave out what the sensor did not measure",
+            "Leave out what the sensor did not measure.",
         )
     if (where := find_outside_column(contract, array)) is not None:
         column = contract.columns[where[-1]]
@@ -142,7 +142,7 @@ def _check_values(name: str, contract: Contract, array: Array) -> None:
             "ARRAY_COLUMN_OUT_OF_RANGE",
             f"{name}: {column.name} is {array[where]:g} at step {where[0]}, "
             f"taken is {column.low:g} to {column.high:g} {column.unit}".rstrip(),
-            "Check the unit and the order of the columns",
+            "Check the unit and the order of the columns.",
         )
     low, high = float(array.min()), float(array.max())
     if array.min() < contract.low or array.max() > contract.high:
@@ -150,7 +150,7 @@ def _check_values(name: str, contract: Contract, array: Array) -> None:
             "ARRAY_OUT_OF_RANGE",
             f"{name}: values from {low:g} to {high:g}, "
             f"taken are {contract.low:g} to {contract.high:g} {contract.unit}".rstrip(),
-            "Check the unit",
+            "Check the unit.",
         )
 
 

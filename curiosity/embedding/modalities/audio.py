@@ -54,18 +54,18 @@ class Audio:
             raise refuse(
                 "AUDIO_NOT_DECODABLE",
                 f"{len(data)} bytes are not a whole {media_type} recording ({type(error).__name__}: {error})",
-                "Save the recording again and check that the media type is its own",
+                "Save the recording again and check that the media type is its own.",
             ) from error
         if seconds > self.limits.max_s:
             raise self._too_long(seconds)
         if not len(samples):
-            raise refuse("AUDIO_EMPTY", "the recording has no sample", "Send a recording that lasts a moment")
+            raise refuse("AUDIO_EMPTY", "the recording has no sample", "Send a recording that lasts a moment.")
         mono = samples.mean(axis=1, dtype=np.float64)
         if not np.isfinite(mono).all():
-            raise refuse("AUDIO_OUT_OF_RANGE", "the recording has samples that are not finite", "Save it as 16-bit")
+            raise refuse("AUDIO_OUT_OF_RANGE", "the recording has samples that are not finite", "Save it as 16-bit.")
         peak = float(np.abs(samples).max())
         if peak > (MAX_LOSSY_PEAK if media_type == "audio/ogg" else 1.0):
-            raise refuse("AUDIO_OUT_OF_RANGE", f"the peak is {peak:.3f}, full scale is 1", "Scale it to full scale 1")
+            raise refuse("AUDIO_OUT_OF_RANGE", f"the peak is {peak:.3f}, full scale is 1", "Scale it to full scale 1.")
         mono = _resample(mono, rate_hz)
         # Resampling and lossy codecs ring past full scale; bring the whole recording down rather than clip it.
         return (mono / max(1.0, float(np.abs(mono).max()))).astype(np.float32)
@@ -73,21 +73,23 @@ class Audio:
     def _check_header(self, sound: soundfile.SoundFile, media_type: str) -> None:
         if sound.format not in FORMATS[media_type]:
             raise refuse(
-                "AUDIO_FORMAT", f"the bytes are {sound.format}, the media type is {media_type}", "Make them agree"
+                "AUDIO_FORMAT", f"the bytes are {sound.format}, the media type is {media_type}", "Make them agree."
             )
         if not MIN_RATE_HZ <= sound.samplerate <= MAX_RATE_HZ or sound.channels > MAX_CHANNELS:
             raise refuse(
                 "AUDIO_FORMAT",
                 f"{sound.samplerate} Hz and {sound.channels} channels; taken are {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz "
                 f"and at most {MAX_CHANNELS} channels",
-                "Convert the recording, for example to 16 kHz mono",
+                "Convert the recording, for example to 16 kHz mono.",
             )
         seconds = sound.frames / sound.samplerate
         if seconds > self.limits.max_s:
             raise self._too_long(seconds)
 
     def _too_long(self, seconds: float) -> Exception:
-        return refuse("AUDIO_TOO_LONG", f"{seconds:.1f} s, the limit is {self.limits.max_s:.0f} s", "Cut the recording")
+        return refuse(
+            "AUDIO_TOO_LONG", f"{seconds:.1f} s, the limit is {self.limits.max_s:.0f} s", "Cut the recording."
+        )
 
 
 def _resample(mono: Array, rate_hz: int) -> Array:

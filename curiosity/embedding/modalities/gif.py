@@ -40,7 +40,7 @@ def read_frames(data: bytes, video: "Video") -> list[Array]:
         raise refuse(
             "VIDEO_NOT_DECODABLE",
             f"{len(data)} bytes are not a whole {MEDIA_TYPE} ({type(error).__name__}: {str(error)[:200]})",
-            "Save the video again and check that the media type is its own",
+            "Save the video again and check that the media type is its own.",
         ) from error
 
 

@@ -57,7 +57,7 @@ class Image:
             raise refuse(
                 "IMAGE_NOT_DECODABLE",
                 f"{len(data)} bytes are not a whole {media_type} picture ({type(error).__name__}: {error})",
-                "Save the picture again and check that the media type is its own",
+                "Save the picture again and check that the media type is its own.",
             ) from error
 
     def _check_header(self, picture: Pillow.Image) -> None:
@@ -66,11 +66,11 @@ class Image:
             raise self._too_large(f"{width} x {height} pixels")
         frames = getattr(picture, "n_frames", 1)
         if frames != 1:
-            raise refuse("IMAGE_NOT_STILL", f"the picture has {frames} frames", "Send one frame, or send a video")
+            raise refuse("IMAGE_NOT_STILL", f"the picture has {frames} frames", "Send one frame, or send a video.")
 
     def _too_large(self, what: str) -> Exception:
         return refuse(
-            "IMAGE_TOO_LARGE", f"{what}, the limit is {self.limits.max_pixels} pixels", "Scale the picture down"
+            "IMAGE_TOO_LARGE", f"{what}, the limit is {self.limits.max_pixels} pixels", "Scale the picture down."
         )
 
 

@@ -36,7 +36,7 @@ class Text:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise refuse(
-                "TEXT_NOT_UTF8", f"byte {error.start} of {len(data)} is not UTF-8", "Save the text as UTF-8"
+                "TEXT_NOT_UTF8", f"byte {error.start} of {len(data)} is not UTF-8", "Save the text as UTF-8."
             ) from error
         text = unicode.normalize(text)
         position = unicode.find_refused(text)
@@ -44,15 +44,15 @@ class Text:
             raise refuse(
                 "TEXT_CONTROL_CHARACTER",
                 f"character {position} is U+{ord(text[position]):04X}, a control or unassigned character",
-                "Remove it",
+                "Remove it.",
             )
         if not text:
-            raise refuse("TEXT_EMPTY", "the text has no character but white space", "Write what the other item shows")
+            raise refuse("TEXT_EMPTY", "the text has no character but white space", "Write what the other item shows.")
         if len(text) > self.limits.max_chars:
             raise refuse(
                 "TEXT_TOO_LONG",
                 f"the text has {len(text)} characters, the limit is {self.limits.max_chars}",
-                "Send the sentence that describes the other item",
+                "Send the sentence that describes the other item.",
             )
         return np.frombuffer(text.encode(), dtype=np.uint8)
 

@@ -97,20 +97,20 @@ class Video:
             raise refuse(
                 "VIDEO_TOO_LARGE",
                 f"frames of {width} x {height} pixels, the limit is {self.limits.max_pixels} pixels",
-                "Scale the video down; 256 px are enough",
+                "Scale the video down; 256 px are enough.",
             )
         if frames > self.limits.max_frames:
             raise refuse(
-                "VIDEO_TOO_LONG", f"over {self.limits.max_frames} frames", "Cut the video, or lower its frame rate"
+                "VIDEO_TOO_LONG", f"over {self.limits.max_frames} frames", "Cut the video, or lower its frame rate."
             )
         if seconds > self.limits.max_s:
-            raise refuse("VIDEO_TOO_LONG", f"{seconds:.1f} s, the limit is {self.limits.max_s:.0f} s", "Cut the video")
+            raise refuse("VIDEO_TOO_LONG", f"{seconds:.1f} s, the limit is {self.limits.max_s:.0f} s", "Cut the video.")
         if frames * pixels > MAX_DECODED_PIXELS:
             raise refuse(
                 "VIDEO_TOO_LARGE",
                 f"{frames} frames of {width} x {height} are {frames * pixels} pixels, the limit is "
                 f"{MAX_DECODED_PIXELS}",
-                "Scale the video down; 256 px are enough",
+                "Scale the video down; 256 px are enough.",
             )
 
     def sample(self, count: int) -> tuple[int, ...]:
@@ -121,7 +121,7 @@ class Video:
         """
         if count < MIN_FRAMES:
             raise refuse(
-                "VIDEO_TOO_SHORT", f"{count} frames, at least {MIN_FRAMES} are taken", "Send a picture as an image"
+                "VIDEO_TOO_SHORT", f"{count} frames, at least {MIN_FRAMES} are taken", "Send a picture as an image."
             )
         if count <= MAX_FRAMES:
             return tuple(range(count))
@@ -153,7 +153,7 @@ class Video:
     def _check_header(self, container: InputContainer) -> VideoStream:
         if len(container.streams.video) != 1:
             raise refuse(
-                "VIDEO_FORMAT", f"{len(container.streams.video)} video tracks, taken is one", "Keep one video track"
+                "VIDEO_FORMAT", f"{len(container.streams.video)} video tracks, taken is one", "Keep one video track."
             )
         stream = container.streams.video[0]
         codec = stream.codec_context
@@ -162,7 +162,7 @@ class Video:
             raise refuse(
                 "VIDEO_FORMAT",
                 f"the codec is {name}, taken are {', '.join(CODECS)}",
-                "Convert it, for example to H.264",
+                "Convert it, for example to H.264.",
             )
         seconds = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
         seconds = max(seconds, (container.duration or 0) / av.time_base)
@@ -234,7 +234,7 @@ def _to_rgb(frame: VideoFrame) -> Array:
         raise refuse(
             "VIDEO_FORMAT",
             f"pixels are {frame.format.name}, taken are {', '.join(PIXEL_FORMATS)}",
-            "Convert it to yuv420p",
+            "Convert it to yuv420p.",
         )
     size = fit(frame.width, frame.height)
     planes = []
@@ -250,7 +250,9 @@ def _to_rgb(frame: VideoFrame) -> Array:
     )
     turns, rest = divmod(frame.rotation, 90)
     if rest:
-        raise refuse("VIDEO_FORMAT", f"the frames are turned by {frame.rotation} degrees", "Turn by quarter turns only")
+        raise refuse(
+            "VIDEO_FORMAT", f"the frames are turned by {frame.rotation} degrees", "Turn by quarter turns only."
+        )
     return np.ascontiguousarray(np.rot90(rgb, turns))
 
 
@@ -261,7 +263,7 @@ def _matrix(frame: VideoFrame) -> tuple[float, float]:
     if named == _UNSPECIFIED:
         return BT709 if frame.height >= _HD_ROWS else BT601
     raise refuse(
-        "VIDEO_FORMAT", f"the colours are of kind {named}, taken are BT.601 and BT.709", "Convert it to BT.709"
+        "VIDEO_FORMAT", f"the colours are of kind {named}, taken are BT.601 and BT.709", "Convert it to BT.709."
     )
 
 
@@ -291,7 +293,7 @@ def _other_size(first: tuple[int, int], other: tuple[int, int]) -> Exception:
     return refuse(
         "VIDEO_FORMAT",
         f"frames of {first[0]} x {first[1]} and of {other[0]} x {other[1]}",
-        "Send frames of one size",
+        "Send frames of one size.",
     )
 
 
@@ -299,7 +301,7 @@ def _not_decodable(data: bytes, media_type: str, why: str) -> Exception:
     return refuse(
         "VIDEO_NOT_DECODABLE",
         f"{len(data)} bytes are not a whole {media_type} ({why[:200]})",
-        "Save the video again and check that the media type is its own",
+        "Save the video again and check that the media type is its own.",
     )
 
 

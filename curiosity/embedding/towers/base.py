@@ -80,7 +80,7 @@ class Tower(nn.Module):
             raise ConfigError(
                 "ENCODER_NOT_PUBLISHED",
                 f"the encoder of {type(self).__name__} started from a seed; a checkpoint without it could not be read",
-                "Freeze it with stored=True, or start from published weights",
+                "Freeze it with stored=True, or start from published weights.",
             )
         self._set_frozen(True, stored)
 

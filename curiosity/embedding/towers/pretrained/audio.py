@@ -129,7 +129,7 @@ class ClapAudio(_Spectrum):
             raise CheckpointError(
                 "PRETRAINED_DIFFERS",
                 "these weights fuse random cuts of long recordings, which gives no fixed embedding",
-                "Give weights without fusion, such as laion/larger_clap_general",
+                "Give weights without fusion, such as laion/larger_clap_general.",
             )
         found = settings | read_json(folder, PREPROCESSOR)
         plain = {

@@ -44,7 +44,7 @@ def find_folder(weights: Weights) -> Path:
         raise CheckpointError(
             "PRETRAINED_MISSING",
             f"{weights.name} is no folder here and was not fetched ({type(error).__name__})",
-            "Connect to the internet, or give the folder of a copy: pretrained={'MODALITY': 'FOLDER'}",
+            "Connect to the internet, or give the folder of a copy: pretrained={'MODALITY': 'FOLDER'}.",
         ) from error
 
 
@@ -82,20 +82,20 @@ def load_encoder(
     config = read_json(folder, CONFIG)
     if not config:
         raise CheckpointError(
-            "PRETRAINED_MISSING", f"{folder} has no {CONFIG}", "Give the folder that save_pretrained wrote"
+            "PRETRAINED_MISSING", f"{folder} has no {CONFIG}", "Give the folder that save_pretrained wrote."
         )
     if config.get("model_type") not in types:
         raise CheckpointError(
             "PRETRAINED_DIFFERS",
             f"{folder} holds a {config.get('model_type')!r}, expected {' or '.join(sorted(types))}",
-            "Give weights of the architecture that the preset names",
+            "Give weights of the architecture that the preset names.",
         )
     if not any(folder.glob("*.safetensors")):
         found = sorted(path.name for path in folder.glob("*.bin")) or ["nothing"]
         raise CheckpointError(
             "PRETRAINED_NOT_SAFETENSORS",
             f"{folder} has no .safetensors file, only {', '.join(found)}; pickled weights can run code and are refused",
-            "Convert them where they are trusted: model.save_pretrained(folder, safe_serialization=True)",
+            "Convert them where they are trusted: model.save_pretrained(folder, safe_serialization=True).",
         )
     try:
         with _quiet():
@@ -139,11 +139,11 @@ def _quiet() -> Iterator[None]:
 
 def _broken(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(
-        "PRETRAINED_BROKEN", f"{path}: {type(error).__name__}: {str(error)[:200]}", "Fetch the weights again"
+        "PRETRAINED_BROKEN", f"{path}: {type(error).__name__}: {str(error)[:200]}", "Fetch the weights again."
     )
 
 
 def _differs(folder: Path, what: str) -> CheckpointError:
     return CheckpointError(
-        "PRETRAINED_DIFFERS", f"{folder}: {what}", "Give weights of the architecture that the preset names"
+        "PRETRAINED_DIFFERS", f"{folder}: {what}", "Give weights of the architecture that the preset names."
     )

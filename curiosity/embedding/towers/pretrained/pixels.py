@@ -66,7 +66,7 @@ def read_pixels(published: Mapping[str, Any], default: Mapping[str, Any]) -> dic
         raise CheckpointError(
             "PRETRAINED_DIFFERS",
             "the image processor leaves out scaling, 1/255 or normalising",
-            "Give weights whose preprocessor_config.json is of the usual form",
+            "Give weights whose preprocessor_config.json is of the usual form.",
         )
     crop = published.get("crop_size")
     is_cropped = bool(published.get("do_center_crop", crop is not None))
@@ -79,7 +79,7 @@ def read_pixels(published: Mapping[str, Any], default: Mapping[str, Any]) -> dic
     shortest = int(size.get("shortest_edge") or 0)
     if "height" not in box:
         raise CheckpointError(
-            "PRETRAINED_DIFFERS", f"the image processor gives pictures of no fixed size: {size}", "Set a crop_size"
+            "PRETRAINED_DIFFERS", f"the image processor gives pictures of no fixed size: {size}", "Set a crop_size."
         )
     return {
         "height": int(box["height"]),

@@ -48,13 +48,13 @@ class _Tokens(PretrainedTower):
             raise CheckpointError(
                 "PRETRAINED_MISSING",
                 f"{own or 'no package'} has no {TOKENIZER}",
-                "Save the tokenizer beside the weights",
+                "Save the tokenizer beside the weights.",
             )
         try:
             self.tokenizer = Tokenizer.from_file(str(own / TOKENIZER))
         except Exception as error:  # the library raises nothing narrower
             raise CheckpointError(
-                "PRETRAINED_BROKEN", f"{own / TOKENIZER}: {str(error)[:200]}", "Fetch the weights again"
+                "PRETRAINED_BROKEN", f"{own / TOKENIZER}: {str(error)[:200]}", "Fetch the weights again."
             ) from error
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
@@ -63,7 +63,7 @@ class _Tokens(PretrainedTower):
             raise CheckpointError(
                 "PRETRAINED_DIFFERS",
                 f"the tokenizer in {own} has {known} tokens, the encoder {taken}",
-                "Give the tokenizer that belongs to the weights",
+                "Give the tokenizer that belongs to the weights.",
             )
         framed = self.tokenizer.encode("a")
         inner = [place for place, is_frame in enumerate(framed.special_tokens_mask) if not is_frame]
