@@ -81,6 +81,7 @@ async def get_metrics(request: web.Request) -> web.Response:
     s.metrics.queued.set(s.pipeline.queued)
     s.metrics.work.set(s.decoder.units)
     s.metrics.bodies.set(s.bodies.used)
+    s.metrics.answers.set(s.answers.used)
     s.metrics.epoch.set(s.epochs.open_epoch)
     s.metrics.show_standing(s.epochs.standing)
     return web.Response(body=s.metrics.text(), content_type="text/plain", charset="utf-8")

@@ -236,6 +236,7 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
         query_limit=RateLimit(config.queries_per_minute),
         quotas=quotas,
         bodies=Shares(config.max_body_bytes, is_fair=config.fair_queues),
+        answers=Shares(config.max_answer_bytes, is_fair=config.fair_queues),
         forgotten=forgotten,
         takedowns=Takedowns(
             store=store,

@@ -46,6 +46,7 @@ class ValidatorConfig:
     pair_budget: tuple[int, int, int] = (1_000_000, 300, 64_000_000)  # units of an item: base, a byte, at most
     search_budget: tuple[int, int, int] = (400_000, 300, 16_000_000)  # the same of a search, which nobody signs
     max_body_bytes: int = 256 << 20  # of all bodies that are held; 0 is no limit
+    max_answer_bytes: int = 256 << 20  # of all answers over 64 KiB that wait to be fetched; 0 is no limit
     fair_queues: bool = True  # by network, address and contributor; False: first come, first served
     max_results: int = 100  # k of a search
     max_connections: int = 1024  # open at a time

@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 from multidict import CIMultiDict
 
+from curiosity.host.port.answer import HeldAnswer, write_in_steps
 from curiosity.host.port.refusal import http_headers, http_message, printable
 from curiosity.protocol.errors import CuriosityError, Fault, Overloaded, Rejected
 from curiosity.protocol.messages import ErrorMessage
@@ -31,6 +32,7 @@ FAULT_STATUS = {Fault.CONTRIBUTOR: 400, Fault.VALIDATOR: 500, Fault.INFRASTRUCTU
 """HTTP status of an error that names none itself."""
 
 SERVICE = web.AppKey("service", Service)
+_HELD = web.RequestKey("held answer", HeldAnswer)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -59,6 +61,11 @@ def answer(message: Any, status: int = 200) -> web.Response:
     return web.Response(body=to_json(message), status=status, headers=_JSON_HEADERS)
 
 
+def expect(request: web.BaseRequest, size: int) -> None:
+    """Hold memory for an answer of about ``size`` bytes before it is read. Raises Overloaded ANSWERS_FULL."""
+    request[_HELD].expect(size)
+
+
 def not_found(what: str) -> Rejected:
     """The refusal of something that is not here (HTTP 404)."""
     return Rejected("NOT_FOUND", what, "Check the id; GET /v1/network tells the ledger's size.", status=404)
@@ -75,11 +82,34 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
 async def at_the_edge(
     service: Service, request: web.BaseRequest, answering: Awaitable[web.StreamResponse], route: str
 ) -> web.StreamResponse:
-    """Answer every error as an ErrorMessage, add the security headers, log one line a request."""
+    """Answer every error as an ErrorMessage, add the security headers, log one line a request.
+
+    The answer counts in the service's stock until it is fetched.
+    """
+    held = request[_HELD] = HeldAnswer(service.answers, request.remote)
+    try:
+        response = await _answer_within(service, request, held, answering, route)
+        if isinstance(response, web.Response):
+            await write_in_steps(request, response)
+        return response
+    finally:
+        held.release()
+
+
+async def _answer_within(
+    service: Service,
+    request: web.BaseRequest,
+    held: HeldAnswer,
+    answering: Awaitable[web.StreamResponse],
+    route: str,
+) -> web.StreamResponse:
     started = time.monotonic()
     code = ""
     try:
         response = await answering
+        held.expect(
+            len(response.body) if isinstance(response, web.Response) and isinstance(response.body, bytes) else 0
+        )
     except CuriosityError as error:
         code = error.code
         response = error_response(error)

@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from curiosity.embedding.modalities import BY_NAME
 from curiosity.host.port.body import read_body
 from curiosity.protocol.errors import Rejected
 from curiosity.protocol.item_request import SignedItemRequest
@@ -10,14 +11,18 @@ from curiosity.protocol.messages import ConsistencyProof, EntryPage, InclusionPr
 from curiosity.protocol.pair import MAX_ENVELOPE_BYTES, Envelope
 from curiosity.protocol.verdict import Opening
 from curiosity.protocol.wire import parse
-from validator.edge import SERVICE, answer, hex_in_path, not_found, number
+from validator.edge import SERVICE, answer, expect, hex_in_path, not_found, number
 
 MAX_PAGE = 1000
+_USUAL_LEAF_BYTES = 1 << 10  # what a page holds is counted by these until it is read, and then by its length
+_USUAL_SUBMISSION_BYTES = 1 << 12
+_LARGEST_ITEM_BYTES = max(modality.limits.max_bytes for modality in BY_NAME.values())
 
 
 async def get_entries(request: web.Request) -> web.Response:
     s = request.app[SERVICE]
     start, count = number(request, "start", 0), number(request, "count", 100, most=MAX_PAGE)
+    expect(request, _rows(s.ledger.size, start, count) * _USUAL_LEAF_BYTES)
     leaves = await s.pipeline.on_reader(lambda: s.store.leaves(start, count))
     return answer(EntryPage(start, s.ledger.size, tuple(leaf.decode() for leaf in leaves)))
 
@@ -25,6 +30,7 @@ async def get_entries(request: web.Request) -> web.Response:
 async def get_submissions(request: web.Request) -> web.Response:
     s = request.app[SERVICE]
     start, count = number(request, "start", 0), number(request, "count", 100, most=MAX_PAGE)
+    expect(request, _rows(s.ledger.size, start, count) * _USUAL_SUBMISSION_BYTES)
     rows = await s.pipeline.on_reader(lambda: s.store.submissions(start, count))
     shown = []
     for row in rows:
@@ -67,13 +73,12 @@ async def get_item(request: web.Request) -> web.Response:
     s = request.app[SERVICE]
     digest = hex_in_path(request, "sha256", 32)
 
-    def read() -> tuple[str, bytes] | None:
-        item = s.store.item(digest)
-        content = s.store.blob(digest) if item is not None and item.accepted_uses > 0 else None
-        return None if item is None or content is None else (item.media_type, content)
-
-    found = await s.pipeline.on_reader(read)
-    if found is None:
+    item = await s.pipeline.on_reader(lambda: s.store.item(digest))
+    content = None
+    if item is not None and item.accepted_uses > 0:
+        expect(request, item.size)
+        content = await s.pipeline.on_reader(lambda: s.store.blob(digest))
+    if item is None or content is None:
         raise Rejected(
             "ITEM_GONE",
             f"item 0x{digest.hex()} is not here for everybody: no accepted pair has it, or it was taken down",
@@ -81,13 +86,18 @@ async def get_item(request: web.Request) -> web.Response:
             status=410,
         )
     # However immutable it is: a takedown must reach whoever keeps copies on the way.
-    return _as_file(found[1], found[0], "public, max-age=60")
+    return _as_file(content, item.media_type, "public, max-age=60")
 
 
 async def post_item(request: web.Request) -> web.Response:
     """An item of a refused pair, to whoever submitted it and to auditors."""
     signed = parse(SignedItemRequest, await read_body(request, MAX_ENVELOPE_BYTES))
+    expect(request, _LARGEST_ITEM_BYTES)  # not its own size, which would tell a stranger that it is here
     return _as_file(await request.app[SERVICE].refused_items.read(signed), "application/octet-stream", "no-store")
+
+
+def _rows(size: int, start: int, count: int) -> int:
+    return max(0, min(count, size - start))
 
 
 def _as_file(content: bytes, media_type: str, caching: str) -> web.Response:

@@ -8,7 +8,7 @@ from curiosity.protocol.errors import Fault, Overloaded, ProofError, Rejected
 from curiosity.protocol.messages import WitnessPage
 from curiosity.protocol.tiles import WIDTH
 from curiosity.protocol.tlog import Bundle, entry_bundle, make_proof, parse_tile_path, tile_width
-from validator.edge import SERVICE, Handler, answer, not_found, number
+from validator.edge import SERVICE, Handler, answer, expect, not_found, number
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 _GZIP_LEVEL = 1
@@ -59,6 +59,7 @@ async def get_tile(request: web.Request) -> web.Response:
         raise not_found(f"{wanted.path} in a tree of {s.ledger.size} entries")
     headers = {"Cache-Control": IMMUTABLE}
     if isinstance(wanted, Bundle):
+        expect(request, wanted.width << 10)
         body = await s.pipeline.on_reader(lambda: entry_bundle(s.store.leaves(wanted.index * WIDTH, wanted.width)))
         headers["Vary"] = "Accept-Encoding"
         if "gzip" in request.headers.get("Accept-Encoding", ""):

@@ -31,6 +31,9 @@ class Metrics:
         self.queued = Gauge("curiosity_queued_pairs", "Pairs admitted and not yet decided", registry=self.registry)
         self.work = Gauge("curiosity_work_units", "Units of work done since the start", registry=self.registry)
         self.bodies = Gauge("curiosity_body_bytes", "Bytes of bodies that are held", registry=self.registry)
+        self.answers = Gauge(
+            "curiosity_answer_bytes", "Bytes of answers that wait to be fetched", registry=self.registry
+        )
         self.epoch = Gauge("curiosity_open_epoch", "The open epoch", registry=self.registry)
         self._epochs = Gauge(
             "curiosity_epochs",

@@ -64,6 +64,7 @@ class Service:
     query_limit: RateLimit
     quotas: Quotas
     bodies: Shares
+    answers: Shares
     forgotten: Forgotten
     takedowns: Takedowns
     refused_items: RefusedItems

@@ -218,7 +218,8 @@ class GuardedConnection(web.RequestHandler):
             return ConnectionStage.ANSWERING  # it ends by itself
         request = self._current_request
         if request is not None:
-            return ConnectionStage.ANSWERING if request.content.is_eof() else ConnectionStage.MOVING
+            is_answering = request.content.is_eof() and not self._paused  # paused: what is written is not fetched
+            return ConnectionStage.ANSWERING if is_answering else ConnectionStage.MOVING
         if self._waiter is None or self._messages:
             return ConnectionStage.ANSWERING
         if isinstance(self.transport, asyncio.WriteTransport) and self.transport.get_write_buffer_size():
