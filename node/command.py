@@ -23,7 +23,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
-PATH: Final = click.Path(path_type=Path)
+
+class _PathType(click.Path):
+    """A path that is not empty: an empty one would mean the current folder, which nobody meant."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path. Raises click.BadParameter for an empty text."""
+        if value == "":
+            self.fail("is empty; give a path, such as . for the current folder", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH: Final = _PathType(path_type=Path)
 
 
 @dataclass(frozen=True)

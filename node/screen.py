@@ -122,7 +122,8 @@ class Stages:
 
 
 def _plain(cell: object) -> str:
-    return printable(str(cell)).replace("[", r"\[")
+    one_line = str(cell).replace("\n", "\\n").replace("\t", "\\t")  # a name may hold them, and would tear the table
+    return printable(one_line).replace("[", r"\[")
 
 
 class _Count(MofNCompleteColumn):

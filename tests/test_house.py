@@ -97,7 +97,7 @@ def test_roles_meet_only_through_messages() -> None:
         ({"sqlalchemy", "alembic", "psycopg", "pysqlite3"}, r"validator/store/"),
         (
             {"aiohttp"},
-            r"(curiosity/(client/client|ledger/tiles|host/port/\w+)|validator/(app|edge|witnesses|\w*routes|__main__)|witness/app)\.py",
+            r"(curiosity/(client/(client|unreachable)|ledger/tiles|host/port/\w+)|validator/(app|edge|witnesses|\w*routes|__main__)|witness/app)\.py",
         ),
         ({"click", "rich"}, r"(node|validator|trainer|witness|contracts)/|curiosity/host/console.py"),
     ],

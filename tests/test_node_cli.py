@@ -1,5 +1,6 @@
 """The command as its users meet it: run in processes of its own, against a real validator."""
 
+import asyncio
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from curiosity.protocol.tlog import Signer
 from node.demo.processes import ValidatorProcess
 from node.demo.stage import StageSettings
 from tests.material.command import Said
+from tests.material.front import front
 from tests.material.service import digit_pairs
 from tests.material.waiting import PATIENCE_S, eventually
 
@@ -51,6 +53,14 @@ class Shell:
         )  # fmt: skip
         assert "Traceback" not in done.stdout + done.stderr, done.stderr
         return Said(done.returncode, done.stdout, done.stderr)
+
+
+class ImpatientShell(Shell):
+    """One whose requests are given up soon."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return super().environment | {"CURIOSITY_NODE__PATIENCE_S": "1"}
 
 
 @pytest.fixture
@@ -282,7 +292,6 @@ def test_a_pair_is_taken_down_by_its_contributor_or_by_the_operator(
 
     for arguments, status, code in [
         ((first, "--wallet", "bob"), 3, "SIGNATURE_OF_ANOTHER"),
-        ((first,), 7, "WALLET_NEEDED"),
         ((first, "--wallet", "alice", "--everywhere", "audio"), 3, "TAKEDOWN_EVERYWHERE"),
         (("0x" + "00" * 32, "--wallet", "alice"), 3, "NOT_FOUND"),
         (("nothing.json", "--wallet", "alice"), 8, "PAIR_UNKNOWN"),
@@ -297,7 +306,10 @@ def test_a_pair_is_taken_down_by_its_contributor_or_by_the_operator(
     assert Path(done["kept"]).is_file()
     again = online.run("takedown", first.stem, "--wallet", "alice", *asked).json
     assert (again["replayed"], again["receipts"]) == (True, done["receipts"])
-    assert "taken down" in online.run("takedown", second, "--wallet", "alice", "--reason", "other", "--yes").out
+    assert "taken down" in online.run("takedown", second, "--yes").out  # the receipt says whose wallet
+    kept = {one["pair"]: one for one in online.run("receipts", "--json").json["receipts"]}
+    assert {pair for pair, one in kept.items() if one["is_taken_down"]} == {first.stem, second.stem}
+    assert kept[first.stem]["pay"].startswith("taken down")
 
     token = validator._config.parent / "v" / "keys" / "admin.token"
     order = ("validator", "takedown", third, "--reason", "illegal", "--json", "--token-file")
@@ -307,6 +319,26 @@ def test_a_pair_is_taken_down_by_its_contributor_or_by_the_operator(
     assert online.run("verify", "--json").json["verified"] == 3  # the receipts still hold
     refused = online.run("submit", folder, "--wallet", "alice", "--license", "CC0-1.0", "--again", "--json")
     assert refused.json["refused"] == {"CONTENT_TAKEN_DOWN": 3}
+
+
+def test_a_run_that_loses_its_validator_tells_what_was_decided_and_how_to_go_on(online: Shell, tmp_path: Path) -> None:
+    folder = captioned(tmp_path / "mine", 6, 60)
+
+    async def lose_it() -> Said:
+        async with front(online.url) as before:
+            before.deny = lambda path, number: "drop" if path == "/v1/pairs" and number > 2 else None
+            there = ImpatientShell(online.home, before.url)
+            return await asyncio.to_thread(there.run, "submit", folder, "--wallet", "alice", "--license", "CC0-1.0")
+
+    said = asyncio.run(lose_it())
+    assert said.status == 12
+    assert "00.png" in said.out
+    assert "2 pairs were decided by now" in said.out
+    assert "Run the same command again" in said.out
+    assert "SERVICE_UNREACHABLE" in said.err
+    assert "Error:" not in said.err
+    again = online.run("submit", folder, "--wallet", "alice", "--license", "CC0-1.0", "--json").json
+    assert (again["known"], again["receipts_verified"]) == (2, 4)
 
 
 def _flip_note(text: str) -> str:

@@ -18,9 +18,10 @@ from curiosity.chain.artifacts import CONTRACT_NAMES, Revert, load_artifact
 from curiosity.client.amounts import parse_amount, show_coins, show_tokens
 from curiosity.client.client import ValidatorClient, _refusal
 from curiosity.client.explain import explain, explain_pay, fault_of
-from curiosity.client.history import find, pay_by_entry, read_history
+from curiosity.client.history import find, pair_shares, pay_by_entry, read_history
 from curiosity.client.takedowns import find_digest, find_digests
 from curiosity.host import console
+from curiosity.ledger.tiles import LogFiles
 from curiosity.protocol.entry import EpochEntry, PairEntry, TakedownEntry, parse_entry
 from curiosity.protocol.errors import (
     ConfigError,
@@ -89,7 +90,9 @@ async def test_each_pair_is_told_with_its_files_and_a_second_run_tells_the_same(
         second = await submit(live, live.url, tmp_path, [*rows[:4], swapped, wrong])
         assert (second.decided, second.known) == (0, 5)
         again = {(one.a, one.b): one for one in second.pairs}
-        assert {names: replace(one, is_known=False) for names, one in again.items()} == told
+        for names, one in told.items():  # of pay it cannot say any more that the epoch is still open
+            assert replace(again[names], is_known=False, pay=one.pay) == one
+            assert again[names].pay.startswith("may be paid") is False
         assert json.dumps(second.to_json())
 
 
@@ -130,6 +133,10 @@ async def test_a_receipt_is_found_by_name_path_pattern_and_content(tmp_path: Pat
         one.outcome.pair for one in find(records, "Photo 2.png")
     ]
     assert find(records, "nothing.png") == []
+    assert len(find(records, "PHOTO 1.PNG")) == 1
+    odd = "it's [weird] 1.png"
+    renamed = [replace(one, outcome=replace(one.outcome, a=f"/x/{odd}")) for one in records[:1]]
+    assert find([*records, *renamed], odd) == renamed
     assert find_digest("Photo 1.png", home).hex() == find(records, "Photo 1.png")[0].outcome.pair
     with pytest.raises(SourceError, match="PAIR_AMBIGUOUS"):
         find_digest("Photo 0.png", home)
@@ -192,6 +199,11 @@ def test_pay_by_entry_says_of_every_accepted_pair_what_the_payout_gives(net: Pai
     assert set(told) == accepted
     paid = {pair.index for payout in derive(leaves, RewardParameters()) for pair in payout.paid}
     assert {index for index, word in told.items() if ": paid" in word or "would be paid" in word} == paid
+    for payout in derive(leaves, RewardParameters()):
+        shares = pair_shares(payout)
+        assert set(shares) == {pair.index for pair in payout.paid}
+        assert 0 <= payout.emission_wei * bool(shares) - sum(shares.values()) < max(1, len(shares))
+        assert all(show_tokens(wei) in told[index] for index, wei in shares.items())
     assert any(isinstance(one, EpochEntry) for one in entries)
     assert not any(isinstance(one, TakedownEntry) for one in entries)
     assert sorted(word for word in told.values() if "knows already" in word)
@@ -253,6 +265,25 @@ async def test_a_validator_that_never_answered_is_given_up_after_six_tries_and_t
         with pytest.raises(ServiceError, match="SERVICE_UNREACHABLE"):
             await asyncio.wait_for(client.health(), 300)  # and not an hour
     assert [one.code for one in told] == ["SERVICE_UNREACHABLE"] * 5
+    assert told[0].what == "http://127.0.0.1:9 did not answer GET /health: nobody listens there"
+
+
+async def test_what_is_waited_for_at_a_logs_address_is_told() -> None:
+    told: list[str] = []
+    async with LogFiles("http://127.0.0.1:9", patience_s=1.0, on_wait=told.append) as files:
+        with pytest.raises(ServiceError, match=r"LOG_UNREACHABLE: .*: nobody listens there"):
+            await files.head()
+    assert told == ["http://127.0.0.1:9 did not answer: nobody listens there. Trying again for up to 1 s."]
+
+
+def test_an_empty_path_is_not_the_current_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["submit", "", "--dry-run"]) == 2
+    assert "is empty" in capsys.readouterr().err
+
+
+def test_a_name_does_not_tear_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    Screen().table("", ("files",), [("one\ntwo\tthree.png",)])
+    assert "one\\ntwo\\tthree.png" in capsys.readouterr().out
 
 
 async def test_one_that_has_answered_before_is_waited_for_longer(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 import aiohttp
 
+from curiosity.client.unreachable import why_silent
 from curiosity.protocol.errors import CuriosityError, Fault, Overloaded, Rejected, ServiceError
 from curiosity.protocol.item_request import SignedItemRequest
 from curiosity.protocol.json_reader import read_json
@@ -265,7 +266,7 @@ class ValidatorClient:
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             raise ServiceError(
                 "SERVICE_UNREACHABLE",
-                without_userinfo(f"{self.url} did not answer {method} {path} ({type(error).__name__}: {error})"),
+                without_userinfo(f"{self.url} did not answer {method} {path}: {why_silent(error)}"),
                 "Check the address (--url, [node] validator_url) and that the validator runs: curiosity doctor.",
             ) from None
 

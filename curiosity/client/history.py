@@ -1,19 +1,24 @@
 """What was submitted from this machine, found by file name: receipts joined with the journals that know the files."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from curiosity.client.amounts import show_tokens
 from curiosity.client.journal import SubmissionJournal
-from curiosity.client.outcome import REFUSED, PairOutcome, decided, recalled, short
+from curiosity.client.outcome import REFUSED, TAKEN_DOWN, PairOutcome, decided, recalled, short
 from curiosity.client.receipts import BROKEN_SUFFIX, SavedReceipt, read_saved
 from curiosity.protocol.entry import PairEntry, TakedownEntry, parse_entry
 from curiosity.protocol.errors import CuriosityError
+from curiosity.protocol.messages import TakedownReport
 from curiosity.protocol.payouts import EpochPayout, Replay
 from curiosity.protocol.rewards import RewardParameters
+from curiosity.protocol.signing import checksum
+from curiosity.protocol.wire import parse
 from curiosity.sources.own.item import load_item
 
 
@@ -21,28 +26,35 @@ from curiosity.sources.own.item import load_item
 class Record:
     """One pair that was sent: what came of it, and its receipt's file.
 
-    ``digests`` are SHA-256 of the two items as they were sent; a refusal has neither.
+    ``digests`` are SHA-256 of the two items as they were sent, ``contributor`` is the address that signed; a refusal
+    has neither.
     """
 
     outcome: PairOutcome
     receipt: Path | None = None
     digests: tuple[bytes, ...] = ()
+    contributor: bytes = b""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
-        return self.outcome.to_json() | {"receipt": str(self.receipt) if self.receipt is not None else None}
+        who = checksum(self.contributor) if self.contributor else None
+        return self.outcome.to_json() | {
+            "contributor": who,
+            "receipt": str(self.receipt) if self.receipt is not None else None,
+        }
 
 
 def read_history(home: Path) -> tuple[list[Record], list[CuriosityError]]:
     """Return every pair that was sent, by entry, then the refusals; and what could not be read."""
     names, refused = _read_journals(home)
+    gone = _read_takedowns(home)
     records: list[Record] = []
     problems: list[CuriosityError] = []
     for path in sorted((home / "receipts").glob("*.json")):
         if path.name.endswith(BROKEN_SUFFIX):
             continue
         try:
-            records.append(_record(path, read_saved(path), names))
+            records.append(_record(path, read_saved(path), names, gone))
         except CuriosityError as error:
             problems.append(error)
     records.sort(key=lambda one: one.outcome.entry or 0)
@@ -64,32 +76,58 @@ def _read_journals(home: Path) -> tuple[dict[str, tuple[str, str]], list[Record]
     return names, refused
 
 
-def _record(path: Path, saved: SavedReceipt, names: Mapping[str, tuple[str, str]]) -> Record:
+def _read_takedowns(home: Path) -> frozenset[bytes]:
+    """Return the digests of the pairs that were taken down from this machine, as the receipts kept of it say."""
+    gone = set()
+    for path in (home / "takedowns").glob("*.json"):
+        try:
+            report = parse(TakedownReport, path.read_bytes())
+            entries = [parse_entry(receipt.entry.encode()) for receipt in report.receipts]
+        except (OSError, CuriosityError):
+            continue  # it says nothing; the receipt of the pair is shown as it is
+        gone |= {entry.pair for entry in entries if isinstance(entry, TakedownEntry)}
+    return frozenset(gone)
+
+
+def _record(
+    path: Path, saved: SavedReceipt, names: Mapping[str, tuple[str, str]], gone: Collection[bytes] = ()
+) -> Record:
     submission = saved.envelope.submission
     pair = saved.pair
     outcome = decided(names.get(pair.hex(), ("", "")), saved.decision, pair, saved.decision.receipt.index)
-    return Record(outcome, path, (submission.a.sha256, submission.b.sha256))
+    if pair in gone:
+        outcome = replace(outcome, pay=TAKEN_DOWN, is_taken_down=True, remedy="")
+    return Record(outcome, path, (submission.a.sha256, submission.b.sha256), submission.contributor)
 
 
 def find(records: Sequence[Record], name: str) -> list[Record]:
-    """Return the pairs of a file: by its name, its path or a pattern such as ``*.jpg``; else by its content.
+    """Return the pairs of a file: by its name or path, in any case, a pattern such as ``*.jpg``, else by its content.
 
     A receipt that was kept before journals held names, or whose file was renamed since, is found by what was sent.
     """
     path = Path(name)
-    by_name = [one for one in records if any(_is_of(kept, name, path) for kept in (one.outcome.a, one.outcome.b))]
-    if by_name or not path.is_file():
-        return by_name
+    for is_meant in (_is_spelled, _is_spelled_in_any_case, _is_like):  # brackets may be a name's own, not a pattern's
+        found = [one for one in records if any(is_meant(kept, name) for kept in (one.outcome.a, one.outcome.b) if kept)]
+        if found:
+            return found
+    if not path.is_file():
+        return []
     digest = sha256(load_item(path).read()).digest()
     return [one for one in records if digest in one.digests]
 
 
-def _is_of(kept: str, name: str, path: Path) -> bool:
-    if not kept:
-        return False
-    if kept == name or fnmatchcase(short(kept), name):
+def _is_spelled(kept: str, name: str) -> bool:
+    if name in (kept, short(kept)):
         return True
-    return path.is_absolute() and Path(kept).absolute() == path
+    return Path(name).is_absolute() and Path(kept).absolute() == Path(name)
+
+
+def _is_spelled_in_any_case(kept: str, name: str) -> bool:
+    return short(kept).casefold() == name.casefold()
+
+
+def _is_like(kept: str, name: str) -> bool:
+    return fnmatchcase(short(kept), name) or fnmatchcase(short(kept).casefold(), name.casefold())
 
 
 def pay_by_entry(leaves: Iterable[bytes], parameters: RewardParameters) -> dict[int, str]:
@@ -114,13 +152,27 @@ def pay_by_entry(leaves: Iterable[bytes], parameters: RewardParameters) -> dict[
     return told | _tell_pay(replay.open_epoch(), accepted, gone)
 
 
+def pair_shares(payout: EpochPayout) -> dict[int, int]:
+    """Return by entry what each paid pair adds to what its contributor earns in an epoch, in wei, rounded down."""
+    scores: Counter[bytes] = Counter()
+    for pair in payout.paid:
+        scores[pair.contributor] += pair.curiosity_micro
+    return {
+        pair.index: payout.amounts_wei[pair.contributor] * pair.curiosity_micro // scores[pair.contributor]
+        for pair in payout.paid
+    }
+
+
 def _tell_pay(payout: EpochPayout, accepted: Mapping[int, bool], gone: Collection[int]) -> dict[int, str]:
     paid = {pair.index for pair in payout.paid}
     is_open = payout.entry is None
+    shares = pair_shares(payout)
     told = {}
     for index, novel in accepted.items():
         if index in paid:
-            word = "would be paid if it closed now" if is_open else "paid"
+            amount = show_tokens(shares[index])
+            word = f"would be paid {amount} if it closed now" if is_open else f"paid {amount}"
+            word += ", taken down since" if index in gone else ""
         elif index in gone:
             word = "not paid: taken down before it closed"
         elif novel:

@@ -17,6 +17,8 @@ GREY: Final = Outcome.GREY.value
 REFUSED: Final = "refused"  # no decision was made, nothing is logged
 UNREADABLE: Final = "unreadable"  # never sent
 OUTCOMES: Final = (ACCEPTED, REJECTED, GREY, REFUSED, UNREADABLE)
+TAKEN_DOWN: Final = "taken down: what was paid stays paid (--pay tells)"
+PAY_OF_KNOWN: Final = "fills a gap: curiosity receipts --pay tells whether it is paid"
 _SHOWN_TEXT: Final = 60  # characters of a text that is no file of its own
 
 
@@ -41,6 +43,7 @@ class PairOutcome:
     pair: str = ""
     is_known: bool = False
     is_novel: bool = False
+    is_taken_down: bool = False
 
     @property
     def may_be_paid(self) -> bool:

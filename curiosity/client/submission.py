@@ -12,7 +12,17 @@ from typing import Any
 from curiosity.client.client import ValidatorClient
 from curiosity.client.conversions import Conversions
 from curiosity.client.journal import Result, SubmissionJournal, SubmissionPlan, row_key
-from curiosity.client.outcome import GREY, REFUSED, UNREADABLE, PairOutcome, decided, failed, names_of, recalled
+from curiosity.client.outcome import (
+    GREY,
+    PAY_OF_KNOWN,
+    REFUSED,
+    UNREADABLE,
+    PairOutcome,
+    decided,
+    failed,
+    names_of,
+    recalled,
+)
 from curiosity.client.receipts import read_saved, receipt_path, save_receipt
 from curiosity.protocol.decision import check_decision
 from curiosity.protocol.errors import CuriosityError, ProofError, Rejected, SourceError
@@ -156,15 +166,17 @@ async def submit_pairs(
     rules: Rules,
     watch: Watcher | None = None,
     told: Told | None = None,
+    tally: Tally | None = None,
 ) -> Tally:
     """Submit every row that has no result yet and return what came of it.
 
+    ``tally`` is filled in on the way, for a caller who wants to know how far a run came that ends with an error.
     Each receipt is checked and saved. A row that cannot be read or is refused is counted, and the others go on.
     Raises ServiceError if the validator cannot be reached, ProofError if a receipt does not hold, SourceError if the
     journal or a receipt cannot be written; a later run goes on where this one stopped.
     """
     check_network(network, rules)
-    tally = Tally()
+    tally = Tally() if tally is None else tally
     started = time.monotonic()
     gate = asyncio.Semaphore(rules.concurrency)
     with SubmissionJournal.of(contributor.home, contributor.address, network.network_id) as journal:
@@ -247,7 +259,8 @@ class _Run:
             saved = read_saved(receipt_path(self.contributor.home / "receipts", bytes.fromhex(result.pair)))
         except CuriosityError:
             return recalled(row.names, result)
-        return replace(decided(row.names, saved.decision, bytes.fromhex(result.pair), result.index or 0), is_known=True)
+        told = decided(row.names, saved.decision, bytes.fromhex(result.pair), result.index or 0)
+        return replace(told, is_known=True, pay=PAY_OF_KNOWN if told.may_be_paid else told.pay)
 
     def _is_decided(self, row: _Row) -> bool:
         # A refusal decided nothing: what was wrong may have been mended since.

@@ -4,11 +4,13 @@ from pathlib import Path
 
 from curiosity.client.client import ValidatorClient
 from curiosity.client.history import find, read_history
-from curiosity.client.receipts import read_saved
+from curiosity.client.receipts import read_saved, receipt_path
+from curiosity.client.wallet import Wallet, list_wallets
 from curiosity.protocol.entry import TakedownEntry
-from curiosity.protocol.errors import ProofError, SourceError
+from curiosity.protocol.errors import ProofError, SourceError, WalletError
 from curiosity.protocol.messages import Network, TakedownReport
 from curiosity.protocol.receipt import CheckedReceipt, verify_receipt
+from curiosity.protocol.signing import checksum
 from curiosity.protocol.takedown import SignedTakedown, TakedownReason, TakedownRequest, sign_takedown
 from curiosity.protocol.wire import from_hex
 
@@ -53,6 +55,27 @@ def find_digest(pair: str, home: Path) -> bytes:
             "Name one by its digest, or take the item from all your pairs: --everywhere image (or text, audio).",
         )
     return found[0]
+
+
+def find_submitter(home: Path, pair: bytes) -> Wallet:
+    """Return the wallet on this machine that submitted a pair, as its receipt says.
+
+    Raises WalletError WALLET_NEEDED if there is no such receipt, or no wallet of its address.
+    """
+    path = receipt_path(home / "receipts", pair)
+    if not path.is_file():
+        raise WalletError(
+            "WALLET_NEEDED", "no receipt here says which wallet submitted it", "Give --wallet NAME, or [node] wallet."
+        )
+    address = read_saved(path).envelope.submission.contributor
+    for wallet in list_wallets(home):
+        if wallet.address == address:
+            return wallet
+    raise WalletError(
+        "WALLET_NEEDED",
+        f"it was submitted by {checksum(address)}, and no wallet here has that address",
+        "Import that wallet, or give --home with the folder that holds it.",
+    )
 
 
 def ask(

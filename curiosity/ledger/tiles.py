@@ -6,7 +6,7 @@ What comes is not believed here: `curiosity.protocol.tile_reader` holds it to a 
 import asyncio
 import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,6 +14,7 @@ from typing import Self
 import aiohttp
 
 from curiosity.client.trust import Trust
+from curiosity.client.unreachable import why_silent
 from curiosity.host.paths import PathRefused, inside
 from curiosity.protocol.errors import ProofError, ServiceError, SourceError
 from curiosity.protocol.settings import without_userinfo
@@ -29,13 +30,23 @@ _LONGEST_WAIT_S = 5.0
 
 
 class LogFiles:
-    """The files of one log. ``where`` is a URL prefix or a folder. A request without an answer is repeated.
+    """The files of one log. ``where`` is a URL prefix or a folder. A request without an answer is repeated;
+    ``on_wait`` is told why, once for each reason.
 
     Raises ServiceError: LOG_UNREACHABLE after ``patience_s`` without an answer, LOG_ANSWER for a file that is too long
     or a status that means nothing; SourceError LOG_UNREADABLE for a folder's file.
     """
 
-    def __init__(self, where: str, *, patience_s: float = 60.0, timeout_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        where: str,
+        *,
+        patience_s: float = 60.0,
+        timeout_s: float = 60.0,
+        on_wait: Callable[[str], None] = lambda _words: None,
+    ) -> None:
+        self._on_wait = on_wait
+        self._told = ""  # what was waited out last
         self.where = where.rstrip("/")
         self.place = without_userinfo(self.where)  # as people are shown it
         self.is_folder = "://" not in where
@@ -77,12 +88,16 @@ class LogFiles:
             try:
                 return await self._once(url)
             except (aiohttp.ClientError, TimeoutError, OSError, _Later) as error:
+                why = str(error) if isinstance(error, _Later) else why_silent(error)
+                if self._told != why:
+                    self._on_wait(f"{self.place} did not answer: {why}. Trying again for up to {self._patience_s:g} s.")
+                    self._told = why
                 pause_s = wait_s * (0.75 + 0.5 * random.random())  # noqa: S311 - so that many do not come back at once
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
                 if time.monotonic() + pause_s > deadline:
                     raise ServiceError(
                         "LOG_UNREACHABLE",
-                        without_userinfo(f"{url} did not answer ({type(error).__name__}: {error})"),
+                        without_userinfo(f"{url} did not answer: {why}"),
                         "Check the address, and that the log is served there.",
                     ) from None
                 await asyncio.sleep(pause_s)

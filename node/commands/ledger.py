@@ -103,7 +103,7 @@ def audit_(
 
     async def work() -> int:
         async with AsyncExitStack() as stack:
-            files = await stack.enter_async_context(LogFiles(where, patience_s=session.settings.node.patience_s))
+            files = await stack.enter_async_context(_log_at(session, where))
             target = await _target(stack, files, trust, foreign=foreign)
             folder = state_dir or state_folder(session.home, target.origin)
             state = MonitorState(folder, target.origin, target.log_vkeys)
@@ -144,7 +144,7 @@ def tiles_(session: Session, where: str | None, out: Path, trust: Trust) -> None
 
     async def work() -> Copied:
         async with AsyncExitStack() as stack:
-            files = await stack.enter_async_context(LogFiles(where, patience_s=session.settings.node.patience_s))
+            files = await stack.enter_async_context(_log_at(session, where))
             target = await _target(stack, files, trust, foreign=False)
             note = await files.head()
             head = verify_checkpoint(note, target.origin, target.log_vkeys, trust.witness_vkeys, trust.quorum)
@@ -258,6 +258,10 @@ def item_(
 def import_(arguments: tuple[str, ...]) -> None:
     """Build a validator's store from an exported ledger, or bring a copy up to date (see --help)."""
     become("validator", ("import", *arguments))
+
+
+def _log_at(session: Session, where: str) -> LogFiles:
+    return LogFiles(where, patience_s=session.settings.node.patience_s, on_wait=session.screen.say)
 
 
 def _of_blocked(done: Exported) -> str:

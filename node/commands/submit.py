@@ -95,25 +95,33 @@ def submit(
         origin=node.origin,
     )
 
-    async def work() -> tuple[Tally, int]:
+    tally = Tally()
+
+    async def work() -> int:
         async with open_client(session) as client:
             network = await client.network()
             with session.screen.progress("Submitting", None) as meter:
                 watch = _Watch(meter)
-                tally = await submit_pairs(
+                await submit_pairs(
                     watch.count(chain([first], rows)),
                     client=client,
                     network=network,
                     contributor=Contributor(key, found.address, session.home),
                     rules=rules,
                     watch=watch,
+                    tally=tally,
                 )
             proofs = 0
             if prove:
                 proofs = await fetch_proofs(client, sorted((session.home / "receipts").glob("*.json")))
-            return tally, proofs
+            return proofs
 
-    tally, proofs = asyncio.run(work())
+    try:
+        proofs = asyncio.run(work())
+    except (CuriosityError, KeyboardInterrupt):
+        if tally.pairs and not session.screen.as_json:
+            show_unfinished(session.screen, tally, session.home)
+        raise
     result = tally.to_json() | {"receipts": str(session.home / "receipts")} | ({"proofs": proofs} if prove else {})
     session.screen.finish(result, lambda screen: show_tally(screen, tally, session.home))
     if tally.decided or tally.known:
@@ -247,6 +255,15 @@ def show_tally(screen: Screen, tally: Tally, home: Path) -> None:
     rate = tally.decided / tally.seconds if tally.seconds else 0.0
     screen.line(
         f"{tally.receipts_verified} receipts verified and kept in {home / 'receipts'}; {rate:.1f} pairs per second."
+    )
+
+
+def show_unfinished(screen: Screen, tally: Tally, home: Path) -> None:
+    """Print how far a run came that ended before its end, and how to go on."""
+    show_tally(screen, tally, home)
+    screen.line(
+        f"The run ended before its end: {tally.decided} pairs were decided by now, the others were not. Run the same "
+        "command again: it goes on with these and sends nothing twice. curiosity receipts lists what was decided."
     )
 
 

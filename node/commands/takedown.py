@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 
 from curiosity.client.submission import Rules, check_network
-from curiosity.client.takedowns import ask, find_digest, find_digests, take_down
+from curiosity.client.takedowns import ask, find_digest, find_digests, find_submitter, take_down
 from curiosity.client.wallet import find_wallet
 from curiosity.host.console import example
 from curiosity.host.files import write_whole
 from curiosity.protocol.entry import TakedownEntry
-from curiosity.protocol.errors import SourceError, WalletError
+from curiosity.protocol.errors import SourceError
 from curiosity.protocol.messages import TakedownReport
 from curiosity.protocol.receipt import CheckedReceipt
 from curiosity.protocol.takedown import TakedownReason
@@ -27,15 +27,17 @@ REASONS = [reason.value.lower() for reason in TakedownReason]
 
 @click.command(
     epilog=example(
-        "curiosity takedown photo.jpg --wallet alice --reason privacy",
+        "curiosity takedown photo.jpg",
         "curiosity takedown ~/.curiosity/receipts/RECEIPT.json --wallet alice --reason privacy",
         "curiosity takedown 0xPAIR --wallet alice --reason rights --everywhere image",
     )
 )
 @click.argument("pair")
-@click.option("--wallet", "wallet_name", help="Wallet that submitted the pair.")
+@click.option("--wallet", "wallet_name", help="Wallet that submitted the pair; else the receipt says which.")
 @click.option("--password-file", type=PATH, help="File with the wallet's password; else you are asked.")
-@click.option("--reason", type=click.Choice(REASONS), required=True, help="Why; the log shows it.")
+@click.option(
+    "--reason", type=click.Choice(REASONS), default="withdrawn", show_default=True, help="Why; the log shows it."
+)
 @click.option("--everywhere", default="", help="Modality of an item (or both: image-text) to take from all your pairs.")
 @click.option("--yes", is_flag=True, help="Do not ask whether you mean it.")
 @session_options(network=True)
@@ -59,9 +61,7 @@ def takedown(
     digest = find_digests(pair, session.home)[0] if everywhere else find_digest(pair, session.home)
     node = session.settings.node
     name = wallet_name or node.wallet
-    if not name:
-        raise WalletError("WALLET_NEEDED", "no wallet was named", "Give --wallet NAME, or set [node] wallet.")
-    wallet = find_wallet(session.home, name)
+    wallet = find_wallet(session.home, name) if name else find_submitter(session.home, digest)
     if not yes:
         if not sys.stdin.isatty():
             raise click.UsageError("erasing cannot be undone and nobody can be asked; give --yes")

@@ -6,6 +6,7 @@ table: ``captions.csv``, ``captions.jsonl``, ``metadata.jsonl`` or ``metadata.cs
 What cannot be read is handed back as an error among the pairs, so that one bad row does not stop the rest.
 """
 
+import os
 import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -145,7 +146,8 @@ def _read_side_by_side(folder: Path, license: str | None) -> Iterator[SourcePair
         if path.name.lower() in _PASSED_OVER or path.suffix.lower() in _SIDE_FILES or is_table_of_files(path):
             continue
         if not is_unicode(str(below)):
-            yield SourceError("NAME_NOT_TEXT", f"{str(below)!a} is not a name in UTF-8", "Rename the file.")
+            shown = os.fsencode(below).decode(errors="backslashreplace")
+            yield SourceError("NAME_NOT_TEXT", f"{shown} is not a name in UTF-8", "Rename the file.")
         else:
             stem = unicodedata.normalize("NFC", str(below.parent / read_name(path.name).stem))
             groups.setdefault(stem, []).append(path)
