@@ -197,10 +197,10 @@ import sys
 from pathlib import Path
 from curiosity.chain.chain import ChainConfig
 from curiosity.chain.evm.endpoints import Endpoints
-from curiosity.chain.evm.sending import Sender
+from curiosity.chain.evm.sending import TransactionSender
 url, chain_id, journal, key, recipient = sys.argv[1:]
 config = ChainConfig(url, int(chain_id), journal=Path(journal), poll_interval_s=0.02)
-Sender(config, Endpoints(config)).transfer(bytes.fromhex(key), bytes.fromhex(recipient), 5)
+TransactionSender(config, Endpoints(config)).transfer(bytes.fromhex(key), bytes.fromhex(recipient), 5)
 """
 
 
