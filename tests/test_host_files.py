@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from curiosity.host.files import MAX_SECRET_BYTES, read_secret, write_new, write_whole
+from curiosity.host.files import MAX_SECRET_BYTES, append_durably, open_locked, read_secret, write_new, write_whole
 from tests.material.file import full_disk
 
 
@@ -34,6 +34,27 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
     write_whole(path, b"after")
     assert path.read_bytes() == b"after"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_leaves_no_half_of_what_is_appended(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    append_durably(path, b"one\n")
+    with full_disk(6), pytest.raises(OSError, match="too large"):
+        append_durably(path, b"another\n")
+    assert path.read_bytes() == b"one\n"
+    append_durably(path, b"two\n")
+    assert path.read_bytes() == b"one\ntwo\n"
+
+
+def test_a_locked_file_is_locked_until_it_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with open_locked(path) as file:
+        file.write(b"holder")
+        with pytest.raises(BlockingIOError):
+            open_locked(path)
+        assert path.read_bytes() == b"holder"
+    with open_locked(path) as file:
+        assert file.read() == b"holder"
 
 
 def test_a_new_file_never_replaces_another(tmp_path: Path) -> None:

@@ -275,6 +275,94 @@ def test_harmless_calls_are_left_alone(code: str) -> None:
     assert dangers(ast.parse(code)) == []
 
 
+# -- a file that is to be kept is written by one writer
+
+
+FILE_CALLS = {"os.replace", "os.rename", "os.renames", "os.fsync", "os.fdatasync", "os.link", "shutil.move",
+              "fcntl.flock", "fcntl.lockf"}  # fmt: skip
+FILE_METHODS = {"replace", "rename", "write_bytes", "write_text", "hardlink_to"}
+WRITERS = ("curiosity/host/files.py", "validator/store/")
+FREE_WRITERS = {
+    "contracts/audit.py": "a report of the workshop, in the repository",
+    "contracts/build.py": "what is built from the sources, in the repository",
+    "contracts/mutate.py": "changes a copy of the sources and puts it back",
+    "curiosity/embedding/hub.py": "huggingface_hub gives the folder to write to, and uploads or forgets it",
+    "curiosity/ledger/state.py": "adds hashes that count for nothing before `finish` has synced them",
+    "curiosity/sources/pairset.py": "links files of a cache, and syncs their folder before the card is written",
+    "node/demo/material.py": "the demo's own network, which is thrown away",
+    "node/demo/processes.py": "the demo's logs",
+    "node/demo/report.py": "the demo's report, which another run makes again",
+    "node/demo/stage.py": "the demo's own network, which is thrown away",
+}
+"""Files that write in their own way, and why nothing is lost by it."""
+
+
+def writes(tree: ast.AST) -> list[str]:
+    """Calls that give a file its name, sync it, lock it or write to it, with their lines."""
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = dotted(node.func)
+        method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        # `str.replace` takes two, `dataclasses.replace` and `datetime.replace` take keywords.
+        is_path = method.startswith("write") or (len(node.args) == 1 and not node.keywords)
+        opened = [*node.args[:2], *(word.value for word in node.keywords if word.arg == "mode")]
+        modes = [mode.value for mode in opened if isinstance(mode, ast.Constant) and isinstance(mode.value, str)]
+        for_writing = (
+            (name == "open" or method == "open")
+            and not name.startswith(("av.", "wave.", "tarfile."))
+            and any(re.fullmatch(r"[rwxabt+]*[wxa+][rwxabt+]*", mode) for mode in modes)
+        )
+        if name in FILE_CALLS or (method in FILE_METHODS and is_path) or for_writing:
+            found.append(f"{node.lineno}: {name or method}")
+    return found
+
+
+def test_what_is_to_be_kept_is_written_by_one_writer() -> None:
+    others = {
+        path: found for path, tree in modules().items() if not path.startswith(WRITERS) and (found := writes(tree))
+    }
+    assert {path: found for path, found in others.items() if path not in FREE_WRITERS} == {}
+    assert sorted(others) == sorted(FREE_WRITERS), "an entry of the list is gone"
+    assert writes(modules()["curiosity/host/files.py"])
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "os.replace(part, path)",
+        "part.replace(path)",
+        "part.rename(path)",
+        "os.fsync(file.fileno())",
+        "fcntl.flock(file, fcntl.LOCK_EX)",
+        "path.write_bytes(data)",
+        "path.write_text(text, encoding='utf-8')",
+        "with path.open('wb') as file: pass",
+        "with open(path, mode='a', encoding='utf-8') as file: pass",
+        "with path.open('r+b', buffering=0) as file: pass",
+    ],
+)
+def test_a_second_writer_would_be_found(code: str) -> None:
+    assert writes(ast.parse(code))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "text.replace('a', 'b')",
+        "replace(saved, proof=None)",
+        "moment.replace(tzinfo=UTC)",
+        "path.open('rb')",
+        "open(path)",
+        "write_whole(path, data)",
+        "wave.open(buffer, 'wb')",
+    ],
+)
+def test_readers_and_texts_are_left_alone(code: str) -> None:
+    assert writes(ast.parse(code)) == []
+
+
 # -- what no file may say
 
 # Folders of somebody's machine. Paths of containers and of the system (/tmp, /etc, /usr) are not among them.

@@ -1,5 +1,6 @@
 """Curves of a training: TensorBoard event files while it runs, and one picture after every phase."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ mpl.use("Agg")  # draws into memory; a server has no display
 from matplotlib.figure import Figure
 from tensorboardX import SummaryWriter
 
+from curiosity.host.files import write_whole
 from trainer.train import StepResult
 
 HISTORY_COLUMNS = ("phase", "loss", "learning_rate", "temperature", "gradient_norm")
@@ -64,7 +66,9 @@ def draw_curves(path: Path, history: NDArray[np.float64], reports: Sequence[Mapp
     axes[1, 0].set_yscale("symlog", linthresh=1e-3)
     for axis, emergent in ((axes[1, 1], False), (axes[1, 2], True)):
         _draw_recall(axis, reports, emergent)
-    figure.savefig(path, dpi=90)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=90)
+    write_whole(path, drawn.getvalue())
 
 
 def _draw_recall(axis: Any, reports: Sequence[Mapping[str, Any]], emergent: bool) -> None:

@@ -2,13 +2,13 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from curiosity.embedding.modalities import pair_name
 from curiosity.embedding.retrieval import Recall
+from curiosity.host.files import make_folder, write_whole
 from trainer.evaluate import UNKNOWN_VOICE
 
 PlainRecalls = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -80,10 +80,8 @@ def make_table(reports: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a report, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(json.dumps(finite_only(value), indent=1) + "\n")
-    part.replace(path)
+    make_folder(path.parent)
+    write_whole(path, json.dumps(finite_only(value), indent=1).encode() + b"\n")
 
 
 def finite_only(value: Any) -> Any:

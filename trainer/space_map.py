@@ -1,11 +1,13 @@
 """A map of the space in two dimensions, as PNG: colour by modality, lines between partners."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 
 from curiosity.embedding.alignment import fit_plane
 from curiosity.embedding.modalities import BY_NAME
+from curiosity.host.files import write_whole
 from trainer.held_out import HeldOut
 
 PARTNERS_EACH = 60  # pairs of every two modalities that are drawn; more is a ball of wool
@@ -55,4 +57,6 @@ def draw_map(held: HeldOut, path: Path) -> None:
         panel.set_xticks([])
         panel.set_yticks([])
         panel.legend(loc="best", fontsize=8)
-    figure.savefig(path, format="png", metadata={"Software": None})
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", metadata={"Software": None})
+    write_whole(path, drawn.getvalue())

@@ -10,7 +10,6 @@ of the file, tensors beside it; a SHA-256 over both is checked when it is read.
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from curiosity.host.files import make_folder, move, replacing
 from curiosity.protocol.errors import CheckpointError
 from curiosity.protocol.json_reader import read_json
 from trainer.train import Capture
@@ -46,20 +46,13 @@ def write_state(folder: Path, capture: Capture) -> Path:
         )
     facts = json.dumps(capture.facts, sort_keys=True)
     header = {"format": FORMAT, "facts": facts, "sha256": _digest(capture.tensors, facts)}
-    newest, part = folder / NEWEST, folder / f".{NEWEST}.part"
+    newest = folder / NEWEST
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(dict(capture.tensors), part, metadata=header)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        if newest.exists():
-            newest.replace(folder / PREVIOUS)
-        part.replace(newest)
-        directory = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        make_folder(folder)
+        with replacing(newest) as part:
+            save_file(dict(capture.tensors), part, metadata=header)
+            if newest.exists():
+                move(newest, folder / PREVIOUS)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             "STATE_NOT_WRITTEN", f"{newest}: {error}", "Free space or choose another folder, then --resume."

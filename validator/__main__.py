@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from curiosity.host import console
-from curiosity.host.files import write_whole
+from curiosity.host.files import make_folder, write_whole
 from curiosity.host.port.guard import url_of
 from curiosity.protocol.signing import Domain, address_of, checksum
 from validator.app import build, connect_chain, listen, settle_memory
@@ -154,7 +154,7 @@ def import_(
     """
     config = load_settings(config_path).validator
     folder = config.data_dir.expanduser().resolve()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(folder, mode=0o700)
     with opened_export(export, log_vkey) as found:
         made = load_keys(folder / "keys", found.network.name)
         with Store.open(config.url) as store:

@@ -19,6 +19,7 @@ from curiosity.chain.evm import ChainClient
 from curiosity.chain.stake_note import StakeKey, sign_head
 from curiosity.embedding.modalities import BY_NAME
 from curiosity.embedding.work import Budget
+from curiosity.host.files import make_folder
 from curiosity.host.port.guard import Guard, GuardLimits
 from curiosity.host.port.shares import Shares
 from curiosity.protocol.entry import CheckpointEntry, encode_entry
@@ -115,7 +116,7 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
     witness_addresses = parse_witnesses(config.witnesses, config.quorum)
     named_auditors = parse_auditors(config.auditors)
     data_dir = config.data_dir.expanduser().resolve()
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(data_dir, mode=0o700)
     mirrored = read_mark(data_dir)
     if mirrored is not None:
         config = replace(config, name=mirrored.network.name, witnesses=(), quorum=0)

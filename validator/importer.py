@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from curiosity.host.files import write_whole
 from curiosity.protocol.decision import ExportedPair, check_exported
 from curiosity.protocol.entry import CheckpointEntry, PairEntry, TakedownEntry, parse_entry
 from curiosity.protocol.errors import ConfigError, ProofError, Rejected, StoreError
@@ -293,9 +294,7 @@ def write_mark(data_dir: Path, mirrored: MirrorRecord | None) -> None:
     if mirrored is None:
         (data_dir / MARK_FILE).unlink(missing_ok=True)
         return
-    temporary = data_dir / f".{MARK_FILE}.tmp"
-    temporary.write_bytes(encode(mirrored))
-    temporary.replace(data_dir / MARK_FILE)
+    write_whole(data_dir / MARK_FILE, encode(mirrored))
 
 
 def read_mark(data_dir: Path) -> MirrorRecord | None:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from curiosity.host.files import read_secret, write_new
+from curiosity.host.files import make_folder, read_secret, write_new
 from curiosity.protocol.errors import StoreError
 from curiosity.protocol.signing import address_of, parse_seed
 from curiosity.protocol.tlog import Signer
@@ -50,7 +50,7 @@ def load_keys(folder: Path, origin: str) -> Keys:
 def _seed(path: Path) -> bytes:
     """Return the 32 bytes that a file spells; make it with new ones first, mode 0600, if there is none."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(path.parent, mode=0o700)
         if not path.exists():
             with suppress(FileExistsError):  # another process was first; its key counts
                 write_new(path, secrets.token_bytes(SEED_BYTES).hex().encode(), mode=0o600)

@@ -8,7 +8,7 @@ log can send one: of such refusals few are kept, apart from the forks, so that n
 from collections.abc import Iterator
 from pathlib import Path
 
-from curiosity.host.files import write_whole
+from curiosity.host.files import make_folder, write_whole
 from curiosity.host.paths import PathRefused, inside
 from curiosity.protocol.errors import ProofError, StoreError
 from curiosity.protocol.evidence import Evidence, check_evidence, encode_evidence, parse_evidence
@@ -28,7 +28,7 @@ class KeptEvidence:
 
     def __init__(self, folder: Path, origin: str, *, max_forks: int) -> None:
         self._folder = inside(folder / EVIDENCE_FOLDER, origin_hash(origin), one=True, links=True)
-        self._folder.mkdir(exist_ok=True, parents=True, mode=0o700)
+        make_folder(self._folder, mode=0o700)
         self._max_forks = max_forks
         self._forks: set[str] = set()
         self._refused: dict[str, TreeHead] = {}  # the head that was not continued, by the id of the evidence

@@ -5,15 +5,13 @@ synced before its cosignature leaves, so a line that was cut off by a crash was 
 next start. Earlier lines serve to convict a log that comes back with another tree of a size that it had.
 """
 
-import fcntl
 import json
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from curiosity.host.files import sync_directory, write_whole
+from curiosity.host.files import append_durably, cut_to, make_folder, open_locked, write_whole
 from curiosity.host.paths import inside
 from curiosity.protocol.errors import ProofError, StoreError
 from curiosity.protocol.json_reader import read_json
@@ -69,13 +67,7 @@ class LogMemory:
             for one in kept:
                 self._remember(one)
             return
-        is_new = not self._path.exists()
-        with self._path.open("ab") as file:
-            file.write(_line(cosigned))
-            file.flush()
-            os.fsync(file.fileno())
-        if is_new:
-            sync_directory(self._path.parent)
+        append_durably(self._path, _line(cosigned))
         self._remember(cosigned)
 
 
@@ -91,9 +83,7 @@ def _read(path: Path, origin: str, vkeys: Sequence[str]) -> Iterator[Cosigned]:
         return
     lines = data.split(b"\n")
     if lines.pop():
-        with path.open("r+b") as file:
-            file.truncate(sum(len(line) + 1 for line in lines))
-            os.fsync(file.fileno())
+        cut_to(path, sum(len(line) + 1 for line in lines))
     if len(lines) > MAX_LINES:
         lines = lines[-KEPT_LINES:]
         write_whole(path, b"".join(line + b"\n" for line in lines))
@@ -123,16 +113,14 @@ class Memory:
     """
 
     def __init__(self, folder: Path, logs: dict[str, tuple[str, ...]], *, max_evidence: int = 1000) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        make_folder(folder, mode=0o700)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = open_locked(folder / "lock", mode=0o600)
         except BlockingIOError:
-            os.close(self._lock)
             raise StoreError(
                 "WITNESS_IN_USE", f"another process has {folder}", "Stop it, or give this witness its own folder."
             ) from None
-        (folder / LOGS_FOLDER).mkdir(exist_ok=True, mode=0o700)
+        make_folder(folder / LOGS_FOLDER, mode=0o700)
         self.evidence = {origin: KeptEvidence(folder, origin, max_forks=max_evidence) for origin in logs}
         self.logs = {
             origin: LogMemory(
@@ -143,4 +131,4 @@ class Memory:
 
     def close(self) -> None:
         """Let another process have the folder."""
-        os.close(self._lock)
+        self._lock.close()

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from curiosity.host.files import read_secret, sync_directory, write_new
+from curiosity.host.files import make_folder, read_secret, write_new
 from curiosity.protocol.errors import StoreError
 from curiosity.protocol.signing import parse_seed
 from curiosity.protocol.tlog import MLDSA44_COSIGNATURE, Signer
@@ -42,10 +42,9 @@ def load_keys(folder: Path, name: str) -> WitnessKeys:
     """
     paths, logs = [folder / "ed25519.key", folder / "ml-dsa-44.key"], folder / LOGS_FOLDER
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder, mode=0o700)
         if not any(path.exists() for path in paths):
-            logs.mkdir(exist_ok=True, mode=0o700)  # first, so that a key without it means that it was lost
-            sync_directory(folder)
+            make_folder(logs, mode=0o700)  # first, so that a key without it means that it was lost
         for path in paths:
             if not path.exists():
                 with suppress(FileExistsError):  # another process was first; its key counts

@@ -4,15 +4,14 @@ One file of JSON lines a contributor and network. A *plan* fixes a row's nonce a
 a *result* says what came of it. After a kill a plan without a result is sent again, the very same bytes.
 """
 
-import fcntl
 import json
-import os
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from curiosity.host.files import append_to, make_folder, open_locked
 from curiosity.protocol.errors import SourceError
 from curiosity.protocol.json_reader import read_json
 
@@ -84,10 +83,8 @@ class SubmissionJournal:
 
     def __enter__(self) -> Self:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            # Unbuffered: what a full disk refused must not be tried again when the file closes.
-            self._file = self.path.open("a+b", buffering=0)
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            make_folder(self.path.parent)
+            self._file = open_locked(self.path)
         except BlockingIOError:
             raise SourceError(
                 "JOURNAL_IN_USE", f"another submit uses {self.path}", "Wait for it to end, or stop it."
@@ -129,34 +126,24 @@ class SubmissionJournal:
 
     def plan(self, plans: list[SubmissionPlan]) -> None:
         """Make plans durable. Nothing of a row may be sent before this returns."""
-        self._write([{"kind": "plan", **asdict(plan)} for plan in plans])
-        try:
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            raise self._full(error) from None
+        self._write([{"kind": "plan", **asdict(plan)} for plan in plans], durable=True)
         for plan in plans:
             self.plans[plan.row] = plan
             self.results.pop(plan.row, None)
 
     def record(self, result: Result) -> None:
         """Write a result. It need not be durable: a lost one is asked for again and comes back the same."""
-        self._write([{"kind": "result", **asdict(result)}])
+        self._write([{"kind": "result", **asdict(result)}], durable=False)
         self.results[result.row] = result
 
-    def _write(self, records: list[dict[str, Any]]) -> None:
+    def _write(self, records: list[dict[str, Any]], *, durable: bool) -> None:
         data = b"".join(json.dumps(record).encode() + b"\n" for record in records)
-        written = 0
         try:
-            while written < len(data):
-                written += self._file.write(data[written:])
+            append_to(self._file, data, durable=durable)
         except OSError as error:
-            self._file.truncate(self._size)  # half a record would make the next one unreadable
-            raise self._full(error) from None
+            raise SourceError(
+                "JOURNAL_NOT_WRITABLE",
+                f"{self.path}: {error.strerror}",
+                "Free space there and run the same command: it goes on where it stopped.",
+            ) from None
         self._size += len(data)
-
-    def _full(self, error: OSError) -> SourceError:
-        return SourceError(
-            "JOURNAL_NOT_WRITABLE",
-            f"{self.path}: {error.strerror}",
-            "Free space there and run the same command: it goes on where it stopped.",
-        )

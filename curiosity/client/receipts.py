@@ -1,12 +1,12 @@
 """Receipts on disk: what is needed to check a decision later, with no network and no trust in the validator."""
 
 import json
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from curiosity.client.trust import KEPT_KEYS, Trust, describe_key, describe_witnesses
+from curiosity.host.files import make_folder, write_whole
 from curiosity.protocol.decision import check_decision
 from curiosity.protocol.errors import ProofError, Rejected, SourceError
 from curiosity.protocol.merkle import verify_inclusion
@@ -201,14 +201,9 @@ def write_saved(path: Path, saved: SavedReceipt) -> Path:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        make_folder(path.parent)
+        write_whole(path, data)
     except OSError as error:
         raise SourceError(
             "RECEIPT_NOT_WRITTEN",

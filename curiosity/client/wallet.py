@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curiosity.host.files import read_secret, write_new
+from curiosity.host.files import make_folder, read_secret, write_new
 from curiosity.host.paths import PathRefused, inside
 from curiosity.protocol.errors import WalletError
 from curiosity.protocol.json_reader import read_json
@@ -65,7 +65,7 @@ def create_wallet(
     address = address_of_key(key)
     keystore = create_keyfile_json(key, password.encode(), kdf="scrypt", iterations=scrypt_n)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(path.parent, mode=0o700)
         write_new(path, json.dumps(keystore).encode(), mode=0o600)
     except FileExistsError:
         raise _exists(path) from None

@@ -10,7 +10,6 @@ Only safetensors are read: nothing in a checkpoint can run code.
 """
 
 import hashlib
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curiosity.host.files import sync_directory
+from curiosity.host.files import write_folder
 from curiosity.host.paths import inside
 from curiosity.protocol.errors import CheckpointError
 from curiosity.protocol.json_reader import read_json
@@ -252,20 +251,9 @@ def encode_config(preset: str, modalities: Sequence[str]) -> bytes:
 
 
 def _write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
-    """Make the folder ``path`` with these files, durable and at once, or not at all."""
-    staging = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        staging.mkdir(parents=True)
-        for name, data in contents.items():
-            with inside(staging, name, one=True).open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        sync_directory(staging)
-        staging.rename(path)
-        sync_directory(path.parent)
+        write_folder(path, contents)
     except OSError as error:
-        shutil.rmtree(staging, ignore_errors=True)
         raise CheckpointError(
             "CHECKPOINT_NOT_WRITTEN", f"{path}: {error.strerror or error}", "Free space or choose another folder."
         ) from error

@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from curiosity.client.client import ValidatorClient
+from curiosity.host.files import make_folder, replacing, write_whole
 from curiosity.host.paths import inside
-from curiosity.ledger.mirror import Gone, fetch_items, is_accepted, read_network, write_whole
+from curiosity.ledger.mirror import Gone, fetch_items, is_accepted, read_network
 from curiosity.ledger.sync import check_not_shrunk, copy_tiles, finish_tiles, not_written
 from curiosity.ledger.tiles import LogFiles
 from curiosity.protocol.decision import ExportedPair, check_exported, pairs_path
@@ -106,7 +107,7 @@ async def _export_pairs(
     receipt_vkey: str,
     tell: Progress,
 ) -> Exported:
-    (out / "blobs").mkdir(exist_ok=True)
+    make_folder(out / "blobs")
     leaves = [leaf for _, page in read_bundles(out, head.size) for leaf in page]
     erased = set(check_takedowns(leaves, network.network_id, network.domain))
     referenced: set[str] = set()
@@ -122,7 +123,7 @@ async def _export_pairs(
         else:
             kept = await _fetch_pairs(client, bundle, leaves, erased, network, receipt_vkey)
             await fetch_items(client, out / "blobs", _items_of(kept), lambda *_: None)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             write_whole(path, b"".join(encode(row) + b"\n" for row in kept))
         pairs += len(kept)
         referenced |= {digest.hex() for digest in _items_of(kept)}
@@ -161,7 +162,6 @@ def pack(folder: Path, out: Path) -> None:
 
     Raises SourceError SYNC_NOT_WRITTEN.
     """
-    temporary = out.with_name(f".{out.name}.tmp")
 
     def plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
         member.uid = member.gid = member.mtime = 0
@@ -170,12 +170,12 @@ def pack(folder: Path, out: Path) -> None:
         return member
 
     try:
-        temporary.unlink(missing_ok=True)
-        temporary.touch(mode=0o600 if (folder / BLOCKED_FILE).exists() else 0o666)
-        with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as archive:
+        with (
+            replacing(out, mode=0o600 if (folder / BLOCKED_FILE).exists() else 0o666) as part,
+            tarfile.open(part, "w", format=tarfile.PAX_FORMAT) as archive,
+        ):
             for path in sorted(folder.rglob("*")):
                 archive.add(path, str(path.relative_to(folder)), recursive=False, filter=plain)
-        temporary.replace(out)
         shutil.rmtree(folder)
     except OSError as error:
         raise not_written(out, error) from None

@@ -8,13 +8,13 @@ blobs/<sha256>      items of accepted pairs
 """
 
 import asyncio
-import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from curiosity.client.client import ValidatorClient
+from curiosity.host.files import append_durably, cut_to, make_folder, write_whole
 from curiosity.ledger.tiles import Ahead, LogFiles, read_entries
 from curiosity.protocol.decision import check_submission
 from curiosity.protocol.entry import PairEntry, parse_entry
@@ -91,7 +91,7 @@ async def _copy(
     client: ValidatorClient, files: LogFiles, out: Path, network: Network, note: str, head: TreeHead, tell: Progress
 ) -> Mirrored:
     try:
-        (out / "blobs").mkdir(parents=True, exist_ok=True)
+        make_folder(out / "blobs")
         leaves = await _leaves(files, out / "entries.jsonl", head, tell)
         erased = check_takedowns(leaves, network.network_id, network.domain)
         submissions = await _submissions(client, leaves, erased, network, tell)
@@ -136,7 +136,7 @@ async def _leaves(files: LogFiles, path: Path, head: TreeHead, tell: Progress) -
                 "MIRROR_ROOT", f"{path} has {len(leaves)} leaves that lead to {mine.hex()}, which is not the log's tree"
             )
         for first, fetched, _ in read_entries(reader, ahead, len(leaves)):
-            _append(path, fetched)
+            append_durably(path, b"".join(leaf + b"\n" for leaf in fetched))
             leaves.extend(fetched)
             tell("leaves", first + len(fetched), head.size)
 
@@ -155,17 +155,10 @@ def _root(leaves: Sequence[bytes]) -> bytes:
 
 def _keep_whole_lines(path: Path) -> list[bytes]:
     """Return the leaves in ``path``; a last line that was cut off is removed."""
-    if not path.exists():
-        path.touch()
-    with path.open("r+b") as file:
-        lines = file.read().split(b"\n")
-        file.truncate(sum(len(line) + 1 for line in lines[:-1]))
+    lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    if lines[-1]:
+        cut_to(path, sum(len(line) + 1 for line in lines[:-1]))
     return lines[:-1]
-
-
-def _append(path: Path, leaves: list[bytes]) -> None:
-    with path.open("ab") as file:
-        file.write(b"".join(leaf + b"\n" for leaf in leaves))
 
 
 async def _submissions(
@@ -234,16 +227,6 @@ async def fetch_items(client: ValidatorClient, folder: Path, wanted: Sequence[by
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None  # the others are of the same moment: the group ended with the first
     return len(missing)
-
-
-def write_whole(path: Path, data: bytes, *, mode: int = 0o666) -> None:
-    """Put ``data`` at ``path`` whole or not at all; ``mode`` as far as the umask lets it."""
-    temporary = path.with_name(path.name + ".tmp")
-    if mode != 0o666:
-        temporary.unlink(missing_ok=True)
-        temporary.touch(mode=mode)
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
 
 
 def read_leaves(path: Path) -> list[bytes]:

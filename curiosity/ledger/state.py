@@ -6,11 +6,11 @@ leaf-hashes      32 bytes an entry: they tell *which* entry a log has rewritten
 pairs            8 bytes an entry: the beginning of a pair's digest, zeros for another entry
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from curiosity.host.files import make_folder, sync_directory, sync_file, write_whole
 from curiosity.ledger.rules import NO_PAIR, KeptRules
 from curiosity.protocol.errors import ProofError, Rejected, SourceError
 from curiosity.protocol.merkle import EMPTY_ROOT, Frontier
@@ -44,7 +44,7 @@ class MonitorState:
         self.rules: KeptRules | None = None
         self.stake_vkey = ""
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             kept = parse(KeptState, (folder / "state.json").read_bytes())
         except FileNotFoundError:
             kept = KeptState(None, None)
@@ -111,15 +111,10 @@ class MonitorState:
         """Make a verified head the last one, durably; the first stake key stays."""
         self.stake_vkey = self.stake_vkey or stake_vkey
         for path in (self._hashes, self._prefixes):
-            with path.open("ab") as file:
-                os.fsync(file.fileno())
+            sync_file(path)
+        sync_directory(self.folder)  # the two may be new
         self._write(KeptState(note, rules, self.stake_vkey))
         self.head, self.note, self.rules = head, note, rules
 
     def _write(self, kept: KeptState) -> None:
-        temporary = self.folder / ".state.json.tmp"
-        with temporary.open("wb") as file:
-            file.write(encode(kept))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.folder / "state.json")
+        write_whole(self.folder / "state.json", encode(kept))

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from curiosity.host.files import make_folder, write_whole
 from curiosity.host.paths import inside
-from curiosity.ledger.mirror import write_whole
 from curiosity.ledger.tiles import Ahead, LogFiles
 from curiosity.protocol.errors import ProofError, SourceError
 from curiosity.protocol.tiles import WIDTH, bundles_for, tiles_for
@@ -50,7 +50,7 @@ class _Copy:
 
     def run(self, tell: Progress) -> None:
         """Verify and write every tile and bundle. Raises ProofError as `TileReader`."""
-        self._out.mkdir(parents=True, exist_ok=True)
+        make_folder(self._out)
         bundles = bundles_for(self._head.size)
         wanted = [path for bundle in bundles for path in (_tile_of(bundle).path, bundle.path)]
         self._ahead.plan([path for path in wanted if not inside(self._out, path, links=True).exists()])
@@ -73,7 +73,7 @@ class _Copy:
     def _write(self) -> None:
         for path, data in self._pending.items():
             file = inside(self._out, path, links=True)
-            file.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(file.parent)
             write_whole(file, data)
         self.fetched += len(self._pending)
         self._pending.clear()

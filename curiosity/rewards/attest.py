@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from curiosity.chain.attestation import Attestation, sign_attestation
 from curiosity.chain.chain import Addresses
-from curiosity.host.files import write_whole
+from curiosity.host.files import make_folder, write_whole
 from curiosity.host.paths import inside
 from curiosity.ledger.source import LedgerSource, Progress, counted, untold
 from curiosity.protocol.errors import (
@@ -244,7 +244,7 @@ class Attested:
                 "The ledger was shown in two versions: keep both, and compare tree heads with the witnesses'.",
             )
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(self.path.parent, mode=0o700)
             write_whole(self.path, json.dumps(self._digests, indent=1).encode())
         except OSError as error:
             raise self._unusable(error) from None

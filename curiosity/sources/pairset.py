@@ -3,18 +3,17 @@
 The card is written last: a folder without one is not a whole set.
 """
 
-import fcntl
 import hashlib
 import json
 import os
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from curiosity.host.files import folder_locked, make_folder, sync_directory, write_whole
 from curiosity.host.paths import inside
 from curiosity.protocol.errors import SourceError
 from curiosity.protocol.json_reader import read_json
@@ -154,13 +153,9 @@ def write_pair_set(
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
     """Hold the folder's lock, which the system lets go when its holder ends."""
-    out.mkdir(parents=True, exist_ok=True)
-    folder = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+    make_folder(out)
+    with folder_locked(out):
         yield
-    finally:
-        os.close(folder)
 
 
 def find_pair_set(out: Path, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -256,7 +251,7 @@ def _write(
         raise SourceError(
             "NOT_A_PAIR_SET", f"{out} holds files that are no pair set", "Choose a new or an empty directory."
         )
-    media.mkdir(parents=True, exist_ok=True)
+    make_folder(media)
     (out / "card.json").unlink(missing_ok=True)
     known: dict[Path, str] = {}  # a file used by several pairs is hashed once
     rows: list[dict[str, Any]] = []
@@ -280,7 +275,7 @@ def _write(
         if f"media/{stale.name}" not in named:
             stale.unlink()
     listing = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
-    _replace(out / "pairs.jsonl", listing)
+    write_whole(out / "pairs.jsonl", listing)
     pairs_sha256 = hashlib.sha256(listing).hexdigest()
     card = {
         "format": FORMAT,
@@ -294,7 +289,8 @@ def _write(
         "pairs_sha256": pairs_sha256,
         "digest": _digest(pairs_sha256, named),
     }
-    _replace(out / "card.json", json.dumps(card, indent=2, ensure_ascii=False).encode() + b"\n")
+    sync_directory(media)  # the names of files that are links
+    write_whole(out / "card.json", json.dumps(card, indent=2, ensure_ascii=False).encode() + b"\n")
     return card
 
 
@@ -321,25 +317,14 @@ def _store(media: Path, media_type: str, content: bytes | Path, known: dict[Path
     name = f"{hashlib.sha256(data).hexdigest()}.{EXTENSIONS[media_type]}"
     place = inside(media, name, one=True, links=True)
     if not place.exists():
-        part = inside(media, f"{name}.part", one=True, links=True)
-        part.unlink(missing_ok=True)
-        if isinstance(content, Path):
-            try:
-                os.link(content, part)  # speech is most of a set: do not hold it twice
-            except OSError:
-                shutil.copyfile(content, part)
-        else:
-            part.write_bytes(data)
-        part.replace(place)
+        with suppress(OSError):
+            if isinstance(content, Path):
+                os.link(content, place)  # speech is most of a set: do not hold it twice
+        if not place.exists():
+            write_whole(place, data)
     if isinstance(content, Path):
         known[content] = f"media/{name}"
     return f"media/{name}"
-
-
-def _replace(path: Path, data: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    part.replace(path)
 
 
 def _digest(pairs_sha256: str, media: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from curiosity.client.submission import Rules, check_network
 from curiosity.client.takedowns import ask, find_digest, find_digests, find_submitter, take_down
 from curiosity.client.wallet import find_wallet
 from curiosity.host.console import example
-from curiosity.host.files import write_whole
+from curiosity.host.files import make_folder, write_whole
 from curiosity.protocol.entry import TakedownEntry
 from curiosity.protocol.errors import SourceError
 from curiosity.protocol.messages import TakedownReport
@@ -105,7 +105,7 @@ def _run(
 
 def _keep(path: Path, report: TakedownReport) -> Path:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_whole(path, encode(report))
     except OSError as error:
         raise SourceError(

@@ -1,6 +1,5 @@
 """`curiosity up`: a network on this machine, left running: a chain with the contracts and a validator."""
 
-import fcntl
 import json
 import os
 import shlex
@@ -10,10 +9,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import NoReturn
 
 from contracts.devchain import DEFAULT_CHAIN_ID
+from curiosity.host.files import make_folder, move, open_locked
 from curiosity.protocol.errors import ConfigError
 from curiosity.protocol.json_reader import read_json
 from node.demo.report import Report
@@ -98,39 +99,35 @@ def _step(line: str) -> str:
 
 
 @contextmanager
-def _only_one(folder: Path) -> Iterator[IO[str]]:
+def _only_one(folder: Path) -> Iterator[FileIO]:
     """Hold the folder's lock, which the system gives up with the process; nothing else tells a living one from a dead.
 
     Raises ConfigError ALREADY_UP with what the one that holds it has written there, FOLDER_NOT_WRITABLE.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        opened = (folder / _LOCK).open("a+")
+        make_folder(folder)
+        opened = open_locked(folder / _LOCK)
+    except BlockingIOError:
+        text = (folder / _LOCK).read_text()
+        facts = read_json(text) if text else {}
+        raise ConfigError(
+            "ALREADY_UP",
+            f"the network in {folder / UP} is up: process {facts.get('pid', 'starting')}, validator "
+            f"{facts.get('validator', 'not yet')}, chain {facts.get('chain', 'not yet')}",
+            "Use it, or stop it first. A second network needs --folder, --port and --chain-port of its own.",
+        ) from None
     except OSError as error:
         raise ConfigError(
             "FOLDER_NOT_WRITABLE", f"{folder}: {error.strerror}", "Give --folder a folder that this user may write to."
         ) from None
     with opened as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            text = lock.read()
-            facts = read_json(text) if text else {}
-            raise ConfigError(
-                "ALREADY_UP",
-                f"the network in {folder / UP} is up: process {facts.get('pid', 'starting')}, validator "
-                f"{facts.get('validator', 'not yet')}, chain {facts.get('chain', 'not yet')}",
-                "Use it, or stop it first. A second network needs --folder, --port and --chain-port of its own.",
-            ) from None
         lock.truncate(0)
         yield lock
 
 
-def _write_facts(lock: IO[str], made: Stage) -> None:
+def _write_facts(lock: FileIO, made: Stage) -> None:
     facts = {"pid": os.getpid(), "validator": made.validator.facts["url"], "chain": made.chain.rpc_url}
-    lock.write(json.dumps(facts))
-    lock.flush()
+    lock.write(json.dumps(facts).encode())
 
 
 def _check_ports(options: UpOptions) -> None:
@@ -170,7 +167,7 @@ def _choose_network(options: UpOptions, run: Path, screen: Screen) -> None:
         copy = run.with_name(f".{UP}.{os.getpid()}")
         shutil.rmtree(run, ignore_errors=True)
         shutil.copytree(demo, copy, ignore=shutil.ignore_patterns("mirror", "*.log"))
-        copy.rename(run)
+        move(copy, run)
         screen.say(
             f"Going on with a copy of what the demo made in {demo}: its pairs, keys, chain, checkpoint and the wallets "
             f"of its contributors. --fresh begins with an empty network."

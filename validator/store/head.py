@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from curiosity.host.files import sync_directory
+from curiosity.host.files import make_folder, sync_directory, write_whole
 from curiosity.protocol.errors import ProofError, StoreError
 from curiosity.protocol.merkle import leaf_hash
 from curiosity.protocol.tlog import TreeHead, verify_checkpoint
@@ -70,15 +70,9 @@ class KeptHead:
 
     def begin(self, note: str) -> None:
         """Make the file anew with this head in both places, durably. Raises StoreError LEDGER_HEAD_UNWRITABLE."""
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                file.write(self._padded(note) * 2)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path)
-            sync_directory(self.path.parent)
+            make_folder(self.path.parent)
+            write_whole(self.path, self._padded(note) * 2)
         except OSError as error:
             raise self._unwritable(error) from None
 
@@ -151,7 +145,7 @@ class KeptHead:
         process that ended before it could keep its head.
         """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             with self._leaves.open("ab") as file:
                 whole = min(file.tell() // HASH_BYTES, trusted) // _PAGE * _PAGE
                 file.truncate(whole * HASH_BYTES)

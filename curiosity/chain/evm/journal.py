@@ -5,21 +5,19 @@ one whose chain threw a block away. An intent is carried out once: the nonce mak
 transaction, or nothing. A lock lets one process at a time send from a journal.
 """
 
-import fcntl
 import json
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from curiosity.host.files import make_folder, open_locked, write_whole
 from curiosity.protocol.errors import ChainError
 from curiosity.protocol.json_reader import read_json
-
-_LOCK_POLL_S = 0.02
 
 
 class Fate(StrEnum):
@@ -64,20 +62,9 @@ class TransactionJournal:
         if self._path is None:
             yield
             return
-        with self._open_lock(self._path) as file:
-            end = time.monotonic() + patience_s
-            while not _try_lock(file):
-                if time.monotonic() >= end:
-                    holder = Path(file.name).read_text().strip() or "another process"
-                    raise ChainError(
-                        "CHAIN_JOURNAL_BUSY",
-                        f"{self._path} has been in use by {holder} for {patience_s:g} s",
-                        "It waits for a transaction: let it end, or end it. What it sent is kept.",
-                    )
-                time.sleep(_LOCK_POLL_S)
+        with self._lock(self._path.with_name(self._path.name + ".lock"), patience_s) as file:
             file.truncate(0)
-            file.write(f"process {os.getpid()}\n")
-            file.flush()
+            file.write(f"process {os.getpid()}\n".encode())
             self._kept = self._read()
             yield
 
@@ -111,11 +98,17 @@ class TransactionJournal:
         if left != self._kept:
             self._write(left)
 
-    def _open_lock(self, path: Path) -> IO[str]:
+    def _lock(self, path: Path, patience_s: float) -> FileIO:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # Never replaced and never removed: a lock on a file that others can no longer find locks nobody out.
-            return open(path.with_name(path.name + ".lock"), "a+", encoding="utf-8")
+            make_folder(path.parent, mode=0o700)
+            return open_locked(path, patience_s=patience_s)
+        except BlockingIOError:
+            holder = path.read_text().strip() or "another process"
+            raise ChainError(
+                "CHAIN_JOURNAL_BUSY",
+                f"{self._path} has been in use by {holder} for {patience_s:g} s",
+                "It waits for a transaction: let it end, or end it. What it sent is kept.",
+            ) from None
         except OSError as error:
             raise self._unusable(error) from error
 
@@ -150,7 +143,8 @@ class TransactionJournal:
             ]
             content = {"chain_id": self._chain_id, "rewards": self._contract.hex(), "kept": rows}
             try:
-                _replace(self._path, json.dumps(content))
+                make_folder(self._path.parent, mode=0o700)
+                write_whole(self._path, json.dumps(content).encode(), mode=0o600)
             except OSError as error:
                 raise self._unusable(error) from error
         self._kept = kept
@@ -159,27 +153,3 @@ class TransactionJournal:
 def _parse_row(row: dict[str, Any]) -> Sent:
     account, intent, digest, raw = (bytes.fromhex(row[name]) for name in ("account", "intent", "hash", "raw"))
     return Sent(account, int(row["nonce"]), intent, digest, raw, Fate(row["fate"]))
-
-
-def _try_lock(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _replace(path: Path, text: str) -> None:
-    """Writes the file whole or not at all; when this returns a power cut changes nothing. The lock is held."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    new = path.with_name(path.name + ".new")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

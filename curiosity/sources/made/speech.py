@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import firwin, resample_poly
 
+from curiosity.host.files import make_folder, write_whole
 from curiosity.host.paths import inside
 from curiosity.protocol.errors import SourceError
 from curiosity.protocol.json_reader import read_json
@@ -123,7 +124,7 @@ def speak_all(
 
 
 def _speak_all(utterances: Sequence[Utterance], cache: Path, processes: int, progress: Progress | None) -> list[Path]:
-    cache.mkdir(parents=True, exist_ok=True)
+    make_folder(cache)
     versions = speech_versions()
     paths = [inside(cache, f"{_key(each, versions)}.wav", one=True, links=True) for each in utterances]
     missing = {path: each for path, each in zip(paths, utterances, strict=True) if not path.exists()}
@@ -145,9 +146,7 @@ def _speak_all(utterances: Sequence[Utterance], cache: Path, processes: int, pro
         finally:
             idle.put(worker)
         wave = to_wav(pcm, utterance.text)
-        part = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.part")
-        part.write_bytes(wave)
-        part.replace(path)
+        write_whole(path, wave)
 
     try:
         with ThreadPoolExecutor(max_workers=count) as pool:

@@ -6,7 +6,6 @@ recorded from a person or by a microphone.
 """
 
 import json
-import os
 import platform
 import shutil
 import tempfile
@@ -15,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from curiosity.host.files import make_folder, write_folder
 from curiosity.host.paths import inside
 from curiosity.protocol.errors import SourceError
 from curiosity.sources.made.world.episode import STREAMS, record_episode
@@ -86,7 +86,7 @@ def make_world(
     asked = {key: parameters[key] for key in ("seed", "recipe", "renderer", "versions", "machine")}
     named = json.dumps(asked, sort_keys=True)
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
             kept = Path(scratch) if cache is None else cache
             files = {
@@ -142,13 +142,9 @@ def _keep_episode(folder: Path, named: str, seed: int, number: int, renderer: Re
     if mark.is_file() and mark.read_text() == named and all(file.is_file() for file in files.values()):
         return files
     shutil.rmtree(place, ignore_errors=True)
-    part = place.with_name(f".{place.name}.{os.getpid()}")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    for stream, item in record_episode(seed, number, renderer).items.items():
-        inside(part, files[stream].name, one=True).write_bytes(item.content)
-    inside(part, mark.name, one=True).write_text(named)
-    part.replace(place)
+    items = record_episode(seed, number, renderer).items
+    contents = {files[stream].name: item.content for stream, item in items.items()}
+    write_folder(place, contents | {mark.name: named.encode()})
     return files
 
 
