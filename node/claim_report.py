@@ -1,4 +1,4 @@
-"""What `curiosity claim` tells: as JSON values, and as tables for people."""
+"""What `curiosity claim` shows: as JSON values, and as tables for people."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -6,11 +6,14 @@ from pathlib import Path
 
 from curiosity.chain.chain import Quote
 from curiosity.client.amounts import show_coins, show_tokens
+from curiosity.client.wallet import Wallet
 from curiosity.protocol.errors import CuriosityError, NotYet
 from curiosity.protocol.signing import checksum
+from curiosity.rewards.claim import ClaimOrder, ClaimOutcome
 from curiosity.rewards.claims import Claimed, ClaimStatus, ClaimView, EpochClaim, show_time
 from curiosity.rewards.earnings import EpochTally
 from curiosity.rewards.permits import Permit, typed_data_path
+from curiosity.rewards.relay import Relayed
 from node.screen import Screen
 
 _SHOWN_PAIRS = 20  # of one epoch; --json lists all
@@ -20,6 +23,90 @@ _SHOWN_EPOCHS = 30
 def show_seconds(seconds: int) -> str:
     """Return a length of time as people say it."""
     return f"{seconds} s" if seconds < 120 else f"{seconds} s ({timedelta(seconds=seconds)})"
+
+
+def claim_json(
+    outcome: ClaimOutcome, order: ClaimOrder, wallet: str | None, permit_path: Path | None
+) -> dict[str, object]:
+    """Return what came of a claim as plain JSON values, amounts as decimal digits of wei."""
+    permitted = (permit_path, outcome.permit) if permit_path is not None and outcome.permit is not None else None
+    return outcome.done.to_json() | {
+        "wallet": wallet,
+        "payer": "0x" + order.sender.hex(),
+        "recipient": "0x" + (order.recipient or order.account).hex(),
+        "state": outcome.state,
+        "source": outcome.known.source,
+        "notes": list(outcome.known.notes),
+        "due_epochs": list(outcome.done.epochs),
+        "activated": list(outcome.activated),
+        "gas": quote_json(outcome.quote, outcome.balance_wei) if outcome.quote is not None else None,
+        "permit": permit_json(*permitted) if permitted is not None else None,
+        **view_json(outcome.seen),
+        "problems": [error_json(one) for one in outcome.problems],
+        "error": error_json(outcome.error) if outcome.error is not None else None,
+    }
+
+
+def show_claim(
+    screen: Screen,
+    outcome: ClaimOutcome,
+    order: ClaimOrder,
+    wallet: str | None,
+    permit_path: Path | None,
+    *,
+    with_pairs: bool,
+    everything: bool,
+) -> None:
+    """Print what came of a claim."""
+    show_view(screen, outcome.seen, with_pairs=with_pairs, everything=everything)
+    for line in [*outcome.known.notes, *(f"Epoch {epoch} was activated." for epoch in outcome.activated)]:
+        screen.line(line)
+    show_state(screen, outcome.state, outcome.before, outcome.done, order.recipient)
+    show_trust(screen, outcome.known.source, outcome.before, outcome.problems)
+    if permit_path is not None and outcome.permit is not None:
+        show_permit(screen, permit_path, outcome.permit)
+    if outcome.quote is not None:
+        show_quote(screen, outcome.quote, outcome.balance_wei, wallet or checksum(order.sender))
+
+
+def relay_json(done: Relayed, wallet: Wallet, path: Path) -> dict[str, object]:
+    """Return what came of relaying a permission as plain JSON values, amounts as decimal digits of wei."""
+    receipt = done.receipt
+    return {
+        "state": "relayed" if receipt else "dry run" if done.due else "nothing due",
+        "wallet": wallet.name,
+        "payer": "0x" + wallet.address.hex(),
+        "account": "0x" + done.permit.account.hex(),
+        "recipient": "0x" + done.permit.recipient.hex(),
+        "due_epochs": done.due_epochs,
+        "left_epochs": done.left_epochs,
+        "due_wei": str(done.due_wei),
+        "paid_wei": str(receipt.paid_wei if receipt else 0),
+        "balance_before_wei": str(done.balance_before_wei),
+        "balance_after_wei": str(done.balance_after_wei),
+        "gas_used": receipt.gas_used if receipt else 0,
+        "transactions": ["0x" + receipt.hash.hex()] if receipt else [],
+        "gas": quote_json(done.quote, done.balance_wei) if done.quote is not None else None,
+        "permit": permit_json(path, done.permit),
+        "error": None,
+    }
+
+
+def show_relayed(screen: Screen, done: Relayed, payer: str) -> None:
+    """Print what came of relaying a permission."""
+    epochs, receipt = list_epochs(done.due_epochs), done.receipt
+    whom = f"{checksum(done.permit.account)} earned, to {checksum(done.permit.recipient)}"
+    if receipt is not None:
+        screen.line(
+            f"Relayed: {show_tokens(receipt.paid_wei)} ({epochs}) that {whom}, "
+            f"with {receipt.gas_used} gas of {payer} in 0x{receipt.hash.hex()}."
+        )
+    elif done.due:
+        screen.line(f"Would pay {show_tokens(done.due_wei)} ({epochs}) that {whom}; nothing was sent.")
+    else:
+        screen.line("Nothing is due: what the permission names is claimed, or not active yet. It stays good.")
+    if done.quote is not None:
+        show_quote(screen, done.quote, done.balance_wei, payer)
 
 
 def view_json(seen: ClaimView) -> dict[str, object]:
@@ -162,8 +249,8 @@ def _show_pairs(screen: Screen, one: EpochClaim) -> None:
 def show_quote(screen: Screen, quote: Quote, balance_wei: int, payer: str) -> None:
     """Print what a transaction would cost whom."""
     screen.line(
-        f"It would take about {quote.gas} gas, {show_coins(quote.cost_wei)} at the present price of "
-        f"{quote.fee_wei} wei a unit; {payer} holds {show_coins(balance_wei)}"
+        f"It would take about {quote.gas} gas, which costs {show_coins(quote.cost_wei)} at the present price; "
+        f"{payer} holds {show_coins(balance_wei)}"
         + (
             "."
             if balance_wei >= quote.most_wei
@@ -192,10 +279,10 @@ def permit_json(path: Path, permit: Permit) -> dict[str, object]:
 def show_permit(screen: Screen, path: Path, permit: Permit) -> None:
     """Print what a permission allows, and what to do with it."""
     amount_wei = sum(int(share.amount_wei) for share in permit.shares)
+    epochs = list_epochs([share.epoch for share in permit.shares])
     screen.line(
-        f"{path} lets anybody have {show_tokens(amount_wei)} ({amount_wei} wei; "
-        f"{list_epochs([share.epoch for share in permit.shares])}) paid to {checksum(permit.recipient)}, and to nobody "
-        f"else, until {show_time(permit.deadline)}."
+        f"{path} lets anybody have {show_tokens(amount_wei)} ({epochs}) paid to {checksum(permit.recipient)}, and to "
+        f"nobody else, until {show_time(permit.deadline)}."
     )
     if permit.signature is None:
         screen.line(
@@ -212,18 +299,17 @@ def show_state(screen: Screen, state: str, seen: ClaimView, done: Claimed, recip
     epochs = list_epochs(done.epochs)
     if state == "paid":
         screen.line(
-            f"Paid {show_tokens(done.paid_wei)} ({done.paid_wei} wei; {epochs}) to {whom} with {done.gas_used} gas in "
-            f"{', '.join(done.transactions)}; balance {done.balance_before_wei} -> {done.balance_after_wei} wei."
+            f"Paid {show_tokens(done.paid_wei)} ({epochs}) to {whom} with {done.gas_used} gas in "
+            f"{', '.join(done.transactions)}; it held {show_tokens(done.balance_before_wei)} and holds "
+            f"{show_tokens(done.balance_after_wei)} now."
         )
     elif state == "dry run":
-        screen.line(
-            f"Would pay {show_tokens(done.due_wei)} ({done.due_wei} wei; {epochs}) to {whom}; nothing was sent."
-        )
+        screen.line(f"Would pay {show_tokens(done.due_wei)} ({epochs}) to {whom}; nothing was sent.")
     elif state == "nothing due":
         screen.line(f"Nothing is due: {_why_nothing(seen)}.")
     if done.waiting_wei:
         more = " more wait" if done.due_wei else " wait"
-        screen.line(f"{show_tokens(done.waiting_wei)} ({done.waiting_wei} wei){more} for activation.")
+        screen.line(f"{show_tokens(done.waiting_wei)}{more} for activation.")
     open_wei = seen.sum_wei(ClaimStatus.OPEN)
     if open_wei:
         screen.line(f"The open epoch would add {show_tokens(open_wei)} if it closed now; others may still share in it.")

@@ -15,7 +15,7 @@ from curiosity.protocol.errors import ChainError, ProofError
 from curiosity.protocol.messages import ClaimShare, ClaimTicket, Network
 from curiosity.protocol.rewards import RewardTree
 from curiosity.protocol.signing import Domain
-from curiosity.rewards.claims import check_offer, claim
+from curiosity.rewards.claims import Claimed, check_offer, pay, refusal, view
 from curiosity.rewards.earnings import earnings_of_ticket
 
 DELAY_S = 600
@@ -81,6 +81,15 @@ def ticket_of(key: bytes, *epochs: tuple[RewardTree, int]) -> ClaimTicket:
             for tree, epoch in epochs
         ),
     )
+
+
+def claim(client: ChainClient, ticket: ClaimTicket, key: bytes, *, dry_run: bool = False) -> Claimed:
+    """Have paid what a ticket says, or raise why nothing is."""
+    seen = view(client, earnings_of_ticket(ticket))
+    refused = refusal(seen)
+    if refused is not None:
+        raise refused
+    return pay(client, seen, key, dry_run=dry_run)
 
 
 def test_a_claim_waits_for_activation_is_paid_once_and_costs_gas(chain: Chain) -> None:

@@ -163,6 +163,16 @@ def pair_shares(payout: EpochPayout) -> dict[int, int]:
     }
 
 
+def with_pay(records: Iterable[Record], told: Mapping[int, str]) -> list[Record]:
+    """Return the records with what `pay_by_entry` says of their pairs."""
+    return [
+        replace(one, outcome=replace(one.outcome, pay=told.get(one.outcome.entry, one.outcome.pay)))
+        if one.outcome.entry is not None
+        else one
+        for one in records
+    ]
+
+
 def _tell_pay(payout: EpochPayout, accepted: Mapping[int, bool], gone: Collection[int]) -> dict[int, str]:
     paid = {pair.index for pair in payout.paid}
     is_open = payout.entry is None

@@ -1,23 +1,28 @@
-"""Claiming: what an account earned held against the chain, epoch by epoch, and what is due paid by the contract."""
+"""Claims: what an account earned compared with the chain, epoch by epoch, and what is due paid by the contract."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from curiosity.chain.attestation import ClaimPermission, sign_digest
 from curiosity.chain.chain import RewardsState, Share, TransactionReceipt
+from curiosity.client.amounts import show_exactly
 from curiosity.client.client import ValidatorClient
+from curiosity.ledger.source import Progress, untold
 from curiosity.protocol.errors import CuriosityError, NotYet, ProofError
 from curiosity.protocol.messages import ClaimShare, ClaimTicket
 from curiosity.protocol.rewards import verify_claim
-from curiosity.rewards.earnings import Earning, Earnings, earnings_of_ticket
+from curiosity.rewards.earnings import Earning, Earnings
 
 if TYPE_CHECKING:
     from curiosity.chain.evm import ChainClient
 
 AT_ONCE = 200
 """Epochs in one transaction at most: about 100 KB of call data, of which public nodes take 128."""
+
+_OWN_PERMISSION_S = 3600  # one that is sent at once
 
 
 class ClaimStatus(StrEnum):
@@ -179,12 +184,15 @@ def view(
     earnings: Earnings,
     *,
     offered: Earnings | None = None,
-    told: Callable[[], None] = lambda: None,
+    progress: Progress = untold,
 ) -> ClaimView:
-    """Return where the money of each epoch is; ``told`` is called after each.
+    """Return where the money of each epoch is.
 
     ``offered`` is what a ticket says: it is taken for epochs of which the chain holds the ticket's root and not that of
-    ``earnings``. Raises ChainError: CHAIN_ codes.
+    ``earnings``.
+
+    Raises:
+        ChainError: CHAIN_ codes.
     """
     state = chain.state()
     instead = {one.epoch: one for one in offered.epochs} if offered is not None else {}
@@ -195,7 +203,7 @@ def view(
         if seen.status is ClaimStatus.DIFFERS and other is not None and other.reward_root == seen.chain_root:
             seen = _look(chain, state, earnings.account, other)
         epochs.append(seen)
-        told()
+        progress("Reading the chain", len(epochs), len(earnings.epochs))
     return ClaimView(earnings.account, chain.now(), state.paused_until, state.latest_epoch, tuple(epochs))
 
 
@@ -266,22 +274,18 @@ def root_differs(one: EpochClaim) -> ProofError:
     return ProofError(
         "CLAIM_ROOT_DIFFERS",
         f"epoch {one.epoch} has root 0x{(one.chain_root or b'').hex()} on the chain, "
-        f"0x{one.earning.reward_root.hex()} here, where it pays {one.amount_wei} wei",
+        f"0x{one.earning.reward_root.hex()} here, where it pays {show_exactly(one.amount_wei)}",
         "Somebody lied: curiosity payouts --derive --check says whose leaf differs. The other epochs can be claimed.",
     )
 
 
-def claim(chain: "ChainClient", ticket: ClaimTicket, private_key: bytes, *, dry_run: bool = False) -> Claimed:
-    """Claim every share that is active and was not paid before, and return what was paid.
+def permission_for(chain: "ChainClient", account: bytes, recipient: bytes, lifetime_s: int) -> ClaimPermission:
+    """Return the account's next permission, unsigned: good for so many seconds of the chain's clock.
 
-    Raises NotYet CLAIM_NOT_ACTIVE, CLAIM_PAUSED if all that is left waits; ProofError CLAIM_ROOT_DIFFERS if the chain
-    holds other roots than the ticket for all that is left; ChainError: CHAIN_ codes.
+    Raises:
+        ChainError: CHAIN_ codes.
     """
-    seen = view(chain, earnings_of_ticket(ticket))
-    wrong = refusal(seen)
-    if wrong is not None:
-        raise wrong
-    return pay(chain, seen, private_key, dry_run=dry_run)
+    return ClaimPermission(account, recipient, chain.claim_nonce(account), chain.now() + lifetime_s)
 
 
 def pay(
@@ -289,20 +293,26 @@ def pay(
     seen: ClaimView,
     private_key: bytes,
     *,
-    send: Callable[[Sequence[Share]], TransactionReceipt] | None = None,
     recipient: bytes | None = None,
     dry_run: bool = False,
 ) -> Claimed:
     """Have everything paid that is claimable, in one transaction for each 200 epochs, by whoever has the key.
 
-    ``send`` sends one in another way, to ``recipient``. Raises ChainError: CHAIN_ codes; what was sent before is paid.
+    Args:
+        chain: The network's contracts.
+        seen: Where the money is.
+        private_key: Who pays the gas. Only the account's own key can have it paid to another ``recipient``.
+        recipient: Who is paid in place of the account.
+        dry_run: Send nothing.
+
+    Raises:
+        ChainError: CHAIN_ codes; what was sent before is paid.
     """
     due = seen.of(ClaimStatus.CLAIMABLE)
     receiver = recipient or seen.account
     before = chain.balances(receiver).token_wei
-    pay_to_account = send or (lambda shares: chain.claim(private_key, shares, account=seen.account))
     parts = [] if dry_run else [due[start : start + AT_ONCE] for start in range(0, len(due), AT_ONCE)]
-    receipts = [pay_to_account([one.share for one in part]) for part in parts]
+    receipts = [_send(chain, seen.account, private_key, [one.share for one in part], recipient) for part in parts]
     closed = [status for status in ClaimStatus if status is not ClaimStatus.OPEN]
     return Claimed(
         account=seen.account,
@@ -318,10 +328,20 @@ def pay(
     )
 
 
+def _send(
+    chain: "ChainClient", account: bytes, private_key: bytes, shares: Sequence[Share], recipient: bytes | None
+) -> TransactionReceipt:
+    if recipient is None:
+        return chain.claim(private_key, shares, account=account)
+    permission = permission_for(chain, account, recipient, _OWN_PERMISSION_S)
+    signature = sign_digest(permission.digest(chain.domain), private_key)
+    return chain.claim_to(private_key, permission, signature, shares)
+
+
 def show_time(timestamp: int) -> str:
     """Return Unix seconds as ISO 8601 in UTC."""
     return datetime.fromtimestamp(timestamp, UTC).isoformat()
 
 
 def _show(share: tuple[int, bytes] | None) -> str:
-    return "nothing" if share is None else f"{share[0]} wei under root 0x{share[1].hex()}"
+    return "nothing" if share is None else f"{show_exactly(share[0])} under root 0x{share[1].hex()}"

@@ -18,17 +18,16 @@ from curiosity.chain.attestation import (
     recover_signer,
     sign_digest,
 )
-from curiosity.chain.chain import Addresses, Share
+from curiosity.chain.chain import Addresses
 from curiosity.host.files import write_new, write_whole
-from curiosity.protocol.errors import ConfigError, NotYet, ProofError, Rejected, SourceError
+from curiosity.protocol.errors import ConfigError, ProofError, Rejected, SourceError
 from curiosity.protocol.messages import ClaimShare
 from curiosity.protocol.rewards import verify_claim
 from curiosity.protocol.signing import checksum
 from curiosity.protocol.wire import STRICT, Bytes20, Bytes65, Uint53, encode, parse
-from curiosity.rewards.claims import AT_ONCE, show_time
 
 if TYPE_CHECKING:
-    from curiosity.chain.evm import ChainClient
+    pass
 
 
 @dataclass(frozen=True)
@@ -108,11 +107,7 @@ class Permit:
         REWARD_PROOF_INVALID.
         """
         if self.signature is None:
-            raise ProofError(
-                "PERMIT_UNSIGNED",
-                f"0x{self.account.hex()} has not signed it",
-                "Have its wallet sign the typed data beside the file, and give what comes out as --signature.",
-            )
+            raise unsigned(self.account)
         signer = recover_signer(self.digest, self.signature)
         if signer != self.account:
             raise ProofError(
@@ -122,6 +117,15 @@ class Permit:
             )
         for share in self.shares:
             verify_claim(share.reward_root, self.account, int(share.amount_wei), share.proof)
+
+
+def unsigned(account: bytes) -> ProofError:
+    """Return the error of a permission that the account has not signed."""
+    return ProofError(
+        "PERMIT_UNSIGNED",
+        f"0x{account.hex()} has not signed it",
+        "Have its wallet sign the typed data beside the file, and give what comes out as --signature.",
+    )
 
 
 def _fields(*fields: str) -> list[dict[str, str]]:
@@ -179,43 +183,6 @@ def read_permit(path: Path, signature: bytes | None = None) -> Permit:
     permit = permit.signed(signature) if signature is not None else permit
     permit.check()
     return permit
-
-
-def payable(chain: "ChainClient", permit: Permit) -> tuple[Share, ...]:
-    """Return those of a permission's shares that are active and unpaid; at most as many as fit in a transaction.
-
-    Raises ProofError: PERMIT_EXPIRED, PERMIT_SPENT if the account's nonce went on; NotYet CLAIM_PAUSED.
-    """
-    now, state = chain.now(), chain.state()
-    if now > permit.deadline:
-        raise ProofError(
-            "PERMIT_EXPIRED",
-            f"it counted until {show_time(permit.deadline)}, {now - permit.deadline} s ago",
-            "Ask the account for a new one.",
-        )
-    nonce = chain.claim_nonce(permit.account)
-    if nonce != permit.nonce:
-        raise ProofError(
-            "PERMIT_SPENT",
-            f"it has the nonce {permit.nonce}, the account's next is {nonce}: it was relayed, or another one was",
-            "Nothing is paid twice: ask the account for a new one if something is left.",
-        )
-    if state.paused_until > now:
-        raise NotYet(
-            "CLAIM_PAUSED",
-            f"the contract pays nobody until {show_time(state.paused_until)}, in {state.paused_until - now} s",
-            "Relay it then: it stays good until its own deadline.",
-            at=state.paused_until,
-            seconds=state.paused_until - now,
-        )
-    due = []
-    for share in permit.shares:
-        record = chain.epoch(share.epoch, state)
-        if record is None or not record.is_active or record.reward_root != share.reward_root:
-            continue
-        if not chain.is_claimed(permit.account, share.epoch):
-            due.append(Share(share.epoch, int(share.amount_wei), share.proof))
-    return tuple(due[:AT_ONCE])
 
 
 def parse_address(text: str) -> bytes:

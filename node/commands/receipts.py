@@ -1,21 +1,20 @@
 """`curiosity receipts`."""
 
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import click
 
-from curiosity.client.history import Record, find, pay_by_entry, read_history
+from curiosity.client.history import find, pay_by_entry, read_history, with_pay
 from curiosity.client.outcome import OUTCOMES
 from curiosity.host.console import example
+from curiosity.ledger.source import counted
 from curiosity.protocol.errors import ExitCode
 from curiosity.protocol.rewards import RewardParameters
-from node.command import PATH, Session, session_options
+from node.command import PATH, Session, ledger_source, session_options
 from node.commands.submit import show_outcomes
-from node.leaves import counted, get_leaves
-from node.screen import Screen
+from node.screen import Screen, Stages
 
 _SHOWN: Final = 50
 
@@ -56,7 +55,9 @@ def receipts(
     records = [one for one in records if not verdicts or one.outcome.outcome in verdicts]
     records = [one for one in records if not codes or one.outcome.code in codes]
     if pay:
-        records = _with_pay(session, records, entries)
+        leaves = ledger_source(session, entries).leaves
+        with Stages(session.screen) as progress:
+            records = with_pay(records, pay_by_entry(counted(leaves(progress), progress), RewardParameters()))
     counts = Counter(one.outcome.outcome for one in records)
     result = {
         "receipts": [one.to_json() for one in records],
@@ -77,15 +78,3 @@ def receipts(
 
     session.screen.finish(result, show)
     return int(ExitCode.OK if records or not files else ExitCode.SOURCE)
-
-
-def _with_pay(session: Session, records: list[Record], entries: Path | None) -> list[Record]:
-    leaves = get_leaves(session, entries)
-    with session.screen.progress("Deriving pay", len(leaves)) as meter:
-        told = pay_by_entry(counted(leaves, meter), RewardParameters())
-    return [
-        replace(one, outcome=replace(one.outcome, pay=told.get(one.outcome.entry, one.outcome.pay)))
-        if one.outcome.entry is not None
-        else one
-        for one in records
-    ]

@@ -5,10 +5,10 @@ import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from curiosity.client.amounts import show_tokens
 from curiosity.client.client import ValidatorClient
@@ -16,12 +16,14 @@ from curiosity.client.receipts import check_proof, read_saved, verify_saved
 from curiosity.client.submission import Contributor, Rules, Tally, submit_pairs
 from curiosity.embedding.checkpoint import GENESIS
 from curiosity.ledger.mirror import fetch_leaves, mirror
-from curiosity.protocol.errors import CuriosityError, NotYet, ServiceError
+from curiosity.ledger.source import LedgerSource
+from curiosity.protocol.errors import CuriosityError, ServiceError
 from curiosity.protocol.messages import Decision
 from curiosity.protocol.payouts import EpochPayout, derive
 from curiosity.protocol.receipt import verify_receipt
 from curiosity.protocol.rewards import RewardParameters
-from curiosity.rewards.claims import Claimed, claim, fetch_ticket
+from curiosity.rewards.claim import ClaimOrder, claim
+from curiosity.rewards.claims import Claimed
 from curiosity.sources.pairset import SourcePair
 from node.demo.material import Cast, DemoMaterial, choose, deal, make_cast, make_material
 from node.demo.mischief import KINDS, attack, kind_of, make_bad_pairs
@@ -29,6 +31,8 @@ from node.demo.processes import run_json_lines
 from node.demo.report import Report, check_recall, directions, recall_rows
 from node.demo.stage import Stage, open_stage
 from node.screen import Screen
+
+T = TypeVar("T")
 
 RUN = "run"  # below the demo's folder; made anew by every run
 PLAYED = "played"  # this file marks a run that came to its end
@@ -261,32 +265,47 @@ async def _pay(made: Stage, cast: list[Cast], client: ValidatorClient, limit_s: 
         f"root 0x{closed.reward_root.hex()[:16]}... posted"
     )
     payouts = [one for one in derive(await fetch_leaves(client), RewardParameters()) if one.entry is not None]
+    await _wait_until_active(made, closed.epoch, limit_s)
     claims = []
     for one in cast:
-        claims.append(await _claim(made, one, client, limit_s))
+        claims.append(await _claim(made, one, limit_s))
         made.screen.say(
             f"   {one.wallet.name} claimed {show_tokens(claims[-1].paid_wei)} for {claims[-1].gas_used} gas"
         )
     _tell_payouts(made, payouts[-1], claims)
 
 
-async def _claim(made: Stage, one: Cast, client: ValidatorClient, limit_s: float) -> Claimed:
-    """Claim as soon as the validator has posted and activated the epoch, however long it takes it."""
-    ticket = await fetch_ticket(client, one.wallet.address)
+async def _claim(made: Stage, one: Cast, limit_s: float) -> Claimed:
+    """Claim as the command does: derive from the ledger, compare with the chain, and have it paid."""
+
+    def ask(question: Callable[[ValidatorClient], Coroutine[object, object, T]], *, patience_s: float = limit_s) -> T:
+        async def work() -> T:
+            patient_s = max(patience_s, limit_s)
+            async with ValidatorClient(made.validator.facts["url"], patience_s=patient_s, timeout_s=limit_s) as client:
+                return await question(client)
+
+        return asyncio.run(work())
+
+    order = ClaimOrder(one.wallet.address, payer=one.wallet.address)
+    outcome = await asyncio.to_thread(claim, LedgerSource(ask), lambda _network: made.client, order, lambda: one.key)
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.done
+
+
+async def _wait_until_active(made: Stage, epoch: int, limit_s: float) -> None:
+    """Wait until the validator has posted and activated the epoch, however long it takes it."""
     until = time.monotonic() + limit_s
-    while True:
-        try:
-            return await asyncio.to_thread(claim, made.client, ticket, one.key)
-        except NotYet as error:
-            if time.monotonic() >= until:
-                raise ServiceError(
-                    "EPOCH_NOT_ACTIVE",
-                    f"incomplete: the safety stop of {limit_s:g} s is over, and {error.what}",
-                    "See the validator's log.",
-                ) from error
-            if made.chain.engine != "anvil":
-                made.chain.advance(1)  # eth-tester mines only when asked
-            await asyncio.sleep(_POLL_S)
+    while (await asyncio.to_thread(made.client.state)).active_epoch < epoch:
+        if time.monotonic() >= until:
+            raise ServiceError(
+                "EPOCH_NOT_ACTIVE",
+                f"incomplete: the safety stop of {limit_s:g} s is over, and epoch {epoch} is not active",
+                "See the validator's log.",
+            )
+        if made.chain.engine != "anvil":
+            made.chain.advance(1)  # eth-tester mines only when asked
+        await asyncio.sleep(_POLL_S)
 
 
 def _tell_payouts(made: Stage, payout: EpochPayout, claims: Iterable[Claimed]) -> None:
