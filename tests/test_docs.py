@@ -197,7 +197,8 @@ def anchors_of(path: str) -> set[str]:
         if token.type == "heading_open":
             text = "".join(child.content for child in inline.children or [])
             found[slug(text)] = found.get(slug(text), -1) + 1
-    return {name if n == 0 else f"{name}-{n}" for name, count in found.items() for n in range(count + 1)}
+    named = set(re.findall(r'<a id="([\w-]+)"></a>', (ROOT / path).read_text()))
+    return named | {name if n == 0 else f"{name}-{n}" for name, count in found.items() for n in range(count + 1)}
 
 
 def broken_links(path: str) -> list[str]:
@@ -227,6 +228,13 @@ def test_a_dead_link_would_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     tokens_of.cache_clear()
     assert broken_links("a.md") == ["b.md", "#no", "../c"]
     tokens_of.cache_clear()
+
+
+def test_every_step_of_the_protocol_has_an_anchor() -> None:
+    text = (ROOT / "docs/protocol.md").read_text()
+    steps = [int(number) for number in re.findall(r"(?m)^(\d+)\. ", text)]
+    assert steps == list(range(1, len(steps) + 1))
+    assert re.findall(r'(?m)^(\d+)\. <a id="step-(\d+)"></a>', text) == [(str(n), str(n)) for n in steps]
 
 
 def test_files_named_in_documents_exist() -> None:
