@@ -11,7 +11,8 @@ import pytest
 
 import node.commands.config
 from curiosity.chain.settings import ChainSettings
-from curiosity.client.wallet import create_wallet, find_wallet, open_keystore, unlock
+from curiosity.client.keystore import open_keystore
+from curiosity.client.wallet import create_wallet, find_wallet, unlock
 from curiosity.protocol.errors import ConfigError, ExitCode, WalletError
 from curiosity.protocol.signing import address_of
 from node.cli import run

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curiosity.client.keystore import MAX_SCRYPT_WORK, open_keystore
 from curiosity.host.files import make_folder, read_secret, write_new
 from curiosity.host.paths import PathRefused, inside
 from curiosity.protocol.errors import WalletError
@@ -17,6 +18,7 @@ from curiosity.protocol.json_reader import read_json
 from curiosity.protocol.signing import address_of, checksum
 
 DEFAULT_SCRYPT_N = 2**18
+MAX_SCRYPT_N = MAX_SCRYPT_WORK // 8
 MIN_PASSWORD_CHARACTERS = 8
 """Source: NIST SP 800-63B-3, section 5.1.1.2, for secrets that a person chooses."""
 
@@ -52,8 +54,8 @@ def create_wallet(
 ) -> Wallet:
     """Write a new keystore v3 file, mode 0600, and return it. Makes a random key unless one is given.
 
-    Raises WalletError: WALLET_NAME, WALLET_EXISTS, WALLET_PASSWORD_EMPTY, WALLET_PASSWORD_SHORT, WALLET_KEY_INVALID,
-    WALLET_NOT_WRITTEN, after which there is no file.
+    Raises WalletError: WALLET_NAME, WALLET_EXISTS, WALLET_PASSWORD_EMPTY, WALLET_PASSWORD_SHORT, WALLET_SCRYPT_N,
+    WALLET_KEY_INVALID, WALLET_NOT_WRITTEN, after which there is no file.
     """
     from eth_keyfile.keyfile import create_keyfile_json
 
@@ -61,6 +63,12 @@ def create_wallet(
     if path.exists():
         raise _exists(path)
     check_password(password)
+    if not 2 <= scrypt_n <= MAX_SCRYPT_N or scrypt_n & (scrypt_n - 1):
+        raise WalletError(
+            "WALLET_SCRYPT_N",
+            f"scrypt_n is {scrypt_n}, and not a power of two of 2 to {MAX_SCRYPT_N}",
+            f"Set it to {DEFAULT_SCRYPT_N} in the settings, or leave it out.",
+        )
     key = secrets.token_bytes(32) if private_key is None else private_key
     address = address_of_key(key)
     keystore = create_keyfile_json(key, password.encode(), kdf="scrypt", iterations=scrypt_n)
@@ -218,20 +226,6 @@ def unlock(wallet: Wallet, password: str) -> bytes:
             "Restore it from a backup; the address in the file was changed.",
         )
     return key
-
-
-def open_keystore(keystore: Any, password: str, path: Path) -> bytes:
-    """Return the private key in a keystore v3 document. Raises WalletError as `unlock` does."""
-    from eth_keyfile.keyfile import decode_keyfile_json
-
-    try:
-        return bytes(decode_keyfile_json(keystore, password.encode()))
-    except ValueError as error:
-        if "MAC" in str(error):
-            raise WalletError("WALLET_PASSWORD_WRONG", f"the password does not open {path}", "Type it again.") from None
-        raise WalletError("WALLET_UNREADABLE", f"{path}: {error}", "Restore it from a backup.") from None
-    except (KeyError, TypeError, AttributeError, NotImplementedError) as error:
-        raise WalletError("WALLET_UNREADABLE", f"{path}: {type(error).__name__}", "Restore it from a backup.") from None
 
 
 def read_password_file(path: Path) -> str:

@@ -6,8 +6,9 @@ from pathlib import Path
 import click
 
 from curiosity.client.amounts import show_coins
+from curiosity.client.keystore import open_keystore
 from curiosity.client.phrase import WORD_COUNTS, account_path, check_path, check_phrase, key_of_phrase, new_phrase
-from curiosity.client.wallet import address_of_key, create_wallet, find_wallet, open_keystore, survey_wallets
+from curiosity.client.wallet import address_of_key, create_wallet, find_wallet, survey_wallets
 from curiosity.host.console import example
 from curiosity.host.files import read_secret
 from curiosity.protocol.errors import WalletError
