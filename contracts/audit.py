@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.forge import ROOT, copy_sources, find_forge
+from curiosity.host.terminal import printable
 from curiosity.protocol.errors import ChainError, CuriosityError, ExitCode
 
 TOOLS = ROOT / ".cache/audit/bin"
@@ -110,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wrong = analyse() if both or options.analyse else []
         proofs = run_proofs() if both or options.prove else {}
     except CuriosityError as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         return int(error.exit_code)
     if options.json is not None and both:
         _write(options.json, wrong, proofs)

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from curiosity.host.terminal import printable
 from curiosity.protocol.errors import ChainError, CuriosityError, ExitCode
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -210,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for name, text in expected.items():
                 (directory / name).write_text(text, encoding="utf-8")
     except CuriosityError as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         return error.exit_code
     print(f"{len(expected)} artifacts {'match' if options.check else 'written'}: {', '.join(sorted(expected))}")
     return ExitCode.OK

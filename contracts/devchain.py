@@ -25,6 +25,7 @@ from typing import IO, Any, Literal
 from eth_account import Account
 
 from contracts.tester_rpc import TesterChain, serve_tester
+from curiosity.host.terminal import printable
 from curiosity.protocol.errors import ChainError, ConfigError, CuriosityError
 from curiosity.protocol.json_reader import read_json
 
@@ -316,10 +317,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 0
     except OSError as error:
-        print(f"DEVCHAIN_FAILED: port {options.port}: {error.strerror}. Choose another port.", file=sys.stderr)
+        what = f"DEVCHAIN_FAILED: port {options.port}: {error.strerror}. Choose another port."
+        print(printable(what), file=sys.stderr)
         return 1
     except CuriosityError as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         return error.exit_code
     return 0
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curiosity.host.terminal import printable
 from curiosity.protocol.errors import ChainError, CuriosityError, ExitCode
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -149,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"  {failure}")
             is_good = is_good and not report.failed
     except CuriosityError as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         return int(error.exit_code)
     return int(ExitCode.OK if is_good else ExitCode.CHAIN)
 

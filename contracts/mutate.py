@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contracts.forge import ROOT, copy_sources, run_forge
+from curiosity.host.terminal import printable
 from curiosity.protocol.errors import ChainError, CuriosityError, ExitCode
 
 # A mutant is compiled anew each time: quickly is better than well.
@@ -245,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         outcome = play(mutants, verbose=True)
     except CuriosityError as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         return int(error.exit_code)
     print(
         f"{len(outcome.killed)} killed, {len(outcome.survived)} survived, "

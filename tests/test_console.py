@@ -1,9 +1,11 @@
 """The edge that every program of ours runs in: one line for an error, a status of its own, no traceback."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ import click
 import pytest
 
 from curiosity.host import console
-from curiosity.protocol.errors import ChainError, CuriosityError, ExitCode
+from curiosity.protocol.errors import ChainError, CuriosityError, ExitCode, Rejected
+from curiosity.protocol.messages import ErrorMessage
+from curiosity.protocol.wire import parse
 
 PROGRAMS = ("node.cli", "validator", "witness", "contracts.deploy")
 
@@ -36,6 +40,7 @@ def program(*raised: BaseException, result: Any = None) -> click.Command:
         (KeyboardInterrupt(), ExitCode.INTERRUPTED, "Interrupted; run the same command again to go on.\n"),
         (click.Abort(), ExitCode.INTERRUPTED, "Interrupted"),
         (CuriosityError("F", "\x1b[2Jowned", "G."), ExitCode.FAILED, "F: \ufffd[2Jowned. G.\n"),
+        (CuriosityError("F", "a\nINTERNAL: b\r\nc", "G."), ExitCode.FAILED, "F: a INTERNAL: b c. G.\n"),
     ],
 )
 def test_an_error_is_one_line_and_a_status(
@@ -46,6 +51,40 @@ def test_an_error_is_one_line_and_a_status(
     line = shown.err.removeprefix("\n")  # click ends the line that Ctrl-C was typed in
     assert (shown.out, line[: len(said)]) == ("", said)
     assert line.count("\n") == 1
+
+
+@pytest.mark.parametrize("set_up", [lambda: console.log_command(0), lambda: console.log_service(verbose=False)])
+def test_a_log_record_is_one_line_whatever_is_in_it(
+    set_up: Callable[[], None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    forged = "no\n2026-01-01 level=ERROR event=forged\r\x1b[2J"
+    set_up()
+    logging.getLogger("validator.x").warning("event=asked what=%s", forged)
+    try:
+        raise ValueError(forged)
+    except ValueError:
+        logging.getLogger("validator.x").exception("event=failed")
+    first, second, *traceback = capsys.readouterr().err.splitlines()
+    assert first.endswith("event=asked what=no 2026-01-01 level=ERROR event=forged \ufffd[2J")
+    assert second.endswith("event=failed")
+    assert len(traceback) > 3
+    assert all(line.startswith("  | ") and "\x1b" not in line for line in traceback)
+
+
+@pytest.mark.parametrize("name", ["\x1b]0;owned\x07", "x\nINTERNAL: all is lost", "y" * 100_000, "\u202eabc"])
+def test_an_unknown_field_of_a_message_is_quoted(name: str) -> None:
+    """Its name is whoever's who wrote the message, and part of what we say about it."""
+    message = {"code": "A", "what": "b", "remedy": "C.", "fault": "validator"}
+    assert parse(ErrorMessage, json.dumps(message)).code == "A"
+    with pytest.raises(Rejected) as caught:
+        parse(ErrorMessage, json.dumps(message | {name: 1}))
+    assert ascii(name[:80])[1:-1] in caught.value.what
+    assert caught.value.what.isascii()
+    assert caught.value.what.isprintable()
+    assert len(caught.value.what) < 400
 
 
 def test_an_error_is_json_where_json_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

@@ -613,3 +613,31 @@ def test_a_free_join_would_be_found(code: str) -> None:
 )
 def test_settled_joins_and_numbers_are_left_alone(code: str) -> None:
     assert free_joins(ast.parse(code)) == []
+
+
+# -- others' words
+
+
+def prints_raw_errors(tree: ast.AST) -> list[int]:
+    """Lines that print an error's words as they are."""
+    found = []
+    for call in ast.walk(tree):
+        if not isinstance(call, ast.Call) or ast.unparse(call.func) not in ("print", "click.echo", "click.secho"):
+            continue
+        text = ast.unparse(call)
+        names = {node.id for node in ast.walk(call) if isinstance(node, ast.Name)}
+        if "error" in names and not re.search(r"\b(printable|one_line|json\.dumps)\(", text):
+            found.append(call.lineno)
+    return found
+
+
+def test_errors_are_printed_without_what_steers_a_terminal() -> None:
+    found = {path: lines for path, tree in modules().items() if (lines := prints_raw_errors(tree))}
+    assert found == {}
+    assert prints_raw_errors(ast.parse("click.echo(f'{error.code}: {error.what}', err=True)")) == [1]
+    assert prints_raw_errors(ast.parse("print(one_line(f'{error.code}'))")) == []
+
+
+def test_logs_are_set_up_where_a_record_becomes_one_line() -> None:
+    users = [path for path, tree in modules().items() if "logging.basicConfig" in ast.unparse(tree)]
+    assert users == ["curiosity/host/console.py"]

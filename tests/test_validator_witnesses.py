@@ -183,6 +183,27 @@ async def test_answers_that_are_none_are_not_believed(tmp_path: Path) -> None:
         await runner.cleanup()
 
 
+@pytest.mark.parametrize("status", [403, 422])
+async def test_a_witness_writes_no_line_of_ours(status: int, tmp_path: Path) -> None:
+    async def handle(_request: web.Request) -> web.Response:
+        return web.Response(status=status, text="no\nERROR event=forged\x1b[2J")
+
+    app = web.Application()
+    app.router.add_post("/add-checkpoint", handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    line = f"http://127.0.0.1:{runner.addresses[0][1]} {Signer('witness.example/w9', bytes(32)).witness.vkey()}"
+    try:
+        async with asking(tmp_path, [line], 1) as at:
+            await in_the_end(lambda: at.witnesses.status()[0].failures > 0)
+            (shown,) = at.witnesses.status()
+            assert f"status {status}: no ERROR event=forged\ufffd[2J" in (shown.error or "")
+            assert "\n" not in f"{shown.error}{shown.alarm}"
+    finally:
+        await runner.cleanup()
+
+
 @asynccontextmanager
 async def crowding(signer: Signer) -> AsyncIterator[str]:
     """A witness that answers each head with 99 valid cosignatures of its own; its line for the settings."""

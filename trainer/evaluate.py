@@ -24,6 +24,7 @@ from curiosity.embedding.retrieval import Recall, measure_recall
 from curiosity.embedding.space import EmbeddingSpace, pick_device
 from curiosity.embedding.weights import read_space
 from curiosity.host.files import write_whole
+from curiosity.host.terminal import one_line
 from curiosity.protocol.errors import CuriosityError, ExitCode
 from trainer.feed import FedItem, FedPair, read_trusted
 from trainer.held_out import HeldOut
@@ -272,10 +273,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.json:
             write_whole(given.json, json.dumps(done.to_json(), indent=1, sort_keys=True).encode() + b"\n")
     except CuriosityError as error:
-        print(f"{error.code}: {error.what}. {error.remedy}", file=sys.stderr)
+        print(one_line(f"{error.code}: {error.what}. {error.remedy}"), file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        print(f"CANNOT_WRITE: {error.filename}: {error.strerror}. Choose another file", file=sys.stderr)
+        print(one_line(f"CANNOT_WRITE: {error.filename}: {error.strerror}. Choose another file"), file=sys.stderr)
         return ExitCode.FAILED
     print(done.to_markdown())
     if not is_fit(done.recall):

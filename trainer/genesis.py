@@ -19,6 +19,7 @@ from curiosity.embedding.checkpoint import Checkpoint
 from curiosity.embedding.space import EmbeddingSpace, pick_device
 from curiosity.embedding.weights import halve_weights
 from curiosity.host.stopping import stop_on_sigterm
+from curiosity.host.terminal import one_line
 from curiosity.protocol.errors import CuriosityError, ExitCode
 from trainer.calibrate import calibrate
 from trainer.evaluate import evaluate, survey
@@ -105,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             progress=lambda step, steps, loss: print(f"step {step}/{steps} loss {loss:.3f}", file=sys.stderr),
         )
     except CuriosityError as error:
-        print(f"{error.code}: {error.what}. {error.remedy}", file=sys.stderr)
+        print(one_line(f"{error.code}: {error.what}. {error.remedy}"), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("Interrupted; nothing was written.", file=sys.stderr)

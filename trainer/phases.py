@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from curiosity.host.terminal import one_line
 from curiosity.protocol.errors import CuriosityError, ExitCode
 from trainer.distributed import join_group
 from trainer.phase_material import read_training_pairs
@@ -175,7 +176,7 @@ def _print_error(error: CuriosityError, is_plain: bool) -> None:
         kind = "interrupted" if isinstance(error, Interrupted) else "error"
         print(json.dumps({"event": kind, **error.to_json()}), flush=True)
     else:
-        print(f"{error.code}: {error.what}. {error.remedy}", file=sys.stderr)
+        print(one_line(f"{error.code}: {error.what}. {error.remedy}"), file=sys.stderr)
 
 
 def _print_report(console: Console, report: dict[str, Any]) -> None:

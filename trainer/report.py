@@ -18,6 +18,7 @@ import torch
 
 from curiosity.embedding.checkpoint import GENESIS, Checkpoint, load
 from curiosity.embedding.weights import read_space
+from curiosity.host.terminal import one_line
 from curiosity.protocol.errors import CuriosityError, ExitCode
 from curiosity.protocol.scoring import MICRO, Calibration, Quantised, cosine_micro, pulls_micro, quantise
 from trainer.calibrate import Joined, calibrate, join_by_concept, measure_pair, spread
@@ -167,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         figures = report(load(given.checkpoint), given.trusted)
     except CuriosityError as error:
-        print(f"{error.code}: {error.what}. {error.remedy}", file=sys.stderr)
+        print(one_line(f"{error.code}: {error.what}. {error.remedy}"), file=sys.stderr)
         return error.exit_code
     print(json.dumps(figures, indent=1) if given.json else to_markdown(figures))
     return ExitCode.OK

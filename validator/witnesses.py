@@ -20,6 +20,7 @@ from typing import Any
 import aiohttp
 
 from curiosity.host.files import write_whole
+from curiosity.host.terminal import one_line
 from curiosity.protocol.errors import ConfigError, CuriosityError, Overloaded, ProofError, ServiceError
 from curiosity.protocol.messages import WitnessStatus
 from curiosity.protocol.settings import without_userinfo
@@ -229,7 +230,7 @@ class Witnesses:
             except (CuriosityError, aiohttp.ClientError, TimeoutError, OSError) as error:
                 peer.failures += 1
                 words = f"{error.code}: {error.what}" if isinstance(error, CuriosityError) else repr(error)
-                peer.error = without_userinfo(words)
+                peer.error = without_userinfo(one_line(words))
                 log.warning(
                     "event=witness_failed url=%s failures=%d error=%s", peer.address.place, peer.failures, peer.error
                 )
@@ -248,9 +249,10 @@ class Witnesses:
             if status == 200:
                 return body
             if status != 409:
+                said = one_line(body.strip())[:300]
                 if status == 422:
-                    self._alarm(peer, f"it refuses the proof from {old} to {size} entries: {body.strip()[:300]}")
-                raise ServiceError("WITNESS_REFUSED", f"status {status}: {body.strip()[:300]}", "Ask its operator.")
+                    self._alarm(peer, f"it refuses the proof from {old} to {size} entries: {said}")
+                raise ServiceError("WITNESS_REFUSED", f"status {status}: {said}", "Ask its operator.")
             old = peer.size = parse_witness_size(body)
             if old > self._ledger.size:
                 self._alarm(peer, f"it cosigned {old} entries of this log, which holds {self._ledger.size}")

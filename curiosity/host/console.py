@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from curiosity.host.stopping import stop_on_sigterm
-from curiosity.host.terminal import printable
+from curiosity.host.terminal import one_line, printable
 from curiosity.protocol.errors import CuriosityError, ExitCode
 
 HELP: Final = {"help_option_names": ["-h", "--help"]}
@@ -54,7 +54,7 @@ def run(
     except CuriosityError as error:
         return edge.fail(error.to_json(), int(error.exit_code))
     except click.exceptions.NoArgsIsHelpError as error:
-        print(error.format_message(), file=sys.stderr)
+        print(printable(error.format_message()), file=sys.stderr)
         return int(ExitCode.USAGE)
     except click.ClickException as error:
         return edge.fail(_usage(error, name), int(ExitCode.USAGE))
@@ -83,7 +83,7 @@ class _Edge:
 
     def fail(self, problem: dict[str, str], status: int) -> int:
         self._print(problem)
-        print(printable(f"{problem['code']}: {problem['what']}. {problem['remedy']}"), file=sys.stderr)
+        print(one_line(f"{problem['code']}: {problem['what']}. {problem['remedy']}"), file=sys.stderr)
         return status
 
     def interrupted(self) -> int:
@@ -128,9 +128,7 @@ def _crash_report() -> dict[str, str]:
 def log_command(verbose: int) -> None:
     """Send a command's logs to standard error: warnings, with ``-v`` what happens, with ``-vv`` everything of ours."""
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    _log_lines(logging.WARNING, "%(asctime)s %(levelname)s %(name)s %(message)s")
     for room in ROOMS:
         logging.getLogger(room).setLevel(level)
 
@@ -138,7 +136,26 @@ def log_command(verbose: int) -> None:
 def log_service(*, verbose: bool) -> None:
     """Send a service's logs to standard error as key=value lines: warnings, or every request."""
     level = logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(asctime)s level=%(levelname)s %(message)s")
+    _log_lines(level, "%(asctime)s level=%(levelname)s %(message)s")
+
+
+class LogLines(logging.Formatter):
+    """A record is one line, whatever others' words are in it; a traceback is set off from every line of a record."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return one_line(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:
+        return "\n".join(f"  | {one_line(line)}" for line in super().formatException(ei).split("\n"))
+
+    def formatStack(self, stack_info: str) -> str:
+        return "\n".join(f"  | {one_line(line)}" for line in stack_info.split("\n"))
+
+
+def _log_lines(level: int, form: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogLines(form))
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 def example(*lines: str) -> str:

@@ -9,6 +9,14 @@ _STEERING: Final = re.compile(
 )
 
 
+_LINE_ENDS: Final = re.compile("[\r\n]+")
+
+
+def one_line(text: str) -> str:
+    """Return a text as `printable` does, and on one line: whoever writes in it writes no line of his own."""
+    return printable(_LINE_ENDS.sub(" ", text))
+
+
 def printable(text: str) -> str:
     """Return a text in which each character that a terminal would obey is shown as U+FFFD."""
     return _STEERING.sub("\ufffd", text)

@@ -61,6 +61,8 @@ Uint64 = Annotated[int, Field(ge=0, le=UINT64_MAX)]
 Uint53 = Annotated[int, Field(ge=0, le=UINT53_MAX)]
 """An integer that every JSON reader keeps exactly (RFC 7493, section 2.2)."""
 
+_LONGEST_NAME = 80  # of a field, as far as an error shows it
+
 ShortText = Annotated[str, Field(max_length=128)]
 
 
@@ -113,6 +115,13 @@ def to_json(value: Any) -> bytes:
     return adapter(type(value)).dump_json(value)
 
 
+def _spell(part: int | str) -> str:
+    """A step of the way to a field. The name of an unknown one is the sender's: quoted where it is not a plain word."""
+    text = str(part)
+    is_plain = isinstance(part, int) or (text.isascii() and text.isidentifier() and len(text) <= _LONGEST_NAME)
+    return text if is_plain else ascii(text[:_LONGEST_NAME])
+
+
 def parse(type_: type[T], data: bytes | str) -> T:
     """Return the protocol value that JSON ``data`` spells.
 
@@ -122,7 +131,7 @@ def parse(type_: type[T], data: bytes | str) -> T:
         return cast(T, adapter(type_).validate_json(data))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the message"
+        where = ".".join(_spell(part) for part in first["loc"]) or "the message"
         raise Rejected(
             "MESSAGE_MALFORMED",
             f"{type_.__name__}: {where}: {first['msg']} ({error.error_count()} problem(s))",
