@@ -72,8 +72,9 @@ def _serve_bare(pipe: Connection, _folder: str) -> None:
 
 
 def _serve_validator(pipe: Connection, folder: str) -> None:
+    from curiosity.host.settings.validator import ValidatorConfig
     from validator.app import build, listen, settle_memory
-    from validator.config import Settings, ValidatorConfig
+    from validator.config import Settings
 
     fixed = Verdict(Outcome.ACCEPTED, Reason.BELONGS_TOGETHER, bytes(32))
 

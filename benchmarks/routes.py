@@ -26,11 +26,13 @@ from PIL import Image
 
 from benchmarks import dear
 from curiosity.embedding.work import Budget, measure
+from curiosity.host.settings.chain import ChainSettings
+from curiosity.host.settings.validator import ValidatorConfig
 from curiosity.protocol.messages import Network
 from curiosity.protocol.pair import Item, SignedPair, sign_pair
 from curiosity.protocol.wire import parse
 from validator.app import build, listen
-from validator.config import ChainSettings, Settings, ValidatorConfig
+from validator.config import Settings
 from validator.service import Service
 
 MOST_CPU_S_PER_MB = 20.0

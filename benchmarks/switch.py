@@ -29,12 +29,13 @@ from PIL import Image
 from benchmarks.log_leak import CACHE
 from curiosity.client.client import ValidatorClient
 from curiosity.embedding.checkpoint import GENESIS, MODEL, load, save
+from curiosity.host.settings.validator import ValidatorConfig
 from curiosity.protocol.messages import Network
 from curiosity.protocol.pair import Item, SignedPair, sign_pair
 from curiosity.sources import load_source
 from curiosity.sources.pairset import SourcePair, read_pairs
 from validator.app import build, listen
-from validator.config import Settings, ValidatorConfig
+from validator.config import Settings
 from validator.service import Service
 
 KEY: Final = b"\x0a" * 32

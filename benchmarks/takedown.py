@@ -24,6 +24,7 @@ from benchmarks.ledger_append import make_entries
 from benchmarks.log_leak import CACHE
 from curiosity.client.client import ValidatorClient
 from curiosity.client.takedowns import ask, take_down
+from curiosity.host.settings.validator import ValidatorConfig
 from curiosity.protocol.entry import PairEntry, encode_entry, parse_entry
 from curiosity.protocol.merkle import leaf_hash
 from curiosity.protocol.messages import Network
@@ -35,7 +36,7 @@ from curiosity.protocol.verdict import Outcome, Reason, Verdict
 from curiosity.sources import load_source
 from curiosity.sources.pairset import read_pairs
 from validator.app import build, listen
-from validator.config import Settings, ValidatorConfig
+from validator.config import Settings
 from validator.service import Service
 from validator.store import NewRow, NewSubmission, Store
 from validator.store.hashes import TreeHashes

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from curiosity import errors
-    from curiosity.chain.settings import ChainSettings
     from curiosity.client.outcome import PairOutcome
     from curiosity.client.receipts import Proved
     from curiosity.client.submission import Contributor
     from curiosity.client.trust import Trust
+    from curiosity.host.settings.chain import ChainSettings
     from curiosity.ledger.follow import Followed, Position
     from curiosity.protocol.errors import CuriosityError
     from curiosity.protocol.messages import Answer, Decision, Found, Network
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from curiosity.sources.pairset import SourceItem
 
 _HOMES = {
-    "curiosity.chain.settings": ("ChainSettings",),
+    "curiosity.host.settings.chain": ("ChainSettings",),
     "curiosity.client.outcome": ("PairOutcome",),
     "curiosity.client.receipts": ("Proved",),
     "curiosity.client.submission": ("Contributor",),

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from curiosity.chain.settings import ChainSettings
 from curiosity.client.client import ValidatorClient
 from curiosity.client.wallet import Wallet, find_wallet
 from curiosity.host.console import log_command
+from curiosity.host.settings.chain import ChainSettings
+from curiosity.host.settings.node import NodeSettings
 from curiosity.protocol.errors import CuriosityError, WalletError
 from node.config import Settings, load_settings
 from node.screen import Screen
@@ -50,8 +51,11 @@ class Session:
         return self.settings.node.folder
 
 
-def session_options(*, network: bool = False) -> Callable[[Callback], Callback]:
-    """Add ``--json``, ``-v``, ``--config``, ``--home`` (and ``--url``); the command is given a Session first."""
+def session_options(*, network: bool = False, reads_settings: bool = True) -> Callable[[Callback], Callback]:
+    """Add ``--json``, ``-v``, ``--config``, ``--home`` (and ``--url``); the command is given a Session first.
+
+    Without ``reads_settings`` the session has the defaults, whatever the file says.
+    """
 
     def decorate(callback: Callback) -> Callback:
         @functools.wraps(callback)
@@ -65,7 +69,7 @@ def session_options(*, network: bool = False) -> Callable[[Callback], Callback]:
             **kwargs: Any,
         ) -> Any:
             log_command(verbose)
-            settings = load_settings(config_file)
+            settings = load_settings(config_file) if reads_settings else Settings(NodeSettings(), ChainSettings())
             node = settings.node
             if home is not None:
                 node = replace(node, home=home)

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.dear import growing
 from benchmarks.routes import MOST_CPU_S_PER_MB, largest_within
 from curiosity.embedding.work import Budget, measure
-from validator.config import ValidatorConfig
+from curiosity.host.settings.validator import ValidatorConfig
 from validator.routes import ROUTES
 
 FIGURES = Path(__file__).parent.parent / "benchmarks" / "results"

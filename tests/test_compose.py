@@ -26,10 +26,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from sqlalchemy.engine import make_url
 
 from contracts.devchain import find_anvil
+from curiosity.host.settings.witness import WitnessConfig
 from curiosity.protocol.tlog import verify_checkpoint
 from tests.material.waiting import PATIENCE_S, eventually
 from validator.config import load_settings
-from witness.config import WitnessConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent

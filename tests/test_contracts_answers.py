@@ -16,12 +16,12 @@ from curiosity.chain.evm import ChainClient
 from curiosity.chain.evm.answers import printable, quantity
 from curiosity.chain.evm.connection import Connection, ContractTarget
 from curiosity.host.port.guard import url_of
+from curiosity.host.settings.chain import ChainSettings
+from curiosity.host.settings.loader import read_section
 from curiosity.protocol.errors import ChainError, ConfigError
-from curiosity.protocol.settings import read_section
 from curiosity.protocol.signing import keccak
 from node.cli import run
 from tests.material.rpc import BLOCK, OddEndpoint
-from validator.config import ChainSettings
 
 ACCOUNT = b"\x11" * 20
 REWARDS = ContractTarget("CuriosityRewards", b"\x22" * 20)

@@ -34,6 +34,7 @@ from curiosity.chain.slashing import (
 )
 from curiosity.chain.stake_note import StakeKey, parse_stake_vkey, sign_head, signature_for_stake
 from curiosity.client.trust import KEPT_KEYS
+from curiosity.host.settings.chain import ChainSettings
 from curiosity.ledger.audit import Target
 from curiosity.protocol.entry import PairEntry, encode_entry
 from curiosity.protocol.errors import ChainError, ProofError
@@ -54,7 +55,6 @@ from tests.material.payment import PASSWORD, Terminal, terminal
 from tests.material.service import Running, running
 from tests.material.witness import witnessing
 from tests.test_node_audit import monitoring
-from validator.config import ChainSettings
 from validator.keys import load_keys
 from validator.ledger import NewEntry
 from witness.evidence import EVIDENCE_FOLDER, read_evidence

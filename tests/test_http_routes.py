@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from curiosity.host.port.address import sender_of
+from curiosity.host.settings.validator import ValidatorConfig
 from curiosity.protocol.messages import CheckpointOrder, ErrorMessage
 from curiosity.protocol.takedown import SignedTakedown, TakedownReason, TakedownRequest
 from curiosity.protocol.wire import encode, parse
@@ -23,7 +24,7 @@ from tests.material.route import Asked, Document, ask, check_answer, check_witne
 from tests.material.service import Running, pictures, running
 from tests.material.witness import witnessing
 from validator.app import build, make_application
-from validator.config import Settings, ValidatorConfig
+from validator.config import Settings
 from validator.importer import MirrorRecord
 from validator.routes import ROUTES
 from witness.app import make_application as make_witness_application

@@ -10,7 +10,7 @@ from curiosity.chain.attestation import address_of, sign_attestation
 from curiosity.chain.chain import ChainConfig, DeploySettings
 from curiosity.chain.connect import connect
 from curiosity.chain.evm import ChainClient
-from curiosity.chain.settings import ChainSettings
+from curiosity.host.settings.chain import ChainSettings
 from curiosity.protocol.errors import ChainError, ProofError
 from curiosity.protocol.messages import ClaimShare, ClaimTicket, Network
 from curiosity.protocol.rewards import RewardTree

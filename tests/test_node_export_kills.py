@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from curiosity.client.client import ValidatorClient
+from curiosity.host.settings.validator import ValidatorConfig
 from curiosity.ledger.export import export
 from curiosity.protocol.pair import Item
 from curiosity.protocol.signing import Domain
@@ -22,7 +23,7 @@ from curiosity.protocol.verdict import Outcome, Reason, Verdict
 from tests.material.service import Running
 from tests.test_validator_takedown import forget
 from validator.app import build, listen
-from validator.config import Settings, ValidatorConfig
+from validator.config import Settings
 from validator.exported import Export
 from validator.keys import load_keys
 from validator.ledger import Ledger

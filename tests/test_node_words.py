@@ -36,7 +36,7 @@ from curiosity.protocol.errors import (
 from curiosity.protocol.license import match_license
 from curiosity.protocol.payouts import derive
 from curiosity.protocol.rewards import RewardParameters
-from curiosity.protocol.settings import check_url
+from curiosity.protocol.url import check_url
 from curiosity.protocol.verdict import Outcome, Reason, Verdict
 from node.cli import run
 from node.screen import Screen

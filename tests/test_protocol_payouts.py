@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import pytest
 
+from curiosity.host.settings.loader import read_section
+from curiosity.host.settings.validator import ValidatorConfig
 from curiosity.protocol.entry import CheckpointEntry, PairEntry, encode_entry, parse_entry
 from curiosity.protocol.errors import ConfigError, Fault, ProofError
 from curiosity.protocol.merkle import inclusion_path, leaf_hash
 from curiosity.protocol.payouts import EpochPayout, derive, find_candidates, select_paid
 from curiosity.protocol.receipt import Receipt, issue_receipt, issue_receipts, verify_receipt
 from curiosity.protocol.rewards import RewardParameters, verify_claim
-from curiosity.protocol.settings import read_section
 from curiosity.protocol.signing import address_of, sign
 from curiosity.protocol.tlog import Signer, sign_note
 from curiosity.protocol.verdict import Outcome, Reason, Verdict
-from validator.config import ValidatorConfig
 
 KEYS = [bytes([i + 1]) * 32 for i in range(4)]
 SIGNER = Signer("example.org/ledger/receipt", b"\x05" * 32)

@@ -9,7 +9,7 @@ import pytest
 from curiosity.client.client import ValidatorClient
 from curiosity.ledger.tiles import LogFiles
 from curiosity.protocol.errors import ConfigError, ServiceError
-from curiosity.protocol.settings import without_userinfo
+from curiosity.protocol.url import without_userinfo
 from tests.material.up import command
 from tests.test_validator_witnesses import LOG_VKEY
 from validator.witnesses import Peer, WitnessAddress, parse_witnesses

@@ -24,13 +24,13 @@ from curiosity.chain.attestation import address_of, sign_attestation
 from curiosity.chain.chain import MAX_WAITING_EPOCHS, Addresses, ChainConfig, Share, journal_path
 from curiosity.chain.evm import ChainClient
 from curiosity.chain.evm.journal import TransactionJournal
+from curiosity.host.settings.chain import ChainSettings
 from curiosity.protocol.errors import ChainError, CuriosityError
 from tests.material.epoch import DELAY_S, EARNER, KEY, Closing, deploy, open_epochs
 from tests.material.payment import paid_network
 from tests.material.rpc import RpcProxy
 from tests.material.service import running
 from tests.material.waiting import eventually
-from validator.config import ChainSettings
 from validator.importer import MirrorRecord, write_mark
 
 pytestmark = pytest.mark.skipif(find_anvil() is None, reason="anvil is absent: only it can stop mining and reorganise")

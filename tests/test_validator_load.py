@@ -16,6 +16,7 @@ from curiosity.embedding.modalities import decode
 from curiosity.embedding.modalities.video import LIMITS
 from curiosity.embedding.work import ITEM_UNITS, Budget, measure
 from curiosity.host.port.address import Sender, sender_of
+from curiosity.host.settings.validator import ValidatorConfig
 from curiosity.protocol.errors import Rejected
 from curiosity.protocol.pair import Item
 from curiosity.serving.decode import Decoder, Unjudged
@@ -23,7 +24,6 @@ from curiosity.serving.quotas import Payer, QuotaLimits, Quotas
 from tests.material.http import address, exchange, head_of, read_replies
 from tests.material.service import ALICE, BOB, Running, item_of, pictures, running
 from tests.material.waiting import in_the_end
-from validator.config import ValidatorConfig
 
 DEFAULTS = ValidatorConfig()
 SEARCH, PAIR = Budget(*DEFAULTS.search_budget), Budget(*DEFAULTS.pair_budget)

@@ -16,13 +16,14 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from curiosity.host.settings.witness import WitnessConfig
 from curiosity.protocol.errors import ConfigError, ProofError, StoreError
 from curiosity.protocol.evidence import Evidence, Shown, check_evidence, collect, encode_evidence, parse_evidence
 from curiosity.protocol.tlog import Signer, add_signatures, sign_note, verified_cosignatures, verify_checkpoint
 from tests.material.log import LOG_SIGNER, LOG_VKEY, ORIGIN, Log, add_checkpoint
 from tests.material.witness import NAME, Live, witnessing
 from witness.app import build
-from witness.config import WitnessConfig, load_config, trusted_logs
+from witness.config import load_config, trusted_logs
 from witness.evidence import EVIDENCE_FOLDER, read_evidence
 from witness.files import origin_hash
 from witness.heads import LOGS_FOLDER, Memory

@@ -7,21 +7,23 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 import curiosity.embedding.checkpoint
 import curiosity.host.port.guard
 from curiosity.chain.attestation import address_of
-from curiosity.chain.chain import Addresses, ChainConfig, journal_path
+from curiosity.chain.chain import Addresses
+from curiosity.chain.connect import connect_to
 from curiosity.chain.evidence import StakeDomain
-from curiosity.chain.evm import ChainClient
 from curiosity.chain.stake_note import StakeKey, sign_head
 from curiosity.embedding.modalities import BY_NAME
 from curiosity.embedding.work import Budget
 from curiosity.host.files import make_folder
 from curiosity.host.port.guard import Guard, GuardLimits
 from curiosity.host.port.shares import Shares
+from curiosity.host.settings.chain import LOCAL_CHAIN_ID
 from curiosity.protocol.entry import CheckpointEntry, encode_entry
 from curiosity.protocol.errors import ConfigError
 from curiosity.protocol.json_reader import read_json
@@ -53,12 +55,15 @@ from validator.store import Store
 from validator.takedown import Takedowns, load_forgotten
 from validator.witnesses import Witnesses, parse_witnesses
 
+if TYPE_CHECKING:
+    from curiosity.chain.evm import ChainClient
+
 log = logging.getLogger(__name__)
 
 _YOUNG_OBJECTS = 10_000  # allocated before they are looked through; 700 is Python's default
 
 
-def connect_chain(settings: Settings) -> tuple[ChainClient | None, Addresses]:
+def connect_chain(settings: Settings) -> tuple["ChainClient | None", Addresses]:
     """Return a client of the configured chain, None without one, and the contracts' addresses.
 
     Raises ConfigError if an RPC URL is given without addresses, ChainError if the chain is not the one expected.
@@ -79,22 +84,10 @@ def connect_chain(settings: Settings) -> tuple[ChainClient | None, Addresses]:
             "ADDRESSES_MISSING", "an RPC URL is set, but no contract addresses", "Set [chain] addresses to their file."
         )
     else:
-        return None, Addresses(chain.chain_id, bytes(20), bytes(20))
+        return None, Addresses(chain.chain_id or LOCAL_CHAIN_ID, bytes(20), bytes(20))
     if not chain.rpc_url:
         return None, addresses
-    config = ChainConfig(
-        chain.rpc_url,
-        chain.chain_id,
-        addresses,
-        request_timeout_s=chain.request_timeout_s,
-        other_rpc_urls=chain.other_rpc_urls,
-        rpc_quorum=chain.rpc_quorum,
-        finality=chain.finality,
-        finality_depth=chain.finality_depth,
-        max_fee_wei=chain.max_fee_wei,
-        journal=journal_path(settings.validator.data_dir.expanduser().resolve(), addresses),
-    )
-    return ChainClient.connect(config), addresses
+    return connect_to(chain, addresses, settings.validator.data_dir.expanduser().resolve()), addresses
 
 
 def read_addresses(text: str) -> Addresses:

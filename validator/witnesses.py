@@ -23,7 +23,6 @@ from curiosity.host.files import write_whole
 from curiosity.host.terminal import one_line
 from curiosity.protocol.errors import ConfigError, CuriosityError, Overloaded, ProofError, ServiceError
 from curiosity.protocol.messages import WitnessStatus
-from curiosity.protocol.settings import without_userinfo
 from curiosity.protocol.tlog import (
     ED25519,
     TreeHead,
@@ -35,6 +34,7 @@ from curiosity.protocol.tlog import (
     parse_witness_size,
     verify_checkpoint,
 )
+from curiosity.protocol.url import without_userinfo
 from validator.ledger import Ledger
 
 log = logging.getLogger(__name__)

@@ -9,9 +9,10 @@ import click
 
 from curiosity.host import console
 from curiosity.host.files import write_whole
+from curiosity.host.settings.witness import WitnessConfig
 from curiosity.protocol.errors import SourceError
 from curiosity.protocol.evidence import check_evidence, encode_evidence
-from witness.config import WitnessConfig, load_config
+from witness.config import load_config
 from witness.evidence import EVIDENCE_FOLDER, read_evidence
 from witness.keys import load_keys
 

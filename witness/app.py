@@ -15,10 +15,11 @@ from curiosity.host.files import write_whole
 from curiosity.host.port.body import read_body
 from curiosity.host.port.guard import Guard, GuardLimits
 from curiosity.host.port.refusal import http_headers, printable
+from curiosity.host.settings.witness import WitnessConfig
 from curiosity.protocol.errors import CuriosityError, Overloaded, Rejected
 from curiosity.protocol.evidence import check_evidence
 from curiosity.protocol.witness_request import SIZE_MEDIA_TYPE
-from witness.config import WitnessConfig, trusted_logs
+from witness.config import trusted_logs
 from witness.evidence import EVIDENCE_FOLDER, find_evidence, read_evidence
 from witness.heads import Memory
 from witness.keys import WitnessKeys, load_keys

@@ -1,50 +1,21 @@
-"""Every setting and limit of a witness, in one frozen value. The environment is read here and nowhere else."""
+"""Settings of a witness, out of the file that serves every program (`curiosity.host.settings`)."""
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from curiosity.host.settings.loader import load_section
+from curiosity.host.settings.witness import WitnessConfig
 from curiosity.protocol.errors import ConfigError, ProofError
-from curiosity.protocol.settings import SETTINGS, parse_document, read_section
 from curiosity.protocol.tlog import parse_vkey
 
 
-@dataclass(frozen=True)
-class WitnessConfig:
-    """Section [witness] of the configuration file."""
-
-    name: str = "curiosity-witness"  # of the key; better a host name and path of yours, such as example.org/witness
-    host: str = "127.0.0.1"
-    port: int = 8450  # 0 picks a free one and prints it
-    data_dir: Path = Path("~/.curiosity/witness")
-    logs: tuple[str, ...] = ()  # "VKEY", or "ORIGIN VKEY" where the key is not named like the log
-    max_connections: int = 512  # open at a time
-    max_connections_per_address: int = 128  # 0 is no limit: behind a proxy all come from one
-    evict_when_full: bool = True  # one connection more ends an idle one of the network with most; False: it gets 503
-    header_timeout_s: float = 4.0  # from connecting, or from the first byte, to the end of the head
-    body_timeout_s: float = 10.0  # from the end of the head to the end of the body
-    min_body_bytes_per_s: int = 1024  # over any 3.5 s of a body
-    answer_timeout_s: float = 20.0  # an answer of which so long nothing was fetched
-    idle_timeout_s: float = 75.0  # a connection between two requests
-    max_evidence: int = 1000  # forks kept of each log; one that forks more often than that is convicted already
-
-    __pydantic_config__ = SETTINGS
-
-    @property
-    def folder(self) -> Path:
-        """``data_dir`` with ~ spelled out."""
-        return self.data_dir.expanduser().resolve()
-
-
 def load_config(path: Path | None, environment: Mapping[str, str] | None = None) -> WitnessConfig:
-    """Return the settings from a TOML file and the environment.
+    """Return the settings from a TOML file, if one is named, and the environment.
 
-    Raises ConfigError as `curiosity.protocol.settings.parse_document` and `read_section`.
+    Raises:
+        ConfigError: As `curiosity.host.settings.loader.load_section`.
     """
-    source = str(path) if path else "the environment"
-    document = parse_document(path.read_text, source) if path is not None else {}
-    return read_section(WitnessConfig, "witness", document, os.environ if environment is None else environment, source)
+    return load_section(WitnessConfig, "witness", path, environment)
 
 
 def trusted_logs(lines: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

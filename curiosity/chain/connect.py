@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curiosity.chain.chain import Addresses, ChainConfig, journal_path
-from curiosity.chain.settings import ChainSettings
+from curiosity.host.settings.chain import LOCAL_RPC_URL, ChainSettings
 from curiosity.protocol.messages import Network
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def connect_stake(settings: ChainSettings, chain_id: int, stake: bytes, journal:
 
 def _config(settings: ChainSettings, chain_id: int, addresses: Addresses | None, journal: Path | None) -> ChainConfig:
     return ChainConfig(
-        settings.rpc_url,
+        settings.rpc_url or LOCAL_RPC_URL,
         chain_id,
         addresses,
         request_timeout_s=settings.request_timeout_s,

@@ -36,8 +36,8 @@ from curiosity.protocol.messages import (
     SubmissionPage,
     TakedownReport,
 )
-from curiosity.protocol.settings import check_url, without_userinfo
 from curiosity.protocol.takedown import Blocked, SignedTakedown
+from curiosity.protocol.url import check_url, without_userinfo
 from curiosity.protocol.wire import encode, parse
 
 log = logging.getLogger(__name__)

@@ -17,9 +17,9 @@ from curiosity.client.trust import Trust
 from curiosity.client.unreachable import why_silent
 from curiosity.host.paths import PathRefused, inside
 from curiosity.protocol.errors import ProofError, ServiceError, SourceError
-from curiosity.protocol.settings import without_userinfo
 from curiosity.protocol.tiles import MAX_ENTRY_BYTES, WIDTH, tile_width
 from curiosity.protocol.tlog import Bundle, Tile, TileReader, verify_checkpoint
+from curiosity.protocol.url import without_userinfo
 
 MAX_FILE_BYTES = WIDTH * (MAX_ENTRY_BYTES + 2)  # a full bundle of the longest entries
 AHEAD = 24

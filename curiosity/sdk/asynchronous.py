@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from curiosity.chain.connect import connect
-from curiosity.chain.settings import ChainSettings
 from curiosity.client.client import ValidatorClient
 from curiosity.client.items import fetch_item
 from curiosity.client.outcome import PairOutcome
@@ -17,6 +16,7 @@ from curiosity.client.proofs import fetch_proofs
 from curiosity.client.receipts import Proved, read_saved, receipt_path, verify_saved
 from curiosity.client.submission import Contributor, Rules, check_network
 from curiosity.client.trust import KEPT_KEYS, Trust
+from curiosity.host.settings.chain import ChainSettings
 from curiosity.ledger.follow import Followed, Position, follow
 from curiosity.ledger.mirror import fetch_leaves
 from curiosity.ledger.tiles import LogFiles

@@ -7,11 +7,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from curiosity.chain.settings import ChainSettings
 from curiosity.client.outcome import PairOutcome
 from curiosity.client.receipts import Proved
 from curiosity.client.submission import Contributor
 from curiosity.client.trust import KEPT_KEYS, Trust
+from curiosity.host.settings.chain import ChainSettings
 from curiosity.ledger.follow import Followed, Position
 from curiosity.protocol.errors import ConfigError
 from curiosity.protocol.messages import Answer, Decision, Found, Network

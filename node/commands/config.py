@@ -1,17 +1,17 @@
 """`curiosity config`."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from curiosity.chain.chain import show_endpoint
 from curiosity.host.console import example
 from curiosity.host.files import write_new
+from curiosity.host.settings.loader import FILE_NAME
+from curiosity.host.settings.sections import ROLES
+from curiosity.host.settings.shown import shown_sections
+from curiosity.host.settings.write import template
 from curiosity.protocol.errors import ConfigError
-from curiosity.protocol.settings import without_userinfo
 from node.command import PATH, Session, session_options
-from node.config import FILE_NAME, template
 
 
 @click.group(epilog=example("curiosity config show"))
@@ -24,47 +24,35 @@ def config() -> None:
 def show(session: Session) -> None:
     """Show every setting in force, without passwords in URLs; of a chain's URLs only scheme, host and port."""
     settings = session.settings
-    node = replace(settings.node, validator_url=without_userinfo(settings.node.validator_url))
-    chain = replace(
-        settings.chain,
-        rpc_url=show_endpoint(settings.chain.rpc_url),
-        other_rpc_urls=tuple(map(show_endpoint, settings.chain.other_rpc_urls)),
-    )
-    values = {
-        "file": str(settings.file) if settings.file else None,
-        "node": {name: _plain(value) for name, value in vars(node).items()},
-        "chain": {name: _plain(value) for name, value in vars(chain).items()},
-    }
+    sections = shown_sections(settings.file, {"node": settings.node, "chain": settings.chain})
     rows = [
-        (f"[{section}] {name}", _shown(value))
-        for section, part in (("node", node), ("chain", chain))
-        for name, value in vars(part).items()
+        (f"[{section}] {name}", _shown(value)) for section, part in sections.items() for name, value in part.items()
     ]
+    file = str(settings.file) if settings.file else None
     session.screen.finish(
-        values, lambda screen: screen.table(str(values["file"] or "no file"), ("setting", "value"), rows)
+        {"file": file, **sections}, lambda screen: screen.table(file or "no file", ("setting", "value"), rows)
     )
 
 
-@config.command(epilog=example("curiosity config init"))
+@config.command(epilog=example("curiosity config init --role validator --out validator.toml"))
 @click.option("--out", type=PATH, default=Path(FILE_NAME), show_default=True, help="File to write.")
-@session_options()
-def init(session: Session, out: Path) -> None:
-    """Write a file with every setting, commented out at its default."""
+@click.option(
+    "--role", type=click.Choice(list(ROLES)), default="contributor", show_default=True, help="Whose settings to write."
+)
+@session_options(reads_settings=False)
+def init(session: Session, out: Path, role: str) -> None:
+    """Write a file with every setting of a role, explained, and commented out at its default."""
     try:
-        write_new(out, template().encode())
+        write_new(out, template(role).encode())
     except FileExistsError:
         raise ConfigError("CONFIG_EXISTS", f"{out} exists", "Choose another name; nothing was overwritten.") from None
-    session.screen.finish({"file": str(out)}, lambda screen: screen.line(f"Wrote {out}."))
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, tuple):
-        return list(value)
-    return value if isinstance(value, int | float | str) or value is None else str(value)
+    session.screen.finish({"file": str(out), "role": role}, lambda screen: screen.line(f"Wrote {out}."))
 
 
 def _shown(value: object) -> str:
     """A value as people read it: what is empty is not set."""
-    if value is None or value in ("", ()):
+    if value is None or value in ("", []):
         return "not set"
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

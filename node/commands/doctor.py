@@ -7,7 +7,7 @@ import click
 from curiosity.client.client import ValidatorClient
 from curiosity.host.console import example
 from curiosity.protocol.errors import CuriosityError, ExitCode
-from curiosity.protocol.settings import without_userinfo
+from curiosity.protocol.url import without_userinfo
 from node.command import Session, session_options
 from node.doctor import Diagnosis, examine
 

@@ -23,6 +23,7 @@ from curiosity.chain.chain import ChainConfig, DeploySettings
 from curiosity.chain.evm import ChainClient
 from curiosity.client.client import ValidatorClient
 from curiosity.client.wallet import create_wallet
+from curiosity.host.settings.chain import ChainSettings
 from curiosity.ledger.source import LedgerSource
 from curiosity.protocol.entry import EpochEntry, PairEntry, encode_entry
 from curiosity.protocol.messages import EpochReport
@@ -33,7 +34,6 @@ from curiosity.protocol.verdict import Outcome, Reason, Verdict
 from node.cli import run
 from tests.material.command import Said
 from tests.material.service import Running, running
-from validator.config import ChainSettings
 from validator.keys import load_keys
 from validator.ledger import NewEntry
 

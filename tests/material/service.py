@@ -10,13 +10,15 @@ from pathlib import Path
 
 from curiosity.client.client import ValidatorClient
 from curiosity.host.port.guard import Guard, GuardedSite
+from curiosity.host.settings.chain import ChainSettings
+from curiosity.host.settings.validator import ValidatorConfig
 from curiosity.protocol.messages import Network
 from curiosity.protocol.pair import Item, SignedPair, sign_pair
 from curiosity.sources import load_source
 from curiosity.sources.pairset import SourcePair, read_pairs
 from tests.material.waiting import PATIENCE_S
 from validator.app import build, listen
-from validator.config import ChainSettings, Settings, ValidatorConfig
+from validator.config import Settings
 from validator.service import Service
 
 ALICE, BOB = b"\x0a" * 32, b"\x0b" * 32

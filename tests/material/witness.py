@@ -7,9 +7,9 @@ from pathlib import Path
 
 import aiohttp
 
+from curiosity.host.settings.witness import WitnessConfig
 from tests.material.log import LOG_VKEY
 from witness.app import build, list_evidence, listen
-from witness.config import WitnessConfig
 from witness.evidence import EVIDENCE_FOLDER
 from witness.heads import Memory
 from witness.keys import WitnessKeys

@@ -1,0 +1,105 @@
+"""Section [validator]: the service that judges pairs and keeps the ledger."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from curiosity.host.settings.declare import setting
+
+DEFAULT_LICENSES: Final = (
+    "Apache-2.0",
+    "BSD-3-Clause",
+    "CC-BY-4.0",
+    "CC0-1.0",
+    "GPL-3.0-or-later",
+    "MIT",
+    "OFL-1.1",
+    "Unicode-3.0",
+    "Unlicense",
+)
+
+
+@dataclass(frozen=True)
+class ValidatorConfig:
+    """Section [validator]: every setting and limit of a validator."""
+
+    name: str = setting("curiosity-local", "Name of the network; no spaces, no plus sign.")
+    host: str = setting("127.0.0.1", "Address to listen on.")
+    port: int = setting(8440, "Port to listen on. 0 picks a free one and prints it.", least=0, most=65535)
+    data_dir: Path = setting(Path("~/.curiosity/validator"), "Folder of the ledger, the keys and the checkpoints.")
+    store_url: str = setting("", "SQLAlchemy URL of the database. Empty: SQLite in data_dir.", secret=True)
+    genesis: Path | None = setting(
+        None, "Checkpoint folder that a new network starts with. Empty: the one that is shipped."
+    )
+    device: str = setting("", 'Where the encoders run: "cuda" or "cpu". Empty: cuda where there is one.')
+    decode_workers: int = setting(2, "Processes that decode items.")
+    curiosity_rule: str = setting("loo", "How a pair's novelty is measured; docs/scoring.md describes the rules.")
+    licenses: tuple[str, ...] = setting(DEFAULT_LICENSES, "Licences under which pairs are accepted.")
+    max_queue_pairs: int = setting(
+        1024, "Pairs that are admitted and not yet decided; one more gets 503 with Retry-After."
+    )
+    max_batch_pairs: int = setting(256, "Pairs that are decided in one transaction, at most.")
+    pairs_per_minute: int = setting(0, "Pairs that one contributor may submit a minute. 0 is no limit.")
+    queries_per_minute: int = setting(600, "Searches that one remote address may make a minute.")
+    bytes_per_hour: int = setting(2 << 30, "Bytes that one contributor may send an hour. 0 is no limit.")
+    work_per_hour: int = setting(
+        36_000_000_000, "Units of work (docs/protocol.md) that one contributor may cause an hour. 0 is no limit."
+    )
+    quota_address_share: int = setting(
+        2,
+        "How many times those quotas one address (IPv6: one /64) may use. 0 is no limit: behind a proxy all come from "
+        "one address.",
+    )
+    quota_network_share: int = setting(
+        4, "How many times those quotas one network (IPv4: /24, IPv6: /48) may use. 0 is no limit."
+    )
+    pair_budget: tuple[int, int, int] = setting(
+        (1_000_000, 300, 64_000_000), "Units of work that one item of a pair may cost: a base, for each byte, at most."
+    )
+    search_budget: tuple[int, int, int] = setting(
+        (400_000, 300, 16_000_000), "The same for the item of a search, which nobody signs."
+    )
+    max_body_bytes: int = setting(256 << 20, "Bytes of all request bodies held at a time. 0 is no limit.")
+    max_answer_bytes: int = setting(
+        256 << 20, "Bytes of all answers above 64 KiB that wait to be fetched. 0 is no limit."
+    )
+    fair_queues: bool = setting(
+        True, "true: pairs take turns by network, address and contributor; false: first come, first served."
+    )
+    max_results: int = setting(100, "The most results that one search may ask for.")
+    max_connections: int = setting(1024, "Connections that may be open at a time.")
+    max_connections_per_address: int = setting(
+        256, "Connections of one address at a time. 0 is no limit: behind a proxy all come from one address."
+    )
+    evict_when_full: bool = setting(
+        True, "true: one connection more ends an idle one of the network that holds most; false: it gets 503."
+    )
+    header_timeout_s: float = setting(
+        4.0, "Seconds from connecting, or from the first byte of a request, to the end of its head."
+    )
+    body_timeout_s: float = setting(20.0, "Seconds from the end of a request's head to the end of its body.")
+    min_body_bytes_per_s: int = setting(1024, "Bytes a second that a body must bring, over any 3.5 seconds.")
+    answer_timeout_s: float = setting(20.0, "Seconds after which an answer of which nothing was fetched is given up.")
+    idle_timeout_s: float = setting(75.0, "Seconds that a connection may rest between two requests.")
+    keep_refused_days: int = setting(
+        14, "Days for which items of rejected and grey pairs are kept for their contributor and auditors. 0 keeps none."
+    )
+    expiry_interval_s: float = setting(600.0, "Seconds between two rounds that delete those kept long enough.")
+    auditors: tuple[str, ...] = setting(
+        (),
+        "Addresses (0x and 40 hex digits) that may see those items, besides the validators that the contract names.",
+    )
+    witnesses: tuple[str, ...] = setting(
+        (), 'Witnesses to ask for cosignatures: "URL VKEY [VKEY]" each, as `curiosity witness keys` shows the keys.'
+    )
+    quorum: int = setting(
+        0, "How many witnesses make a tree head a cosigned one, which offline proofs are made against."
+    )
+    witness_interval_s: float = setting(1.0, "Seconds between two tree heads that are sent to the witnesses, at least.")
+    epoch_s: int = setting(0, "Seconds after which the validator closes an epoch. 0 waits for the operator.")
+    activation_poll_s: float = setting(2.0, "Seconds between two looks at whether a posted epoch can be activated.")
+
+    @property
+    def url(self) -> str:
+        """The store's SQLAlchemy URL."""
+        return self.store_url or f"sqlite:///{self.data_dir.expanduser().resolve() / 'ledger.sqlite'}"
