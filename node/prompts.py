@@ -7,6 +7,8 @@ from typing import Final
 
 import click
 
+from curiosity.client.key_files import read_phrase_file
+from curiosity.client.phrase import check_phrase
 from curiosity.client.wallet import Wallet, read_password_file, unlock
 from curiosity.protocol.errors import WalletError
 
@@ -36,6 +38,21 @@ def read_passphrase(passphrase_file: Path | None, *, ask: bool, confirm: bool = 
     if not ask:
         return ""
     return _ask("Passphrase of the words", confirm, "the passphrase", "Give --passphrase-file.")
+
+
+def read_phrase(phrase_file: Path | None) -> str:
+    """Return BIP-39 words from a file, or typed in without being shown.
+
+    Raises:
+        WalletError: WALLET_KEY_FILE, WALLET_PASSWORD_NEEDED, and what `curiosity.client.phrase.check_phrase` raises.
+    """
+    if phrase_file is not None:
+        return read_phrase_file(phrase_file)
+    if not sys.stdin.isatty():
+        raise WalletError(
+            "WALLET_PASSWORD_NEEDED", "the words are needed and nobody can be asked", "Give --mnemonic-file."
+        )
+    return check_phrase(str(click.prompt("Words", hide_input=True, err=True)))
 
 
 def unlock_wallet(wallet: Wallet, password_file: Path | None) -> bytes:

@@ -10,11 +10,11 @@ import pytest
 
 from contracts.deploy import read_key, write_addresses
 from curiosity.chain.chain import Addresses
+from curiosity.client.key_files import read_key_file
 from curiosity.client.wallet import create_wallet, find_wallet, list_wallets, survey_wallets, unlock
 from curiosity.protocol.errors import CuriosityError, ExitCode, StoreError, WalletError
 from curiosity.protocol.signing import SECP256K1_N, address_of, parse_private_key, sign
 from node.commands.roles import read_token
-from node.commands.wallet import _read_key
 from tests.material.file import full_disk, ordinary_user
 from tests.material.payment import PASSWORD, Terminal, terminal
 from validator.keys import load_keys as load_validator_keys
@@ -65,7 +65,7 @@ SEEDS: dict[str, tuple[Callable[[Path], object], str]] = {
     "witness 2": (partial(_of_witness, "ml-dsa-44.key"), "KEY_FILE"),
 }
 PRIVATE_KEYS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "wallet": (lambda path: _read_key(path, None), "WALLET_KEY_INVALID"),
+    "wallet": (lambda path: read_key_file(path, lambda: ""), "WALLET_KEY_INVALID"),
     "deployer": (read_key, "WALLET_KEY_FILE"),
     "attestation": (partial(_of_validator, "attestation.key"), "KEY_FILE"),
 }

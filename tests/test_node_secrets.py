@@ -41,7 +41,7 @@ WORDS = "legal winner thank year wave sausage worth useful legal winner thank ye
 PASSPHRASE = "over the rainbow bridge"
 PHRASE_KEY = key_of_phrase(WORDS, PASSPHRASE, account_path(0))
 _ERRORS: tuple[type[Exception], ...] = (RuntimeError, ValueError, TypeError, KeyError, AttributeError, OSError)
-_HOLDERS = {"unlock", "key_of_phrase", "open_keystore", "_read_key"}  # who calls these has the secret from then on
+_HOLDERS = {"unlock", "key_of_phrase", "open_keystore", "read_key_file"}  # who calls these has the secret from then on
 
 
 def find_secrets(text: str) -> list[str]:

@@ -4,6 +4,7 @@ import re
 import unicodedata
 
 from curiosity.protocol.errors import WalletError
+from curiosity.protocol.signing import address_of
 
 WORD_COUNTS = (12, 15, 18, 21, 24)
 _FIRST_ACCOUNT = "m/44'/60'/0'/0"  # BIP-44: coin 60 is Ether, account 0, external chain
@@ -87,6 +88,16 @@ def key_of_phrase(phrase: str, passphrase: str, path: str) -> bytes:
 
     # The derivation is a library's; its errors hold the words, so that everything was checked before.
     return bytes(key_from_seed(Mnemonic.to_seed(check_phrase(phrase), passphrase), check_path(path)))
+
+
+def list_accounts(phrase: str, passphrase: str, count: int) -> list[tuple[str, bytes]]:
+    """Return derivation path and address of the first accounts below the words.
+
+    Raises:
+        WalletError: What `check_phrase` raises.
+    """
+    paths = [account_path(index) for index in range(count)]
+    return [(path, address_of(key_of_phrase(phrase, passphrase, path))) for path in paths]
 
 
 def _wrong_length(count: int) -> WalletError:

@@ -184,6 +184,20 @@ def _owner(path: Path) -> str:
     return f"belongs to user {name} and may not be read by this one"
 
 
+def remove_wallet(wallet: Wallet) -> None:
+    """Delete a wallet's file. Without a copy of it, what the wallet holds is lost.
+
+    Raises:
+        WalletError: WALLET_NOT_REMOVED.
+    """
+    try:
+        wallet.path.unlink()
+    except OSError as error:
+        raise WalletError(
+            "WALLET_NOT_REMOVED", f"{wallet.path}: {error.strerror}", "Check the permissions of its folder."
+        ) from None
+
+
 def list_wallets(home: Path) -> list[Wallet]:
     """Return the wallets in ``home`` that can be read, by name."""
     return survey_wallets(home)[0]

@@ -1,6 +1,5 @@
 """`curiosity wallet balance`, `send` and `remove`."""
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,20 +8,18 @@ import click
 
 from curiosity.chain.connect import connect
 from curiosity.client.amounts import COIN, parse_amount, show_coins, show_tokens
-from curiosity.client.wallet import find_wallet
+from curiosity.client.transfer import plan_transfer, send_transfer
+from curiosity.client.wallet import find_wallet, remove_wallet
 from curiosity.host.console import example
-from curiosity.protocol.errors import ChainError, WalletError
-from curiosity.protocol.messages import Network
 from curiosity.protocol.signing import checksum
 from curiosity.rewards.permits import parse_address
-from node.command import PATH, Session, open_client, session_options
+from node.command import PATH, Session, ledger_source, session_options
 from node.prompts import unlock_wallet
 from node.screen import Screen
 
 if TYPE_CHECKING:
     from curiosity.chain.evm import ChainClient
 
-_PATIENCE_S = 5.0
 _JOURNALS = "chain"  # below the home, as for claims
 
 
@@ -81,19 +78,8 @@ def send(
     except ValueError as error:
         raise click.UsageError(f"AMOUNT: {error}") from None
     chain = _chain(session)
-    if to in (chain.addresses.token, chain.addresses.rewards):
-        raise WalletError(
-            "RECIPIENT_CONTRACT",
-            f"{checksum(to)} is one of the network's own contracts: what it is sent is lost",
-            "Give the address of a wallet.",
-        )
-    shown = show_coins(amount_wei) if coins else show_tokens(amount_wei)
-    held = chain.balances(found.address)
-    has_wei = held.eth_wei if coins else held.token_wei
-    if has_wei < amount_wei:
-        has = show_coins(has_wei) if coins else show_tokens(has_wei)
-        raise ChainError("CHAIN_NO_FUNDS", f"{name} holds {has}, {shown} were asked for", "Send less.")
-    quote = chain.quote_transfer(found.address, to, **_what(amount_wei, coins=coins))
+    plan = plan_transfer(chain, found, to, amount_wei, is_coins=coins)
+    shown, quote = plan.shown, plan.quote
     cost = f"It costs about {show_coins(quote.cost_wei)} in gas, at most {show_coins(quote.most_wei)}"
     result = {
         "from": checksum(found.address),
@@ -113,9 +99,7 @@ def send(
             raise click.UsageError("sending cannot be undone and nobody can be asked; give --yes")
         if not click.confirm(f"Send {shown} to {checksum(to)}? {cost}", err=True):
             raise click.Abort
-    key = unlock_wallet(found, password_file)
-    chain.fund(key, to, **_what(amount_wei, coins=coins))
-    left = chain.balances(found.address)
+    left = send_transfer(chain, plan, unlock_wallet(found, password_file))
     result |= {"token_wei": str(left.token_wei), "coins_wei": str(left.eth_wei)}
     session.screen.finish(
         result,
@@ -139,30 +123,13 @@ def remove(session: Session, name: str, yes: bool) -> None:
         typed = click.prompt(f"This deletes the key of {checksum(found.address)}. Type {name} to go on", err=True)
         if typed != name:
             raise click.Abort
-    try:
-        found.path.unlink()
-    except OSError as error:
-        raise WalletError(
-            "WALLET_NOT_REMOVED", f"{found.path}: {error.strerror}", "Check the permissions of its folder."
-        ) from None
+    remove_wallet(found)
     session.screen.finish(
         found.describe() | {"removed": True},
         lambda screen: screen.line(f"Removed {name} ({checksum(found.address)}). Its receipts are kept."),
     )
 
 
-def _what(amount_wei: int, *, coins: bool) -> dict[str, int]:
-    return {"eth_wei": amount_wei} if coins else {"token_wei": amount_wei}
-
-
 def _chain(session: Session) -> "ChainClient":
-    """The network's contracts, which the validator names, on the chain of the settings.
-
-    Raises ServiceError where the validator does not answer, ChainError.
-    """
-
-    async def ask() -> Network:
-        async with open_client(session, patience_s=_PATIENCE_S) as client:
-            return await client.network()
-
-    return connect(session.settings.chain, asyncio.run(ask()), session.home / _JOURNALS)
+    network = ledger_source(session, None).network()
+    return connect(session.settings.chain, network, session.home / _JOURNALS)
