@@ -3,12 +3,12 @@
     python -m benchmarks.ledger_ingest [--pairs N] [--rounds N] [--connections N] [--runs N] [--json FILE]
 
 A real validator in a process of its own (`validator.app`: HTTP, intake, group commit into the real store, receipts),
-except that a verdict which was fixed beforehand stands in the place of decoding, embedding and judging: that is the
-constructor argument `Pipeline(fixed=...)`, and nothing is patched. Beside it, in another process, the plainest
-handler of the same HTTP library that reads the same body and answers "ok". This process is the client of both, over
-connections that stay open; rounds alternate and each figure is their median; every body is sent to each of them once,
-and nobody's processor time but the server's counts: user and system time of all its threads. Each answer is checked
-once the clock has stopped.
+except that decoder, encoders and judge are ones that cost nothing and give every pair the same verdict: they are passed
+to the constructors that take the real ones (`benchmarks.fixed_verdict`), and nothing is patched. Beside it, in another
+process, the plainest handler of the same HTTP library that reads the same body and answers "ok". This process is the
+client of both, over connections that stay open; rounds alternate and each figure is their median; every body is sent to
+each of them once, and nobody's processor time but the server's counts: user and system time of all its threads. Each
+answer is checked once the clock has stopped.
 
 `ingest_ratio_bound` is the ratio that a validator would reach whose only costs beyond the bare handler were to hash the
 body once, to recover the contributor's signature and to issue the receipt in a batch of as many as there are
@@ -72,15 +72,16 @@ def _serve_bare(pipe: Connection, _folder: str) -> None:
 
 
 def _serve_validator(pipe: Connection, folder: str) -> None:
+    from benchmarks.fixed_verdict import build_fixed
     from curiosity.host.settings.validator import ValidatorConfig
-    from validator.app import build, listen, settle_memory
+    from validator.app import listen, settle_memory
     from validator.config import Settings
 
     fixed = Verdict(Outcome.ACCEPTED, Reason.BELONGS_TOGETHER, bytes(32))
 
     async def serve() -> None:
         config = ValidatorConfig(data_dir=Path(folder), port=0, decode_workers=1)
-        runner = await listen(await build(Settings(config), fixed=fixed))
+        runner = await listen(await build_fixed(Settings(config), fixed))
         settle_memory()
         await _until_told(pipe, runner.addresses[0][1])
         await runner.cleanup()

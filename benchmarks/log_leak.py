@@ -45,7 +45,7 @@ async def judge_all(limit: int) -> dict[str, list[Judged]]:
         for source in (pair.a, pair.b):
             data = source.read()
             array = decode(source.modality, data, source.media_type)
-            embedded.append((await embedder.embed(source.modality, sha256(data).digest(), array))[0])
+            embedded.append(await embedder.embed(source.modality, sha256(data).digest(), array))
         judged.setdefault(pair.modalities, []).append(
             judge(
                 *embedded,

@@ -105,7 +105,7 @@ def fuzz_validator(folder: Path, examples: int) -> None:
 
             for method, path in operations_of(document):
                 campaign(loop, examples, requests(method, path, document, known, token), send)
-            assert live.service.pipeline.failure is None
+            assert live.service.batches.failure is None
             loop.run_until_complete(live.client.network())
         finally:
             loop.run_until_complete(opened.__aexit__(None, None, None))

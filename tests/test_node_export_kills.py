@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.fixed_verdict import build_fixed
 from curiosity.client.client import ValidatorClient
 from curiosity.host.settings.validator import ValidatorConfig
 from curiosity.ledger.export import export
@@ -22,7 +23,7 @@ from curiosity.protocol.signing import Domain
 from curiosity.protocol.verdict import Outcome, Reason, Verdict
 from tests.material.service import Running
 from tests.test_validator_takedown import forget
-from validator.app import build, listen
+from validator.app import listen
 from validator.config import Settings
 from validator.exported import Export
 from validator.keys import load_keys
@@ -52,7 +53,7 @@ class Owner:
 async def make_owner(folder: Path, count: int) -> Owner:
     """A real validator that takes pairs in under a verdict fixed beforehand; every seventh picture is large."""
     config = ValidatorConfig(data_dir=folder / "validator", port=0, decode_workers=1)
-    service = await build(Settings(config), fixed=ACCEPTED)
+    service = await build_fixed(Settings(config), ACCEPTED)
     runner = await listen(service)
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:

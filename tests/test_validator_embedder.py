@@ -19,6 +19,7 @@ from curiosity.embedding.modality import Array
 from curiosity.embedding.space import Measured
 from curiosity.embedding.weights import encode_weights, read_space
 from curiosity.protocol.errors import CheckpointError, ConfigError, Overloaded, Rejected
+from curiosity.protocol.judgement import Embedded
 from curiosity.serving import in_force
 from curiosity.serving.embedder import Embedder
 from tests.material.waiting import PATIENCE_S, in_the_end
@@ -93,10 +94,10 @@ async def test_a_batch_gives_what_each_item_alone_gives(embedder: Embedder, devi
     results = await asyncio.wait_for(asyncio.gather(*jobs), PATIENCE_S)
     assert sum(size for _, size in device.batches) == 40
     assert len(device.batches) <= 4  # whatever had gathered went together, one modality at a time
-    for at, (embedded, checkpoint) in enumerate(results):
+    for at, embedded in enumerate(results):
         modality, number = ("text", at) if at < 20 else ("image", at - 20)
         array = words(number) if modality == "text" else picture(number)
-        assert checkpoint == embedder.checkpoint == bytes.fromhex(load(GENESIS).digest)
+        assert embedded.checkpoint == embedder.checkpoint == bytes.fromhex(load(GENESIS).digest)
         seed = mask_seed(embedder.checkpoint, digest(number))
         alone = device.space.measure(modality, [array], [seed], embedder.calibration.masks)
         for ours, expected in (
@@ -109,7 +110,7 @@ async def test_a_batch_gives_what_each_item_alone_gives(embedder: Embedder, devi
             # A larger matrix product may add in another order: one step of 1/32767, the unit that the margin covers.
             assert np.abs(ours.astype(int) - expected).max() <= 1
     other = device.space.measure("text", [words(0)], [mask_seed(digest(1), digest(0))], embedder.calibration.masks)
-    assert not np.array_equal(other.halves[0], results[0][0].halves)  # the seed decides
+    assert not np.array_equal(other.halves[0], results[0].halves)  # the seed decides
 
 
 async def test_a_cancelled_caller_does_not_end_the_thread(embedder: Embedder, device: Device) -> None:
@@ -122,7 +123,7 @@ async def test_a_cancelled_caller_does_not_end_the_thread(embedder: Embedder, de
     waiting.cancel()
     await asyncio.gather(running, waiting, return_exceptions=True)
     device.free.set()
-    assert [type(r) for r in await embed_words(embedder, [3, 4])] == [tuple, tuple]
+    assert [type(r) for r in await embed_words(embedder, [3, 4])] == [Embedded, Embedded]
     assert sum(size for _, size in device.batches) == 3  # nobody waited for item 2: it was not embedded
 
 
@@ -156,7 +157,7 @@ async def test_a_bad_item_fails_alone(embedder: Embedder, device: Device) -> Non
     bad = results.pop(3)
     assert isinstance(bad, Rejected)
     assert bad.code == "ARRAY_NOT_IN_CONTRACT"
-    assert all(isinstance(r, tuple) for r in results)
+    assert all(isinstance(r, Embedded) for r in results)
     await embed_words(embedder, [100])  # the thread is done with the batch of before
     assert embedder._max_batch == embedder_module.MAX_BATCH  # a bad item says nothing about the device
 
@@ -168,10 +169,10 @@ async def test_known_items_come_from_the_cache_and_the_least_used_leaves(
     (first,) = await embed_words(embedder, [1])
     await embed_words(embedder, [2])
     (again,) = await embed_words(embedder, [1])
-    assert again[0] is first[0]
+    assert again is first
     assert len(device.batches) == 2
     with pytest.raises(ValueError, match="read-only"):
-        first[0].whole[0] = 7
+        first.whole[0] = 7
     await embed_words(embedder, [3])  # 2 was used longer ago than 1
     await embed_words(embedder, [1])
     assert len(device.batches) == 3
@@ -189,7 +190,7 @@ async def test_the_same_item_twice_in_a_batch_is_measured_once(embedder: Embedde
     await blocker
     results = await jobs
     assert [size for _, size in device.batches] == [1, 3]
-    assert np.array_equal(results[1][0].whole, results[3][0].whole)
+    assert np.array_equal(results[1].whole, results[3].whole)
 
 
 async def test_a_full_queue_refuses_and_recovers(
@@ -204,8 +205,8 @@ async def test_a_full_queue_refuses_and_recovers(
     with pytest.raises(Overloaded, match="DEVICE_BUSY"):
         await embedder.embed("text", digest(4), words(4))
     device.free.set()
-    assert all(isinstance(r, tuple) for (r,) in await asyncio.gather(*jobs))
-    assert isinstance((await embed_words(embedder, [4]))[0], tuple)
+    assert all(isinstance(r, Embedded) for (r,) in await asyncio.gather(*jobs))
+    assert isinstance((await embed_words(embedder, [4]))[0], Embedded)
 
 
 @pytest.fixture(scope="module")
@@ -231,9 +232,9 @@ async def test_what_runs_during_a_swap_says_the_old_checkpoint(
     assert embedder.checkpoint == new
     assert embedder.parent == old
     device.free.set()
-    ((before, under_old),) = await running
-    ((after, under_new),) = await embed_words(embedder, [1])
-    assert (under_old, under_new) == (old, new)
+    (before,) = await running
+    (after,) = await embed_words(embedder, [1])
+    assert (before.checkpoint, after.checkpoint) == (old, new)
     assert not np.array_equal(before.whole, after.whole)
 
 

@@ -150,11 +150,11 @@ async def test_pairs_are_written_in_turns(is_fair: bool, tmp_path: Path) -> None
     """Thirty pairs of one address wait for the writer when one of another comes."""
     async with running(tmp_path / "v", fair_queues=is_fair, max_batch_pairs=2) as live:
         pipeline, go = live.service.pipeline, asyncio.Event()
-        held = asyncio.create_task(pipeline.paused(go.wait()))
+        held = asyncio.create_task(live.service.batches.paused(go.wait()))
         flood = [asyncio.create_task(pipeline.validate(live.sign(one).encode(), EVE.sender)) for one in pictures(30)]
-        await in_the_end(lambda: len(pipeline._queue) == 30)
+        await in_the_end(lambda: len(live.service.batches._queue) == 30)
         honest = asyncio.create_task(pipeline.validate(live.sign(pictures(1)[0], BOB).encode(), HONEST.sender))
-        await in_the_end(lambda: len(pipeline._queue) == 31)
+        await in_the_end(lambda: len(live.service.batches._queue) == 31)
         go.set()
         await asyncio.gather(held, *flood, honest)
         assert (honest.result().receipt.index <= 3) is is_fair
@@ -164,7 +164,7 @@ async def test_pairs_are_written_in_turns(is_fair: bool, tmp_path: Path) -> None
 async def test_one_address_cannot_take_every_place(is_fair: bool, refused: int, code: str, tmp_path: Path) -> None:
     async with running(tmp_path / "v", fair_queues=is_fair, max_queue_pairs=8) as live:
         pipeline, go = live.service.pipeline, asyncio.Event()
-        held = asyncio.create_task(pipeline.paused(go.wait()))
+        held = asyncio.create_task(live.service.batches.paused(go.wait()))
         await asyncio.sleep(0)
         flood = [asyncio.create_task(pipeline.validate(live.sign(one).encode(), EVE.sender)) for one in pictures(20)]
         await in_the_end(lambda: sum(task.done() for task in flood) == refused)

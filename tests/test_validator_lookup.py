@@ -10,8 +10,8 @@ import pytest
 
 from curiosity.protocol.errors import StoreError
 from tests.material.waiting import PATIENCE_S
+from validator.batches import gathered
 from validator.lookup import SharedLookup
-from validator.pipeline import gathered
 
 
 @contextmanager

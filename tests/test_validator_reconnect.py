@@ -179,7 +179,7 @@ async def test_a_service_takes_pairs_after_a_restart(own_server: tuple[Any, str]
         server.ensure_postgres_running()
         assert (await live.client.post_pair(two.encode())).receipt
         assert (await live.client.post_pair(one.encode())).receipt == first.receipt
-        assert not live.service.pipeline.failed.is_set()
+        assert not live.service.batches.failed.is_set()
 
 
 async def test_a_stopped_ledger_ends_the_process(postgres_url: str, tmp_path: Path) -> None:

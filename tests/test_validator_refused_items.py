@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import validator.batches
 from curiosity.client.client import ValidatorClient
 from curiosity.client.items import fetch_item
 from curiosity.client.takedowns import ask as ask_takedown
@@ -30,14 +31,15 @@ from curiosity.protocol.messages import Decision
 from curiosity.protocol.pair import Item, SignedPair
 from curiosity.protocol.signing import address_of, checksum
 from curiosity.protocol.takedown import TakedownReason
-from curiosity.protocol.verdict import Reason
+from curiosity.protocol.verdict import Opening, Reason, Verdict
 from tests.material.http import Listening
 from tests.material.ledger import NOW, make_entry, make_pair, open_ledger, submission_of
 from tests.material.route import Asked, Given, ask
 from tests.material.service import ALICE, BOB, Running, pictures, running
-from validator.decided import Decided
+from validator.decided import seal_entry
 from validator.exported import opened_export
 from validator.importer import import_ledger
+from validator.intake import Admitted
 from validator.keys import load_keys
 from validator.ledger import NewEntry
 from validator.refused_items import DAY_S, Auditors, parse_auditors
@@ -116,18 +118,18 @@ async def test_bytes_that_are_not_what_they_claim_are_neither_kept_nor_served(
 ) -> None:
     """Six new keys send random bytes and one an executable as a picture: before, all of it stayed, for everybody."""
     if not is_on:
-        new_entry, item = Decided.new_entry, Store.item
+        item = Store.item
 
-        def keeps_all(self: Decided, now: int) -> NewEntry:
-            made = new_entry(self, now)
-            assert made.submission is not None
-            return replace(made, submission=replace(made.submission, items_since=now))
+        def keeps_all(
+            admitted: Admitted, verdict: Verdict, opening: Opening, embeddings: bytes | None, _came: int | None
+        ) -> NewEntry:
+            return seal_entry(admitted, verdict, opening, embeddings, int(time.time()))
 
         def for_everybody(self: Store, digest: bytes) -> StoredItem | None:
             found = item(self, digest)
             return None if found is None else replace(found, accepted_uses=1)
 
-        monkeypatch.setattr(Decided, "new_entry", keeps_all)
+        monkeypatch.setattr(validator.batches, "seal_entry", keeps_all)
         monkeypatch.setattr(Store, "item", for_everybody)
     chance, caption = random.Random(7), Item("text", "text/plain", b"three")
     junk = [chance.randbytes(chance.choice([9_000, 90_000])) for _ in range(12)]

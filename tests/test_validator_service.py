@@ -329,7 +329,7 @@ async def test_a_checkpoint_that_is_no_child_is_refused(live: Running) -> None:
     for path, code in [(str(GENESIS), "CHECKPOINT_NOT_CHILD"), ("/nowhere", "CHECKPOINT_MISSING")]:
         with pytest.raises(Exception, match=code):
             await live.client.switch_checkpoint(token, path)
-    assert live.service.pipeline.judge.checkpoint == live.network.checkpoint
+    assert live.service.embedder.in_force.judge.checkpoint == live.network.checkpoint
 
 
 def child_of_genesis(
@@ -409,7 +409,7 @@ async def test_a_switch_that_was_cut_short_is_logged_at_the_next_start(tmp_path:
         live.service.store.meta_set("checkpoint_path", str(child))
     async with running(tmp_path / "v") as live:
         entries = [parse_entry(entry.encode()) for entry in (await live.client.entries(0, 10)).entries]
-        chosen = live.service.pipeline.judge.checkpoint
+        chosen = live.service.embedder.in_force.judge.checkpoint
         assert entries == [CheckpointEntry(genesis, None), CheckpointEntry(chosen, genesis)]
         assert (await live.client.post_pair(live.sign(pictures(1)[0]).encode())).verdict.checkpoint == chosen
     async with running(tmp_path / "v") as live:
@@ -424,14 +424,14 @@ async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     async with running(tmp_path / "v") as live:
         sent = [live.sign(pair) for pair in pictures(8)]
         first = [await live.client.post_pair(signed.encode()) for signed in sent]
-        known = {pair: live.service.pipeline.judge.known(pair) for pair in live.network.pairs}
+        known = {pair: live.service.embedder.in_force.judge.known(pair) for pair in live.network.pairs}
         head = await live.client.tree_head()
         answer = await live.client.query("text", "text/plain", b"three", "image", 8)
         await live.client.close_epoch(live.service.keys.admin_token)
     async with running(tmp_path / "v") as live:
         again = [await live.client.post_pair(signed.encode()) for signed in sent]
         assert [a.receipt for a in again] == [f.receipt for f in first]
-        assert {pair: live.service.pipeline.judge.known(pair) for pair in live.network.pairs} == known
+        assert {pair: live.service.embedder.in_force.judge.known(pair) for pair in live.network.pairs} == known
         assert (await live.client.query("text", "text/plain", b"three", "image", 8)).found == answer.found
         old = verify_checkpoint(head, live.network.origin, [live.network.log_vkey])
         new = verify_checkpoint(await live.client.tree_head(), live.network.origin, [live.network.log_vkey])

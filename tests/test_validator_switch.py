@@ -56,7 +56,7 @@ async def search(live: Running) -> Answer:
 async def is_right(live: Running) -> LedgerRules:
     """Everything that is in force says the same checkpoint, which the ledger names, about all that is accepted."""
     rules = await audited(live)
-    judge, network, answer = live.service.pipeline.judge, await live.client.network(), await search(live)
+    judge, network, answer = live.service.embedder.in_force.judge, await live.client.network(), await search(live)
     assert rules.checkpoint == judge.checkpoint == network.checkpoint == answer.checkpoint
     rows = list(live.service.store.accepted())
     assert answer.indexed == len(rows)
@@ -217,9 +217,9 @@ async def test_a_fault_once_the_entry_is_written_stops_the_validator(
         pipeline, fill, queued = live.service.pipeline, live.service.reindexer.fill, list[asyncio.Task[Decision]]()
 
         async def queue_one(state: InForce, start: int = 0) -> tuple[int, int]:
-            if pipeline._gate.locked():  # embedded under the old checkpoint, it waits to be judged
+            if live.service.batches._gate.locked():  # embedded under the old checkpoint, it waits to be judged
                 queued.append(asyncio.create_task(pipeline.validate(live.sign(pictures(6)[5]).encode())))
-                await pipeline._is_queued.wait()
+                await live.service.batches._is_queued.wait()
             return await fill(state, start)
 
         monkeypatch.setattr(live.service.embedder, "switch", broken)
@@ -385,7 +385,7 @@ async def test_a_start_embeds_nothing_again(tmp_path: Path, child: Path, monkeyp
     async with running(tmp_path / "v") as live:
         pairs = await submit(live, 6)
         with monkeypatch.context() as patch:
-            patch.setattr(live.service.pipeline, "paused", lambda work: (work.close(), fail())[1])
+            patch.setattr(live.service.batches, "paused", lambda work: (work.close(), fail())[1])
             with pytest.raises(StoreError, match="BROKEN"):
                 await switch_checkpoint(live.service, child)
         monkeypatch.setattr(Embedder, "embed_whole", count)

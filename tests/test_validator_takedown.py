@@ -21,6 +21,7 @@ from curiosity.client.takedowns import ask, find_digest, take_down
 from curiosity.ledger.mirror import mirror
 from curiosity.protocol.entry import TakedownEntry, parse_entry
 from curiosity.protocol.errors import ProofError, Rejected, SourceError, StoreError
+from curiosity.protocol.judgement import Embedded
 from curiosity.protocol.merkle import verify_consistency, verify_inclusion
 from curiosity.protocol.messages import Decision, TakedownReport
 from curiosity.protocol.pair import Item, SignedPair
@@ -34,12 +35,12 @@ from curiosity.protocol.tombstones import check_takedowns
 from curiosity.protocol.verdict import Reason
 from curiosity.serving.index import VectorIndex
 from curiosity.serving.judge import History
-from curiosity.serving.quotas import Payer
 from tests.material.ledger import make_entry, make_pair, open_ledger
 from tests.material.service import ALICE, BOB, Running, item_of, pictures, running
 from tests.test_validator_service import child_of_genesis
 from trainer.mirror import read_mirror
-from validator.decided import Ready
+from validator.batches import Turn
+from validator.intake import Admitted
 from validator.ledger import NewEntry
 
 
@@ -114,7 +115,7 @@ async def test_a_takedown_leaves_nothing_but_proofs(live: Running, tmp_path: Pat
     size = live.service.ledger.size
     head = verify_checkpoint(await live.client.tree_head(), live.network.origin, [live.network.log_vkey])
     proof = await live.client.inclusion(decision.receipt.index, size)
-    known = live.service.pipeline.judge.known("image-text")
+    known = live.service.embedder.in_force.judge.known("image-text")
     await mirror(live.client, tmp_path / "mirror")
     query = ("image", "image/png", signed.a.data, "image", 40)
     # The control arm: before, all of it is there.
@@ -143,7 +144,7 @@ async def test_a_takedown_leaves_nothing_but_proofs(live: Running, tmp_path: Pat
             again = live.sign((signed.a, signed.b), key)
             assert await code_of(live.client.post_pair(again.encode())) == ("CONTENT_TAKEN_DOWN", 410)
         assert found_in(folder, pieces) == set()  # nor has trying brought it back
-        assert live.service.pipeline.judge.known("image-text") == known - 1
+        assert live.service.embedder.in_force.judge.known("image-text") == known - 1
         assert (await forget(live, signed)) == replace(report, replayed=True)
         # Old proofs verify, and the log has only grown.
         verify_inclusion(proof.leaf_hash, proof.index, proof.size, proof.path, head.root)
@@ -156,9 +157,9 @@ async def test_a_takedown_leaves_nothing_but_proofs(live: Running, tmp_path: Pat
     await is_gone(live)
     # Nor does a search that found it before it was gone, and describes what it found after.
     stale = np.frombuffer(pieces["final vector"], dtype="<i2").astype(np.int16)
-    live.service.pipeline.index.add([2 * entry.index], "image", stale[None, :])
+    live.service.embedder.in_force.index.add([2 * entry.index], "image", stale[None, :])
     assert entry.index not in {one.index for one in (await live.client.query(*query)).found}
-    live.service.pipeline.index.remove([2 * entry.index], "image")
+    live.service.embedder.in_force.index.remove([2 * entry.index], "image")
     done = await mirror(live.client, tmp_path / "mirror")
     assert done.taken_down == 1
     assert found_in(tmp_path / "mirror", pieces) == set()
@@ -173,12 +174,12 @@ async def test_it_stays_forgotten_after_a_restart(tmp_path: Path) -> None:
         pairs = await submit(live, 6)
         signed, decision = pairs[0]
         await forget(live, signed)
-        known = live.service.pipeline.judge.known("image-text")
+        known = live.service.embedder.in_force.judge.known("image-text")
         indexed = (await live.client.query("text", "text/plain", b"three", "image", 5)).indexed
         assert indexed == len(pairs) - 1
     async with running(tmp_path / "v") as live:
         assert found_in(tmp_path / "v", pieces_of(signed, decision)) == set()
-        assert live.service.pipeline.judge.known("image-text") == known
+        assert live.service.embedder.in_force.judge.known("image-text") == known
         assert (await live.client.query("text", "text/plain", b"three", "image", 5)).indexed == indexed
         assert await code_of(live.client.post_pair(signed.encode())) == ("PAIR_TAKEN_DOWN", 410)
         again = live.sign((signed.a, signed.b), BOB)
@@ -349,14 +350,14 @@ async def test_what_is_on_its_way_when_it_is_taken_down_is_refused(live: Running
     signed, decision = (await submit(live, 3))[0]
     copy = live.sign((signed.a, signed.b), BOB)
 
-    pipeline, is_ready = live.service.pipeline, asyncio.Event()
-    enqueue = pipeline._enqueue
+    batches, is_ready = live.service.batches, asyncio.Event()
+    judge = batches.judge
 
-    async def noticed(ready: Ready, payer: Payer) -> Decision:
+    async def noticed(admitted: Admitted, embedded: tuple[Embedded, Embedded] | Rejected) -> Turn:
         is_ready.set()
-        return await enqueue(ready, payer)
+        return await judge(admitted, embedded)
 
-    pipeline._enqueue = noticed  # type: ignore[method-assign]
+    batches.judge = noticed  # type: ignore[method-assign]
 
     async def meanwhile() -> "asyncio.Task[Decision]":
         task = asyncio.create_task(live.client.post_pair(copy.encode()))
@@ -364,7 +365,7 @@ async def test_what_is_on_its_way_when_it_is_taken_down_is_refused(live: Running
         await forget(live, signed)
         return task
 
-    task = await pipeline.paused(meanwhile())  # nothing is decided until the takedown is through
+    task = await batches.paused(meanwhile())  # nothing is decided until the takedown is through
     assert await code_of(task) == ("CONTENT_TAKEN_DOWN", 410)
     assert found_in(tmp_path / "v", pieces_of(signed, decision)) == set()
     assert not [key for key in live.service.embedder._cache if key[2] == signed.a.digest]

@@ -352,7 +352,7 @@ async def test_offline_proofs_carry_the_quorum_and_pairs_do_not_wait_for_it(tmp_
                 with pytest.raises(ProofError, match="PROOF_MISMATCH"):
                     verify_proof(proof, leaves[index - 1], ORIGIN, [log_vkey], vkeys, 1)
         await get(live, "/v1/proof/tlog?index=3", 404)
-        await live.service.pipeline.on_writer(lambda: live.service.ledger.append(make_leaves(0, 1)))
+        await live.service.threads.on_writer(lambda: live.service.ledger.append(make_leaves(0, 1)))
         assert "newer than the last cosigned tree of 3" in await get(live, "/v1/proof/tlog?index=3", 503)
         page = parse(WitnessPage, await get(live, "/v1/witnesses"))
         assert (page.quorum, page.cosigned_size, len(page.witnesses)) == (1, 3, 2)
@@ -360,7 +360,7 @@ async def test_offline_proofs_carry_the_quorum_and_pairs_do_not_wait_for_it(tmp_
 
 async def test_tiles_and_bundles_are_those_of_the_specification(tmp_path: Path) -> None:
     async with running(tmp_path) as live, aiohttp.ClientSession(auto_decompress=False) as session:
-        await live.service.pipeline.on_writer(lambda: live.service.ledger.append(make_leaves(0, 519)))
+        await live.service.threads.on_writer(lambda: live.service.ledger.append(make_leaves(0, 519)))
         leaves = live.service.store.leaves(0, 520)
         files: dict[str, bytes] = {}
 

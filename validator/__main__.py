@@ -53,13 +53,13 @@ async def serve(settings: Settings, *, ready_file: Path | None, as_json: bool) -
     sys.stdout.flush()
     if ready_file is not None:
         await asyncio.to_thread(write_whole, ready_file, json.dumps(facts).encode())
-    ends = [asyncio.create_task(event.wait()) for event in (stop, service.pipeline.failed)]
+    ends = [asyncio.create_task(event.wait()) for event in (stop, service.batches.failed)]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     for task in ends:
         task.cancel()
     await runner.cleanup()
-    if service.pipeline.failure is not None:
-        raise service.pipeline.failure
+    if service.batches.failure is not None:
+        raise service.batches.failure
 
 
 _CONFIG = click.option(

@@ -62,7 +62,7 @@ async def get_health(request: web.Request) -> web.Response:
     s = request.app[SERVICE]
     return answer(
         Health(
-            status="ok" if s.pipeline.failure is None else s.pipeline.failure.code,
+            status="ok" if s.batches.failure is None else s.batches.failure.code,
             version=VERSION,
             device=s.embedder.device,
             checkpoint=s.embedder.checkpoint,
@@ -71,7 +71,7 @@ async def get_health(request: web.Request) -> web.Response:
             epoch=s.epochs.open_epoch,
             epochs=s.epochs.standing,
         ),
-        status=200 if s.pipeline.failure is None else 503,
+        status=200 if s.batches.failure is None else 503,
     )
 
 

@@ -30,10 +30,10 @@ from curiosity.protocol.json_reader import read_json
 from curiosity.protocol.pair import network_id_of
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.signing import Domain
-from curiosity.protocol.verdict import Verdict
 from curiosity.serving.decode import Decoder
 from curiosity.serving.embedder import Embedder
 from curiosity.serving.quotas import QuotaLimits, Quotas
+from validator.batches import Batches
 from validator.checkpoints import adopt, find_checkpoint
 from validator.config import Settings
 from validator.contributor_routes import straight_to_pairs
@@ -53,6 +53,7 @@ from validator.routes import ROUTES
 from validator.service import Service, close, finish_switch
 from validator.store import Store
 from validator.takedown import Takedowns, load_forgotten
+from validator.threads import Threads
 from validator.witnesses import Witnesses, parse_witnesses
 
 if TYPE_CHECKING:
@@ -98,10 +99,8 @@ def read_addresses(text: str) -> Addresses:
         raise ConfigError("ADDRESSES_INVALID", f"not JSON: {error}", "Deploy again, or restore the file.") from None
 
 
-async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
+async def build(settings: Settings) -> Service:
     """Return the wired service, its ledger checked and its index rebuilt; nothing listens yet.
-
-    ``fixed`` is for measuring only: see `validator.pipeline.Pipeline`.
 
     Raises StoreError, ConfigError, CheckpointError or ChainError if something cannot be used as it is.
     """
@@ -170,29 +169,34 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
         quotas=quotas,
     )
     forgotten = await asyncio.to_thread(load_forgotten, store, ledger, keys.pepper)
-    pipeline = Pipeline(
-        intake=intake,
-        decoder=decoder,
+    threads, metrics = Threads(), Metrics()
+    batches = Batches(
+        threads=threads,
         embedder=embedder,
         ledger=ledger,
         store=store,
         forgotten=forgotten,
-        max_queue_pairs=config.max_queue_pairs,
+        places=Shares(config.max_queue_pairs, is_fair=config.fair_queues),
         max_batch_pairs=config.max_batch_pairs,
-        budget=Budget(*config.pair_budget),
         is_fair=config.fair_queues,
-        fixed=fixed,
+        on_decision=metrics.count_decision,
     )
-    metrics = Metrics()
-    pipeline.on_decision = metrics.count_decision
-    reindexer = Reindexer(store, decoder, embedder, pipeline)
+    pipeline = Pipeline(
+        intake=intake,
+        decoder=decoder,
+        embedder=embedder,
+        batches=batches,
+        forgotten=forgotten,
+        budget=Budget(*config.pair_budget),
+    )
+    reindexer = Reindexer(store, decoder, embedder, threads, forgotten)
     log.info("event=starting step=index entries=%d", ledger.size)
     await reindexer.fill(embedder.in_force)
     epochs = await asyncio.to_thread(
         lambda: Epochs(
             store=store,
             ledger=ledger,
-            pipeline=pipeline,
+            threads=threads,
             parameters=RewardParameters(),
             chain=chain if mirrored is None else None,  # a copy attests nothing
             attestation_key=keys.attestation,
@@ -206,9 +210,11 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
         ledger=ledger,
         decoder=decoder,
         embedder=embedder,
+        threads=threads,
+        batches=batches,
         pipeline=pipeline,
         epochs=epochs,
-        search=Search(decoder, embedder, store, config.max_results, Budget(*config.search_budget)),
+        search=Search(decoder, embedder, store, threads, config.max_results, Budget(*config.search_budget)),
         reindexer=reindexer,
         witnesses=Witnesses(
             ledger,
@@ -218,7 +224,7 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
             quorum=config.quorum,
             path=data_dir / "cosigned-head.txt",
             interval_s=config.witness_interval_s,
-            read=pipeline.on_reader,
+            read=threads.on_reader,
             published=mirrored.note if mirrored is not None else "",
             seal=partial(sign_head, key=stake_key, private_key=keys.attestation) if stake_key else lambda note: note,
         ),
@@ -235,7 +241,8 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
         takedowns=Takedowns(
             store=store,
             ledger=ledger,
-            pipeline=pipeline,
+            threads=threads,
+            batches=batches,
             embedder=embedder,
             forgotten=forgotten,
             network_id=network_id,
@@ -243,7 +250,7 @@ async def build(settings: Settings, *, fixed: Verdict | None = None) -> Service:
         ),
         refused_items=RefusedItems(
             store=store,
-            pipeline=pipeline,
+            threads=threads,
             forgotten=forgotten,
             auditors=Auditors(
                 named_auditors | {address_of(keys.attestation)}, chain.validators if chain is not None else None
@@ -270,7 +277,7 @@ def make_application(service: Service) -> web.Application:
             app.router.add_route(operation.method, path, handler)
 
     async def run(_app: web.Application) -> AsyncIterator[None]:
-        service.pipeline.start()
+        service.batches.start()
         config = service.settings.validator
         epoch_s = config.epoch_s if service.mirrored is None else 0
         rounds = asyncio.create_task(service.epochs.run(epoch_s=epoch_s, poll_s=config.activation_poll_s))

@@ -91,7 +91,7 @@ async def get_receipt(request: web.Request) -> web.Response:
     s = request.app[SERVICE]
     digest = hex_in_path(request, "pair", 32)
     s.forgotten.check_pair(digest)
-    decided = await s.pipeline.on_reader(lambda: s.store.find_pair(digest))
+    decided = await s.threads.on_reader(lambda: s.store.find_pair(digest))
     if decided is None:
         raise not_found(f"pair 0x{digest.hex()} is not in this ledger")
     return answer(replay(decided))
@@ -100,7 +100,7 @@ async def get_receipt(request: web.Request) -> web.Response:
 async def get_claim(request: web.Request) -> web.Response:
     s = request.app[SERVICE]
     account, first = hex_in_path(request, "account", 20), number(request, "first", 1)
-    return answer(await s.pipeline.on_reader(lambda: s.epochs.ticket(account, first)))
+    return answer(await s.threads.on_reader(lambda: s.epochs.ticket(account, first)))
 
 
 async def get_epoch_leaves(request: web.Request) -> web.Response:
@@ -108,7 +108,7 @@ async def get_epoch_leaves(request: web.Request) -> web.Response:
     text = request.match_info["epoch"]
     if not text.isascii() or not text.isdecimal() or len(text) > 15:
         raise Rejected("QUERY_INVALID", f"the epoch is {text[:80]!r}", "Give its number.")
-    return answer(await s.pipeline.on_reader(lambda: s.epochs.leaves(int(text))))
+    return answer(await s.threads.on_reader(lambda: s.epochs.leaves(int(text))))
 
 
 async def get_attestation(request: web.Request) -> web.Response:
@@ -140,4 +140,4 @@ async def post_query(request: web.Request) -> web.Response:
     async with Body(request, known.limits.max_bytes, s.bodies) as body:
         data = await body.whole()
         with s.quotas.charging_bytes(payer, len(data)):
-            return answer(await s.search.search(modality, media_type, data, to, k, s.pipeline.on_reader, payer))
+            return answer(await s.search.search(modality, media_type, data, to, k, payer))

@@ -1,18 +1,16 @@
-"""A pair once steps 2 to 4 are done with it: what the judge is given, what the ledger is given, what is answered."""
+"""A decision as the ledger is given it, as it is answered, and as it is answered again."""
 
 import base64
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from curiosity.protocol.entry import PairEntry, encode_entry
 from curiosity.protocol.errors import Rejected
-from curiosity.protocol.judgement import Embedded, Judged
 from curiosity.protocol.messages import Decision, Embeddings
 from curiosity.protocol.scoring import Quantised
-from curiosity.protocol.verdict import Measurement, Opening, Reason, Verdict
+from curiosity.protocol.verdict import Opening, Verdict
 from curiosity.protocol.wire import parse
 from validator.intake import Admitted
 from validator.ledger import NewEntry, NewSubmission
@@ -21,72 +19,46 @@ from validator.store import StoredDecision
 _SALTS_DRAWN = 64
 
 
-@dataclass(frozen=True)
-class Ready:
-    """A pair with what the judge needs: two embedded items under one checkpoint, or a reason to refuse it."""
+def seal_entry(
+    admitted: Admitted, verdict: Verdict, opening: Opening, embeddings: bytes | None, came: int | None
+) -> NewEntry:
+    """Return the leaf with what the store keeps behind it.
 
-    admitted: Admitted
-    checkpoint: bytes = b""
-    a: Embedded | None = None
-    b: Embedded | None = None
-    refusal: tuple[Reason, str] | None = None
-    fixed: Verdict | None = None
-
-
-@dataclass(frozen=True)
-class Decided:
-    """A pair with its verdict and what the entry's commitment hides."""
-
-    ready: Ready
-    verdict: Verdict
-    opening: Opening
-    judged: Judged | None  # None where the items were not embedded
-
-    def new_entry(self, now: int) -> NewEntry:
-        """Return the leaf with what the store keeps behind it: of bytes that could not be decoded their hash only.
-
-        ``now`` is when the items came, Unix seconds.
-        """
-        admitted = self.ready.admitted
-        pair, submission = admitted.pair, admitted.pair.envelope.submission
-        commitment, opening = self.opening.seal()
-        leaf = encode_entry(
-            PairEntry(
-                pair=admitted.digest,
-                contributor=submission.contributor,
-                signature=pair.envelope.signature,
-                modalities=submission.modalities,
-                license=submission.license,
-                verdict=self.verdict,
-                commitment=commitment,
-            )
+    Args:
+        admitted: The pair.
+        verdict: What the entry says about it.
+        opening: What the entry's commitment hides.
+        embeddings: Both embeddings of both items (`pack_embeddings`), None where they were not embedded.
+        came: When the items came, Unix seconds; None keeps of them their hash only.
+    """
+    pair, submission = admitted.pair, admitted.pair.envelope.submission
+    commitment, sealed = opening.seal()
+    leaf = encode_entry(
+        PairEntry(
+            pair=admitted.digest,
+            contributor=submission.contributor,
+            signature=pair.envelope.signature,
+            modalities=submission.modalities,
+            license=submission.license,
+            verdict=verdict,
+            commitment=commitment,
         )
-        return NewEntry(
-            leaf,
-            NewSubmission(
-                pair=admitted.digest,
-                contributor=submission.contributor,
-                nonce=submission.nonce,
-                envelope=admitted.envelope,
-                a=pair.a,
-                b=pair.b,
-                accepted=self.verdict.is_accepted,
-                embeddings=self.packed(),
-                opening=opening,
-                items_since=now if self.ready.refusal is None else None,
-            ),
-        )
-
-    def packed(self) -> bytes | None:
-        """Return both embeddings of both items, None where they were not embedded."""
-        ready, judged = self.ready, self.judged
-        if judged is None or ready.a is None or ready.b is None:
-            return None
-        return pack_embeddings(ready.a.whole, ready.b.whole, judged.final_a, judged.final_b)
-
-    def embeddings(self) -> Embeddings | None:
-        """Return the same for the answer."""
-        return _embeddings(self.packed())
+    )
+    return NewEntry(
+        leaf,
+        NewSubmission(
+            pair=admitted.digest,
+            contributor=submission.contributor,
+            nonce=submission.nonce,
+            envelope=admitted.envelope,
+            a=pair.a,
+            b=pair.b,
+            accepted=verdict.is_accepted,
+            embeddings=embeddings,
+            opening=sealed,
+            items_since=came,
+        ),
+    )
 
 
 def pack_embeddings(*vectors: Quantised) -> bytes:
@@ -107,13 +79,8 @@ def fresh_salts() -> Iterator[bytes]:
             yield drawn[start : start + 32]
 
 
-def open_for(ready: Ready, salt: bytes, detail: str = "", measurement: Measurement | None = None) -> Opening:
-    """Return what the entry's commitment will hide under ``salt``, which nothing else was hidden under."""
-    pair = ready.admitted.pair
-    return Opening(salt, pair.a.digest, pair.b.digest, detail, measurement)
-
-
-def _embeddings(packed: bytes | None) -> Embeddings | None:
+def to_embeddings(packed: bytes | None) -> Embeddings | None:
+    """Return embeddings from `pack_embeddings` as they are answered."""
     if packed is None:
         return None
     return Embeddings(*(base64.b64encode(pack_embeddings(vector)).decode() for vector in unpack_embeddings(packed)))
@@ -130,4 +97,4 @@ def replay(decided: StoredDecision) -> Decision:
         )
     verdict = parse(PairEntry, decided.leaf).verdict
     opening = parse(Opening, decided.opening)
-    return Decision(decided.to_receipt(), verdict, opening, _embeddings(decided.embeddings), replayed=True)
+    return Decision(decided.to_receipt(), verdict, opening, to_embeddings(decided.embeddings), replayed=True)

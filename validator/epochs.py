@@ -23,9 +23,9 @@ from curiosity.protocol.messages import (
 from curiosity.protocol.payouts import Earned, EpochPayout, close_epoch, derive, find_candidates
 from curiosity.protocol.rewards import RewardParameters, RewardTree
 from validator.ledger import Ledger, NewEntry
-from validator.pipeline import Pipeline
 from validator.posting import Poster, nothing_waits
 from validator.store import Store
+from validator.threads import Threads
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Epochs:
         *,
         store: Store,
         ledger: Ledger,
-        pipeline: Pipeline,
+        threads: Threads,
         parameters: RewardParameters,
         chain: ChainClient | None,
         attestation_key: bytes,
@@ -50,7 +50,7 @@ class Epochs:
     ) -> None:
         self._store = store
         self._ledger = ledger
-        self._pipeline = pipeline
+        self._threads = threads
         self._parameters = parameters
         self.poster = Poster(chain, attestation_key, ledger.root_at) if chain is not None else None
         self._clock = clock
@@ -87,7 +87,7 @@ class Epochs:
         Raises StoreError if the entry cannot be made durable, ChainError if the root cannot be posted; then the epoch
         is closed all the same and the root is posted by the next call of `post_missing`.
         """
-        payout, index = await self._pipeline.on_writer(self._append_closing)
+        payout, index = await self._threads.on_writer(self._append_closing)
         transaction: str | None = None
         activates_at: int | None = None
         if self.poster is not None:

@@ -26,11 +26,12 @@ _MAX_TRACKED = 100_000
 
 @dataclass(frozen=True)
 class Admitted:
-    """A submission that may be judged: its digest, its content, and the envelope as it came (JSON)."""
+    """A submission that may be judged: its digest, its content, the envelope as it came (JSON), and who pays."""
 
     digest: bytes
     pair: SignedPair
     envelope: bytes
+    payer: Payer
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class Intake:
                 status=429,
                 retry_after_s=wait_s,
             )
-        return Admitted(digest, pair, body[4:offset])
+        return Admitted(digest, pair, body[4:offset], payer)
 
     def check_pair(self, modalities: str) -> None:
         """Raise Rejected PAIR_UNSUPPORTED (422) for a modality pair that the checkpoint in force cannot judge.

@@ -23,7 +23,7 @@ async def get_entries(request: web.Request) -> web.Response:
     s = request.app[SERVICE]
     start, count = number(request, "start", 0), number(request, "count", 100, most=MAX_PAGE)
     expect(request, _rows(s.ledger.size, start, count) * _USUAL_LEAF_BYTES)
-    leaves = await s.pipeline.on_reader(lambda: s.store.leaves(start, count))
+    leaves = await s.threads.on_reader(lambda: s.store.leaves(start, count))
     return answer(EntryPage(start, s.ledger.size, tuple(leaf.decode() for leaf in leaves)))
 
 
@@ -31,7 +31,7 @@ async def get_submissions(request: web.Request) -> web.Response:
     s = request.app[SERVICE]
     start, count = number(request, "start", 0), number(request, "count", 100, most=MAX_PAGE)
     expect(request, _rows(s.ledger.size, start, count) * _USUAL_SUBMISSION_BYTES)
-    rows = await s.pipeline.on_reader(lambda: s.store.submissions(start, count))
+    rows = await s.threads.on_reader(lambda: s.store.submissions(start, count))
     shown = []
     for row in rows:
         envelope = parse(Envelope, row.envelope)
@@ -56,7 +56,7 @@ async def get_inclusion(request: web.Request) -> web.Response:
         path = tuple(s.ledger.inclusion_proof(index, size))
         return InclusionProof(index, size, leaf_hash(leaf), path, root, s.witnesses.head_at(size))
 
-    return answer(await s.pipeline.on_reader(prove))
+    return answer(await s.threads.on_reader(prove))
 
 
 async def get_consistency(request: web.Request) -> web.Response:
@@ -65,7 +65,7 @@ async def get_consistency(request: web.Request) -> web.Response:
     first = number(request, "first")
     if not 0 < first <= size <= s.ledger.size:
         raise not_found(f"no proof from {first} to {size}; the ledger has {s.ledger.size} entries")
-    path = await s.pipeline.on_reader(lambda: tuple(s.ledger.consistency_proof(first, size)))
+    path = await s.threads.on_reader(lambda: tuple(s.ledger.consistency_proof(first, size)))
     return answer(ConsistencyProof(first, size, path))
 
 
@@ -73,11 +73,11 @@ async def get_item(request: web.Request) -> web.Response:
     s = request.app[SERVICE]
     digest = hex_in_path(request, "sha256", 32)
 
-    item = await s.pipeline.on_reader(lambda: s.store.item(digest))
+    item = await s.threads.on_reader(lambda: s.store.item(digest))
     content = None
     if item is not None and item.accepted_uses > 0:
         expect(request, item.size)
-        content = await s.pipeline.on_reader(lambda: s.store.blob(digest))
+        content = await s.threads.on_reader(lambda: s.store.blob(digest))
     if item is None or content is None:
         raise Rejected(
             "ITEM_GONE",

@@ -44,7 +44,7 @@ async def get_tlog_proof(request: web.Request) -> web.Response:
         (leaf,) = s.store.leaves(index, 1)
         return make_proof(index, s.ledger.inclusion_proof(index, against.head.size), against.note, leaf)
 
-    return web.Response(text=await s.pipeline.on_reader(prove), content_type="text/plain", charset="utf-8")
+    return web.Response(text=await s.threads.on_reader(prove), content_type="text/plain", charset="utf-8")
 
 
 async def get_tile(request: web.Request) -> web.Response:
@@ -60,13 +60,13 @@ async def get_tile(request: web.Request) -> web.Response:
     headers = {"Cache-Control": IMMUTABLE}
     if isinstance(wanted, Bundle):
         expect(request, wanted.width << 10)
-        body = await s.pipeline.on_reader(lambda: entry_bundle(s.store.leaves(wanted.index * WIDTH, wanted.width)))
+        body = await s.threads.on_reader(lambda: entry_bundle(s.store.leaves(wanted.index * WIDTH, wanted.width)))
         headers["Vary"] = "Accept-Encoding"
         if "gzip" in request.headers.get("Accept-Encoding", ""):
-            body = await s.pipeline.on_reader(lambda: gzip.compress(body, _GZIP_LEVEL, mtime=0))
+            body = await s.threads.on_reader(lambda: gzip.compress(body, _GZIP_LEVEL, mtime=0))
             headers["Content-Encoding"] = "gzip"
     else:
-        body = await s.pipeline.on_reader(lambda: s.ledger.tile(wanted.level, wanted.index, wanted.width))
+        body = await s.threads.on_reader(lambda: s.ledger.tile(wanted.level, wanted.index, wanted.width))
     return web.Response(body=body, content_type="application/octet-stream", headers=headers)
 
 

@@ -1,6 +1,6 @@
 """Search: an item of one modality in, the nearest accepted items of another out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from curiosity.embedding.modalities import BY_NAME
@@ -15,6 +15,7 @@ from curiosity.serving.embedder import Embedder
 from curiosity.serving.in_force import INDEX_KEYS_PER_ENTRY, InForce
 from curiosity.serving.quotas import OWN, Payer
 from validator.store import Store
+from validator.threads import Threads
 
 MAX_SHOWN_CHARS = 500
 OVERSAMPLE = 8  # neighbours looked at for each result, because one content may be in several pairs
@@ -28,12 +29,14 @@ class Search:
         decoder: Decoder,
         embedder: Embedder,
         store: Store,
+        threads: Threads,
         max_results: int,
         budget: Budget | None = None,
     ) -> None:
         self._decoder = decoder
         self._embedder = embedder
         self._store = store
+        self._threads = threads
         self._max_results = max_results
         self._budget = budget
 
@@ -52,18 +55,17 @@ class Search:
         data: bytes,
         to: str,
         k: int,
-        read: Callable[[Callable[[], Any]], Any],
         payer: Payer = OWN,
     ) -> Answer:
         """Return the ``k`` accepted items of modality ``to`` nearest to the query.
 
-        ``read`` runs a blocking read off the event loop. Raises what `check` and `embed` raise.
+        Raises what `check` and `embed` raise.
         """
         self.check(modality, to, k)
         under = self._embedder.in_force  # to the end, even if it is replaced meanwhile
         vector = await self.embed(under, modality, media_type, data, payer)
         nearest = under.index.search(to, vector, OVERSAMPLE * k)
-        found = await read(lambda: self._describe_distinct(nearest, k))
+        found = await self._threads.on_reader(lambda: self._describe_distinct(nearest, k))
         return Answer(modality, to, under.digest, under.index.count(to), found)
 
     def check(self, modality: str, to: str, k: int) -> None:

@@ -18,8 +18,8 @@ from curiosity.protocol.signing import Domain, recover
 from curiosity.protocol.verdict import Reason
 from curiosity.protocol.wire import from_hex, parse
 from validator.forgotten import Forgotten
-from validator.pipeline import Pipeline
 from validator.store import LetGo, Store
+from validator.threads import Threads
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class RefusedItems:
         self,
         *,
         store: Store,
-        pipeline: Pipeline,
+        threads: Threads,
         forgotten: Forgotten,
         auditors: Auditors,
         network_id: bytes,
@@ -76,7 +76,7 @@ class RefusedItems:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
-        self._pipeline = pipeline
+        self._threads = threads
         self._forgotten = forgotten
         self._auditors = auditors
         self._network_id = network_id
@@ -99,9 +99,9 @@ class RefusedItems:
         self._check_form(signed)
         signer = recover(request.digest(self._domain), signed.signature)
         self._forgotten.check_pair(request.pair)
-        await self._pipeline.on_reader(lambda: self._check_signer(request.pair, signer))
+        await self._threads.on_reader(lambda: self._check_signer(request.pair, signer))
         self._count(signer, signed)
-        return await self._pipeline.on_reader(lambda: self._read(request.pair, request.sha256))
+        return await self._threads.on_reader(lambda: self._read(request.pair, request.sha256))
 
     def _check_form(self, signed: SignedItemRequest) -> None:
         request = signed.request
@@ -192,7 +192,7 @@ class RefusedItems:
         """
         before, done = now - self._keep_s, LetGo()
         while True:
-            step = await self._pipeline.on_writer(lambda: self._store.expire(before, _STEP))
+            step = await self._threads.on_writer(lambda: self._store.expire(before, _STEP))
             done = LetGo(done.pairs + step.pairs, done.items + step.items, done.size + step.size)
             if step.pairs < _STEP:
                 break

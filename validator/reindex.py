@@ -19,8 +19,9 @@ from curiosity.serving.decode import Decoder
 from curiosity.serving.embedder import Embedder
 from curiosity.serving.in_force import InForce
 from validator.decided import pack_embeddings, unpack_embeddings
-from validator.pipeline import Pipeline
+from validator.forgotten import Forgotten
 from validator.store import Store, StoredSubmission
+from validator.threads import Threads
 
 log = logging.getLogger(__name__)
 
@@ -38,18 +39,21 @@ _PAUSE_S = 1.0
 class Reindexer:
     """Fills an index and a judge's history from the accepted pairs in the store."""
 
-    def __init__(self, store: Store, decoder: Decoder, embedder: Embedder, pipeline: Pipeline) -> None:
+    def __init__(
+        self, store: Store, decoder: Decoder, embedder: Embedder, threads: Threads, forgotten: Forgotten
+    ) -> None:
         self._store = store
         self._decoder = decoder
         self._embedder = embedder
-        self._pipeline = pipeline
+        self._threads = threads
+        self._forgotten = forgotten
 
     async def fill(self, state: InForce, start: int = 0) -> tuple[int, int]:
         """Add the accepted pairs from ledger index ``start`` on; return the index to go on from and how many they are.
 
         Pairs that were judged under the state's checkpoint keep their embeddings, and so do those that were embedded
         again under it before; others are decoded and embedded again, and that is kept. The state must be in force, or
-        the one that `Pipeline.building` names, so that takedowns reach it; for the former call it while no batch is
+        the one that `Batches.building` names, so that takedowns reach it; for the former call it while no batch is
         being decided. Raises Rejected ITEM_GONE or what an item's decoding raises, Overloaded if decoder or device have
         no place for long, StoreError.
         """
@@ -63,7 +67,7 @@ class Reindexer:
 
     async def after(self, start: int, most: int) -> list[StoredSubmission]:
         """Return up to ``most`` accepted pairs from ledger index ``start`` on."""
-        return await self._pipeline.on_reader(lambda: list(self._store.accepted(start, most)))
+        return await self._threads.on_reader(lambda: list(self._store.accepted(start, most)))
 
     def _add(self, state: InForce, page: Sequence[StoredSubmission], finals: Mapping[int, _Finals]) -> None:
         for row in page:
@@ -73,12 +77,12 @@ class Reindexer:
             state.show(row.index, modalities, (final_a, final_b))
             if parse(PairEntry, row.leaf).verdict.novel:
                 state.judge.remember(modalities, joint(final_a, final_b), row.index)
-            if row.pair in self._pipeline.forgotten:  # taken down since the page was read
+            if row.pair in self._forgotten:  # taken down since the page was read
                 state.forget(row.index, modalities)
 
     async def _finals(self, state: InForce, page: Sequence[StoredSubmission]) -> dict[int, _Finals]:
         """Return modalities and final embeddings by index; pairs that were taken down meanwhile are left out."""
-        known = await self._pipeline.on_reader(lambda: self._store.finals(state.digest, page[0].index, page[-1].index))
+        known = await self._threads.on_reader(lambda: self._store.finals(state.digest, page[0].index, page[-1].index))
         finals: dict[int, _Finals] = {}
         stale: list[tuple[int, Part, Part]] = []
         for row in page:
@@ -106,7 +110,7 @@ class Reindexer:
         pairs = {row.index: row.pair for row in page}
         made = {index: (pairs[index], finals[index]) for index, _, _ in stale if index in finals}
         if made:
-            await self._pipeline.on_writer(lambda: self._keep(state.digest, made))
+            await self._threads.on_writer(lambda: self._keep(state.digest, made))
         return finals
 
     def _keep(self, checkpoint: bytes, made: Mapping[int, tuple[bytes, _Finals]]) -> None:
@@ -114,7 +118,7 @@ class Reindexer:
         living = {
             index: pack_embeddings(*vectors)
             for index, (pair, (_, *vectors)) in made.items()
-            if pair not in self._pipeline.forgotten
+            if pair not in self._forgotten
         }
         self._store.keep_finals(checkpoint, living)
 
@@ -141,11 +145,11 @@ class Reindexer:
 
     async def _is_living(self, index: int) -> bool:
         """False if the pair of this entry was taken down since it was read."""
-        rows = await self._pipeline.on_reader(lambda: self._store.submissions(index, 1))
+        rows = await self._threads.on_reader(lambda: self._store.submissions(index, 1))
         return bool(rows) and rows[0].index == index
 
     async def _decode(self, part: Part) -> Array | None:
-        content = await self._pipeline.on_reader(lambda: self._store.blob(part.sha256))
+        content = await self._threads.on_reader(lambda: self._store.blob(part.sha256))
         if content is None:
             return None
         return await _patiently(lambda: self._decoder.decode(part.modality, part.media_type, content))

@@ -19,6 +19,7 @@ from curiosity.serving.decode import Decoder
 from curiosity.serving.embedder import Embedder
 from curiosity.serving.in_force import InForce, put_on_device
 from curiosity.serving.quotas import Quotas
+from validator.batches import Batches
 from validator.checkpoints import CHECKPOINT_PATH, drop_copies, keep_copy, note_of
 from validator.config import Settings
 from validator.epochs import Epochs
@@ -34,6 +35,7 @@ from validator.refused_items import RefusedItems
 from validator.reindex import Reindexer
 from validator.store import Store
 from validator.takedown import Takedowns
+from validator.threads import Threads
 from validator.witnesses import Witnesses
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,8 @@ class Service:
     ledger: Ledger
     decoder: Decoder
     embedder: Embedder
+    threads: Threads
+    batches: Batches
     pipeline: Pipeline
     epochs: Epochs
     search: Search
@@ -93,8 +97,8 @@ async def switch_checkpoint(s: Service, path: Path, *, force: bool = False) -> t
         rule = s.settings.validator.curiosity_rule
         state = await asyncio.to_thread(put_on_device, loaded, s.embedder.device, rule)
         keep = (s.embedder.checkpoint, state.digest)
-        await s.pipeline.on_writer(lambda: s.store.drop_finals(keep))
-        with s.pipeline.building(state):
+        await s.threads.on_writer(lambda: s.store.drop_finals(keep))
+        with s.batches.building(state):
             index, count = await _fill_and_switch(s, state)
         await asyncio.to_thread(drop_copies, s.data_dir, keep)
     log.info("event=checkpoint_switched checkpoint=%s reindexed=%d", state.digest.hex(), count)
@@ -114,7 +118,7 @@ def _check_child(s: Service, loaded: Checkpoint, *, force: bool) -> None:
             "its evaluation on held-out pairs is near chance, by its own manifest",
             "Train longer, or on more pairs; judging under it would let anything pass.",
         )
-    forgotten = s.pipeline.judge.pairs - set(loaded.calibration.pairs)
+    forgotten = s.embedder.in_force.judge.pairs - set(loaded.calibration.pairs)
     if forgotten:
         raise CheckpointError(
             "CHECKPOINT_FORGETS",
@@ -122,7 +126,7 @@ def _check_child(s: Service, loaded: Checkpoint, *, force: bool) -> None:
             "Train on these too: accepted pairs of theirs are searched and must be embedded again.",
         )
     in_force = s.embedder.in_force.checkpoint.manifest.evaluation
-    refuse_worse(loaded.manifest.evaluation, s.pipeline.judge.pairs, in_force, force=force)
+    refuse_worse(loaded.manifest.evaluation, s.embedder.in_force.judge.pairs, in_force, force=force)
 
 
 async def _fill_and_switch(s: Service, state: InForce) -> tuple[int, int]:
@@ -137,12 +141,12 @@ async def _fill_and_switch(s: Service, state: InForce) -> tuple[int, int]:
         if len(await s.reindexer.after(start, most + 1)) > most:
             return None
         _, last = await s.reindexer.fill(state, start)
-        return await s.pipeline.on_writer(lambda: _commit(s, state)), count + last
+        return await s.threads.on_writer(lambda: _commit(s, state)), count + last
 
     for _ in range(_ROUNDS):
         start, caught_up = await s.reindexer.fill(state, start)
         count += caught_up
-        done = await s.pipeline.paused(finish())
+        done = await s.batches.paused(finish())
         if done is not None:
             return done
     raise CheckpointError(
@@ -170,7 +174,7 @@ def _commit(s: Service, state: InForce) -> int:
     try:
         s.embedder.switch(state)
     except BaseException as error:  # the log names a checkpoint that is not in force: nothing may be judged any more
-        s.pipeline.stop(error)
+        s.batches.stop(error)
         raise
     return receipt.index
 
@@ -200,7 +204,9 @@ def finish_switch(store: Store, ledger: Ledger, embedder: Embedder) -> None:
 
 async def close(service: Service) -> None:
     """Finish what was admitted and release everything."""
-    await service.pipeline.close()
+    await service.pipeline.finish()
+    await service.batches.close()
+    service.threads.close()
     await service.decoder.close()
     await asyncio.to_thread(service.embedder.close)
     service.store.close()

@@ -21,10 +21,11 @@ from curiosity.protocol.tombstones import find_takedowns
 from curiosity.protocol.verdict import Reason
 from curiosity.protocol.wire import parse
 from curiosity.serving.embedder import Embedder
+from validator.batches import Batches
 from validator.forgotten import Forgotten
 from validator.ledger import Ledger, NewEntry
-from validator.pipeline import Pipeline
 from validator.store import Store, StoredSubmission
+from validator.threads import Threads
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,8 @@ class Takedowns:
         *,
         store: Store,
         ledger: Ledger,
-        pipeline: Pipeline,
+        threads: Threads,
+        batches: Batches,
         embedder: Embedder,
         forgotten: Forgotten,
         network_id: bytes,
@@ -69,7 +71,8 @@ class Takedowns:
     ) -> None:
         self._store = store
         self._ledger = ledger
-        self._pipeline = pipeline
+        self._threads = threads
+        self._batches = batches
         self._embedder = embedder
         self._forgotten = forgotten
         self._network_id = network_id
@@ -86,11 +89,11 @@ class Takedowns:
         ledger has stopped.
         """
         self._check_form(signed, is_operator)
-        if self._pipeline.failure is not None:
-            raise self._pipeline.failure
-        report = await self._pipeline.on_writer(lambda: self._take_down(signed, is_operator))
+        if self._batches.failure is not None:
+            raise self._batches.failure
+        report = await self._threads.on_writer(lambda: self._take_down(signed, is_operator))
         for _ in range(_EMPTYING_ROUNDS):
-            if await self._pipeline.on_writer(self._store.finish_erasures):
+            if await self._threads.on_writer(self._store.finish_erasures):
                 return report
             await asyncio.sleep(_EMPTYING_PAUSE_S)
         raise Overloaded(
@@ -107,7 +110,7 @@ class Takedowns:
             keys = tuple(sorted(self._store.blocked()))
             return Blocked(self._store.blocked_from(), self._ledger.size, self._forgotten.pepper_id, keys)
 
-        return await self._pipeline.on_writer(read)
+        return await self._threads.on_writer(read)
 
     def _check_form(self, signed: SignedTakedown, is_operator: bool) -> None:
         request = signed.request
@@ -219,7 +222,7 @@ class Takedowns:
 
     def _forget(self, index: int, submission: Submission) -> None:
         parts = (submission.a, submission.b)
-        self._pipeline.forget(index, submission.modalities)
+        self._batches.forget(index, submission.modalities)
         self._embedder.forget([part.sha256 for part in parts])
 
     def _receipt(self, index: int) -> Receipt:

@@ -30,11 +30,15 @@ from curiosity.protocol.verdict import Measurement, Outcome, Reason, Verdict
 
 @dataclass(frozen=True)
 class Embedded:
-    """One item as the encoder sees it: ``whole`` int16[d], ``masked`` int16[d], ``halves`` int16[K, 2, d]."""
+    """One item as the encoder sees it: ``whole`` int16[d], ``masked`` int16[d], ``halves`` int16[K, 2, d].
+
+    ``checkpoint`` is the digest of the one that embedded it, for whoever keeps embeddings longer than a checkpoint.
+    """
 
     whole: Quantised
     masked: Quantised
     halves: Quantised
+    checkpoint: bytes = b""
 
 
 @dataclass(frozen=True)

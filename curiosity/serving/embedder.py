@@ -102,8 +102,8 @@ class Embedder:
 
     # -- work
 
-    async def embed(self, modality: str, digest: bytes, array: Array) -> tuple[Embedded, bytes]:
-        """Return an item's embeddings, with those of its masked halves, and the checkpoint that made them.
+    async def embed(self, modality: str, digest: bytes, array: Array) -> Embedded:
+        """Return an item's embeddings, with those of its masked halves, under the checkpoint that they name.
 
         ``digest`` is the item's SHA-256: it seeds the masks, with the checkpoint's digest as the beacon. Raises
         Overloaded DEVICE_BUSY if too many wait, Rejected if ``array`` is not in its modality's contract.
@@ -113,9 +113,9 @@ class Embedder:
             known = self._cache.get(key)
             if known is not None:
                 self._cache.move_to_end(key)
-                return known, key[0]
-        embedded, checkpoint = await self._submit(_EmbedJob(modality, digest, [array], None))
-        return embedded, checkpoint
+                return known
+        embedded: Embedded = await self._submit(_EmbedJob(modality, digest, [array], None))
+        return embedded
 
     async def embed_whole(
         self, modality: str, arrays: Sequence[Array], under: InForce | None = None
@@ -229,7 +229,7 @@ class Embedder:
         for shared in (measured.whole, measured.masked, measured.halves):
             shared.flags.writeable = False  # the cache hands the same arrays to many
         embedded = {
-            digest: Embedded(measured.whole[row], measured.masked, measured.halves[row])
+            digest: Embedded(measured.whole[row], measured.masked, measured.halves[row], in_force.digest)
             for row, digest in enumerate(unique)
         }
         with self._cache_lock:
@@ -238,4 +238,4 @@ class Embedder:
             while len(self._cache) > CACHED_ITEMS:
                 self._cache.popitem(last=False)
         for job in batch:
-            job.done.set_result((embedded[job.digest], in_force.digest))
+            job.done.set_result(embedded[job.digest])

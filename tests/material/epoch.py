@@ -7,11 +7,11 @@ import asyncio
 import json
 import secrets
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from contracts.devchain import DEFAULT_CHAIN_ID, DevChain
 from curiosity.chain.attestation import address_of
@@ -26,19 +26,11 @@ from tests.material.ledger import open_ledger
 from tests.material.waiting import PATIENCE_S
 from validator.epochs import Epochs
 from validator.ledger import Ledger, NewEntry
-from validator.pipeline import Pipeline
 from validator.posting import Poster
+from validator.threads import Threads
 
-T = TypeVar("T")
 KEY, EARNER = b"\x31" * 32, b"\x32" * 32
 DELAY_S = 600
-
-
-class WriterThread:
-    """All that closing asks of the pipeline: one thing after the other."""
-
-    async def on_writer(self, work: Callable[[], T]) -> T:
-        return work()
 
 
 @dataclass
@@ -96,15 +88,19 @@ def open_epochs(folder: Path, url: str, addresses: Addresses, **changes: Any) ->
     } | changes
     client = ChainClient.connect(ChainConfig(url, DEFAULT_CHAIN_ID, addresses, **settings))
     with open_ledger(f"sqlite:///{folder / 'ledger.db'}", folder / "head") as opened:
+        threads = Threads()
         epochs = Epochs(
             store=opened.store,
             ledger=opened.ledger,
-            pipeline=cast(Pipeline, WriterThread()),
+            threads=threads,
             parameters=RewardParameters(),
             chain=client,
             attestation_key=KEY,
         )
-        yield Closing(epochs, opened.ledger, client)
+        try:
+            yield Closing(epochs, opened.ledger, client)
+        finally:
+            threads.close()
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ class PaidNetwork:
         entries = [self._entry(key, score) for score in scores]
         new = [NewEntry(encode_entry(one), None) for one in entries]
         service = self.live.service
-        self.call(service.pipeline.on_writer(lambda: service.ledger.append(new)))
+        self.call(service.threads.on_writer(lambda: service.ledger.append(new)))
         return [one.pair for one in entries]
 
     def _entry(self, key: bytes, score: int) -> PairEntry:
