@@ -23,6 +23,10 @@ _UNREADABLE: Final = (
     OverflowError, ArithmeticError,
 )  # fmt: skip
 _BLOCK_SAMPLES: Final = 1 << 16
+_UNKNOWN_FROM: Final = 0x7FFFF000
+"""From here on the size of a WAV's data says that its writer did not know it: SoX writes this number to a pipe, arecord
+0x80000000, FFmpeg 0xFFFFFFFF. No file of 2 GiB is taken, so that one cut short on its way says less and is refused."""
+_SAMPLES_AT: Final = 8 + 13  # where the last 36 bits of the stream information before the MD5 count samples
 _PNG_NOTES: Final = {b"eXIf", b"tEXt", b"zTXt", b"iTXt"}  # where an orientation may stand
 
 
@@ -184,7 +188,7 @@ def _read_riff(data: bytes, form: bytes) -> list[tuple[bytes, bytes]]:
     while position + 8 <= end:
         kind, size = struct.unpack_from("<4sI", data, position)
         if kind == b"data" and (
-            size == 0xFFFFFFFF or (size == 0 and stated in (0, 0xFFFFFFFF))
+            size >= _UNKNOWN_FROM or (size == 0 and (stated == 0 or stated >= _UNKNOWN_FROM))
         ):  # written to a pipe: the length was not known
             size = len(data) - position - 8
         if position + 8 + size > len(data):
@@ -237,6 +241,8 @@ def _cut_behind_frames(flac: bytes) -> bytes:
 
     A frame ends with a checksum, so a start that is one byte too short loses the samples of its last frame.
     """
+    if int.from_bytes(flac[_SAMPLES_AT : _SAMPLES_AT + 5], "big") & (1 << 36) - 1 == 0:
+        flac = _state_samples(flac)
     wanted = _count_samples(flac)
     if wanted == 0 or _count_samples(flac[:-1]) < wanted:
         return flac  # nothing to cut; or damaged, which decoding will refuse
@@ -248,6 +254,25 @@ def _cut_behind_frames(flac: bytes) -> bytes:
         else:
             whole = middle
     return flac[:whole]
+
+
+def _state_samples(flac: bytes) -> bytes:
+    """The same stream with its number of samples in its header: a stream that was written to a pipe says 0.
+
+    Raises ValueError where nothing can be decoded, or something in the middle cannot.
+    """
+    import av  # slow to load, and only a FLAC of unknown length needs it
+
+    try:
+        with av.open(io.BytesIO(flac), "r", format="flac") as container:
+            count = sum(frame.samples for frame in container.decode(audio=0))
+    except (av.FFmpegError, IndexError):
+        count = 0
+    first = flac[_SAMPLES_AT] & 0xF0
+    stated = flac[:_SAMPLES_AT] + (first << 32 | count).to_bytes(5, "big") + flac[_SAMPLES_AT + 5 :]
+    if not count or _count_samples(stated) != count:
+        raise ValueError("its header counts no samples, and they cannot all be decoded")
+    return stated
 
 
 def _count_samples(flac: bytes) -> int:
