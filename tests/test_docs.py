@@ -18,6 +18,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from node.cli import COMMANDS, curiosity
+from trainer.cli import main as trainer_command
 from validator.__main__ import main as validator_command
 from witness.__main__ import main as witness_command
 
@@ -33,8 +34,9 @@ DOCUMENTS = sorted(
     ).stdout.split()
     if (ROOT / path).is_file() and path != "docs/errors.md"  # made from the code, with gaps for what is filled in
 )
-# Roles' programs, which the command `curiosity` becomes; they parse with argparse.
-PROGRAMS = {("trainer", "run"): "trainer.round", ("trainer", "genesis"): "trainer.genesis"}
+
+# Roles' programs, which the command `curiosity` becomes.
+BECOMES = {"validator": validator_command, "witness": witness_command, "trainer": trainer_command}
 
 
 @cache
@@ -99,16 +101,11 @@ def check(words: list[str], *, whole: bool) -> None:
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
         found = command.get_command(context, rest[0])
         assert found is not None, f"no sub-command {rest[0]}"
-        becomes = {"validator": validator_command, "witness": witness_command}.get(words[0])
+        becomes = BECOMES.get(words[0])
         if becomes is not None and rest[0] in becomes.commands:
             found = becomes.commands[rest[0]]  # what the command becomes, with its real options
         context = click.Context(found, parent=context, info_name=found.name)
         command, rest = found, rest[1:]
-    module = PROGRAMS.get((words[0], words[1])) if len(words) > 1 else None
-    if module is not None:
-        used = {word for word in rest if word.startswith("-")}
-        assert used <= set(re.findall(r"--?[\w-]+", help_of(module))), used
-        return
     if isinstance(command, click.Group):
         assert all(word in ("--help", "-h", "--version") for word in rest), rest
         return

@@ -25,7 +25,8 @@ from trainer.evaluate import evaluate, is_fit, to_json, to_micro
 from trainer.feed import FedPair, LedgerSlice, read_trusted
 from trainer.genesis import make_genesis
 from trainer.library import Library
-from trainer.round import SAFETY_STOP_S, compare, run
+from trainer.recipe import SAFETY_STOP_S
+from trainer.round import compare, run
 from trainer.step import Recipe
 from trainer.train import Trained, train
 
@@ -242,5 +243,7 @@ def test_the_command_answers_in_json_lines(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "trainer.round", "--parent", str(tmp_path), "--out", str(tmp_path / "out")]
     command += ["--ledger", str(tmp_path), "--trusted", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
-    assert (done.returncode, done.stderr) == (8, "")
-    assert json.loads(done.stdout)["code"] == "MIRROR_MISSING"
+    said = json.loads(done.stdout)
+    assert (done.returncode, said["event"], said["code"]) == (8, "error", "MIRROR_MISSING")
+    assert done.stderr.startswith("MIRROR_MISSING: ")
+    assert done.stderr.count("\n") == 1

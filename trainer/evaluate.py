@@ -6,10 +6,8 @@ Prints recall in every direction for every set, pairs that were never trained ma
 modalities. The exit status says whether the checkpoint is fit: 0, or 9 when it is near chance.
 """
 
-import argparse
 import json
 import math
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +21,10 @@ from curiosity.embedding.checkpoint import GENESIS, Checkpoint, load
 from curiosity.embedding.retrieval import Recall, measure_recall
 from curiosity.embedding.space import EmbeddingSpace, pick_device
 from curiosity.embedding.weights import read_space
+from curiosity.host import console
 from curiosity.host.files import write_whole
-from curiosity.host.terminal import one_line
-from curiosity.protocol.errors import CuriosityError, ExitCode
+from curiosity.protocol.errors import CheckpointError, ExitCode
+from trainer import cli
 from trainer.feed import FedItem, FedPair, read_trusted
 from trainer.held_out import HeldOut
 from trainer.library import Prepared
@@ -253,37 +252,35 @@ def survey_table(surveys: Surveys) -> list[str]:
     return lines
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit status is one of ``curiosity.protocol.errors.ExitCode``: CHECKPOINT when it is not fit."""
-    parser = argparse.ArgumentParser(prog="python -m trainer.evaluate", description=__doc__.splitlines()[0])
-    parser.add_argument("--checkpoint", type=Path, default=GENESIS, help="folder; genesis if left out")
-    parser.add_argument("--held-out", type=Path, action="append", required=True, help="folder of a pair set")
-    parser.add_argument("--json", type=Path, help="file to write")
-    parser.add_argument("--map", type=Path, help="picture of the space to write (PNG)")
-    parser.add_argument("--threads", type=int, default=0, help="processor threads; 0 leaves the choice to torch")
-    given = parser.parse_args(arguments)
-    if given.threads:
-        torch.set_num_threads(given.threads)
-    try:
-        done = evaluate_checkpoint(load(given.checkpoint), given.held_out)
-        if given.map:
-            from trainer.space_map import draw_map
+def command(
+    checkpoint: Path | None, held_out: Sequence[Path], json_file: Path | None, map_file: Path | None, threads: int
+) -> int:
+    """Measure as the command asks for, write the files and print a report.
 
-            draw_map(done.held, given.map)
-        if given.json:
-            write_whole(given.json, json.dumps(done.to_json(), indent=1, sort_keys=True).encode() + b"\n")
-    except CuriosityError as error:
-        print(one_line(f"{error.code}: {error.what}. {error.remedy}"), file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        print(one_line(f"CANNOT_WRITE: {error.filename}: {error.strerror}. Choose another file"), file=sys.stderr)
-        return ExitCode.FAILED
+    Raises:
+        CheckpointError: CHECKPOINT_UNFIT, after the report.
+        CuriosityError: As `evaluate_checkpoint` and `curiosity.embedding.checkpoint.load`.
+        OSError: A file that cannot be written.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    done = evaluate_checkpoint(load(checkpoint or GENESIS), list(held_out))
+    if map_file:
+        from trainer.space_map import draw_map
+
+        draw_map(done.held, map_file)
+    if json_file:
+        write_whole(json_file, json.dumps(done.to_json(), indent=1, sort_keys=True).encode() + b"\n")
     print(done.to_markdown())
     if not is_fit(done.recall):
-        print("CHECKPOINT_UNFIT: it is near chance in a direction that was trained. Train longer", file=sys.stderr)
-        return ExitCode.CHECKPOINT
+        raise CheckpointError("CHECKPOINT_UNFIT", "it is near chance in a direction that was trained", "Train longer.")
     return ExitCode.OK
 
 
+def main(arguments: Sequence[str]) -> int:
+    """Run `trainer.cli.evaluate` with these arguments and return its exit status."""
+    return console.run(cli.evaluate, arguments, "python -m trainer.evaluate", writes_json=False)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    console.main(cli.evaluate, "python -m trainer.evaluate", writes_json=False)

@@ -6,7 +6,6 @@ Trains on the split ``genesis`` alone (concepts and scans that nobody submits), 
 and evaluates on ``held-out``.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -18,19 +17,18 @@ import torch
 from curiosity.embedding.checkpoint import Checkpoint
 from curiosity.embedding.space import EmbeddingSpace, pick_device
 from curiosity.embedding.weights import halve_weights
-from curiosity.host.stopping import stop_on_sigterm
-from curiosity.host.terminal import one_line
-from curiosity.protocol.errors import CuriosityError, ExitCode
+from curiosity.host import console
+from curiosity.protocol.errors import ExitCode
+from trainer import cli
 from trainer.calibrate import calibrate
 from trainer.evaluate import evaluate, survey
 from trainer.feed import read_trusted
 from trainer.held_out import HeldOut
 from trainer.library import Library
+from trainer.progressive import Interrupted
 from trainer.publish import describe_recipe, describe_trusted, publish
-from trainer.step import Recipe
+from trainer.recipe import GENESIS_RECIPE, Recipe
 from trainer.train import StepProgress, train
-
-GENESIS_RECIPE = Recipe(steps=400)
 
 
 def make_genesis(
@@ -85,36 +83,27 @@ def _command(folders: Sequence[Path], preset: str, recipe: Recipe) -> str:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
-    parser = argparse.ArgumentParser(prog="python -m trainer.genesis", description="Make the genesis checkpoint.")
-    parser.add_argument("--pairs", type=Path, action="append", required=True, help="folder of a trusted pair set")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write; must not exist")
-    parser.add_argument("--preset", default="tiny")
-    parser.add_argument("--seed", type=int, default=GENESIS_RECIPE.seed)
-    parser.add_argument("--steps", type=int, default=GENESIS_RECIPE.steps)
-    parser.add_argument("--threads", type=int, default=0)
-    given = parser.parse_args(arguments)
-    if given.threads:
-        torch.set_num_threads(given.threads)
+def command(pairs: Sequence[Path], out: Path, preset: str, seed: int, steps: int, threads: int) -> int:
+    """Make the checkpoint that the command asks for and print its digest, folder and evaluation.
+
+    Raises:
+        CuriosityError: As `make_genesis`; `Interrupted`, of which nothing is kept.
+    """
+    if threads:
+        torch.set_num_threads(threads)
     try:
         made = make_genesis(
-            given.pairs,
-            given.out,
-            preset=given.preset,
-            recipe=replace(GENESIS_RECIPE, seed=given.seed, steps=given.steps),
+            list(pairs),
+            out,
+            preset=preset,
+            recipe=replace(GENESIS_RECIPE, seed=seed, steps=steps),
             progress=lambda step, steps, loss: print(f"step {step}/{steps} loss {loss:.3f}", file=sys.stderr),
         )
-    except CuriosityError as error:
-        print(one_line(f"{error.code}: {error.what}. {error.remedy}"), file=sys.stderr)
-        return error.exit_code
     except KeyboardInterrupt:
-        print("Interrupted; nothing was written.", file=sys.stderr)
-        return ExitCode.INTERRUPTED
+        raise Interrupted("INTERRUPTED", "nothing was written", "Run the same command again.") from None
     print(json.dumps({"digest": made.digest, "path": str(made.path), "evaluation": made.manifest.evaluation}, indent=1))
     return ExitCode.OK
 
 
 if __name__ == "__main__":
-    stop_on_sigterm()
-    sys.exit(main())
+    console.main(cli.genesis, "python -m trainer.genesis")

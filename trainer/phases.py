@@ -8,7 +8,6 @@ last ``{"event": "done", ...}`` with the report, or ``{"event": "error", "code",
 says the rest.
 """
 
-import argparse
 import json
 import os
 import signal
@@ -24,8 +23,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from curiosity.host import console
 from curiosity.host.terminal import one_line
 from curiosity.protocol.errors import CuriosityError, ExitCode
+from trainer import cli
 from trainer.distributed import join_group
 from trainer.phase_material import read_training_pairs
 from trainer.phase_report import finite_only, make_table
@@ -33,6 +34,9 @@ from trainer.plan import TINY, read_plan
 from trainer.progressive import Interrupted, Saving, Training
 
 EVERY_S = 0.5  # a progress line at most so often
+
+
+_NAME = "python -m trainer.phases"
 
 
 class JsonLines:
@@ -81,36 +85,57 @@ class Bar:
         self._progress.stop()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
-    given = _parse(arguments)
-    if given.threads:
-        torch.set_num_threads(given.threads)
-    is_plain = given.json or not sys.stdout.isatty()
+def command(
+    config: Path | None,
+    pairs: Sequence[Path],
+    out: Path,
+    resume: bool,
+    seed: int | None,
+    threads: int,
+    save_steps: int,
+    save_seconds: float,
+    as_json: bool,
+) -> int:
+    """Train as the command asks for; returns the exit status.
+
+    Only the first process of a group says anything: of an interruption by itself, and errors by raising them.
+
+    Raises:
+        CuriosityError: As `trainer.plan.read_plan`, `read_training_pairs` and `Training.run`.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    config = config or TINY
+    is_plain = as_json or not sys.stdout.isatty()
     is_first = os.environ.get("RANK", "0") == "0"
     tell: JsonLines | Bar = JsonLines() if is_plain or not is_first else Bar()
     stop = _Stop()
     try:
-        plan = read_plan(given.config)
-        if given.seed is not None:
-            plan = plan.with_seed(given.seed)
-        plan, material = read_training_pairs(given.pairs, plan)
+        plan = read_plan(config)
+        if seed is not None:
+            plan = plan.with_seed(seed)
+        plan, material = read_training_pairs(list(pairs), plan)
         with join_group() as group:
             training = Training(
                 plan,
                 material,
-                given.out,
+                out,
                 group=group,
                 tell=tell,
                 should_stop=stop.is_asked,
-                saving=Saving(given.save_steps, given.save_seconds),
-                command=_command(given, plan.seed),
+                saving=Saving(save_steps, save_seconds),
+                command=_command(config, pairs, plan.seed),
             )
-            report = training.run(resume=given.resume)
+            report = training.run(resume=resume)
+    except Interrupted as error:
+        tell.close()
+        if is_first:
+            _print_interruption(error, is_plain)
+        return error.exit_code
     except CuriosityError as error:
         tell.close()
         if is_first:
-            _print_error(error, is_plain)
+            raise
         return error.exit_code
     finally:
         stop.close()
@@ -122,27 +147,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         tell({"event": "done", **report})
     return ExitCode.OK
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m trainer.phases", description="Train in phases and publish a checkpoint."
-    )
-    parser.add_argument("--config", type=Path, default=TINY, help="YAML file; trainer/configs/tiny.yaml if left out")
-    parser.add_argument("--pairs", type=Path, action="append", required=True, help="folder of a pair set")
-    parser.add_argument("--out", type=Path, default=Path("training"), help="folder for all that it writes")
-    parser.add_argument("--resume", action="store_true", help="go on from the state in --out, if there is one")
-    parser.add_argument("--seed", type=int, help="instead of the seed in the YAML file")
-    parser.add_argument("--threads", type=int, default=0, help="processor threads; 0 leaves the choice to torch")
-    parser.add_argument("--save-steps", type=int, default=Saving.every_steps, help="steps between two saved states")
-    parser.add_argument("--save-seconds", type=float, default=Saving.every_s, help="seconds between two saved states")
-    parser.add_argument("--json", action="store_true", help="JSON lines on a terminal too; the last is the report")
-    given = parser.parse_args(arguments)
-    if given.save_steps < 1 or given.save_seconds <= 0:
-        parser.error("--save-steps and --save-seconds must be above 0")
-    if given.seed is not None and not 0 <= given.seed < 2**31:
-        parser.error("--seed must be from 0 to 2147483647")
-    return given
 
 
 class _Stop:
@@ -164,17 +168,16 @@ class _Stop:
             signal.signal(number, handler)
 
 
-def _command(given: argparse.Namespace, seed: int) -> str:
+def _command(config: Path, pairs: Sequence[Path], seed: int) -> str:
     """What makes the same checkpoint again, without folders of this machine."""
-    sets = " ".join(f"--pairs {folder.resolve().name}" for folder in given.pairs)
+    sets = " ".join(f"--pairs {folder.resolve().name}" for folder in pairs)
     threads = torch.get_num_threads()
-    return f"python -m trainer.phases --config {given.config.name} {sets} --out DIR --seed {seed} --threads {threads}"
+    return f"python -m trainer.phases --config {config.name} {sets} --out DIR --seed {seed} --threads {threads}"
 
 
-def _print_error(error: CuriosityError, is_plain: bool) -> None:
+def _print_interruption(error: Interrupted, is_plain: bool) -> None:
     if is_plain:
-        kind = "interrupted" if isinstance(error, Interrupted) else "error"
-        print(json.dumps({"event": kind, **error.to_json()}), flush=True)
+        print(json.dumps({"event": "interrupted", **error.to_json()}), flush=True)
     else:
         print(one_line(f"{error.code}: {error.what}. {error.remedy}"), file=sys.stderr)
 
@@ -193,5 +196,14 @@ def _print_report(console: Console, report: dict[str, Any]) -> None:
         console.print(f"Checkpoint {report['checkpoint']['digest']} in {report['checkpoint']['path']}")
 
 
+def main(arguments: Sequence[str]) -> int:
+    """Run `trainer.cli.phases` with these arguments and return its exit status."""
+    return console.run(cli.phases, arguments, _NAME, events=_writes_events(arguments))
+
+
+def _writes_events(arguments: Sequence[str]) -> bool:
+    return "--json" in arguments or not sys.stdout.isatty()
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    console.main(cli.phases, _NAME, events=_writes_events(sys.argv))

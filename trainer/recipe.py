@@ -63,3 +63,8 @@ class Recipe:
         for name in (*weights, "chunk", "junk_each", "clip_norm"):
             if getattr(self, name) < 0:
                 raise ConfigError("RECIPE_RANGE", f"{name} is {getattr(self, name)}", "Give 0 or more.")
+
+
+GENESIS_RECIPE = Recipe(steps=400)
+ROUND_RECIPE = Recipe(steps=320, junk_pool=96)
+SAFETY_STOP_S = 6 * 3600.0  # the steps take minutes on two cores; far above what they take on a busy machine

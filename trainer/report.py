@@ -6,9 +6,7 @@ The split ``submit`` gives honest pairs that the checkpoint's thresholds have ne
 second half from another concept of the same set.
 """
 
-import argparse
 import json
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +16,10 @@ import torch
 
 from curiosity.embedding.checkpoint import GENESIS, Checkpoint, load
 from curiosity.embedding.weights import read_space
-from curiosity.host.terminal import one_line
-from curiosity.protocol.errors import CuriosityError, ExitCode
+from curiosity.host import console
+from curiosity.protocol.errors import ExitCode
 from curiosity.protocol.scoring import MICRO, Calibration, Quantised, cosine_micro, pulls_micro, quantise
+from trainer import cli
 from trainer.calibrate import Joined, calibrate, join_by_concept, measure_pair, spread
 from trainer.feed import FedPair, read_trusted
 from trainer.library import Library, Prepared
@@ -153,26 +152,18 @@ def to_markdown(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
-    parser = argparse.ArgumentParser(prog="python -m trainer.report", description="Operating figures of a checkpoint.")
-    parser.add_argument(
-        "--checkpoint", type=Path, default=GENESIS, help="folder of the checkpoint; genesis if left out"
-    )
-    parser.add_argument("--trusted", type=Path, action="append", required=True, help="folder of a trusted pair set")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of Markdown")
-    parser.add_argument("--threads", type=int, default=0)
-    given = parser.parse_args(arguments)
-    if given.threads:
-        torch.set_num_threads(given.threads)
-    try:
-        figures = report(load(given.checkpoint), given.trusted)
-    except CuriosityError as error:
-        print(one_line(f"{error.code}: {error.what}. {error.remedy}"), file=sys.stderr)
-        return error.exit_code
-    print(json.dumps(figures, indent=1) if given.json else to_markdown(figures))
+def command(checkpoint: Path | None, trusted: Sequence[Path], as_json: bool, threads: int) -> int:
+    """Print the operating figures that the command asks for.
+
+    Raises:
+        CuriosityError: As `report` and `curiosity.embedding.checkpoint.load`.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    figures = report(load(checkpoint or GENESIS), list(trusted))
+    print(json.dumps(figures, indent=1) if as_json else to_markdown(figures))
     return ExitCode.OK
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    console.main(cli.report, "python -m trainer.report")

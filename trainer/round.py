@@ -12,7 +12,6 @@ the training is kept as a better child: ``recommended`` is the parent then, ``pr
 and one line on standard error says all three.
 """
 
-import argparse
 import json
 import sys
 import time
@@ -27,24 +26,24 @@ from curiosity.embedding.checkpoint import LedgerRange, load
 from curiosity.embedding.retrieval import Recall
 from curiosity.embedding.space import EmbeddingSpace, pick_device
 from curiosity.embedding.weights import read_space
-from curiosity.host.stopping import stop_on_sigterm
+from curiosity.host import console
 from curiosity.protocol.comparison import Fall, find_falls, find_missing, read_shares, take_higher
-from curiosity.protocol.errors import CuriosityError, ExitCode
+from curiosity.protocol.errors import ExitCode
+from trainer import cli
 from trainer.calibrate import calibrate
 from trainer.evaluate import Recalls, evaluate, survey, to_json, to_micro
 from trainer.feed import FedPair, LedgerSlice, read_trusted
 from trainer.held_out import HeldOut
 from trainer.library import Library, Prepared
 from trainer.mirror import read_mirror
+from trainer.progressive import Interrupted
 from trainer.publish import describe_recipe, describe_trusted, pairs_root, publish
-from trainer.step import Recipe
+from trainer.recipe import ROUND_RECIPE, Recipe
 from trainer.train import train
 
 Progress = Callable[[str, int, int, float | None], None]
 """Called as (what is being done, done, total, loss while training)."""
 
-ROUND_RECIPE = Recipe(steps=320, junk_pool=96)
-SAFETY_STOP_S = 6 * 3600.0  # the steps take minutes on two cores; far above what they take on a busy machine
 REPLAY_SHARE = 0.1  # at least this share of what is drawn comes from the trusted pairs, so that they do not fade
 
 
@@ -267,48 +266,43 @@ class _Clock:
         self._last = now
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m trainer.round", description="Train a checkpoint on accepted pairs."
-    )
-    parser.add_argument("--parent", type=Path, required=True, help="folder of the checkpoint to start from")
-    parser.add_argument("--ledger", type=Path, required=True, help="folder that `curiosity ledger mirror` made")
-    parser.add_argument("--trusted", type=Path, action="append", required=True, help="folder of a trusted pair set")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write; must not exist")
-    parser.add_argument("--steps", type=int, default=ROUND_RECIPE.steps)
-    parser.add_argument(
-        "--stop-after-s", type=float, default=SAFETY_STOP_S, help="safety stop of the training, in seconds"
-    )
-    parser.add_argument("--seed", type=int, default=ROUND_RECIPE.seed)
-    parser.add_argument("--threads", type=int, default=0, help="processor threads; 0 leaves the choice to torch")
-    given = parser.parse_args(arguments)
-    if given.threads:
-        torch.set_num_threads(given.threads)
+def command(
+    parent: Path,
+    ledger: Path,
+    trusted: Sequence[Path],
+    out: Path,
+    steps: int,
+    stop_after_s: float,
+    seed: int,
+    threads: int,
+) -> int:
+    """Train as the command asks for and print one event a line; returns the exit status.
+
+    Raises:
+        CuriosityError: As `run` and `trainer.mirror.read_mirror`; `Interrupted`, of which nothing is kept.
+    """
+    if threads:
+        torch.set_num_threads(threads)
 
     def tell(what: str, done: int, total: int, loss: float | None) -> None:
         _print({"event": "progress", "what": what, "done": done, "total": total} | ({"loss": loss} if loss else {}))
 
     try:
-        ledger, pairs = read_mirror(given.ledger)
+        covered, pairs = read_mirror(ledger)
         result = run(
-            given.parent,
+            parent,
             pairs,
-            given.trusted,
-            given.out,
-            ledger=ledger,
-            recipe=replace(ROUND_RECIPE, steps=given.steps, stop_after_s=given.stop_after_s, seed=given.seed),
+            list(trusted),
+            out,
+            ledger=covered,
+            recipe=replace(ROUND_RECIPE, steps=steps, stop_after_s=stop_after_s, seed=seed),
             progress=tell,
             command="python -m trainer.round --parent DIR --ledger DIR --trusted DIR --out DIR "
-            f"--steps {given.steps} --seed {given.seed}",
+            f"--steps {steps} --seed {seed}",
         )
-    except CuriosityError as error:
-        _print({"event": "error", **error.to_json()})
-        return error.exit_code
     except KeyboardInterrupt:
         what = "the training was interrupted; nothing of it is kept"
-        _print({"event": "error", "code": "INTERRUPTED", "what": what, "remedy": "Run the same command again."})
-        return ExitCode.INTERRUPTED
+        raise Interrupted("INTERRUPTED", what, "Run the same command again.") from None
     _print({"event": "done", **result.to_json()})
     if result.problem:
         print(f"NOT RECOMMENDED: {result.problem}. {result.remedy}", file=sys.stderr, flush=True)
@@ -319,6 +313,10 @@ def _print(value: dict[str, Any]) -> None:
     print(json.dumps(value), flush=True)  # the command's output is its interface
 
 
+def main(arguments: Sequence[str]) -> int:
+    """Run `trainer.cli.run` with these arguments and return its exit status."""
+    return console.run(cli.run, arguments, "python -m trainer.round", events=True)
+
+
 if __name__ == "__main__":
-    stop_on_sigterm()
-    sys.exit(main())
+    console.main(cli.run, "python -m trainer.round", events=True)

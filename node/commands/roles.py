@@ -170,11 +170,11 @@ def trainer() -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run_trainer(arguments: tuple[str, ...]) -> None:
     """Train a child of a checkpoint on a mirrored ledger (see --help)."""
-    become("trainer.round", arguments)
+    become("trainer", ("run", *arguments))
 
 
 @trainer.command("genesis", context_settings=PASS, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def genesis(arguments: tuple[str, ...]) -> None:
     """Make a genesis checkpoint from trusted pair sets (see --help)."""
-    become("trainer.genesis", arguments)
+    become("trainer", ("genesis", *arguments))
