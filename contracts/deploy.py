@@ -40,7 +40,7 @@ def parse_address(text: str) -> bytes:
     except ValueError:
         address = b""
     if len(address) != 20:
-        raise ConfigError("ADDRESS_INVALID", f"{text[:80]!r} is no address", "Write 0x and 40 hex digits.")
+        raise ConfigError("ADDRESS_INVALID", f"{text[:80]!r} is not a valid address", "Write 0x and 40 hex digits.")
     digits = text.strip().removeprefix("0x")
     if digits not in (digits.lower(), digits.upper(), checksum(address).removeprefix("0x")):
         raise ConfigError(
@@ -106,7 +106,7 @@ def give_coins(rpc_url: str, account: bytes, amount_wei: int) -> None:
         raise ChainError(
             "CHAIN_REFUSED",
             f"anvil_setBalance: {refusal.words}",
-            "This is no development chain: leave --dev-balance-wei out and fund the deployer.",
+            "This is not a development chain: leave --dev-balance-wei out and fund the deployer.",
         ) from None
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise ChainError(

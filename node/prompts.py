@@ -50,7 +50,7 @@ def read_phrase(phrase_file: Path | None) -> str:
         return read_phrase_file(phrase_file)
     if not sys.stdin.isatty():
         raise WalletError(
-            "WALLET_PASSWORD_NEEDED", "the words are needed and nobody can be asked", "Give --mnemonic-file."
+            "WALLET_PASSWORD_NEEDED", "the words are needed and there is no terminal to ask on", "Give --mnemonic-file."
         )
     return check_phrase(str(click.prompt("Words", hide_input=True, err=True)))
 
@@ -66,5 +66,5 @@ def unlock_wallet(wallet: Wallet, password_file: Path | None) -> bytes:
 
 def _ask(prompt: str, confirm: bool, what: str, remedy: str) -> str:
     if not sys.stdin.isatty():
-        raise WalletError("WALLET_PASSWORD_NEEDED", f"{what} is needed and nobody can be asked", remedy)
+        raise WalletError("WALLET_PASSWORD_NEEDED", f"{what} is needed and there is no terminal to ask on", remedy)
     return str(click.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True))

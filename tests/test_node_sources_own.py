@@ -356,7 +356,7 @@ def test_table_gives_the_same_pairs_whatever_its_form(tmp_path: Path, table: str
         ('{"file_name": "../../etc/hosts.png", "text": "x"}', "OUTSIDE_FOLDER", "line 2: ../../etc/hosts.png"),
         ('{"file_name": "a.png", "text": ""}', "TEXT_EMPTY", "line 2"),
         ('{"file_name": "a.png"}', "ROW_VALUE", "text is None"),
-        ('{"file_name": 7, "text": "x"}', "ROW_VALUE", "7 is no file name"),
+        ('{"file_name": 7, "text": "x"}', "ROW_VALUE", "7 is not a file name"),
         ('{"file_name": "a.png", "txt": "x"}', "ROW_KEY", "'txt'"),
         ('{"file_name": "a.png", "text": "\\ud800"}', "NOT_TEXT", "line 2"),
         ('{"file_name": "a.png", "text": "x", "captured_at": "yesterday"}', "ROW_VALUE", "yesterday"),

@@ -181,7 +181,7 @@ class Intake:
         if spelled != expression:
             raise Rejected(
                 "LICENSE_SPELLING",
-                f"licence {expression!r} is spelled otherwise than the network spells it",
+                f"licence {expression!r} is not spelled as the network spells it",
                 f"Sign it as {spelled!r}.",
                 status=422,
             )

@@ -179,7 +179,7 @@ class Poster:
             if own not in validators:
                 raise ChainError(
                     "CHAIN_NOT_VALIDATOR",
-                    f"0x{own.hex()}, this validator's attestation address, is none of the contract's {len(validators)}",
+                    f"0x{own.hex()}, this validator's attestation address, is not among the contract's {len(validators)}",
                     "Have the owner name it in setValidators, or start with the keys of the validator that is named.",
                 )
             if before is None or before.digest != digest:
@@ -212,7 +212,7 @@ class Poster:
         if signer not in waiting.validators:
             raise Rejected(
                 "ATTESTATION_SIGNER",
-                f"0x{signer.hex()} signed, which is none of the {len(waiting.validators)} validators of the contract",
+                f"0x{signer.hex()} signed and is not one of the {len(waiting.validators)} validators of the contract",
                 "Sign with the key of a validator that the contract names.",
                 status=403,
             )

@@ -51,7 +51,7 @@ def parse_stake_vkey(text: str) -> StakeKey:
     data = from_base64(encoded, "STAKE_VKEY", "a stake key")
     body = data.removeprefix(_TYPE)
     if not is_key_name(name) or not data.startswith(_TYPE) or len(body) != _KEY_BYTES:
-        raise ProofError("STAKE_VKEY", f"{text[:80]!r} is no key of tree heads for a stake contract")
+        raise ProofError("STAKE_VKEY", f"{text[:80]!r} is not a tree-head key for a stake contract")
     key = StakeKey(name, StakeDomain(int.from_bytes(body[:8], "big"), body[8:28]), body[28:])
     if key.key_id.hex() != key_id:
         raise ProofError("STAKE_VKEY", f"the id of the key is {key.key_id.hex()}, it says {key_id[:80]!r}")

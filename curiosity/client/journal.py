@@ -119,7 +119,7 @@ class SubmissionJournal:
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise SourceError(
                     "JOURNAL_CORRUPT",
-                    f"{self.path} line {number} is no record ({type(error).__name__})",
+                    f"{self.path} line {number} is not a record ({type(error).__name__})",
                     "Move the file away: what was decided comes back as a content duplicate, receipts are kept.",
                 ) from None
         self._size = sum(len(line) + 1 for line in lines[:-1])

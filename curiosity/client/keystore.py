@@ -72,7 +72,7 @@ def _check(keystore: Any, path: Path) -> None:
     derivation = crypto.get("kdf")
     check = _DERIVATIONS.get(derivation) if isinstance(derivation, str) else None
     if check is None:
-        _refuse(path, f"its kdf is none of {', '.join(_DERIVATIONS)}")
+        _refuse(path, f"its kdf is not one of {', '.join(_DERIVATIONS)}")
     parameters = _part(crypto, "kdfparams", path)
     _check_hex(parameters, "salt", path)
     if _number(parameters, "dklen", path) not in _KEY_BYTES:
@@ -92,7 +92,7 @@ def _check_scrypt(parameters: Mapping[str, Any], path: Path) -> None:
 
 def _check_pbkdf2(parameters: Mapping[str, Any], path: Path) -> None:
     if parameters.get("prf") not in _PRFS:
-        _refuse(path, f"its prf is none of {', '.join(_PRFS)}")
+        _refuse(path, f"its prf is not one of {', '.join(_PRFS)}")
     if _number(parameters, "c", path) > MAX_PBKDF2_ROUNDS:
         _refuse(path, f"its c is over {MAX_PBKDF2_ROUNDS}, the most that is worked for")
 

@@ -32,7 +32,7 @@ def check_path(path: str) -> str:
     ):
         raise WalletError(
             "WALLET_PATH",
-            f"{path[:80]!r} is no derivation path",
+            f"{path[:80]!r} is not a derivation path",
             f"Give one as in {_FIRST_ACCOUNT}/1: numbers below 2^31, hardened ones with '.",
         )
     return path
@@ -72,7 +72,7 @@ def check_phrase(text: str) -> str:
     if not any(one.is_mnemonic_valid(phrase) for one in whole):
         raise WalletError(
             "WALLET_MNEMONIC_CHECKSUM",
-            f"all {len(words)} words are known, and their checksum does not hold",
+            f"all {len(words)} words are known, but their checksum is wrong",
             "Check their order, and that none was taken for another.",
         )
     return phrase

@@ -263,7 +263,7 @@ class _Run:
         return replace(told, is_known=True, pay=PAY_OF_KNOWN if told.may_be_paid else told.pay)
 
     def _is_decided(self, row: _Row) -> bool:
-        # A refusal decided nothing: what was wrong may have been mended since.
+        # A refusal decided nothing: what was wrong may have been repaired since.
         result = self.journal.results.get(row.key)
         return result is not None and result.outcome != "refused"
 

@@ -83,7 +83,7 @@ def learn(
         return Known(source.network(), earnings, None, source.name, (), tuple(problems))
     network, offered = source.ask(lambda client: _ask(client, account))
     if earnings is None:
-        note = f"The amounts are the validator's word, with proofs that hold{why}."
+        note = f"The amounts come from the validator, and its proofs are valid{why}."
         return Known(network, offered, offered, "ticket", (note,), tuple(problems))
     if not as_posted:
         try:

@@ -178,7 +178,9 @@ def read_permit(path: Path, signature: bytes | None = None) -> Permit:
         raise SourceError("PERMIT_UNREADABLE", f"{path}: {error.strerror}", "Name a permission file.") from None
     except Rejected as error:
         raise SourceError(
-            "PERMIT_UNREADABLE", f"{path} is no permission: {error.what}", "Make one with `curiosity claim --permit`."
+            "PERMIT_UNREADABLE",
+            f"{path} is not a valid permission: {error.what}",
+            "Make one with `curiosity claim --permit`.",
         ) from None
     permit = permit.signed(signature) if signature is not None else permit
     permit.check()
@@ -196,7 +198,7 @@ def parse_address(text: str) -> bytes:
     except ValueError:
         address = b""
     if len(address) != 20:
-        raise ConfigError("ADDRESS_MALFORMED", f"{text[:80]!r} is no address", "Give 0x and 40 hex digits.")
+        raise ConfigError("ADDRESS_MALFORMED", f"{text[:80]!r} is not a valid address", "Give 0x and 40 hex digits.")
     if digits not in (digits.lower(), digits.upper()) and checksum(address) != text:
         raise ConfigError(
             "ADDRESS_CHECKSUM",

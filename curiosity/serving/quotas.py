@@ -109,7 +109,7 @@ class Quotas:
 
     @contextmanager
     def charging_bytes(self, payer: Payer, amount: int) -> Iterator[None]:
-        """Count bytes once a block is over, so that they are not held against what they themselves are sent for.
+        """Count bytes once a block is over, so that they do not limit the request that brings them.
 
         What is to come again (429, 503) is not counted: whoever does as he is told would never get through.
         """

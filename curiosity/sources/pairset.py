@@ -219,7 +219,7 @@ def read_card(out: Path) -> dict[str, Any]:
     except ValueError as error:
         raise SourceError("CARD_BROKEN", f"{out / 'card.json'} is not JSON ({error})", "Make it again.") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
-        raise SourceError("CARD_BROKEN", f"{out / 'card.json'} is no card of format {FORMAT}", "Make it again.")
+        raise SourceError("CARD_BROKEN", f"{out / 'card.json'} is not a card of format {FORMAT}", "Make it again.")
     return card
 
 

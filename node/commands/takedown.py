@@ -64,7 +64,7 @@ def takedown(
     wallet = find_wallet(session.home, name) if name else find_submitter(session.home, digest)
     if not yes:
         if not sys.stdin.isatty():
-            raise click.UsageError("erasing cannot be undone and nobody can be asked; give --yes")
+            raise click.UsageError("erasing cannot be undone and there is no terminal to ask on; give --yes")
         if not click.confirm(f"Erase pair 0x{digest.hex()} ({pair}) for good?", err=True):
             raise click.Abort
     key = unlock_wallet(wallet, password_file)

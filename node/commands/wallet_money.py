@@ -96,7 +96,7 @@ def send(
         return
     if not yes:
         if not sys.stdin.isatty():
-            raise click.UsageError("sending cannot be undone and nobody can be asked; give --yes")
+            raise click.UsageError("sending cannot be undone and there is no terminal to ask on; give --yes")
         if not click.confirm(f"Send {shown} to {checksum(to)}? {cost}", err=True):
             raise click.Abort
     left = send_transfer(chain, plan, unlock_wallet(found, password_file))
@@ -119,7 +119,7 @@ def remove(session: Session, name: str, yes: bool) -> None:
     found = find_wallet(session.home, name)
     if not yes:
         if not sys.stdin.isatty():
-            raise click.UsageError("a deleted key cannot be had back and nobody can be asked; give --yes")
+            raise click.UsageError("a deleted key cannot be had back and there is no terminal to ask on; give --yes")
         typed = click.prompt(f"This deletes the key of {checksum(found.address)}. Type {name} to go on", err=True)
         if typed != name:
             raise click.Abort

@@ -66,7 +66,7 @@ def _read_header(name: str, data: bytes) -> tuple[tuple[int, ...], int]:
     file = io.BytesIO(data)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # numpy warns where it mends a header; ours need no mending
+            warnings.simplefilter("error")  # numpy warns where it repairs a header; ours need no repair
             version = np.lib.format.read_magic(file)
             # Version 3 is version 2 in UTF-8, for names of fields, which no array here has: ASCII in both.
             parse = {

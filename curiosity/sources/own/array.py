@@ -25,7 +25,7 @@ def read_header(data: bytes) -> tuple[tuple[int, ...], bool, Any, int]:
     except _BROKEN as error:
         raise ValueError(f"{type(error).__name__} in the header") from error
     if any(type(length) is not int or length < 0 for length in shape):
-        raise ValueError("a length in the header is no count")
+        raise ValueError("a length in the header is not a count")
     if dtype.hasobject or dtype.names is not None or dtype.shape:
         raise ValueError(f"values of type {str(dtype)[:40]} are not numbers")
     return shape, is_fortran, dtype, file.tell()

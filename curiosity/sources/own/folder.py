@@ -65,7 +65,7 @@ def resolve_inside(folder: Path, name: object, *, where: str) -> Path:
     A table that somebody else wrote must not be able to send files from elsewhere on this machine.
     """
     if not isinstance(name, str) or not name.strip() or "\0" in name or not is_unicode(name):
-        raise SourceError("ROW_VALUE", f"{where}: {name!a:.200} is no file name", "Write the name as text.")
+        raise SourceError("ROW_VALUE", f"{where}: {name!a:.200} is not a file name", "Write the name as text.")
     root = folder.resolve()
     for spelled in (root, folder.absolute()):  # a table may spell its folder out
         if Path(name).is_relative_to(spelled):

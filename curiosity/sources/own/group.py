@@ -23,7 +23,7 @@ def parse_pairs(text: str) -> frozenset[str]:
         if len(halves) != 2 or halves[0] == halves[1] or not set(halves) <= set(BY_NAME):
             raise SourceError(
                 "PAIRS_UNKNOWN",
-                f"{asked!r} is no pair of modalities",
+                f"{asked!r} is not a pair of modalities",
                 f"Write two of {', '.join(sorted(BY_NAME))}, such as image-text.",
             )
         names.add("-".join(halves))

@@ -230,7 +230,7 @@ def _find_problem(info: tarfile.TarInfo) -> str:
     """Why a member is not read; empty if it is."""
     path = PurePosixPath(info.name)
     if not info.isreg() or info.issparse():
-        return "is no plain file (a link, a device or a sparse file)"
+        return "is not a plain file (a link, a device or a sparse file)"
     if path.is_absolute() or ".." in path.parts or "\\" in info.name:
         return "has a name that leads out of the archive"
     if len(info.name) > _MAX_NAME_CHARS or not info.name.isprintable():

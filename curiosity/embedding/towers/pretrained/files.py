@@ -43,7 +43,7 @@ def find_folder(weights: Weights) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise CheckpointError(
             "PRETRAINED_MISSING",
-            f"{weights.name} is no folder here and was not fetched ({type(error).__name__})",
+            f"{weights.name} is not a folder here and was not fetched ({type(error).__name__})",
             "Connect to the internet, or give the folder of a copy: pretrained={'MODALITY': 'FOLDER'}.",
         ) from error
 
