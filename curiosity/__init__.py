@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from curiosity.rewards.earnings import Earning, Earnings
     from curiosity.sdk.accounts import new_wallet, open_wallet
     from curiosity.sdk.asynchronous import AsyncClient, verify_receipt
+    from curiosity.sdk.outbox import Submitted
     from curiosity.sdk.synchronous import Client
     from curiosity.sdk.things import Thing, item
     from curiosity.sources.pairset import SourceItem
@@ -37,6 +38,7 @@ _HOMES = {
     "curiosity.rewards.earnings": ("Earning", "Earnings"),
     "curiosity.sdk.accounts": ("new_wallet", "open_wallet"),
     "curiosity.sdk.asynchronous": ("AsyncClient", "verify_receipt"),
+    "curiosity.sdk.outbox": ("Submitted",),
     "curiosity.sdk.synchronous": ("Client",),
     "curiosity.sdk.things": ("Thing", "item"),
     "curiosity.sources.pairset": ("SourceItem",),
@@ -64,6 +66,7 @@ __all__ = [
     "Position",
     "Proved",
     "SourceItem",
+    "Submitted",
     "Thing",
     "Trust",
     "errors",

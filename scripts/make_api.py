@@ -20,7 +20,7 @@ GROUPS = {
     "Clients": ("Client", "AsyncClient"),
     "Wallets": ("open_wallet", "new_wallet", "Contributor"),
     "What you hand in": ("Thing", "item", "SourceItem", "Trust", "ChainSettings"),
-    "Pairs and receipts": ("PairOutcome", "Decision", "verify_receipt", "Proved"),
+    "Pairs and receipts": ("PairOutcome", "Submitted", "Decision", "verify_receipt", "Proved"),
     "Searches": ("Answer", "Found", "Network"),
     "Rewards": ("Earnings", "Earning", "ClaimView", "EpochClaim", "ClaimStatus", "Claimed"),
     "Following a ledger": ("Followed", "Position"),

@@ -171,6 +171,27 @@ def test_many_callers_are_served_at_once_and_equal_pairs_are_one(
     assert len({*entries}) == 4
 
 
+def test_a_folder_is_submitted_as_the_command_reads_it(client: curiosity.Client, tmp_path: Path) -> None:
+    """One bad file does not stop the others, and a second run finds what the first one decided."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in (16, 17):
+        png, text = picture(number)
+        (folder / f"{number}.png").write_bytes(png)
+        (folder / f"{number}.txt").write_text(text)
+    (folder / "alone.png").write_bytes(picture(18)[0])
+    with ThreadPoolExecutor(1) as pool:
+        beside = pool.submit(client.submit, *picture(19), license="CC0-1.0")
+        done = client.submit_files(folder, license="cc0-1.0")
+        assert beside.result(600.0).entry is not None
+    assert sorted(Path(one.a).name for one in done.pairs) == ["16.png", "17.png"]
+    assert [error.code for error in done.unreadable] == ["CAPTION_MISSING"]
+    again = client.submit_files(folder, license="CC0-1.0")
+    assert {(one.entry, one.is_known) for one in again.pairs} == {(one.entry, True) for one in done.pairs}
+    with pytest.raises(SourceError, match="SOURCE_MISSING"):
+        client.submit_files(tmp_path / "nowhere", license="CC0-1.0")
+
+
 def test_threads_share_a_client(client: curiosity.Client) -> None:
     with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(lambda number: client.submit(*picture(number), license="CC0-1.0"), range(9, 13)))
@@ -272,6 +293,18 @@ async def test_the_waiting_client_works_within_a_running_loop(net: PaidNetwork, 
     with pytest.raises(ConfigError, match="CLIENT_CLOSED"):
         client.network()
     assert not [one for one in threading.enumerate() if one.name == "curiosity-client"]
+
+
+def test_who_waits_for_entries_is_told_that_the_client_was_closed(net: PaidNetwork) -> None:
+    client = curiosity.Client(net.live.url)
+    waiting = client.follow(wait=True, poll_s=600.0)
+    for _ in range(net.live.service.ledger.size):
+        next(waiting)
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, waiting)
+        client.close()
+        with pytest.raises(ConfigError, match="CLIENT_CLOSED"):
+            coming.result(600.0)
 
 
 def test_errors_say_what_is_wrong_with_a_client(net: PaidNetwork, home: Path, account: curiosity.Contributor) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -27,8 +28,9 @@ from curiosity.protocol.receipt import verify_receipt as check_receipt
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.rewards.claims import Claimed, ClaimView, check_offer, fetch_ticket, pay, refusal, view
 from curiosity.rewards.earnings import Earnings, derive_earnings, earnings_of_ticket
-from curiosity.sdk.outbox import Outbox
+from curiosity.sdk.outbox import Outbox, Submitted
 from curiosity.sdk.things import Thing, item, pair_of
+from curiosity.sources.own.own import read_sources
 
 if TYPE_CHECKING:
     from curiosity.chain.evm import ChainClient
@@ -87,10 +89,14 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if self._outbox is not None:
-                await self._outbox.close()
+            await self.settle()
         finally:
             await self._validator.__aexit__(kind, error, trace)
+
+    async def settle(self) -> None:
+        """Wait until every pair that is on its way has come to its end, also where whoever sent it has given up."""
+        if self._outbox is not None:
+            await self._outbox.close()
 
     # -- pairs
 
@@ -135,6 +141,29 @@ class AsyncClient:
         assert self._outbox is not None  # made with the account
         pair = await asyncio.to_thread(pair_of, a, b, license, captured_at)
         return await self._outbox.submit(pair, self._rules(again=again))
+
+    async def submit_files(self, *paths: Path, license: str = "", again: bool = False) -> Submitted:
+        """Submit all pairs of folders, manifests, shards and Parquet files, as `curiosity submit` reads them.
+
+        Safe to repeat: what has a decision is not sent again.
+
+        Args:
+            paths: Folders and files. Two plain files are one pair.
+            license: SPDX expression for what states none.
+            again: Submit pairs that have a decision already once more.
+
+        Returns:
+            What came of each pair, and what could not be read. One bad row does not stop the others.
+
+        Raises:
+            SourceError: If there is nothing to read, or the journal cannot be written.
+            ProofError: If a receipt does not hold.
+            ServiceError: If the validator cannot be reached; call again to go on.
+        """
+        self._contributor()
+        assert self._outbox is not None  # made with the account
+        rows = read_sources(tuple(paths), license=license or None)
+        return await self._outbox.submit_all(rows, replace(self._rules(again=again), license=license))
 
     async def decision(self, pair: bytes | str, *, wait_s: float = 0.0) -> Decision:
         """Return the decision about a pair, its receipt checked; wait for it if it was not made yet.

@@ -1,16 +1,25 @@
 """Pairs on their way: what many callers submit at once goes out together, under one lock of one journal."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from curiosity.client.client import ValidatorClient
 from curiosity.client.outcome import PairOutcome
 from curiosity.client.submission import Contributor, Rules, check_taken, submit_pairs
-from curiosity.protocol.errors import CuriosityError
+from curiosity.protocol.errors import CuriosityError, SourceError
 from curiosity.sources.pairset import SourcePair
 
 Connect = Callable[[], ValidatorClient]
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What came of many pairs. ``unreadable`` rows and files became no pair, ``not_taken`` pairs were not sent."""
+
+    pairs: tuple[PairOutcome, ...]  # decided and refused ones, those of earlier runs too
+    unreadable: tuple[SourceError, ...]
+    not_taken: Mapping[str, int]  # by pair of modalities, which the network does not judge
 
 
 @dataclass(eq=False)
@@ -38,6 +47,18 @@ class Outbox:
         self._account, self._connect = account, connect
         self._waiting: list[_Waiting] = []
         self._sending: asyncio.Task[None] | None = None
+        self._sole = asyncio.Lock()  # the journal has one writer
+
+    async def submit_all(self, rows: Iterable[SourcePair | SourceError], rules: Rules) -> Submitted:
+        """Submit every row. Raises what `submit_pairs` raises; a later call goes on where this one stopped."""
+        async with self._sole:
+            return await asyncio.to_thread(lambda: asyncio.run(self._submit_all(rows, rules)))
+
+    async def _submit_all(self, rows: Iterable[SourcePair | SourceError], rules: Rules) -> Submitted:
+        async with self._connect() as client:
+            network = await client.network()
+            done = await submit_pairs(rows, client=client, network=network, contributor=self._account, rules=rules)
+        return Submitted(tuple(done.pairs), tuple(done.unreadable), dict(done.not_taken))
 
     async def submit(self, pair: SourcePair, rules: Rules) -> PairOutcome:
         """Return what was decided.
@@ -69,7 +90,8 @@ class Outbox:
                 contents.add(content)
             self._waiting = later
             try:
-                told = await asyncio.to_thread(self._run, [one.pair for one in batch], rules)
+                async with self._sole:
+                    told = await asyncio.to_thread(self._run, [one.pair for one in batch], rules)
             except BaseException as error:
                 for one in batch:
                     _resolve(one.result, error)

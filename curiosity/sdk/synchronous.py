@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator
+from concurrent.futures import CancelledError
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -18,6 +19,7 @@ from curiosity.protocol.messages import Answer, Decision, Found, Network
 from curiosity.rewards.claims import Claimed, ClaimView
 from curiosity.rewards.earnings import Earnings
 from curiosity.sdk.asynchronous import URL, AsyncClient
+from curiosity.sdk.outbox import Submitted
 from curiosity.sdk.things import Thing
 
 T = TypeVar("T")
@@ -77,15 +79,26 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """End what is on its way and close the connections. Safe to repeat."""
+        """Wait for pairs that are on their way, end everything else, and close the connections. Safe to repeat."""
         with self._lock:
             self._is_closed = True
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
         if loop is not None and thread is not None:
-            asyncio.run_coroutine_threadsafe(self._client.__aexit__(None, None, None), loop).result()
+            asyncio.run_coroutine_threadsafe(self._end(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
+
+    async def _end(self) -> None:
+        await self._client.settle()
+        waiting = asyncio.all_tasks() - {asyncio.current_task()}  # of other threads, and of entries that are followed
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await self._client.__aexit__(None, None, None)
+        loop = asyncio.get_running_loop()
+        await loop.shutdown_asyncgens()
+        await loop.shutdown_default_executor()
 
     def network(self) -> Network:
         """Return what the validator says of its network. As `AsyncClient.network`."""
@@ -96,6 +109,10 @@ class Client:
     ) -> PairOutcome:
         """Sign a pair, send it, and return what was decided, its receipt checked. As `AsyncClient.submit`."""
         return self._wait(self._client.submit(a, b, license=license, captured_at=captured_at, again=again))
+
+    def submit_files(self, *paths: Path, license: str = "", again: bool = False) -> Submitted:
+        """Submit all pairs of folders, manifests, shards and Parquet files. As `AsyncClient.submit_files`."""
+        return self._wait(self._client.submit_files(*paths, license=license, again=again))
 
     def decision(self, pair: bytes | str, *, wait_s: float = 0.0) -> Decision:
         """Return the decision about a pair, its receipt checked; wait for it. As `AsyncClient.decision`."""
@@ -140,18 +157,22 @@ class Client:
             while not isinstance(one := self._wait(_next(entries)), _End):
                 yield one
         finally:
-            self._wait(_close(entries))
+            if not self._is_closed:  # else it has been closed with the client
+                self._wait(entries.aclose())
 
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._is_closed:
-                raise ConfigError("CLIENT_CLOSED", "this client was closed", "Make a new one.")
+                raise self._closed()
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(target=self._loop.run_forever, name="curiosity-client", daemon=True)
                 self._thread.start()
                 asyncio.run_coroutine_threadsafe(self._client.__aenter__(), self._loop).result()
             return self._loop
+
+    def _closed(self) -> ConfigError:
+        return ConfigError("CLIENT_CLOSED", "this client was closed", "Make a new one.")
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         """Return what the work gives. Whoever interrupts the waiting ends the work too."""
@@ -163,6 +184,8 @@ class Client:
         future = asyncio.run_coroutine_threadsafe(work, loop)
         try:
             return future.result()
+        except CancelledError:
+            raise self._closed() from None
         except BaseException:
             future.cancel()
             raise
@@ -174,7 +197,3 @@ class _End:
 
 async def _next(entries: AsyncGenerator[Followed, None]) -> Followed | _End:
     return await anext(entries, _End())
-
-
-async def _close(entries: AsyncGenerator[Followed, None]) -> None:
-    await entries.aclose()
