@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from curiosity.ledger.follow import Followed, Position
     from curiosity.protocol.errors import CuriosityError
     from curiosity.protocol.messages import Answer, Decision, Found, Network
+    from curiosity.rewards.claim import ClaimOutcome
     from curiosity.rewards.claims import Claimed, ClaimStatus, ClaimView, EpochClaim
     from curiosity.rewards.earnings import Earning, Earnings
     from curiosity.sdk.accounts import new_wallet, open_wallet
@@ -34,6 +35,7 @@ _HOMES = {
     "curiosity.ledger.follow": ("Followed", "Position"),
     "curiosity.protocol.errors": ("CuriosityError",),
     "curiosity.protocol.messages": ("Answer", "Decision", "Found", "Network"),
+    "curiosity.rewards.claim": ("ClaimOutcome",),
     "curiosity.rewards.claims": ("ClaimStatus", "ClaimView", "Claimed", "EpochClaim"),
     "curiosity.rewards.earnings": ("Earning", "Earnings"),
     "curiosity.sdk.accounts": ("new_wallet", "open_wallet"),
@@ -49,6 +51,7 @@ __all__ = [
     "Answer",
     "AsyncClient",
     "ChainSettings",
+    "ClaimOutcome",
     "ClaimStatus",
     "ClaimView",
     "Claimed",

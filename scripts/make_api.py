@@ -22,7 +22,7 @@ GROUPS = {
     "What you hand in": ("Thing", "item", "SourceItem", "Trust", "ChainSettings"),
     "Pairs and receipts": ("PairOutcome", "Submitted", "Decision", "verify_receipt", "Proved"),
     "Searches": ("Answer", "Found", "Network"),
-    "Rewards": ("Earnings", "Earning", "ClaimView", "EpochClaim", "ClaimStatus", "Claimed"),
+    "Rewards": ("Earnings", "Earning", "ClaimView", "EpochClaim", "ClaimStatus", "ClaimOutcome", "Claimed"),
     "Following a ledger": ("Followed", "Position"),
 }
 HEAD = """# Programming interface

@@ -21,7 +21,7 @@ from curiosity.errors import ConfigError, NotYet, ProofError, Rejected, ServiceE
 from curiosity.protocol.entry import PairEntry
 from curiosity.protocol.signing import address_of
 from curiosity.protocol.takedown import TakedownReason
-from tests.material.payment import PASSWORD, PaidNetwork, paid_network, terminal
+from tests.material.payment import PASSWORD, PaidNetwork, lying, paid_network, terminal
 from tests.material.service import ALICE, pictures
 
 ROOT = Path(__file__).parent.parent
@@ -257,10 +257,28 @@ def test_what_is_earned_is_seen_and_claimed(client: curiosity.Client, net: PaidN
     net.activate()
     net.client.fund(net.owner, address_of(ALICE), eth_wei=10**18)
     due_wei = client.claims().sum_wei(curiosity.ClaimStatus.CLAIMABLE)
-    paid = client.claim()
+    paid = client.claim().done
     assert paid.paid_wei == due_wei == paid.balance_after_wei - paid.balance_before_wei > 0
-    assert client.claim().paid_wei == 0
+    assert (client.claim().state, client.claim().done.paid_wei) == ("nothing due", 0)
     assert net.client.balances(address_of(ALICE)).token_wei == paid.balance_after_wei
+    net.earn(ALICE, 3)
+    net.close()
+    net.activate()
+    cold = address_of(CAROL)
+    elsewhere = client.claim(to=cold)
+    assert net.client.balances(cold).token_wei == elsewhere.done.paid_wei > 0
+
+
+def test_what_a_lying_validator_closed_is_not_claimed(client: curiosity.Client, net: PaidNetwork) -> None:
+    """The chain holds what the lie gives: nothing is sent, and the error says whose word differs."""
+    net.earn(ALICE, 4)
+    with lying(lambda amounts: {account: wei // 2 for account, wei in amounts.items()}):
+        net.close()
+    net.activate()
+    with pytest.raises(ProofError):
+        client.earnings()
+    with pytest.raises(ProofError):
+        client.claim()
 
 
 # -- the ledger

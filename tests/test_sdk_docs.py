@@ -83,7 +83,7 @@ def submit_all(client: curiosity.Client, folder: Path) -> list[curiosity.PairOut
 async def pay(account: curiosity.Contributor) -> int:
     async with curiosity.AsyncClient(account=account, trust=curiosity.Trust(quorum=0)) as client:
         try:
-            claimed: curiosity.Claimed = await client.claim()
+            claimed: curiosity.Claimed = (await client.claim()).done
         except NotYet as error:
             return error.seconds or 0
         async for one in client.follow(curiosity.Position.parse(""), wait=True):

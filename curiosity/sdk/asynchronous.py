@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from curiosity.chain.connect import connect
 from curiosity.client.client import ValidatorClient
@@ -19,22 +20,24 @@ from curiosity.client.submission import Contributor, Rules, check_network
 from curiosity.client.trust import KEPT_KEYS, Trust
 from curiosity.host.settings.chain import ChainSettings
 from curiosity.ledger.follow import Followed, Position, follow
-from curiosity.ledger.mirror import fetch_leaves
+from curiosity.ledger.source import LedgerSource
 from curiosity.ledger.tiles import LogFiles
 from curiosity.protocol.entry import PairEntry
 from curiosity.protocol.errors import ConfigError, ProofError, Rejected
 from curiosity.protocol.messages import Answer, Decision, Found, Network
 from curiosity.protocol.receipt import verify_receipt as check_receipt
-from curiosity.protocol.rewards import RewardParameters
-from curiosity.rewards.claims import Claimed, ClaimView, check_offer, fetch_ticket, pay, refusal, view
-from curiosity.rewards.earnings import Earnings, derive_earnings, earnings_of_ticket
+from curiosity.rewards.claim import ClaimOutcome
+from curiosity.rewards.claims import ClaimView
+from curiosity.rewards.earnings import Earnings
+from curiosity.sdk.claiming import claim_due, learn_earned, look_at_claims
 from curiosity.sdk.outbox import Outbox, Submitted
-from curiosity.sdk.things import Thing, item, pair_of
+from curiosity.sdk.things import Thing, item, pair_of, read_digest
 from curiosity.sources.own.own import read_sources
 
 if TYPE_CHECKING:
     from curiosity.chain.evm import ChainClient
 
+T = TypeVar("T")
 URL = "http://127.0.0.1:8440"
 _POLL_S = 0.5
 
@@ -78,8 +81,9 @@ class AsyncClient:
         self._outbox = Outbox(account, self._connect) if account is not None else None
         self._network: Network | None = None
 
-    def _connect(self) -> ValidatorClient:
-        return ValidatorClient(self._url, patience_s=self._patience_s, timeout_s=self._timeout_s)
+    def _connect(self, patience_s: float | None = None) -> ValidatorClient:
+        patience_s = self._patience_s if patience_s is None else patience_s
+        return ValidatorClient(self._url, patience_s=patience_s, timeout_s=self._timeout_s)
 
     async def __aenter__(self) -> Self:
         await self._validator.__aenter__()
@@ -176,7 +180,7 @@ class AsyncClient:
             Rejected: NOT_FOUND if there is none after ``wait_s``.
             ProofError: If the receipt does not hold, or is about another pair.
         """
-        digest = _digest(pair)
+        digest = read_digest(pair)
         network = await self._known_network()
         deadline = time.monotonic() + wait_s
         while True:
@@ -255,63 +259,53 @@ class AsyncClient:
 
     # -- rewards
 
-    async def earnings(self, account: bytes | None = None) -> Earnings:
+    async def earnings(self, account: bytes | None = None, *, copy: Path | None = None) -> Earnings:
         """Derive from the whole ledger what an account earned, epoch by epoch and pair by pair.
 
         Args:
             account: Its address, 20 bytes; by default that of this client's account.
+            copy: Folder of a mirror to derive from, in place of the validator's ledger.
 
         Raises:
             ProofError: If the ledger does not hold, or TICKET_DIFFERS if the validator offers something else.
         """
         whose = account or self._contributor().address
-        await self._known_network()
-        leaves = await fetch_leaves(self._validator, self._trust.log_vkey)
-        derived = await asyncio.to_thread(derive_earnings, leaves, whose, RewardParameters())
-        for problem in derived.problems:
-            raise problem
-        try:
-            offered = earnings_of_ticket(await fetch_ticket(self._validator, whose))
-        except Rejected as error:
-            if error.code != "CLAIM_NONE":
-                raise
-            offered = Earnings(whose, ())
-        check_offer(offered, derived)
-        return derived
+        return (await asyncio.to_thread(learn_earned, self._ledger(copy), whose)).earnings
 
-    async def claims(self, account: bytes | None = None) -> ClaimView:
+    async def claims(self, account: bytes | None = None, *, copy: Path | None = None) -> ClaimView:
         """Return where the money of each epoch is: derived from the ledger, compared with the chain.
 
         Args:
             account: Address, 20 bytes; by default that of this client's account.
+            copy: Folder of a mirror to derive from, in place of the validator's ledger.
 
         Raises:
             ChainError: If the chain cannot be reached or is another one.
             ProofError: As `earnings`.
         """
-        earned = await self.earnings(account)
-        chain = await self._chain_client()
-        return await asyncio.to_thread(view, chain, earned)
+        whose = account or self._contributor().address
+        return await asyncio.to_thread(look_at_claims, self._ledger(copy), self._connect_chain, whose)
 
-    async def claim(self) -> Claimed:
+    async def claim(self, *, to: bytes | None = None, copy: Path | None = None) -> ClaimOutcome:
         """Have everything paid that is due to this client's account, and return what was paid.
 
         Only epochs are claimed of which the chain holds the root that the ledger gives. If nothing was earned or all is
-        paid, nothing is sent and ``paid_wei`` is 0.
+        paid, nothing is sent and ``done.paid_wei`` is 0.
+
+        Args:
+            to: Address to be paid in place of the account, such as a cold wallet's.
+            copy: Folder of a mirror to derive from, in place of the validator's ledger.
+
+        Returns:
+            What was paid, and where the money of each epoch is now. ``problems`` are what did not hold beside that.
 
         Raises:
             NotYet: CLAIM_NOT_ACTIVE, CLAIM_NOT_POSTED, CLAIM_PAUSED: it says when.
-            ProofError: CLAIM_ROOT_DIFFERS if the chain holds other roots for all that is left; as `earnings`.
+            ProofError: If nothing could be claimed because something does not hold, such as CLAIM_ROOT_DIFFERS.
             ChainError: If the chain cannot be reached or refuses, CHAIN_NO_FUNDS without coins for gas.
         """
         account = self._contributor()
-        earned = await self.earnings()
-        chain = await self._chain_client()
-        seen = await asyncio.to_thread(view, chain, earned)
-        wrong = refusal(seen)
-        if wrong is not None:
-            raise wrong
-        return await asyncio.to_thread(pay, chain, seen, account.private_key)
+        return await asyncio.to_thread(claim_due, self._ledger(copy), self._connect_chain, account, to)
 
     # -- the ledger
 
@@ -364,9 +358,24 @@ class AsyncClient:
             raise ConfigError("ACCOUNT_NEEDED", "this client has no account", "Give account=open_wallet(...).")
         return self._account
 
-    async def _chain_client(self) -> "ChainClient":
+    def _connect_chain(self, network: Network) -> "ChainClient":
         journals = self._account.home / "chain" if self._account is not None else None
-        return await asyncio.to_thread(connect, self._chain, await self._known_network(), journals)
+        return connect(self._chain, network, journals)
+
+    def _ledger(self, copy: Path | None) -> LedgerSource:
+        return LedgerSource(self._ask, copy, self._trust.log_vkey)
+
+    def _ask(
+        self, question: Callable[[ValidatorClient], Coroutine[object, object, T]], *, patience_s: float = inf
+    ) -> T:
+        """Put one question from a thread without an event loop."""
+
+        async def ask() -> T:
+            async with self._connect(min(patience_s, self._patience_s)) as client:
+                check_network(await client.network(), self._rules())
+                return await question(client)
+
+        return asyncio.run(ask())
 
 
 def verify_receipt(path: Path | str, trust: Trust = KEPT_KEYS) -> Proved:
@@ -381,15 +390,3 @@ def verify_receipt(path: Path | str, trust: Trust = KEPT_KEYS) -> Proved:
         ProofError: With a code for every way of being wrong.
     """
     return verify_saved(read_saved(Path(path)), trust.check())
-
-
-def _digest(pair: bytes | str) -> bytes:
-    try:
-        digest = pair if isinstance(pair, bytes) else bytes.fromhex(pair.removeprefix("0x"))
-    except ValueError:
-        digest = b""
-    if len(digest) != 32:
-        raise ConfigError(
-            "PAIR_DIGEST", f"{pair!r:.80} is not the digest of a pair", "Give 32 bytes, or 64 hex digits."
-        )
-    return digest

@@ -16,7 +16,8 @@ from curiosity.host.settings.chain import ChainSettings
 from curiosity.ledger.follow import Followed, Position
 from curiosity.protocol.errors import ConfigError
 from curiosity.protocol.messages import Answer, Decision, Found, Network
-from curiosity.rewards.claims import Claimed, ClaimView
+from curiosity.rewards.claim import ClaimOutcome
+from curiosity.rewards.claims import ClaimView
 from curiosity.rewards.earnings import Earnings
 from curiosity.sdk.asynchronous import URL, AsyncClient
 from curiosity.sdk.outbox import Submitted
@@ -138,17 +139,17 @@ class Client:
         """Return the bytes of an item, compared with its SHA-256. As `AsyncClient.content`."""
         return self._wait(self._client.content(found))
 
-    def earnings(self, account: bytes | None = None) -> Earnings:
+    def earnings(self, account: bytes | None = None, *, copy: Path | None = None) -> Earnings:
         """Derive from the whole ledger what an account earned. As `AsyncClient.earnings`."""
-        return self._wait(self._client.earnings(account))
+        return self._wait(self._client.earnings(account, copy=copy))
 
-    def claims(self, account: bytes | None = None) -> ClaimView:
+    def claims(self, account: bytes | None = None, *, copy: Path | None = None) -> ClaimView:
         """Return where the money of each epoch is. As `AsyncClient.claims`."""
-        return self._wait(self._client.claims(account))
+        return self._wait(self._client.claims(account, copy=copy))
 
-    def claim(self) -> Claimed:
+    def claim(self, *, to: bytes | None = None, copy: Path | None = None) -> ClaimOutcome:
         """Have everything paid that is due to this client's account. As `AsyncClient.claim`."""
-        return self._wait(self._client.claim())
+        return self._wait(self._client.claim(to=to, copy=copy))
 
     def follow(self, after: Position | None = None, *, wait: bool = False, poll_s: float = 2.0) -> Iterator[Followed]:
         """Yield the entries of the ledger in order, each checked. As `AsyncClient.follow`."""

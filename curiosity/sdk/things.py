@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from curiosity.protocol.errors import SourceError
+from curiosity.protocol.errors import ConfigError, SourceError
 from curiosity.sources.own.group import make_pair
 from curiosity.sources.own.item import check_item, load_item, make_item, make_text_item
 from curiosity.sources.pairset import SourceItem, SourcePair
@@ -54,3 +54,16 @@ def pair_of(a: Thing, b: Thing, license: str, captured_at: int | None) -> Source
     where = f"{one.path.name} and {other.path.name}"
     row = {"captured_at": captured_at}
     return make_pair(one, other, id=where, set_name="sdk", concept=where, row=row, license=license, where=where)
+
+
+def read_digest(pair: bytes | str) -> bytes:
+    """Return the digest of a pair. Raises ConfigError PAIR_DIGEST for what is not one."""
+    try:
+        digest = pair if isinstance(pair, bytes) else bytes.fromhex(pair.removeprefix("0x"))
+    except ValueError:
+        digest = b""
+    if len(digest) != 32:
+        raise ConfigError(
+            "PAIR_DIGEST", f"{pair!r:.80} is not the digest of a pair", "Give 32 bytes, or 64 hex digits."
+        )
+    return digest
