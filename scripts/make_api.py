@@ -64,6 +64,19 @@ class Source:
         line = self.lines[(node.end_lineno or node.lineno) - 1][node.end_col_offset :]
         return line.partition("#")[2].strip()
 
+    def text(self, node: ast.expr) -> str:
+        """Return what a text spells that may hold constants of its module."""
+        if isinstance(node, ast.JoinedStr):
+            return "".join(map(self.text, node.values))
+        if isinstance(node, ast.FormattedValue):
+            (value,) = [
+                one.value
+                for one in self.tree.body
+                if isinstance(one, ast.AnnAssign) and ast.unparse(one.target) == ast.unparse(node.value)
+            ]
+            return self.text(value) if value is not None else ""
+        return str(ast.literal_eval(node))
+
 
 def homes() -> dict[str, str]:
     """Return the module of each name, as `curiosity` imports them for type checkers."""
@@ -109,8 +122,11 @@ def describe_class(node: ast.ClassDef, source: Source) -> Iterator[str]:
     rows = []
     for one in node.body:
         if isinstance(one, ast.AnnAssign) and not ast.unparse(one.target).startswith("_"):
-            default = f" = {ast.unparse(one.value)}" if one.value is not None else ""
-            rows.append((f"{ast.unparse(one.target)}: {ast.unparse(one.annotation)}{default}", source.comment(one)))
+            value, said = one.value, source.comment(one)
+            if isinstance(value, ast.Call) and ast.unparse(value.func) == "setting":
+                value, said = value.args[0], source.text(value.args[1])
+            default = f" = {ast.unparse(value)}" if value is not None else ""
+            rows.append((f"{ast.unparse(one.target)}: {ast.unparse(one.annotation)}{default}", said))
         elif isinstance(one, ast.Assign) and not ast.unparse(one.targets[0]).startswith("_"):
             rows.append((ast.unparse(one), source.comment(one)))
     if rows:
