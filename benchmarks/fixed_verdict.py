@@ -21,7 +21,7 @@ from curiosity.serving.in_force import InForce
 from curiosity.serving.judge import Judge
 from curiosity.serving.quotas import OWN, Payer
 from validator.app import build
-from validator.config import Settings
+from validator.config import ServiceSettings
 from validator.pipeline import Pipeline
 from validator.service import Service
 
@@ -70,7 +70,7 @@ class FixedJudge(Judge):
         return self._judged
 
 
-async def build_fixed(settings: Settings, verdict: Verdict) -> Service:
+async def build_fixed(settings: ServiceSettings, verdict: Verdict) -> Service:
     """Return the wired service of these settings, with ``verdict`` about every pair whose contents are new.
 
     Raises what `validator.app.build` raises.

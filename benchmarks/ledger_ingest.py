@@ -75,13 +75,13 @@ def _serve_validator(pipe: Connection, folder: str) -> None:
     from benchmarks.fixed_verdict import build_fixed
     from curiosity.host.settings.validator import ValidatorConfig
     from validator.app import listen, settle_memory
-    from validator.config import Settings
+    from validator.config import ServiceSettings
 
     fixed = Verdict(Outcome.ACCEPTED, Reason.BELONGS_TOGETHER, bytes(32))
 
     async def serve() -> None:
         config = ValidatorConfig(data_dir=Path(folder), port=0, decode_workers=1)
-        runner = await listen(await build_fixed(Settings(config), fixed))
+        runner = await listen(await build_fixed(ServiceSettings(config), fixed))
         settle_memory()
         await _until_told(pipe, runner.addresses[0][1])
         await runner.cleanup()

@@ -32,7 +32,7 @@ from curiosity.protocol.messages import Network
 from curiosity.protocol.pair import Item, SignedPair, sign_pair
 from curiosity.protocol.wire import parse
 from validator.app import build, listen
-from validator.config import Settings
+from validator.config import ServiceSettings
 from validator.service import Service
 
 MOST_CPU_S_PER_MB = 20.0
@@ -267,7 +267,7 @@ async def run(folder: Path, *, has_defence: bool) -> list[Row]:
     """Start a validator with some pairs in its ledger, and weigh every kind of request."""
     config = ValidatorConfig(data_dir=folder, port=0, decode_workers=1, queries_per_minute=0)
     off = {} if has_defence else {"pair_budget": _OFF, "search_budget": _OFF}
-    service = await build(Settings(config, ChainSettings()))
+    service = await build(ServiceSettings(config, ChainSettings()))
     runner = await listen(service)
     address = ("127.0.0.1", int(runner.addresses[0][1]))
     meter = Meter(service, address)

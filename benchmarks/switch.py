@@ -35,7 +35,7 @@ from curiosity.protocol.pair import Item, SignedPair, sign_pair
 from curiosity.sources import load_source
 from curiosity.sources.pairset import SourcePair, read_pairs
 from validator.app import build, listen
-from validator.config import Settings
+from validator.config import ServiceSettings
 from validator.service import Service
 
 KEY: Final = b"\x0a" * 32
@@ -128,7 +128,7 @@ async def measure(accepted: int, switches: int, folder: Path) -> dict[str, objec
     config = ValidatorConfig(
         data_dir=folder / "v", port=0, decode_workers=1, queries_per_minute=0, bytes_per_hour=0, work_per_hour=0
     )
-    service = await build(Settings(config))
+    service = await build(ServiceSettings(config))
     runner = await listen(service)
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:

@@ -36,7 +36,7 @@ from curiosity.protocol.verdict import Outcome, Reason, Verdict
 from curiosity.sources import load_source
 from curiosity.sources.pairset import read_pairs
 from validator.app import build, listen
-from validator.config import Settings
+from validator.config import ServiceSettings
 from validator.service import Service
 from validator.store import NewRow, NewSubmission, Store
 from validator.store.hashes import TreeHashes
@@ -132,7 +132,7 @@ def look_at_every_pair(store: Store) -> float:
 
 async def measure(pairs: int, folder: Path) -> dict[str, object]:
     """Return the figures for a store of so many pairs."""
-    settings = Settings(ValidatorConfig(data_dir=folder, port=0, decode_workers=1))
+    settings = ServiceSettings(ValidatorConfig(data_dir=folder, port=0, decode_workers=1))
     service = await build(settings)  # makes keys and the first entry
     runner = await listen(service)
     await runner.cleanup()

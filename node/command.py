@@ -15,7 +15,7 @@ from curiosity.host.console import log_command
 from curiosity.host.settings.chain import ChainSettings
 from curiosity.host.settings.node import NodeSettings
 from curiosity.protocol.errors import CuriosityError, WalletError
-from node.config import Settings, load_settings
+from node.config import CommandSettings, load_settings
 from node.screen import Screen
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ PATH: Final = _PathType(path_type=Path)
 class Session:
     """A command's settings and where it prints."""
 
-    settings: Settings
+    settings: CommandSettings
     screen: Screen
 
     @property
@@ -69,7 +69,9 @@ def session_options(*, network: bool = False, reads_settings: bool = True) -> Ca
             **kwargs: Any,
         ) -> Any:
             log_command(verbose)
-            settings = load_settings(config_file) if reads_settings else Settings(NodeSettings(), ChainSettings())
+            settings = (
+                load_settings(config_file) if reads_settings else CommandSettings(NodeSettings(), ChainSettings())
+            )
             node = settings.node
             if home is not None:
                 node = replace(node, home=home)

@@ -11,7 +11,7 @@ from curiosity.host.settings.node import NodeSettings
 
 
 @dataclass(frozen=True)
-class Settings:
+class CommandSettings:
     """What one command runs with, and the file that it came from."""
 
     node: NodeSettings
@@ -19,7 +19,7 @@ class Settings:
     file: Path | None = None
 
 
-def load_settings(given: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+def load_settings(given: Path | None = None, environment: Mapping[str, str] | None = None) -> CommandSettings:
     """Return the settings of file and environment.
 
     Raises:
@@ -33,4 +33,4 @@ def load_settings(given: Path | None = None, environment: Mapping[str, str] | No
     source = str(file) if file else "the environment"
     node = read_section(NodeSettings, "node", document, environment, source)
     chain = read_section(ChainSettings, "chain", document, environment, source)
-    return Settings(node, replace(chain, rpc_url=chain.rpc_url or LOCAL_RPC_URL), file)
+    return CommandSettings(node, replace(chain, rpc_url=chain.rpc_url or LOCAL_RPC_URL), file)

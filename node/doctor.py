@@ -11,7 +11,7 @@ from pathlib import Path
 
 from curiosity.chain.chain import hide_secrets, show_endpoint
 from curiosity.protocol.errors import CuriosityError
-from node.config import Settings
+from node.config import CommandSettings
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ _PATCHED = {(3, 11): (3, 11, 13), (3, 12): (3, 12, 11), (3, 13): (3, 13, 4)}
 _LOW_DISK_BYTES = 2 << 30
 
 
-def examine(settings: Settings) -> Iterator[Diagnosis]:
+def examine(settings: CommandSettings) -> Iterator[Diagnosis]:
     """Yield the findings, quick ones first."""
     yield _python()
     yield _packages()
@@ -181,7 +181,7 @@ def _disk(home: Path) -> Diagnosis:
     )
 
 
-def _chain(settings: Settings) -> Diagnosis:
+def _chain(settings: CommandSettings) -> Diagnosis:
     place = show_endpoint(settings.chain.rpc_url)
     try:
         # By standard input: what a process is started with, everybody on the machine can read.

@@ -52,6 +52,35 @@ def imports_of(tree: ast.AST) -> Iterator[str]:
             yield node.module
 
 
+# -- names
+
+
+def classes_named_twice(trees: dict[str, ast.Module]) -> dict[str, list[str]]:
+    """Where each name is defined that two classes have, or a class and a type alias of a module."""
+    classes: dict[str, list[str]] = {}
+    aliases: dict[str, list[str]] = {}
+    for path, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                classes.setdefault(node.name, []).append(f"{path}:{node.lineno}")
+        for statement in tree.body:
+            if isinstance(statement, ast.Assign) and isinstance(target := statement.targets[0], ast.Name):
+                aliases.setdefault(target.id, []).append(f"{path}:{statement.lineno}")
+    places = {name: [*found, *aliases.get(name, ())] for name, found in classes.items()}
+    return {name: found for name, found in places.items() if len(found) > 1}
+
+
+def test_a_class_name_means_one_thing() -> None:
+    assert classes_named_twice(modules()) == {}
+
+
+@pytest.mark.parametrize("other", ["class Plan: ...", "Plan = dict[str, int]", "def f():\n    class Plan: ..."])
+def test_a_second_meaning_of_a_class_name_would_be_found(other: str) -> None:
+    planted = {"node/a.py": ast.parse("class Plan: ..."), "trainer/b.py": ast.parse(other)}
+    assert list(classes_named_twice(planted)) == ["Plan"]
+    assert classes_named_twice(modules() | {"node/spy.py": ast.parse("class Pipeline: ...")}) != {}
+
+
 # -- imports
 
 

@@ -24,7 +24,7 @@ from tests.material.route import Asked, Document, ask, check_answer, check_witne
 from tests.material.service import Running, pictures, running
 from tests.material.witness import witnessing
 from validator.app import build, make_application
-from validator.config import Settings
+from validator.config import ServiceSettings
 from validator.importer import MirrorRecord
 from validator.routes import ROUTES
 from witness.app import make_application as make_witness_application
@@ -242,7 +242,7 @@ def test_addresses_are_counted_by_who_has_them() -> None:
 @pytest.mark.parametrize("is_one_network", [True, False], ids=["one /64", "three /64"])
 async def test_queries_are_limited_by_ipv6_network(tmp_path: Path, *, is_one_network: bool) -> None:
     """Whoever has one address of a /64 has all of them; another network has a limit of its own."""
-    service = await build(Settings(ValidatorConfig(data_dir=tmp_path, decode_workers=1, queries_per_minute=2)))
+    service = await build(ServiceSettings(ValidatorConfig(data_dir=tmp_path, decode_workers=1, queries_per_minute=2)))
     app = make_application(service)
     addresses = [f"2001:db8:0:{0 if is_one_network else number}::{number + 1}" for number in range(3)]
 

@@ -24,7 +24,7 @@ from curiosity.protocol.verdict import Outcome, Reason, Verdict
 from tests.material.service import Running
 from tests.test_validator_takedown import forget
 from validator.app import listen
-from validator.config import Settings
+from validator.config import ServiceSettings
 from validator.exported import Export
 from validator.keys import load_keys
 from validator.ledger import Ledger
@@ -53,7 +53,7 @@ class Owner:
 async def make_owner(folder: Path, count: int) -> Owner:
     """A real validator that takes pairs in under a verdict fixed beforehand; every seventh picture is large."""
     config = ValidatorConfig(data_dir=folder / "validator", port=0, decode_workers=1)
-    service = await build_fixed(Settings(config), ACCEPTED)
+    service = await build_fixed(ServiceSettings(config), ACCEPTED)
     runner = await listen(service)
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:

@@ -14,7 +14,7 @@ from curiosity.host.files import make_folder, write_whole
 from curiosity.host.port.guard import url_of
 from curiosity.protocol.signing import Domain, address_of, checksum
 from validator.app import build, connect_chain, listen, settle_memory
-from validator.config import Settings, load_settings
+from validator.config import ServiceSettings, load_settings
 from validator.exported import opened_export
 from validator.importer import Imported, MirrorRecord, import_ledger, read_mark, write_mark
 from validator.keys import load_keys
@@ -23,7 +23,7 @@ from validator.service import Service
 from validator.store import Store
 
 
-async def serve(settings: Settings, *, ready_file: Path | None, as_json: bool) -> None:
+async def serve(settings: ServiceSettings, *, ready_file: Path | None, as_json: bool) -> None:
     """Listen until SIGINT or SIGTERM, then finish what was admitted.
 
     Raises the StoreError that stopped the ledger, once all is closed: only a new start finds out what is durable.

@@ -35,7 +35,7 @@ from curiosity.serving.embedder import Embedder
 from curiosity.serving.quotas import QuotaLimits, Quotas
 from validator.batches import Batches
 from validator.checkpoints import adopt, find_checkpoint
-from validator.config import Settings
+from validator.config import ServiceSettings
 from validator.contributor_routes import straight_to_pairs
 from validator.edge import SERVICE, edge
 from validator.epochs import Epochs
@@ -64,7 +64,7 @@ log = logging.getLogger(__name__)
 _YOUNG_OBJECTS = 10_000  # allocated before they are looked through; 700 is Python's default
 
 
-def connect_chain(settings: Settings) -> tuple["ChainClient | None", Addresses]:
+def connect_chain(settings: ServiceSettings) -> tuple["ChainClient | None", Addresses]:
     """Return a client of the configured chain, None without one, and the contracts' addresses.
 
     Raises ConfigError if an RPC URL is given without addresses, ChainError if the chain is not the one expected.
@@ -99,7 +99,7 @@ def read_addresses(text: str) -> Addresses:
         raise ConfigError("ADDRESSES_INVALID", f"not JSON: {error}", "Deploy again, or restore the file.") from None
 
 
-async def build(settings: Settings) -> Service:
+async def build(settings: ServiceSettings) -> Service:
     """Return the wired service, its ledger checked and its index rebuilt; nothing listens yet.
 
     Raises StoreError, ConfigError, CheckpointError or ChainError if something cannot be used as it is.

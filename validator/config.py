@@ -11,14 +11,14 @@ from curiosity.host.settings.validator import ValidatorConfig
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServiceSettings:
     """What one validator process runs with."""
 
     validator: ValidatorConfig = field(default_factory=ValidatorConfig)
     chain: ChainSettings = field(default_factory=ChainSettings)
 
 
-def load_settings(path: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
+def load_settings(path: Path | None, environment: Mapping[str, str] | None = None) -> ServiceSettings:
     """Return the settings from a TOML file, if one is named, and the environment.
 
     Raises:
@@ -27,7 +27,7 @@ def load_settings(path: Path | None, environment: Mapping[str, str] | None = Non
     environment = os.environ if environment is None else environment
     source = str(path) if path else "the environment"
     document = read_document(path)
-    return Settings(
+    return ServiceSettings(
         read_section(ValidatorConfig, "validator", document, environment, source),
         read_section(ChainSettings, "chain", document, environment, source),
     )

@@ -21,7 +21,7 @@ from curiosity.serving.in_force import InForce, put_on_device
 from curiosity.serving.quotas import Quotas
 from validator.batches import Batches
 from validator.checkpoints import CHECKPOINT_PATH, drop_copies, keep_copy, note_of
-from validator.config import Settings
+from validator.config import ServiceSettings
 from validator.epochs import Epochs
 from validator.forgotten import Forgotten
 from validator.importer import MirrorRecord, check_checkpoint, last_checkpoint
@@ -47,7 +47,7 @@ _ROUNDS = 100  # of catching up with what is accepted during a switch
 class Service:
     """Everything that the routes need, wired."""
 
-    settings: Settings
+    settings: ServiceSettings
     data_dir: Path  # absolute
     keys: Keys
     store: Store

@@ -15,7 +15,7 @@ MOST_FALL_MICRO = 50_000
 """A direction may fall by five points of 100; more makes a checkpoint a worse one."""
 MEASURES = {"r1_micro": "at 1", "r10_micro": "at 10"}
 
-Shares = Mapping[tuple[str, str], Mapping[str, int]]
+RecallTable = Mapping[tuple[str, str], Mapping[str, int]]
 """By set and direction (``("digits", "audio-image")``) the recall at 1 and at 10."""
 
 
@@ -41,7 +41,7 @@ class Fall:
         )
 
 
-def find_falls(before: Shares, after: Shares, most_micro: int = MOST_FALL_MICRO) -> list[Fall]:
+def find_falls(before: RecallTable, after: RecallTable, most_micro: int = MOST_FALL_MICRO) -> list[Fall]:
     """Every direction of ``before`` that lost more than ``most_micro`` in ``after``, the deepest fall first.
 
     Also directions that were never trained as a pair, such as sound to picture: searches use them like the others.
@@ -56,7 +56,7 @@ def find_falls(before: Shares, after: Shares, most_micro: int = MOST_FALL_MICRO)
     return sorted(falls, key=lambda fall: (fall.after_micro - fall.before_micro, fall.set, fall.direction))
 
 
-def take_higher(one: Shares, other: Shares) -> Shares:
+def take_higher(one: RecallTable, other: RecallTable) -> RecallTable:
     """Return every direction of either with its higher shares: a parent found at least what one of them says."""
     return {
         key: {measure: max(found.get(key, {}).get(measure, 0) for found in (one, other)) for measure in MEASURES}
@@ -64,7 +64,7 @@ def take_higher(one: Shares, other: Shares) -> Shares:
     }
 
 
-def find_missing(before: Shares, after: Shares) -> list[str]:
+def find_missing(before: RecallTable, after: RecallTable) -> list[str]:
     """Return the directions of ``before`` that ``after`` lacks, as ``digits audio-image``, in order."""
     return sorted(f"{set_name} {direction}" for set_name, direction in before.keys() - after.keys())
 
@@ -109,7 +109,7 @@ def check_comparison(evaluation: Mapping[str, Any], judged: Iterable[str], of_pa
         raise _not_compared(f"nothing was compared of {', '.join(sorted(wanted - compared))}")
 
 
-def read_shares(recall: object) -> Shares:
+def read_shares(recall: object) -> RecallTable:
     """The shares of a manifest's ``recall``. Raises CheckpointError CHECKPOINT_NOT_COMPARED if they cannot be read."""
     found: dict[tuple[str, str], dict[str, int]] = {}
     if not isinstance(recall, Mapping):

@@ -18,7 +18,7 @@ from curiosity.sources import load_source
 from curiosity.sources.pairset import SourcePair, read_pairs
 from tests.material.waiting import PATIENCE_S
 from validator.app import build, listen
-from validator.config import Settings
+from validator.config import ServiceSettings
 from validator.service import Service
 
 ALICE, BOB = b"\x0a" * 32, b"\x0b" * 32
@@ -79,7 +79,7 @@ async def running(data_dir: Path, **changes: object) -> AsyncIterator[Running]:
     chain = changes.pop("chain", ChainSettings())
     assert isinstance(chain, ChainSettings)
     config = replace(ValidatorConfig(data_dir=data_dir, port=0, decode_workers=1), **changes)  # type: ignore[arg-type]
-    service = await build(Settings(config, chain))
+    service = await build(ServiceSettings(config, chain))
     runner = await listen(service)
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     (site,) = runner.sites

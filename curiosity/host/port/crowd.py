@@ -30,7 +30,7 @@ class ConnectionStage(IntEnum):
     ANSWERING = 3  # its request is whole
 
 
-class Member(Protocol, Hashable):
+class CrowdMember(Protocol, Hashable):
     """An open connection, as the choice sees it."""
 
     @property
@@ -46,7 +46,7 @@ class Member(Protocol, Hashable):
         """When its last head began, or when it was made; in seconds of any clock."""
 
 
-M = TypeVar("M", bound=Member)
+M = TypeVar("M", bound=CrowdMember)
 
 
 class Crowd(Generic[M]):
