@@ -10,11 +10,11 @@ import pytest
 
 from contracts.deploy import read_key, write_addresses
 from curiosity.chain.chain import Addresses
+from curiosity.client.admin import read_token
 from curiosity.client.key_files import read_key_file
 from curiosity.client.wallet import create_wallet, find_wallet, list_wallets, survey_wallets, unlock
 from curiosity.protocol.errors import CuriosityError, ExitCode, StoreError, WalletError
 from curiosity.protocol.signing import SECP256K1_N, address_of, parse_private_key, sign
-from node.commands.roles import read_token
 from tests.material.file import full_disk, ordinary_user
 from tests.material.payment import PASSWORD, Terminal, terminal
 from validator.keys import load_keys as load_validator_keys

@@ -1,18 +1,24 @@
 """Asking a validator to forget a pair, and checking what it answers."""
 
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from curiosity.client.client import ValidatorClient
 from curiosity.client.history import find, read_history
 from curiosity.client.receipts import read_saved, receipt_path
+from curiosity.client.submission import Rules, check_network
 from curiosity.client.wallet import Wallet, list_wallets
+from curiosity.host.files import make_folder, write_whole
 from curiosity.protocol.entry import TakedownEntry
 from curiosity.protocol.errors import ProofError, SourceError, WalletError
 from curiosity.protocol.messages import Network, TakedownReport
 from curiosity.protocol.receipt import CheckedReceipt, verify_receipt
 from curiosity.protocol.signing import checksum
 from curiosity.protocol.takedown import SignedTakedown, TakedownReason, TakedownRequest, sign_takedown
-from curiosity.protocol.wire import from_hex
+from curiosity.protocol.wire import encode, from_hex
+
+_LIFETIME_S = 3600  # of a signed request
 
 
 def find_digests(pair: str, home: Path) -> list[bytes]:
@@ -109,3 +115,61 @@ async def take_down(
         if not isinstance(entry, TakedownEntry) or entry.named != entries[0].named:
             raise ProofError("TAKEDOWN_OF_ANOTHER", "a receipt is of something else than this request")
     return report, checked
+
+
+@dataclass(frozen=True)
+class Erased:
+    """A takedown that was done: the signed report, its receipts, checked, and the file that keeps it."""
+
+    report: TakedownReport
+    receipts: tuple[CheckedReceipt, ...]
+    kept: Path
+
+
+async def erase(
+    client: ValidatorClient,
+    home: Path,
+    pins: Rules,
+    pair: bytes,
+    reason: TakedownReason,
+    everywhere: str = "",
+    *,
+    private_key: bytes | None = None,
+    token: str = "",
+) -> Erased:
+    """Have a pair taken down and keep what the validator signed of it.
+
+    Args:
+        client: The validator.
+        home: The report is kept below it.
+        pins: Keys that the validator must have, as for submissions.
+        pair: Digest of the pair.
+        reason: Why; the log shows it.
+        everywhere: Modality of an item to take from all pairs.
+        private_key: The contributor's key.
+        token: The admin token of the operator, who has no such key.
+
+    Raises:
+        Rejected: With the validator's code.
+        ProofError: What `check_network` and `take_down` raise.
+        SourceError: TAKEDOWN_NOT_WRITTEN; the pair is taken down then.
+    """
+    network = await client.network()
+    check_network(network, pins)
+    expiry = int(time.time()) + _LIFETIME_S
+    signed = ask(network, pair, reason, everywhere, private_key=private_key, expiry=expiry)
+    report, checked = await take_down(client, network, signed, vkey=pins.receipt_vkey, token=token)
+    return Erased(report, tuple(checked), _keep(home / "takedowns" / f"{pair.hex()}.json", report))
+
+
+def _keep(path: Path, report: TakedownReport) -> Path:
+    try:
+        make_folder(path.parent)
+        write_whole(path, encode(report))
+    except OSError as error:
+        raise SourceError(
+            "TAKEDOWN_NOT_WRITTEN",
+            f"the pair is taken down, but {path} could not be written: {error.strerror}",
+            "Free space there and ask again: the same receipt comes back.",
+        ) from None
+    return path

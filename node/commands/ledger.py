@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from curiosity.client.admin import read_token
 from curiosity.client.trust import Trust
 from curiosity.host.console import example
 from curiosity.ledger.export import Exported, export, pack
@@ -15,7 +16,7 @@ from curiosity.ledger.sync import Copied
 from node.command import PATH, Session, open_client, session_options
 from node.commands.ledger_audit import audit, log_at
 from node.commands.ledger_item import item
-from node.commands.roles import PASS, become, read_token
+from node.commands.roles import PASS, become
 from node.commands.slash import slash
 from node.commands.verify import trust_options
 from node.screen import ProgressMeter

@@ -12,13 +12,12 @@ from typing import TypeVar
 
 import click
 
+from curiosity.client.admin import read_token
 from curiosity.client.amounts import show_tokens
 from curiosity.client.client import ValidatorClient
 from curiosity.host.console import example
-from curiosity.host.files import read_secret
-from curiosity.protocol.errors import ConfigError, CuriosityError, Rejected
+from curiosity.protocol.errors import CuriosityError, Rejected
 from curiosity.protocol.messages import CheckpointReport
-from curiosity.protocol.signing import parse_seed
 from curiosity.protocol.wire import to_plain
 from node.command import PATH, Session, session_options
 from node.commands.takedown import REASONS, take_down_as_operator
@@ -138,20 +137,6 @@ def switch(session: Session, checkpoint: Path, force: bool, token_file: Path) ->
 def take_down(session: Session, pair: str, reason: str, everywhere: str, token_file: Path) -> None:
     """Have a running validator forget anybody's pair; PAIR is its digest or a receipt."""
     take_down_as_operator(session, pair, reason, everywhere, read_token(token_file))
-
-
-def read_token(path: Path) -> str:
-    """Return the admin token. Raises ConfigError TOKEN_FILE."""
-    try:
-        return parse_seed(read_secret(path)).hex()
-    except OSError as error:
-        raise ConfigError(
-            "TOKEN_FILE", f"{path}: {error.strerror}", "Name keys/admin.token of the validator."
-        ) from None
-    except ValueError as error:
-        raise ConfigError(
-            "TOKEN_FILE", f"{path} holds no token: {error}", "Name keys/admin.token of the validator."
-        ) from None
 
 
 async def _ask(session: Session, question: Callable[[ValidatorClient], Awaitable[T]], *, timeout_s: float = 0.0) -> T:

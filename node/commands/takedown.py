@@ -2,26 +2,20 @@
 
 import asyncio
 import sys
-import time
 from pathlib import Path
 
 import click
 
-from curiosity.client.submission import Rules, check_network
-from curiosity.client.takedowns import ask, find_digest, find_digests, find_submitter, take_down
+from curiosity.client.submission import Rules
+from curiosity.client.takedowns import Erased, erase, find_digest, find_digests, find_submitter
 from curiosity.client.wallet import find_wallet
 from curiosity.host.console import example
-from curiosity.host.files import make_folder, write_whole
 from curiosity.protocol.entry import TakedownEntry
-from curiosity.protocol.errors import SourceError
-from curiosity.protocol.messages import TakedownReport
-from curiosity.protocol.receipt import CheckedReceipt
 from curiosity.protocol.takedown import TakedownReason
-from curiosity.protocol.wire import encode, to_plain
+from curiosity.protocol.wire import to_plain
 from node.command import PATH, Session, open_client, session_options
 from node.prompts import unlock_wallet
 
-_LIFETIME_S = 3600
 REASONS = [reason.value.lower() for reason in TakedownReason]
 
 
@@ -80,37 +74,23 @@ def _run(
     session: Session, digest: bytes, reason: str, everywhere: str, *, key: bytes | None = None, token: str = ""
 ) -> None:
     node = session.settings.node
+    pins = Rules(receipt_vkey=node.receipt_vkey, log_vkey=node.log_vkey, origin=node.origin)
+    why = TakedownReason(reason.upper())
 
-    async def work() -> tuple[TakedownReport, list[CheckedReceipt]]:
+    async def work() -> Erased:
         async with open_client(session) as client:
-            network = await client.network()
-            check_network(network, Rules(receipt_vkey=node.receipt_vkey, log_vkey=node.log_vkey, origin=node.origin))
-            expiry = int(time.time()) + _LIFETIME_S
-            signed = ask(network, digest, TakedownReason(reason.upper()), everywhere, private_key=key, expiry=expiry)
-            return await take_down(client, network, signed, vkey=node.receipt_vkey, token=token)
+            return await erase(client, session.home, pins, digest, why, everywhere, private_key=key, token=token)
 
-    report, checked = asyncio.run(work())
-    kept = _keep(session.home / "takedowns" / f"{digest.hex()}.json", report)
-    pairs = [one.entry.pair for one in checked if isinstance(one.entry, TakedownEntry)]
-    result = {**to_plain(report), "entries": [one.index for one in checked], "kept": str(kept)}
+    done = asyncio.run(work())
+    report = done.report
+    pairs = [one.entry.pair for one in done.receipts if isinstance(one.entry, TakedownEntry)]
+    result = {**to_plain(report), "entries": [one.index for one in done.receipts], "kept": str(done.kept)}
+    entries = ", ".join(str(one.index) for one in done.receipts)
     before = " before" if report.replayed else ""
     session.screen.finish(
         result,
         lambda screen: screen.line(
-            f"{len(pairs)} pairs were taken down{before}: entries {', '.join(str(one.index) for one in checked)}. "
-            f"Signed by the validator, kept in {kept}."
+            f"{len(pairs)} pairs were taken down{before}: entries {entries}. "
+            f"Signed by the validator, kept in {done.kept}."
         ),
     )
-
-
-def _keep(path: Path, report: TakedownReport) -> Path:
-    try:
-        make_folder(path.parent)
-        write_whole(path, encode(report))
-    except OSError as error:
-        raise SourceError(
-            "TAKEDOWN_NOT_WRITTEN",
-            f"the pair is taken down, but {path} could not be written: {error.strerror}",
-            "Free space there and ask again: the same receipt comes back.",
-        ) from None
-    return path
