@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import subprocess
 import sys
 import threading
@@ -21,6 +22,8 @@ from curiosity.errors import ConfigError, NotYet, ProofError, Rejected, ServiceE
 from curiosity.protocol.entry import PairEntry
 from curiosity.protocol.signing import address_of
 from curiosity.protocol.takedown import TakedownReason
+from curiosity.protocol.wire import encode
+from tests.material.front import front
 from tests.material.payment import PASSWORD, PaidNetwork, lying, paid_network, terminal
 from tests.material.service import ALICE, pictures
 
@@ -210,6 +213,31 @@ def test_a_decision_is_waited_for(client: curiosity.Client, net: PaidNetwork) ->
         assert waiting.result(600.0).verdict.is_accepted
     with pytest.raises(ConfigError, match="PAIR_DIGEST"):
         client.decision("0x12")
+
+
+async def test_what_is_lost_on_the_way_is_sent_again_and_what_is_changed_is_refused(
+    net: PaidNetwork, account: curiosity.Contributor
+) -> None:
+    """The same bytes, until an answer comes."""
+    async with front(net.live.url) as before, curiosity.AsyncClient(before.url, account=account) as client:
+        before.deny = lambda path, number: "drop" if path == "/v1/pairs" and number < 3 else None
+        before.drop_answer = lambda number: number == 3
+        done = await client.submit(*picture(20), license="CC0-1.0")
+        assert (len(before.bodies), len({*before.bodies})) == (4, 1)
+        assert (await client.decision(done.pair)).receipt.index == done.entry
+        other = await client.submit(*picture(21), license="CC0-1.0")
+        theirs = json.loads(encode(await client.decision(other.pair)))
+        for changes, code in (
+            ({"verdict": theirs["verdict"] | {"curiosity_micro": 77}}, "VERDICT_DIFFERS"),
+            ({"opening": theirs["opening"]}, "OPENING_DIFFERS"),
+            (theirs, "RECEIPT_OF_ANOTHER"),
+        ):
+            before.change = lambda path, answer, changes=changes: (
+                answer | changes if path.startswith("/v1/receipts/") else answer
+            )
+            with pytest.raises(ProofError) as refused:
+                await client.decision(done.pair)
+            assert refused.value.code == code
 
 
 def test_a_changed_receipt_does_not_hold(client: curiosity.Client) -> None:

@@ -179,7 +179,8 @@ class Poster:
             if own not in validators:
                 raise ChainError(
                     "CHAIN_NOT_VALIDATOR",
-                    f"0x{own.hex()}, this validator's attestation address, is not among the contract's {len(validators)}",
+                    f"0x{own.hex()}, this validator's attestation address, is not among the contract's "
+                    f"{len(validators)}",
                     "Have the owner name it in setValidators, or start with the keys of the validator that is named.",
                 )
             if before is None or before.digest != digest:

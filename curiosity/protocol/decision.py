@@ -55,16 +55,28 @@ def check_exported(pair: ExportedPair, leaf: bytes, domain: Domain, origin: str,
 def check_decision(decision: Decision, envelope: Envelope, digest: bytes, origin: str, vkey: str) -> CheckedReceipt:
     """Check that a decision is about this very submission, signed by the pinned key, and consistent in itself.
 
+    Raises ProofError: what `check_decided` raises, RECEIPT_OF_ANOTHER, OPENING_OF_ANOTHER.
+    """
+    checked, entry = check_decided(decision, digest, origin, vkey)
+    submission = envelope.submission
+    expected = (submission.contributor, envelope.signature, submission.modalities, submission.license)
+    if expected != (entry.contributor, entry.signature, entry.modalities, entry.license):
+        raise ProofError("RECEIPT_OF_ANOTHER", f"the receipt's entry is not about pair 0x{digest.hex()}")
+    opening = decision.opening
+    if (opening.a, opening.b) != (submission.a.sha256, submission.b.sha256):
+        raise ProofError("OPENING_OF_ANOTHER", "the opening is of other items than those that were signed")
+    return checked
+
+
+def check_decided(decision: Decision, digest: bytes, origin: str, vkey: str) -> tuple[CheckedReceipt, PairEntry]:
+    """Check that a decision is about the pair with a digest, signed by the pinned key, and consistent in itself.
+
     Raises ProofError: what `verify_receipt` raises, RECEIPT_OF_ANOTHER, VERDICT_DIFFERS, OPENING_DIFFERS,
-    OPENING_OF_ANOTHER, EMBEDDING_DIFFERS.
+    EMBEDDING_DIFFERS.
     """
     checked = verify_receipt(decision.receipt, origin, vkey)
     entry = checked.entry
-    submission = envelope.submission
-    expected = (digest, submission.contributor, envelope.signature, submission.modalities, submission.license)
-    if not isinstance(entry, PairEntry) or expected != (
-        entry.pair, entry.contributor, entry.signature, entry.modalities, entry.license
-    ):  # fmt: skip
+    if not isinstance(entry, PairEntry) or entry.pair != digest:
         raise ProofError("RECEIPT_OF_ANOTHER", f"the receipt's entry is not about pair 0x{digest.hex()}")
     if entry.verdict != decision.verdict:
         raise ProofError("VERDICT_DIFFERS", "the verdict beside the receipt is not the one in its entry")
@@ -73,8 +85,6 @@ def check_decision(decision: Decision, envelope: Envelope, digest: bytes, origin
         raise ProofError(
             "OPENING_DIFFERS", f"the opening gives {opening.commitment().hex()}, not the entry's commitment"
         )
-    if (opening.a, opening.b) != (submission.a.sha256, submission.b.sha256):
-        raise ProofError("OPENING_OF_ANOTHER", "the opening is of other items than those that were signed")
     measured = opening.measurement
     if (measured is None) != (decision.embeddings is None):
         raise ProofError("EMBEDDING_DIFFERS", "embeddings are there without a measurement, or the reverse")
@@ -92,7 +102,7 @@ def check_decision(decision: Decision, envelope: Envelope, digest: bytes, origin
                 raise ProofError("EMBEDDING_DIFFERS", f"embedding {name} is not base64: {text[:40]!r}") from None
             if got != wanted:
                 raise ProofError("EMBEDDING_DIFFERS", f"embedding {name} has digest {got.hex()}, not {wanted.hex()}")
-    return checked
+    return checked, entry
 
 
 def check_submission(row: IndexedSubmission, leaf: bytes, domain: Domain) -> None:

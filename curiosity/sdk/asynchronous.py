@@ -22,10 +22,9 @@ from curiosity.host.settings.chain import ChainSettings
 from curiosity.ledger.follow import Followed, Position, follow
 from curiosity.ledger.source import LedgerSource
 from curiosity.ledger.tiles import LogFiles
-from curiosity.protocol.entry import PairEntry
-from curiosity.protocol.errors import ConfigError, ProofError, Rejected
+from curiosity.protocol.decision import check_decided
+from curiosity.protocol.errors import ConfigError, Rejected
 from curiosity.protocol.messages import Answer, Decision, Found, Network
-from curiosity.protocol.receipt import verify_receipt as check_receipt
 from curiosity.rewards.claim import ClaimOutcome
 from curiosity.rewards.claims import ClaimView
 from curiosity.rewards.earnings import Earnings
@@ -192,11 +191,7 @@ class AsyncClient:
                     raise
             await asyncio.sleep(_POLL_S)
         vkey = self._trust.receipt_vkey or network.receipt_vkey
-        entry = check_receipt(decision.receipt, network.origin, vkey).entry
-        if not isinstance(entry, PairEntry) or entry.pair != digest:
-            raise ProofError("RECEIPT_OF_ANOTHER", f"the receipt's entry is not about pair 0x{digest.hex()}")
-        if entry.verdict != decision.verdict:
-            raise ProofError("VERDICT_DIFFERS", "the verdict beside the receipt is not the one in its entry")
+        check_decided(decision, digest, network.origin, vkey)
         return decision
 
     async def verify(self, receipt: PairOutcome | Path) -> Proved:
