@@ -252,33 +252,42 @@ def test_files_named_in_documents_exist() -> None:
 # -- the threat model
 
 
-def rows_of(path: str) -> list[list[str]]:
-    """Cells of every table row of a document."""
-    lines = [line for line in (ROOT / path).read_text().splitlines() if line.startswith("| T")]
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+@dataclass(frozen=True)
+class Threat:
+    """A section of the threat model."""
+
+    number: str
+    is_partly: bool
+    tests: tuple[tuple[str, str], ...]
+
+
+def threats() -> list[Threat]:
+    text = (ROOT / "docs/threat-model.md").read_text().partition("## Not yet")[0]
+    return [
+        Threat(match[1], match[2].endswith("(partly)"), tuple(re.findall(r"- `(\w+\.py)::(\w+)`", match[3])))
+        for match in re.finditer(r"### (T\d\d) (.*)\n((?:(?!### ).*\n)*)", text)
+    ]
 
 
 def test_every_test_named_in_the_threat_model_exists() -> None:
-    rows = [row for row in rows_of("docs/threat-model.md") if len(row) == 4]
-    assert len(rows) >= 20
-    for row in rows:
-        named = re.findall(r"`(\w+\.py)::(\w+)`", row[3])
-        assert named, row[0]
-        for file, name in named:
+    assert len(threats()) >= 20
+    for threat in threats():
+        assert threat.tests, threat.number
+        for file, name in threat.tests:
             tree = ast.parse((ROOT / "tests" / file).read_text())
             functions = {one.name for one in tree.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)}
-            assert name in functions, f"{row[0]}: {file}::{name}"
+            assert name in functions, f"{threat.number}: {file}::{name}"
 
 
 def test_the_threat_model_leaves_no_threat_out() -> None:
-    def numbers(rows: list[list[str]]) -> set[str]:
-        return {number for row in rows for number in re.findall(r"T\d\d", row[0])}
-
-    rows = rows_of("docs/threat-model.md")
-    stands, not_yet = [row for row in rows if len(row) == 4], [row for row in rows if len(row) == 2]
-    assert numbers(stands) | numbers(not_yet) == {f"T{n:02d}" for n in range(1, 42)}
+    rows = (ROOT / "docs/threat-model.md").read_text().partition("## Not yet")[2]
+    not_yet = {
+        n for line in rows.splitlines() if line.startswith("| T") for n in re.findall(r"T\d\d", line.split("|")[1])
+    }
+    stands = {threat.number for threat in threats()}
+    assert stands | not_yet == {f"T{n:02d}" for n in range(1, 42)}
     # What is only partly there is also listed as missing, and the other way round.
-    assert numbers(stands) & numbers(not_yet) == numbers([row for row in stands if "partly" in row[0]])
+    assert stands & not_yet == {threat.number for threat in threats() if threat.is_partly}
 
 
 def test_every_decision_is_listed() -> None:
