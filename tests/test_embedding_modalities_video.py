@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from curiosity.embedding.modalities import decode, find
-from curiosity.embedding.modalities.gif import fit, scan
-from curiosity.embedding.modalities.video import BT601, BT709, MAX_DECODED_PIXELS, VIDEO, yuv_to_rgb
+from curiosity.embedding.modalities.frames import MAX_DECODED_PIXELS, fit, sample
+from curiosity.embedding.modalities.gif import scan
+from curiosity.embedding.modalities.video import BT601, BT709, yuv_to_rgb
 from curiosity.embedding.modality import Array, check_contract
 from curiosity.protocol.errors import Rejected
 from tests.material.modality import clip, frames, gif, item
@@ -65,7 +66,7 @@ def test_a_gif_is_a_video() -> None:
 @pytest.mark.parametrize("count", [2, 63, 64, 65, 100, 127, 128, 200])
 def test_over_sixty_four_frames_are_sampled_at_even_distances(count: int) -> None:
     expected = list(range(count)) if count <= 64 else [int((i + 0.5) * count / 64) for i in range(64)]
-    assert list(VIDEO.sample(count)) == expected
+    assert list(sample(count)) == expected
     assert len(set(expected)) == min(count, 64)
     bits = np.arange(count)[:, None] >> np.arange(8) & 1  # eight bars, black or white, spell the number of the frame
     pixels = np.repeat((255 * bits).astype(np.uint8), 4, axis=1)[:, None, :, None].repeat(32, 1).repeat(3, 3)

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from benchmarks.structure import find_circles, imports, read_modules
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("curiosity", "node", "validator", "trainer", "witness", "contracts")
 ROLES = ("validator", "trainer", "node", "witness")
@@ -107,6 +109,36 @@ def test_a_broken_import_rule_would_be_found(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "node.spy -> validator.ledger" in done.stdout
+
+
+TWO_WAYS = "trainer.cli"
+"""Its commands load their work when they run, and ``python -m trainer.phases`` starts its command in its last lines."""
+
+
+def circles_of(tree: Path) -> list[list[str]]:
+    """Circles of modules, whose imports inside functions and for types count."""
+    known = read_modules(tree)
+    return find_circles({
+        name: set() if name == TWO_WAYS else set(imports(name, module, known)) for name, module in known.items()
+    })  # fmt: skip
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circles_of(ROOT) == []
+
+
+def test_a_circle_of_modules_would_be_found(tmp_path: Path) -> None:
+    for name, text in {
+        "curiosity/a.py": "def late():\n    from curiosity import b\n\n    return b\n",
+        "curiosity/b.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from curiosity.c import D\n",
+        "curiosity/c.py": "import curiosity.a\n",
+        "curiosity/d.py": "import curiosity.a\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    for words in (["init", "-q"], ["add", "."]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    assert circles_of(tmp_path) == [["curiosity.a", "curiosity.b", "curiosity.c"]]
 
 
 def test_roles_meet_only_through_messages() -> None:

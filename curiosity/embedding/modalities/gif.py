@@ -4,53 +4,39 @@ import io
 import struct
 import warnings
 import zlib
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image as Pillow
 
-from curiosity.embedding.modality import Array, refuse
-
-if TYPE_CHECKING:
-    from curiosity.embedding.modalities.video import Video
+from curiosity.embedding.modalities.frames import check_size, fit, sample
+from curiosity.embedding.modality import Array, Limits, refuse
 
 MEDIA_TYPE = "image/gif"
-# No video tower takes more than 224 px; a larger array would only travel between processes.
-MAX_SIDE_PX = 256
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, OverflowError)
 _EXTENSION, _IMAGE, _TRAILER = 0x21, 0x2C, 0x3B
 _GRAPHIC_CONTROL = 0xF9
 
 
-def read_frames(data: bytes, video: "Video") -> list[Array]:
+def read_frames(data: bytes, limits: Limits) -> list[Array]:
     """The kept frames, each uint8[height, width, 3].
 
     Raises:
         Rejected: VIDEO_NOT_DECODABLE, VIDEO_TOO_LARGE, VIDEO_TOO_LONG or VIDEO_TOO_SHORT.
     """
     try:
-        width, height, count, seconds = scan(data, video.limits.max_frames)
-        video.check_size(width, height, count, seconds)
-        wanted = video.sample(count)
+        width, height, count, seconds = scan(data, limits.max_frames)
+        check_size(limits, width, height, count, seconds)
+        wanted = sample(count)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Pillow.open(io.BytesIO(data), formats=["GIF"]) as picture:
-                return [_to_rgb(picture, number, video) for number in wanted]
+                return [_to_rgb(picture, number, limits) for number in wanted]
     except (Pillow.DecompressionBombError, *_BROKEN) as error:
         raise refuse(
             "VIDEO_NOT_DECODABLE",
             f"{len(data)} bytes are not a whole {MEDIA_TYPE} ({type(error).__name__}: {str(error)[:200]})",
             "Save the video again and check that the media type is its own.",
         ) from error
-
-
-def fit(width: int, height: int) -> tuple[int, int]:
-    """Width and height with the longest side at most MAX_SIDE_PX, in integers."""
-    longest = max(width, height)
-    if longest <= MAX_SIDE_PX:
-        return width, height
-    wide, high = (max(1, (side * MAX_SIDE_PX + longest // 2) // longest) for side in (width, height))
-    return wide, high
 
 
 def scan(data: bytes, max_frames: int) -> tuple[int, int, int, float]:
@@ -95,9 +81,9 @@ def _skip_blocks(data: bytes, at: int) -> int:
     return at + 1
 
 
-def _to_rgb(picture: Pillow.Image, number: int, video: "Video") -> Array:
+def _to_rgb(picture: Pillow.Image, number: int, limits: Limits) -> Array:
     picture.seek(number)
-    video.check_size(*picture.size, number + 1, 0.0)
+    check_size(limits, *picture.size, number + 1, 0.0)
     if picture.has_transparency_data:
         rgba = picture.convert("RGBA")
         rgb = Pillow.alpha_composite(Pillow.new("RGBA", rgba.size, "white"), rgba).convert("RGB")

@@ -20,8 +20,16 @@ from av.video.stream import VideoStream
 from PIL import Image as Pillow
 
 from curiosity.embedding.modalities import gif
+from curiosity.embedding.modalities.frames import (
+    MAX_DECODED_PIXELS,
+    MAX_FRAMES,
+    MAX_SIDE_PX,
+    MIN_FRAMES,
+    check_size,
+    fit,
+    sample,
+)
 from curiosity.embedding.modalities.gaps import has_gap
-from curiosity.embedding.modalities.gif import MAX_SIDE_PX, fit
 from curiosity.embedding.modality import Array, Contract, Limits, refuse
 
 # Media type -> what FFmpeg calls the container. GIF is Pillow's.
@@ -33,10 +41,6 @@ _DECODERS = ",".join((*CODECS, "libdav1d", "libvpx", "libvpx-vp9"))
 PIXEL_FORMATS = (
     "yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "yuv440p", "yuvj440p",
 )  # fmt: skip
-MIN_FRAMES, MAX_FRAMES = 2, 64
-# Frames times pixels that are decoded: bounds the time that one item takes, whatever its shape. One slow core decodes
-# 70 million a second of HEVC or VP9 at a bit rate that fills max_bytes, so this takes two of a worker's five seconds.
-MAX_DECODED_PIXELS = 150_000_000
 LIMITS = Limits(max_bytes=16 * 2**20, max_pixels=1920 * 1088, max_s=60.0, max_frames=1_800)
 CONTRACT = Contract(
     "uint8",
@@ -81,51 +85,10 @@ class Video:
                 and VIDEO_TOO_LONG (from the header, and again while decoding) or VIDEO_TOO_SHORT.
         """
         if media_type == gif.MEDIA_TYPE:
-            frames = gif.read_frames(data, self)
+            frames = gif.read_frames(data, self.limits)
         else:
             frames = self._read_container(data, media_type)
         return np.stack(frames)
-
-    def check_size(self, width: int, height: int, frames: int, seconds: float) -> None:
-        """Refuse what is over a limit; called with what the header says and again with what came out.
-
-        Raises:
-            Rejected: VIDEO_TOO_LARGE or VIDEO_TOO_LONG.
-        """
-        pixels = width * height
-        if pixels > self.limits.max_pixels:
-            raise refuse(
-                "VIDEO_TOO_LARGE",
-                f"frames of {width} x {height} pixels, the limit is {self.limits.max_pixels} pixels",
-                "Scale the video down; 256 px are enough.",
-            )
-        if frames > self.limits.max_frames:
-            raise refuse(
-                "VIDEO_TOO_LONG", f"over {self.limits.max_frames} frames", "Cut the video, or lower its frame rate."
-            )
-        if seconds > self.limits.max_s:
-            raise refuse("VIDEO_TOO_LONG", f"{seconds:.1f} s, the limit is {self.limits.max_s:.0f} s", "Cut the video.")
-        if frames * pixels > MAX_DECODED_PIXELS:
-            raise refuse(
-                "VIDEO_TOO_LARGE",
-                f"{frames} frames of {width} x {height} are {frames * pixels} pixels, the limit is "
-                f"{MAX_DECODED_PIXELS}",
-                "Scale the video down; 256 px are enough.",
-            )
-
-    def sample(self, count: int) -> tuple[int, ...]:
-        """Numbers of the frames that are kept of ``count``.
-
-        Raises:
-            Rejected: VIDEO_TOO_SHORT.
-        """
-        if count < MIN_FRAMES:
-            raise refuse(
-                "VIDEO_TOO_SHORT", f"{count} frames, at least {MIN_FRAMES} are taken", "Send a picture as an image."
-            )
-        if count <= MAX_FRAMES:
-            return tuple(range(count))
-        return tuple((2 * i + 1) * count // (2 * MAX_FRAMES) for i in range(MAX_FRAMES))
 
     def _read_container(self, data: bytes, media_type: str) -> list[Array]:
         try:
@@ -133,17 +96,17 @@ class Video:
                 stream = self._check_header(container)
                 guess, largest = self._count_packets(container, stream)
             for _ in range(2):
-                wanted, count, kept = set(self.sample(guess)), 0, []
+                wanted, count, kept = set(sample(guess)), 0, []
                 with contextlib.closing(_open(data, media_type, self.limits.max_pixels)) as container:
                     for frame in _decode(container, self.limits.max_pixels):
                         if count in wanted:
                             kept.append(_to_rgb(frame))
                         count += 1
-                        self.check_size(frame.width, frame.height, count, 0.0)
+                        check_size(self.limits, frame.width, frame.height, count, 0.0)
                         if (frame.width, frame.height) != largest:
                             raise _other_size(largest, (frame.width, frame.height))
                 # A packet is nearly always a frame. Where it is not, the frames are counted now: take them again.
-                if set(self.sample(count)) == wanted:
+                if set(sample(count)) == wanted:
                     return kept
                 guess = count
         except _BROKEN as error:
@@ -166,7 +129,7 @@ class Video:
             )
         seconds = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
         seconds = max(seconds, (container.duration or 0) / av.time_base)
-        self.check_size(codec.width, codec.height, stream.frames, seconds)
+        check_size(self.limits, codec.width, codec.height, stream.frames, seconds)
         return stream
 
     def _count_packets(self, container: InputContainer, stream: VideoStream) -> tuple[int, tuple[int, int]]:
@@ -180,7 +143,7 @@ class Video:
             if packet.pts is not None and packet.time_base is not None:
                 at_s = float(packet.pts * packet.time_base)
                 first, last = at_s if first is None else min(first, at_s), max(last, at_s)
-            self.check_size(*size, count, last - first if first is not None else 0.0)
+            check_size(self.limits, *size, count, last - first if first is not None else 0.0)
         return count, size
 
 
