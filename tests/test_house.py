@@ -529,7 +529,7 @@ JOINED_FREELY = {
     },
     "curiosity/serving/decode.py": {"Path(f'/proc/{self.process.pid}/stat')"},  # the number of a process of ours
     # Numbers:
-    "node/commands/submit.py": {"tally.decided / tally.seconds"},
+    "node/submit_report.py": {"tally.decided / tally.seconds"},
     "node/demo/report.py": {"figures['r10'] / figures['chance10']"},
     "node/demo/run.py": {"sent / seconds"},
     "curiosity/sources/made/world/scene.py": {"b / length", "r / length"},

@@ -310,6 +310,10 @@ def test_a_pair_is_taken_down_by_its_contributor_or_by_the_operator(
     kept = {one["pair"]: one for one in online.run("receipts", "--json").json["receipts"]}
     assert {pair for pair, one in kept.items() if one["is_taken_down"]} == {first.stem, second.stem}
     assert kept[first.stem]["pay"].startswith("taken down")
+    assert all(one["contributor"] and one["issued_at"] > 1_700_000_000 for one in kept.values())
+    listed = online.run("receipts").out
+    assert listed.count("alice") == 3
+    assert "wallet" in listed
 
     token = validator._config.parent / "v" / "keys" / "admin.token"
     order = ("validator", "takedown", third, "--reason", "illegal", "--json", "--token-file")
@@ -333,7 +337,7 @@ def test_a_run_that_loses_its_validator_tells_what_was_decided_and_how_to_go_on(
     said = asyncio.run(lose_it())
     assert said.status == 12
     assert "00.png" in said.out
-    assert "2 pairs were decided by now" in said.out
+    assert "2 pairs decided by now" in said.out
     assert "Run the same command again" in said.out
     assert "SERVICE_UNREACHABLE" in said.err
     assert "Error:" not in said.err

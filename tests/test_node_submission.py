@@ -179,6 +179,9 @@ async def test_rows_that_cannot_be_sent_are_named_and_the_others_go_on(live: Run
         "CANNOT_READ", "ITEM_TOO_LARGE", "LICENSE_MISSING", "ROW_NOT_JSON"
     ]  # fmt: skip
     assert tally.not_taken == {"text-video": 1}
+    never = [one for one in tally.pairs if one.outcome in ("not sent", "unreadable")]
+    assert sorted(one.code for one in never) == sorted(["PAIR_NOT_TAKEN", *(error.code for error in tally.unreadable)])
+    assert [one.outcome for one in never if one.code == "PAIR_NOT_TAKEN"] == ["not sent"]
     assert tally.decided == 1
 
 

@@ -19,6 +19,7 @@ from curiosity.client.amounts import parse_amount, show_coins, show_tokens
 from curiosity.client.client import ValidatorClient, _refusal
 from curiosity.client.explain import explain, explain_pay, fault_of
 from curiosity.client.history import find, pair_shares, pay_by_entry, read_history
+from curiosity.client.outcome import withheld
 from curiosity.client.takedowns import find_digest, find_digests
 from curiosity.host import console
 from curiosity.ledger.tiles import LogFiles
@@ -40,6 +41,7 @@ from curiosity.protocol.url import check_url
 from curiosity.protocol.verdict import Outcome, Reason, Verdict
 from node.cli import run
 from node.screen import Screen
+from node.submit_report import show_outcomes
 from tests.material.front import front
 from tests.material.payment import PaidNetwork, Terminal, paid_network, terminal
 from tests.material.service import pictures, running
@@ -80,7 +82,7 @@ async def test_each_pair_is_told_with_its_files_and_a_second_run_tells_the_same(
         assert "CC0-1.0" in first.unreadable[0].remedy
         told = {(one.a, one.b): one for one in first.pairs}
         assert len(told) == 6
-        assert {one.outcome for one in first.pairs} >= {"accepted", "unreadable"}
+        assert {one.outcome for one in first.pairs} >= {"accepted", "not sent"}
         for source in rows[:4]:
             one = told[(str(source.a.path), str(source.b.path))]
             assert one.entry is not None
@@ -279,6 +281,18 @@ async def test_what_is_waited_for_at_a_logs_address_is_told() -> None:
 def test_an_empty_path_is_not_the_current_folder(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["submit", "", "--dry-run"]) == 2
     assert "is empty" in capsys.readouterr().err
+
+
+def test_pairs_with_one_reason_stand_together_and_their_remedy_once(capsys: pytest.CaptureFixture[str]) -> None:
+    error = SourceError("LICENSE_NOT_ALLOWED", "no such licence", "Use one of these.")
+    other = SourceError("TEXT_EMPTY", "c.txt is empty", "Write something.")
+    pairs = [withheld((f"{name}.png", ""), one) for name, one in (("a", error), ("b", other), ("c", error))]
+    show_outcomes(Screen(), "", pairs, [("day", ["1st", "2nd", "3rd"])])
+    lines = [line for line in capsys.readouterr().out.splitlines() if ".png" in line]
+    assert [line.split()[1] for line in lines] == ["a.png", "c.png", "b.png"]
+    assert [("Use one" in line, "as above" in line) for line in lines] == [(True, False), (False, True), (False, False)]
+    assert ["3rd" in line for line in lines] == [False, True, False]
+    assert ["not sent" in line for line in lines] == [True, True, False]
 
 
 def test_a_name_does_not_tear_a_table(capsys: pytest.CaptureFixture[str]) -> None:

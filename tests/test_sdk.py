@@ -8,8 +8,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, PngImagePlugin
@@ -232,12 +234,14 @@ async def test_what_is_lost_on_the_way_is_sent_again_and_what_is_changed_is_refu
             ({"opening": theirs["opening"]}, "OPENING_DIFFERS"),
             (theirs, "RECEIPT_OF_ANOTHER"),
         ):
-            before.change = lambda path, answer, changes=changes: (
-                answer | changes if path.startswith("/v1/receipts/") else answer
-            )
+            before.change = partial(_change_receipt, changes)
             with pytest.raises(ProofError) as refused:
                 await client.decision(done.pair)
             assert refused.value.code == code
+
+
+def _change_receipt(changes: dict[str, Any], path: str, answer: Any) -> Any:
+    return answer | changes if path.startswith("/v1/receipts/") else answer
 
 
 def test_a_changed_receipt_does_not_hold(client: curiosity.Client) -> None:

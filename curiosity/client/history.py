@@ -34,12 +34,14 @@ class Record:
     receipt: Path | None = None
     digests: tuple[bytes, ...] = ()
     contributor: bytes = b""
+    issued_at: int = 0  # Unix seconds, when the validator signed the receipt; 0 where it does not say
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
         who = checksum(self.contributor) if self.contributor else None
         return self.outcome.to_json() | {
             "contributor": who,
+            "issued_at": self.issued_at or None,
             "receipt": str(self.receipt) if self.receipt is not None else None,
         }
 
@@ -97,7 +99,13 @@ def _record(
     outcome = decided(names.get(pair.hex(), ("", "")), saved.decision, pair, saved.decision.receipt.index)
     if pair in gone:
         outcome = replace(outcome, pay=TAKEN_DOWN, is_taken_down=True, remedy="")
-    return Record(outcome, path, (submission.a.sha256, submission.b.sha256), submission.contributor)
+    return Record(outcome, path, (submission.a.sha256, submission.b.sha256), submission.contributor, _issued_at(saved))
+
+
+def _issued_at(saved: SavedReceipt) -> int:
+    """Return the time in a receipt's note, not verified here: `curiosity verify` does that."""
+    lines = saved.decision.receipt.note.split("\n\n", 1)[-1].splitlines()
+    return int(lines[5]) if len(lines) > 5 and lines[5].isascii() and lines[5].isdecimal() else 0
 
 
 def find(records: Sequence[Record], name: str) -> list[Record]:

@@ -16,7 +16,11 @@ REJECTED: Final = Outcome.REJECTED.value
 GREY: Final = Outcome.GREY.value
 REFUSED: Final = "refused"  # no decision was made, nothing is logged
 UNREADABLE: Final = "unreadable"  # never sent
-OUTCOMES: Final = (ACCEPTED, REJECTED, GREY, REFUSED, UNREADABLE)
+NOT_SENT: Final = "not sent"  # it can be read, and this network would not take it
+OUTCOMES: Final = (ACCEPTED, REJECTED, GREY, REFUSED, NOT_SENT, UNREADABLE)
+KEPT_OUTCOMES: Final = OUTCOMES[:4]
+"""What is kept of a pair after a run."""
+_OF_THE_NETWORK: Final = ("LICENSE_MISSING", "LICENSE_NOT_ALLOWED", "PAIR_NOT_TAKEN", "ITEM_TOO_LARGE")
 TAKEN_DOWN: Final = "taken down: what was paid stays paid (--pay tells)"
 PAY_OF_KNOWN: Final = "fills a gap: curiosity receipts --pay tells whether it is paid"
 _SHOWN_TEXT: Final = 60  # characters of a text that is no file of its own
@@ -95,6 +99,11 @@ def failed(names: tuple[str, str], outcome: str, error: CuriosityError) -> PairO
     """Return what came of a pair that was refused or could not be read."""
     fault = error.fault.value if isinstance(error, Rejected) else ""
     return PairOutcome(*names, outcome, error.code, error.what, error.remedy, fault)
+
+
+def withheld(names: tuple[str, str], error: CuriosityError) -> PairOutcome:
+    """Return what came of a pair that was never sent: it cannot be read, or this network does not take such."""
+    return failed(names, NOT_SENT if error.code in _OF_THE_NETWORK else UNREADABLE, error)
 
 
 def recalled(names: tuple[str, str], result: Result) -> PairOutcome:

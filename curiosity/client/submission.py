@@ -16,12 +16,12 @@ from curiosity.client.outcome import (
     GREY,
     PAY_OF_KNOWN,
     REFUSED,
-    UNREADABLE,
     PairOutcome,
     decided,
     failed,
     names_of,
     recalled,
+    withheld,
 )
 from curiosity.client.receipts import read_saved, receipt_path, save_receipt
 from curiosity.protocol.decision import check_decision
@@ -150,11 +150,15 @@ def stated_license(source: SourcePair, otherwise: str, allowed: Collection[str] 
 def check_taken(source: SourcePair, network: Network) -> None:
     """Raise SourceError PAIR_NOT_TAKEN for a modality pair that the network's checkpoint does not judge."""
     if source.modalities not in network.pairs:
-        raise SourceError(
-            "PAIR_NOT_TAKEN",
-            f"{source.id} is {source.modalities}, which this network does not judge yet",
-            f"It judges {', '.join(sorted(network.pairs))}.",
-        )
+        raise _not_taken(source, network)
+
+
+def _not_taken(source: SourcePair, network: Network) -> SourceError:
+    return SourceError(
+        "PAIR_NOT_TAKEN",
+        f"{source.id} is {source.modalities}, which this network does not judge yet",
+        f"It judges {', '.join(sorted(network.pairs))}.",
+    )
 
 
 async def submit_pairs(
@@ -221,9 +225,11 @@ class _Run:
         """Return a row with its content, None if it cannot be read, has a result or is nothing for this validator."""
         if isinstance(source, SourceError):
             self.tally.unreadable.append(source)
+            self.tally.pairs.append(withheld(("", ""), source))
             return None
         if not self._is_taken(source):
             self.tally.not_taken[source.modalities] += 1
+            self.tally.pairs.append(withheld(names_of(source), _not_taken(source, self.network)))
             return None
         try:
             license = stated_license(source, self.rules.license, self.network.licenses)
@@ -246,7 +252,7 @@ class _Run:
                 self.tally.converted.note(part, item.digest)
         except SourceError as error:
             self.tally.unreadable.append(error)
-            self._tell(source, failed(names_of(source), UNREADABLE, error), error)
+            self._tell(source, withheld(names_of(source), error), error)
             self.watch(source, error)
             return None
         self.seen.add(row.key)

@@ -7,14 +7,14 @@ from typing import Final
 import click
 
 from curiosity.client.history import find, pay_by_entry, read_history, with_pay
-from curiosity.client.outcome import OUTCOMES
+from curiosity.client.outcome import KEPT_OUTCOMES
 from curiosity.host.console import example
 from curiosity.ledger.source import counted
 from curiosity.protocol.errors import ExitCode
 from curiosity.protocol.rewards import RewardParameters
 from node.command import PATH, Session, ledger_source, session_options
-from node.commands.submit import show_outcomes
-from node.screen import Screen, Stages
+from node.screen import Screen, Stages, number_of
+from node.submit_report import record_columns, show_outcomes
 
 _SHOWN: Final = 50
 
@@ -28,7 +28,7 @@ _SHOWN: Final = 50
     )
 )
 @click.argument("files", nargs=-1)
-@click.option("--verdict", "verdicts", multiple=True, type=click.Choice(OUTCOMES[:-1]), help="Only these; repeatable.")
+@click.option("--verdict", "verdicts", multiple=True, type=click.Choice(KEPT_OUTCOMES), help="Only these; repeatable.")
 @click.option("--code", "codes", multiple=True, help="Only these reasons, such as PAIR_TOO_FAR; repeatable.")
 @click.option("--pay", is_flag=True, help="Read the ledger and say of each accepted pair whether it is paid.")
 @click.option("--entries", type=PATH, help="With --pay: a mirror to read instead of the validator's ledger.")
@@ -67,14 +67,15 @@ def receipts(
 
     def show(screen: Screen) -> None:
         if records:
-            show_outcomes(screen, "", [one.outcome for one in records[:limit]])
+            shown = records[:limit]
+            show_outcomes(screen, "", [one.outcome for one in shown], record_columns(session.home, shown))
         if len(records) > limit:
             screen.line(f"... and {len(records) - limit} more; --limit shows more, --json all.")
         for error in problems:
             screen.line(f"{error.code}: {error.what}. {error.remedy}")
         of = f" of {', '.join(files)}" if files else ""
         said = ", ".join(f"{count} {name}" for name, count in counts.most_common())
-        screen.line(f"{len(records)} pairs{of}{': ' + said if said else ''}.")
+        screen.line(f"{number_of(len(records), 'pair')}{of}{': ' + said if said else ''}.")
 
     session.screen.finish(result, show)
     return int(ExitCode.OK if records or not files else ExitCode.SOURCE)

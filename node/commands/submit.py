@@ -1,32 +1,24 @@
 """`curiosity submit`."""
 
 import asyncio
-import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
 
 import click
 
-from curiosity.client.outcome import ACCEPTED, PairOutcome, short
 from curiosity.client.preview import preview
 from curiosity.client.proofs import fetch_proofs
 from curiosity.client.submission import Contributor, Rules, Tally, submit_pairs
 from curiosity.client.wallet import find_wallet
 from curiosity.host.console import example
 from curiosity.protocol.errors import CuriosityError, ExitCode, Overloaded, ServiceError, SourceError, WalletError
-from curiosity.protocol.messages import Decision, Network
-from curiosity.protocol.verdict import Reason
+from curiosity.protocol.messages import Network
 from curiosity.sources.own.own import read_sources
 from curiosity.sources.pairset import SourcePair
 from node.command import PATH, Session, open_client, session_options
-from node.conversion_table import show_conversions
 from node.prompts import unlock_wallet
-from node.screen import ProgressMeter, Screen
-
-_SHOWN: Final = 20  # pairs listed for people; --json has all
+from node.submit_report import SubmissionWatch, show_preview, show_tally, show_unfinished
 
 
 @click.command(
@@ -101,7 +93,7 @@ def submit(
         async with open_client(session) as client:
             network = await client.network()
             with session.screen.progress("Submitting", None) as meter:
-                watch = _Watch(meter)
+                watch = SubmissionWatch(meter)
                 await submit_pairs(
                     watch.count(chain([first], rows)),
                     client=client,
@@ -157,33 +149,21 @@ def _preview(session: Session, rows: Iterable[SourcePair | SourceError], license
     network = told if isinstance(told, Network) else None
     with session.screen.progress("Reading", None) as meter:
         found = preview(
-            rows, license=license, network=network, watch=lambda so_far: meter.advance(1, f"{so_far.items} items")
+            rows,
+            license=license,
+            network=network,
+            watch=lambda so_far: meter.advance(1, f"pairs, {so_far.items} items"),
         )
     if isinstance(told, CuriosityError):
         checked = f"Licences and modalities were not compared with a network's: {told.code}: {told.what}."
     else:
         checked = f"Licences and modalities are those that {told.name} takes."
 
-    def show(screen: Screen) -> None:
-        counts = [(pair, count) for pair, count in sorted(found.pairs.items())]
-        screen.table("would be sent", ("modalities", "pairs"), counts)
-        for row in found.rows[:_SHOWN]:
-            halves = " + ".join(_describe(row[side]) for side in ("a", "b"))
-            screen.line(f"{row['id']} ({row['license']}): {halves}")
-        if found.pairs.total() > _SHOWN:
-            screen.line(f"... and {found.pairs.total() - _SHOWN} more; --json lists them.")
-        show_conversions(found.converted, screen)
-        _show_unreadable(screen, found.unreadable)
-        screen.line(checked)
-        screen.line(f"{found.pairs.total()} pairs of {found.items} items, {found.item_bytes} bytes. Nothing was sent.")
-
-    session.screen.finish(found.to_json() | {"network": network.name if network else None}, show)
+    session.screen.finish(
+        found.to_json() | {"network": network.name if network else None},
+        lambda screen: show_preview(screen, found, checked),
+    )
     return int(ExitCode.OK if found.pairs else ExitCode.SOURCE)
-
-
-def _describe(half: dict[str, Any]) -> str:
-    said = f" {half['text'][:40]!r}" if "text" in half else f", {half['bytes']} bytes"
-    return f"{half['modality']}{said}"
 
 
 def _take(rows: Iterator[SourcePair | SourceError], limit: int | None) -> Iterator[SourcePair | SourceError]:
@@ -191,93 +171,3 @@ def _take(rows: Iterator[SourcePair | SourceError], limit: int | None) -> Iterat
         if limit is not None and number >= limit:
             return
         yield row
-
-
-class _Watch:
-    """Shows how a run goes: accepted, the rest by reason, pairs per second."""
-
-    def __init__(self, meter: ProgressMeter) -> None:
-        self._meter = meter
-        self._codes: Counter[str] = Counter()
-        self._read = 0
-        self._started = time.monotonic()
-
-    def count(self, rows: Iterable[SourcePair | SourceError]) -> Iterator[SourcePair | SourceError]:
-        """The same rows; shows how many were read, also while those of an earlier run are passed over."""
-        for row in rows:
-            self._read += 1
-            self._show(0)
-            yield row
-
-    def __call__(self, _source: SourcePair, outcome: Decision | CuriosityError) -> None:
-        code = outcome.code if isinstance(outcome, CuriosityError) else outcome.verdict.reason.value
-        self._codes["accepted" if code == Reason.BELONGS_TOGETHER else code] += 1
-        self._show(1)
-
-    def _show(self, by: int) -> None:
-        counts = ", ".join(f"{count} {name}" for name, count in self._codes.most_common())
-        rate = self._codes.total() / max(time.monotonic() - self._started, 1e-3)
-        self._meter.advance(
-            by, f"of {self._read} read; {counts}; {rate:.1f} pairs/s" if counts else f"{self._read} read"
-        )
-
-
-def show_tally(screen: Screen, tally: Tally, home: Path) -> None:
-    """Print what came of a run for people: each pair that was not accepted with its files, all of a short run."""
-    is_short = len(tally.pairs) <= _SHOWN
-    listed = [one for one in tally.pairs if is_short or one.outcome != ACCEPTED]
-    if listed:
-        show_outcomes(screen, "" if is_short else "not accepted", listed[:_SHOWN])
-    if len(listed) > _SHOWN:
-        screen.line(f"... and {len(listed) - _SHOWN} more: curiosity receipts lists them, --json all.")
-    rows: list[tuple[object, ...]] = [("accepted", tally.accepted, "")]
-    rows += [("rejected", count, reason) for reason, count in tally.rejected.most_common()]
-    if tally.grey:
-        rows.append(("grey: undecided, costs nothing", tally.grey, Reason.GREY_ZONE.value))
-    rows += [("refused: not decided", count, code) for code, count in tally.refused.most_common()]
-    codes = Counter(error.code for error in tally.unreadable)
-    rows += [("not readable", count, code) for code, count in codes.most_common()]
-    rows += [("not for this validator", count, pair) for pair, count in tally.not_taken.most_common()]
-    if tally.known:
-        rows.append(("known from an earlier run", tally.known, "--again submits them too"))
-    screen.table("", ("", "pairs", "why"), rows)
-    show_conversions(tally.converted, screen)
-    _show_unreadable(screen, tally.unreadable)
-    if tally.not_taken:
-        screen.line("What is not for this validator was not sent: its checkpoint does not judge such pairs.")
-    fresh = [one for one in tally.pairs if one.outcome == ACCEPTED and not one.is_known]
-    paid = sum(one.may_be_paid for one in fresh)
-    if fresh:
-        screen.line(
-            f"{paid} of the {len(fresh)} accepted pairs may be paid when the epoch closes; "
-            f"{len(fresh) - paid} are near to what the network knows already."
-        )
-    rate = tally.decided / tally.seconds if tally.seconds else 0.0
-    screen.line(
-        f"{tally.receipts_verified} receipts verified and kept in {home / 'receipts'}; {rate:.1f} pairs per second."
-    )
-
-
-def show_unfinished(screen: Screen, tally: Tally, home: Path) -> None:
-    """Print how far a run came that ended before its end, and how to go on."""
-    show_tally(screen, tally, home)
-    screen.line(
-        f"The run ended before its end: {tally.decided} pairs were decided by now, the others were not. Run the same "
-        "command again: it goes on with these and sends nothing twice. curiosity receipts lists what was decided."
-    )
-
-
-def show_outcomes(screen: Screen, title: str, pairs: Sequence[PairOutcome]) -> None:
-    """Print pairs as a table: files, verdict, reason and remedy in words, pay."""
-    rows = [
-        (f"{short(one.a)} + {short(one.b)}", one.outcome, f"{one.code}: {one.what}", one.remedy, one.pay)
-        for one in pairs
-    ]
-    screen.table(title, ("files", "verdict", "why", "what to do", "pay"), rows)
-
-
-def _show_unreadable(screen: Screen, errors: Sequence[SourceError]) -> None:
-    for error in errors[:10]:
-        screen.line(f"{error.code}: {error.what}. {error.remedy}")
-    if len(errors) > 10:
-        screen.line(f"... and {len(errors) - 10} more that could not be read.")

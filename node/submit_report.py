@@ -1,0 +1,175 @@
+"""What `curiosity submit` and `curiosity receipts` show of pairs, for people."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from curiosity.client.history import Record
+from curiosity.client.outcome import ACCEPTED, PairOutcome, short
+from curiosity.client.preview import Preview
+from curiosity.client.submission import Tally
+from curiosity.client.wallet import survey_wallets
+from curiosity.protocol.errors import CuriosityError, SourceError
+from curiosity.protocol.messages import Decision
+from curiosity.protocol.verdict import Reason
+from curiosity.sources.pairset import SourcePair
+from node.conversion_table import show_conversions
+from node.screen import ProgressMeter, Screen, number_of
+
+SHOWN: Final = 20  # pairs listed for people; --json has all
+_AS_ABOVE: Final = "as above"
+
+
+def show_tally(screen: Screen, tally: Tally, home: Path) -> None:
+    """Print what came of a run for people: each pair that was not accepted with its files, all of a short run."""
+    is_short = len(tally.pairs) <= SHOWN
+    listed = [one for one in tally.pairs if is_short or one.outcome != ACCEPTED]
+    if listed:
+        show_outcomes(screen, "" if is_short else "not accepted", listed[:SHOWN])
+    if len(listed) > SHOWN:
+        screen.line(f"... and {len(listed) - SHOWN} more: curiosity receipts lists them, --json all.")
+    rows: list[tuple[object, ...]] = [("accepted", tally.accepted, "")]
+    rows += [("rejected", count, reason) for reason, count in tally.rejected.most_common()]
+    if tally.grey:
+        rows.append(("grey: undecided, costs nothing", tally.grey, Reason.GREY_ZONE.value))
+    rows += [("refused: not decided", count, code) for code, count in tally.refused.most_common()]
+    codes = Counter(error.code for error in tally.unreadable)
+    rows += [("not sent", count, code) for code, count in codes.most_common()]
+    rows += [("not sent: not for this validator", count, pair) for pair, count in tally.not_taken.most_common()]
+    if tally.known:
+        rows.append(("known from an earlier run", tally.known, "--again submits them too"))
+    screen.table("", ("", "pairs", "why"), rows)
+    show_conversions(tally.converted, screen)
+    if tally.not_taken:
+        screen.line("What is not for this validator was not sent: its checkpoint does not judge such pairs.")
+    fresh = [one for one in tally.pairs if one.outcome == ACCEPTED and not one.is_known]
+    paid = sum(one.may_be_paid for one in fresh)
+    if fresh:
+        screen.line(
+            f"{paid} of {number_of(len(fresh), 'accepted pair')} may be paid when the epoch closes; "
+            f"{len(fresh) - paid} are near to what the network knows already."
+        )
+    where = home / "receipts"
+    if not tally.receipts_verified:
+        screen.line(f"Nothing new was decided. The receipts of earlier runs are in {where}.")
+        return
+    rate = tally.decided / tally.seconds if tally.seconds else 0.0
+    screen.line(
+        f"{number_of(tally.receipts_verified, 'receipt')} verified and kept in {where}; {rate:.1f} pairs per second."
+    )
+
+
+def show_unfinished(screen: Screen, tally: Tally, home: Path) -> None:
+    """Print how far a run came that ended before its end, and how to go on."""
+    show_tally(screen, tally, home)
+    screen.line(
+        f"The run ended before its end: {number_of(tally.decided, 'pair')} decided by now, the others were not. "
+        "Run the same command again: it goes on with these and sends nothing twice. "
+        "curiosity receipts lists what was decided."
+    )
+
+
+def show_outcomes(
+    screen: Screen, title: str, pairs: Sequence[PairOutcome], more: Sequence[tuple[str, Sequence[str]]] = ()
+) -> None:
+    """Print pairs as a table: files, verdict, reason and remedy in words, pay; ``more`` columns by name, a cell a pair.
+
+    Pairs with one reason stand together, and its remedy is written once.
+    """
+    first: dict[tuple[str, str], int] = {}
+    for one in pairs:
+        first.setdefault((one.code, one.remedy), len(first))
+    order = sorted(range(len(pairs)), key=lambda number: first[pairs[number].code, pairs[number].remedy])
+    rows: list[tuple[str, ...]] = []
+    told = ""
+    for number in order:
+        one = pairs[number]
+        remedy = _AS_ABOVE if one.remedy and one.remedy == told else one.remedy
+        told = one.remedy
+        cells = (_files(one), one.outcome, f"{one.code}: {one.what}", remedy, one.pay)
+        rows.append((*cells, *(column[number] for _, column in more)))
+    names = ("files", "verdict", "why", "what to do", "pay", *(name for name, _ in more))
+    screen.table(title, names, rows)
+
+
+def _files(one: PairOutcome) -> str:
+    return " + ".join(short(name) for name in (one.a, one.b) if name)
+
+
+def show_preview(screen: Screen, found: Preview, checked: str) -> None:
+    """Print what a submission would send; ``checked`` says what was compared with the network."""
+    counts = [(pair, count) for pair, count in sorted(found.pairs.items())]
+    screen.table("would be sent", ("modalities", "pairs"), counts)
+    for row in found.rows[:SHOWN]:
+        halves = " + ".join(_describe(row[side]) for side in ("a", "b"))
+        screen.line(f"{row['id']} ({row['license']}): {halves}")
+    if found.pairs.total() > SHOWN:
+        screen.line(f"... and {found.pairs.total() - SHOWN} more; --json lists them.")
+    show_conversions(found.converted, screen)
+    show_unreadable(screen, found.unreadable)
+    screen.line(checked)
+    screen.line(
+        f"{number_of(found.pairs.total(), 'pair')} of {number_of(found.items, 'item')}, {found.item_bytes} bytes. "
+        "Nothing was sent."
+    )
+
+
+def _describe(half: dict[str, Any]) -> str:
+    said = f" {half['text'][:40]!r}" if "text" in half else f", {half['bytes']} bytes"
+    return f"{half['modality']}{said}"
+
+
+def show_unreadable(screen: Screen, errors: Sequence[SourceError]) -> None:
+    """Print why rows could not be read, each remedy once."""
+    told = ""
+    for error in errors[:10]:
+        screen.line(f"{error.code}: {error.what}." + ("" if error.remedy == told else f" {error.remedy}"))
+        told = error.remedy
+    if len(errors) > 10:
+        screen.line(f"... and {len(errors) - 10} more that could not be read.")
+
+
+def record_columns(home: Path, records: Sequence[Record]) -> list[tuple[str, list[str]]]:
+    """Return the columns that `show_outcomes` adds for what is kept of earlier runs: wallet, entry and day."""
+    names = {wallet.address: wallet.name for wallet in survey_wallets(home)[0]}
+    return [
+        ("wallet", [names.get(one.contributor, one.contributor.hex()[:8]) for one in records]),
+        ("entry", ["" if one.outcome.entry is None else str(one.outcome.entry) for one in records]),
+        ("day", [_day(one.issued_at) for one in records]),
+    ]
+
+
+def _day(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat() if seconds else ""
+
+
+class SubmissionWatch:
+    """Shows how a run goes: accepted, the rest by reason, pairs per second."""
+
+    def __init__(self, meter: ProgressMeter) -> None:
+        self._meter = meter
+        self._codes: Counter[str] = Counter()
+        self._read = 0
+        self._started = time.monotonic()
+
+    def count(self, rows: Iterable[SourcePair | SourceError]) -> Iterator[SourcePair | SourceError]:
+        """The same rows; shows how many were read, also while those of an earlier run are passed over."""
+        for row in rows:
+            self._read += 1
+            self._show(0)
+            yield row
+
+    def __call__(self, _source: SourcePair, outcome: Decision | CuriosityError) -> None:
+        code = outcome.code if isinstance(outcome, CuriosityError) else outcome.verdict.reason.value
+        self._codes["accepted" if code == Reason.BELONGS_TOGETHER else code] += 1
+        self._show(1)
+
+    def _show(self, by: int) -> None:
+        counts = ", ".join(f"{count} {name}" for name, count in self._codes.most_common())
+        rate = self._codes.total() / max(time.monotonic() - self._started, 1e-3)
+        self._meter.advance(
+            by, f"of {self._read} read; {counts}; {rate:.1f} pairs/s" if counts else f"{self._read} read"
+        )
