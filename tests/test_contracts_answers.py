@@ -15,7 +15,7 @@ from curiosity.chain.chain import ChainConfig, hide_secrets, show_endpoint
 from curiosity.chain.evm import ChainClient
 from curiosity.chain.evm.answers import printable, quantity
 from curiosity.chain.evm.connection import Connection, ContractTarget
-from curiosity.host.port.guard import url_of
+from curiosity.host.port.listen import url_of
 from curiosity.host.settings.chain import ChainSettings
 from curiosity.host.settings.loader import read_section
 from curiosity.protocol.errors import ChainError, ConfigError

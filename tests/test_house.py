@@ -54,7 +54,9 @@ def imports_of(tree: ast.AST) -> Iterator[str]:
             yield node.module
 
 
-# -- names
+# -- names and lengths
+
+MOST_LINES = 400
 
 
 def classes_named_twice(trees: dict[str, ast.Module]) -> dict[str, list[str]]:
@@ -81,6 +83,19 @@ def test_a_second_meaning_of_a_class_name_would_be_found(other: str) -> None:
     planted = {"node/a.py": ast.parse("class Plan: ..."), "trainer/b.py": ast.parse(other)}
     assert list(classes_named_twice(planted)) == ["Plan"]
     assert classes_named_twice(modules() | {"node/spy.py": ast.parse("class Pipeline: ...")}) != {}
+
+
+def too_long(texts_: dict[str, str], most: int = MOST_LINES) -> dict[str, int]:
+    """How many lines each file has that has more than ``most``."""
+    return {path: count for path, text in texts_.items() if (count := len(text.splitlines())) > most}
+
+
+def test_no_python_file_of_the_product_is_too_long() -> None:
+    assert too_long({path: (ROOT / path).read_text(encoding="utf-8") for path in modules()}) == {}
+
+
+def test_a_file_that_is_too_long_would_be_found() -> None:
+    assert too_long({"node/a.py": "x = 1\n" * 400, "node/b.py": "x = 1\n" * 401}) == {"node/b.py": 401}
 
 
 # -- imports
@@ -527,7 +542,7 @@ JOINED_FREELY = {
         "below.parent / read_name(path.name).stem",  # what listing the folder gave, as a key
         "Path(stem).with_name(inner.stem)",
     },
-    "curiosity/serving/decode.py": {"Path(f'/proc/{self.process.pid}/stat')"},  # the number of a process of ours
+    "curiosity/serving/decode_worker.py": {"Path(f'/proc/{self.process.pid}/stat')"},  # the number of a process of ours
     # Numbers:
     "node/submit_report.py": {"tally.decided / tally.seconds"},
     "node/demo/report.py": {"figures['r10'] / figures['chance10']"},

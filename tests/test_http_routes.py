@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from curiosity.host.port.address import sender_of
 from curiosity.host.settings.validator import ValidatorConfig
-from curiosity.protocol.messages import CheckpointOrder, ErrorMessage
+from curiosity.protocol.messages import ErrorMessage
+from curiosity.protocol.orders import CheckpointOrder
 from curiosity.protocol.takedown import SignedTakedown, TakedownReason, TakedownRequest
 from curiosity.protocol.wire import encode, parse
 from tests.material.http import Listening

@@ -27,11 +27,11 @@ from curiosity.sources.made.emoji import (
     Emoji,
     find_families,
     load_emoji,
-    load_picture,
     make_emoji,
     split_emoji,
 )
 from curiosity.sources.made.families import strip_code, strip_name
+from curiosity.sources.made.pictures import load_picture
 from curiosity.sources.made.speech import (
     HELD_OUT_SPEAKER,
     RATE_HZ,

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from curiosity.protocol.errors import SourceError
-from curiosity.sources.made.emoji import SPLIT_SIZES, find_families, load_emoji, load_picture, make_emoji, split_emoji
+from curiosity.sources.made.emoji import SPLIT_SIZES, find_families, load_emoji, make_emoji, split_emoji
+from curiosity.sources.made.pictures import load_picture
 from curiosity.sources.made.styles import LANGUAGES, STYLES, find_drawings, load_names
 from curiosity.sources.pairset import SourcePair, check_pair_set, read_pairs
 

@@ -26,7 +26,8 @@ from curiosity.embedding.modalities import BY_NAME, MODALITIES
 from curiosity.embedding.modalities import decode as decode_here
 from curiosity.embedding.modality import check_contract
 from curiosity.protocol.errors import Overloaded, Rejected
-from curiosity.serving.decode import Decoder, _Worker
+from curiosity.serving.decode import Decoder
+from curiosity.serving.decode_worker import DecodeWorker
 from tests.material.modality import clip, frames, gif, item, npy, sensor
 from tests.material.waiting import PATIENCE_S, eventually, in_the_end
 
@@ -386,7 +387,7 @@ async def test_what_a_taken_over_worker_answers_hurts_only_its_item(header: str,
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", HOSTILE, header.encode().hex(), payload.hex(), length, stdin=-1, stdout=-1
         )
-        decoder._workers[0] = _Worker(process)
+        decoder._workers[0] = DecodeWorker(process)
         with pytest.raises(Rejected, match="ITEM_CRASHED_DECODER"):
             await asyncio.wait_for(decoder.decode("text", "text/plain", b"one"), PATIENCE_S)
         assert process.returncode == -signal.SIGKILL

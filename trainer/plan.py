@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -15,6 +15,9 @@ from curiosity.embedding.modalities import BY_NAME, pair_name
 from curiosity.embedding.presets import Preset, find_preset
 from curiosity.protocol.errors import ConfigError
 from trainer.recipe import Recipe
+
+if TYPE_CHECKING:
+    from curiosity.embedding.space import EmbeddingSpace
 
 CONFIGS = Path(__file__).parent / "configs"
 TINY = CONFIGS / "tiny.yaml"
@@ -39,6 +42,13 @@ class Phase:
     replay: float = 0.25
     frozen: tuple[str, ...] = ()
     unfrozen: tuple[str, ...] = ()
+
+    def freeze(self, space: "EmbeddingSpace") -> None:
+        """Let the encoders of the space stop or start learning as this phase says."""
+        for modality in self.frozen:
+            space.freeze(modality)
+        for modality in self.unfrozen:
+            space.unfreeze(modality)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ The order of work is in ``Training.run``. What it leaves in its folder:
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,8 @@ class Training:
             first = 0
             if found is not None:
                 first = int(found.facts["phase"])
-                self.reports, self.history = list(found.facts["reports"]), _to_rows(found.tensors["history"].numpy())
+                self.reports = list(found.facts["reports"])
+                self.history = [tuple(row) for row in found.tensors["history"].tolist()]
                 self.tell({"event": "resumed", "phase": first, "step": int(found.facts.get("steps", 0))})
             if self.group.is_first:
                 steps = int(found.facts.get("steps", 0)) if found is not None else 0
@@ -118,7 +119,7 @@ class Training:
                     self._train_phase(number, found)
                     found = None
                 if found is not None:  # every phase was trained before: only the weights are needed
-                    self.space.load_state_dict(_model_of(found))
+                    self.space.load_state_dict(found.model)
                 return self._finish()
             finally:
                 if self._events:
@@ -164,7 +165,7 @@ class Training:
         if plan.gradient_checkpointing:
             space.enable_gradient_checkpointing()
         for phase in plan.phases[:phases]:
-            _freeze(space, phase)
+            phase.freeze(space)
         return space
 
     def _prepare(self) -> None:
@@ -181,10 +182,10 @@ class Training:
     def _train_phase(self, number: int, found: Capture | None) -> None:
         phase = self.plan.phases[number]
         if found is not None:
-            self.space.load_state_dict(_model_of(found))
+            self.space.load_state_dict(found.model)
             for earlier in self.plan.phases[:number]:
-                _freeze(self.space, earlier)
-        _freeze(self.space, phase)
+                earlier.freeze(self.space)
+        phase.freeze(self.space)
         streams, replayed = self._streams(number)
         run = TrainingRun(
             self.space,
@@ -395,20 +396,3 @@ class Training:
             command=self.command,
         )
         return {"path": str(made.path), "digest": made.digest}
-
-
-def _freeze(space: EmbeddingSpace, phase: Phase) -> None:
-    for modality in phase.frozen:
-        space.freeze(modality)
-    for modality in phase.unfrozen:
-        space.unfreeze(modality)
-
-
-def _model_of(capture: Capture) -> Mapping[str, torch.Tensor]:
-    return {
-        name.removeprefix("model/"): tensor for name, tensor in capture.tensors.items() if name.startswith("model/")
-    }
-
-
-def _to_rows(array: NDArray[np.float64]) -> list[tuple[float, ...]]:
-    return [tuple(row) for row in array.tolist()]

@@ -66,6 +66,13 @@ class Capture:
     tensors: Mapping[str, Tensor]
     facts: Mapping[str, Any]
 
+    @property
+    def model(self) -> Mapping[str, Tensor]:
+        """The weights of the space, by their names there."""
+        return {
+            name.removeprefix("model/"): tensor for name, tensor in self.tensors.items() if name.startswith("model/")
+        }
+
 
 def train(
     space: EmbeddingSpace,

@@ -11,7 +11,7 @@ import click
 
 from curiosity.host import console
 from curiosity.host.files import make_folder, write_whole
-from curiosity.host.port.guard import url_of
+from curiosity.host.port.listen import url_of
 from curiosity.protocol.signing import Domain, address_of, checksum
 from validator.app import build, connect_chain, listen, settle_memory
 from validator.config import ServiceSettings, load_settings

@@ -9,7 +9,8 @@ from aiohttp import web
 
 from curiosity.host.port.body import read_body
 from curiosity.protocol.errors import CheckpointError, Rejected
-from curiosity.protocol.messages import CheckpointOrder, CheckpointReport, ExpiryReport, Health
+from curiosity.protocol.messages import Health
+from curiosity.protocol.orders import CheckpointOrder, CheckpointReport, ExpiryReport
 from curiosity.protocol.pair import MAX_ENVELOPE_BYTES
 from curiosity.protocol.wire import parse
 from validator.edge import SERVICE, answer

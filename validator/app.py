@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 import curiosity.embedding.checkpoint
-import curiosity.host.port.guard
+import curiosity.host.port.listen
 from curiosity.chain.attestation import address_of
 from curiosity.chain.chain import Addresses
 from curiosity.chain.connect import connect_to
@@ -301,7 +301,7 @@ async def listen(service: Service) -> web.AppRunner:
     """
     config = service.settings.validator
     guard = Guard(GuardLimits.of(config), service.metrics.count_cut)
-    runner = await curiosity.host.port.guard.listen(
+    runner = await curiosity.host.port.listen.listen(
         make_application(service), guard, config.host, config.port, "validator"
     )
     if service.mirrored is None and runner.server is not None:

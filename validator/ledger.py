@@ -22,7 +22,7 @@ from curiosity.protocol.signing import Domain
 from curiosity.protocol.subtrees import Place, Read, consistency_from, inclusion_from, root_from
 from curiosity.protocol.tiles import HEIGHT, WIDTH
 from curiosity.protocol.tlog import Signer, TreeHead, sign_note
-from validator.store import NewRow, NewSubmission, Store
+from validator.store import NewEntry, NewRow, NewSubmission, Store
 from validator.store.audit import first_damage
 from validator.store.hashes import TreeHashes
 from validator.store.head import KeptHead
@@ -32,19 +32,6 @@ from validator.store.tree import HASH_BYTES, Edge
 __all__ = ["Ledger", "NewEntry", "NewSubmission"]
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class NewEntry:
-    """A leaf (`curiosity.protocol.entry.encode_entry`) to append; with the submission behind it if it decides about a
-    pair.
-
-    ``erases`` names earlier entries: what their pairs hold is removed with the same commit.
-    """
-
-    leaf: bytes
-    submission: NewSubmission | None = None
-    erases: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

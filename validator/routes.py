@@ -9,8 +9,6 @@ from aiohttp import web
 from curiosity.protocol.item_request import SignedItemRequest
 from curiosity.protocol.messages import (
     Answer,
-    CheckpointOrder,
-    CheckpointReport,
     ClaimTicket,
     ConsistencyProof,
     Decision,
@@ -19,7 +17,6 @@ from curiosity.protocol.messages import (
     EpochLeaves,
     EpochReport,
     EpochSignature,
-    ExpiryReport,
     Health,
     InclusionProof,
     Network,
@@ -27,6 +24,7 @@ from curiosity.protocol.messages import (
     TakedownReport,
     WitnessPage,
 )
+from curiosity.protocol.orders import CheckpointOrder, CheckpointReport, ExpiryReport
 from curiosity.protocol.takedown import Blocked, SignedTakedown
 from validator.admin_routes import VERSION, get_health, get_metrics, post_checkpoint, post_epoch, post_expiry
 from validator.contributor_routes import (

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-import curiosity.host.port.guard
+import curiosity.host.port.listen
 from curiosity.host.files import write_whole
 from curiosity.host.port.body import read_body
 from curiosity.host.port.guard import Guard, GuardLimits
@@ -139,7 +139,7 @@ def build(config: WitnessConfig) -> tuple[Witness, Memory, WitnessKeys]:
 async def listen(config: WitnessConfig, witness: Witness) -> web.AppRunner:
     """Listen at the configured address and return the runner. Raises ConfigError PORT_TAKEN."""
     guard = Guard(GuardLimits.of(config), lambda code: log.info("event=connection_cut code=%s", code))
-    return await curiosity.host.port.guard.listen(
+    return await curiosity.host.port.listen.listen(
         make_application(config, witness), guard, config.host, config.port, "witness"
     )
 
@@ -153,7 +153,7 @@ async def serve(config: WitnessConfig, *, ready_file: Path | None, as_json: bool
         memory.close()
         raise
     try:
-        url = curiosity.host.port.guard.url_of(config.host, runner.addresses[0][1])
+        url = curiosity.host.port.listen.url_of(config.host, runner.addresses[0][1])
         facts = {"url": url, "name": config.name, "vkeys": list(keys.vkeys), "logs": sorted(trusted_logs(config.logs))}
         stop = asyncio.Event()
         for name in (signal.SIGINT, signal.SIGTERM):

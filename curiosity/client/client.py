@@ -19,8 +19,6 @@ from curiosity.protocol.item_request import SignedItemRequest
 from curiosity.protocol.json_reader import read_json
 from curiosity.protocol.messages import (
     Answer,
-    CheckpointOrder,
-    CheckpointReport,
     ClaimTicket,
     ConsistencyProof,
     Decision,
@@ -29,13 +27,13 @@ from curiosity.protocol.messages import (
     EpochLeaves,
     EpochReport,
     EpochSignature,
-    ExpiryReport,
     Health,
     InclusionProof,
     Network,
     SubmissionPage,
     TakedownReport,
 )
+from curiosity.protocol.orders import CheckpointOrder, CheckpointReport, ExpiryReport
 from curiosity.protocol.takedown import Blocked, SignedTakedown
 from curiosity.protocol.url import check_url, without_userinfo
 from curiosity.protocol.wire import encode, parse

@@ -10,15 +10,9 @@ Whose turn it is: the sender who was given least (`curiosity.serving.fair`), in 
 """
 
 import asyncio
-import contextlib
 import logging
-import os
 import re
 import signal
-import struct
-import sys
-from dataclasses import astuple, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,50 +22,22 @@ from curiosity.embedding.modality import Array, check_contract
 from curiosity.embedding.work import ITEM_UNITS, LOST_PROCESS_UNITS, Budget
 from curiosity.host.port.shares import Shares, keys_of
 from curiosity.protocol.errors import CuriosityError, Overloaded, Rejected, StoreError
-from curiosity.protocol.json_reader import read_json
+from curiosity.serving.decode_worker import DecodeJob, DecodeWorker, WorkerDied, WorkerLies
 from curiosity.serving.fair import FairQueue, TakenItem
 from curiosity.serving.quotas import OWN, Payer, QuotaLimits, Quotas
-from curiosity.serving.sandbox import frame
 
 log = logging.getLogger(__name__)
 
 ITEM_TIMEOUT_S = 5.0
-START_TIMEOUT_S = 60.0
 MAX_WAITING = 4096
 MAX_WAITING_BYTES = 256 << 20
 ATTEMPTS = 2  # for an item whose worker was lost through no visible fault of its own
-_EXIT_GRACE_S = 5.0  # the kernel frees a large process slowly on a busy machine
-_MAX_HEADER_BYTES = 1 << 16
-_MAX_ANSWER_BYTES = 64 << 20  # of an array; the largest, 64 frames of video, has 12 MB
 _MAX_UNITS = 1 << 50
 _CODE = re.compile("[A-Z][A-Z0-9_]{1,63}")
 
 
-@dataclass(frozen=True)
-class _DecodeJob:
-    modality: str
-    media_type: str
-    data: bytes = field(repr=False)
-    payer: Payer
-    budget: Budget | None
-    done: "asyncio.Future[Array]"
-
-    @property
-    def least_units(self) -> int:
-        """What the item costs at the least."""
-        return ITEM_UNITS + len(self.data)
-
-
 class Unjudged(Rejected):
     """A refusal that says nothing about the pair: its item is too much work, or its sender has sent too much."""
-
-
-class _WorkerDied(Exception):
-    """The process closed its side of the pipe."""
-
-
-class _WorkerLies(Exception):
-    """The process wrote something that no honest worker writes."""
 
 
 class _Refused(Exception):
@@ -85,93 +51,6 @@ class _Refused(Exception):
 
 class _WorkerLost(Exception):
     """The process is gone, and nothing shows that the item did it."""
-
-
-class _Worker:
-    """One process and the pipe to it."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self.protections: list[str] = []
-
-    @classmethod
-    async def spawn(cls) -> "_Worker":
-        # Neither keys nor the database's password are in the environment that a worker inherits.
-        environment = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "LC_ALL")}
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "curiosity.serving.sandbox", limit=1 << 20,
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=environment | threads,
-            )  # fmt: skip
-        except OSError as error:
-            raise _not_starting(str(error)) from error
-        worker = cls(process)
-        try:
-            async with asyncio.timeout(START_TIMEOUT_S):
-                header, _ = await worker.read()
-            worker.protections = [str(name) for name in header.get("protections", ())]
-        except TimeoutError:
-            await worker.kill()
-            raise _not_starting(f"no answer in {START_TIMEOUT_S:g} s") from None
-        except (_WorkerDied, _WorkerLies):
-            raise _not_starting(f"it ended with status {await worker.kill()}") from None
-        except BaseException:  # cancelled: leave no process behind
-            await worker.kill()
-            raise
-        return worker
-
-    async def read(self) -> tuple[dict[str, Any], bytes]:
-        assert self.process.stdout is not None
-        try:
-            (length,) = struct.unpack(">I", await self.process.stdout.readexactly(4))
-            if length > _MAX_HEADER_BYTES:
-                raise _WorkerLies
-            header = read_json(await self.process.stdout.readexactly(length))
-            if not isinstance(header, dict) or type(size := header.get("size")) is not int:
-                raise _WorkerLies
-            if not 0 <= size <= _MAX_ANSWER_BYTES:
-                raise _WorkerLies
-            return header, await self.process.stdout.readexactly(size)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            raise _WorkerDied from None
-        except (ValueError, RecursionError):
-            raise _WorkerLies from None
-
-    async def ask(self, job: _DecodeJob) -> tuple[dict[str, Any], bytes]:
-        assert self.process.stdin is not None
-        try:
-            budget = None if job.budget is None else astuple(job.budget)
-            header = {"modality": job.modality, "media_type": job.media_type, "budget": budget}
-            self.process.stdin.write(frame(header, job.data))
-            self.process.stdin.write(job.data)
-            await self.process.stdin.drain()
-        except ConnectionError:
-            raise _WorkerDied from None
-        return await self.read()
-
-    def processor_s(self) -> float | None:
-        """Seconds of processor time that the process has used; None where /proc does not tell."""
-        try:
-            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return None
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    async def end(self) -> int | None:
-        """Return the exit status of a process that closed its pipe; None if it did not end and had to be killed."""
-        try:
-            async with asyncio.timeout(_EXIT_GRACE_S):
-                return await self.process.wait()
-        except TimeoutError:
-            await self.kill()
-            return None
-
-    async def kill(self) -> int:
-        """End the process and return its exit status."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
-        return await self.process.wait()
 
 
 class Decoder:
@@ -192,9 +71,9 @@ class Decoder:
         self._places = Shares(max_waiting, is_fair=is_fair)
         self._bytes = Shares(max_waiting_bytes, is_fair=is_fair)
         self._quotas = quotas or Quotas(QuotaLimits())
-        self._jobs: FairQueue[_DecodeJob] = FairQueue(is_fair=is_fair)
+        self._jobs: FairQueue[DecodeJob] = FairQueue(is_fair=is_fair)
         self._ready = asyncio.Semaphore(0)  # counts the jobs that wait
-        self._workers: list[_Worker | None] = [None] * workers
+        self._workers: list[DecodeWorker | None] = [None] * workers
         self._tasks: list[asyncio.Task[None]] = []
         self._protections: list[str] = []
         self._replaced = 0
@@ -202,8 +81,8 @@ class Decoder:
 
     async def start(self) -> None:
         """Start the processes. Raises StoreError DECODER_NOT_STARTING if they do not come up."""
-        started = await asyncio.gather(*(_Worker.spawn() for _ in range(self._count)), return_exceptions=True)
-        up = [worker for worker in started if isinstance(worker, _Worker)]
+        started = await asyncio.gather(*(DecodeWorker.spawn() for _ in range(self._count)), return_exceptions=True)
+        up = [worker for worker in started if isinstance(worker, DecodeWorker)]
         self._workers = list(up)
         for failure in started:
             if isinstance(failure, BaseException):
@@ -254,7 +133,7 @@ class Decoder:
         """
         if not self._tasks:
             raise _stopped()
-        job = _DecodeJob(modality, media_type, data, payer, budget, asyncio.get_running_loop().create_future())
+        job = DecodeJob(modality, media_type, data, payer, budget, asyncio.get_running_loop().create_future())
         keys = self._keys(job)
         is_first_bytes = not len(self._jobs)  # an item alone may be as large as it likes
         if not self._places.may_take(keys, 1) or not (is_first_bytes or self._bytes.may_take(keys, len(data))):
@@ -272,11 +151,11 @@ class Decoder:
         return await job.done
 
     @staticmethod
-    def _keys(job: _DecodeJob) -> tuple[str, ...]:
+    def _keys(job: DecodeJob) -> tuple[str, ...]:
         """Under which keys a waiting job counts; the validator's own under none, so that only the total holds it."""
         return () if job.payer.is_own else keys_of(job.payer.sender)
 
-    def _leave(self, job: _DecodeJob) -> None:
+    def _leave(self, job: DecodeJob) -> None:
         self._places.give(self._keys(job), 1)
         self._bytes.give(self._keys(job), len(job.data))
 
@@ -290,7 +169,7 @@ class Decoder:
             else:
                 await self._serve_one(slot, taken)
 
-    async def _serve_one(self, slot: int, taken: TakenItem[_DecodeJob]) -> None:
+    async def _serve_one(self, slot: int, taken: TakenItem[DecodeJob]) -> None:
         job, units = taken.item, 0
         try:
             try:
@@ -318,12 +197,12 @@ class Decoder:
             self._quotas.charge_work(job.payer, units)
             self.units += units
 
-    async def _run(self, slot: int, job: _DecodeJob) -> tuple[Array, int]:
+    async def _run(self, slot: int, job: DecodeJob) -> tuple[Array, int]:
         lost = ""
         for _ in range(ATTEMPTS):
             worker = self._workers[slot]
             if worker is None or worker.process.returncode is not None:  # it may have been ended while it had no item
-                worker = self._workers[slot] = await _Worker.spawn()
+                worker = self._workers[slot] = await DecodeWorker.spawn()
             try:
                 return await self._ask(slot, worker, job)
             except _WorkerLost as error:
@@ -335,7 +214,7 @@ class Decoder:
             retry_after_s=10,
         )
 
-    async def _ask(self, slot: int, worker: _Worker, job: _DecodeJob) -> tuple[Array, int]:
+    async def _ask(self, slot: int, worker: DecodeWorker, job: DecodeJob) -> tuple[Array, int]:
         before_s = worker.processor_s()
         try:
             async with asyncio.timeout(self._item_timeout_s):
@@ -353,35 +232,35 @@ class Decoder:
                 status=422,
             )
             raise _Refused(refusal, LOST_PROCESS_UNITS) from None
-        except _WorkerDied:
+        except WorkerDied:
             status = await worker.end()
             await self._replace(slot, worker, f"status {status}")
             if status == -signal.SIGKILL:
                 raise _WorkerLost("something else on this machine ended the process with SIGKILL") from None
             refusal = _crashed(job, f"ended the decoder with status {status}")
             raise _Refused(refusal, LOST_PROCESS_UNITS) from None
-        except _WorkerLies:
+        except WorkerLies:
             await self._replace(slot, worker, "answer is none")
             refusal = _crashed(job, "made the decoder answer what is not an item")
             raise _Refused(refusal, LOST_PROCESS_UNITS) from None
 
-    async def _replace(self, slot: int, worker: _Worker, why: str) -> None:
+    async def _replace(self, slot: int, worker: DecodeWorker, why: str) -> None:
         self._workers[slot] = None
         self._replaced += 1
         await worker.kill()
         log.warning("event=decoder_replaced slot=%d why=%r", slot, why)
 
 
-def _to_array(job: _DecodeJob, header: dict[str, Any], payload: bytes) -> tuple[Array, int]:
-    """Return the answer's array and its units of work. Raises _Refused if it is a refusal, _WorkerLies if neither."""
+def _to_array(job: DecodeJob, header: dict[str, Any], payload: bytes) -> tuple[Array, int]:
+    """Return the answer's array and its units of work. Raises _Refused if it is a refusal, WorkerLies if neither."""
     work = header.get("work", 0)
     if type(work) is not int or not 0 <= work <= _MAX_UNITS:
-        raise _WorkerLies
+        raise WorkerLies
     units = max(job.least_units, ITEM_UNITS + work)
     if "code" in header:
         code, what, remedy = (header.get(name) for name in ("code", "what", "remedy"))
         if not (isinstance(code, str) and _CODE.fullmatch(code) and isinstance(what, str) and isinstance(remedy, str)):
-            raise _WorkerLies
+            raise WorkerLies
         refusal = Rejected(code, what[:1000], remedy[:1000], status=422)
         if code == "ITEM_OVER_BUDGET":  # it was measured and not decoded
             raise _Refused(_unjudged(refusal), job.least_units)
@@ -392,7 +271,7 @@ def _to_array(job: _DecodeJob, header: dict[str, Any], payload: bytes) -> tuple[
         array = np.frombuffer(payload, dtype=modality.contract.dtype).reshape(header["shape"])
         check_contract(modality, array)
     except (Rejected, KeyError, TypeError, ValueError, OverflowError):
-        raise _WorkerLies from None
+        raise WorkerLies from None
     return array, units
 
 
@@ -402,25 +281,17 @@ def _unjudged(refusal: Rejected) -> Unjudged:
     )
 
 
-def _fail(job: _DecodeJob, error: CuriosityError) -> None:
+def _fail(job: DecodeJob, error: CuriosityError) -> None:
     if not job.done.done():
         job.done.set_exception(error)
 
 
-def _crashed(job: _DecodeJob, how: str) -> Rejected:
+def _crashed(job: DecodeJob, how: str) -> Rejected:
     return Rejected(
         "ITEM_CRASHED_DECODER",
         f"decoding {len(job.data)} bytes of {job.media_type} {how}",
         "Write the file again with a common program.",
         status=422,
-    )
-
-
-def _not_starting(why: str) -> StoreError:
-    return StoreError(
-        "DECODER_NOT_STARTING",
-        f"a decode worker did not start: {why}",
-        "Run `python -m curiosity.serving.sandbox` by hand to see why.",
     )
 
 

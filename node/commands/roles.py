@@ -17,7 +17,7 @@ from curiosity.client.amounts import show_tokens
 from curiosity.client.client import ValidatorClient
 from curiosity.host.console import example
 from curiosity.protocol.errors import CuriosityError, Rejected
-from curiosity.protocol.messages import CheckpointReport
+from curiosity.protocol.orders import CheckpointReport
 from curiosity.protocol.wire import to_plain
 from node.command import PATH, Session, session_options
 from node.commands.takedown import REASONS, take_down_as_operator

@@ -28,7 +28,8 @@ from curiosity.sources.pairset import SourcePair
 from node.demo.material import Cast, DemoMaterial, choose, deal, make_cast, make_material
 from node.demo.mischief import KINDS, attack, kind_of, make_bad_pairs
 from node.demo.processes import run_json_lines
-from node.demo.report import Report, check_recall, directions, recall_rows
+from node.demo.report import Report
+from node.demo.searches import search, show_searches
 from node.demo.stage import Stage, open_stage
 from node.screen import Screen
 
@@ -39,8 +40,6 @@ PLAYED = "played"  # this file marks a run that came to its end
 CHECKPOINTS = "checkpoints"  # below the demo's folder; kept, for networks that go on under them
 BAD_EACH = 60
 ATTACKS_EACH = 12
-QUERIES = ("smiling face with sunglasses", "a fruit you can eat", "something that flies")
-TOP = 3
 _POLL_S = 0.5  # between two looks at what is waited for
 _REFUSALS = ("CHECKPOINT_WORSE", "CHECKPOINT_UNFIT")  # what a training can come to that learned too little
 STEPS = 320  # of the training round: what a checkpoint learns is bounded by steps, never by a clock
@@ -153,14 +152,14 @@ async def _network_steps(made: Stage, options: Options, material: DemoMaterial, 
         with report.step("rewards", "The epoch closes; rewards are attested, activated, claimed"):
             await _pay(made, cast, client, limit_s)
         with report.step("searches_before", "Searches before the training round"):
-            before = await _search(client)
+            before = await search(client)
         with report.step("training", "A trainer learns from the mirrored ledger"):
             result = await _train(made, options, material, client)
         with report.step("switch", "The validator switches to the new checkpoint and embeds everything again"):
             await switch(report, client, made.admin_token(), result)
         with report.step("searches_after", "The same searches afterwards, and recall on held-out material"):
-            after = await _search(client)
-            _show_searches(made, before, after, result)
+            after = await search(client)
+            show_searches(made, before, after, result)
 
 
 async def _submit(
@@ -328,15 +327,6 @@ def _tell_payouts(made: Stage, payout: EpochPayout, claims: Iterable[Claimed]) -
     )
 
 
-async def _search(client: ValidatorClient) -> list[dict[str, Any]]:
-    found = []
-    for text in QUERIES:
-        answer = await client.query("text", "text/plain", text.encode(), "image", 40)
-        names = list(dict.fromkeys(one.partner_text or "?" for one in answer.found))
-        found.append({"query": text, "to": "image", "found": names[:TOP], "indexed": answer.indexed})
-    return found
-
-
 async def _train(made: Stage, options: Options, material: DemoMaterial, client: ValidatorClient) -> dict[str, Any]:
     folder = made.folder
     with made.screen.progress("   Mirroring", None) as meter:
@@ -394,27 +384,3 @@ async def switch(report: Report, client: ValidatorClient, token: str, result: di
         report.screen.say(f"   The validator goes on under its parent, 0x{in_force[:12]}..., and so do the searches.")
     report.figures["switch"] = {"in_force": in_force, "refused": refused}
     report.check("the validator judges under the trainer's checkpoint", in_force == result["digest"])
-
-
-def _show_searches(
-    made: Stage, before: list[dict[str, Any]], after: list[dict[str, Any]], result: dict[str, Any]
-) -> None:
-    report = made.report
-    rows = [
-        (old["query"], ", ".join(old["found"]), ", ".join(new["found"])) for old, new in zip(before, after, strict=True)
-    ]
-    made.screen.note_table("pictures found", ("searched", "before", "after"), rows)
-    for name in ("digits", "emoji"):
-        if name in result["after"]:
-            made.screen.note_table(
-                f"recall on held-out {name}",
-                ("direction", "at 1", "at 10", "chance at 10", "gallery"),
-                recall_rows(directions(result["before"][name]), directions(result["after"][name])),
-            )
-    main = "emoji" if "emoji" in result["after"] else "digits"
-    report.figures["recall"] = {
-        moment: directions(result[moment][main]) | {"digits": directions(result[moment]["digits"])}
-        for moment in ("before", "after")
-    }
-    report.figures["searches"] = {"before": before, "after": after}
-    check_recall(report, result["before"], result["after"])

@@ -9,7 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from curiosity.client.client import ValidatorClient
-from curiosity.host.port.guard import Guard, GuardedSite
+from curiosity.host.port.guard import Guard
+from curiosity.host.port.listen import GuardedSite
 from curiosity.host.settings.chain import ChainSettings
 from curiosity.host.settings.validator import ValidatorConfig
 from curiosity.protocol.messages import Network

@@ -3,6 +3,7 @@
 from validator.store.rows import (
     ErasedPair,
     LetGo,
+    NewEntry,
     NewRow,
     NewSubmission,
     StoredDecision,
@@ -16,6 +17,7 @@ __all__ = [
     "ErasedPair",
     "FullTile",
     "LetGo",
+    "NewEntry",
     "NewRow",
     "NewSubmission",
     "Store",

@@ -27,6 +27,19 @@ class NewSubmission:
 
 
 @dataclass(frozen=True)
+class NewEntry:
+    """A leaf (`curiosity.protocol.entry.encode_entry`) to append; with the submission behind it if it decides about a
+    pair.
+
+    ``erases`` names earlier entries: what their pairs hold is removed with the same commit.
+    """
+
+    leaf: bytes
+    submission: NewSubmission | None = None
+    erases: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class ErasedPair:
     """What is left of an erased pair. Neither its nonce nor its contents' hashes stay: they would confirm a guess."""
 

@@ -24,6 +24,7 @@ from curiosity.chain.chain import (
     Terms,
     TransactionReceipt,
 )
+from curiosity.chain.evm.claim_calls import claim_call, claim_to_call, fields_of
 from curiosity.chain.evm.connection import ContractTarget, to_checksum
 from curiosity.chain.evm.endpoints import At, Endpoints
 from curiosity.chain.evm.sending import TransactionSender
@@ -335,28 +336,28 @@ class ChainClient:
 
         The account is the key's own unless given. A share that was paid before is skipped.
         """
-        return self._send(private_key, *_claim_call(account or address_of(private_key), shares))
+        return self._send(private_key, *claim_call(account or address_of(private_key), shares))
 
     def quote_claim(self, sender: bytes, account: bytes, shares: Sequence[Share]) -> Quote:
         """What `claim` would cost a sender now."""
-        return self._quote(sender, *_claim_call(account, shares))
+        return self._quote(sender, *claim_call(account, shares))
 
     def claim_many(self, private_key: bytes, claims: Sequence[tuple[bytes, Share]]) -> TransactionReceipt:
         """Has several accounts paid at once: (account, share) each; ``paid_wei`` is their sum."""
-        rows = [(to_checksum(account), *_fields(share)) for account, share in claims]
+        rows = [(to_checksum(account), *fields_of(share)) for account, share in claims]
         return self._send(private_key, "claimMany", rows)
 
     def claim_to(
         self, relayer_key: bytes, permission: ClaimPermission, signature: bytes, shares: Sequence[Share]
     ) -> TransactionReceipt:
         """Relays a signed claim: the permission's recipient is paid, the relayer pays the gas."""
-        return self._send(relayer_key, *_claim_to_call(permission, signature, shares))
+        return self._send(relayer_key, *claim_to_call(permission, signature, shares))
 
     def quote_claim_to(
         self, sender: bytes, permission: ClaimPermission, signature: bytes, shares: Sequence[Share]
     ) -> Quote:
         """What `claim_to` would cost a sender now."""
-        return self._quote(sender, *_claim_to_call(permission, signature, shares))
+        return self._quote(sender, *claim_to_call(permission, signature, shares))
 
     @property
     def _token(self) -> ContractTarget:
@@ -388,20 +389,3 @@ class ChainClient:
             attestation.set_id,
             attestation.attempt,
         )
-
-
-def _claim_call(account: bytes, shares: Sequence[Share]) -> tuple[Any, ...]:
-    """The function and arguments that pay one account."""
-    if len(shares) == 1:
-        return ("claim", to_checksum(account), *_fields(shares[0]))
-    return "claimMany", [(to_checksum(account), *_fields(share)) for share in shares]
-
-
-def _claim_to_call(permission: ClaimPermission, signature: bytes, shares: Sequence[Share]) -> tuple[Any, ...]:
-    fields = [_fields(share) for share in shares]
-    recipient = to_checksum(permission.recipient)
-    return "claimTo", to_checksum(permission.account), fields, recipient, permission.deadline, signature
-
-
-def _fields(share: Share) -> tuple[int, int, list[bytes]]:
-    return share.epoch, share.amount_wei, list(share.proof)

@@ -5,7 +5,6 @@ Pictures come from the npm package emoji-datasource-google, names from emojibase
 """
 
 import hashlib
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from curiosity.host.paths import inside
 from curiosity.protocol.errors import SourceError
 from curiosity.protocol.json_reader import read_json
 from curiosity.sources.made.families import group_families, order_by_seed, split_families
+from curiosity.sources.made.pictures import encode_picture, load_picture
 from curiosity.sources.made.speech import (
     HELD_OUT_SPEAKER,
     TRAINING_SPEAKERS,
@@ -205,22 +205,6 @@ def load_emoji(packages: Path) -> list[Emoji]:
         drawn.add(drawing)
         found.append(Emoji(entry["hexcode"], entry["label"], tuple(entry.get("tags", ())), picture))
     return found
-
-
-def load_picture(path: Path) -> npt.NDArray[np.uint8]:
-    """uint8[h, w, 3]: the picture on white, at its own size."""
-    with Image.open(path) as opened:
-        picture = opened.convert("RGBA")
-    white = Image.new("RGBA", picture.size, "white")
-    white.alpha_composite(picture)
-    return np.asarray(white.convert("RGB"))
-
-
-def encode_picture(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """PNG of uint8[h, w, 3]."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    return buffer.getvalue()
 
 
 def split_emoji(
