@@ -345,6 +345,15 @@ def test_a_run_that_loses_its_validator_tells_what_was_decided_and_how_to_go_on(
     assert (again["known"], again["receipts_verified"]) == (2, 4)
 
 
+def test_a_search_says_that_it_found_nothing_and_where_it_saved(online: Shell, tmp_path: Path) -> None:
+    assert "Nothing was found: text to audio" in online.run("query", "three", "--to", "audio").out
+    assert online.run(
+        "submit", captioned(tmp_path / "mine", 4, 80), "--wallet", "alice", "--license", "CC0-1.0"
+    ).out.count("accepted")
+    said = online.run("query", "three", "-k", "1", "--save", tmp_path / "found").out
+    assert f"1 file written to {tmp_path / 'found'}." in said
+
+
 def _flip_note(text: str) -> str:
     value = json.loads(text)
     lines = value["decision"]["receipt"]["note"].split("\n")

@@ -13,6 +13,7 @@ from curiosity.protocol.wire import to_plain
 from curiosity.sources.own.item import check_item, load_item
 from curiosity.sources.pairset import EXTENSIONS
 from node.command import PATH, Session, open_client, session_options
+from node.screen import Screen, number_of
 
 
 @click.command(
@@ -73,7 +74,13 @@ def query(
         for rank, found in enumerate(answer.found, start=1)
     ]
     title = f"{kind} to {to}, {answer.indexed} indexed, checkpoint {answer.checkpoint.hex()[:12]}"
-    session.screen.finish(
-        to_plain(answer),
-        lambda screen: screen.table(title, ("", "cosine", "text or caption", "entry", "licence"), rows),
-    )
+
+    def show(screen: Screen) -> None:
+        if not rows:
+            screen.line(f"Nothing was found: {title}.")
+            return
+        screen.table(title, ("", "cosine", "text or caption", "entry", "licence"), rows)
+        if save is not None:
+            screen.line(f"{number_of(len(rows), 'file')} written to {save}.")
+
+    session.screen.finish(to_plain(answer), show)

@@ -46,7 +46,7 @@ def load_item(path: Path, *, modality: str | None = None, stream: str | None = N
             head = _skip_id3(head, behind)
             size = file.seek(0, io.SEEK_END)
     except FileNotFoundError as error:
-        raise SourceError("FILE_MISSING", f"{where} is not there", "Check the name; it is relative.") from error
+        raise SourceError("FILE_MISSING", f"{where} is not there", "Check the name and the folder.") from error
     except OSError as error:
         raise SourceError(
             "CANNOT_READ", f"{where} cannot be read: {error.strerror}", "Check that it is a file that you may read."
