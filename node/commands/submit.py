@@ -1,22 +1,21 @@
 """`curiosity submit`."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from curiosity.client.preview import preview
-from curiosity.client.proofs import fetch_proofs
-from curiosity.client.submission import Contributor, Rules, Tally, submit_pairs
-from curiosity.client.wallet import find_wallet
+from curiosity.client.submission import Contributor, Rules, Tally
+from curiosity.client.submit import ask_network
+from curiosity.client.submit import submit as send
 from curiosity.host.console import example
-from curiosity.protocol.errors import CuriosityError, ExitCode, Overloaded, ServiceError, SourceError, WalletError
+from curiosity.protocol.errors import CuriosityError, ExitCode, SourceError
 from curiosity.protocol.messages import Network
-from curiosity.sources.own.own import read_sources
+from curiosity.sources.own.own import open_sources
 from curiosity.sources.pairset import SourcePair
-from node.command import PATH, Session, open_client, session_options
+from node.command import PATH, Session, open_client, session_options, wallet_named
 from node.prompts import unlock_wallet
 from node.submit_report import SubmissionWatch, show_preview, show_tally, show_unfinished
 
@@ -65,18 +64,13 @@ def submit(
     every item is decoded once, before anything is signed.
     """
     node = session.settings.node
-    name = wallet_name or node.wallet
-    if not name and not dry_run:
-        raise WalletError("WALLET_NEEDED", "no wallet was named", "Give --wallet NAME, or set [node] wallet.")
+    wallet = wallet_named(session, wallet_name) if not dry_run else None
     license_ = license_ or node.license
-    rows = _take(_open(paths, license_, split, pairs, columns), limit)
-    first = next(rows, None)  # a wrong path should not ask for a password first
-    if first is None:
-        raise SourceError("SOURCE_EMPTY", f"{paths[0]} holds no such pairs", "Check --split and --pairs.")
-    if dry_run:
-        return _preview(session, chain([first], rows), license_)
-    found = find_wallet(session.home, name)
-    key = unlock_wallet(found, password_file)
+    # A wrong path should not ask for a password first.
+    rows = open_sources(paths, license=license_, split=split, pairs=pairs, columns=columns, limit=limit)
+    if wallet is None:
+        return _preview(session, rows, license_)
+    contributor = Contributor(unlock_wallet(wallet, password_file), wallet.address, session.home)
     rules = Rules(
         license=license_,
         concurrency=node.concurrency,
@@ -91,22 +85,9 @@ def submit(
 
     async def work() -> int:
         async with open_client(session) as client:
-            network = await client.network()
             with session.screen.progress("Submitting", None) as meter:
                 watch = SubmissionWatch(meter)
-                await submit_pairs(
-                    watch.count(chain([first], rows)),
-                    client=client,
-                    network=network,
-                    contributor=Contributor(key, found.address, session.home),
-                    rules=rules,
-                    watch=watch,
-                    tally=tally,
-                )
-            proofs = 0
-            if prove:
-                proofs = await fetch_proofs(client, sorted((session.home / "receipts").glob("*.json")))
-            return proofs
+                return await send(client, rows, contributor, rules, tally=tally, watch=watch, proves=prove)
 
     try:
         proofs = asyncio.run(work())
@@ -121,31 +102,12 @@ def submit(
     return int(ExitCode.REJECTED if tally.refused or tally.not_taken else ExitCode.SOURCE)
 
 
-def _open(
-    paths: tuple[Path, ...], license: str, split: str, pairs: str, columns: str
-) -> Iterator[SourcePair | SourceError]:
-    from curiosity.sources.own.group import parse_pairs  # these load NumPy or pyarrow, where they are asked for
-
-    mapping = None
-    if columns:
-        from curiosity.sources.own.parquet import parse_columns
-
-        mapping = parse_columns(columns)
-    wanted = parse_pairs(pairs) if pairs else frozenset()
-    return read_sources(paths, license=license or None, split=split, pairs=wanted, columns=mapping)
-
-
-async def _look(session: Session) -> Network | CuriosityError:
-    """What the network says of itself, asked once; or why it says nothing."""
-    try:
-        async with open_client(session, patience_s=0.0, timeout_s=10.0) as client:
-            return await client.network()
-    except (ServiceError, Overloaded) as error:
-        return error
-
-
 def _preview(session: Session, rows: Iterable[SourcePair | SourceError], license: str) -> int:
-    told = asyncio.run(_look(session))
+    async def look() -> Network | CuriosityError:
+        async with open_client(session, patience_s=0.0, timeout_s=10.0) as client:
+            return await ask_network(client)
+
+    told = asyncio.run(look())
     network = told if isinstance(told, Network) else None
     with session.screen.progress("Reading", None) as meter:
         found = preview(
@@ -164,10 +126,3 @@ def _preview(session: Session, rows: Iterable[SourcePair | SourceError], license
         lambda screen: show_preview(screen, found, checked),
     )
     return int(ExitCode.OK if found.pairs else ExitCode.SOURCE)
-
-
-def _take(rows: Iterator[SourcePair | SourceError], limit: int | None) -> Iterator[SourcePair | SourceError]:
-    for number, row in enumerate(rows):
-        if limit is not None and number >= limit:
-            return
-        yield row

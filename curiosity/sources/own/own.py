@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from itertools import product
+from itertools import chain, islice, product
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,33 @@ from curiosity.sources.pairset import SourcePair, read_pairs
 _MAX_SHARDS: Final = 100_000
 _BRACES: Final = re.compile(r"\{([^{}]+)\}")
 _RANGE: Final = re.compile(r"(\d+)\.\.(\d+)")
+
+
+def open_sources(
+    paths: tuple[Path, ...], *, license: str = "", split: str, pairs: str, columns: str, limit: int | None = None
+) -> Iterator[SourcePair | SourceError]:
+    """Return the pairs in what was named, at most ``limit``, once the first was read.
+
+    ``pairs`` and ``columns`` are written as on the command line, such as ``video-touch,image-text`` and
+    ``image=img,text=caption``, and empty for all. The rest is as for `read_sources`.
+
+    Raises:
+        SourceError: SOURCE_EMPTY if there are none, and what `parse_pairs`, `parse_columns` and `read_sources` raise.
+    """
+    from curiosity.sources.own.group import parse_pairs  # these load NumPy or pyarrow, where they are asked for
+
+    mapping = None
+    if columns:
+        from curiosity.sources.own.parquet import parse_columns
+
+        mapping = parse_columns(columns)
+    wanted = parse_pairs(pairs) if pairs else frozenset()
+    found = read_sources(paths, license=license or None, split=split, pairs=wanted, columns=mapping)
+    rows = islice(found, limit)
+    first = next(rows, None)
+    if first is None:
+        raise SourceError("SOURCE_EMPTY", f"{paths[0]} holds no such pairs", "Check --split and --pairs.")
+    return chain([first], rows)
 
 
 def read_sources(
