@@ -206,6 +206,40 @@ def test_an_undeclared_import_and_an_unused_dependency_would_be_found(tmp_path: 
     assert "'python-dotenv' defined as a dependency but not used" in done.stderr
 
 
+# -- a command parses, calls the library and prints
+
+COMMAND_LINES = 200
+RULE_ERRORS = {"ProofError", "ChainError", "NotYet", "Rejected", "StoreError", "Overloaded", "CheckpointError"}
+RULE_MODULES = re.compile(
+    r"curiosity\.(protocol\.(payouts|merkle|decision|judgement|tlog|receipt)|chain\.attestation)\b"
+)
+
+
+def rules_of(tree: ast.AST) -> list[str]:
+    """What a command has no business with: it raises what only a rule finds, or imports what rules are made of."""
+    raised = [
+        f"{node.lineno}: raise {dotted(node.exc.func)}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and dotted(node.exc.func) in RULE_ERRORS
+    ]
+    return raised + [f"import {name}" for name in imports_of(tree) if RULE_MODULES.match(name)]
+
+
+def test_commands_are_short_and_hold_no_rule() -> None:
+    commands = {path: tree for path, tree in modules().items() if path.startswith("node/commands/")}
+    assert len(commands) > 15
+    assert {path: found for path, tree in commands.items() if (found := rules_of(tree))} == {}
+    lines = {path: (ROOT / path).read_text().count("\n") for path in commands}
+    assert {path: count for path, count in lines.items() if count > COMMAND_LINES} == {}
+
+
+@pytest.mark.parametrize(
+    "code", ["raise ChainError('CHAIN_NO_FUNDS', 'what')", "from curiosity.protocol.payouts import derive"]
+)
+def test_a_rule_in_a_command_would_be_found(code: str) -> None:
+    assert rules_of(ast.parse(code)) != []
+
+
 # -- where money moves, every value has a type
 
 MONEY = re.compile(
