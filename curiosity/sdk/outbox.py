@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from curiosity.client.client import ValidatorClient
-from curiosity.client.outcome import PairOutcome
+from curiosity.client.outcome import KEPT_OUTCOMES, PairOutcome
 from curiosity.client.submission import Contributor, Rules, check_taken, submit_pairs
 from curiosity.protocol.errors import CuriosityError, SourceError
 from curiosity.sources.pairset import SourcePair
@@ -58,7 +58,8 @@ class Outbox:
         async with self._connect() as client:
             network = await client.network()
             done = await submit_pairs(rows, client=client, network=network, contributor=self._account, rules=rules)
-        return Submitted(tuple(done.pairs), tuple(done.unreadable), dict(done.not_taken))
+        sent = tuple(one for one in done.pairs if one.outcome in KEPT_OUTCOMES)
+        return Submitted(sent, tuple(done.unreadable), dict(done.not_taken))
 
     async def submit(self, pair: SourcePair, rules: Rules) -> PairOutcome:
         """Return what was decided.
