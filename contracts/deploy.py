@@ -5,6 +5,8 @@ that was cut short: what that one signed and had deployed lies beside the file u
 upgrade path, so a network that is deployed by mistake is not repaired but left.
 """
 
+from __future__ import annotations
+
 import http.client
 import json
 import os
@@ -13,19 +15,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from curiosity.chain.attestation import address_of
-from curiosity.chain.chain import Addresses, ChainConfig, DeploySettings, hide_secrets, show_endpoint
-from curiosity.chain.evm import ChainClient
-from curiosity.chain.evm.answers import EndpointRefusal, check_answer
 from curiosity.host import console
 from curiosity.host.files import read_secret, write_whole
 from curiosity.protocol.errors import ChainError, ConfigError, WalletError
 from curiosity.protocol.json_reader import read_json
-from curiosity.protocol.signing import checksum, parse_private_key
+
+if TYPE_CHECKING:
+    from curiosity.chain.chain import Addresses, ChainConfig, DeploySettings
 
 _PATH = click.Path(path_type=Path)
 
@@ -35,6 +35,8 @@ _MAX_REPLY_BYTES = 1 << 20
 
 def parse_address(text: str) -> bytes:
     """Return the 20 bytes of a 0x-hex address. Raises ConfigError ADDRESS_INVALID, also for a wrong checksum."""
+    from curiosity.protocol.signing import checksum
+
     try:
         address = bytes.fromhex(text.strip().removeprefix("0x"))
     except ValueError:
@@ -51,6 +53,8 @@ def parse_address(text: str) -> bytes:
 
 def read_key(path: Path) -> bytes:
     """Return the private key in a file of 64 hex digits. Raises WalletError WALLET_KEY_FILE, never with the content."""
+    from curiosity.protocol.signing import parse_private_key
+
     try:
         return parse_private_key(read_secret(path))
     except OSError as error:
@@ -91,6 +95,9 @@ def write_addresses(out: Path, addresses: Addresses, **more: str) -> None:
 
 def give_coins(rpc_url: str, account: bytes, amount_wei: int) -> None:
     """Give an account coins by decree, as only a development chain (anvil) lets one. Raises ChainError."""
+    from curiosity.chain.chain import hide_secrets, show_endpoint
+    from curiosity.chain.evm.answers import EndpointRefusal, check_answer
+
     call = {"jsonrpc": "2.0", "id": 1, "method": "anvil_setBalance", "params": [f"0x{account.hex()}", hex(amount_wei)]}
     if not rpc_url.startswith(("http://", "https://")):
         raise ConfigError(
@@ -133,6 +140,9 @@ def deploy(
     (ADDRESSES_INVALID, ADDRESSES_NOT_WRITTEN) and ChainError, CHAIN_NO_CONTRACT when ``out`` names contracts that this
     chain does not have, CHAIN_CODE_DIFFERS when their code is not the committed build's.
     """
+    from curiosity.chain.attestation import address_of
+    from curiosity.chain.evm import ChainClient
+
     is_new = not out.exists()
     if is_new:
         check_writable(out)
@@ -169,6 +179,8 @@ def _digest(deployer: bytes, settings: DeploySettings) -> str:
 
 def _read_begun(path: Path, terms: str) -> Addresses | None:
     """Return what a run before has deployed. Raises ConfigError DEPLOYMENT_BEGUN if that was on other terms."""
+    from curiosity.chain.chain import Addresses
+
     try:
         content = read_json(path.read_text())
         addresses = Addresses.from_json(content)
@@ -188,6 +200,8 @@ def _read_begun(path: Path, terms: str) -> Addresses | None:
 
 
 def _read_known(out: Path) -> Addresses:
+    from curiosity.chain.chain import Addresses
+
     try:
         return Addresses.from_json(read_json(out.read_text()))
     except (OSError, ValueError) as error:
@@ -198,6 +212,10 @@ def _read_known(out: Path) -> Addresses:
 
 def plan(config: ChainConfig, key: bytes, settings: DeploySettings, out: Path) -> dict[str, Any]:
     """Return what `deploy` would do, the constructor tried and nothing sent. Raises as it does."""
+    from curiosity.chain.attestation import address_of
+    from curiosity.chain.evm import ChainClient
+    from curiosity.protocol.signing import checksum
+
     deployer = address_of(key)
     exists = out.exists()
     client = ChainClient.connect(replace(config, addresses=_read_known(out)) if exists else config)
@@ -229,6 +247,9 @@ def check(config: ChainConfig, out: Path) -> dict[str, Any]:
 
     Raises as `deploy`, and ChainError CHAIN_LINK_DIFFERS.
     """
+    from curiosity.chain.evm import ChainClient
+    from curiosity.protocol.signing import checksum
+
     addresses = _read_known(out)
     client = ChainClient.connect(replace(config, addresses=addresses))
     client.verify_code()
@@ -274,10 +295,12 @@ _EXAMPLE = console.example(
     "--validator-keys", multiple=True, type=_PATH, help="File with the output of `curiosity validator keys --json`."
 )
 @click.option("--threshold", type=click.IntRange(min=1), help="Signatures of a quorum; by default more than half.")
-@click.option("--activation-delay-s", type=click.IntRange(min=0), default=DeploySettings.activation_delay_s,
-              show_default=True, help="How long a posted epoch can be vetoed.")  # fmt: skip
-@click.option("--min-epoch-interval-s", type=click.IntRange(min=0), default=DeploySettings.min_epoch_interval_s,
-              show_default=True, help="Shortest time between epochs.")  # fmt: skip
+@click.option(
+    "--activation-delay-s", type=click.IntRange(min=0), help="How long a posted epoch can be vetoed; by default 7 days."
+)
+@click.option(
+    "--min-epoch-interval-s", type=click.IntRange(min=0), help="Shortest time between epochs; by default a day."
+)
 @click.option("--owner", metavar="ADDRESS", help="May replace validators; by default the deployer.")
 @click.option("--guardian", metavar="ADDRESS", help="May veto and pause; by default the deployer.")
 @click.option("--treasury", metavar="ADDRESS", help="Gets the premint; by default the deployer.")
@@ -307,8 +330,8 @@ def command(
     validators: Sequence[str],
     validator_keys: Sequence[Path],
     threshold: int | None,
-    activation_delay_s: int,
-    min_epoch_interval_s: int,
+    activation_delay_s: int | None,
+    min_epoch_interval_s: int | None,
     owner: str | None,
     guardian: str | None,
     treasury: str | None,
@@ -320,6 +343,10 @@ def command(
     as_json: bool,
 ) -> None:
     """Deploy token, rewards and stake contract and write where they are."""
+    from curiosity.chain.attestation import address_of
+    from curiosity.chain.chain import ChainConfig, DeploySettings
+    from curiosity.chain.evm import ChainClient
+
     config = ChainConfig(rpc_url, chain_id)
     out = out / f"{chain_id:d}.json" if out.is_dir() else out
     if checks:
@@ -335,8 +362,10 @@ def command(
     settings = DeploySettings(
         tuple(known),
         threshold or len(known) // 2 + 1,
-        activation_delay_s=activation_delay_s,
-        min_epoch_interval_s=min_epoch_interval_s,
+        activation_delay_s=DeploySettings.activation_delay_s if activation_delay_s is None else activation_delay_s,
+        min_epoch_interval_s=DeploySettings.min_epoch_interval_s
+        if min_epoch_interval_s is None
+        else min_epoch_interval_s,
         owner=parse_address(owner) if owner else None,
         guardian=parse_address(guardian) if guardian else None,
         treasury=parse_address(treasury) if treasury else None,

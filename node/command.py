@@ -1,6 +1,7 @@
 """What every sub-command shares: options for configuration, JSON and logs, and the session that they make."""
 
-import asyncio
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
@@ -9,17 +10,17 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from curiosity.client.client import ValidatorClient
-from curiosity.client.wallet import Wallet, find_wallet
 from curiosity.host.console import log_command
 from curiosity.host.settings.chain import ChainSettings
 from curiosity.host.settings.node import NodeSettings
 from curiosity.protocol.errors import CuriosityError, WalletError
 from node.config import CommandSettings, load_settings
-from node.screen import Screen
 
 if TYPE_CHECKING:
+    from curiosity.client.client import ValidatorClient
+    from curiosity.client.wallet import Wallet
     from curiosity.ledger.source import LedgerSource
+    from node.screen import Screen
 
 T = TypeVar("T")
 Callback = TypeVar("Callback", bound=Callable[..., Any])
@@ -68,6 +69,8 @@ def session_options(*, network: bool = False, reads_settings: bool = True) -> Ca
             validator_url: str | None = None,
             **kwargs: Any,
         ) -> Any:
+            from node.screen import Screen  # here: help needs no tables
+
             log_command(verbose)
             settings = (
                 load_settings(config_file) if reads_settings else CommandSettings(NodeSettings(), ChainSettings())
@@ -99,6 +102,8 @@ def open_client(
     session: Session, *, patience_s: float | None = None, timeout_s: float | None = None
 ) -> ValidatorClient:
     """Return a client of the session's validator that says on standard error when it has to wait for it."""
+    from curiosity.client.client import ValidatorClient
+
     node = session.settings.node
     patience_s = node.patience_s if patience_s is None else min(patience_s, node.patience_s)
     last: list[str] = []
@@ -113,8 +118,10 @@ def open_client(
     )
 
 
-def ledger_source(session: Session, entries: Path | None) -> "LedgerSource":
+def ledger_source(session: Session, entries: Path | None) -> LedgerSource:
     """Return the ledger in a copy, else that of the session's validator, which is asked for what is not there."""
+    import asyncio
+
     from curiosity.ledger.source import PATIENCE_S, LedgerSource  # here: no help text needs it
 
     def ask(
@@ -137,6 +144,8 @@ def chain_settings(session: Session, rpc_url: str | None) -> ChainSettings:
 
 def wallet_named(session: Session, name: str | None) -> Wallet:
     """Return the wallet of that name, else that of the settings. Raises WalletError, WALLET_NEEDED if neither is."""
+    from curiosity.client.wallet import find_wallet
+
     name = name or session.settings.node.wallet
     if not name:
         raise WalletError("WALLET_NEEDED", "no wallet was named", "Give --wallet NAME, or set [node] wallet.")

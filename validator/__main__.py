@@ -1,26 +1,23 @@
 """``python -m validator run|keys|check``."""
 
-import asyncio
+from __future__ import annotations
+
 import json
 import signal
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from curiosity.host import console
 from curiosity.host.files import make_folder, write_whole
-from curiosity.host.port.listen import url_of
-from curiosity.protocol.signing import Domain, address_of, checksum
-from validator.app import build, connect_chain, listen, settle_memory
 from validator.config import ServiceSettings, load_settings
-from validator.exported import opened_export
-from validator.importer import Imported, MirrorRecord, import_ledger, read_mark, write_mark
-from validator.keys import load_keys
-from validator.ledger import Ledger
-from validator.service import Service
-from validator.store import Store
+
+if TYPE_CHECKING:
+    from validator.importer import Imported
+    from validator.service import Service
 
 
 async def serve(settings: ServiceSettings, *, ready_file: Path | None, as_json: bool) -> None:
@@ -28,6 +25,11 @@ async def serve(settings: ServiceSettings, *, ready_file: Path | None, as_json: 
 
     Raises the StoreError that stopped the ledger, once all is closed: only a new start finds out what is durable.
     """
+    import asyncio
+
+    from curiosity.host.port.listen import url_of
+    from validator.app import build, listen, settle_memory
+
     service: Service = await build(settings)
     runner = await listen(service)
     settle_memory()
@@ -81,6 +83,8 @@ def main() -> None:
 @click.option("-v", "--verbose", is_flag=True, help="Log every request.")
 def run(config_path: Path | None, ready_file: Path | None, as_json: bool, verbose: bool) -> None:
     """Take pairs, judge them, keep the ledger, close epochs, answer searches; until Ctrl-C."""
+    import asyncio
+
     console.log_service(verbose=verbose)
     asyncio.run(serve(load_settings(config_path), ready_file=ready_file, as_json=as_json))
 
@@ -91,6 +95,9 @@ def run(config_path: Path | None, ready_file: Path | None, as_json: bool, verbos
 @_JSON
 def keys(config_path: Path | None, only: str | None, as_json: bool) -> None:
     """Show the public keys, made now if there are none: for contributors to pin and for the contract to register."""
+    from curiosity.protocol.signing import address_of, checksum
+    from validator.keys import load_keys
+
     config = load_settings(config_path).validator
     made = load_keys(config.data_dir.expanduser() / "keys", config.name)
     facts = {
@@ -111,6 +118,13 @@ def keys(config_path: Path | None, only: str | None, as_json: bool) -> None:
 @_JSON
 def check(config_path: Path | None, pairs: bool, as_json: bool) -> None:
     """Hash the whole ledger again and compare it with what was signed; stop the validator first."""
+    from curiosity.protocol.signing import Domain
+    from validator.app import connect_chain
+    from validator.importer import read_mark
+    from validator.keys import load_keys
+    from validator.ledger import Ledger
+    from validator.store import Store
+
     settings = load_settings(config_path)
     config = settings.validator
     folder = config.data_dir.expanduser().resolve()
@@ -152,6 +166,11 @@ def import_(
 
     With the ledger's own keys in the data folder the validator goes on with it; with others it is a read-only copy.
     """
+    from validator.exported import opened_export
+    from validator.importer import MirrorRecord, import_ledger, write_mark
+    from validator.keys import load_keys
+    from validator.store import Store
+
     config = load_settings(config_path).validator
     folder = config.data_dir.expanduser().resolve()
     make_folder(folder, mode=0o700)

@@ -1,6 +1,7 @@
 """``python -m witness run|keys|evidence``."""
 
-import asyncio
+from __future__ import annotations
+
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,6 @@ from curiosity.host import console
 from curiosity.host.files import write_whole
 from curiosity.host.settings.witness import WitnessConfig
 from curiosity.protocol.errors import SourceError
-from curiosity.protocol.evidence import check_evidence, encode_evidence
-from witness.config import load_config
-from witness.evidence import EVIDENCE_FOLDER, read_evidence
-from witness.keys import load_keys
 
 _PATH = click.Path(path_type=Path)
 _CONFIG = click.option("--config", "config_path", type=_PATH, envvar="CURIOSITY_CONFIG", help="TOML file.")
@@ -24,6 +21,8 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 
 
 def _settings(config_path: Path | None, **changes: object) -> WitnessConfig:
+    from witness.config import load_config
+
     given = {name: value for name, value in changes.items() if value}
     return replace(load_config(config_path), **given)  # type: ignore[arg-type]
 
@@ -55,6 +54,8 @@ def run(
     verbose: bool,
 ) -> None:
     """Answer add-checkpoint for the trusted logs (c2sp.org/tlog-witness), until Ctrl-C."""
+    import asyncio
+
     from witness.app import serve
 
     console.log_service(verbose=verbose)
@@ -72,6 +73,8 @@ def run(
 @_JSON
 def keys(config_path: Path | None, data_dir: Path | None, name: str | None, only: str | None, as_json: bool) -> None:
     """Show the public keys, made now if there are none: for logs to ask under, and for whoever verifies to trust."""
+    from witness.keys import load_keys
+
     config = _settings(config_path, data_dir=data_dir, name=name)
     ed25519, ml_dsa = load_keys(config.folder, config.name).vkeys
     facts = {"vkey": ed25519, "ml_dsa_vkey": ml_dsa}
@@ -91,6 +94,9 @@ def keys(config_path: Path | None, data_dir: Path | None, name: str | None, only
 @_JSON
 def evidence(config_path: Path | None, data_dir: Path | None, id_: str | None, out: Path | None, as_json: bool) -> None:
     """List the forks that this witness has seen, or export one for others to check with `curiosity verify`."""
+    from curiosity.protocol.evidence import check_evidence, encode_evidence
+    from witness.evidence import EVIDENCE_FOLDER, read_evidence
+
     folder = _settings(config_path, data_dir=data_dir).folder / EVIDENCE_FOLDER
     kept = {one.id: one for _, one in read_evidence(folder)}
     if id_ is not None:

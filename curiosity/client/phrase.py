@@ -4,7 +4,6 @@ import re
 import unicodedata
 
 from curiosity.protocol.errors import WalletError
-from curiosity.protocol.signing import address_of
 
 WORD_COUNTS = (12, 15, 18, 21, 24)
 _FIRST_ACCOUNT = "m/44'/60'/0'/0"  # BIP-44: coin 60 is Ether, account 0, external chain
@@ -97,6 +96,8 @@ def list_accounts(phrase: str, passphrase: str, count: int) -> list[tuple[str, b
         WalletError: What `check_phrase` raises.
     """
     paths = [account_path(index) for index in range(count)]
+    from curiosity.protocol.signing import address_of  # here: it loads pydantic, and help needs the word counts
+
     return [(path, address_of(key_of_phrase(phrase, passphrase, path))) for path in paths]
 
 

@@ -1,19 +1,20 @@
 """`curiosity attest`."""
 
+from __future__ import annotations
+
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from curiosity.chain.connect import connect
 from curiosity.host.console import example
 from curiosity.protocol.errors import CuriosityError
-from curiosity.protocol.signing import checksum
-from curiosity.rewards import attest as rewards
-from curiosity.rewards.attest import Attestant, Looked
 from node.command import PATH, Session, chain_settings, ledger_source, session_options, wallet_named
-from node.prompts import unlock_wallet
-from node.screen import Screen, Stages
+
+if TYPE_CHECKING:
+    from curiosity.rewards.attest import Looked
+    from node.screen import Screen
 
 
 @click.command(
@@ -47,6 +48,12 @@ def attest(
     Amounts, root and total are derived here from the ledger alone and every earlier epoch is compared with the chain;
     what the validator asks to have signed must be the same, or nothing is signed.
     """
+    from curiosity.chain.connect import connect
+    from curiosity.rewards import attest as rewards
+    from curiosity.rewards.attest import Attestant
+    from node.prompts import unlock_wallet
+    from node.screen import Stages
+
     if follow and dry_run:
         raise click.UsageError("--dry-run looks once: leave --follow out")
     wallet = wallet_named(session, wallet_name)
@@ -77,6 +84,8 @@ def attest(
 
 
 def _to_json(looked: Looked) -> dict[str, object]:
+    from curiosity.protocol.signing import checksum
+
     waiting = looked.waiting
     if waiting is None:
         return {"waits": False, "signed": False}

@@ -1,22 +1,15 @@
 """`curiosity claim`."""
 
+from __future__ import annotations
+
 from functools import cache, partial
 from pathlib import Path
 
 import click
 
-from curiosity.chain.connect import connect, connect_to
 from curiosity.host.console import example
 from curiosity.protocol.errors import ExitCode
-from curiosity.protocol.wire import from_hex
-from curiosity.rewards import claim as rewards
-from curiosity.rewards import relay as relaying
-from curiosity.rewards.claim import ClaimOrder
-from curiosity.rewards.permits import parse_address, read_permit
-from node.claim_report import claim_json, relay_json, show_claim, show_relayed
 from node.command import PATH, Session, chain_settings, ledger_source, session_options, wallet_named
-from node.prompts import unlock_wallet
-from node.screen import Stages, tell_errors
 
 _JOURNALS = "chain"  # below the home
 
@@ -74,6 +67,14 @@ def claim(
     everything: bool,
 ) -> int:
     """Show what a wallet earned, for which pairs and where it is; claim what is due in one transaction."""
+    from curiosity.chain.connect import connect
+    from curiosity.rewards import claim as rewards
+    from curiosity.rewards.claim import ClaimOrder
+    from curiosity.rewards.permits import parse_address
+    from node.claim_report import claim_json, show_claim
+    from node.prompts import unlock_wallet
+    from node.screen import Stages, tell_errors
+
     if relay is not None and (account or to or permit or activate):
         raise click.UsageError("--relay sends a permission as it is; leave --account, --to, --permit, --activate out")
     if account is not None and to and permit is None:
@@ -127,6 +128,12 @@ def _relay(
     *,
     dry_run: bool,
 ) -> int:
+    from curiosity.chain.connect import connect_to
+    from curiosity.rewards import relay as relaying
+    from curiosity.rewards.permits import read_permit
+    from node.claim_report import relay_json, show_relayed
+    from node.prompts import unlock_wallet
+
     wallet = wallet_named(session, wallet_name)
     chain = partial(connect_to, chain_settings(session, rpc_url), journal_folder=session.home / _JOURNALS)
     done = relaying.relay(
@@ -141,6 +148,8 @@ def _relay(
 
 
 def _signature(text: str | None) -> bytes | None:
+    from curiosity.protocol.wire import from_hex
+
     if text is None:
         return None
     try:

@@ -1,16 +1,20 @@
 """`curiosity data`."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from curiosity.host.console import example
 from curiosity.protocol.errors import ExitCode, Rejected
 from curiosity.sources import SOURCES
-from curiosity.sources.pairset import SourceItem, check_pair_set, read_card, read_pairs
 from node.command import PATH, Session, session_options
-from node.screen import Screen
+
+if TYPE_CHECKING:
+    from curiosity.sources.pairset import SourceItem
+    from node.screen import Screen
 
 # Options that not every set knows.
 _ONLY = {"voices": "emoji", "episodes": "world", "renderer": "world"}
@@ -64,6 +68,8 @@ def make(
 @session_options()
 def show(session: Session, folder: Path) -> None:
     """Print the card of a pair set: what it holds, where it comes from, under which licences."""
+    from curiosity.sources.pairset import read_card
+
     card = read_card(folder)
 
     def print_card(screen: Screen) -> None:
@@ -83,6 +89,7 @@ def show(session: Session, folder: Path) -> None:
 def check(session: Session, folder: Path) -> int:
     """Hash every file of a pair set again and decode every item as a validator does."""
     from curiosity.embedding.modalities import decode
+    from curiosity.sources.pairset import check_pair_set, read_pairs
 
     pairs = check_pair_set(folder)
     items: dict[tuple[str, Path], SourceItem] = {

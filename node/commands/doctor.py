@@ -1,21 +1,28 @@
 """`curiosity doctor`."""
 
-import asyncio
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import click
 
-from curiosity.client.client import ValidatorClient
 from curiosity.host.console import example
 from curiosity.protocol.errors import CuriosityError, ExitCode
 from curiosity.protocol.url import without_userinfo
 from node.command import Session, session_options
-from node.doctor import Diagnosis, examine
+
+if TYPE_CHECKING:
+    from node.doctor import Diagnosis
 
 
 @click.command(epilog=example("curiosity doctor"))
 @session_options(network=True)
 def doctor(session: Session) -> int:
     """Look at everything that a node needs; say what is wrong and what to do."""
+    import asyncio
+
+    from node.doctor import examine
+
     findings: list[Diagnosis] = []
     for finding in (*examine(session.settings), asyncio.run(_validator(session))):
         findings.append(finding)
@@ -27,6 +34,9 @@ def doctor(session: Session) -> int:
 
 
 async def _validator(session: Session) -> Diagnosis:
+    from curiosity.client.client import ValidatorClient
+    from node.doctor import Diagnosis
+
     url = session.settings.node.validator_url
     try:
         async with ValidatorClient(url, patience_s=0.0, timeout_s=5.0) as client:

@@ -1,25 +1,27 @@
 """`curiosity ledger`."""
 
-import asyncio
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from curiosity.client.admin import read_token
-from curiosity.client.trust import Trust
 from curiosity.host.console import example
-from curiosity.ledger.export import Exported, export, pack
-from curiosity.ledger.mirror import Mirrored, mirror
-from curiosity.ledger.monitor import copy_log
-from curiosity.ledger.sync import Copied
 from node.command import PATH, Session, open_client, session_options
 from node.commands.ledger_audit import audit, log_at
 from node.commands.ledger_item import item
 from node.commands.roles import PASS, become
 from node.commands.slash import slash
 from node.commands.verify import trust_options
-from node.screen import ProgressMeter
+
+if TYPE_CHECKING:
+    from curiosity.client.trust import Trust
+    from curiosity.ledger.export import Exported
+    from curiosity.ledger.mirror import Mirrored
+    from curiosity.ledger.sync import Copied
+    from node.screen import ProgressMeter
 
 
 @click.group(epilog=example("curiosity ledger audit", "curiosity ledger mirror --out mirror/"))
@@ -38,6 +40,9 @@ ledger.add_command(slash)
 @session_options(network=True)
 def mirror_(session: Session, out: Path, log_vkey: str) -> None:
     """Copy leaves, submissions and items, and verify all of it against the signed tree head."""
+    import asyncio
+
+    from curiosity.ledger.mirror import mirror
 
     async def work() -> Mirrored:
         node = session.settings.node
@@ -71,6 +76,9 @@ def mirror_(session: Session, out: Path, log_vkey: str) -> None:
 @trust_options
 def tiles_(session: Session, where: str | None, out: Path, trust: Trust) -> None:
     """Copy a log as static files, verified, for any web server to serve it (c2sp.org/tlog-tiles)."""
+    import asyncio
+
+    from curiosity.ledger.monitor import copy_log
 
     async def work() -> Copied:
         async with log_at(session, where) as files:
@@ -103,6 +111,11 @@ def export_(session: Session, out: Path, log_vkey: str, vkey: str, token_file: P
     Of what was taken down only the operator gets the list that keeps it out: a validator that is to go on with the log
     needs it. Keep such an export like the keys.
     """
+    import asyncio
+
+    from curiosity.client.admin import read_token
+    from curiosity.ledger.export import export, pack
+
     token = read_token(token_file) if token_file is not None else ""
     is_packed = out.suffix == ".tar"
     folder = out.with_suffix(".export") if is_packed else out

@@ -1,21 +1,22 @@
 """`curiosity ledger audit`."""
 
-import asyncio
+from __future__ import annotations
+
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from curiosity.client.trust import Trust
 from curiosity.host.console import example
-from curiosity.ledger.monitor import monitor
-from curiosity.ledger.tiles import LogFiles
 from curiosity.protocol.errors import ExitCode, ProofError
-from node.audit_report import round_json, show_round
 from node.command import PATH, Session, session_options
 from node.commands.verify import trust_options
-from node.screen import Stages
+
+if TYPE_CHECKING:
+    from curiosity.client.trust import Trust
+    from curiosity.ledger.tiles import LogFiles
 
 
 @click.command(
@@ -45,6 +46,11 @@ def audit(
     interval_s: float,
 ) -> int:
     """Follow a log by its tiles (URL or folder) and check everything again; name the first entry that is wrong."""
+    import asyncio
+
+    from curiosity.ledger.monitor import monitor
+    from node.audit_report import round_json, show_round
+    from node.screen import Stages
 
     async def work() -> int:
         with Stages(session.screen) as progress:
@@ -78,5 +84,7 @@ def audit(
 
 def log_at(session: Session, where: str | None) -> LogFiles:
     """Return the log at an address or in a folder, by default the validator's, which tells when it has to wait."""
+    from curiosity.ledger.tiles import LogFiles
+
     node = session.settings.node
     return LogFiles(where or node.validator_url, patience_s=node.patience_s, on_wait=session.screen.say)

@@ -1,20 +1,15 @@
 """`curiosity ledger item`."""
 
-import asyncio
+from __future__ import annotations
+
 from pathlib import Path
 
 import click
 
-from curiosity.client.client import ValidatorClient
-from curiosity.client.items import fetch_item
-from curiosity.client.takedowns import find_digest
-from curiosity.client.wallet import find_wallet
 from curiosity.host.console import example
 from curiosity.host.files import write_whole
 from curiosity.protocol.errors import SourceError
-from curiosity.protocol.wire import from_hex
 from node.command import PATH, Session, session_options
-from node.prompts import unlock_wallet
 
 
 @click.command(
@@ -37,6 +32,15 @@ def item(
     Items of accepted pairs are everybody's. Those of refused pairs are kept for a while, for their contributor and for
     auditors: --wallet signs the request.
     """
+    import asyncio
+
+    from curiosity.client.client import ValidatorClient
+    from curiosity.client.items import fetch_item
+    from curiosity.client.takedowns import find_digest
+    from curiosity.client.wallet import find_wallet
+    from curiosity.protocol.wire import from_hex
+    from node.prompts import unlock_wallet
+
     digest = find_digest(pair, session.home)
     try:
         wanted = from_hex(sha256 if sha256.startswith("0x") else "0x" + sha256, 32)

@@ -1,16 +1,14 @@
 """`curiosity payouts`."""
 
+from __future__ import annotations
+
 from functools import partial
 from pathlib import Path
 
 import click
 
-from curiosity.chain.connect import connect
 from curiosity.host.console import example
-from curiosity.rewards.check import recompute
 from node.command import PATH, Session, chain_settings, ledger_source, session_options
-from node.payout_report import payouts_json, show_payouts
-from node.screen import Stages, tell_errors
 
 
 @click.command(
@@ -35,6 +33,11 @@ def payouts(
 
     Every paid pair's signature is recovered, every epoch's entry compared with what follows from the pairs before it.
     """
+    from curiosity.chain.connect import connect
+    from curiosity.rewards.check import recompute
+    from node.payout_report import payouts_json, show_payouts
+    from node.screen import Stages, tell_errors
+
     del derived
     source = ledger_source(session, entries)
     chain = partial(connect, chain_settings(session, rpc_url)) if check else None

@@ -1,19 +1,20 @@
 """`curiosity query`."""
 
-import asyncio
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from curiosity.host.console import example
 from curiosity.host.files import write_whole
 from curiosity.host.paths import inside
-from curiosity.protocol.messages import Answer
-from curiosity.protocol.wire import to_plain
-from curiosity.sources.own.item import check_item, load_item
-from curiosity.sources.pairset import EXTENSIONS
 from node.command import PATH, Session, open_client, session_options
-from node.screen import Screen, number_of
+
+if TYPE_CHECKING:
+    from curiosity.protocol.messages import Answer
+    from node.screen import Screen
 
 
 @click.command(
@@ -44,6 +45,13 @@ def query(
     save: Path | None,
 ) -> None:
     """Search the shared space by text, or by a file of any modality."""
+    import asyncio
+
+    from curiosity.protocol.wire import to_plain
+    from curiosity.sources.own.item import check_item, load_item
+    from curiosity.sources.pairset import EXTENSIONS
+    from node.screen import number_of
+
     if sum(given is not None for given in (text, file, image, sound)) != 1:
         raise click.UsageError("give one of TEXT, --file, --image, --sound")
     if modality is not None and file is None:

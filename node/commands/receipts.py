@@ -1,20 +1,21 @@
 """`curiosity receipts`."""
 
+from __future__ import annotations
+
 from collections import Counter
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from curiosity.client.history import find, pay_by_entry, read_history, with_pay
-from curiosity.client.outcome import KEPT_OUTCOMES
 from curiosity.host.console import example
-from curiosity.ledger.source import counted
 from curiosity.protocol.errors import ExitCode
 from curiosity.protocol.rewards import RewardParameters
+from node.choices import KEPT_OUTCOMES
 from node.command import PATH, Session, ledger_source, session_options
-from node.screen import Screen, Stages, number_of
-from node.submit_report import record_columns, show_outcomes
+
+if TYPE_CHECKING:
+    from node.screen import Screen
 
 _SHOWN: Final = 50
 
@@ -48,6 +49,11 @@ def receipts(
     FILES are names, paths or patterns; a file that was renamed since is found by its content. The receipts are kept in
     the folder that `curiosity verify` checks.
     """
+    from curiosity.client.history import find, pay_by_entry, read_history, with_pay
+    from curiosity.ledger.source import counted
+    from node.screen import Stages, number_of
+    from node.submit_report import record_columns, show_outcomes
+
     records, problems = read_history(session.home)
     if files:
         wanted = {id(one) for file in files for one in find(records, file)}

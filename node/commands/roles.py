@@ -3,24 +3,27 @@
 The roles never import each other; what they share is the command's name.
 """
 
-import asyncio
+from __future__ import annotations
+
 import os
+import runpy
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from curiosity.client.admin import read_token
 from curiosity.client.amounts import show_tokens
-from curiosity.client.client import ValidatorClient
 from curiosity.host.console import example
 from curiosity.protocol.errors import CuriosityError, Rejected
-from curiosity.protocol.orders import CheckpointReport
-from curiosity.protocol.wire import to_plain
+from node.choices import REASONS
 from node.command import PATH, Session, session_options
-from node.commands.takedown import REASONS, take_down_as_operator
+from node.commands.takedown import take_down_as_operator
+
+if TYPE_CHECKING:
+    from curiosity.client.client import ValidatorClient
+    from curiosity.protocol.orders import CheckpointReport
 
 T = TypeVar("T")
 
@@ -30,7 +33,13 @@ PASS = {"ignore_unknown_options": True, "allow_interspersed_args": False, "help_
 
 
 def become(module: str, arguments: tuple[str, ...]) -> None:
-    """Run one of our other programs in place of this one; does not return."""
+    """Run one of our other programs in place of this one; does not return.
+
+    Its help is shown by this process: a second start would cost as much again.
+    """
+    if {"-h", "--help"} & set(arguments):
+        sys.argv = [module, *arguments]
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
     sys.stdout.flush()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else threads that wait keep busy cores from those that work
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - our own module
@@ -70,6 +79,11 @@ _token = click.option("--token-file", type=PATH, required=True, help="keys/admin
 @session_options(network=True)
 def close_epoch(session: Session, token_file: Path) -> None:
     """Close the open epoch of a running validator and post its root."""
+    import asyncio
+
+    from curiosity.client.admin import read_token
+    from curiosity.protocol.wire import to_plain
+
     report = asyncio.run(_ask(session, lambda client: client.close_epoch(read_token(token_file))))
     session.screen.finish(
         to_plain(report),
@@ -85,6 +99,11 @@ def close_epoch(session: Session, token_file: Path) -> None:
 @session_options(network=True)
 def expire(session: Session, token_file: Path) -> None:
     """Let a running validator drop the items of refused pairs kept long enough, and not wait for its next round."""
+    import asyncio
+
+    from curiosity.client.admin import read_token
+    from curiosity.protocol.wire import to_plain
+
     report = asyncio.run(_ask(session, lambda client: client.expire(read_token(token_file))))
     session.screen.finish(
         to_plain(report),
@@ -104,6 +123,11 @@ def switch(session: Session, checkpoint: Path, force: bool, token_file: Path) ->
 
     It is refused if it finds more than five points less than its parent in any direction on held-out pairs.
     """
+    import asyncio
+
+    from curiosity.client.admin import read_token
+    from curiosity.protocol.wire import to_plain
+
     path, token = str(checkpoint.resolve()), read_token(token_file)
 
     # Everything is embedded again first: however long that takes, a time-out here would only hide the answer.
@@ -136,10 +160,14 @@ def switch(session: Session, checkpoint: Path, force: bool, token_file: Path) ->
 @session_options(network=True)
 def take_down(session: Session, pair: str, reason: str, everywhere: str, token_file: Path) -> None:
     """Have a running validator forget anybody's pair; PAIR is its digest or a receipt."""
+    from curiosity.client.admin import read_token
+
     take_down_as_operator(session, pair, reason, everywhere, read_token(token_file))
 
 
 async def _ask(session: Session, question: Callable[[ValidatorClient], Awaitable[T]], *, timeout_s: float = 0.0) -> T:
+    from curiosity.client.client import ValidatorClient
+
     node = session.settings.node
     limit_s = max(node.request_timeout_s, timeout_s)
     async with ValidatorClient(node.validator_url, patience_s=0.0, timeout_s=limit_s) as client:

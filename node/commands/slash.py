@@ -1,16 +1,15 @@
 """`curiosity ledger slash`."""
 
+from __future__ import annotations
+
 from functools import partial
 from pathlib import Path
 
 import click
 
-from curiosity.chain.connect import connect_stake
 from curiosity.client.amounts import show_tokens
 from curiosity.host.console import example
-from curiosity.ledger.slash import read_fault, report_fault
 from node.command import PATH, Session, chain_settings, session_options, wallet_named
-from node.prompts import unlock_wallet
 
 
 @click.command("slash", epilog=example("curiosity ledger slash slash-0123.json --wallet alice --dry-run"))
@@ -31,6 +30,10 @@ def slash(
     dry_run: bool,
 ) -> None:
     """Hand evidence of a fork, as the audit wrote it, to the stake contract: the signer loses its stake."""
+    from curiosity.chain.connect import connect_stake
+    from curiosity.ledger.slash import read_fault, report_fault
+    from node.prompts import unlock_wallet
+
     fault = read_fault(file, stake_vkey)
     wallet = wallet_named(session, wallet_name) if not dry_run else None
     domain = fault.key.domain

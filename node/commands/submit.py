@@ -1,23 +1,20 @@
 """`curiosity submit`."""
 
-import asyncio
+from __future__ import annotations
+
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from curiosity.client.preview import preview
-from curiosity.client.submission import Contributor, Rules, Tally
-from curiosity.client.submit import ask_network
-from curiosity.client.submit import submit as send
 from curiosity.host.console import example
 from curiosity.protocol.errors import CuriosityError, ExitCode, SourceError
-from curiosity.protocol.messages import Network
-from curiosity.sources.own.own import open_sources
-from curiosity.sources.pairset import SourcePair
 from node.command import PATH, Session, open_client, session_options, wallet_named
-from node.prompts import unlock_wallet
-from node.submit_report import SubmissionWatch, show_preview, show_tally, show_unfinished
+
+if TYPE_CHECKING:
+    from curiosity.protocol.messages import Network
+    from curiosity.sources.pairset import SourcePair
 
 
 @click.command(
@@ -63,6 +60,14 @@ def submit(
     such as a camera's position is removed, HEIC, AVIF, BMP and TIFF become PNG, MP3, M4A and Opus become FLAC, and
     every item is decoded once, before anything is signed.
     """
+    import asyncio
+
+    from curiosity.client.submission import Contributor, Rules, Tally
+    from curiosity.client.submit import submit as send
+    from curiosity.sources.own.own import open_sources
+    from node.prompts import unlock_wallet
+    from node.submit_report import SubmissionWatch, show_tally, show_unfinished
+
     node = session.settings.node
     wallet = wallet_named(session, wallet_name) if not dry_run else None
     license_ = license_ or node.license
@@ -103,6 +108,13 @@ def submit(
 
 
 def _preview(session: Session, rows: Iterable[SourcePair | SourceError], license: str) -> int:
+    import asyncio
+
+    from curiosity.client.preview import preview
+    from curiosity.client.submit import ask_network
+    from curiosity.protocol.messages import Network
+    from node.submit_report import show_preview
+
     async def look() -> Network | CuriosityError:
         async with open_client(session, patience_s=0.0, timeout_s=10.0) as client:
             return await ask_network(client)

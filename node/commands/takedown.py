@@ -1,22 +1,19 @@
 """`curiosity takedown`, and `curiosity validator takedown` for the operator."""
 
-import asyncio
+from __future__ import annotations
+
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from curiosity.client.submission import Rules
-from curiosity.client.takedowns import Erased, erase, find_digest, find_digests, find_submitter
-from curiosity.client.wallet import find_wallet
 from curiosity.host.console import example
-from curiosity.protocol.entry import TakedownEntry
-from curiosity.protocol.takedown import TakedownReason
-from curiosity.protocol.wire import to_plain
+from node.choices import REASONS
 from node.command import PATH, Session, open_client, session_options
-from node.prompts import unlock_wallet
 
-REASONS = [reason.value.lower() for reason in TakedownReason]
+if TYPE_CHECKING:
+    from curiosity.client.takedowns import Erased
 
 
 @click.command(
@@ -51,6 +48,10 @@ def takedown(
     The entry of its decision stays, as do proofs of it; an entry says that it was taken down. It cannot be undone, and
     the same content cannot be submitted again. What was paid stays paid; a pair that was not yet paid will not be.
     """
+    from curiosity.client.takedowns import find_digest, find_digests, find_submitter
+    from curiosity.client.wallet import find_wallet
+    from node.prompts import unlock_wallet
+
     # With --everywhere any pair of the file names the item.
     digest = find_digests(pair, session.home)[0] if everywhere else find_digest(pair, session.home)
     node = session.settings.node
@@ -67,12 +68,22 @@ def takedown(
 
 def take_down_as_operator(session: Session, pair: str, reason: str, everywhere: str, token: str) -> None:
     """Take down anybody's pair with the admin token."""
+    from curiosity.client.takedowns import find_digest
+
     _run(session, find_digest(pair, session.home), reason, everywhere, token=token)
 
 
 def _run(
     session: Session, digest: bytes, reason: str, everywhere: str, *, key: bytes | None = None, token: str = ""
 ) -> None:
+    import asyncio
+
+    from curiosity.client.submission import Rules
+    from curiosity.client.takedowns import erase
+    from curiosity.protocol.entry import TakedownEntry
+    from curiosity.protocol.takedown import TakedownReason
+    from curiosity.protocol.wire import to_plain
+
     node = session.settings.node
     pins = Rules(receipt_vkey=node.receipt_vkey, log_vkey=node.log_vkey, origin=node.origin)
     why = TakedownReason(reason.upper())

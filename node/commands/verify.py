@@ -1,18 +1,20 @@
 """`curiosity verify` and `curiosity prove`."""
 
-import asyncio
+from __future__ import annotations
+
 import functools
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from curiosity.client.check import Checked, check_file
-from curiosity.client.proofs import fetch_proofs, find_receipts
-from curiosity.client.trust import Trust
 from curiosity.host.console import example
 from curiosity.protocol.errors import ProofError
 from node.command import PATH, Callback, Session, open_client, session_options
+
+if TYPE_CHECKING:
+    from curiosity.client.check import Checked
+    from curiosity.client.trust import Trust
 
 
 def trust_options(callback: Callback) -> Callback:
@@ -33,6 +35,8 @@ def trust_options(callback: Callback) -> Callback:
         vkey: str = "",
         **kwargs: Any,
     ) -> Any:
+        from curiosity.client.trust import Trust
+
         node = session.settings.node
         trust = Trust(
             receipt_vkey=vkey or node.receipt_vkey,
@@ -69,6 +73,9 @@ def trust_options(callback: Callback) -> Callback:
 @trust_options
 def verify(session: Session, paths: tuple[Path, ...], trust: Trust, leaf: Path | None) -> int:
     """Check with no network: receipts, offline proofs (.tlog-proof), evidence of a fork; tell what each proves."""
+    from curiosity.client.check import check_file
+    from curiosity.client.proofs import find_receipts
+
     files = find_receipts(paths or (session.home / "receipts",))
     checked: list[Checked] = []
     wrong: list[tuple[Path, ProofError]] = []
@@ -109,6 +116,9 @@ def verify(session: Session, paths: tuple[Path, ...], trust: Trust, leaf: Path |
 @trust_options
 def prove(session: Session, paths: tuple[Path, ...], trust: Trust) -> None:
     """Fetch the second receipt of each: a proof that its entry is in the tree, for `verify` to check offline."""
+    import asyncio
+
+    from curiosity.client.proofs import fetch_proofs, find_receipts
 
     files = find_receipts(paths or (session.home / "receipts",))
 

@@ -1,18 +1,17 @@
 """`curiosity wallet`."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import click
 
 from curiosity.client.amounts import show_coins
-from curiosity.client.phrase import WORD_COUNTS, key_of_phrase, new_phrase
-from curiosity.client.wallet import create_wallet, find_wallet, survey_wallets
+from curiosity.client.phrase import WORD_COUNTS
 from curiosity.host.console import example
-from curiosity.protocol.signing import checksum
 from node.command import Session, session_options
 from node.commands.wallet_import import addresses, chosen_path, import_, password_file_option, phrase_options
 from node.commands.wallet_money import balance, remove, send
-from node.prompts import read_passphrase, read_password, unlock_wallet
 
 
 @click.group(epilog=example("curiosity wallet new alice", "curiosity wallet balance alice"))
@@ -52,6 +51,11 @@ def new(
     password_file: Path | None,
 ) -> None:
     """Make a wallet NAME, encrypted with a password."""
+    from curiosity.client.phrase import key_of_phrase, new_phrase
+    from curiosity.client.wallet import create_wallet
+    from curiosity.protocol.signing import checksum
+    from node.prompts import read_passphrase, read_password
+
     where = chosen_path(path, account_index)
     phrase = new_phrase(int(words)) if mnemonic else ""
     passphrase = read_passphrase(passphrase_file, ask=ask, confirm=True) if mnemonic else ""
@@ -75,6 +79,8 @@ def new(
 @session_options()
 def list_(session: Session) -> None:
     """List the wallets on this machine."""
+    from curiosity.client.wallet import survey_wallets
+
     wallets, wrong = survey_wallets(session.home)
     found = [one.describe() for one in wallets]
     rows = [(one["name"], one["address"], one["path"]) for one in found]
@@ -92,6 +98,8 @@ def list_(session: Session) -> None:
 @session_options()
 def show(session: Session, name: str) -> None:
     """Show a wallet's address and file."""
+    from curiosity.client.wallet import find_wallet
+
     found = find_wallet(session.home, name).describe()
     session.screen.finish(found, lambda screen: screen.line(f"{found['name']}: {found['address']} ({found['path']})"))
 
@@ -104,6 +112,9 @@ def show(session: Session, name: str) -> None:
 @session_options()
 def export(session: Session, name: str, private_key: bool, yes: bool, password_file: Path | None) -> None:
     """Print where the keystore is, or the private key."""
+    from curiosity.client.wallet import find_wallet
+    from node.prompts import unlock_wallet
+
     found = find_wallet(session.home, name)
     if not private_key:
         session.screen.finish(found.describe(), lambda screen: screen.line(str(found.path)))
@@ -122,6 +133,7 @@ def fund(session: Session, name: str) -> None:
     from contracts.devchain import DEFAULT_CHAIN_ID, DevChain
     from curiosity.chain.chain import ChainConfig
     from curiosity.chain.evm import ChainClient
+    from curiosity.client.wallet import find_wallet
     from node.demo.stage import GAS_MONEY_WEI
 
     found = find_wallet(session.home, name)

@@ -1,17 +1,13 @@
 """`curiosity wallet import` and `addresses`: keys and words that somebody has already."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import click
 
-from curiosity.client.key_files import check_owner, read_key_file
-from curiosity.client.phrase import account_path, check_path, key_of_phrase, list_accounts
-from curiosity.client.wallet import create_wallet
 from curiosity.host.console import example
-from curiosity.protocol.signing import checksum
-from curiosity.rewards.permits import parse_address
 from node.command import PATH, Callback, Session, session_options
-from node.prompts import read_passphrase, read_password, read_phrase
 
 password_file_option = click.option("--password-file", type=PATH, help="File with the password; else you are asked.")
 
@@ -36,6 +32,8 @@ def phrase_options(command: Callback) -> Callback:
 
 def chosen_path(path: str | None, account_index: int) -> str:
     """Return the derivation path that these options name."""
+    from curiosity.client.phrase import account_path, check_path
+
     return check_path(path) if path is not None else account_path(account_index)
 
 
@@ -51,6 +49,10 @@ def addresses(
     session: Session, mnemonic_file: Path | None, count: int, ask: bool, passphrase_file: Path | None
 ) -> None:
     """Show the first accounts below BIP-39 words, to find the one that you mean; nothing is kept."""
+    from curiosity.client.phrase import list_accounts
+    from curiosity.protocol.signing import checksum
+    from node.prompts import read_passphrase, read_phrase
+
     phrase = read_phrase(mnemonic_file)
     accounts = list_accounts(phrase, read_passphrase(passphrase_file, ask=ask), count)
     rows = [(index, path, checksum(address)) for index, (path, address) in enumerate(accounts)]
@@ -88,6 +90,13 @@ def import_(
     password_file: Path | None,
 ) -> None:
     """Make a wallet from a key, a keystore (with its password) or words that you have."""
+    from curiosity.client.key_files import check_owner, read_key_file
+    from curiosity.client.phrase import key_of_phrase
+    from curiosity.client.wallet import create_wallet
+    from curiosity.protocol.signing import checksum
+    from curiosity.rewards.permits import parse_address
+    from node.prompts import read_passphrase, read_password, read_phrase
+
     if [key_file is not None, mnemonic_file is not None, mnemonic].count(True) != 1:
         raise click.UsageError("give one of --key-file, --mnemonic-file and --mnemonic")
     where = "" if key_file is not None else chosen_path(path, account_index)

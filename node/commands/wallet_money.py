@@ -1,24 +1,20 @@
 """`curiosity wallet balance`, `send` and `remove`."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from curiosity.chain.connect import connect
 from curiosity.client.amounts import COIN, parse_amount, show_coins, show_tokens
-from curiosity.client.transfer import plan_transfer, send_transfer
-from curiosity.client.wallet import find_wallet, remove_wallet
 from curiosity.host.console import example
-from curiosity.protocol.signing import checksum
-from curiosity.rewards.permits import parse_address
 from node.command import PATH, Session, ledger_source, session_options
-from node.prompts import unlock_wallet
-from node.screen import Screen
 
 if TYPE_CHECKING:
     from curiosity.chain.evm import ChainClient
+    from node.screen import Screen
 
 _JOURNALS = "chain"  # below the home, as for claims
 
@@ -28,6 +24,9 @@ _JOURNALS = "chain"  # below the home, as for claims
 @session_options(network=True)
 def balance(session: Session, name: str) -> None:
     """Show what a wallet holds: tokens, and coins for gas. Needs no password."""
+    from curiosity.client.wallet import find_wallet
+    from curiosity.protocol.signing import checksum
+
     found = find_wallet(session.home, name)
     chain = _chain(session)
     held = chain.balances(found.address)
@@ -71,6 +70,12 @@ def send(
     password_file: Path | None,
 ) -> None:
     """Send AMOUNT tokens, in whole units such as 12.5, from wallet NAME to an address."""
+    from curiosity.client.transfer import plan_transfer, send_transfer
+    from curiosity.client.wallet import find_wallet
+    from curiosity.protocol.signing import checksum
+    from curiosity.rewards.permits import parse_address
+    from node.prompts import unlock_wallet
+
     found = find_wallet(session.home, name)
     to = parse_address(recipient)
     try:
@@ -116,6 +121,9 @@ def send(
 @session_options()
 def remove(session: Session, name: str, yes: bool) -> None:
     """Delete a wallet's key from this machine. Without a copy of it, what the wallet holds is lost."""
+    from curiosity.client.wallet import find_wallet, remove_wallet
+    from curiosity.protocol.signing import checksum
+
     found = find_wallet(session.home, name)
     if not yes:
         if not sys.stdin.isatty():
@@ -130,6 +138,8 @@ def remove(session: Session, name: str, yes: bool) -> None:
     )
 
 
-def _chain(session: Session) -> "ChainClient":
+def _chain(session: Session) -> ChainClient:
+    from curiosity.chain.connect import connect
+
     network = ledger_source(session, None).network()
     return connect(session.settings.chain, network, session.home / _JOURNALS)
