@@ -132,6 +132,7 @@ def test_people_read_the_same(shell: Terminal, net: PaidNetwork) -> None:
     refused = shell.run("claim", "--wallet", "bob", "--json")
     assert (refused.status, refused.json["error"]["code"]) == (11, "CHAIN_NO_FUNDS")
     assert "--permit" in refused.json["error"]["remedy"]
+    assert refused.json["error"]["what"].endswith("holds 0.000000000 coins for gas, the transaction may need more")
 
 
 def test_a_relayed_claim_pays_whom_the_account_named_and_nobody_else(

@@ -81,6 +81,9 @@ def test_a_check_names_every_epoch_and_leaf_that_a_validator_lied_about(shell: T
     assert shown.status == 5
     assert "no leaf" in shown.out
     assert "NOT as the ledger gives it: 3" in shown.out
+    assert " wei" not in shown.out + shown.err
+    told_exactly = shell.run("payouts", "--check", "--epoch", "2").out
+    assert "0.000000000000000001 CURIO" in told_exactly  # of Bob's leaf: a rounded amount would hide it
     assert shell.run("payouts", "--check", "--epoch", "1").status == 0
     honest = shell.run("payouts", "--check", "--epoch", "4")
     assert honest.status == 0

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from curiosity.chain.chain import Quote
+from curiosity.client.amounts import show_coins
 from curiosity.ledger.source import LedgerSource, Progress, untold
 from curiosity.protocol.errors import ChainError, CuriosityError, NotYet
 from curiosity.protocol.messages import ClaimShare, Network
+from curiosity.protocol.signing import checksum
 from curiosity.rewards.claims import (
     AT_ONCE,
     Claimed,
@@ -127,8 +129,12 @@ def claim(
     except ChainError as error:
         if error.code != "CHAIN_NO_FUNDS":
             raise
-        remedy = "Fund it with coins for gas, or let somebody relay the claim: curiosity claim --permit FILE."
-        raise ChainError(error.code, error.what, remedy) from None
+        held = show_coins(chain.balances(order.sender).eth_wei)
+        raise ChainError(
+            error.code,
+            f"{checksum(order.sender)} holds {held} for gas, the transaction may need more",
+            "Fund it with coins for gas, or let somebody relay the claim: curiosity claim --permit FILE.",
+        ) from None
     return _outcome("paid", looked, done, refused)
 
 
