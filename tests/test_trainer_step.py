@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from curiosity.embedding.losses import MAX_LOG_SCALE
-from curiosity.embedding.space import EmbeddingSpace
 from curiosity.protocol.errors import ConfigError
 from tests.material.step import ITEMS, STREAMS, draw_first, make_material, make_space, make_stream
 from trainer.distributed import Group
@@ -27,7 +26,7 @@ from trainer.layers import (
 from trainer.library import Stream
 from trainer.material import plan_step
 from trainer.recipe import Recipe
-from trainer.step import Slice, Step, step_loss
+from trainer.step import Slice, Step
 
 SMALL = Recipe(junk_each=5, batch=12)
 
@@ -283,15 +282,6 @@ def test_a_modality_that_nothing_was_drawn_from_is_left_alone() -> None:
     _, found = gradients(step, draw_first(STREAMS, 12, 0))
     assert not any(name.startswith("towers.audio") for name in found)
     assert all(torch.equal(step.space.tower("audio").state_dict()[name], tensor) for name, tensor in before.items())
-
-
-def test_step_loss_is_the_loss_of_a_step() -> None:
-    drawn = draw_first(STREAMS, 12, 7)
-    space: EmbeddingSpace = make_space()
-    space.train()
-    loss = step_loss(space, STREAMS, drawn, make_material(space, SMALL), SMALL, np.random.default_rng(3))
-    assert float(loss.detach()) == pytest.approx(gradients(make_step(SMALL), drawn)[0], abs=1e-6)
-    loss.backward()  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize(

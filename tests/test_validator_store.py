@@ -51,16 +51,16 @@ def test_decisions_are_found_by_nonce_by_pair_and_by_contents(store_url: str, tm
         store = opened.store
         for index, (entry, receipt) in enumerate(zip(entries, receipts, strict=True)):
             submission = submission_of(entry)
-            decision = store.find_nonce(submission.contributor, submission.nonce)
-            assert decision is not None
+            key = (submission.contributor, submission.nonce)
+            decision = store.find_nonces([key])[key]
             assert decision == store.find_pair(submission.pair)
             assert (decision.index, decision.pair, decision.leaf) == (index, submission.pair, entry.leaf)
             assert decision.embeddings == submission.embeddings
             assert decision.to_receipt() == receipt
-            known = store.is_content_known(submission.a.digest, submission.b.digest)
-            assert known == (index if submission.accepted else None)
-            assert store.is_content_known(submission.b.digest, submission.a.digest) is None
-            assert store.find_nonce(bytes(20), submission.nonce) is None
+            contents = (submission.a.digest, submission.b.digest)
+            assert store.known_contents([contents]) == ({contents: index} if submission.accepted else {})
+            assert store.known_contents([contents[::-1]]) == {}
+            assert store.find_nonces([(bytes(20), submission.nonce)]) == {}
         assert store.find_pair(bytes(32)) is None
         assert store.size() == 20
 

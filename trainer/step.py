@@ -321,17 +321,3 @@ class _Towers(nn.Module):
             raw = tower(inputs)
         rows = nn.functional.normalize(raw if raw.dtype == torch.float64 else raw.float(), dim=1)
         return rows[:0] if ghost else rows
-
-
-def step_loss(
-    space: EmbeddingSpace,
-    streams: Sequence[Stream],
-    drawn: Sequence[NDArray[np.int64]],
-    material: StepMaterial,
-    recipe: Recipe,
-    rng: np.random.Generator,
-) -> Tensor:
-    """Mean loss of the drawn pairs of every stream in one process. Each tower runs once: real items, junk and the
-    empty item together. Apart they would each give batch-norm other statistics, which halves recall
-    (docs/scoring.md)."""
-    return Step(space, streams, material, recipe).loss(drawn, rng)

@@ -137,10 +137,6 @@ class ValidatorClient:
         """Return the offline proof of an entry (c2sp.org/tlog-proof) under the newest cosigned head; waits for that."""
         return (await self._request("GET", "/v1/proof/tlog", query={"index": index})).decode(errors="replace")
 
-    async def cosigned_head(self) -> str:
-        """Return the newest tree head that the validator's quorum of witnesses cosigned, a note."""
-        return (await self._request("GET", "/v1/checkpoint/cosigned")).decode(errors="replace")
-
     async def tree_head(self) -> str:
         """Return the signed tree head, a note."""
         return (await self._request("GET", "/checkpoint")).decode(errors="replace")

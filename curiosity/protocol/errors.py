@@ -17,7 +17,6 @@ Each error says three things: a stable code, what happened (expected against act
 prints them without a traceback; the service sends them as JSON.
 """
 
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 
@@ -178,11 +177,3 @@ class ServiceError(CuriosityError):
 
     exit_code = ExitCode.SERVICE
     fault = Fault.INFRASTRUCTURE
-
-
-@dataclass(frozen=True)
-class FieldProblem:
-    """One field of a message that does not fit: where it is and why."""
-
-    field: str
-    problem: str

@@ -116,7 +116,8 @@ def check_promises(opened: Opened, promised: Mapping[int, Receipt], first: int =
         assert checked.index == number - first
         verify_inclusion(checked.leaf_hash, checked.index, size, ledger.inclusion_proof(checked.index, size), root)
         submission = submission_of(make_entry(number))
-        decision = opened.store.find_nonce(submission.contributor, submission.nonce)
+        key = (submission.contributor, submission.nonce)
+        decision = opened.store.find_nonces([key]).get(key)
         assert decision is not None, f"pair {number} was promised and is lost"
         assert decision.to_receipt() == receipt
         assert opened.store.blob(submission.a.digest) == submission.a.data

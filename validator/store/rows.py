@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 from curiosity.protocol.pair import Item
 from curiosity.protocol.receipt import Receipt
-from curiosity.protocol.wire import encode
 
 
 @dataclass(frozen=True)
@@ -77,11 +76,6 @@ class StoredDecision:
     def to_receipt(self) -> Receipt:
         """Return the receipt as it was issued, bit for bit."""
         return Receipt(self.leaf.decode(), self.index, self.note)
-
-    @property
-    def receipt(self) -> str:
-        """The receipt's canonical JSON."""
-        return encode(self.to_receipt()).decode()
 
 
 @dataclass(frozen=True)

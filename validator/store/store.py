@@ -170,10 +170,6 @@ class Store(FinalRows):
         )
         return {row["position"]: row["root"] for row in rows}
 
-    def find_nonce(self, contributor: bytes, nonce: bytes) -> StoredDecision | None:
-        """Return what was answered to the contributor's submission with this nonce."""
-        return self.find_nonces([(contributor, nonce)]).get((contributor, nonce))
-
     def find_nonces(self, keys: Sequence[tuple[bytes, bytes]]) -> dict[tuple[bytes, bytes], StoredDecision]:
         """Return what was answered to each known (contributor, nonce)."""
         rows = self._matching(_DECISIONS, "pairs.contributor = k.k0 AND pairs.nonce = k.k1", keys)
@@ -200,10 +196,6 @@ class Store(FinalRows):
         """Return what was answered to each known pair, erased ones included, whose nonces are gone."""
         rows = self._matching(_DECISIONS, "pairs.pair = k.k0", [(pair,) for pair in pairs])
         return {row[0]: _decision(row) for row in rows}
-
-    def is_content_known(self, sha_a: bytes, sha_b: bytes) -> int | None:
-        """Return the index of the accepted pair of these two contents, None if there is none."""
-        return self.known_contents([(sha_a, sha_b)]).get((sha_a, sha_b))
 
     def known_contents(self, keys: Sequence[tuple[bytes, bytes]]) -> dict[tuple[bytes, bytes], int]:
         """Return the index of the accepted pair of each (SHA-256 of a, SHA-256 of b) that has one."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from curiosity.embedding.tower_spec import Weights
 from curiosity.embedding.towers.base import Tower
-from curiosity.embedding.towers.pretrained.files import CONFIG, find_folder, load_encoder, read_json
+from curiosity.embedding.towers.pretrained.files import find_folder, load_encoder
 
 
 class PretrainedTower(Tower):
@@ -122,10 +122,3 @@ def make_projection(width: int, dim: int, family: str) -> nn.Module:
     with torch.no_grad():
         made.weight.copy_(drawn)
     return made
-
-
-def read_part(folder: Path | None, part: str) -> dict[str, Any]:
-    """The encoder's own part of ``config.json``: the whole of a one-tower checkpoint, ``part`` of a two-tower one."""
-    found = read_json(folder, CONFIG)
-    inner = found.get(part)
-    return inner if isinstance(inner, dict) else found
