@@ -16,8 +16,8 @@ from curiosity.chain.attestation import address_of
 from curiosity.chain.chain import ChainConfig
 from curiosity.chain.evm import ChainClient
 from curiosity.protocol.errors import ChainError, ConfigError
+from tests.material.network import wait_for_receipt
 from tests.material.waiting import eventually
-from tests.test_contracts_flow import wait_for_receipt
 
 ENGINES: tuple[Engine, ...] = ("anvil", "eth-tester")
 ROOT = Path(__file__).parent.parent

@@ -16,8 +16,8 @@ from curiosity.chain.chain import ChainConfig, DeploySettings
 from curiosity.chain.evm import ChainClient
 from curiosity.protocol.errors import ChainError
 from curiosity.protocol.rewards import RewardTree
+from tests.material.network import Network, start_network
 from tests.material.rpc import RpcProxy
-from tests.test_contracts_flow import Network, start_network
 
 pytestmark = pytest.mark.skipif(
     find_anvil() is None, reason="anvil is absent: only it has several chains and no limits"

@@ -26,7 +26,7 @@ from curiosity.chain.evm import ChainClient
 from curiosity.chain.evm.connection import to_checksum
 from curiosity.protocol.errors import ChainError, ConfigError
 from curiosity.protocol.rewards import RewardParameters, RewardTree, leaf_hash
-from tests.test_contracts_flow import DELAY_S, PARAMETERS, Network, share_of, start_network, wait_for_receipt
+from tests.material.network import DELAY_S, PARAMETERS, Network, share_of, start_network, wait_for_receipt
 
 needs_node = pytest.mark.skipif(
     shutil.which("node") is None, reason="node is absent: the helper contracts of these tests cannot be compiled"

@@ -26,9 +26,9 @@ from curiosity.chain.evm.journal import Fate, Sent, TransactionJournal
 from curiosity.chain.evm.sending import TransactionSender
 from curiosity.protocol.errors import ChainError
 from curiosity.protocol.rewards import RewardTree
+from tests.material.network import DELAY_S, Network, share_of, start_network
 from tests.material.rpc import RpcProxy
 from tests.material.waiting import PATIENCE_S, eventually
-from tests.test_contracts_flow import DELAY_S, Network, share_of, start_network
 
 pytestmark = pytest.mark.skipif(find_anvil() is None, reason="anvil is absent: only it can stop mining and reorganise")
 

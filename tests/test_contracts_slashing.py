@@ -51,10 +51,10 @@ from curiosity.protocol.tlog import (
 )
 from curiosity.protocol.verdict import Outcome, Reason, Verdict
 from tests.material.log import LOG_VKEY, ORIGIN, Log, add_checkpoint
+from tests.material.monitor import monitoring
 from tests.material.payment import PASSWORD, Terminal, terminal
 from tests.material.service import Running, running
 from tests.material.witness import witnessing
-from tests.test_node_audit import monitoring
 from validator.keys import load_keys
 from validator.ledger import NewEntry
 from witness.evidence import EVIDENCE_FOLDER, read_evidence

@@ -15,7 +15,7 @@ from curiosity.embedding.space import EmbeddingSpace
 from curiosity.embedding.weights import encode_weights, fill_weights, halve_weights, name_unstored, read_space
 from curiosity.protocol.errors import CheckpointError
 from tests.material.encoder import ALL, DIM, OWN, PUBLISHED, make_items
-from tests.test_embedding_checkpoint import make
+from tests.material.own_checkpoint import make
 from trainer.library import Stream
 from trainer.material import StepMaterial
 from trainer.recipe import Recipe
@@ -119,7 +119,7 @@ def test_every_tower_comes_back_from_a_checkpoint(name: str, monkeypatch: pytest
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The preset ``published`` and a folder of weights for its texts, tokenizer and all."""
-    from tests.test_embedding_encoders_pretrained import publish
+    from tests.material.pretrained import publish
 
     publish("bert-text", tmp_path / "bert")
     towers = {"text": PUBLISHED["bert-text"].spec, "action": OWN["action"].spec}

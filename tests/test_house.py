@@ -184,6 +184,35 @@ def test_heavy_libraries_have_one_home(libraries: set[str], home: str) -> None:
     assert [path for path in sorted(users) if not re.match(home, path)] == []
 
 
+def taken_from_test_files(tree: ast.AST) -> list[str]:
+    """What a file imports from a test file; what tests share is in ``tests/material``."""
+    names = list(imports_of(tree))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "tests":
+            names += [f"tests.{name.name}" for name in node.names]
+    return [name for name in names if re.match(r"(tests\.)?test_", name)]
+
+
+def test_no_file_imports_from_a_test_file() -> None:
+    paths = [path for path in tracked() if path.suffix == ".py"]
+    found = {str(path.relative_to(ROOT)): taken_from_test_files(ast.parse(path.read_text())) for path in paths}
+    assert not {path: names for path, names in found.items() if names}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from tests.test_witness import live",
+        "import tests.test_witness",
+        "from tests import test_witness",
+        "def inside():\n    from test_witness import live",
+    ],
+)
+def test_an_import_from_a_test_file_would_be_found(code: str) -> None:
+    assert taken_from_test_files(ast.parse(code))
+    assert not taken_from_test_files(ast.parse("from tests.material.witness import Live"))
+
+
 # -- dependencies
 
 DEPTRY = str(Path(sys.executable).parent / "deptry")

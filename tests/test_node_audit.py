@@ -6,8 +6,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from curiosity.client.trust import KEPT_KEYS, Trust
-from curiosity.ledger.audit import Audited, Target, audit
+from curiosity.ledger.audit import Target, audit
 from curiosity.ledger.state import MonitorState
 from curiosity.ledger.tiles import AHEAD, LogFiles
 from curiosity.protocol.entry import CheckpointEntry, EpochEntry, PairEntry, TakedownEntry, encode_entry, parse_entry
@@ -28,32 +27,12 @@ from curiosity.protocol.takedown import Asker, TakedownReason, TakedownRequest, 
 from curiosity.protocol.tlog import Signer, cosign
 from tests.material.ledger import DOMAIN, make_entry, make_pair
 from tests.material.log import LOG_SIGNER, LOG_VKEY, ORIGIN, Log, TileServer, tile_server
+from tests.material.monitor import FOREIGN, monitoring
 from tests.material.service import pictures, running
 
 LOG = Log(1500)
 NETWORK = (b"\x44" * 32, DOMAIN)
-FOREIGN = Target(ORIGIN, (LOG_VKEY,), KEPT_KEYS, rules=False)
 OURS = Target(ORIGIN, (LOG_VKEY,), KEPT_KEYS, network=NETWORK)
-
-
-@asynccontextmanager
-async def monitoring(folder: Path, log: Log, target: Target = FOREIGN) -> AsyncIterator["Monitor"]:
-    async with tile_server(log) as server, LogFiles(server.url, patience_s=1.0) as files:
-        yield Monitor(server, files, folder, target)
-
-
-class Monitor:
-    """A monitor of whatever a tile server shows; every round begins with the state read from its folder."""
-
-    def __init__(self, server: TileServer, files: LogFiles, folder: Path, target: Target) -> None:
-        self.server, self.files, self.folder, self.target = server, files, folder, target
-
-    async def round(self, log: Log | None = None, size: int | None = None, *, seen: Sequence[str] = ()) -> Audited:
-        if log is not None:
-            self.server.log = log
-        self.server.size = size
-        state = MonitorState(self.folder, self.target.origin, self.target.log_vkeys)
-        return await audit(self.files, state, self.target, seen=seen)
 
 
 # -- honest logs

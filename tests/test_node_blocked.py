@@ -24,10 +24,10 @@ from curiosity.protocol.takedown import BLOCKED_FILE, Blocked
 from curiosity.protocol.tiles import bundles_for
 from curiosity.protocol.tlog import verify_checkpoint
 from curiosity.protocol.wire import encode, parse
+from tests.material.export import bring
 from tests.material.log import Log, tile_server
 from tests.material.service import BOB, pictures, running
-from tests.test_node_export import bring
-from tests.test_validator_takedown import forget
+from tests.material.takedown import forget
 from validator.exported import Export, opened_export
 from validator.forgotten import Forgotten
 from validator.keys import load_keys

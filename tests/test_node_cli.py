@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,39 +19,8 @@ from node.demo.stage import StageSettings
 from tests.material.command import Said
 from tests.material.front import front
 from tests.material.service import digit_pairs
+from tests.material.shell import PASSWORD, Shell
 from tests.material.waiting import PATIENCE_S, eventually
-
-PASSWORD = "correct horse battery staple"
-NOWHERE = "http://127.0.0.1:9"
-
-
-@dataclass(frozen=True)
-class Shell:
-    """A user's terminal: a home of its own and the command."""
-
-    home: Path
-    url: str = NOWHERE
-
-    @property
-    def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("CURIOSITY_")}
-        return kept | {
-            "CURIOSITY_NODE__HOME": str(self.home),
-            "CURIOSITY_NODE__VALIDATOR_URL": self.url,
-            "CURIOSITY_NODE__SCRYPT_N": "1024",
-            "CURIOSITY_NODE__PATIENCE_S": "1" if self.url == NOWHERE else str(PATIENCE_S),
-            "CURIOSITY_PASSWORD_FILE": str(self.home / "password"),
-        }
-
-    def run(self, *arguments: str | Path, timeout_s: float = PATIENCE_S) -> Said:
-        self.home.mkdir(parents=True, exist_ok=True)
-        (self.home / "password").write_text(PASSWORD + "\n")
-        done = subprocess.run(
-            [sys.executable, "-m", "node.cli", *map(str, arguments)],
-            capture_output=True, text=True, timeout=timeout_s, env=self.environment, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-        assert "Traceback" not in done.stdout + done.stderr, done.stderr
-        return Said(done.returncode, done.stdout, done.stderr)
 
 
 class ImpatientShell(Shell):
@@ -189,8 +157,8 @@ def test_bad_input_gets_a_code_a_remedy_and_a_status(
 def test_a_dry_run_shows_what_would_be_sent_and_needs_neither_wallet_nor_validator(
     shell: Shell, tmp_path: Path
 ) -> None:
-    from tests.test_node_sources_formats import array, pack, scene
-    from tests.test_node_sources_own import SECRET, tag_png
+    from tests.material.arrays import array, pack, scene
+    from tests.material.own import SECRET, tag_png
 
     parts = {name.replace("grasp", "0001"): content for name, content in scene().items()}
     torn = tag_png(1)[:300]

@@ -16,13 +16,13 @@ from curiosity.protocol.decision import ExportedPair
 from curiosity.protocol.errors import ConfigError, ProofError, Rejected, ServiceError, StoreError
 from curiosity.protocol.tlog import Signer, verify_proof
 from curiosity.protocol.wire import encode, parse
+from tests.material.export import bring
 from tests.material.front import front
 from tests.material.log import ORIGIN
 from tests.material.service import Running, pictures, running
-from tests.test_validator_takedown import forget
+from tests.material.takedown import forget
 from validator.exported import Export, opened_export
-from validator.importer import Imported, MirrorRecord, check_checkpoint, import_ledger, read_mark, write_mark
-from validator.keys import load_keys
+from validator.importer import check_checkpoint, read_mark
 from validator.store import Store
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -41,23 +41,6 @@ async def ledger(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tupl
         await live.client.post_pair(live.sign(pictures(1, 7)[0]).encode())
         await export(live.client, folder / "export")
         yield live, folder / "export"
-
-
-def bring(exported: Path, data_dir: Path, url: str = "", *, without_blocked: bool = False) -> Imported:
-    """Import into a data folder, as the command does."""
-    found = Export(exported)
-    keys = load_keys(data_dir / "keys", found.network.name)
-    data_dir.mkdir(parents=True, exist_ok=True)
-    with Store.open(url or f"sqlite:///{data_dir / 'ledger.sqlite'}") as store:
-        done = import_ledger(
-            found,
-            store,
-            keys=keys,
-            head_path=data_dir / "tree-head.txt",
-            without_blocked=without_blocked,
-        )
-    write_mark(data_dir, MirrorRecord(found.network, found.note) if done.read_only else None)
-    return done
 
 
 async def test_a_copy_serves_the_same_and_takes_nothing_in(ledger: tuple[Running, Path], tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from curiosity.protocol.pair import Item
 from curiosity.protocol.signing import Domain
 from curiosity.protocol.verdict import Outcome, Reason, Verdict
 from tests.material.service import Running
-from tests.test_validator_takedown import forget
+from tests.material.takedown import forget
 from validator.app import listen
 from validator.config import ServiceSettings
 from validator.exported import Export

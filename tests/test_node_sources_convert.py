@@ -26,12 +26,9 @@ from curiosity.sources.own.own import read_sources
 from curiosity.sources.own.parquet import read_parquet
 from curiosity.sources.pairset import SourcePair
 from tests.material.convert import PICTURES, SOUNDS, read_picture, scene, tones, write_picture, write_sound
+from tests.material.convertible import TYPES, everything, make
 from tests.material.file import full_disk
-from tests.test_node_sources_own import SECRET
-
-TYPES = {"heic": "image/heic", "avif": "image/avif", "bmp": "image/bmp", "tiff": "image/tiff"} | {
-    "mp3": "audio/mpeg", "m4a": "audio/mp4", "opus": "audio/opus"
-}  # fmt: skip
+from tests.material.own import SECRET
 
 
 def change(data: bytes, media_type: str) -> tuple[bytes, Conversion]:
@@ -52,12 +49,6 @@ def pixels(data: bytes) -> npt.NDArray[np.uint8]:
 def sound_of(data: bytes) -> tuple[npt.NDArray[np.float64], int]:
     samples, rate_hz = soundfile.read(io.BytesIO(data), always_2d=True)
     return samples.T, rate_hz
-
-
-def make(extension: str) -> bytes:
-    if extension in PICTURES:
-        return write_picture(scene(), extension)
-    return write_sound(tones(1.0, SOUNDS[extension][2]), extension)
 
 
 # -- pictures
@@ -264,7 +255,7 @@ def test_an_m4a_of_a_recorder_that_marks_it_as_a_film_is_a_sound(tmp_path: Path)
     assert sniff(data[:64]) == "video/mp4"
     (tmp_path / "x.m4a").write_bytes(data)
     assert load_item(tmp_path / "x.m4a").media_type == "audio/flac"
-    from tests.test_node_sources_video import film
+    from tests.material.video import film
 
     (tmp_path / "x.m4a").write_bytes(film())
     with pytest.raises(SourceError, match=r"NOT_A_SOUND.*1 video track"):
@@ -351,16 +342,6 @@ def test_a_decoder_that_takes_too_much_costs_only_its_file(monkeypatch: pytest.M
 
 
 # -- wherever files are read
-
-
-def everything(folder: Path) -> dict[str, bytes]:
-    """A folder with a captioned file of each format."""
-    folder.mkdir()
-    files = {f"{extension}.{extension}": make(extension) for extension in TYPES}
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-        (folder / name).with_suffix(".txt").write_text(f"a thing as {name}")
-    return files
 
 
 def tell(found: list[SourcePair | SourceError]) -> list[str]:

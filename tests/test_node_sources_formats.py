@@ -18,28 +18,15 @@ from hypothesis import strategies as st
 from curiosity.embedding.modalities import decode
 from curiosity.protocol.errors import SourceError
 from curiosity.sources.own import webdataset
-from curiosity.sources.own.array import encode_array
 from curiosity.sources.own.item import check_item, load_item
 from curiosity.sources.own.media_type import read_name, sniff, tell_sensor
 from curiosity.sources.own.own import read_sources
 from curiosity.sources.own.parquet import parse_columns, read_parquet
 from curiosity.sources.own.strip import strip_metadata
 from curiosity.sources.pairset import SourcePair
-from tests.test_node_sources_own import SECRET, draw, encode, encode_sound, hum, tag_jpeg, tag_wav
-from tests.test_node_sources_video import film, gif
-
-SHAPES = {
-    "point_cloud": (32, 3),
-    "touch": (4, 2, 16, 16),
-    "pressure": (64,),
-    "emg": (8, 64),
-    "action": (8, 7),  # eight steps: as many as EMG has channels
-}
-
-
-def array(name: str, seed: int = 0) -> bytes:
-    values = np.random.default_rng(seed).uniform(0, 0.9, SHAPES[name])
-    return encode_array(values.tolist())
+from tests.material.arrays import SHAPES, array, pack, scene
+from tests.material.own import SECRET, draw, encode, encode_sound, hum, tag_jpeg, tag_wav
+from tests.material.video import film, gif
 
 
 def split(found: Iterable[SourcePair | SourceError]) -> tuple[list[SourcePair], list[SourceError]]:
@@ -139,21 +126,6 @@ def test_first_bytes_tell_videos_apart() -> None:
 # -- folders and manifests
 
 
-def scene() -> dict[str, bytes]:
-    return {
-        "grasp.mp4": film(),
-        "grasp.touch.npy": array("touch"),
-        "grasp.points.npy": array("point_cloud"),
-        "grasp.emg.npy": array("emg"),
-        "grasp.action.npy": array("action"),
-        "grasp.pressure.npy": array("pressure"),
-        "grasp.camera1.png": encode(draw(1)),
-        "grasp.camera2.jpg": tag_jpeg(2),
-        "grasp.wav": tag_wav(1),
-        "grasp.txt": b"a red cube is grasped",
-    }
-
-
 def test_files_of_one_name_make_a_pair_of_every_two_modalities(tmp_path: Path) -> None:
     for name, content in scene().items():
         (tmp_path / name).write_bytes(content)
@@ -209,18 +181,6 @@ def test_a_manifest_says_what_each_file_is(tmp_path: Path) -> None:
 
 
 # -- WebDataset
-
-
-def pack(path: Path, members: Iterable[tuple[str, bytes] | tarfile.TarInfo], mode: str = "w") -> Path:
-    with tarfile.open(path, mode) as shard:  # type: ignore[call-overload]
-        for member in members:
-            if isinstance(member, tarfile.TarInfo):
-                shard.addfile(member, io.BytesIO(b"x" * member.size) if member.isreg() else None)
-                continue
-            info = tarfile.TarInfo(member[0])
-            info.size = len(member[1])
-            shard.addfile(info, io.BytesIO(member[1]))
-    return path
 
 
 def test_shards_give_the_pairs_of_each_key(tmp_path: Path) -> None:

@@ -9,20 +9,16 @@ from typing import Any
 
 import pytest
 
-from curiosity.client.client import ValidatorClient
 from curiosity.client.journal import Result, SubmissionJournal, SubmissionPlan
 from curiosity.client.receipts import read_saved, verify_saved
-from curiosity.client.submission import Contributor, Rules, Tally, submit_pairs
 from curiosity.protocol.entry import PairEntry, parse_entry
 from curiosity.protocol.errors import Overloaded, ProofError, ServiceError, SourceError
 from curiosity.protocol.pair import read_envelope
-from curiosity.protocol.signing import address_of
 from curiosity.sources.pairset import SourceItem
+from tests.material.contributor import RULES, submit
 from tests.material.front import Front, front
-from tests.material.service import ALICE, Running, pictures, running
-from tests.material.waiting import PATIENCE_S
+from tests.material.service import Running, pictures, running
 
-RULES = Rules(concurrency=4)
 OVERLOAD = {"code": "QUEUE_FULL", "what": "full", "remedy": "later", "fault": "infrastructure"}
 
 
@@ -36,19 +32,6 @@ async def live(tmp_path: Path) -> AsyncIterator[Running]:
 async def before(live: Running) -> AsyncIterator[Front]:
     async with front(live.url) as made:
         yield made
-
-
-def contributor(tmp_path: Path) -> Contributor:
-    return Contributor(ALICE, address_of(ALICE), tmp_path / "home")
-
-
-async def submit(
-    live: Running, url: str, tmp_path: Path, rows: list[Any], rules: Rules = RULES, patience_s: float = PATIENCE_S
-) -> Tally:
-    async with ValidatorClient(url, patience_s=patience_s) as client:
-        return await submit_pairs(
-            rows, client=client, network=live.network, contributor=contributor(tmp_path), rules=rules
-        )
 
 
 def pair_entries(live: Running) -> list[PairEntry]:

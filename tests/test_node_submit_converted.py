@@ -11,11 +11,11 @@ from curiosity.client.history import find, read_history
 from curiosity.client.receipts import read_saved
 from curiosity.sources.own.item import load_item
 from curiosity.sources.own.own import read_sources
+from tests.material.contributor import submit
 from tests.material.convert import PICTURES, write_picture
+from tests.material.convertible import TYPES, everything
 from tests.material.service import Running, digit_pairs, running
-from tests.test_node_cli import Shell
-from tests.test_node_sources_convert import TYPES, everything
-from tests.test_node_submission import submit
+from tests.material.shell import Shell
 
 FIELDS = {"file", "sha256", "from_type", "to_type", "bytes_before", "bytes_after", "changes"}
 

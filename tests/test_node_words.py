@@ -42,10 +42,10 @@ from curiosity.protocol.verdict import Outcome, Reason, Verdict
 from node.cli import run
 from node.screen import Screen
 from node.submit_report import show_outcomes
+from tests.material.contributor import submit
 from tests.material.front import front
 from tests.material.payment import PaidNetwork, Terminal, paid_network, terminal
 from tests.material.service import pictures, running
-from tests.test_node_submission import submit
 
 ALICE = b"\x41" * 32
 

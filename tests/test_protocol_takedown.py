@@ -21,7 +21,7 @@ from curiosity.protocol.takedown import Asker, TakedownReason, TakedownRequest, 
 from curiosity.protocol.tombstones import check_takedowns
 from curiosity.protocol.verdict import OPENING_TAG, Measurement, Opening, Outcome, Reason, Verdict
 from curiosity.protocol.wire import canonical_json, to_plain
-from tests.test_protocol_scoring import LIMITS, cloud, judged, near
+from tests.material.scoring import LIMITS, cloud, judged, near
 
 D = 64
 ALICE, BOB = b"\x0a" * 32, b"\x0b" * 32

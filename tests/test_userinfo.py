@@ -10,8 +10,8 @@ from curiosity.client.client import ValidatorClient
 from curiosity.ledger.tiles import LogFiles
 from curiosity.protocol.errors import ConfigError, ServiceError
 from curiosity.protocol.url import without_userinfo
+from tests.material.log import LOG_VKEY
 from tests.material.up import command
-from tests.test_validator_witnesses import LOG_VKEY
 from validator.witnesses import Peer, WitnessAddress, parse_witnesses
 
 URL = "http://user:hunter2@127.0.0.1:9"

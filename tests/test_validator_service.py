@@ -10,7 +10,6 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import numpy as np
@@ -19,7 +18,7 @@ from PIL import Image
 
 from curiosity.client.client import ValidatorClient
 from curiosity.client.receipts import check_proof
-from curiosity.embedding.checkpoint import GENESIS, load, save
+from curiosity.embedding.checkpoint import GENESIS, load
 from curiosity.protocol.decision import check_decision
 from curiosity.protocol.entry import CheckpointEntry, EpochEntry, PairEntry, parse_entry
 from curiosity.protocol.errors import ConfigError, Fault, Overloaded, Rejected
@@ -34,6 +33,7 @@ from curiosity.protocol.tlog import verify_checkpoint
 from curiosity.protocol.verdict import Outcome, Reason
 from curiosity.protocol.wire import encode, parse
 from tests.material.checkpoint import as_good_as_its_parent
+from tests.material.child_checkpoint import child_of_genesis
 from tests.material.service import ALICE, BOB, Running, item_of, pictures, running
 from tests.material.waiting import PATIENCE_S
 from validator.routes import openapi_document
@@ -330,22 +330,6 @@ async def test_a_checkpoint_that_is_no_child_is_refused(live: Running) -> None:
         with pytest.raises(Exception, match=code):
             await live.client.switch_checkpoint(token, path)
     assert live.service.embedder.in_force.judge.checkpoint == live.network.checkpoint
-
-
-def child_of_genesis(
-    path: Path, *, fit: bool, evaluation: dict[str, Any] | None = None, parent: Path = GENESIS
-) -> Path:
-    """A checkpoint with genesis' weights and one anchor less than its parent, so that its digest is its own."""
-    known = load(parent)
-    anchors = {name: array[1:] if name.startswith("ref/") else array for name, array in known.anchors.items()}
-    manifest = replace(
-        known.manifest,
-        parent=known.digest,
-        data=known.manifest.data | {"fit": fit},
-        evaluation=as_good_as_its_parent(known.manifest.evaluation) if evaluation is None else evaluation,
-    )
-    save(path, manifest=manifest, model=(parent / "model.safetensors").read_bytes(), anchors=anchors, card="child")
-    return path
 
 
 async def test_a_fit_child_is_switched_to_and_everything_is_embedded_again(live: Running, tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ from curiosity.protocol.messages import Answer, Decision
 from curiosity.protocol.pair import Part
 from curiosity.serving.embedder import Embedder
 from curiosity.serving.in_force import InForce, load
+from tests.material.child_checkpoint import child_of_genesis
 from tests.material.service import BOB, Running, pictures, running
-from tests.test_validator_service import child_of_genesis
-from tests.test_validator_takedown import digest_of, forget, submit
+from tests.material.takedown import digest_of, forget, submit
 from validator.service import switch_checkpoint
 
 WAIT_S = 60.0

@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import event
 
 from curiosity.client.client import ValidatorClient
-from curiosity.client.takedowns import ask, find_digest, take_down
+from curiosity.client.takedowns import find_digest, take_down
 from curiosity.ledger.mirror import mirror
 from curiosity.protocol.entry import TakedownEntry, parse_entry
 from curiosity.protocol.errors import ProofError, Rejected, SourceError, StoreError
@@ -35,9 +35,10 @@ from curiosity.protocol.tombstones import check_takedowns
 from curiosity.protocol.verdict import Reason
 from curiosity.serving.index import VectorIndex
 from curiosity.serving.judge import History
+from tests.material.child_checkpoint import child_of_genesis
 from tests.material.ledger import make_entry, make_pair, open_ledger
 from tests.material.service import ALICE, BOB, Running, item_of, pictures, running
-from tests.test_validator_service import child_of_genesis
+from tests.material.takedown import digest_of, forget, request, submit
 from trainer.mirror import read_mirror
 from validator.batches import Turn
 from validator.intake import Admitted
@@ -48,36 +49,6 @@ from validator.ledger import NewEntry
 async def live(tmp_path: Path) -> AsyncIterator[Running]:
     async with running(tmp_path / "v") as made:
         yield made
-
-
-def digest_of(live: Running, signed: SignedPair) -> bytes:
-    return signed.envelope.submission.digest(live.network.domain)
-
-
-def request(
-    live: Running, signed: SignedPair, *, key: bytes | None = ALICE, everywhere: str = "", **changes: object
-) -> SignedTakedown:
-    """A request about a pair, signed by ``key``; None is the operator's. ``changes`` replace what is asked."""
-    made = ask(live.network, digest_of(live, signed), TakedownReason.PRIVACY, everywhere, private_key=None)
-    expiry = int(time.time()) + 60 if key else 0
-    changed = replace(made.request, expiry=expiry, **changes)  # type: ignore[arg-type]
-    return sign_takedown(changed, live.network.domain, key) if key else SignedTakedown(changed, None)
-
-
-async def forget(
-    live: Running, signed: SignedPair, *, key: bytes | None = ALICE, everywhere: str = ""
-) -> TakedownReport:
-    token = "" if key else live.service.keys.admin_token
-    asked = request(live, signed, key=key, everywhere=everywhere)
-    report, _ = await take_down(live.client, live.network, asked, token=token)
-    return report
-
-
-async def submit(live: Running, count: int, key: bytes = ALICE) -> list[tuple[SignedPair, Decision]]:
-    """Send pairs of pictures and their names, and return the accepted ones."""
-    sent = [live.sign(pair, key) for pair in pictures(count)]
-    answers = [await live.client.post_pair(one.encode()) for one in sent]
-    return [(one, answer) for one, answer in zip(sent, answers, strict=True) if answer.verdict.is_accepted]
 
 
 def pieces_of(signed: SignedPair, decision: Decision) -> dict[str, bytes]:
@@ -398,7 +369,7 @@ import asyncio, os, signal, sys
 from pathlib import Path
 from curiosity.protocol.errors import Rejected
 from tests.material.service import ALICE, item_of, pictures, running
-from tests.test_validator_takedown import forget
+from tests.material.takedown import forget
 from validator.store.write import Writer
 
 async def main():
