@@ -104,7 +104,7 @@ class Pipeline:
 
     async def _decode_one(self, name: str, item: Item, payer: Payer) -> Array:
         try:
-            return await self._decoder.decode(item.modality, item.media_type, item.data, payer, self._budget)
+            return await self._decoder.decode(item.modality, item.media_type, item.data, payer, self._budget, kept=True)
         except Rejected as refusal:
             raise type(refusal)(
                 refusal.code,

@@ -20,10 +20,13 @@ from PIL import Image as Pillow
 
 from curiosity.embedding.coded_frames import count_coded_frames
 from curiosity.embedding.modalities import audio, find, gif, image, video
+from curiosity.embedding.modalities.bare import bare_gif, bare_picture
 from curiosity.embedding.modality import refuse
 
 ITEM_UNITS = 200_000
 """What every item costs beside its decoding: the way to a process and back, its encodings on the device."""
+MAX_SPARE_BYTES = 64 * 1024
+"""How much of an item of a pair may be there for nothing."""
 LOST_PROCESS_UNITS = 250_000_000
 """What an item costs that keeps a process busy until it is ended, or breaks it: five seconds' worth."""
 
@@ -87,7 +90,28 @@ def measure(name: str, data: bytes, media_type: str) -> int:
     return len(data)
 
 
+def check_spare(name: str, data: bytes, media_type: str) -> None:
+    """Refuse a picture that carries more than MAX_SPARE_BYTES that its pixels do not need: they would be served.
+
+    Raises:
+        Rejected: ITEM_SPARE_BYTES.
+    """
+    spare = 0
+    with contextlib.suppress(*_BROKEN):
+        if name == "image":
+            spare = bare_picture(data, media_type).spare
+        elif media_type == gif.MEDIA_TYPE:
+            spare = bare_gif(data).spare
+    if spare > MAX_SPARE_BYTES:
+        raise refuse(
+            "ITEM_SPARE_BYTES",
+            f"{spare} of {len(data)} bytes of {media_type} say nothing about its pixels, allowed are {MAX_SPARE_BYTES}",
+            "Take out texts, profiles, previews and comments, as `curiosity submit` does.",
+        )
+
+
 def _image(data: bytes, media_type: str) -> int:
+    data = bare_picture(data, media_type).data
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Pillow.open(io.BytesIO(data), formats=[image.FORMATS[media_type]]) as picture:

@@ -122,9 +122,16 @@ class Decoder:
         return [worker.process.pid for worker in self._workers if worker is not None]
 
     async def decode(
-        self, modality: str, media_type: str, data: bytes, payer: Payer = OWN, budget: Budget | None = None
+        self,
+        modality: str,
+        media_type: str,
+        data: bytes,
+        payer: Payer = OWN,
+        budget: Budget | None = None,
+        *,
+        kept: bool = False,
     ) -> Array:
-        """Return the item's array under its modality's contract, read-only.
+        """Return the item's array under its modality's contract, read-only; one that is ``kept`` has few spare bytes.
 
         Raises Rejected with the rule that the item breaks, ITEM_TIMEOUT if it keeps a processor busy for too long,
         ITEM_CRASHED_DECODER if the process broke on it; Unjudged ITEM_OVER_BUDGET or QUOTA_EXCEEDED. Raises Overloaded
@@ -133,7 +140,7 @@ class Decoder:
         """
         if not self._tasks:
             raise _stopped()
-        job = DecodeJob(modality, media_type, data, payer, budget, asyncio.get_running_loop().create_future())
+        job = DecodeJob(modality, media_type, data, payer, budget, kept, asyncio.get_running_loop().create_future())
         keys = self._keys(job)
         is_first_bytes = not len(self._jobs)  # an item alone may be as large as it likes
         if not self._places.may_take(keys, 1) or not (is_first_bytes or self._bytes.may_take(keys, len(data))):

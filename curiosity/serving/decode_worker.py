@@ -31,6 +31,7 @@ class DecodeJob:
     data: bytes = field(repr=False)
     payer: Payer
     budget: Budget | None
+    kept: bool
     done: "asyncio.Future[Array]"
 
     @property
@@ -105,7 +106,7 @@ class DecodeWorker:
         assert self.process.stdin is not None
         try:
             budget = None if job.budget is None else astuple(job.budget)
-            header = {"modality": job.modality, "media_type": job.media_type, "budget": budget}
+            header = {"modality": job.modality, "media_type": job.media_type, "budget": budget, "kept": job.kept}
             self.process.stdin.write(frame(header, job.data))
             self.process.stdin.write(job.data)
             await self.process.stdin.drain()

@@ -197,7 +197,7 @@ def serve(
     """
     import numpy as np
 
-    from curiosity.embedding.work import Budget
+    from curiosity.embedding.work import Budget, check_spare
     from curiosity.protocol.errors import Rejected
 
     sink.write(frame({"protections": protections}))
@@ -209,6 +209,8 @@ def serve(
             work = measure(header["modality"], data, header["media_type"])
             if header["budget"] is not None:
                 Budget(*header["budget"]).check(work, len(data), header["media_type"])
+            if header.get("kept"):
+                check_spare(header["modality"], data, header["media_type"])
             array = np.ascontiguousarray(decode(header["modality"], data, header["media_type"]))
             payload = array.tobytes()
             answer = {"dtype": array.dtype.str, "shape": list(array.shape)}

@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 from PIL import Image as Pillow
 
+from curiosity.embedding.modalities.bare import bare_gif
 from curiosity.embedding.modalities.frames import check_size, fit, sample
 from curiosity.embedding.modality import Array, Limits, refuse
 
@@ -29,7 +30,7 @@ def read_frames(data: bytes, limits: Limits) -> list[Array]:
         wanted = sample(count)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Pillow.open(io.BytesIO(data), formats=["GIF"]) as picture:
+            with Pillow.open(io.BytesIO(bare_gif(data).data), formats=["GIF"]) as picture:
                 return [_to_rgb(picture, number, limits) for number in wanted]
     except (Pillow.DecompressionBombError, *_BROKEN) as error:
         raise refuse(

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageOps
 
+from curiosity.embedding.modalities.bare import bare_picture
 from curiosity.embedding.modality import Array, Contract, Limits, refuse
 
 FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP"}
@@ -47,10 +47,11 @@ class Image:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
-                with Pillow.open(io.BytesIO(data), formats=[FORMATS[media_type]]) as picture:
+                bare = bare_picture(data, media_type)
+                with Pillow.open(io.BytesIO(bare.data), formats=[FORMATS[media_type]]) as picture:
                     self._check_header(picture)
-                    low = _open_low_bytes(data) if has_two_passes(picture) else None
-                    return _to_rgb(picture, low)
+                    low = _open_low_bytes(bare.data) if has_two_passes(picture) else None
+                    return _to_rgb(picture, low, bare.turn)
         except Pillow.DecompressionBombError as error:
             raise self._too_large(str(error)) from error
         except _BROKEN as error:
@@ -96,7 +97,7 @@ def _open_low_bytes(data: bytes) -> Pillow.Image:
     return picture
 
 
-def _to_rgb(picture: Pillow.Image, low: Pillow.Image | None) -> Array:
+def _to_rgb(picture: Pillow.Image, low: Pillow.Image | None, turn: Pillow.Transpose | None) -> Array:
     """Upright RGB on white, scaled down to MAX_SIDE_PX; ``low`` is the same picture's low bytes where they matter."""
     layout = _layout(picture)
     colour = picture.info.get("transparency")  # what stands behind the pixels is out of place (PNG, section 5.6)
@@ -104,7 +105,7 @@ def _to_rgb(picture: Pillow.Image, low: Pillow.Image | None) -> Array:
     picture.load()
     if layout:
         picture = _clear_colour(picture, layout, colour, low)
-    upright = ImageOps.exif_transpose(picture)
+    upright = picture if turn is None else picture.transpose(turn)
     if upright.has_transparency_data:
         rgba = upright.convert("RGBA")
         upright = Pillow.alpha_composite(Pillow.new("RGBA", rgba.size, "white"), rgba)
