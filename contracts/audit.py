@@ -5,20 +5,20 @@ finding of medium impact or above that ``contracts/findings.json`` does not expl
 nothing. ``--prove`` has halmos execute ``contracts/test/Proofs.t.sol`` for every value, and z3 the quotients.
 """
 
-import argparse
 import json
 import os
 import re
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import click
+
 from contracts.forge import ROOT, copy_sources, find_forge
-from curiosity.host.terminal import printable
-from curiosity.protocol.errors import ChainError, CuriosityError, ExitCode
+from curiosity.host import console
+from curiosity.protocol.errors import ChainError, ExitCode
 
 TOOLS = ROOT / ".cache/audit/bin"
 _FINDINGS = ROOT / "contracts/findings.json"
@@ -99,26 +99,26 @@ def _run(root: Path, tool: str, *arguments: str) -> "subprocess.CompletedProcess
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what is asked for, both by default; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m contracts.audit", description=__doc__.splitlines()[0])
-    parser.add_argument("--analyse", action="store_true", help="the static analyser")
-    parser.add_argument("--prove", action="store_true", help="the symbolic proofs")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found; with both only")
-    options = parser.parse_args(arguments)
-    both = options.analyse == options.prove
-    try:
-        wrong = analyse() if both or options.analyse else []
-        proofs = run_proofs() if both or options.prove else {}
-    except CuriosityError as error:
-        print(printable(str(error)), file=sys.stderr)
-        return int(error.exit_code)
-    if options.json is not None and both:
-        _write(options.json, wrong, proofs)
+_NAME = "python -m contracts.audit"
+
+
+@click.command(context_settings=console.HELP, epilog=console.example(f"{_NAME} --json audit.json"))
+@click.option("--analyse", "analyses", is_flag=True, help="Only the static analyser.")
+@click.option("--prove", "proves", is_flag=True, help="Only the symbolic proofs.")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path), help="File for what was found; with both parts only."
+)
+def command(analyses: bool, proves: bool, json_file: Path | None) -> int:
+    """Analyse the contracts and prove their arithmetic; both by default."""
+    both = analyses == proves
+    wrong = analyse() if both or analyses else []
+    proofs = run_proofs() if both or proves else {}
+    if json_file is not None and both:
+        _write(json_file, wrong, proofs)
     wrong += [f"{name}: {state}" for name, state in proofs.items() if state != "proven"]
     for words in wrong:
-        print(words)
-    print(f"{len(wrong)} left to explain or prove")
+        click.echo(words)
+    click.echo(f"{len(wrong)} left to explain or prove")
     return int(ExitCode.OK if not wrong else ExitCode.CHAIN)
 
 
@@ -134,5 +134,10 @@ def _write(path: Path, unexplained: list[str], proofs: dict[str, str]) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
+def main(arguments: Sequence[str]) -> int:
+    """Run the command with these arguments and return its exit status."""
+    return console.run(command, arguments, _NAME, writes_json=False)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    console.main(command, _NAME, writes_json=False)

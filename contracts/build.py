@@ -5,20 +5,20 @@ All sources are resolved here and handed over in one standard-JSON request under
 no metadata hash is appended, so that the same sources give the same bytes on every machine.
 """
 
-import argparse
 import hashlib
 import json
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from curiosity.host.terminal import printable
-from curiosity.protocol.errors import ChainError, CuriosityError, ExitCode
+import click
+
+from curiosity.host import console
+from curiosity.protocol.errors import ChainError
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE_DIR = Path("contracts/src")
@@ -190,32 +190,38 @@ def compare_artifacts(expected: Mapping[str, str], directory: Path) -> list[str]
     return [name for name in sorted(expected.keys() | present.keys()) if expected.get(name) != present.get(name)]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes ``curiosity/chain/abi``, or with ``--check`` compares it; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m contracts.build", description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="compare the committed files with a fresh build")
-    options = parser.parse_args(arguments)
+_NAME = "python -m contracts.build"
+
+
+@click.command(context_settings=console.HELP, epilog=console.example(f"{_NAME} --check"))
+@click.option("--check", is_flag=True, help="Compare the committed files with a fresh build.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def command(check: bool, as_json: bool) -> None:
+    """Compile the contracts and write curiosity/chain/abi."""
     directory = ROOT / ABI_DIR
-    try:
-        expected = build_artifacts()
-        if options.check:
-            stale = compare_artifacts(expected, directory)
-            if stale:
-                raise ChainError(
-                    "ABI_STALE",
-                    f"{len(stale)} of {len(expected)} files differ from a fresh build: {', '.join(stale)}",
-                    "Run `python -m contracts.build` and commit curiosity/chain/abi.",
-                )
-        else:
-            directory.mkdir(parents=True, exist_ok=True)
-            for name, text in expected.items():
-                (directory / name).write_text(text, encoding="utf-8")
-    except CuriosityError as error:
-        print(printable(str(error)), file=sys.stderr)
-        return error.exit_code
-    print(f"{len(expected)} artifacts {'match' if options.check else 'written'}: {', '.join(sorted(expected))}")
-    return ExitCode.OK
+    expected = build_artifacts()
+    if check:
+        stale = compare_artifacts(expected, directory)
+        if stale:
+            raise ChainError(
+                "ABI_STALE",
+                f"{len(stale)} of {len(expected)} files differ from a fresh build: {', '.join(stale)}",
+                "Run `python -m contracts.build` and commit curiosity/chain/abi.",
+            )
+    else:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, text in expected.items():
+            (directory / name).write_text(text, encoding="utf-8")
+    if as_json:
+        click.echo(json.dumps({"artifacts": sorted(expected), "written": not check}))
+    else:
+        click.echo(f"{len(expected)} artifacts {'match' if check else 'written'}: {', '.join(sorted(expected))}")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command with these arguments and return its exit status."""
+    return console.run(command, arguments, _NAME)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    console.main(command, _NAME)

@@ -5,22 +5,22 @@ no network. Without ``--full`` it plays a few rounds of each property; with it m
 each seed.
 """
 
-import argparse
 import json
 import os
 import platform
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curiosity.host.terminal import printable
-from curiosity.protocol.errors import ChainError, CuriosityError, ExitCode
+import click
+
+from curiosity.host import console
+from curiosity.protocol.errors import ChainError, ExitCode
 
 ROOT = Path(__file__).resolve().parent.parent
 SEEDS = (1, 2, 3)
@@ -130,30 +130,40 @@ def measure_coverage() -> tuple[int, int]:
     return hit, found
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run, print what was found, and return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m contracts.forge", description=__doc__.splitlines()[0])
-    parser.add_argument("--full", action="store_true", help="many rounds of each property, on the committed bytecode")
-    parser.add_argument("--coverage", action="store_true", help="only say which share of the branches the tests take")
-    parser.add_argument("--seed", type=int, action="append", help="seed of the properties; may be given several times")
-    options = parser.parse_args(arguments)
-    is_good = True
-    try:
-        if options.coverage:
-            taken, branches = measure_coverage()
-            print(f"{taken} of {branches} branches, {100 * taken / branches:.1f} %")
-            return int(ExitCode.OK)
-        for seed in options.seed or (SEEDS if options.full else SEEDS[:1]):
-            report = play_tests(full=options.full, seed=seed)
-            print(f"seed {seed}: {report.passed} passed, {len(report.failed)} failed, {report.calls} stateful calls")
+_NAME = "python -m contracts.forge"
+
+
+@click.command(context_settings=console.HELP, epilog=console.example(f"{_NAME} --full"))
+@click.option("--full", is_flag=True, help="Many rounds of each property, on the committed bytecode.")
+@click.option("--coverage", is_flag=True, help="Only say which share of the branches the tests take.")
+@click.option("--seed", "seeds", type=int, multiple=True, help="Seed of the properties; repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def command(full: bool, coverage: bool, seeds: tuple[int, ...], as_json: bool) -> int:
+    """Run the contracts' own tests: units, properties and invariants."""
+    if coverage:
+        taken, branches = measure_coverage()
+        told = {"taken": taken, "branches": branches}
+        click.echo(json.dumps(told) if as_json else f"{taken} of {branches} branches, {100 * taken / branches:.1f} %")
+        return int(ExitCode.OK)
+    rows = []
+    for seed in seeds or (SEEDS if full else SEEDS[:1]):
+        report = play_tests(full=full, seed=seed)
+        rows.append({"seed": seed, "passed": report.passed, "failed": [*report.failed], "calls": report.calls})
+        if not as_json:
+            click.echo(
+                f"seed {seed}: {report.passed} passed, {len(report.failed)} failed, {report.calls} stateful calls"
+            )
             for failure in report.failed:
-                print(f"  {failure}")
-            is_good = is_good and not report.failed
-    except CuriosityError as error:
-        print(printable(str(error)), file=sys.stderr)
-        return int(error.exit_code)
-    return int(ExitCode.OK if is_good else ExitCode.CHAIN)
+                click.echo(f"  {failure}")
+    if as_json:
+        click.echo(json.dumps({"seeds": rows}))
+    return int(ExitCode.CHAIN if any(row["failed"] for row in rows) else ExitCode.OK)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command with these arguments and return its exit status."""
+    return console.run(command, arguments, _NAME)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    console.main(command, _NAME)

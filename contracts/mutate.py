@@ -10,18 +10,19 @@ either survived all tests once or lets an attack through that was possible once.
 Works on a copy. All of them take an hour and more: ``--source`` and ``--skip`` play them in parts.
 """
 
-import argparse
+import json
 import random
 import re
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
 from contracts.forge import ROOT, copy_sources, run_forge
-from curiosity.host.terminal import printable
-from curiosity.protocol.errors import ChainError, CuriosityError, ExitCode
+from curiosity.host import console
+from curiosity.protocol.errors import ChainError, ExitCode
 
 # A mutant is compiled anew each time: quickly is better than well.
 _QUICK = {"FOUNDRY_OPTIMIZER": "false", "FOUNDRY_FUZZ_RUNS": "32"}
@@ -221,39 +222,51 @@ def _judge(root: Path, mutant: Mutant) -> str:
     return "survived"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Play the mutants, print what became of them, and return the exit status: 0 when none survived."""
-    parser = argparse.ArgumentParser(prog="python -m contracts.mutate", description=__doc__.splitlines()[0])
-    parser.add_argument("--sample", type=int, help="how many to draw; by default all")
-    parser.add_argument("--seed", type=int, default=1, help="what they are drawn by")
-    parser.add_argument("--named", action="store_true", help="only those with a name of their own")
-    parser.add_argument("--source", choices=SOURCES, help="only those of this file")
-    parser.add_argument("--skip", type=int, default=0, help="leave out the first N: goes on with a run that was ended")
-    parser.add_argument("--list", action="store_true", help="only name them")
-    options = parser.parse_args(arguments)
-    every = named_mutants() if options.named else make_mutants()
-    mutants = [one for one in every if options.source in (None, one.source)]
-    mutants = mutants[options.skip :]
-    if options.sample is not None:
-        mutants = random.Random(options.seed).sample(  # noqa: S311 - a draw, no secret
-            mutants, min(options.sample, len(mutants))
+_NAME = "python -m contracts.mutate"
+
+
+@click.command(context_settings=console.HELP, epilog=console.example(f"{_NAME} --sample 20 --seed 3"))
+@click.option("--sample", type=int, help="How many to draw; by default all.")
+@click.option("--seed", default=1, show_default=True, help="What they are drawn by.")
+@click.option("--named", is_flag=True, help="Only those with a name of their own.")
+@click.option("--source", type=click.Choice(list(SOURCES)), help="Only those of this file.")
+@click.option("--skip", default=0, help="Leave out the first N: continues a run that was ended.")
+@click.option("--list", "only_lists", is_flag=True, help="Only name them.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def command(
+    sample: int | None, seed: int, named: bool, source: str | None, skip: int, only_lists: bool, as_json: bool
+) -> int:
+    """Change the contracts in one place at a time and see whether a test notices; 0 if none survives."""
+    every = named_mutants() if named else make_mutants()
+    mutants = [one for one in every if source in (None, one.source)][skip:]
+    if sample is not None:
+        mutants = random.Random(seed).sample(  # noqa: S311 - a draw, no secret
+            mutants, min(sample, len(mutants))
         )
-    if options.list:
+    if only_lists:
+        if as_json:
+            click.echo(json.dumps({"mutants": [str(mutant) for mutant in mutants]}))
+            return int(ExitCode.OK)
         for mutant in mutants:
-            print(mutant)
-        print(f"{len(mutants)} mutants")
+            click.echo(str(mutant))
+        click.echo(f"{len(mutants)} mutants")
         return int(ExitCode.OK)
-    try:
-        outcome = play(mutants, verbose=True)
-    except CuriosityError as error:
-        print(printable(str(error)), file=sys.stderr)
-        return int(error.exit_code)
-    print(
-        f"{len(outcome.killed)} killed, {len(outcome.survived)} survived, "
-        f"{len(outcome.refused)} refused by the compiler"
-    )
+    outcome = play(mutants, verbose=not as_json)
+    if as_json:
+        parts = {"killed": outcome.killed, "survived": outcome.survived, "refused": outcome.refused}
+        click.echo(json.dumps({name: [str(one) for one in part] for name, part in parts.items()}))
+    else:
+        click.echo(
+            f"{len(outcome.killed)} killed, {len(outcome.survived)} survived, "
+            f"{len(outcome.refused)} refused by the compiler"
+        )
     return int(ExitCode.OK if not outcome.survived else ExitCode.CHAIN)
 
 
+def main(arguments: Sequence[str]) -> int:
+    """Run the command with these arguments and return its exit status."""
+    return console.run(command, arguments, _NAME)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    console.main(command, _NAME)

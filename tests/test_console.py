@@ -17,7 +17,17 @@ from curiosity.protocol.errors import ChainError, CuriosityError, ExitCode, Reje
 from curiosity.protocol.messages import ErrorMessage
 from curiosity.protocol.wire import parse
 
-PROGRAMS = ("node.cli", "validator", "witness", "trainer", "trainer.evaluate", "contracts.deploy")
+PROGRAMS = (
+    "node.cli",
+    "validator",
+    "witness",
+    "trainer",
+    "trainer.evaluate",
+    "contracts.deploy",
+    "contracts.build",
+    "contracts.forge",
+    "contracts.mutate",
+)
 
 
 def program(*raised: BaseException, result: Any = None) -> click.Command:
