@@ -41,7 +41,7 @@ from trainer.publish import describe_recipe, describe_trusted, pairs_root, publi
 from trainer.recipe import ROUND_RECIPE, Recipe
 from trainer.train import train
 
-Progress = Callable[[str, int, int, float | None], None]
+RoundProgress = Callable[[str, int, int, float | None], None]
 """Called as (what is being done, done, total, loss while training)."""
 
 REPLAY_SHARE = 0.1  # at least this share of what is drawn comes from the trusted pairs, so that they do not fade
@@ -128,7 +128,7 @@ def run(
     *,
     ledger: LedgerSlice,
     recipe: Recipe = ROUND_RECIPE,
-    progress: Progress | None = None,
+    progress: RoundProgress | None = None,
     command: str = "python -m trainer.round",
 ) -> RoundResult:
     """Train from ``parent`` on the accepted ``pairs`` with replay, calibrate, evaluate, write the folder ``out``.
