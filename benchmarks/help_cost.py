@@ -39,7 +39,11 @@ PROGRAMS: Final = {
     "validator": "python -m validator",
     "witness": "python -m witness",
     "trainer": "python -m trainer",
+    "contracts.audit": "python -m contracts.audit",
+    "contracts.build": "python -m contracts.build",
     "contracts.deploy": "python -m contracts.deploy",
+    "contracts.forge": "python -m contracts.forge",
+    "contracts.mutate": "python -m contracts.mutate",
 }
 _BARE: Final = """
 import click
@@ -86,7 +90,11 @@ def commands() -> Iterator[tuple[str, str, tuple[str, ...]]]:
 
 def _program(module: str) -> click.Command:
     # Imported here: a child that measures must not see it.
+    import contracts.audit
+    import contracts.build
     import contracts.deploy
+    import contracts.forge
+    import contracts.mutate
     import trainer.cli
     import validator.__main__
     import witness.__main__
@@ -95,7 +103,11 @@ def _program(module: str) -> click.Command:
         "validator": validator.__main__.main,
         "witness": witness.__main__.main,
         "trainer": trainer.cli.main,
+        "contracts.audit": contracts.audit.command,
+        "contracts.build": contracts.build.command,
         "contracts.deploy": contracts.deploy.command,
+        "contracts.forge": contracts.forge.command,
+        "contracts.mutate": contracts.mutate.command,
     }
     return found[module]
 
