@@ -30,7 +30,14 @@ class UnreadItems(Decoder):
     """Gives an empty array for whatever it is handed. Needs no processes: it is never started."""
 
     async def decode(
-        self, modality: str, media_type: str, data: bytes, payer: Payer = OWN, budget: Budget | None = None
+        self,
+        modality: str,
+        media_type: str,
+        data: bytes,
+        payer: Payer = OWN,
+        budget: Budget | None = None,
+        *,
+        kept: bool = False,
     ) -> Array:
         """Return an empty array."""
         return np.zeros(0, dtype=np.int16)
