@@ -242,3 +242,9 @@ async def test_copies_and_audits_go_on_from_those_of_before(going_on: GoingOn) -
     for kind in ("mirror", "export"):
         said = await asyncio.to_thread(command, folder, "ledger", kind, "--out", kind, url=url)
         assert (said["size"], said["taken_down"]) == (FACTS["size"] + 1, TAKEN_DOWN), kind
+        assert said.get("fetched", 1) == 1  # what is new of the new pair, and nothing that was there
+    copied = [
+        {path.relative_to(folder / kind): path.read_bytes() for path in (folder / kind).rglob("*") if path.is_file()}
+        for kind in ("mirror", "export")
+    ]
+    assert copied[0] == {path: data for path, data in copied[1].items() if path.name != "blocked.json"}

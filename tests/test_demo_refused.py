@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from curiosity.embedding.checkpoint import GENESIS, load, save
-from curiosity.ledger.mirror import mirror
+from curiosity.ledger.copy import copy_ledger
 from curiosity.protocol.errors import ExitCode, Rejected
 from curiosity.sources.made.digits import make_digits
 from node.demo.report import Report
@@ -119,7 +119,7 @@ async def test_the_command_says_on_standard_error_that_the_parent_is_to_be_kept(
     async with running(tmp_path / "v") as live:
         for pair in pictures(4):
             await live.client.post_pair(live.sign(pair).encode())
-        await mirror(live.client, tmp_path / "mirror")
+        await copy_ledger(live.client, tmp_path / "mirror")
     arguments = ["--parent", GENESIS, "--ledger", tmp_path / "mirror", "--trusted", digits, "--out", tmp_path / "child"]
     status = training.main([*map(str, arguments), "--stop-after-s", "1e-9"])
     printed, said = capsys.readouterr()

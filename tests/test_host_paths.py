@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from curiosity.host.paths import PathRefused, inside
+from curiosity.ledger.archive import Folder
 from curiosity.ledger.tiles import LogFiles
 from curiosity.protocol.errors import ProofError, SourceError
 from curiosity.sources.pairset import read_pairs
 from trainer.feed import read_trusted
-from validator.archive import Folder
 
 OUTSIDE = ["", ".", "..", "../x", "a/../../x", "a\\..\\x", "/etc/passwd", "\\\\host\\x", "C:\\x", "c:/x", "C:", "a\0b"]
 

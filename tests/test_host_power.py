@@ -200,7 +200,7 @@ def _kept_head(folder: Path) -> KeptHead:
 
 
 def _mark(folder: Path, number: int) -> None:
-    from curiosity.ledger.mirror import read_network
+    from curiosity.ledger.leaves import read_network
 
     write_mark(folder, MirrorRecord(read_network(BEFORE / "mirror"), f"note {number}"))
 

@@ -560,7 +560,7 @@ def test_the_lock_file_names_no_registry() -> None:
 
 
 def test_no_library_unpacks_an_archive() -> None:
-    """Members of archives are read under names and sizes that we check (T32): `validator/archive.py`."""
+    """Members of archives are read under names and sizes that we check (T32): `curiosity/ledger/archive.py`."""
     calls = [
         f"{path}:{node.lineno}: {node.func.attr}"
         for path, tree in modules().items()

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from curiosity.ledger.export import export
+from curiosity.ledger.copy import copy_ledger
+from curiosity.ledger.reader import LedgerCopy, opened_copy
 from curiosity.ledger.sync import copy_tiles
 from curiosity.ledger.tiles import LogFiles
 from curiosity.protocol.entry import TakedownEntry, encode_entry, parse_entry
@@ -28,7 +29,6 @@ from tests.material.export import bring
 from tests.material.log import Log, tile_server
 from tests.material.service import BOB, pictures, running
 from tests.material.takedown import forget
-from validator.exported import Export, opened_export
 from validator.forgotten import Forgotten
 from validator.keys import load_keys
 from validator.ledger import Ledger
@@ -59,7 +59,7 @@ async def forgetful(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[t
             await live.client.post_pair(one.encode())
         await forget(live, signed[1])
         await forget(live, signed[2], key=None, everywhere="image")
-        await export(live.client, folder / "public")
+        await copy_ledger(live.client, folder / "public")
         for token in ("x" * 64, ""):
             with pytest.raises(Rejected, match="ADMIN_TOKEN"):
                 await live.client.blocked(token)
@@ -86,7 +86,7 @@ async def test_what_must_not_come_back_travels_with_the_operators_export_only(
     folder, signed = forgetful
     assert not (folder / "public" / BLOCKED_FILE).exists()
     assert (folder / "own.tar").stat().st_mode & 0o777 == 0o600
-    with opened_export(folder / "own.tar") as own:
+    with opened_copy(folder / "own.tar") as own:
         told = own.blocked()
     data = (unpacked(folder / "own.tar", tmp_path / "whole") / BLOCKED_FILE).read_bytes()
     assert told is not None
@@ -203,9 +203,9 @@ async def test_a_takedown_that_does_not_hold_is_not_followed(
 ) -> None:
     """A log that takes down what is no pair, or what its contributor did not ask for: nothing is built from it."""
     folder, _ = forgetful
-    network = Export(folder / "public").network
+    network = LedgerCopy(folder / "public").network
     signer = load_keys(folder / "keys", network.name).log
-    with opened_export(folder / "own.tar") as own:
+    with opened_copy(folder / "own.tar") as own:
         (leaves,) = [own.entries(bundle) for bundle in bundles_for(own.head.size)]
     good = parse_entry(leaves[5])
     assert isinstance(good, TakedownEntry)

@@ -11,7 +11,8 @@ import pytest
 import pytest_asyncio
 
 from curiosity.client.client import ValidatorClient
-from curiosity.ledger.export import export, pack
+from curiosity.ledger.copy import copy_ledger, pack
+from curiosity.ledger.reader import LedgerCopy, opened_copy
 from curiosity.protocol.decision import ExportedPair
 from curiosity.protocol.errors import ConfigError, ProofError, Rejected, ServiceError, StoreError
 from curiosity.protocol.tlog import Signer, verify_proof
@@ -21,7 +22,6 @@ from tests.material.front import front
 from tests.material.log import ORIGIN
 from tests.material.service import Running, pictures, running
 from tests.material.takedown import forget
-from validator.exported import Export, opened_export
 from validator.importer import check_checkpoint, read_mark
 from validator.store import Store
 
@@ -39,7 +39,7 @@ async def ledger(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tupl
         await forget(live, signed[2])
         await live.client.close_epoch(live.service.keys.admin_token)
         await live.client.post_pair(live.sign(pictures(1, 7)[0]).encode())
-        await export(live.client, folder / "export")
+        await copy_ledger(live.client, folder / "export")
         yield live, folder / "export"
 
 
@@ -84,12 +84,12 @@ async def test_a_copy_is_brought_up_to_date_and_forgets_what_was_taken_down(
         signed = [live.sign(pair) for pair in pictures(3)]
         for one in signed:
             await live.client.post_pair(one.encode())
-        await export(live.client, tmp_path / "export")
+        await copy_ledger(live.client, tmp_path / "export")
         first = bring(tmp_path / "export", tmp_path / "copy")
         item = signed[1].envelope.submission.a.sha256
         await forget(live, signed[1])
         assert (tmp_path / "export" / "blobs" / item.hex()).exists()
-        done = await export(live.client, tmp_path / "export")
+        done = await copy_ledger(live.client, tmp_path / "export")
         assert done.taken_down == 1
         assert not (tmp_path / "export" / "blobs" / item.hex()).exists()
         second = bring(tmp_path / "export", tmp_path / "copy")
@@ -102,7 +102,7 @@ async def test_a_copy_is_brought_up_to_date_and_forgets_what_was_taken_down(
         )
         async with ValidatorClient(other.url) as client:
             with pytest.raises(ProofError, match="SYNC_OF_ANOTHER"):
-                await export(client, exported)
+                await copy_ledger(client, exported)
 
 
 async def test_the_owner_goes_on_with_the_log_and_replays_its_receipts(
@@ -214,7 +214,7 @@ async def test_a_torn_or_tampered_export_is_refused_with_the_first_bad_index(
     refused("EMBEDDING_DIFFERS", rows[0].index)
     shutil.copytree(exported, tmp_path / "bad")
     with pytest.raises(ProofError, match="NOTE_UNSIGNED"):
-        Export(tmp_path / "bad", Signer(ORIGIN, b"\1" * 32).verifier.vkey())
+        LedgerCopy(tmp_path / "bad", Signer(ORIGIN, b"\1" * 32).verifier.vkey())
 
 
 async def test_another_history_in_the_store_is_named(ledger: tuple[Running, Path], tmp_path: Path) -> None:
@@ -232,10 +232,10 @@ async def test_a_packed_export_is_one_file_and_the_same_bytes(ledger: tuple[Runn
         pack(tmp_path / name, tmp_path / f"{name}.tar")
         assert not (tmp_path / name).exists()
     assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
-    with opened_export(tmp_path / "one.tar") as found:
+    with opened_copy(tmp_path / "one.tar") as found:
         assert found.head.root == owner.service.ledger.root()
     (tmp_path / "one.tar").write_bytes(b"no archive")
-    with pytest.raises(ProofError, match="IMPORT_MALFORMED"), opened_export(tmp_path / "one.tar"):
+    with pytest.raises(ProofError, match="IMPORT_MALFORMED"), opened_copy(tmp_path / "one.tar"):
         pass
 
 
@@ -255,9 +255,9 @@ async def test_a_validator_that_stops_answering_is_told(ledger: tuple[Running, P
         before.deny = lambda path, number: "drop" if path.startswith("/v1/receipts") else None
         async with ValidatorClient(before.url, patience_s=0.0) as client:
             with pytest.raises(ServiceError, match="SERVICE_UNREACHABLE"):
-                await export(client, tmp_path / "export")
+                await copy_ledger(client, tmp_path / "export")
         assert not (tmp_path / "export" / "checkpoint").exists()
         before.deny = lambda path, number: None
         async with ValidatorClient(before.url, patience_s=0.0) as client:
-            done = await export(client, tmp_path / "export")
+            done = await copy_ledger(client, tmp_path / "export")
         assert done.root == owner.service.ledger.root()

@@ -17,7 +17,8 @@ import pytest
 from benchmarks.fixed_verdict import build_fixed
 from curiosity.client.client import ValidatorClient
 from curiosity.host.settings.validator import ValidatorConfig
-from curiosity.ledger.export import export
+from curiosity.ledger.copy import copy_ledger
+from curiosity.ledger.reader import LedgerCopy
 from curiosity.protocol.pair import Item
 from curiosity.protocol.signing import Domain
 from curiosity.protocol.verdict import Outcome, Reason, Verdict
@@ -25,7 +26,6 @@ from tests.material.service import Running
 from tests.material.takedown import forget
 from validator.app import listen
 from validator.config import ServiceSettings
-from validator.exported import Export
 from validator.keys import load_keys
 from validator.ledger import Ledger
 from validator.store import Store
@@ -73,7 +73,7 @@ async def make_owner(folder: Path, count: int) -> Owner:
             gone = [signed[3], signed[count // 2], signed[-1]]
             for one in gone:
                 await forget(live, one)
-            done = await export(client, folder / "export", token=service.keys.admin_token)
+            done = await copy_ledger(client, folder / "export", token=service.keys.admin_token)
             rows: list[object] = _rows(service.store, count + 10)
     finally:
         await runner.cleanup()
@@ -111,7 +111,7 @@ def check_whole(owner: Owner, data: Path) -> None:
         assert (ledger.size, ledger.root()) == (owner.size, owner.root)
         assert _rows(store, owner.size) == owner.rows
         assert [store.item(digest) for digest in owner.gone] == [None] * len(owner.gone)
-        blocked = Export(owner.folder / "export").blocked()
+        blocked = LedgerCopy(owner.folder / "export").blocked()
         assert blocked is not None
         assert store.blocked() == set(blocked.keys)
         assert len(blocked.keys) == len(owner.gone) // 2

@@ -12,7 +12,7 @@ from contracts.devchain import DEFAULT_CHAIN_ID, DevChain
 from curiosity.chain.attestation import address_of, sign_attestation
 from curiosity.chain.chain import ChainConfig, DeploySettings, EpochRecord
 from curiosity.chain.evm import ChainClient
-from curiosity.ledger.mirror import read_leaves
+from curiosity.ledger.leaves import read_leaves
 from curiosity.protocol.payouts import derive
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.rewards.payouts import EpochState, blame_leaves, check_epoch, compare_leaves

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from curiosity.ledger.archive import Archive, Folder
+from curiosity.ledger.reader import opened_copy
 from curiosity.protocol.errors import ProofError
-from validator.archive import Archive, Folder
-from validator.exported import opened_export
 
 NAME = "blobs/" + "ab" * 32
 Forge = Callable[[tarfile.TarFile], None]
@@ -79,7 +79,7 @@ HOSTILE: dict[str, Forge] = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_what_is_no_part_of_an_export_refuses_the_whole_archive(name: str, tmp_path: Path) -> None:
     path = forged(tmp_path / "evil.tar", HOSTILE[name])
-    with pytest.raises(ProofError, match="IMPORT_MEMBER") as caught, opened_export(path):
+    with pytest.raises(ProofError, match="IMPORT_MEMBER") as caught, opened_copy(path):
         pass
     assert caught.value.remedy
     assert [one.name for one in tmp_path.iterdir()] == ["evil.tar"]
@@ -95,7 +95,7 @@ def test_plain_extraction_would_follow_the_link_and_this_does_not(tmp_path: Path
     path = forged(tmp_path / "evil.tar", forge)
     victim = tmp_path / "victim"
     victim.mkdir()
-    with pytest.raises(ProofError, match="IMPORT_MEMBER"), opened_export(path):
+    with pytest.raises(ProofError, match="IMPORT_MEMBER"), opened_copy(path):
         pass
     assert list(victim.iterdir()) == []
     with tarfile.open(path) as archive:
@@ -111,13 +111,13 @@ def test_a_compressed_bomb_is_never_inflated(pack: Callable[[bytes], bytes], tmp
     assert path.stat().st_size < 100_000
     with tarfile.open(path) as archive:  # the other arm: a reader that takes any compression gets all of it
         assert archive.getmembers()[0].size == 64 << 20
-    with pytest.raises(ProofError, match="IMPORT_COMPRESSED"), opened_export(path):
+    with pytest.raises(ProofError, match="IMPORT_COMPRESSED"), opened_copy(path):
         pass
 
 
 def test_records_that_are_too_long_are_not_read_into_memory(tmp_path: Path) -> None:
     path = forged(tmp_path / "a.tar", lambda archive: add(archive, NAME, pax_headers={"comment": "x" * (1 << 20)}))
-    with pytest.raises(ProofError, match="IMPORT_MALFORMED") as caught, opened_export(path):
+    with pytest.raises(ProofError, match="IMPORT_MALFORMED") as caught, opened_copy(path):
         pass
     assert "header record" in caught.value.what
 
@@ -128,7 +128,7 @@ def test_a_member_of_negative_size_is_not_read_to_the_end_of_the_file(tmp_path: 
         file.truncate(1 << 30)
     with tarfile.open(path) as archive:  # the other arm: the standard library takes the size as it is
         assert archive.next().size == -1  # type: ignore[union-attr]
-    with pytest.raises(ProofError, match="IMPORT_MALFORMED"), opened_export(path):
+    with pytest.raises(ProofError, match="IMPORT_MALFORMED"), opened_copy(path):
         pass
 
 
@@ -136,7 +136,7 @@ def test_headers_in_a_row_are_refused_with_words(tmp_path: Path) -> None:
     start = forged(tmp_path / "a.tar", lambda archive: add(archive, NAME, pax_headers={"comment": "x"})).read_bytes()
     path = tmp_path / "evil.tar"
     path.write_bytes(start[:1024] * 5000 + start)
-    with pytest.raises(ProofError, match="IMPORT_MALFORMED") as caught, opened_export(path):
+    with pytest.raises(ProofError, match="IMPORT_MALFORMED") as caught, opened_copy(path):
         pass
     assert "two extended headers" in caught.value.what
     assert caught.value.remedy.endswith(".")
@@ -147,7 +147,7 @@ def test_a_cut_or_foreign_file_is_malformed(tmp_path: Path) -> None:
     for number, content in enumerate((whole[:3000], b"", b"no archive", bytes(1024))):
         path = tmp_path / f"{number}.tar"
         path.write_bytes(content)
-        with pytest.raises(ProofError, match="IMPORT_MALFORMED"), opened_export(path):
+        with pytest.raises(ProofError, match="IMPORT_MALFORMED"), opened_copy(path):
             pass
 
 

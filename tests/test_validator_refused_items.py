@@ -23,8 +23,8 @@ from curiosity.client.client import ValidatorClient
 from curiosity.client.items import fetch_item
 from curiosity.client.takedowns import ask as ask_takedown
 from curiosity.client.takedowns import take_down
-from curiosity.ledger.export import export
-from curiosity.ledger.mirror import mirror
+from curiosity.ledger.copy import copy_ledger
+from curiosity.ledger.reader import opened_copy
 from curiosity.protocol.errors import ConfigError, ProofError, Rejected
 from curiosity.protocol.item_request import MAX_LIFETIME_S, ItemRequest, SignedItemRequest, sign_item_request
 from curiosity.protocol.messages import Decision
@@ -37,7 +37,6 @@ from tests.material.ledger import NOW, make_entry, make_pair, open_ledger, submi
 from tests.material.route import Asked, Given, ask
 from tests.material.service import ALICE, BOB, Running, pictures, running
 from validator.decided import seal_entry
-from validator.exported import opened_export
 from validator.importer import import_ledger
 from validator.intake import Admitted
 from validator.keys import load_keys
@@ -290,7 +289,7 @@ async def test_items_of_refused_pairs_are_let_go_and_everything_goes_on(live: Ru
     live.service.ledger.verify()
     live.service.ledger.verify_pairs(live.network.domain)
     assert (await get(live, kept.a.digest)).body == kept.a.data
-    await mirror(live.client, tmp_path / "mirror")
+    await copy_ledger(live.client, tmp_path / "mirror")
     assert (await live.client.query("text", "text/plain", b"three", "image", 5)).found
     again = live.sign((both[0][0].a, both[0][0].b), BOB)
     assert not (await live.client.post_pair(again.encode())).replayed  # the same contents may come again
@@ -363,12 +362,12 @@ async def test_an_export_holds_items_of_accepted_pairs_only_and_is_imported(live
     junk = live.sign((Item("image", "image/png", EXECUTABLE), Item("text", "text/plain", b"three")), BOB)
     await live.client.post_pair(junk.encode())
     out = tmp_path / "export"
-    done = await export(live.client, out)
+    done = await copy_ledger(live.client, out)
     names = {path.name for path in (out / "blobs").iterdir()}
     assert kept.a.digest.hex() in names
     assert not {signed.a.digest.hex(), junk.a.digest.hex()} & names
     assert done.items == len(names)
-    with opened_export(out) as found, Store.open(f"sqlite:///{tmp_path / 'copy.sqlite'}") as store:
+    with opened_copy(out) as found, Store.open(f"sqlite:///{tmp_path / 'copy.sqlite'}") as store:
         keys = load_keys(tmp_path / "keys", "another")
         imported = import_ledger(found, store, keys=keys, head_path=tmp_path / "head", clock=lambda: NOW)
         assert (imported.pairs, imported.items) == (done.pairs, 2 * (done.pairs - 2))

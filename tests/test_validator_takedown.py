@@ -18,7 +18,7 @@ from sqlalchemy import event
 
 from curiosity.client.client import ValidatorClient
 from curiosity.client.takedowns import find_digest, take_down
-from curiosity.ledger.mirror import mirror
+from curiosity.ledger.copy import copy_ledger
 from curiosity.protocol.entry import TakedownEntry, parse_entry
 from curiosity.protocol.errors import ProofError, Rejected, SourceError, StoreError
 from curiosity.protocol.judgement import Embedded
@@ -87,7 +87,7 @@ async def test_a_takedown_leaves_nothing_but_proofs(live: Running, tmp_path: Pat
     head = verify_checkpoint(await live.client.tree_head(), live.network.origin, [live.network.log_vkey])
     proof = await live.client.inclusion(decision.receipt.index, size)
     known = live.service.embedder.in_force.judge.known("image-text")
-    await mirror(live.client, tmp_path / "mirror")
+    await copy_ledger(live.client, tmp_path / "mirror")
     query = ("image", "image/png", signed.a.data, "image", 40)
     # The control arm: before, all of it is there.
     assert signed.a.digest in {one.sha256 for one in (await live.client.query(*query)).found}
@@ -131,7 +131,7 @@ async def test_a_takedown_leaves_nothing_but_proofs(live: Running, tmp_path: Pat
     live.service.embedder.in_force.index.add([2 * entry.index], "image", stale[None, :])
     assert entry.index not in {one.index for one in (await live.client.query(*query)).found}
     live.service.embedder.in_force.index.remove([2 * entry.index], "image")
-    done = await mirror(live.client, tmp_path / "mirror")
+    done = await copy_ledger(live.client, tmp_path / "mirror")
     assert done.taken_down == 1
     assert found_in(tmp_path / "mirror", pieces) == set()
     ledger, fed = read_mirror(tmp_path / "mirror")
@@ -163,18 +163,27 @@ async def test_an_old_mirror_is_not_learned_from(live: Running, tmp_path: Path) 
     pairs = await submit(live, 4)
     signed, _ = pairs[0]
     out = tmp_path / "mirror"
-    await mirror(live.client, out)
+    await copy_ledger(live.client, out)
     kept = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     await forget(live, signed)
-    await mirror(live.client, out)
-    entries, head = (out / "entries.jsonl").read_bytes(), (out / "tree-head.txt").read_bytes()
+    await copy_ledger(live.client, out)
+    now = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     for path, data in kept.items():
+        path.parent.mkdir(exist_ok=True)
         path.write_bytes(data)
     assert digest_of(live, signed) in {pair.digest for pair in read_mirror(out)[1]}  # of before: nobody had asked yet
-    (out / "entries.jsonl").write_bytes(entries)
-    with pytest.raises(ProofError, match="MIRROR_ROOT"):
+    (out / "checkpoint").write_bytes(now[out / "checkpoint"])
+    for path, data in now.items():
+        if path.parent.parent.name == "tile":
+            path.write_bytes(data)
+    (bundle,) = [path for path in now if "entries" in path.parts]
+    (old_bundle,) = [path for path in kept if "entries" in path.parts]
+    bundle.write_bytes(kept[old_bundle])
+    with pytest.raises(ProofError, match="BUNDLE_TRUNCATED"):  # the tombstone left out
         read_mirror(out)
-    (out / "tree-head.txt").write_bytes(head)
+    bundle.write_bytes(now[bundle])
+    (rows,) = [path for path in now if "pairs" in path.parts]
+    rows.write_bytes(next(data for path, data in kept.items() if "pairs" in path.parts))
     assert digest_of(live, signed) not in {pair.digest for pair in read_mirror(out)[1]}
 
 
@@ -190,7 +199,7 @@ async def test_a_mirror_copes_with_a_takedown_in_the_middle_of_it(live: Running,
             return await super().item(digest)
 
     async with Interrupted(live.url) as client:
-        done = await mirror(client, tmp_path / "mirror")
+        done = await copy_ledger(client, tmp_path / "mirror")
     assert (done.taken_down, done.size) == (1, live.service.ledger.size)
     assert not (tmp_path / "mirror" / "blobs" / signed.a.digest.hex()).exists()
 

@@ -166,7 +166,7 @@ def import_(
 
     With the ledger's own keys in the data folder the validator goes on with it; with others it is a read-only copy.
     """
-    from validator.exported import opened_export
+    from curiosity.ledger.reader import opened_copy
     from validator.importer import MirrorRecord, import_ledger, write_mark
     from validator.keys import load_keys
     from validator.store import Store
@@ -174,7 +174,7 @@ def import_(
     config = load_settings(config_path).validator
     folder = config.data_dir.expanduser().resolve()
     make_folder(folder, mode=0o700)
-    with opened_export(export, log_vkey) as found:
+    with opened_copy(export, log_vkey) as found:
         made = load_keys(folder / "keys", found.network.name)
         with Store.open(config.url) as store:
             done = import_ledger(

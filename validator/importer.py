@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from curiosity.host.files import write_whole
+from curiosity.ledger.reader import LedgerCopy, bad_entry
 from curiosity.protocol.decision import ExportedPair, check_exported
 from curiosity.protocol.entry import CheckpointEntry, PairEntry, TakedownEntry, parse_entry
 from curiosity.protocol.errors import ConfigError, ProofError, Rejected, StoreError
@@ -29,7 +30,6 @@ from curiosity.protocol.takedown import Blocked
 from curiosity.protocol.tiles import WIDTH, bundles_for
 from curiosity.protocol.tlog import Bundle, Signer, TreeHead, sign_note
 from curiosity.protocol.wire import STRICT, encode, parse
-from validator.exported import Export, bad_entry
 from validator.forgotten import pepper_id
 from validator.keys import Keys
 from validator.ledger import NewSubmission
@@ -71,7 +71,7 @@ class Imported:
 
 
 def import_ledger(
-    export: Export,
+    export: LedgerCopy,
     store: Store,
     *,
     keys: Keys,
@@ -136,7 +136,7 @@ def import_ledger(
 
 
 def _take_blocked(
-    export: Export, store: Store, takedowns: Collection[int], size: int, pepper: bytes, *, must_know: bool
+    export: LedgerCopy, store: Store, takedowns: Collection[int], size: int, pepper: bytes, *, must_know: bool
 ) -> int:
     """Note what must not come back, and return of how many takedowns that is not known.
 
@@ -177,7 +177,7 @@ def _nothing(_index: int, _leaf: bytes) -> str:
     return ""
 
 
-def _first_difference(export: Export, store: Store, size: int) -> int:
+def _first_difference(export: LedgerCopy, store: Store, size: int) -> int:
     for first in range(0, size, WIDTH):
         mine = dict(store.indexed_leaves(first, min(WIDTH, size - first)))
         for offset, leaf in enumerate(export.reader.entries(first // WIDTH)[: size - first]):
@@ -191,7 +191,7 @@ class _Importer:
 
     def __init__(
         self,
-        export: Export,
+        export: LedgerCopy,
         store: Store,
         edge: Edge,
         receipt_vkey: str,

@@ -16,12 +16,12 @@ from pathlib import Path
 from curiosity.client.trust import Trust
 from curiosity.host.files import write_whole
 from curiosity.host.paths import inside
-from curiosity.ledger.mirror import is_accepted
 from curiosity.ledger.rules import NO_PAIR, BadEntry, LedgerRules
 from curiosity.ledger.stake_evidence import check_stake_line, write_stake_evidence
 from curiosity.ledger.state import MonitorState
 from curiosity.ledger.tiles import Ahead, LogFiles, newest_head, read_entries
 from curiosity.protocol.decision import check_submission
+from curiosity.protocol.entry import is_accepted
 from curiosity.protocol.errors import ProofError
 from curiosity.protocol.evidence import Evidence, collect, encode_evidence
 from curiosity.protocol.merkle import Frontier, consistency_path

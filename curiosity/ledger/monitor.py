@@ -10,6 +10,7 @@ from pathlib import Path
 from curiosity.client.client import ValidatorClient
 from curiosity.client.trust import Trust
 from curiosity.ledger.audit import Audited, Target, audit, state_folder
+from curiosity.ledger.layout import NETWORK
 from curiosity.ledger.source import Progress, untold
 from curiosity.ledger.state import MonitorState
 from curiosity.ledger.sync import Copied, check_not_shrunk, copy_tiles
@@ -120,7 +121,7 @@ async def find_target(stack: AsyncExitStack, files: LogFiles, trust: Trust, *, i
 
 
 async def _network(files: LogFiles) -> Network | None:
-    data = await files.get("network.json" if files.is_folder else "v1/network")
+    data = await files.get(NETWORK if files.is_folder else "v1/network")
     try:
         return parse(Network, data) if data is not None else None
     except Rejected:

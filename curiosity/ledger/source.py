@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from curiosity.ledger.mirror import fetch_leaves, read_leaves, read_network
+from curiosity.ledger.layout import NETWORK
+from curiosity.ledger.leaves import fetch_leaves, read_leaves, read_network
 
 if TYPE_CHECKING:
     from curiosity.client.client import ValidatorClient
@@ -52,7 +53,7 @@ class LedgerSource:
     @property
     def knows_network(self) -> bool:
         """True if the copy says whose ledger it is, so that no validator needs to be asked."""
-        return self.copy is not None and (self.copy / "network.json").is_file()
+        return self.copy is not None and (self.copy / NETWORK).is_file()
 
     def leaves(self, progress: Progress = untold) -> list[bytes]:
         """Return all leaves, of the validator's ledger those under its signed head.
@@ -60,7 +61,7 @@ class LedgerSource:
         Raises:
             SourceError: MIRROR_UNREADABLE.
             ServiceError: Without a copy, if the validator cannot be reached.
-            ProofError: Without a copy, what `curiosity.ledger.mirror.fetch_leaves` raises.
+            ProofError: Without a copy, what `curiosity.ledger.leaves.fetch_leaves` raises.
         """
         if self.copy is not None:
             return read_leaves(self.copy)

@@ -13,7 +13,6 @@ from curiosity.protocol.messages import Decision, IndexedSubmission
 from curiosity.protocol.pair import Envelope, Submission, check_signature
 from curiosity.protocol.receipt import CheckedReceipt, verify_receipt
 from curiosity.protocol.signing import Domain
-from curiosity.protocol.tiles import Bundle
 from curiosity.protocol.wire import STRICT, Bytes65
 
 
@@ -27,11 +26,6 @@ class ExportedPair:
     decision: Decision
 
     __pydantic_config__ = STRICT
-
-
-def pairs_path(bundle: Bundle) -> str:
-    """Return where an export keeps the pairs of a bundle."""
-    return f"pairs/{bundle.path.removeprefix('tile/entries/')}.jsonl"
 
 
 def check_exported(pair: ExportedPair, leaf: bytes, domain: Domain, origin: str, receipt_vkey: str) -> bytes:
@@ -105,8 +99,8 @@ def check_decided(decision: Decision, digest: bytes, origin: str, vkey: str) -> 
     return checked, entry
 
 
-def check_submission(row: IndexedSubmission, leaf: bytes, domain: Domain) -> None:
-    """Check that a submission and its opening are those behind an entry.
+def check_submission(row: IndexedSubmission, leaf: bytes, domain: Domain) -> bytes:
+    """Check that a submission and its opening are those behind an entry, and return the pair's digest.
 
     Raises ProofError: MIRROR_SUBMISSION if the entry is not about that pair or the contributor did not sign it,
     MIRROR_OPENING if the entry's commitment hides something else.
@@ -120,3 +114,4 @@ def check_submission(row: IndexedSubmission, leaf: bytes, domain: Domain) -> Non
         raise ProofError("MIRROR_SUBMISSION", f"entry {row.index} is not about pair 0x{digest.hex()}")
     if row.opening.commitment() != entry.commitment:
         raise ProofError("MIRROR_OPENING", f"what came with entry {row.index} is not what its commitment hides")
+    return digest

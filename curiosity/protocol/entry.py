@@ -122,3 +122,9 @@ def parse_entry(leaf: bytes) -> AnyEntry:
     if encode(entry) != leaf:
         raise ProofError("ENTRY_NOT_CANONICAL", f"the entry's JSON is not in canonical form ({len(leaf)} bytes)")
     return entry
+
+
+def is_accepted(leaf: bytes) -> bool:
+    """True if the leaf is the entry of an accepted pair."""
+    entry = parse_entry(leaf)
+    return isinstance(entry, PairEntry) and entry.verdict.is_accepted

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 )
 @click.option("--wallet", "wallet_name", help="Wallet of a validator that the rewards contract names.")
 @click.option("--password-file", type=PATH, help="File with the wallet's password; else you are asked.")
-@click.option("--entries", type=PATH, help="A mirror folder or its entries.jsonl; by default the validator's ledger.")
+@click.option(
+    "--entries", type=PATH, help="A mirror's folder, or a file of one leaf a line; by default the validator's ledger."
+)
 @click.option("--rpc", "rpc_url", help="JSON-RPC address of the chain: best a node of your own.")
 @click.option("--dry-run", is_flag=True, help="Derive and compare; sign nothing.")
 @click.option("--follow", is_flag=True, help="Go on: sign whatever waits, until Ctrl-C.")

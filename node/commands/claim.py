@@ -36,7 +36,9 @@ _JOURNALS = "chain"  # below the home
     help="Derive the amounts from the ledger, or fail; or take the validator's word. By default: derive if possible.",
 )
 @click.option(
-    "--entries", type=PATH, help="A mirror folder or its entries.jsonl, to derive from without the validator."
+    "--entries",
+    type=PATH,
+    help="A mirror's folder, or a file of one leaf a line, to derive from without the validator.",
 )
 @click.option("--rpc", "rpc_url", help="JSON-RPC address of the chain.")
 @click.option("--to", "to", metavar="ADDRESS", help="Have it paid to another address, such as a cold wallet's.")

@@ -18,8 +18,7 @@ from node.commands.verify import trust_options
 
 if TYPE_CHECKING:
     from curiosity.client.trust import Trust
-    from curiosity.ledger.export import Exported
-    from curiosity.ledger.mirror import Mirrored
+    from curiosity.ledger.copy import CopiedLedger
     from curiosity.ledger.sync import Copied
     from node.screen import ProgressMeter
 
@@ -42,23 +41,23 @@ def mirror_(session: Session, out: Path, log_vkey: str) -> None:
     """Copy leaves, submissions and items, and verify all of it against the signed tree head."""
     import asyncio
 
-    from curiosity.ledger.mirror import mirror
+    from curiosity.ledger.copy import copy_ledger
 
-    async def work() -> Mirrored:
+    async def work() -> CopiedLedger:
         node = session.settings.node
         async with open_client(session) as client:
             with session.screen.progress("Mirroring", None) as meter:
-                return await mirror(
+                return await copy_ledger(
                     client,
                     out,
                     log_vkey=log_vkey or node.log_vkey,
-                    progress=lambda what, done, total: meter.advance(0, f"{what} {done}/{total}"),
+                    progress=_words(meter),
                 )
 
     done = asyncio.run(work())
-    result = {**vars(done), "root": "0x" + done.root.hex(), "out": str(out)}
+    result = {name: value for name, value in vars(done).items() if name != "blocked"}
     session.screen.finish(
-        result,
+        {**result, "root": "0x" + done.root.hex(), "out": str(out)},
         lambda screen: screen.line(
             f"{done.size} entries lead to root 0x{done.root.hex()}; {done.accepted} accepted pairs with "
             f"{done.items} items in {out} ({done.fetched} fetched now), {done.taken_down} taken down."
@@ -114,17 +113,17 @@ def export_(session: Session, out: Path, log_vkey: str, vkey: str, token_file: P
     import asyncio
 
     from curiosity.client.admin import read_token
-    from curiosity.ledger.export import export, pack
+    from curiosity.ledger.copy import copy_ledger, pack
 
     token = read_token(token_file) if token_file is not None else ""
     is_packed = out.suffix == ".tar"
     folder = out.with_suffix(".export") if is_packed else out
 
-    async def work() -> Exported:
+    async def work() -> CopiedLedger:
         node = session.settings.node
         async with open_client(session) as client:
             with session.screen.progress("Exporting", None) as meter:
-                return await export(
+                return await copy_ledger(
                     client,
                     folder,
                     log_vkey=log_vkey or node.log_vkey,
@@ -136,8 +135,9 @@ def export_(session: Session, out: Path, log_vkey: str, vkey: str, token_file: P
     done = asyncio.run(work())
     if is_packed:
         pack(folder, out)
+    result = {name: value for name, value in vars(done).items() if name not in ("accepted", "fetched")}
     session.screen.finish(
-        {**vars(done), "root": "0x" + done.root.hex(), "out": str(out)},
+        {**result, "root": "0x" + done.root.hex(), "out": str(out)},
         lambda screen: screen.line(
             f"{done.size} entries lead to root 0x{done.root.hex()}; {done.pairs} pairs with {done.items} items "
             f"in {out}, {done.taken_down} taken down. {_of_blocked(done)}".rstrip()
@@ -152,7 +152,7 @@ def import_(arguments: tuple[str, ...]) -> None:
     become("validator", ("import", *arguments))
 
 
-def _of_blocked(done: Exported) -> str:
+def _of_blocked(done: CopiedLedger) -> str:
     if done.blocked is not None:
         return f"With {done.blocked} contents that must not come back: keep it like the keys."
     return "What must not come back of these is only told with --token-file." if done.taken_down else ""

@@ -22,7 +22,9 @@ from node.command import PATH, Session, chain_settings, ledger_source, session_o
     "--derive", "derived", is_flag=True, default=True, help="Derive from the ledger (the default and only way)."
 )
 @click.option("--epoch", type=click.IntRange(min=1), help="Only this epoch, with its pairs; by default all.")
-@click.option("--entries", type=PATH, help="A mirror folder or its entries.jsonl; by default the validator's ledger.")
+@click.option(
+    "--entries", type=PATH, help="A mirror's folder, or a file of one leaf a line; by default the validator's ledger."
+)
 @click.option("--check", is_flag=True, help="Compare each of them with the chain, and say which leaf differs.")
 @click.option("--rpc", "rpc_url", help="JSON-RPC address of the chain, for --check.")
 @session_options(network=True)

@@ -15,7 +15,8 @@ from curiosity.client.client import ValidatorClient
 from curiosity.client.receipts import check_proof, read_saved, verify_saved
 from curiosity.client.submission import Contributor, Rules, Tally, submit_pairs
 from curiosity.embedding.checkpoint import GENESIS
-from curiosity.ledger.mirror import fetch_leaves, mirror
+from curiosity.ledger.copy import copy_ledger
+from curiosity.ledger.leaves import fetch_leaves
 from curiosity.ledger.source import LedgerSource
 from curiosity.protocol.errors import CuriosityError, ServiceError
 from curiosity.protocol.messages import Decision
@@ -330,7 +331,7 @@ def _tell_payouts(made: Stage, payout: EpochPayout, claims: Iterable[Claimed]) -
 async def _train(made: Stage, options: Options, material: DemoMaterial, client: ValidatorClient) -> dict[str, Any]:
     folder = made.folder
     with made.screen.progress("   Mirroring", None) as meter:
-        copy = await mirror(
+        copy = await copy_ledger(
             client, folder / "mirror", progress=lambda what, done, total: meter.advance(0, f"{what} {done}/{total}")
         )
     made.screen.say(f"   {copy.size} entries verified against the tree head, {copy.accepted} pairs to learn from")

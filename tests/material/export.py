@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from validator.exported import Export
+from curiosity.ledger.reader import LedgerCopy
 from validator.importer import Imported, MirrorRecord, import_ledger, write_mark
 from validator.keys import load_keys
 from validator.store import Store
@@ -10,7 +10,7 @@ from validator.store import Store
 
 def bring(exported: Path, data_dir: Path, url: str = "", *, without_blocked: bool = False) -> Imported:
     """Import into a data folder, as the command does."""
-    found = Export(exported)
+    found = LedgerCopy(exported)
     keys = load_keys(data_dir / "keys", found.network.name)
     data_dir.mkdir(parents=True, exist_ok=True)
     with Store.open(url or f"sqlite:///{data_dir / 'ledger.sqlite'}") as store:

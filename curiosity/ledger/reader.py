@@ -1,6 +1,7 @@
-"""An exported ledger (`curiosity ledger export`) as a folder or a tar file, read under its signed head.
+"""A copied ledger (`curiosity.ledger.layout`), a folder or a tar file, read under its signed head.
 
-Leaves come held to the head. Pairs and items are only read here: the importer holds them to their entries.
+Leaves come compared with the head. Pairs are only read here, and whoever uses them compares them with their entries by
+`curiosity.protocol.decision`; items come compared with their hashes.
 """
 
 from collections.abc import Iterator
@@ -10,17 +11,18 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from curiosity.protocol.decision import ExportedPair, pairs_path
+from curiosity.ledger.archive import Archive, Folder
+from curiosity.ledger.layout import BLOCKED, HEAD, NETWORK, blob_path, pairs_path
+from curiosity.protocol.decision import ExportedPair
 from curiosity.protocol.entry import TakedownEntry
 from curiosity.protocol.errors import ProofError, Rejected
 from curiosity.protocol.messages import Network
 from curiosity.protocol.pair import Item, Part
-from curiosity.protocol.takedown import BLOCKED_FILE, Blocked
+from curiosity.protocol.takedown import Blocked
 from curiosity.protocol.tiles import WIDTH, bundles_for
 from curiosity.protocol.tlog import Bundle, TileReader, verify_checkpoint
 from curiosity.protocol.tombstones import check_found, find_takedowns
 from curiosity.protocol.wire import parse
-from validator.archive import Archive, Folder
 
 _MAX_NETWORK_BYTES: Final = 1 << 20
 _MAX_NOTE_BYTES: Final = 64 << 10
@@ -30,8 +32,8 @@ _MAX_PAIRS_BYTES: Final = WIDTH << 18
 _PAGES = 64  # bundles in memory while takedowns are held to the entries that they name
 
 
-class Export:
-    """An exported folder or archive. Nothing of it is written anywhere; each file is read up to what it may hold.
+class LedgerCopy:
+    """A copy's folder or archive. Nothing of it is written anywhere; each file is read up to what it may hold.
 
     Raises ProofError IMPORT_MALFORMED if it has no head or network message, or others.
     """
@@ -39,8 +41,8 @@ class Export:
     def __init__(self, source: Path | Archive, log_vkey: str = "") -> None:
         self._source = Folder(source) if isinstance(source, Path) else source
         try:
-            self.network = parse(Network, self._source.read("network.json", _MAX_NETWORK_BYTES))
-            self.note = self._source.read("checkpoint", _MAX_NOTE_BYTES).decode()
+            self.network = parse(Network, self._source.read(NETWORK, _MAX_NETWORK_BYTES))
+            self.note = self._source.read(HEAD, _MAX_NOTE_BYTES).decode()
         except (OSError, UnicodeDecodeError, Rejected) as error:
             raise ProofError(
                 "IMPORT_MALFORMED",
@@ -65,23 +67,26 @@ class Export:
             where = "" if error.what.startswith("entry ") else f"from entry {bundle.index * WIDTH} on, "
             raise ProofError(error.code, f"first bad index: {where}{error.what}", error.remedy) from None
 
+    def leaves(self) -> Iterator[bytes]:
+        """Yield all leaves. Raises ProofError as `entries`."""
+        for bundle in bundles_for(self.head.size):
+            yield from self.entries(bundle)
+
     def blocked(self) -> Blocked | None:
         """Return the list of what must not come back, None without one. Raises ProofError IMPORT_MALFORMED."""
         try:
-            return parse(Blocked, self._source.read(BLOCKED_FILE, _MAX_BLOCKED_BYTES))
+            return parse(Blocked, self._source.read(BLOCKED, _MAX_BLOCKED_BYTES))
         except FileNotFoundError:
             return None
         except (OSError, Rejected) as error:
-            raise ProofError(
-                "IMPORT_MALFORMED", f"{BLOCKED_FILE}: {error}", "Export again with --token-file."
-            ) from None
+            raise ProofError("IMPORT_MALFORMED", f"{BLOCKED}: {error}", "Export again with --token-file.") from None
 
     def takedowns(self) -> dict[int, TakedownEntry]:
         """Return the log's takedowns by their own index, each found valid (docs/protocol.md, step 21).
 
         Raises ProofError as `curiosity.protocol.tombstones.check_found` and `TileReader`.
         """
-        found = dict(find_takedowns(leaf for bundle in bundles_for(self.head.size) for leaf in self.entries(bundle)))
+        found = dict(find_takedowns(self.leaves()))
         pages = lru_cache(_PAGES)(self.reader.entries)
         check_found(
             found.items(),
@@ -113,7 +118,7 @@ class Export:
     def item(self, index: int, part: Part) -> Item:
         """Return an item. Raises ProofError IMPORT_ITEM if it is missing or another."""
         try:
-            data = self._source.read(f"blobs/{part.sha256.hex()}", part.size)
+            data = self._source.read(blob_path(part.sha256), part.size)
         except OSError as error:
             raise bad_entry(index, "IMPORT_ITEM", f"item 0x{part.sha256.hex()}: {error.strerror}") from None
         if sha256(data).digest() != part.sha256:
@@ -122,16 +127,16 @@ class Export:
 
 
 @contextmanager
-def opened_export(path: Path, log_vkey: str = "") -> Iterator[Export]:
+def opened_copy(path: Path, log_vkey: str = "") -> Iterator[LedgerCopy]:
     """An exported folder, or one packed into a tar file, whose members are read where they lie.
 
-    Raises ProofError IMPORT_MALFORMED, and what `validator.archive.Archive` raises.
+    Raises ProofError IMPORT_MALFORMED, and what `curiosity.ledger.archive.Archive` raises.
     """
     if path.is_dir():
-        yield Export(path, log_vkey)
+        yield LedgerCopy(path, log_vkey)
         return
     with Archive(path) as archive:
-        yield Export(archive, log_vkey)
+        yield LedgerCopy(archive, log_vkey)
 
 
 def bad_entry(index: int, code: str, what: str) -> ProofError:

@@ -5,21 +5,15 @@ is one way in which a library's extraction was led outside its folder). Here a m
 name of an export's own layout; whatever else there is refuses the whole file before anything of it is used.
 """
 
-import re
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
 from curiosity.host.paths import PathRefused, inside
 from curiosity.host.tar import Member, TarBroken, TarForeign, read_members
+from curiosity.ledger.layout import PATTERN
 from curiosity.protocol.errors import ProofError
-from curiosity.protocol.takedown import BLOCKED_FILE
 
-_LAYOUT: Final = re.compile(
-    rf"network\.json|checkpoint|{re.escape(BLOCKED_FILE)}|blobs/[0-9a-f]{{64}}"
-    r"|tile/([0-9]{1,2}|entries)(/x?[0-9]{3})+(\.p/[0-9]{1,3})?"
-    r"|pairs(/x?[0-9]{3})+(\.p/[0-9]{1,3})?\.jsonl"
-)
 _MAX_MEMBERS: Final = 8_000_000
 _COMPRESSED: Final = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstd", b"PK": "zip"}
 
@@ -105,7 +99,7 @@ class Archive:
         name = member.name.removeprefix("./").rstrip("/")
         if member.is_folder and (name in (".", "") or not _is_outside(name)):
             return
-        if member.is_folder or _LAYOUT.fullmatch(name) is None:
+        if member.is_folder or PATTERN.fullmatch(name) is None:
             raise _bad_member(self.path, f"a {'folder' if member.is_folder else 'file'} named {member.name[:100]!r}")
         if name in self._members:
             raise _bad_member(self.path, f"{name} twice")
