@@ -69,12 +69,12 @@ def submit(
     from node.submit_report import SubmissionWatch, show_tally, show_unfinished
 
     node = session.settings.node
-    wallet = wallet_named(session, wallet_name) if not dry_run else None
     license_ = license_ or node.license
-    # A wrong path should not ask for a password first.
+    # A wrong path is said before a wallet is asked for.
     rows = open_sources(paths, license=license_, split=split, pairs=pairs, columns=columns, limit=limit)
-    if wallet is None:
+    if dry_run:
         return _preview(session, rows, license_)
+    wallet = wallet_named(session, wallet_name)
     contributor = Contributor(unlock_wallet(wallet, password_file), wallet.address, session.home)
     rules = Rules(
         license=license_,
