@@ -12,6 +12,8 @@ import pgserver
 import psycopg
 import pytest
 
+pytest_plugins = ("tests.material.fixtures",)
+
 _numbers = itertools.count()
 
 

@@ -20,6 +20,7 @@ from curiosity.embedding.modalities.video import BT601, BT709, yuv_to_rgb
 from curiosity.embedding.modality import Array, check_contract
 from curiosity.protocol.errors import Rejected
 from tests.material.modality import clip, frames, gif, item
+from tests.material.video import tiny_gif
 
 VECTORS = json.loads((Path(__file__).parent / "vectors/video.json").read_text())
 # HEVC comes from the vectors: the encoder x265 writes past its memory on pictures as small as these.
@@ -257,13 +258,6 @@ def test_seconds_are_limited() -> None:
     assert code_of(clip(frames(62), "libvpx", "webm", rate_hz=1), "video/webm") == "VIDEO_TOO_LONG"
     assert code_of(gif(frames(3), duration_ms=21_000), "image/gif") == "VIDEO_TOO_LONG"
     assert len(decode("video", clip(frames(59), rate_hz=1), "video/mp4")) == 59
-
-
-def tiny_gif(count: int, width: int = 1, height: int = 1) -> bytes:
-    """A GIF of ``count`` frames of one pixel, 15 bytes each, on a canvas of any size."""
-    head = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
-    frame = b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\x00"
-    return head + frame * count + b"\x3b"
 
 
 def test_frames_are_limited_before_any_is_decoded() -> None:

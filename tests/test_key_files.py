@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,18 +16,12 @@ from curiosity.client.wallet import create_wallet, find_wallet, list_wallets, su
 from curiosity.protocol.errors import CuriosityError, ExitCode, StoreError, WalletError
 from curiosity.protocol.signing import SECP256K1_N, address_of, parse_private_key, sign
 from tests.material.file import full_disk, ordinary_user
-from tests.material.payment import PASSWORD, Terminal, terminal
+from tests.material.payment import PASSWORD, Terminal
 from validator.keys import load_keys as load_validator_keys
 from witness.keys import load_keys as load_witness_keys
 
 KEY = bytes(range(1, 33))
 make = partial(create_wallet, scrypt_n=2)
-
-
-@pytest.fixture
-def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Terminal]:
-    with terminal(tmp_path / "home", capsys) as made:
-        yield made
 
 
 # -- what is no key

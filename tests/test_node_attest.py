@@ -18,7 +18,7 @@ from curiosity.protocol.errors import ChainError, CuriosityError, ProofError, Re
 from curiosity.protocol.messages import EpochAttestation, EpochSignature
 from curiosity.protocol.signing import checksum
 from curiosity.rewards.attest import Attestant, Attested, attest
-from tests.material.payment import PaidNetwork, Terminal, lying, paid_network, terminal
+from tests.material.payment import PaidNetwork, Terminal, lying, paid_network
 from tests.material.waiting import PATIENCE_S, eventually
 
 ALICE, BOB, SECOND, THIRD, STRANGER = (bytes([number]) * 32 for number in (0x31, 0x32, 0x41, 0x42, 0x43))
@@ -33,11 +33,10 @@ def net(tmp_path: Path) -> Iterator[PaidNetwork]:
 
 
 @pytest.fixture
-def shell(net: PaidNetwork, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Terminal]:
-    with terminal(tmp_path / "home", capsys, net) as made:
-        made.wallet("second", SECOND)
-        made.wallet("third", THIRD)
-        yield made
+def shell(shell_on_chain: Terminal) -> Terminal:
+    shell_on_chain.wallet("second", SECOND)
+    shell_on_chain.wallet("third", THIRD)
+    return shell_on_chain
 
 
 def post(net: PaidNetwork) -> str | None:

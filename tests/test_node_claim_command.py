@@ -20,7 +20,7 @@ from curiosity.protocol.signing import checksum
 from curiosity.protocol.wire import encode
 from curiosity.rewards.permits import parse_address, read_permit
 from tests.material.command import Said
-from tests.material.payment import DELAY_S, PaidNetwork, Terminal, lying, paid_network, terminal
+from tests.material.payment import DELAY_S, PaidNetwork, Terminal, lying, paid_network
 
 ALICE, BOB, CAROL, COLD = (bytes([number]) * 32 for number in (0x41, 0x42, 0x43, 0x44))
 A, B, C = (address_of(key) for key in (ALICE, BOB, CAROL))
@@ -35,11 +35,10 @@ def net(tmp_path: Path) -> Iterator[PaidNetwork]:
 
 
 @pytest.fixture
-def shell(net: PaidNetwork, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Terminal]:
-    with terminal(tmp_path / "home", capsys, net) as made:
-        made.wallet("alice", ALICE)
-        made.wallet("bob", BOB)
-        yield made
+def shell(shell_on_chain: Terminal) -> Terminal:
+    shell_on_chain.wallet("alice", ALICE)
+    shell_on_chain.wallet("bob", BOB)
+    return shell_on_chain
 
 
 def statuses(said: Said) -> dict[int, str]:

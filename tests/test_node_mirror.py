@@ -26,7 +26,7 @@ from curiosity.protocol.signing import address_of
 from curiosity.protocol.tlog import Signer, TreeHead, entry_bundle, parse_bundle, sign_note, verify_checkpoint
 from curiosity.rewards.claims import check_offer
 from curiosity.rewards.earnings import derive_earnings, earnings_of_ticket
-from tests.material.front import Front, front
+from tests.material.front import Front
 from tests.material.service import ALICE, Running, pictures, running
 from trainer.mirror import read_mirror
 
@@ -37,12 +37,6 @@ CURIOSITY = str(Path(sys.executable).parent / "curiosity")
 async def live(tmp_path: Path) -> AsyncIterator[Running]:
     async with running(tmp_path / "validator") as made:
         await submit(made, tmp_path, 0, 6)
-        yield made
-
-
-@pytest.fixture
-async def before(live: Running) -> AsyncIterator[Front]:
-    async with front(live.url) as made:
         yield made
 
 

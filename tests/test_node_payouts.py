@@ -44,17 +44,13 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PaidNetwork]:
         yield made
 
 
-@pytest.fixture
-def shell(net: PaidNetwork, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Terminal]:
-    with terminal(tmp_path / "home", capsys, net) as made:
-        yield made
-
-
-def test_a_check_names_every_epoch_and_leaf_that_a_validator_lied_about(shell: Terminal, net: PaidNetwork) -> None:
-    refused = shell.run("payouts", "--derive")
+def test_a_check_names_every_epoch_and_leaf_that_a_validator_lied_about(
+    shell_on_chain: Terminal, net: PaidNetwork
+) -> None:
+    refused = shell_on_chain.run("payouts", "--derive")
     assert (refused.status, refused.err.splitlines()[-1].split(":")[0]) == (5, "PAYOUT_MISMATCH")
 
-    told = shell.run("payouts", "--derive", "--check", "--json")
+    told = shell_on_chain.run("payouts", "--derive", "--check", "--json")
     assert told.status == 5
     found = {one["epoch"]: one["check"] for one in told.json["epochs"]}
     assert {epoch: (one["state"], one["equal"]) for epoch, one in found.items()} == {
@@ -77,35 +73,35 @@ def test_a_check_names_every_epoch_and_leaf_that_a_validator_lied_about(shell: T
     assert told.json["error"]["code"] == "PAYOUT_MISMATCH"
     assert f"0x{min(A, B).hex()} has" in told.json["error"]["what"]
 
-    shown = shell.run("payouts", "--check", "--epoch", "3")
+    shown = shell_on_chain.run("payouts", "--check", "--epoch", "3")
     assert shown.status == 5
     assert "no leaf" in shown.out
     assert "NOT as the ledger gives it: 3" in shown.out
     assert " wei" not in shown.out + shown.err
-    told_exactly = shell.run("payouts", "--check", "--epoch", "2").out
+    told_exactly = shell_on_chain.run("payouts", "--check", "--epoch", "2").out
     assert "0.000000000000000001 CURIO" in told_exactly  # of Bob's leaf: a rounded amount would hide it
-    assert shell.run("payouts", "--check", "--epoch", "1").status == 0
-    honest = shell.run("payouts", "--check", "--epoch", "4")
+    assert shell_on_chain.run("payouts", "--check", "--epoch", "1").status == 0
+    honest = shell_on_chain.run("payouts", "--check", "--epoch", "4")
     assert honest.status == 0
     assert "waits for activation; the chain holds the same root and total" in honest.out
-    assert shell.run("payouts", "--check", "--epoch", "9", "--json").json["error"]["code"] == "EPOCH_MISSING"
+    assert shell_on_chain.run("payouts", "--check", "--epoch", "9", "--json").json["error"]["code"] == "EPOCH_MISSING"
 
 
 def test_a_copy_is_checked_without_the_validator_which_then_cannot_be_asked_for_its_leaves(
-    shell: Terminal, net: PaidNetwork, tmp_path: Path
+    shell_on_chain: Terminal, net: PaidNetwork, tmp_path: Path
 ) -> None:
     entries = tmp_path / "entries.jsonl"
     entries.write_bytes(b"".join(leaf + b"\n" for leaf in net.live.service.store.leaves(0, 1000)))
     leaves = read_leaves(entries)
     short = tmp_path / "short.jsonl"
     short.write_bytes(b"".join(leaf + b"\n" for leaf in leaves[:6]))
-    told = shell.run("payouts", "--check", "--entries", short, "--json")
+    told = shell_on_chain.run("payouts", "--check", "--entries", short, "--json")
     assert told.status == 5
     assert [one["code"] for one in told.json["epochs"][-1]["check"]["problems"]] == ["CHAIN_EPOCH_UNKNOWN"]
     assert [one["code"] for one in told.json["chain"]["problems"]] == ["CHAIN_EPOCH_UNKNOWN"]
     # A mirror knows the network, so that nobody needs to be asked but the chain.
     (tmp_path / "network.json").write_text(shell_network(net))
-    alone = shell.run("payouts", "--check", "--entries", tmp_path, "--url", "http://127.0.0.1:9", "--json")
+    alone = shell_on_chain.run("payouts", "--check", "--entries", tmp_path, "--url", "http://127.0.0.1:9", "--json")
     assert alone.status == 5
     notes = {one["epoch"]: one["check"]["note"] for one in alone.json["epochs"]}
     assert "which leaf differs cannot be said: SERVICE_UNREACHABLE" in notes[2]

@@ -5,7 +5,6 @@ import hmac
 import json
 import random
 import unicodedata
-from collections.abc import Iterator
 from pathlib import Path
 
 import coincurve
@@ -17,7 +16,7 @@ from curiosity.client.phrase import WORD_COUNTS, account_path, check_path, check
 from curiosity.client.wallet import find_wallet, unlock
 from curiosity.protocol.errors import WalletError
 from curiosity.protocol.signing import SECP256K1_N, address_of, checksum
-from tests.material.payment import PASSWORD, Terminal, terminal
+from tests.material.payment import PASSWORD, Terminal
 
 ABANDON = "abandon " * 11 + "about"
 JUNK = "test " * 11 + "junk"
@@ -106,12 +105,6 @@ def test_paths_have_one_spelling(path: str) -> None:
     with pytest.raises(WalletError, match="WALLET_PATH"):
         check_path(path)
     assert account_path(7) == "m/44'/60'/0'/0/7"
-
-
-@pytest.fixture
-def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Terminal]:
-    with terminal(tmp_path / "home", capsys) as made:
-        yield made
 
 
 def test_a_wallet_is_made_and_restored_from_its_words_and_passphrase(shell: Terminal, tmp_path: Path) -> None:

@@ -19,7 +19,18 @@ from curiosity.sources.own.folder import read_folder
 from curiosity.sources.own.manifest import read_manifest
 from curiosity.sources.own.strip import strip_metadata
 from curiosity.sources.pairset import SourcePair
-from tests.material.own import SECRET, draw, encode, encode_sound, hum, make_exif, tag_jpeg, tag_png, tag_wav
+from tests.material.own import (
+    SECRET,
+    draw,
+    encode,
+    encode_sound,
+    hum,
+    make_exif,
+    strip_or_refuse,
+    tag_jpeg,
+    tag_png,
+    tag_wav,
+)
 
 Read = Callable[[Path], list[SourcePair | SourceError]]
 
@@ -141,16 +152,6 @@ def test_cut_files_are_refused_or_whole_but_never_crash(media_type: str) -> None
 def test_arbitrary_bytes_give_bytes_or_an_error(data: bytes, media_type: str, cut: int) -> None:
     stripped = strip_or_refuse(TAGGED[media_type](0)[:cut] + data, media_type)
     assert stripped is None or strip_metadata(stripped, media_type) == stripped
-
-
-def strip_or_refuse(data: bytes, media_type: str) -> bytes | None:
-    """What is left, or None where the file is refused as broken; any other error goes on."""
-    try:
-        return strip_metadata(data, media_type)
-    except SourceError as error:
-        if error.code != "BROKEN_FILE":
-            raise
-        return None
 
 
 def test_sound_written_to_a_pipe_is_read_to_its_end() -> None:

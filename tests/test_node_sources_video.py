@@ -16,7 +16,7 @@ from curiosity.embedding.modalities import decode
 from curiosity.protocol.errors import SourceError
 from curiosity.sources.made.world.encode import encode_video
 from curiosity.sources.own.strip import strip_metadata
-from tests.material.own import SECRET
+from tests.material.own import SECRET, strip_or_refuse
 from tests.material.video import CODECS, draw, film, gif
 
 
@@ -125,16 +125,6 @@ def test_damaged_videos_give_a_video_or_an_error(at: int, value: int, codec: str
     data = bytearray(_FILMS[codec])
     data[at % len(data)] = value
     strip_or_refuse(bytes(data), "video/mp4")
-
-
-def strip_or_refuse(data: bytes, media_type: str) -> bytes | None:
-    """What is left, None where the file is refused as broken; any other error goes on."""
-    try:
-        return strip_metadata(data, media_type)
-    except SourceError as error:
-        if error.code != "BROKEN_FILE":
-            raise
-        return None
 
 
 _FILMS = {codec: film(codec, frames=3) for codec in ("h264", "hevc")}

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,22 +15,10 @@ from curiosity.protocol.errors import Overloaded, ProofError, ServiceError, Sour
 from curiosity.protocol.pair import read_envelope
 from curiosity.sources.pairset import SourceItem
 from tests.material.contributor import RULES, submit
-from tests.material.front import Front, front
-from tests.material.service import Running, pictures, running
+from tests.material.front import Front
+from tests.material.service import Running, pictures
 
 OVERLOAD = {"code": "QUEUE_FULL", "what": "full", "remedy": "later", "fault": "infrastructure"}
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[Running]:
-    async with running(tmp_path / "validator") as made:
-        yield made
-
-
-@pytest.fixture
-async def before(live: Running) -> AsyncIterator[Front]:
-    async with front(live.url) as made:
-        yield made
 
 
 def pair_entries(live: Running) -> list[PairEntry]:

@@ -44,7 +44,7 @@ from node.screen import Screen
 from node.submit_report import show_outcomes
 from tests.material.contributor import submit
 from tests.material.front import front
-from tests.material.payment import PaidNetwork, Terminal, paid_network, terminal
+from tests.material.payment import PaidNetwork, Terminal, paid_network
 from tests.material.service import pictures, running
 
 ALICE = b"\x41" * 32
@@ -161,10 +161,9 @@ def contributor_address() -> bytes:
 
 
 @pytest.fixture
-def shell(net: PaidNetwork, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Terminal]:
-    with terminal(tmp_path / "home", capsys, net) as made:
-        made.wallet("alice", ALICE)
-        yield made
+def shell(shell_on_chain: Terminal) -> Terminal:
+    shell_on_chain.wallet("alice", ALICE)
+    return shell_on_chain
 
 
 def test_balance_send_and_remove_of_a_wallet(shell: Terminal, net: PaidNetwork) -> None:

@@ -29,6 +29,7 @@ from curiosity.protocol.errors import Overloaded, Rejected
 from curiosity.serving.decode import Decoder
 from curiosity.serving.decode_worker import DecodeWorker
 from tests.material.modality import clip, frames, gif, item, npy, sensor
+from tests.material.video import tiny_gif
 from tests.material.waiting import PATIENCE_S, eventually, in_the_end
 
 VECTORS = json.loads((Path(__file__).parent / "vectors/video.json").read_text())
@@ -171,13 +172,6 @@ async def test_bombs_are_refused_by_their_header(decoder: Decoder) -> None:
         with pytest.raises(Rejected, match="IMAGE_TOO_LARGE"):
             await decoder.decode("image", "image/png", bomb)
     assert len(await decoder.decode("text", "text/plain", b"still alive")) > 0
-
-
-def tiny_gif(count: int, width: int, height: int) -> bytes:
-    """A GIF of ``count`` frames of one pixel each on a canvas of any size."""
-    head = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
-    frame = b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\x00"
-    return head + frame * count + b"\x3b"
 
 
 def claiming(shape: str) -> bytes:

@@ -12,7 +12,7 @@ import random
 import resource
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
@@ -37,12 +37,6 @@ def _nothing_is_logged_as_an_error(caplog: pytest.LogCaptureFixture) -> Iterator
     """What strangers send is their fault: a log that fills with tracebacks is an attack that succeeded."""
     yield
     assert not [record for record in caplog.get_records("call") if record.levelno >= logging.ERROR]
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[Running]:
-    async with running(tmp_path / "v") as made:
-        yield made
 
 
 async def besiege(live: Running, count: int, *, give_up_s: float = PATIENCE_S) -> tuple[list[Loris], int]:
@@ -85,7 +79,7 @@ async def test_slow_connections_are_cut_and_told_while_others_are_served(live: R
 async def test_without_deadlines_slow_connections_stay(tmp_path: Path) -> None:
     """The other arm: the same attack where no deadline is in force holds every connection that it opens."""
     off = {"header_timeout_s": 1e9, "body_timeout_s": 1e9, "min_body_bytes_per_s": 0}
-    async with running(tmp_path / "v", **off) as live:
+    async with running(tmp_path / "validator", **off) as live:
         slow, _ = await besiege(live, 8, give_up_s=8.0)
     assert [loris.reply for loris in slow] == [None] * 8
     assert {loris.seconds for loris in slow} == {float("inf")}
@@ -106,7 +100,7 @@ async def test_a_body_at_a_modest_pace_is_waited_for(tmp_path: Path) -> None:
 
     The least pace is a sixteenth of it: a busy machine makes the line slower still.
     """
-    async with running(tmp_path / "v", min_body_bytes_per_s=128, body_timeout_s=PATIENCE_S) as live:
+    async with running(tmp_path / "validator", min_body_bytes_per_s=128, body_timeout_s=PATIENCE_S) as live:
         await send_slowly(live)
 
 
@@ -154,7 +148,7 @@ ASK = head_of(0, method="GET", path="/health")
 
 
 async def test_connections_are_limited_by_address_and_in_all(tmp_path: Path) -> None:
-    async with running(tmp_path / "v", max_connections=12, max_connections_per_address=6) as live:
+    async with running(tmp_path / "validator", max_connections=12, max_connections_per_address=6) as live:
         held = await hold(live, "127.0.1.1", 6)
         (seventh,) = await exchange(live, ASK, source="127.0.1.1")
         assert (seventh.status, seventh.code) == (503, "CONNECTIONS_FROM_ADDRESS")
@@ -184,7 +178,7 @@ async def test_idle_connections_that_fill_the_port_lock_nobody_out(tmp_path: Pat
 async def test_slow_bodies_that_fill_the_port_make_room_out_of_their_own(tmp_path: Path) -> None:
     """The same with uploads that never end: the network that holds most gives one up, and it is told why."""
     begun = head_of(80_000) + b"\0\0\2\0{"
-    async with running(tmp_path / "v", max_connections=12) as live:
+    async with running(tmp_path / "validator", max_connections=12) as live:
         held = [await asyncio.open_connection(*address(live), local_addr=(f"127.0.1.{1 + n}", 0)) for n in range(11)]
         for _, writer in held:
             writer.write(begun)

@@ -35,7 +35,8 @@ from curiosity.protocol.verdict import Opening, Reason, Verdict
 from tests.material.http import Listening
 from tests.material.ledger import NOW, make_entry, make_pair, open_ledger, submission_of
 from tests.material.route import Asked, Given, ask
-from tests.material.service import ALICE, BOB, Running, pictures, running
+from tests.material.service import ALICE, BOB, Running, code_of, pictures, running
+from tests.material.takedown import digest_of
 from validator.decided import seal_entry
 from validator.importer import import_ledger
 from validator.intake import Admitted
@@ -65,10 +66,6 @@ def noise(seed: int) -> Item:
     return Item("image", "image/png", buffer.getvalue())
 
 
-def digest_of(live: Running, signed: SignedPair) -> bytes:
-    return signed.envelope.submission.digest(live.network.domain)
-
-
 async def refused(live: Running, seed: int = 1, key: bytes = ALICE) -> tuple[SignedPair, Decision]:
     """A pair that was decoded, judged, and refused."""
     signed = live.sign((noise(seed), Item("text", "text/plain", b"the number %d" % seed)), key)
@@ -90,12 +87,6 @@ def ask_for(live: Running, pair: bytes, digest: bytes, key: bytes) -> SignedItem
     expiry = int(time.time()) + MAX_LIFETIME_S
     request = ItemRequest(live.network.network_id, pair, digest, secrets.token_bytes(32), expiry)
     return sign_item_request(request, live.network.domain, key)
-
-
-async def code_of(asked: object) -> tuple[str, int]:
-    with pytest.raises(Rejected) as caught:
-        await asked  # type: ignore[misc]
-    return caught.value.code, caught.value.status
 
 
 async def get(live: Listening, digest: bytes) -> Given:

@@ -7,7 +7,6 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,12 +36,6 @@ from tests.material.child_checkpoint import child_of_genesis
 from tests.material.service import ALICE, BOB, Running, item_of, pictures, running
 from tests.material.waiting import PATIENCE_S
 from validator.routes import openapi_document
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[Running]:
-    async with running(tmp_path / "validator") as made:
-        yield made
 
 
 async def send(live: Running, signed: SignedPair) -> object:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,6 @@ from tests.material.takedown import digest_of, forget, submit
 from validator.service import switch_checkpoint
 
 WAIT_S = 60.0
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[Running]:
-    async with running(tmp_path / "v") as made:
-        yield made
 
 
 @pytest.fixture
@@ -176,7 +170,7 @@ async def test_a_fault_at_any_step_leaves_the_old_checkpoint_whole(
     monkeypatch.setattr(reindex, "_PAGE", 2)
     monkeypatch.setattr(reindex, "WAVE_ITEMS", 2)
     later = {"read a page": (2, 3, 4), "read an item": (2, 5, 8), "decode": (2, 5, 8), "embed": (2, 4)}
-    async with running(tmp_path / "v") as live:
+    async with running(tmp_path / "validator") as live:
         await submit(live, 6)
         fresh = iter(pictures(30, start=6))
         for step in STEPS:
@@ -192,14 +186,14 @@ async def test_a_fault_at_any_step_leaves_the_old_checkpoint_whole(
                 decision = await live.client.post_pair(live.sign(next(fresh)).encode())
                 assert decision.verdict.checkpoint == live.network.checkpoint, step
                 await is_right(live)
-    async with running(tmp_path / "v") as live:  # nor does a start put the child in force
+    async with running(tmp_path / "validator") as live:  # nor does a start put the child in force
         assert (await is_right(live)).checkpoint == live.network.checkpoint
         entry, count = await switch_checkpoint(live.service, child)
         assert count == (await search(live)).indexed
         assert entry == live.service.ledger.size - 1
         await live.client.post_pair(live.sign(next(fresh)).encode())
         assert (await is_right(live)).checkpoint != state.digest
-    async with running(tmp_path / "v") as live:
+    async with running(tmp_path / "validator") as live:
         assert (await is_right(live)).checkpoint != state.digest
 
 
@@ -207,7 +201,7 @@ async def test_a_fault_once_the_entry_is_written_stops_the_validator(
     tmp_path: Path, child: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The log names a checkpoint that is not in force: not one pair may be judged until the next start."""
-    async with running(tmp_path / "v") as live:
+    async with running(tmp_path / "validator") as live:
         await submit(live, 3)
         size = live.service.ledger.size
 
@@ -232,7 +226,7 @@ async def test_a_fault_once_the_entry_is_written_stops_the_validator(
             await live.service.pipeline.validate(live.sign(pictures(4)[3]).encode())
         assert live.service.ledger.size == size + 1
         await audited(live)
-    async with running(tmp_path / "v") as live:
+    async with running(tmp_path / "validator") as live:
         decision = await live.client.post_pair(live.sign(pictures(4)[3]).encode())
         rules = await is_right(live)
         assert rules.checkpoint == decision.verdict.checkpoint
@@ -329,7 +323,7 @@ async def test_pairs_that_come_faster_than_they_are_embedded_are_not_made_to_wai
 ) -> None:
     """The last pause is for one batch at the most: rather than take longer, the switch is given up."""
     monkeypatch.setattr(service_module, "_ROUNDS", 3)
-    async with running(tmp_path / "v", max_batch_pairs=1) as live:
+    async with running(tmp_path / "validator", max_batch_pairs=1) as live:
         await submit(live, 3)
         fresh, fill = iter(pictures(60, start=3)), live.service.reindexer.fill
 
@@ -382,7 +376,7 @@ async def test_a_start_embeds_nothing_again(tmp_path: Path, child: Path, monkeyp
     async def fail(*_arguments: Any) -> Any:
         raise FAULT
 
-    async with running(tmp_path / "v") as live:
+    async with running(tmp_path / "validator") as live:
         pairs = await submit(live, 6)
         with monkeypatch.context() as patch:
             patch.setattr(live.service.batches, "paused", lambda work: (work.close(), fail())[1])
@@ -394,17 +388,17 @@ async def test_a_start_embeds_nothing_again(tmp_path: Path, child: Path, monkeyp
         before = await search(live)
         assert before.indexed == len(pairs)
         embedded.clear()
-    async with running(tmp_path / "v") as live:
+    async with running(tmp_path / "validator") as live:
         assert sum(embedded) == 0
         assert await search(live) == before
         await is_right(live)
         live.service.store.drop_finals(())
         embedded.clear()
-    async with running(tmp_path / "v") as live:
+    async with running(tmp_path / "validator") as live:
         assert sum(embedded) > len(pairs)
         assert await search(live) == before
         embedded.clear()
-    async with running(tmp_path / "v"):
+    async with running(tmp_path / "validator"):
         assert sum(embedded) == 0
 
 
@@ -441,12 +435,12 @@ async def test_of_two_orders_at_once_one_is_followed(live: Running, child: Path,
 
 async def test_a_network_needs_nothing_outside_its_folder_after_a_switch(tmp_path: Path, child: Path) -> None:
     """The folder that was switched to is removed, the data folder moved: it starts, with the same checkpoint."""
-    async with running(tmp_path / "v") as live:
+    async with running(tmp_path / "validator") as live:
         await submit(live, 2)
         await switch_checkpoint(live.service, child)
         digest = live.service.embedder.checkpoint
     shutil.rmtree(child)
-    (tmp_path / "v").rename(tmp_path / "moved")
+    (tmp_path / "validator").rename(tmp_path / "moved")
     async with running(tmp_path / "moved") as live:
         assert live.service.embedder.checkpoint == digest
         assert (await is_right(live)).checkpoint == digest
@@ -461,23 +455,23 @@ async def test_a_network_needs_nothing_outside_its_folder_after_a_switch(tmp_pat
 
 
 async def test_a_checkpoint_that_an_earlier_version_noted_elsewhere_is_copied(tmp_path: Path, child: Path) -> None:
-    async with running(tmp_path / "v") as live:
+    async with running(tmp_path / "validator") as live:
         await switch_checkpoint(live.service, child)
         digest = live.service.embedder.checkpoint
         live.service.store.meta_set("checkpoint_path", str(child))
-    shutil.rmtree(tmp_path / "v" / "checkpoints")
-    async with running(tmp_path / "v") as live:  # by its note
+    shutil.rmtree(tmp_path / "validator" / "checkpoints")
+    async with running(tmp_path / "validator") as live:  # by its note
         assert live.service.embedder.checkpoint == digest
     elsewhere = shutil.move(child, tmp_path / "elsewhere")
-    async with running(tmp_path / "v") as live:
+    async with running(tmp_path / "validator") as live:
         assert live.service.store.meta_get("checkpoint_path") == f"checkpoints/{digest.hex()}"
         live.service.store.meta_set("checkpoint_path", str(child))
-    shutil.rmtree(tmp_path / "v" / "checkpoints")
-    shutil.copytree(tmp_path / "v", tmp_path / "without")
+    shutil.rmtree(tmp_path / "validator" / "checkpoints")
+    shutil.copytree(tmp_path / "validator", tmp_path / "without")
     with pytest.raises(CheckpointError, match=f"CHECKPOINT_MISSING.*{digest.hex()}"):
         async with running(tmp_path / "without"):
             pass
-    os.mkdir(tmp_path / "v" / "checkpoints")
-    shutil.move(elsewhere, tmp_path / "v" / "checkpoints" / digest.hex())  # as the message says
-    async with running(tmp_path / "v") as live:
+    os.mkdir(tmp_path / "validator" / "checkpoints")
+    shutil.move(elsewhere, tmp_path / "validator" / "checkpoints" / digest.hex())  # as the message says
+    async with running(tmp_path / "validator") as live:
         assert live.service.embedder.checkpoint == digest

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,18 +36,12 @@ from curiosity.serving.index import VectorIndex
 from curiosity.serving.judge import History
 from tests.material.child_checkpoint import child_of_genesis
 from tests.material.ledger import make_entry, make_pair, open_ledger
-from tests.material.service import ALICE, BOB, Running, item_of, pictures, running
+from tests.material.service import ALICE, BOB, Running, code_of, item_of, pictures, running
 from tests.material.takedown import digest_of, forget, request, submit
 from trainer.mirror import read_mirror
 from validator.batches import Turn
 from validator.intake import Admitted
 from validator.ledger import NewEntry
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[Running]:
-    async with running(tmp_path / "v") as made:
-        yield made
 
 
 def pieces_of(signed: SignedPair, decision: Decision) -> dict[str, bytes]:
@@ -72,17 +65,11 @@ def found_in(folder: Path, pieces: dict[str, bytes]) -> set[str]:
     return {name for name, piece in pieces.items() if piece in data}
 
 
-async def code_of(asked: object) -> tuple[str, int]:
-    with pytest.raises(Rejected) as caught:
-        await asked  # type: ignore[misc]
-    return caught.value.code, caught.value.status
-
-
 async def test_a_takedown_leaves_nothing_but_proofs(live: Running, tmp_path: Path) -> None:
     pairs = await submit(live, 24)
     names = Counter(one.b.data for one, _ in pairs)
     signed, decision = next(one for one in pairs if one[1].verdict.novel and names[one[0].b.data] > 1)
-    pieces, folder = pieces_of(signed, decision), tmp_path / "v"
+    pieces, folder = pieces_of(signed, decision), tmp_path / "validator"
     size = live.service.ledger.size
     head = verify_checkpoint(await live.client.tree_head(), live.network.origin, [live.network.log_vkey])
     proof = await live.client.inclusion(decision.receipt.index, size)
@@ -141,15 +128,15 @@ async def test_a_takedown_leaves_nothing_but_proofs(live: Running, tmp_path: Pat
 
 
 async def test_it_stays_forgotten_after_a_restart(tmp_path: Path) -> None:
-    async with running(tmp_path / "v") as live:
+    async with running(tmp_path / "validator") as live:
         pairs = await submit(live, 6)
         signed, decision = pairs[0]
         await forget(live, signed)
         known = live.service.embedder.in_force.judge.known("image-text")
         indexed = (await live.client.query("text", "text/plain", b"three", "image", 5)).indexed
         assert indexed == len(pairs) - 1
-    async with running(tmp_path / "v") as live:
-        assert found_in(tmp_path / "v", pieces_of(signed, decision)) == set()
+    async with running(tmp_path / "validator") as live:
+        assert found_in(tmp_path / "validator", pieces_of(signed, decision)) == set()
         assert live.service.embedder.in_force.judge.known("image-text") == known
         assert (await live.client.query("text", "text/plain", b"three", "image", 5)).indexed == indexed
         assert await code_of(live.client.post_pair(signed.encode())) == ("PAIR_TAKEN_DOWN", 410)
@@ -347,7 +334,7 @@ async def test_what_is_on_its_way_when_it_is_taken_down_is_refused(live: Running
 
     task = await batches.paused(meanwhile())  # nothing is decided until the takedown is through
     assert await code_of(task) == ("CONTENT_TAKEN_DOWN", 410)
-    assert found_in(tmp_path / "v", pieces_of(signed, decision)) == set()
+    assert found_in(tmp_path / "validator", pieces_of(signed, decision)) == set()
     assert not [key for key in live.service.embedder._cache if key[2] == signed.a.digest]
 
 
@@ -397,7 +384,7 @@ async def test_a_takedown_cut_short_is_finished_at_start(tmp_path: Path) -> None
     nonce = b"\x77" * 32
     killed = await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, "-c", KILLED, str(tmp_path / "v"), nonce.hex()],
+        [sys.executable, "-c", KILLED, str(tmp_path / "validator"), nonce.hex()],
         cwd=Path(__file__).parent.parent,
         timeout=120,
         check=False,
@@ -405,9 +392,9 @@ async def test_a_takedown_cut_short_is_finished_at_start(tmp_path: Path) -> None
     assert killed.returncode == -signal.SIGKILL
     pair = pictures(1)[0]
     pieces = {"picture": item_of(pair, "a").data, "nonce": nonce}
-    assert found_in(tmp_path / "v", pieces) == {"picture", "nonce"}
-    async with running(tmp_path / "v") as live:
-        assert found_in(tmp_path / "v", pieces) == set()
+    assert found_in(tmp_path / "validator", pieces) == {"picture", "nonce"}
+    async with running(tmp_path / "validator") as live:
+        assert found_in(tmp_path / "validator", pieces) == set()
         signed = SignedPair(live.sign(pair).envelope, item_of(pair, "a"), item_of(pair, "b"))
         assert await code_of(live.client.post_pair(signed.encode())) == ("CONTENT_TAKEN_DOWN", 410)
         entries = [parse_entry(one.encode()) for one in (await live.client.entries(0, 10)).entries]

@@ -8,6 +8,9 @@ import soundfile
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
+from curiosity.protocol.errors import SourceError
+from curiosity.sources.own.strip import strip_metadata
+
 SECRET = "Kilchberg 47.3245"
 
 
@@ -66,3 +69,13 @@ def tag_png(seed: int) -> bytes:
 
 def tag_wav(seed: int) -> bytes:
     return encode_sound(hum(seed), "WAV", artist=SECRET, comment=SECRET, title=SECRET) + SECRET.encode()
+
+
+def strip_or_refuse(data: bytes, media_type: str) -> bytes | None:
+    """What is left, or None where the file is refused as broken; any other error goes on."""
+    try:
+        return strip_metadata(data, media_type)
+    except SourceError as error:
+        if error.code != "BROKEN_FILE":
+            raise
+        return None

@@ -8,11 +8,14 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+import pytest
+
 from curiosity.client.client import ValidatorClient
 from curiosity.host.port.guard import Guard
 from curiosity.host.port.listen import GuardedSite
 from curiosity.host.settings.chain import ChainSettings
 from curiosity.host.settings.validator import ValidatorConfig
+from curiosity.protocol.errors import Rejected
 from curiosity.protocol.messages import Network
 from curiosity.protocol.pair import Item, SignedPair, sign_pair
 from curiosity.sources import load_source
@@ -90,3 +93,10 @@ async def running(data_dir: Path, **changes: object) -> AsyncIterator[Running]:
             yield Running(service, client, await client.network(), url, site.guard)
     finally:
         await runner.cleanup()
+
+
+async def code_of(asked: object) -> tuple[str, int]:
+    """Code and status with which what is asked is rejected."""
+    with pytest.raises(Rejected) as caught:
+        await asked  # type: ignore[misc]
+    return caught.value.code, caught.value.status

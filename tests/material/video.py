@@ -1,6 +1,7 @@
 """Small films and animations that carry a secret in their metadata."""
 
 import io
+import struct
 from typing import Any
 
 import av
@@ -77,3 +78,10 @@ def gif(*, comment: bytes = b"", frames: int = 4, loops: int | None = 0) -> byte
         options["loop"] = loops
     pictures[0].save(buffer, "GIF", save_all=True, append_images=pictures[1:], duration=100, **options)
     return buffer.getvalue()
+
+
+def tiny_gif(count: int, width: int = 1, height: int = 1) -> bytes:
+    """A GIF of ``count`` frames of one pixel, 15 bytes each, on a canvas of any size."""
+    head = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
+    frame = b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\x00"
+    return head + frame * count + b"\x3b"
