@@ -346,7 +346,7 @@ def test_without_the_ledger_the_ticket_is_taken_and_without_the_validator_a_mirr
     monkeypatch.setenv("CURIOSITY_NODE__LOG_VKEY", stranger_vkey())  # so that its tree head does not hold
     fallen = shell.run("claim", "--wallet", "alice", "--dry-run", "--json")
     assert (fallen.status, fallen.json["source"], fallen.json["due_wei"]) == (5, "ticket", str(EMISSION(1)))
-    assert "The amounts are the validator's word" in fallen.json["notes"][0]
+    assert "The amounts come from the validator" in fallen.json["notes"][0]
     insisted = shell.run("claim", "--wallet", "alice", "--derive", "--dry-run", "--json")
     assert (insisted.status, insisted.json["error"]["code"]) == (5, fallen.json["error"]["code"])
     monkeypatch.delenv("CURIOSITY_NODE__LOG_VKEY")
