@@ -29,7 +29,8 @@ _TIMEOUT_S = 1800
 def analyse() -> list[str]:
     """Return what is wrong: findings without an explanation, explanations without a finding.
 
-    Raises ChainError ``AUDIT_TOOL_MISSING``, ``AUDIT_FAILED`` when the analyser gives no answer.
+    Raises:
+        ChainError: ``AUDIT_TOOL_MISSING``, ``AUDIT_FAILED`` when the analyser gives no answer.
     """
     with tempfile.TemporaryDirectory(prefix="audit") as folder:
         # Of the sources alone: the analyser would take the rest of the checkout for a project of Python.
@@ -59,12 +60,20 @@ def _covers(words: dict[str, str], finding: dict[str, Any]) -> bool:
 
 
 def prove() -> list[str]:
-    """Return the properties that are not proven; an empty list is a proof of all. Raises ChainError as `analyse`."""
+    """Return the properties that are not proven; an empty list is a proof of all.
+
+    Raises:
+        ChainError: As `analyse`.
+    """
     return [f"{name}: {state}" for name, state in run_proofs().items() if state != "proven"]
 
 
 def run_proofs() -> dict[str, str]:
-    """Return each property with ``proven`` or what came instead, and print it. Raises ChainError as `analyse`."""
+    """Return each property with ``proven`` or what came instead, and print it.
+
+    Raises:
+        ChainError: As `analyse`.
+    """
     with tempfile.TemporaryDirectory(prefix="audit") as folder:
         root = copy_sources(Path(folder))
         done = _run(root, "halmos", "--contract", "ProofsTest", "--forge-build-out", ".cache/forge/out")

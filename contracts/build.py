@@ -46,7 +46,8 @@ def find_node() -> str | None:
 def resolve_sources(entry_paths: Sequence[Path]) -> dict[str, str]:
     """Text of the given files (relative to the repository) and of all they import, by name.
 
-    Raises ChainError ``CONTRACT_SOURCE_MISSING`` when an import cannot be found.
+    Raises:
+        ChainError: ``CONTRACT_SOURCE_MISSING`` when an import cannot be found.
     """
     sources: dict[str, str] = {}
     waiting = [path.as_posix() for path in entry_paths]
@@ -87,7 +88,8 @@ def compile_contracts(entry_paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
     the constructor writes into the latter), ``compiler``, ``settings`` and ``sourceDigest`` (SHA-256 over the names
     and texts of all the sources that were resolved).
 
-    Raises ChainError ``SOLC_MISSING`` without node or the compiler, ``SOLC_FAILED`` with the compiler's words.
+    Raises:
+        ChainError: ``SOLC_MISSING`` without node or the compiler, ``SOLC_FAILED`` with the compiler's words.
     """
     node = find_node()
     compiler = ROOT / "node_modules/solc/solc.js"

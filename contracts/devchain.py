@@ -52,7 +52,8 @@ Engine = Literal["anvil", "eth-tester"]
 def find_anvil() -> Path | None:
     """The anvil program: ``$CURIOSITY_ANVIL``, else npm's native binary in this checkout, else the search path.
 
-    Raises ConfigError ``ANVIL_NOT_FOUND`` when the variable names something that is not a program.
+    Raises:
+        ConfigError: ``ANVIL_NOT_FOUND`` when the variable names something that is not a program.
     """
     named = os.environ.get(ANVIL_VARIABLE)
     if named:
@@ -170,7 +171,11 @@ class DevChain:
         self.request("evm_mine", [])
 
     def request(self, method: str, parameters: list[Any], *, timeout_s: float = 10.0) -> Any:
-        """Result of one JSON-RPC request. Raises ChainError ``CHAIN_UNREACHABLE`` or ``CHAIN_REFUSED``."""
+        """Result of one JSON-RPC request.
+
+        Raises:
+            ChainError: ``CHAIN_UNREACHABLE`` or ``CHAIN_REFUSED``.
+        """
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}).encode()
         request = urllib.request.Request(  # noqa: S310 - always http on the loopback address
             self.rpc_url, body, {"Content-Type": "application/json"}

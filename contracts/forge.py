@@ -57,7 +57,8 @@ def run_forge(
 ) -> "subprocess.CompletedProcess[str]":
     """Run forge in a checkout and return what it printed; ``settings`` are forge's own, by variable of the environment.
 
-    Raises ChainError ``FORGE_MISSING`` without forge or node.
+    Raises:
+        ChainError: ``FORGE_MISSING`` without forge or node.
     """
     forge = find_forge()
     if forge is None or shutil.which("node") is None:
@@ -91,7 +92,11 @@ def copy_sources(folder: Path) -> Path:
 
 
 def play_tests(*, full: bool = False, seed: int = 1, root: Path = ROOT, match: str | None = None) -> ForgeReport:
-    """Run the tests and return what they found. Raises ChainError ``FORGE_MISSING``, ``FORGE_FAILED`` (no answer)."""
+    """Run the tests and return what they found.
+
+    Raises:
+        ChainError: ``FORGE_MISSING``, ``FORGE_FAILED`` (no answer).
+    """
     chosen = ["--match-contract", match] if match else []
     done = run_forge(["test", "--json", "--fuzz-seed", hex(seed), *chosen], full=full, root=root)
     begin = done.stdout.find("{")

@@ -145,7 +145,11 @@ def make_mutants() -> list[Mutant]:
 
 
 def named_mutants() -> list[Mutant]:
-    """The mutants with a name of their own. Raises ChainError ``MUTATION_BROKEN`` for one whose place is gone."""
+    """The mutants with a name of their own.
+
+    Raises:
+        ChainError: ``MUTATION_BROKEN`` for one whose place is gone.
+    """
     made = []
     for source, name, part, instead in _NAMED:
         lines = (ROOT / "contracts/src" / f"{source}.sol").read_text(encoding="utf-8").split("\n")
@@ -185,7 +189,11 @@ class MutationResult:
 
 
 def play(mutants: Sequence[Mutant], *, verbose: bool = False) -> MutationResult:
-    """Run the tests on each mutant. Raises ChainError ``FORGE_MISSING``, ``MUTATION_BROKEN`` if the original fails."""
+    """Run the tests on each mutant.
+
+    Raises:
+        ChainError: ``FORGE_MISSING``, ``MUTATION_BROKEN`` if the original fails.
+    """
     killed: list[Mutant] = []
     refused: list[Mutant] = []
     survived: list[Mutant] = []

@@ -37,7 +37,8 @@ class RpcRefusal(Exception):
 class TesterChain:
     """One in-process EVM with the given chain id, its accounts derived from a mnemonic and rich in coins.
 
-    Raises ConfigError ``CHAIN_FALLBACK_MISSING`` when eth-tester or py-evm is not installed.
+    Raises:
+        ConfigError: ``CHAIN_FALLBACK_MISSING`` when eth-tester or py-evm is not installed.
     """
 
     def __init__(self, chain_id: int, mnemonic: str, accounts: int) -> None:

@@ -143,7 +143,11 @@ def chain_settings(session: Session, rpc_url: str | None) -> ChainSettings:
 
 
 def wallet_named(session: Session, name: str | None) -> Wallet:
-    """Return the wallet of that name, else that of the settings. Raises WalletError, WALLET_NEEDED if neither is."""
+    """Return the wallet of that name, else that of the settings.
+
+    Raises:
+        WalletError: WALLET_NEEDED if neither is.
+    """
     from curiosity.client.wallet import find_wallet
 
     name = name or session.settings.node.wallet

@@ -67,7 +67,9 @@ _YOUNG_OBJECTS = 10_000  # allocated before they are looked through; 700 is Pyth
 def connect_chain(settings: ServiceSettings) -> tuple["ChainClient | None", Addresses]:
     """Return a client of the configured chain, None without one, and the contracts' addresses.
 
-    Raises ConfigError if an RPC URL is given without addresses, ChainError if the chain is not the one expected.
+    Raises:
+        ConfigError: If an RPC URL is given without addresses.
+        ChainError: If the chain is not the one expected.
     """
     chain = settings.chain
     if chain.addresses is not None:
@@ -92,7 +94,11 @@ def connect_chain(settings: ServiceSettings) -> tuple["ChainClient | None", Addr
 
 
 def read_addresses(text: str) -> Addresses:
-    """Return the contract addresses from the JSON that the deployment wrote. Raises ConfigError if it is not that."""
+    """Return the contract addresses from the JSON that the deployment wrote.
+
+    Raises:
+        ConfigError: If it is not that.
+    """
     try:
         return Addresses.from_json(read_json(text))
     except ValueError as error:
@@ -102,7 +108,8 @@ def read_addresses(text: str) -> Addresses:
 async def build(settings: ServiceSettings) -> Service:
     """Return the wired service, its ledger checked and its index rebuilt; nothing listens yet.
 
-    Raises StoreError, ConfigError, CheckpointError or ChainError if something cannot be used as it is.
+    Raises:
+        StoreError, ConfigError, CheckpointError, ChainError: If something cannot be used as it is.
     """
     config = settings.validator
     witness_addresses = parse_witnesses(config.witnesses, config.quorum)
@@ -297,7 +304,8 @@ def make_application(service: Service) -> web.Application:
 async def listen(service: Service) -> web.AppRunner:
     """Listen at the configured address and return the runner; its ``cleanup`` finishes what was admitted.
 
-    Raises ConfigError PORT_TAKEN.
+    Raises:
+        ConfigError: PORT_TAKEN.
     """
     config = service.settings.validator
     guard = Guard(GuardLimits.of(config), service.metrics.count_cut)

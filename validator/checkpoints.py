@@ -29,7 +29,8 @@ def note_of(digest: bytes) -> str:
 def keep_copy(data_dir: Path, checkpoint: Checkpoint) -> Checkpoint:
     """Return a durable copy of a checkpoint in the data folder, made now if there is none.
 
-    Raises CheckpointError as `curiosity.embedding.checkpoint.copy` does.
+    Raises:
+        CheckpointError: As `curiosity.embedding.checkpoint.copy` does.
     """
     return curiosity.embedding.checkpoint.copy(
         checkpoint, inside(data_dir, note_of(bytes.fromhex(checkpoint.digest)), links=True)
@@ -47,7 +48,8 @@ def drop_copies(data_dir: Path, keep: Collection[bytes]) -> None:
 def find_checkpoint(store: Store, data_dir: Path, genesis: Path) -> Path:
     """Return the folder to load: the one that is noted, else the copy of what the ledger names, else ``genesis``.
 
-    Raises CheckpointError CHECKPOINT_MISSING, with the place where its folder is looked for, if a noted one is gone.
+    Raises:
+        CheckpointError: CHECKPOINT_MISSING, with the place where its folder is looked for, if a noted one is gone.
     """
     note = store.meta_get(CHECKPOINT_PATH)
     if not note:

@@ -87,7 +87,11 @@ def to_embeddings(packed: bytes | None) -> Embeddings | None:
 
 
 def replay(decided: StoredDecision) -> Decision:
-    """Return the decision that the store holds, with the identical receipt. Raises Rejected PAIR_TAKEN_DOWN."""
+    """Return the decision that the store holds, with the identical receipt.
+
+    Raises:
+        Rejected: PAIR_TAKEN_DOWN.
+    """
     if decided.opening is None:
         raise Rejected(
             "PAIR_TAKEN_DOWN",

@@ -37,7 +37,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def number(request: web.Request, name: str, default: int | None = None, *, most: int | None = None) -> int:
-    """Return a whole number from the query string. Raises Rejected QUERY_INVALID."""
+    """Return a whole number from the query string.
+
+    Raises:
+        Rejected: QUERY_INVALID.
+    """
     text = request.query.get(name)
     if text is None and default is not None:
         return default
@@ -47,7 +51,11 @@ def number(request: web.Request, name: str, default: int | None = None, *, most:
 
 
 def hex_in_path(request: web.Request, name: str, length: int) -> bytes:
-    """Return bytes from the path. Raises Rejected QUERY_INVALID."""
+    """Return bytes from the path.
+
+    Raises:
+        Rejected: QUERY_INVALID.
+    """
     try:
         return from_hex(request.match_info[name].lower(), length)
     except ValueError as error:
@@ -62,7 +70,11 @@ def answer(message: Any, status: int = 200) -> web.Response:
 
 
 def expect(request: web.BaseRequest, size: int) -> None:
-    """Hold memory for an answer of about ``size`` bytes before it is read. Raises Overloaded ANSWERS_FULL."""
+    """Hold memory for an answer of about ``size`` bytes before it is read.
+
+    Raises:
+        Overloaded: ANSWERS_FULL.
+    """
     request[_HELD].expect(size)
 
 

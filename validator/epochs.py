@@ -84,8 +84,10 @@ class Epochs:
     async def close(self) -> EpochReport:
         """Close the open epoch, append its entry, and post its root where there is a chain.
 
-        Raises StoreError if the entry cannot be made durable, ChainError if the root cannot be posted; then the epoch
-        is closed all the same and the root is posted by the next call of `post_missing`.
+        Raises:
+            StoreError: If the entry cannot be made durable.
+            ChainError: If the root cannot be posted; then the epoch is closed all the same and the root is posted by
+                the next call of `post_missing`.
         """
         payout, index = await self._threads.on_writer(self._append_closing)
         transaction: str | None = None
@@ -164,13 +166,21 @@ class Epochs:
     # -- signing
 
     def attestation(self) -> EpochAttestation:
-        """Return the attestation that waits for signatures, as of the last look. Raises Rejected ATTESTATION_NONE."""
+        """Return the attestation that waits for signatures, as of the last look.
+
+        Raises:
+            Rejected: ATTESTATION_NONE.
+        """
         if self.poster is None or self.poster.waiting is None:
             raise nothing_waits()
         return self.poster.waiting.describe()
 
     def take_signature(self, given: EpochSignature) -> EpochAttestation:
-        """Keep another validator's signature. Raises Rejected as `Poster.take`."""
+        """Keep another validator's signature.
+
+        Raises:
+            Rejected: As `Poster.take`.
+        """
         if self.poster is None:
             raise nothing_waits()
         return self.poster.take(given)
@@ -180,7 +190,8 @@ class Epochs:
     def ticket(self, account: bytes, first: int = 1) -> ClaimTicket:
         """Return what the account earned in the closed epochs from ``first`` on, oldest first, at most a page of them.
 
-        Raises Rejected CLAIM_NONE (404) if it has earned nothing in any of them.
+        Raises:
+            Rejected: CLAIM_NONE (404) if it has earned nothing in any of them.
         """
         if not self._closed:
             raise _nothing(account, "no epoch is closed yet")
@@ -193,7 +204,11 @@ class Epochs:
         return ClaimTicket(account, tuple(shares), paying[_SHARES] if len(paying) > _SHARES else None)
 
     def leaves(self, epoch: int) -> EpochLeaves:
-        """Return the leaves of a closed epoch's reward tree. Raises Rejected EPOCH_UNKNOWN (404) for any other."""
+        """Return the leaves of a closed epoch's reward tree.
+
+        Raises:
+            Rejected: EPOCH_UNKNOWN (404) for any other.
+        """
         if not 1 <= epoch <= len(self._closed):
             raise Rejected(
                 "EPOCH_UNKNOWN",

@@ -87,11 +87,12 @@ def import_ledger(
     validator is to go on with the log. ``without_blocked``: go on even if contents that were taken down would be taken
     in again.
 
-    Raises ProofError naming the first bad index: IMPORT_DIFFERS if the store holds another history, IMPORT_PAIRS,
-    IMPORT_ITEM, IMPORT_MISSING for an accepted pair that is neither there nor taken down, TILE_ and BUNDLE_ codes, what
-    `check_exported` raises, TAKEDOWN_ codes; StoreError IMPORT_OLDER if this ledger has signed more than the export
-    holds; PEPPER_DIFFERS and IMPORT_FORGETS if this validator is to go on with the log and cannot tell what was taken
-    down.
+    Raises:
+        ProofError: Naming the first bad index: IMPORT_DIFFERS if the store holds another history, IMPORT_PAIRS,
+            IMPORT_ITEM, IMPORT_MISSING for an accepted pair that is neither there nor taken down, TILE_ and BUNDLE_
+            codes, what `check_exported` raises, TAKEDOWN_ codes.
+        StoreError: IMPORT_OLDER if this ledger has signed more than the export holds; PEPPER_DIFFERS and IMPORT_FORGETS
+            if this validator is to go on with the log and cannot tell what was taken down.
     """
     network, head, log_signer = export.network, export.head, keys.log
     kept = KeptHead(head_path, network.origin, log_signer.verifier.vkey())
@@ -298,7 +299,11 @@ def write_mark(data_dir: Path, mirrored: MirrorRecord | None) -> None:
 
 
 def read_mark(data_dir: Path) -> MirrorRecord | None:
-    """Return whose ledger a data folder mirrors, None if its own. Raises StoreError MIRROR_MARK if it is unreadable."""
+    """Return whose ledger a data folder mirrors, None if its own.
+
+    Raises:
+        StoreError: MIRROR_MARK if it is unreadable.
+    """
     try:
         return parse(MirrorRecord, (data_dir / MARK_FILE).read_bytes())
     except FileNotFoundError:

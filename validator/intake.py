@@ -85,7 +85,8 @@ class Intake:
     def check_envelope(self, body: bytes) -> tuple[Envelope, int, bytes]:
         """Return the envelope, where the items begin, and the pair's digest, once it is signed for this network.
 
-        Raises Rejected: BODY_, ENVELOPE_ and MESSAGE_ codes, WRONG_NETWORK, SIGNATURE_ codes.
+        Raises:
+            Rejected: BODY_, ENVELOPE_ and MESSAGE_ codes, WRONG_NETWORK, SIGNATURE_ codes.
         """
         envelope, offset = read_envelope(body)
         submission = envelope.submission
@@ -100,8 +101,9 @@ class Intake:
     def check_terms(self, envelope: Envelope, offset: int, length: int | None, payer: Payer) -> None:
         """Refuse what the envelope, and the body's length where the sender tells it, show to be refused.
 
-        Raises Rejected: PAIR_SAME_MODALITY, PAIR_NOT_ORDERED, PAIR_UNSUPPORTED, MEDIA_TYPE_UNKNOWN, ITEM_TOO_LARGE,
-        ITEM_EMPTY, SIGNATURE_EXPIRED, EXPIRY_TOO_FAR, LICENSE_NOT_ALLOWED, BODY_SIZE, QUOTA_EXCEEDED.
+        Raises:
+            Rejected: PAIR_SAME_MODALITY, PAIR_NOT_ORDERED, PAIR_UNSUPPORTED, MEDIA_TYPE_UNKNOWN, ITEM_TOO_LARGE,
+                ITEM_EMPTY, SIGNATURE_EXPIRED, EXPIRY_TOO_FAR, LICENSE_NOT_ALLOWED, BODY_SIZE, QUOTA_EXCEEDED.
         """
         self._check_form(envelope)
         self._check_time(envelope)
@@ -113,7 +115,8 @@ class Intake:
     def admit(self, body: bytes, envelope: Envelope, offset: int, digest: bytes, payer: Payer = OWN) -> Admitted:
         """Return the submission with its items, if it may be judged.
 
-        Raises Rejected as `check_terms`, ITEM_HASH.
+        Raises:
+            Rejected: As `check_terms`, ITEM_HASH.
         """
         self.check_terms(envelope, offset, len(body), payer)
         pair = read_items(body, envelope, offset)

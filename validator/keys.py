@@ -30,8 +30,10 @@ class Keys:
 def load_keys(folder: Path, origin: str) -> Keys:
     """Return the validator's keys from ``folder``, made now if this is the first start.
 
-    ``origin`` is the ledger's name and so the name of the log key. Raises StoreError KEY_FILE if one can be neither
-    read nor written, or holds no key; then none was made by halves.
+    ``origin`` is the ledger's name and so the name of the log key.
+
+    Raises:
+        StoreError: KEY_FILE if one can be neither read nor written, or holds no key; then none was made by halves.
     """
     attestation = _seed(folder / "attestation.key")
     try:

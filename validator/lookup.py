@@ -34,7 +34,11 @@ class SharedLookup(Generic[K, V]):
         self._hashes.update(map(hash, keys))
 
     async def find(self, key: K) -> V | None:
-        """Return what is known under ``key``, None if nothing is. Raises what ``read`` raises."""
+        """Return what is known under ``key``, None if nothing is.
+
+        Raises:
+            CuriosityError: What ``read`` raises.
+        """
         if hash(key) not in self._hashes:
             return None
         loop = asyncio.get_running_loop()

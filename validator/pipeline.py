@@ -87,7 +87,11 @@ class Pipeline:
         return admitted
 
     async def _decode(self, admitted: Admitted) -> tuple[Array, Array] | Rejected:
-        """Return both items' arrays, or why one cannot be decoded. Raises Unjudged for what is not the items' fault."""
+        """Return both items' arrays, or why one cannot be decoded.
+
+        Raises:
+            Unjudged: For what is not the items' fault.
+        """
         pair = admitted.pair
         tasks = self._decode_one("a", pair.a, admitted.payer), self._decode_one("b", pair.b, admitted.payer)
         a, b = await asyncio.gather(*tasks, return_exceptions=True)
@@ -153,7 +157,10 @@ class Pipeline:
         """Refuse what the envelope alone shows to be refused, before the items are read; return what `validate` takes.
 
         ``first`` is the beginning of the body with the whole envelope, ``length`` that of the body if the sender told
-        it. What was decided before, or is being decided, passes. Raises what `validate` raises.
+        it. What was decided before, or is being decided, passes.
+
+        Raises:
+            CuriosityError: What `validate` raises.
         """
         if self._batches.failure is not None:
             raise self._batches.failure
@@ -170,8 +177,10 @@ class Pipeline:
 
         ``checked`` is what `check_first` returned for the beginning of this body.
 
-        Raises Rejected for what cannot become a decision, Overloaded when the queue is full, StoreError when the
-        ledger has stopped.
+        Raises:
+            Rejected: For what cannot become a decision.
+            Overloaded: When the queue is full.
+            StoreError: When the ledger has stopped.
         """
         if self._batches.failure is not None:
             raise self._batches.failure

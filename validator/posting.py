@@ -74,8 +74,9 @@ class Poster:
     def post(self, closed: Sequence[EpochPayout]) -> Posted:
         """Post every closed epoch that the chain does not have.
 
-        Raises ChainError, CHAIN_ROOT_DIFFERS if the chain holds an epoch that does not follow from the ledger; it is
-        kept in ``trouble`` until a look goes well.
+        Raises:
+            ChainError: CHAIN_ROOT_DIFFERS if the chain holds an epoch that does not follow from the ledger; it is kept
+                in ``trouble`` until a look goes well.
         """
         with self._looking():
             self._compare_all(closed)
@@ -165,7 +166,8 @@ class Poster:
     def _sign(self, attestation: Attestation, threshold: int) -> Waiting:
         """Sign what is to be posted, beside what others have signed of it.
 
-        Raises ChainError CHAIN_NOT_VALIDATOR if our own signature would not count and there are too few of others.
+        Raises:
+            ChainError: CHAIN_NOT_VALIDATOR if our own signature would not count and there are too few of others.
         """
         # The digest names the validator set: what was signed of it stays signed by validators.
         digest, own = attestation.digest(self.chain.domain), address_of(self._key)
@@ -192,8 +194,11 @@ class Poster:
     def take(self, given: EpochSignature) -> EpochAttestation:
         """Keep another validator's signature under the attestation that waits; the next look posts if it is enough.
 
-        Asks nobody. Raises Rejected: ATTESTATION_NONE (404), ATTESTATION_DIFFERS (409) for another than would be
-        posted, ATTESTATION_SIGNER (403) for a stranger's signature, SIGNATURE_INVALID (422).
+        Asks nobody.
+
+        Raises:
+            Rejected: ATTESTATION_NONE (404), ATTESTATION_DIFFERS (409) for another than would be posted,
+                ATTESTATION_SIGNER (403) for a stranger's signature, SIGNATURE_INVALID (422).
         """
         waiting = self.waiting
         if waiting is None:
@@ -229,7 +234,11 @@ class Poster:
             )  # fmt: skip
 
     def _compare(self, closed: Sequence[EpochPayout], state: RewardsState, known: int) -> None:
-        """Hold every epoch after ``known`` to the ledger. Raises ChainError CHAIN_ROOT_DIFFERS."""
+        """Hold every epoch after ``known`` to the ledger.
+
+        Raises:
+            ChainError: CHAIN_ROOT_DIFFERS.
+        """
         for epoch in range(max(known, 0) + 1, state.latest_epoch + 1):
             held = self.chain.epoch(epoch, state)
             if held is None:

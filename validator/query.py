@@ -43,7 +43,9 @@ class Search:
     async def embed(self, under: InForce, modality: str, media_type: str, data: bytes, payer: Payer = OWN) -> Any:
         """Return the query's embedding int16[d] under a checkpoint.
 
-        Raises Rejected if the item cannot be decoded or costs too much, Overloaded if decoder or device is busy.
+        Raises:
+            Rejected: If the item cannot be decoded or costs too much.
+            Overloaded: If decoder or device is busy.
         """
         array = await self._decoder.decode(modality, media_type, data, payer, self._budget)
         return quantise(await self._embedder.embed_whole(modality, [array], under))[0]
@@ -59,7 +61,8 @@ class Search:
     ) -> Answer:
         """Return the ``k`` accepted items of modality ``to`` nearest to the query.
 
-        Raises what `check` and `embed` raise.
+        Raises:
+            CuriosityError: What `check` and `embed` raise.
         """
         self.check(modality, to, k)
         under = self._embedder.in_force  # to the end, even if it is replaced meanwhile
@@ -71,8 +74,9 @@ class Search:
     def check(self, modality: str, to: str, k: int) -> None:
         """Refuse what is refused whatever the query's bytes are.
 
-        Raises Rejected QUERY_INVALID for an unknown modality or a k outside 1 to the limit, MODALITY_UNSUPPORTED for a
-        modality that the checkpoint in force does not embed.
+        Raises:
+            Rejected: QUERY_INVALID for an unknown modality or a k outside 1 to the limit, MODALITY_UNSUPPORTED for a
+                modality that the checkpoint in force does not embed.
         """
         known = self._embedder.modalities
         for name in (modality, to):

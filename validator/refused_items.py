@@ -38,7 +38,11 @@ class Auditors:
     _known: list[tuple[float, frozenset[bytes]]] = field(default_factory=list)
 
     def include(self, address: bytes) -> bool:
-        """Say whether an address is an auditor's. Blocks. Raises ChainError if the chain does not say."""
+        """Say whether an address is an auditor's. Blocks.
+
+        Raises:
+            ChainError: If the chain does not say.
+        """
         if address in self.always or self.validators is None:
             return address in self.always
         now = time.monotonic()
@@ -48,7 +52,11 @@ class Auditors:
 
 
 def parse_auditors(lines: Collection[str]) -> frozenset[bytes]:
-    """Return the addresses in settings. Raises ConfigError AUDITOR_INVALID for what is not one."""
+    """Return the addresses in settings.
+
+    Raises:
+        ConfigError: AUDITOR_INVALID for what is not one.
+    """
     try:
         return frozenset(from_hex(line.strip().lower(), 20) for line in lines)
     except ValueError as error:

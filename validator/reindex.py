@@ -168,7 +168,11 @@ def waves(parts: Iterable[Part]) -> Iterator[list[Part]]:
 
 
 async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
-    """Return what ``work`` returns, tried again while there is no place for it. Raises Overloaded in the end."""
+    """Return what ``work`` returns, tried again while there is no place for it.
+
+    Raises:
+        Overloaded: In the end.
+    """
     for _ in range(_ATTEMPTS - 1):
         try:
             return await work()

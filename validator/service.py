@@ -194,7 +194,8 @@ def refuse_worse(
 def finish_switch(store: Store, ledger: Ledger, embedder: Embedder) -> None:
     """Log the checkpoint that was loaded if a process ended between choosing it and logging the switch.
 
-    Raises ConfigError CHECKPOINT_NEEDED if it is neither the one that the ledger names nor a child of it.
+    Raises:
+        ConfigError: CHECKPOINT_NEEDED if it is neither the one that the ledger names nor a child of it.
     """
     named = last_checkpoint(store)
     if named != embedder.checkpoint and named == embedder.parent:

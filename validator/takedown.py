@@ -36,8 +36,10 @@ _EMPTYING_ROUNDS, _EMPTYING_PAUSE_S = 10, 0.5  # how long a slow reader is waite
 def load_forgotten(store: Store, ledger: Ledger, pepper: bytes) -> Forgotten:
     """Return what the ledger says is taken down, and what the store keeps out.
 
-    Raises ProofError for a bad leaf; StoreError PEPPER_DIFFERS if the store's hashes are of another pepper, under which
-    everything that was taken down could come back.
+    Raises:
+        ProofError: For a bad leaf.
+        StoreError: PEPPER_DIFFERS if the store's hashes are of another pepper, under which everything that was taken
+            down could come back.
     """
     forgotten = Forgotten(pepper, store.blocked())
     store.check_pepper(forgotten.pepper_id)
@@ -84,9 +86,12 @@ class Takedowns:
 
         When this returns, content and secrets are gone from the store. For a pair that is taken down already it is the
         receipt of its tombstone again.
-        Raises Rejected: WRONG_NETWORK, SIGNATURE_ codes, EXPIRY_TOO_FAR, TAKEDOWN_UNSIGNED, TAKEDOWN_EVERYWHERE,
-        NOT_FOUND (404); Overloaded TAKEDOWN_PENDING while older copies may be left in SQLite's log; StoreError when the
-        ledger has stopped.
+
+        Raises:
+            Rejected: WRONG_NETWORK, SIGNATURE_ codes, EXPIRY_TOO_FAR, TAKEDOWN_UNSIGNED, TAKEDOWN_EVERYWHERE, NOT_FOUND
+                (404).
+            Overloaded: TAKEDOWN_PENDING while older copies may be left in SQLite's log.
+            StoreError: When the ledger has stopped.
         """
         self._check_form(signed, is_operator)
         if self._batches.failure is not None:

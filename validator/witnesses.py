@@ -61,7 +61,8 @@ class WitnessAddress:
 def parse_witnesses(lines: Sequence[str], quorum: int) -> tuple[WitnessAddress, ...]:
     """Return the witnesses of the setting: each line is a URL and one or more vkeys, apart by spaces.
 
-    Raises ConfigError: WITNESS_LINE for anything else, WITNESS_QUORUM if more are needed than there are.
+    Raises:
+        ConfigError: WITNESS_LINE for anything else, WITNESS_QUORUM if more are needed than there are.
     """
     addresses = []
     for line in lines:
@@ -172,7 +173,8 @@ class Witnesses:
     def provable(self) -> CosignedHead:
         """Return the head to prove against: with a quorum the newest that has it, else the newest.
 
-        Raises Overloaded HEAD_NOT_COSIGNED if a quorum is asked for and no head has it yet.
+        Raises:
+            Overloaded: HEAD_NOT_COSIGNED if a quorum is asked for and no head has it yet.
         """
         if self._quorum == 0:
             note = self.newest()

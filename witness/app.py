@@ -128,7 +128,9 @@ def make_application(config: WitnessConfig, witness: Witness) -> web.Application
 def build(config: WitnessConfig) -> tuple[Witness, Memory, WitnessKeys]:
     """Return a wired witness, the memory to close at the end, and its keys.
 
-    Raises ConfigError WITNESS_LOGS, StoreError WITNESS_ and KEY_FILE codes.
+    Raises:
+        ConfigError: WITNESS_LOGS.
+        StoreError: WITNESS_ and KEY_FILE codes.
     """
     logs = trusted_logs(config.logs)
     keys = load_keys(config.folder, config.name)
@@ -137,7 +139,11 @@ def build(config: WitnessConfig) -> tuple[Witness, Memory, WitnessKeys]:
 
 
 async def listen(config: WitnessConfig, witness: Witness) -> web.AppRunner:
-    """Listen at the configured address and return the runner. Raises ConfigError PORT_TAKEN."""
+    """Listen at the configured address and return the runner.
+
+    Raises:
+        ConfigError: PORT_TAKEN.
+    """
     guard = Guard(GuardLimits.of(config), lambda code: log.info("event=connection_cut code=%s", code))
     return await curiosity.host.port.listen.listen(
         make_application(config, witness), guard, config.host, config.port, "witness"

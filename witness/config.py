@@ -21,7 +21,8 @@ def load_config(path: Path | None, environment: Mapping[str, str] | None = None)
 def trusted_logs(lines: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """Return the keys of each log by its origin. A line is a vkey, or an origin, a space and a vkey.
 
-    Raises ConfigError WITNESS_LOGS for a line that is neither, and if there is none at all.
+    Raises:
+        ConfigError: WITNESS_LOGS for a line that is neither, and if there is none at all.
     """
     logs: dict[str, tuple[str, ...]] = {}
     for line in lines:

@@ -23,7 +23,8 @@ MAX_REFUSALS = 64
 class KeptEvidence:
     """The evidence against one log below a witness's folder. One writer.
 
-    Raises StoreError WITNESS_STATE_DAMAGED for a file that is none.
+    Raises:
+        StoreError: WITNESS_STATE_DAMAGED for a file that is none.
     """
 
     def __init__(self, folder: Path, origin: str, *, max_forks: int) -> None:
@@ -78,7 +79,11 @@ def find_evidence(folder: Path, id_: str) -> bytes | None:
 
 
 def read_evidence(folder: Path) -> Iterator[tuple[Path, Evidence]]:
-    """Yield the evidence files below a folder in order of their names. Raises ProofError EVIDENCE_MALFORMED."""
+    """Yield the evidence files below a folder in order of their names.
+
+    Raises:
+        ProofError: EVIDENCE_MALFORMED.
+    """
     for path in sorted(folder.rglob("*.json")):
         try:
             data = path.read_bytes()

@@ -109,7 +109,8 @@ def _parse_unverified(note: str) -> TreeHead:
 class Memory:
     """Everything that one witness keeps below its folder. Holds the folder's lock until it is closed.
 
-    Raises StoreError: WITNESS_IN_USE if another process has the folder, WITNESS_STATE_DAMAGED.
+    Raises:
+        StoreError: WITNESS_IN_USE if another process has the folder, WITNESS_STATE_DAMAGED.
     """
 
     def __init__(self, folder: Path, logs: dict[str, tuple[str, ...]], *, max_evidence: int = 1000) -> None:

@@ -38,7 +38,8 @@ class WitnessKeys:
 def load_keys(folder: Path, name: str) -> WitnessKeys:
     """Return the keys of the witness in ``folder``; the first call makes them and its state, mode 0600 and 0700.
 
-    Raises StoreError: WITNESS_STATE_LOST if there is a key but no state, KEY_FILE if a key cannot be used.
+    Raises:
+        StoreError: WITNESS_STATE_LOST if there is a key but no state, KEY_FILE if a key cannot be used.
     """
     paths, logs = [folder / "ed25519.key", folder / "ml-dsa-44.key"], folder / LOGS_FOLDER
     try:

@@ -62,8 +62,9 @@ class Witness:
     async def add_checkpoint(self, body: bytes) -> str:
         """Return the cosignature lines for the head in a request.
 
-        Raises Rejected with the status that the specification gives (`Conflict` for 409), StoreError WITNESS_STOPPED
-        if an earlier head of this log could not be made durable.
+        Raises:
+            Rejected: With the status that the specification gives (`Conflict` for 409).
+            StoreError: WITNESS_STOPPED if an earlier head of this log could not be made durable.
         """
         try:
             request = parse_witness_request(body.decode())  # 1

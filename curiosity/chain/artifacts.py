@@ -78,7 +78,11 @@ class Revert:
 
 @cache
 def load_artifact(name: str) -> Artifact:
-    """The committed artifact of that name. Raises ChainError ``ABI_MISSING`` when its file cannot be read."""
+    """The committed artifact of that name.
+
+    Raises:
+        ChainError: ``ABI_MISSING`` when its file cannot be read.
+    """
     path = inside(_ABI_DIR, f"{name}.json", one=True, links=True)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -55,7 +55,11 @@ class Attestation:
     attempt: int
 
     def digest(self, domain: RewardsDomain) -> bytes:
-        """The 32 bytes that are signed. Raises ConfigError ``ATTESTATION_INVALID`` for a value out of range."""
+        """The 32 bytes that are signed.
+
+        Raises:
+            ConfigError: ``ATTESTATION_INVALID`` for a value out of range.
+        """
         struct_hash = keccak(
             _ATTESTATION_TYPE
             + _uint(self.epoch, 64, "epoch")
@@ -83,7 +87,11 @@ class ClaimPermission:
     deadline: int
 
     def digest(self, domain: RewardsDomain) -> bytes:
-        """The 32 bytes that are signed. Raises ConfigError ``ATTESTATION_INVALID`` for a value out of range."""
+        """The 32 bytes that are signed.
+
+        Raises:
+            ConfigError: ``ATTESTATION_INVALID`` for a value out of range.
+        """
         struct_hash = keccak(
             _CLAIM_TO_TYPE
             + _address(self.account, "account")
@@ -95,7 +103,11 @@ class ClaimPermission:
 
 
 def address_of(private_key: bytes) -> bytes:
-    """The 20-byte address of a private key. Raises WalletError ``KEY_INVALID``."""
+    """The 20-byte address of a private key.
+
+    Raises:
+        WalletError: ``KEY_INVALID``.
+    """
     try:
         return signing.address_of(private_key)
     except ValueError:
@@ -113,7 +125,8 @@ def sign_digest(digest: bytes, private_key: bytes) -> bytes:
 def recover_signer(digest: bytes, signature: bytes) -> bytes:
     """The 20-byte address that signed the digest.
 
-    Raises ProofError ``SIGNATURE_INVALID`` for a length but 65, a v but 27 or 28, a high s, or no such point.
+    Raises:
+        ProofError: ``SIGNATURE_INVALID`` for a length but 65, a v but 27 or 28, a high s, or no such point.
     """
     try:
         return signing.recover(digest, signature)
@@ -131,7 +144,8 @@ def order_signatures(
 ) -> list[tuple[bytes, bytes]]:
     """(signer, signature) in strictly increasing order of signer, as the contract demands; one for each signer.
 
-    Raises ProofError ``SIGNATURE_INVALID`` as `recover_signer` does.
+    Raises:
+        ProofError: ``SIGNATURE_INVALID`` as `recover_signer` does.
     """
     digest = attestation.digest(domain)
     return sorted({recover_signer(digest, signature): signature for signature in signatures}.items())

@@ -38,7 +38,11 @@ class Addresses:
 
     @classmethod
     def from_json(cls, content: Mapping[str, object]) -> "Addresses":
-        """The addresses that `to_json` gave. Raises ConfigError ``ADDRESSES_INVALID`` for anything else."""
+        """The addresses that `to_json` gave.
+
+        Raises:
+            ConfigError: ``ADDRESSES_INVALID`` for anything else.
+        """
         try:
             token, rewards = _hex(content["token"]), _hex(content["rewards"])
             chain_id, block = content["chain_id"], content.get("block", 0)
@@ -133,8 +137,9 @@ class DeploySettings:
     validators (a timelock in production), ``guardian`` vetoes and pauses, ``treasury`` gets the premint and what
     faults cost. ``min_stake_wei``: least that a validator bonds; ``stake_period_s``: how often weights change.
 
-    Raises ConfigError ``DEPLOY_SETTINGS_INVALID`` for what a constructor would refuse: the contracts are deployed one
-    after the other, and the second must not fail once the first is paid for.
+    Raises:
+        ConfigError: ``DEPLOY_SETTINGS_INVALID`` for what a constructor would refuse: the contracts are deployed one
+            after the other, and the second must not fail once the first is paid for.
     """
 
     validators: tuple[bytes, ...]

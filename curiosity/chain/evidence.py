@@ -27,7 +27,11 @@ class StakeDomain:
     stake: bytes
 
     def separator(self) -> bytes:
-        """EIP-712 domain separator, 32 bytes. Raises ConfigError ``ATTESTATION_INVALID``."""
+        """EIP-712 domain separator, 32 bytes.
+
+        Raises:
+            ConfigError: ``ATTESTATION_INVALID``.
+        """
         _uint(self.chain_id, 256, "chain_id")
         _address(self.stake, "stake")
         return signing.domain_separator(signing.Domain(self.chain_id, self.stake, DOMAIN_NAME, DOMAIN_VERSION))
@@ -47,7 +51,11 @@ class ChainTreeHead:
         return keccak(self.origin.encode())
 
     def digest(self, domain: StakeDomain) -> bytes:
-        """The 32 bytes that are signed. Raises ConfigError ``ATTESTATION_INVALID`` for a value out of range."""
+        """The 32 bytes that are signed.
+
+        Raises:
+            ConfigError: ``ATTESTATION_INVALID`` for a value out of range.
+        """
         fields = self.origin_digest + _uint(self.size, 64, "size") + _bytes32(self.root, "root")
         return _typed(domain, _TREE_HEAD_TYPE + fields)
 
@@ -61,7 +69,11 @@ class VerdictCommit:
     commitment: bytes
 
     def digest(self, domain: StakeDomain) -> bytes:
-        """The 32 bytes that are signed. Raises ConfigError ``ATTESTATION_INVALID`` for a value out of range."""
+        """The 32 bytes that are signed.
+
+        Raises:
+            ConfigError: ``ATTESTATION_INVALID`` for a value out of range.
+        """
         fields = _bytes32(self.pair, "pair") + _uint(self.round, 64, "round") + _bytes32(self.commitment, "commitment")
         return _typed(domain, _COMMIT_TYPE + fields)
 
@@ -76,7 +88,11 @@ class VerdictReveal:
     salt: bytes
 
     def digest(self, domain: StakeDomain) -> bytes:
-        """The 32 bytes that are signed. Raises ConfigError ``ATTESTATION_INVALID`` for a value out of range."""
+        """The 32 bytes that are signed.
+
+        Raises:
+            ConfigError: ``ATTESTATION_INVALID`` for a value out of range.
+        """
         fields = _bytes32(self.pair, "pair") + _uint(self.round, 64, "round")
         return _typed(domain, _REVEAL_TYPE + fields + _bytes32(self.verdict, "verdict") + _bytes32(self.salt, "salt"))
 

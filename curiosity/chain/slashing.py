@@ -80,8 +80,9 @@ _NO_LEAF = Leaf(bytes(32), ())
 def check_stake_evidence(evidence: StakeEvidence) -> CheckedFault:
     """Return what the evidence shows.
 
-    Raises ProofError: ``EVIDENCE_UNSIGNED`` if a head lacks the key's signature, ``EVIDENCE_HARMLESS`` if both heads
-    can be true, ``STAKE_`` codes and those of `verify_inclusion` for what does not hold.
+    Raises:
+        ProofError: ``EVIDENCE_UNSIGNED`` if a head lacks the key's signature, ``EVIDENCE_HARMLESS`` if both heads can
+            be true, ``STAKE_`` codes and those of `verify_inclusion` for what does not hold.
     """
     key = parse_stake_vkey(evidence.stake_vkey)
     first, second = head_for_chain(evidence.first), head_for_chain(evidence.second)
@@ -107,13 +108,21 @@ def check_stake_evidence(evidence: StakeEvidence) -> CheckedFault:
 
 
 def encode_stake_evidence(evidence: StakeEvidence) -> bytes:
-    """Return the file of it, once it was checked. Raises ProofError as `check_stake_evidence`."""
+    """Return the file of it, once it was checked.
+
+    Raises:
+        ProofError: As `check_stake_evidence`.
+    """
     check_stake_evidence(evidence)
     return encode(evidence)
 
 
 def parse_stake_evidence(data: bytes) -> StakeEvidence:
-    """Return the evidence in a file, unchecked. Raises ProofError ``EVIDENCE_MALFORMED``."""
+    """Return the evidence in a file, unchecked.
+
+    Raises:
+        ProofError: ``EVIDENCE_MALFORMED``.
+    """
     if len(data) > MAX_EVIDENCE_BYTES:
         raise ProofError(
             "EVIDENCE_MALFORMED", f"over {MAX_EVIDENCE_BYTES} bytes", "Give the file as the monitor wrote it."

@@ -45,7 +45,11 @@ class StakeKey:
 
 
 def parse_stake_vkey(text: str) -> StakeKey:
-    """Return the key of its text form. Raises ProofError ``STAKE_VKEY`` for anything but the one spelling."""
+    """Return the key of its text form.
+
+    Raises:
+        ProofError: ``STAKE_VKEY`` for anything but the one spelling.
+    """
     name, _, rest = text.partition("+")
     key_id, _, encoded = rest.partition("+")
     data = from_base64(encoded, "STAKE_VKEY", "a stake key")
@@ -61,8 +65,11 @@ def parse_stake_vkey(text: str) -> StakeKey:
 def sign_head(note: str, key: StakeKey, private_key: bytes) -> str:
     """Return a tree head's note with the signer's line for the stake contract.
 
-    Sign only heads of the one ledger that there is: two that cannot both be true cost the stake. Raises ProofError if
-    the note is no tree head's, WalletError for a key that is none.
+    Sign only heads of the one ledger that there is: two that cannot both be true cost the stake.
+
+    Raises:
+        ProofError: If the note is no tree head's.
+        WalletError: For a key that is none.
     """
     head = _head_of(note)
     signature = NoteSignature(key.name, key.key_id, sign_digest(head.digest(key.domain), private_key))
@@ -72,7 +79,8 @@ def sign_head(note: str, key: StakeKey, private_key: bytes) -> str:
 def signature_for_stake(note: str, key: StakeKey) -> bytes | None:
     """Return the key's signature on a tree head, 65 bytes, once it is checked; None if the note carries none.
 
-    Raises ProofError ``STAKE_SIGNATURE`` if it is not by the key, else as `parse_note` and `parse_tree_head`.
+    Raises:
+        ProofError: ``STAKE_SIGNATURE`` if it is not by the key, else as `parse_note` and `parse_tree_head`.
     """
     head = _head_of(note)
     _, signatures = parse_note(note)
@@ -93,7 +101,11 @@ def signature_for_stake(note: str, key: StakeKey) -> bytes | None:
 
 
 def head_for_chain(note: str) -> ChainTreeHead:
-    """Return a note's tree head as the chain knows it. Raises ProofError as `parse_note` and `parse_tree_head`."""
+    """Return a note's tree head as the chain knows it.
+
+    Raises:
+        ProofError: As `parse_note` and `parse_tree_head`.
+    """
     return _head_of(note)
 
 

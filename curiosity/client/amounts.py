@@ -31,7 +31,11 @@ def show_coins(amount_wei: int) -> str:
 
 
 def parse_amount(text: str) -> int:
-    """Return the wei of an amount in whole units, such as ``1.5``. Raises ValueError, with a sentence that says why."""
+    """Return the wei of an amount in whole units, such as ``1.5``.
+
+    Raises:
+        ValueError: With a sentence that says why.
+    """
     whole, point, rest = text.strip().partition(".")
     digits = whole + rest
     if not digits.isascii() or not digits.isdecimal() or not whole or (point and not rest):

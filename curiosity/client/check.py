@@ -30,9 +30,12 @@ class Checked:
 def check_file(path: Path, trust: Trust, leaf: Path | None = None) -> Checked:
     """Return what a file proves, trusting the keys in ``trust``.
 
-    ``leaf`` holds the entry that a tlog-proof is of, where the proof does not carry it. Raises SourceError
-    RECEIPT_UNREADABLE; ProofError with a code for every way of being wrong; ConfigError LOG_KEY_NEEDED for a proof
-    alone, which holds no key that could be trusted.
+    ``leaf`` holds the entry that a tlog-proof is of, where the proof does not carry it.
+
+    Raises:
+        SourceError: RECEIPT_UNREADABLE.
+        ProofError: With a code for every way of being wrong.
+        ConfigError: LOG_KEY_NEEDED for a proof alone, which holds no key that could be trusted.
     """
     data = read_file(path)
     if data.startswith(_PROOF_HEADER):

@@ -55,9 +55,11 @@ class ValidatorClient:
     """One validator at ``url``. A request without an answer is repeated, the same bytes, for ``patience_s``; of a
     validator that has not answered at all yet, six times. ``on_wait`` is told of each failure that is waited out.
 
-    Raises ConfigError URL_INVALID for what is not the address of a web server.
     Every method raises ServiceError: SERVICE_UNREACHABLE, SERVICE_ANSWER (what came is no message of the protocol);
     Rejected with the validator's own code; Overloaded if it stays so.
+
+    Raises:
+        ConfigError: URL_INVALID for what is not the address of a web server.
     """
 
     def __init__(
@@ -159,7 +161,11 @@ class ValidatorClient:
     # -- what another validator asks
 
     async def attestation(self) -> EpochAttestation:
-        """Return what a quorum has to sign for the next epoch. Raises Rejected ATTESTATION_NONE."""
+        """Return what a quorum has to sign for the next epoch.
+
+        Raises:
+            Rejected: ATTESTATION_NONE.
+        """
         return await self._ask(EpochAttestation, "GET", "/v1/attestation")
 
     async def sign_attestation(self, signature: EpochSignature) -> EpochAttestation:

@@ -141,7 +141,8 @@ def _is_like(kept: str, name: str) -> bool:
 def pay_by_entry(leaves: Iterable[bytes], parameters: RewardParameters) -> dict[int, str]:
     """Return of every accepted pair in a ledger whether it is paid, and why not, in words, by entry.
 
-    Raises ProofError as `curiosity.protocol.payouts.derive` does.
+    Raises:
+        ProofError: As `curiosity.protocol.payouts.derive` does.
     """
     replay = Replay(parameters, check_entries=False)
     told: dict[int, str] = {}

@@ -15,8 +15,11 @@ async def fetch_item(
 ) -> bytes:
     """Return the item with a SHA-256, one half of a pair, its bytes compared with that.
 
-    With ``private_key``, of the pair's contributor or an auditor, also what is not given to everybody. Raises Rejected
-    with the validator's code: ITEM_GONE, ITEM_EXPIRED, ITEM_NOT_KEPT, ITEM_OF_ANOTHER; ProofError ITEM_DIFFERS.
+    With ``private_key``, of the pair's contributor or an auditor, also what is not given to everybody.
+
+    Raises:
+        Rejected: With the validator's code: ITEM_GONE, ITEM_EXPIRED, ITEM_NOT_KEPT, ITEM_OF_ANOTHER.
+        ProofError: ITEM_DIFFERS.
     """
     try:
         data = await client.item(digest)

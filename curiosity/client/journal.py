@@ -67,7 +67,8 @@ class SubmissionJournal:
     def read_all(cls, home: Path) -> "list[SubmissionJournal]":
         """Return what every journal below ``home`` holds, to look at; also while a submit writes to one.
 
-        Raises SourceError JOURNAL_CORRUPT, JOURNAL_UNREADABLE.
+        Raises:
+            SourceError: JOURNAL_CORRUPT, JOURNAL_UNREADABLE.
         """
         found = []
         for path in sorted((home / "journal").glob("*.jsonl")):

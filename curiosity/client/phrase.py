@@ -15,13 +15,18 @@ _MAX_STEPS = 10
 def account_path(index: int) -> str:
     """Return the derivation path of the account with that number, as other Ethereum wallets count them from 0.
 
-    Raises WalletError WALLET_PATH for one that is none.
+    Raises:
+        WalletError: WALLET_PATH for one that is none.
     """
     return check_path(f"{_FIRST_ACCOUNT}/{index}")
 
 
 def check_path(path: str) -> str:
-    """Return a BIP-32 derivation path as it was given. Raises WalletError WALLET_PATH for anything else."""
+    """Return a BIP-32 derivation path as it was given.
+
+    Raises:
+        WalletError: WALLET_PATH for anything else.
+    """
     steps = path.split("/")
     found = [_STEP.fullmatch(step) for step in steps[1:]]
     if (
@@ -38,7 +43,11 @@ def check_path(path: str) -> str:
 
 
 def new_phrase(words: int = 12) -> str:
-    """Return new words, from the system's random source. Raises WalletError WALLET_MNEMONIC_LENGTH."""
+    """Return new words, from the system's random source.
+
+    Raises:
+        WalletError: WALLET_MNEMONIC_LENGTH.
+    """
     from eth_account.hdaccount.mnemonic import Mnemonic
 
     if words not in WORD_COUNTS:
@@ -49,8 +58,9 @@ def new_phrase(words: int = 12) -> str:
 def check_phrase(text: str) -> str:
     """Return the words, separated by single spaces, once their checksum holds.
 
-    Raises WalletError: WALLET_MNEMONIC_LENGTH, WALLET_MNEMONIC_WORD, which gives the place of the first that no list of
-    BIP-39 has beside the others, WALLET_MNEMONIC_CHECKSUM.
+    Raises:
+        WalletError: WALLET_MNEMONIC_LENGTH, WALLET_MNEMONIC_WORD, which gives the place of the first that no list of
+            BIP-39 has beside the others, WALLET_MNEMONIC_CHECKSUM.
     """
     from eth_account.hdaccount.mnemonic import Mnemonic
 
@@ -80,7 +90,8 @@ def check_phrase(text: str) -> str:
 def key_of_phrase(phrase: str, passphrase: str, path: str) -> bytes:
     """Return the key at a path below the words; any passphrase gives some key, and there is no wrong one.
 
-    Raises WalletError: what `check_phrase` and `check_path` raise.
+    Raises:
+        WalletError: What `check_phrase` and `check_path` raise.
     """
     from eth_account.hdaccount import key_from_seed
     from eth_account.hdaccount.mnemonic import Mnemonic

@@ -77,7 +77,8 @@ class Proved:
 def check_proof(proof: InclusionProof, checked: CheckedReceipt, origin: str, log_vkey: str) -> int:
     """Check that the receipted entry is in a tree that the log key signed; return the tree's size.
 
-    Raises ProofError: PROOF_ codes, PROOF_OF_ANOTHER, PROOF_WITHOUT_HEAD, and what `verify_checkpoint` raises.
+    Raises:
+        ProofError: PROOF_ codes, PROOF_OF_ANOTHER, PROOF_WITHOUT_HEAD, and what `verify_checkpoint` raises.
     """
     if proof.tree_head is None:
         raise ProofError("PROOF_WITHOUT_HEAD", "the proof comes without a signed tree head", "Ask for another size.")
@@ -91,9 +92,10 @@ def check_proof(proof: InclusionProof, checked: CheckedReceipt, origin: str, log
 def check_second(text: str, checked: CheckedReceipt, leaf: bytes, origin: str, log_vkey: str, trust: Trust) -> int:
     """Check the second receipt: the entry is in a tree that the log signed and a quorum cosigned; return its size.
 
-    Raises ProofError: PROOF_OF_ANOTHER for another entry's proof; PROMISE_BROKEN if the proof holds, but of another
-    entry at the promised place: then receipt and proof together convict the validator; and what
-    `curiosity.protocol.tlog.verify_proof` raises.
+    Raises:
+        ProofError: PROOF_OF_ANOTHER for another entry's proof; PROMISE_BROKEN if the proof holds, but of another entry
+            at the promised place: then receipt and proof together convict the validator; and what
+            `curiosity.protocol.tlog.verify_proof` raises.
     """
     proof = parse_proof(text)
     if proof.index != checked.index:
@@ -122,9 +124,10 @@ def check_second(text: str, checked: CheckedReceipt, leaf: bytes, origin: str, l
 def verify_saved(saved: SavedReceipt, trust: Trust = KEPT_KEYS) -> Proved:
     """Check a saved receipt offline; keys in ``trust`` override those kept in it.
 
-    Raises ProofError with a code for every way of being wrong: PAIR_SIGNATURE if the contributor did not sign, what
-    `check_decision` and `check_second` raise, RECEIPT_ORIGIN for another ledger's than ``trust`` names, and
-    PROOF_MISSING if a quorum is asked for and there is no second receipt.
+    Raises:
+        ProofError: With a code for every way of being wrong: PAIR_SIGNATURE if the contributor did not sign, what
+            `check_decision` and `check_second` raise, RECEIPT_ORIGIN for another ledger's than ``trust`` names, and
+            PROOF_MISSING if a quorum is asked for and there is no second receipt.
     """
     vkey, log_vkey = trust.receipt_vkey or saved.receipt_vkey, trust.log_vkey or saved.log_vkey
     if trust.origin and trust.origin != saved.origin:
@@ -193,7 +196,11 @@ def proof_path(receipt: Path) -> Path:
 
 
 def write_saved(path: Path, saved: SavedReceipt) -> Path:
-    """Replace a receipt file in one step, and the second receipt beside it. Raises SourceError RECEIPT_NOT_WRITTEN."""
+    """Replace a receipt file in one step, and the second receipt beside it.
+
+    Raises:
+        SourceError: RECEIPT_NOT_WRITTEN.
+    """
     _replace(path, encode(saved))
     if saved.proof is not None:
         _replace(proof_path(path), saved.proof.encode())
@@ -213,7 +220,11 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def read_file(path: Path) -> bytes:
-    """Return a file's content. Raises SourceError RECEIPT_UNREADABLE."""
+    """Return a file's content.
+
+    Raises:
+        SourceError: RECEIPT_UNREADABLE.
+    """
     try:
         return path.read_bytes()
     except OSError as error:
@@ -221,7 +232,11 @@ def read_file(path: Path) -> bytes:
 
 
 def parse_saved(path: Path, data: bytes) -> SavedReceipt:
-    """Return the receipt that a file's content spells. Raises ProofError RECEIPT_MALFORMED."""
+    """Return the receipt that a file's content spells.
+
+    Raises:
+        ProofError: RECEIPT_MALFORMED.
+    """
     try:
         return parse(SavedReceipt, data)
     except Rejected as error:
@@ -229,7 +244,12 @@ def parse_saved(path: Path, data: bytes) -> SavedReceipt:
 
 
 def read_saved(path: Path) -> SavedReceipt:
-    """Return a saved receipt. Raises SourceError RECEIPT_UNREADABLE, ProofError RECEIPT_MALFORMED."""
+    """Return a saved receipt.
+
+    Raises:
+        SourceError: RECEIPT_UNREADABLE.
+        ProofError: RECEIPT_MALFORMED.
+    """
     return parse_saved(path, read_file(path))
 
 

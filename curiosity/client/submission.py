@@ -117,7 +117,11 @@ Told = Callable[[SourcePair, PairOutcome, CuriosityError | None], None]
 
 
 def check_network(network: Network, rules: Rules) -> None:
-    """Refuse a validator that is not the pinned one. Raises ProofError KEY_NOT_PINNED."""
+    """Refuse a validator that is not the pinned one.
+
+    Raises:
+        ProofError: KEY_NOT_PINNED.
+    """
     for name, pinned, shown in (
         ("receipt_vkey", rules.receipt_vkey, network.receipt_vkey),
         ("log_vkey", rules.log_vkey, network.log_vkey),
@@ -134,7 +138,8 @@ def check_network(network: Network, rules: Rules) -> None:
 def stated_license(source: SourcePair, otherwise: str, allowed: Collection[str] | None) -> str:
     """Return a pair's licence as the network spells it; ``allowed`` None: as it is, nothing is known of the network.
 
-    Raises SourceError LICENSE_MISSING, LICENSE_NOT_ALLOWED (with those that are).
+    Raises:
+        SourceError: LICENSE_MISSING, LICENSE_NOT_ALLOWED (with those that are).
     """
     license = source.license or otherwise
     if not license:
@@ -174,10 +179,13 @@ async def submit_pairs(
 ) -> Tally:
     """Submit every row that has no result yet and return what came of it.
 
-    ``tally`` is filled in on the way, for a caller who wants to know how far a run came that ends with an error.
-    Each receipt is checked and saved. A row that cannot be read or is refused is counted, and the others go on.
-    Raises ServiceError if the validator cannot be reached, ProofError if a receipt does not hold, SourceError if the
-    journal or a receipt cannot be written; a later run goes on where this one stopped.
+    ``tally`` is filled in on the way, for a caller who wants to know how far a run came that ends with an error. Each
+    receipt is checked and saved. A row that cannot be read or is refused is counted, and the others go on.
+
+    Raises:
+        ServiceError: If the validator cannot be reached.
+        ProofError: If a receipt does not hold.
+        SourceError: If the journal or a receipt cannot be written; a later run goes on where this one stopped.
     """
     check_network(network, rules)
     tally = Tally() if tally is None else tally

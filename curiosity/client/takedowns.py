@@ -24,8 +24,9 @@ _LIFETIME_S = 3600  # of a signed request
 def find_digests(pair: str, home: Path) -> list[bytes]:
     """Return the digests of the pairs that are meant: by digest, by receipt file, or by a file that was submitted.
 
-    Raises SourceError PAIR_UNKNOWN, and what `curiosity.client.receipts.read_saved` raises for a file of the receipts
-    folder.
+    Raises:
+        SourceError: PAIR_UNKNOWN, and what `curiosity.client.receipts.read_saved` raises for a file of the receipts
+            folder.
     """
     try:
         return [from_hex(pair if pair.startswith("0x") else "0x" + pair, 32)]
@@ -50,7 +51,8 @@ def find_digests(pair: str, home: Path) -> list[bytes]:
 def find_digest(pair: str, home: Path) -> bytes:
     """Return the digest of the one pair that is meant.
 
-    Raises SourceError PAIR_AMBIGUOUS where a file is in several, and what `find_digests` raises.
+    Raises:
+        SourceError: PAIR_AMBIGUOUS where a file is in several, and what `find_digests` raises.
     """
     found = find_digests(pair, home)
     if len(found) > 1:
@@ -66,7 +68,8 @@ def find_digest(pair: str, home: Path) -> bytes:
 def find_submitter(home: Path, pair: bytes) -> Wallet:
     """Return the wallet on this machine that submitted a pair, as its receipt says.
 
-    Raises WalletError WALLET_NEEDED if there is no such receipt, or no wallet of its address.
+    Raises:
+        WalletError: WALLET_NEEDED if there is no such receipt, or no wallet of its address.
     """
     path = receipt_path(home / "receipts", pair)
     if not path.is_file():
@@ -103,8 +106,11 @@ async def take_down(
 ) -> tuple[TakedownReport, list[CheckedReceipt]]:
     """Send a request and return the report with its receipts, each checked to be of a takedown that this one reaches.
 
-    ``vkey`` is the pinned receipt key; empty trusts the one that the network shows. Raises Rejected with the
-    validator's code, ProofError: what `verify_receipt` raises, TAKEDOWN_OF_ANOTHER.
+    ``vkey`` is the pinned receipt key; empty trusts the one that the network shows.
+
+    Raises:
+        Rejected: With the validator's code.
+        ProofError: What `verify_receipt` raises, TAKEDOWN_OF_ANOTHER.
     """
     report = await client.takedown(signed, token)
     checked = [verify_receipt(one, network.origin, vkey or network.receipt_vkey) for one in report.receipts]

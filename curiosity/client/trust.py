@@ -18,7 +18,11 @@ class Trust:
     quorum: int = 0
 
     def check(self) -> "Trust":
-        """Return it. Raises ConfigError VKEY_UNUSABLE or QUORUM_UNREACHABLE if nothing could ever satisfy it."""
+        """Return it.
+
+        Raises:
+            ConfigError: VKEY_UNUSABLE or QUORUM_UNREACHABLE if nothing could ever satisfy it.
+        """
         for vkey in filter(None, (self.receipt_vkey, self.log_vkey)):
             _check_key(vkey, cosigns=False)
         for vkey in self.witness_vkeys:

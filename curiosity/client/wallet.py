@@ -39,7 +39,11 @@ class Wallet:
 
 
 def wallet_path(home: Path, name: str) -> Path:
-    """Return where a wallet of that name is kept. Raises WalletError WALLET_NAME for a name that is no file name."""
+    """Return where a wallet of that name is kept.
+
+    Raises:
+        WalletError: WALLET_NAME for a name that is no file name.
+    """
     wrong = WalletError("WALLET_NAME", f"{name!r} is not a name for a wallet", "Use letters, digits, - and _.")
     if not name or name.startswith("."):
         raise wrong
@@ -54,8 +58,9 @@ def create_wallet(
 ) -> Wallet:
     """Write a new keystore v3 file, mode 0600, and return it. Makes a random key unless one is given.
 
-    Raises WalletError: WALLET_NAME, WALLET_EXISTS, WALLET_PASSWORD_EMPTY, WALLET_PASSWORD_SHORT, WALLET_SCRYPT_N,
-    WALLET_KEY_INVALID, WALLET_NOT_WRITTEN, after which there is no file.
+    Raises:
+        WalletError: WALLET_NAME, WALLET_EXISTS, WALLET_PASSWORD_EMPTY, WALLET_PASSWORD_SHORT, WALLET_SCRYPT_N,
+            WALLET_KEY_INVALID, WALLET_NOT_WRITTEN, after which there is no file.
     """
     from eth_keyfile.keyfile import create_keyfile_json
 
@@ -99,7 +104,11 @@ def check_password(password: str) -> None:
 
 
 def address_of_key(key: bytes) -> bytes:
-    """Return the address of a private key. Raises WalletError WALLET_KEY_INVALID."""
+    """Return the address of a private key.
+
+    Raises:
+        WalletError: WALLET_KEY_INVALID.
+    """
     try:
         return address_of(key)
     except ValueError as error:
@@ -119,7 +128,8 @@ def _exists(path: Path) -> WalletError:
 def find_wallet(home: Path, name: str) -> Wallet:
     """Return the wallet of that name.
 
-    Raises WalletError: WALLET_MISSING (naming those there), WALLET_FORBIDDEN, WALLET_UNREADABLE.
+    Raises:
+        WalletError: WALLET_MISSING (naming those there), WALLET_FORBIDDEN, WALLET_UNREADABLE.
     """
     path = wallet_path(home, name)
     try:
@@ -144,7 +154,8 @@ def find_wallet(home: Path, name: str) -> Wallet:
 def _read_keystore(path: Path) -> dict[str, Any]:
     """Return the document in a wallet's file.
 
-    Raises FileNotFoundError, WalletError WALLET_FORBIDDEN, WALLET_UNREADABLE.
+    Raises:
+        FileNotFoundError: WalletError WALLET_FORBIDDEN, WALLET_UNREADABLE.
     """
     try:
         text = read_secret(path)
@@ -206,7 +217,8 @@ def list_wallets(home: Path) -> list[Wallet]:
 def survey_wallets(home: Path) -> tuple[list[Wallet], list[WalletError]]:
     """Return the wallets in ``home`` by name, and what is wrong with each other JSON file that is there.
 
-    Raises WalletError WALLET_FORBIDDEN if this user may not look into the folder.
+    Raises:
+        WalletError: WALLET_FORBIDDEN if this user may not look into the folder.
     """
     found, wrong, folder = [], [], home / "wallets"
     try:
@@ -224,9 +236,12 @@ def survey_wallets(home: Path) -> tuple[list[Wallet], list[WalletError]]:
 
 
 def unlock(wallet: Wallet, password: str) -> bytes:
-    """Return the private key. Raises WalletError: WALLET_PASSWORD_WRONG, WALLET_FORBIDDEN, WALLET_UNREADABLE.
+    """Return the private key.
 
     From now on this process leaves no core dump, which would hold the key.
+
+    Raises:
+        WalletError: WALLET_PASSWORD_WRONG, WALLET_FORBIDDEN, WALLET_UNREADABLE.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     try:

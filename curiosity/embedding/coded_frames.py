@@ -16,7 +16,11 @@ _HEVC_SLICES = range(32)
 
 
 def count_coded_frames(data: bytes, media_type: str) -> int:
-    """Return pixels times coded frames of a container's video track. Raises what FFmpeg raises, and IndexError."""
+    """Return pixels times coded frames of a container's video track.
+
+    Raises:
+        CuriosityError: What FFmpeg raises, and IndexError.
+    """
     with contextlib.closing(video._open(data, media_type, video.LIMITS.max_pixels)) as container:
         stream = container.streams.video[0]
         codec = stream.codec_context

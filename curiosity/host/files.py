@@ -29,8 +29,11 @@ MAX_SECRET_BYTES = 64 * 1024
 def write_new(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     """Put ``data`` at ``path``, which is free, whole or not at all, and return once it is on the disk.
 
-    ``mode`` as far as the umask lets it. Raises FileExistsError if there is something at ``path``, which stays as it
-    is, and OSError, after which nothing of ours is left there.
+    ``mode`` as far as the umask lets it.
+
+    Raises:
+        FileExistsError: If there is something at ``path``, which stays as it is.
+        OSError: After which nothing of ours is left there.
     """
     part = _write_beside(path, data, mode)
     try:

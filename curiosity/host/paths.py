@@ -23,8 +23,9 @@ def inside(folder: Path, name: str, *, one: bool = False, links: bool = False) -
     verified by its hash: their symbolic links may lead where their owner put them. In all others a link may not lead
     out of ``folder``. Who can write to ``folder`` while we read can still swap a file for a link.
 
-    Raises PathRefused: for an empty or absolute name, a drive, ``..``, NUL, a separator in a single name, and for what
-    a link leads out of ``folder``.
+    Raises:
+        PathRefused: For an empty or absolute name, a drive, ``..``, NUL, a separator in a single name, and for what a
+            link leads out of ``folder``.
     """
     parts = _SEPARATORS.split(name)
     if not name or name == ".":

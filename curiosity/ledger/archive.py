@@ -25,8 +25,12 @@ class Folder:
         self.path = path
 
     def read(self, name: str, max_bytes: int) -> bytes:
-        """Return a file of the layout. Raises FileNotFoundError, OSError; ProofError IMPORT_SIZE if it is longer,
-        IMPORT_MEMBER if a link leads out of the folder."""
+        """Return a file of the layout.
+
+        Raises:
+            FileNotFoundError, OSError: If it cannot be read.
+            ProofError: IMPORT_SIZE if it is longer, IMPORT_MEMBER if a link leads out of the folder.
+        """
         try:
             path = inside(self.path, name)
         except PathRefused as error:
@@ -40,8 +44,9 @@ class Folder:
 class Archive:
     """A tar file of an export, open for as long as it is used as a context manager.
 
-    Raises ProofError: IMPORT_COMPRESSED; IMPORT_MEMBER for a member that is not a plain file or folder of the layout,
-    or comes twice; IMPORT_MALFORMED for what is not a whole tar file.
+    Raises:
+        ProofError: IMPORT_COMPRESSED; IMPORT_MEMBER for a member that is not a plain file or folder of the layout, or
+            comes twice; IMPORT_MALFORMED for what is not a whole tar file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,7 +77,12 @@ class Archive:
         self._file.close()
 
     def read(self, name: str, max_bytes: int) -> bytes:
-        """Return a member. Raises FileNotFoundError; ProofError IMPORT_SIZE if it is longer than it may be."""
+        """Return a member.
+
+        Raises:
+            FileNotFoundError: .
+            ProofError: IMPORT_SIZE if it is longer than it may be.
+        """
         try:
             offset, size = self._members[name]
         except KeyError:

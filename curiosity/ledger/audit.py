@@ -94,8 +94,11 @@ async def audit(
 ) -> Audited:
     """Run one round; ``seen`` are heads of the log that others hold, notes.
 
-    Raises ServiceError and SourceError as `LogFiles`, and OSError if the state cannot be written. What the log did
-    wrong is not raised but found.
+    What the log did wrong is not raised but found.
+
+    Raises:
+        ServiceError, SourceError: As `LogFiles`.
+        OSError: If the state cannot be written.
     """
     note = await newest_head(files, target.origin, target.log_vkeys, target.trust)
     ahead = Ahead(files)

@@ -61,7 +61,11 @@ def _read_all(reader: TileReader, ahead: Ahead, size: int, tell: Progress) -> li
 
 
 def read_network(folder: Path) -> Network:
-    """Return the network message that a mirror holds. Raises SourceError MIRROR_UNREADABLE."""
+    """Return the network message that a mirror holds.
+
+    Raises:
+        SourceError: MIRROR_UNREADABLE.
+    """
     try:
         return parse(Network, (folder / NETWORK).read_bytes())
     except OSError as error:

@@ -35,7 +35,8 @@ _PAGES = 64  # bundles in memory while takedowns are held to the entries that th
 class LedgerCopy:
     """A copy's folder or archive. Nothing of it is written anywhere; each file is read up to what it may hold.
 
-    Raises ProofError IMPORT_MALFORMED if it has no head or network message, or others.
+    Raises:
+        ProofError: IMPORT_MALFORMED if it has no head or network message, or others.
     """
 
     def __init__(self, source: Path | Archive, log_vkey: str = "") -> None:
@@ -60,7 +61,11 @@ class LedgerCopy:
             return None
 
     def entries(self, bundle: Bundle) -> list[bytes]:
-        """Return the leaves of a bundle. Raises ProofError as `TileReader.entries`, saying from which index on."""
+        """Return the leaves of a bundle.
+
+        Raises:
+            ProofError: As `TileReader.entries`, saying from which index on.
+        """
         try:
             return self.reader.entries(bundle.index)
         except ProofError as error:
@@ -68,12 +73,20 @@ class LedgerCopy:
             raise ProofError(error.code, f"first bad index: {where}{error.what}", error.remedy) from None
 
     def leaves(self) -> Iterator[bytes]:
-        """Yield all leaves. Raises ProofError as `entries`."""
+        """Yield all leaves.
+
+        Raises:
+            ProofError: As `entries`.
+        """
         for bundle in bundles_for(self.head.size):
             yield from self.entries(bundle)
 
     def blocked(self) -> Blocked | None:
-        """Return the list of what must not come back, None without one. Raises ProofError IMPORT_MALFORMED."""
+        """Return the list of what must not come back, None without one.
+
+        Raises:
+            ProofError: IMPORT_MALFORMED.
+        """
         try:
             return parse(Blocked, self._source.read(BLOCKED, _MAX_BLOCKED_BYTES))
         except FileNotFoundError:
@@ -84,7 +97,8 @@ class LedgerCopy:
     def takedowns(self) -> dict[int, TakedownEntry]:
         """Return the log's takedowns by their own index, each found valid (docs/protocol.md, step 21).
 
-        Raises ProofError as `curiosity.protocol.tombstones.check_found` and `TileReader`.
+        Raises:
+            ProofError: As `curiosity.protocol.tombstones.check_found` and `TileReader`.
         """
         found = dict(find_takedowns(self.leaves()))
         pages = lru_cache(_PAGES)(self.reader.entries)
@@ -97,7 +111,11 @@ class LedgerCopy:
         return found
 
     def pairs(self, bundle: Bundle) -> dict[int, ExportedPair]:
-        """Return the pairs of a bundle by index, not yet checked. Raises ProofError IMPORT_PAIRS naming the first."""
+        """Return the pairs of a bundle by index, not yet checked.
+
+        Raises:
+            ProofError: IMPORT_PAIRS naming the first.
+        """
         first = bundle.index * WIDTH
         try:
             lines = self._source.read(pairs_path(bundle), _MAX_PAIRS_BYTES).splitlines()
@@ -116,7 +134,11 @@ class LedgerCopy:
         return pairs
 
     def item(self, index: int, part: Part) -> Item:
-        """Return an item. Raises ProofError IMPORT_ITEM if it is missing or another."""
+        """Return an item.
+
+        Raises:
+            ProofError: IMPORT_ITEM if it is missing or another.
+        """
         try:
             data = self._source.read(blob_path(part.sha256), part.size)
         except OSError as error:
@@ -130,7 +152,8 @@ class LedgerCopy:
 def opened_copy(path: Path, log_vkey: str = "") -> Iterator[LedgerCopy]:
     """An exported folder, or one packed into a tar file, whose members are read where they lie.
 
-    Raises ProofError IMPORT_MALFORMED, and what `curiosity.ledger.archive.Archive` raises.
+    Raises:
+        ProofError: IMPORT_MALFORMED, and what `curiosity.ledger.archive.Archive` raises.
     """
     if path.is_dir():
         yield LedgerCopy(path, log_vkey)

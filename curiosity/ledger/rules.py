@@ -115,10 +115,11 @@ class LedgerRules:
     def take(self, leaf: bytes) -> bytes:
         """Check the next entry and return 8 bytes to remember it by.
 
-        Raises BadEntry: ENTRY_ codes; LEDGER_FIRST unless entry 0 names the first checkpoint;
-        LEDGER_CHECKPOINT for a checkpoint that is no child of the one in force, or a verdict under another than that;
-        LEDGER_SIGNATURE if the contributor did not sign the pair; LEDGER_PAIR_TWICE if the pair was decided before;
-        PAYOUT_ and TAKEDOWN_ codes.
+        Raises:
+            BadEntry: ENTRY_ codes; LEDGER_FIRST unless entry 0 names the first checkpoint; LEDGER_CHECKPOINT for a
+                checkpoint that is no child of the one in force, or a verdict under another than that; LEDGER_SIGNATURE
+                if the contributor did not sign the pair; LEDGER_PAIR_TWICE if the pair was decided before; PAYOUT_ and
+                TAKEDOWN_ codes.
         """
         index = self.size
         try:
@@ -179,7 +180,8 @@ class LedgerRules:
     def finish(self) -> set[int]:
         """Check what only all entries together decide; return the indices of the pairs that were taken down.
 
-        Raises ProofError: TAKEDOWN_ codes for a request that was not signed, or does not reach what it took down.
+        Raises:
+            ProofError: TAKEDOWN_ codes for a request that was not signed, or does not reach what it took down.
         """
         if not self._is_complete and self._network is not None:
             found = (

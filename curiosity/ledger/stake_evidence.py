@@ -17,8 +17,10 @@ from curiosity.protocol.tlog import TileReader
 def check_stake_line(note: str, stake_vkey: str, kept_vkey: str) -> str:
     """Return what there is to tell of a head's signature for the stake, empty if it is as it should be.
 
-    ``kept_vkey`` is the key that the log named first. Raises ProofError STAKE_SIGNATURE for one that does not hold,
-    STAKE_VKEY for a key that is none.
+    ``kept_vkey`` is the key that the log named first.
+
+    Raises:
+        ProofError: STAKE_SIGNATURE for one that does not hold, STAKE_VKEY for a key that is none.
     """
     if not stake_vkey and not kept_vkey:
         return ""

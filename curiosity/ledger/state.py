@@ -34,7 +34,11 @@ class KeptState:
 
 
 class MonitorState:
-    """The folder of one monitored log. Raises SourceError MONITOR_STATE if what is there does not fit together."""
+    """The folder of one monitored log.
+
+    Raises:
+        SourceError: MONITOR_STATE if what is there does not fit together.
+    """
 
     def __init__(self, folder: Path, origin: str, log_vkeys: Sequence[str]) -> None:
         self.folder = folder

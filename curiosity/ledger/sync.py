@@ -56,7 +56,11 @@ class _Copy:
         return data
 
     def run(self, tell: Progress) -> None:
-        """Verify and write every tile and bundle. Raises ProofError as `TileReader`."""
+        """Verify and write every tile and bundle.
+
+        Raises:
+            ProofError: As `TileReader`.
+        """
         make_folder(self._out)
         bundles = bundles_for(self._head.size)
         wanted = [path for bundle in bundles for path in (_tile_of(bundle).path, bundle.path)]
@@ -115,8 +119,11 @@ async def copy_tiles(
     """Copy a log's static files under a verified head to ``out``, going on from what is there.
 
     ``last`` writes the head too. ``known`` are leaves that somebody has already, in order: what holds of them is not
-    fetched. Raises ProofError: what `TileReader` raises, SYNC_SHRANK if ``out`` holds a newer head
-    of the log; SourceError SYNC_NOT_WRITTEN.
+    fetched.
+
+    Raises:
+        ProofError: What `TileReader` raises, SYNC_SHRANK if ``out`` holds a newer head of the log.
+        SourceError: SYNC_NOT_WRITTEN.
     """
     ahead = Ahead(files)
     copy = _Copy(out, head, ahead, known)

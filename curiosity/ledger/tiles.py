@@ -33,8 +33,10 @@ class LogFiles:
     """The files of one log. ``where`` is a URL prefix or a folder. A request without an answer is repeated;
     ``on_wait`` is told why, once for each reason.
 
-    Raises ServiceError: LOG_UNREACHABLE after ``patience_s`` without an answer, LOG_ANSWER for a file that is too long
-    or a status that means nothing; SourceError LOG_UNREADABLE for a folder's file.
+    Raises:
+        ServiceError: LOG_UNREACHABLE after ``patience_s`` without an answer, LOG_ANSWER for a file that is too long or
+            a status that means nothing.
+        SourceError: LOG_UNREADABLE for a folder's file.
     """
 
     def __init__(
@@ -76,7 +78,11 @@ class LogFiles:
         return data
 
     async def head(self) -> str:
-        """Return the log's signed tree head, a note, not yet verified. Raises SourceError LOG_EMPTY without one."""
+        """Return the log's signed tree head, a note, not yet verified.
+
+        Raises:
+            SourceError: LOG_EMPTY without one.
+        """
         data = await self.get("checkpoint")
         if data is None:
             raise SourceError("LOG_EMPTY", f"{self.place}/checkpoint is not there", "Name the prefix of a C2SP log.")
@@ -188,7 +194,10 @@ class Ahead:
 def read_entries(reader: TileReader, ahead: Ahead, start: int) -> Iterator[tuple[int, list[bytes], list[bytes]]]:
     """Yield (index, leaves, leaf hashes) of the entries from ``start`` on, a bundle at a time, verified.
 
-    Runs in a thread. Raises ProofError as `TileReader.entries`.
+    Runs in a thread.
+
+    Raises:
+        ProofError: As `TileReader.entries`.
     """
     size = reader.head.size
     numbers = range(start // WIDTH, -(-size // WIDTH)) if start < size else range(0)

@@ -45,7 +45,9 @@ def find_falls(before: RecallTable, after: RecallTable, most_micro: int = MOST_F
     """Every direction of ``before`` that lost more than ``most_micro`` in ``after``, the deepest fall first.
 
     Also directions that were never trained as a pair, such as sound to picture: searches use them like the others.
-    Raises KeyError when ``after`` lacks a direction of ``before``.
+
+    Raises:
+        KeyError: When ``after`` lacks a direction of ``before``.
     """
     falls = [
         Fall(*key, words, shares[measure], after[key][measure])
@@ -110,7 +112,11 @@ def check_comparison(evaluation: Mapping[str, Any], judged: Iterable[str], of_pa
 
 
 def read_shares(recall: object) -> RecallTable:
-    """The shares of a manifest's ``recall``. Raises CheckpointError CHECKPOINT_NOT_COMPARED if they cannot be read."""
+    """The shares of a manifest's ``recall``.
+
+    Raises:
+        CheckpointError: CHECKPOINT_NOT_COMPARED if they cannot be read.
+    """
     found: dict[tuple[str, str], dict[str, int]] = {}
     if not isinstance(recall, Mapping):
         raise _not_compared("its manifest has no recall")

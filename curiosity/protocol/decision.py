@@ -31,8 +31,9 @@ class ExportedPair:
 def check_exported(pair: ExportedPair, leaf: bytes, domain: Domain, origin: str, receipt_vkey: str) -> bytes:
     """Check an exported pair against its entry and return the pair's digest.
 
-    Raises ProofError: EXPORT_SUBMISSION if the contributor did not sign it, EXPORT_ENTRY if its receipt is of another
-    entry, and what `check_decision` raises.
+    Raises:
+        ProofError: EXPORT_SUBMISSION if the contributor did not sign it, EXPORT_ENTRY if its receipt is of another
+            entry, and what `check_decision` raises.
     """
     envelope = Envelope(pair.submission, pair.signature)
     try:
@@ -49,7 +50,8 @@ def check_exported(pair: ExportedPair, leaf: bytes, domain: Domain, origin: str,
 def check_decision(decision: Decision, envelope: Envelope, digest: bytes, origin: str, vkey: str) -> CheckedReceipt:
     """Check that a decision is about this very submission, signed by the pinned key, and consistent in itself.
 
-    Raises ProofError: what `check_decided` raises, RECEIPT_OF_ANOTHER, OPENING_OF_ANOTHER.
+    Raises:
+        ProofError: What `check_decided` raises, RECEIPT_OF_ANOTHER, OPENING_OF_ANOTHER.
     """
     checked, entry = check_decided(decision, digest, origin, vkey)
     submission = envelope.submission
@@ -65,8 +67,9 @@ def check_decision(decision: Decision, envelope: Envelope, digest: bytes, origin
 def check_decided(decision: Decision, digest: bytes, origin: str, vkey: str) -> tuple[CheckedReceipt, PairEntry]:
     """Check that a decision is about the pair with a digest, signed by the pinned key, and consistent in itself.
 
-    Raises ProofError: what `verify_receipt` raises, RECEIPT_OF_ANOTHER, VERDICT_DIFFERS, OPENING_DIFFERS,
-    EMBEDDING_DIFFERS.
+    Raises:
+        ProofError: What `verify_receipt` raises, RECEIPT_OF_ANOTHER, VERDICT_DIFFERS, OPENING_DIFFERS,
+            EMBEDDING_DIFFERS.
     """
     checked = verify_receipt(decision.receipt, origin, vkey)
     entry = checked.entry
@@ -102,8 +105,9 @@ def check_decided(decision: Decision, digest: bytes, origin: str, vkey: str) -> 
 def check_submission(row: IndexedSubmission, leaf: bytes, domain: Domain) -> bytes:
     """Check that a submission and its opening are those behind an entry, and return the pair's digest.
 
-    Raises ProofError: MIRROR_SUBMISSION if the entry is not about that pair or the contributor did not sign it,
-    MIRROR_OPENING if the entry's commitment hides something else.
+    Raises:
+        ProofError: MIRROR_SUBMISSION if the entry is not about that pair or the contributor did not sign it,
+            MIRROR_OPENING if the entry's commitment hides something else.
     """
     entry = parse_entry(leaf)
     try:

@@ -100,7 +100,11 @@ Entry = Annotated[AnyEntry, Field(discriminator="kind")]
 
 
 def encode_entry(entry: AnyEntry) -> bytes:
-    """Return the leaf: canonical JSON. Raises ValueError if it is longer than 65,535 bytes."""
+    """Return the leaf: canonical JSON.
+
+    Raises:
+        ValueError: If it is longer than 65,535 bytes.
+    """
     leaf = encode(entry)
     if len(leaf) > MAX_ENTRY_BYTES:
         raise ValueError(f"an entry of {len(leaf)} bytes, at most {MAX_ENTRY_BYTES}")
@@ -110,8 +114,9 @@ def encode_entry(entry: AnyEntry) -> bytes:
 def parse_entry(leaf: bytes) -> AnyEntry:
     """Return the entry that a leaf spells.
 
-    Raises ProofError: ENTRY_TOO_LONG, ENTRY_MALFORMED if it is none, ENTRY_NOT_CANONICAL if it is one in another
-    spelling than the one that `encode_entry` gives.
+    Raises:
+        ProofError: ENTRY_TOO_LONG, ENTRY_MALFORMED if it is none, ENTRY_NOT_CANONICAL if it is one in another spelling
+            than the one that `encode_entry` gives.
     """
     if len(leaf) > MAX_ENTRY_BYTES:
         raise ProofError("ENTRY_TOO_LONG", f"an entry of {len(leaf)} bytes, at most {MAX_ENTRY_BYTES}")

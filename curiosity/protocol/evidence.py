@@ -91,7 +91,10 @@ def collect(
     """Return evidence of two notes, put in order of size, with a consistency proof from the smaller tree that failed.
 
     ``other_root`` is that of the smaller size under the larger tree, where the caller knows it; else it is taken from
-    the proof, if the proof holds it. Raises ProofError as `check_evidence`.
+    the proof, if the proof holds it.
+
+    Raises:
+        ProofError: As `check_evidence`.
     """
     heads = {note: verify_checkpoint(note, origin, log_vkeys) for note in (one, other)}
     first, second = sorted((one, other), key=lambda note: heads[note].size)
@@ -138,9 +141,10 @@ def _leads_from(size1: int, size2: int, proof: Sequence[bytes], root2: bytes) ->
 def check_evidence(evidence: Evidence, log_vkeys: Sequence[str] = ()) -> CheckedEvidence:
     """Return what the evidence shows, trusting ``log_vkeys``, by default those kept in it.
 
-    Raises ProofError: what `verify_checkpoint` raises for a head that the log did not sign, EVIDENCE_ORDER if the
-    larger tree comes first, EVIDENCE_HARMLESS if the two heads agree, PROOF_ codes if ``other_root`` does not lead to
-    the second head.
+    Raises:
+        ProofError: What `verify_checkpoint` raises for a head that the log did not sign, EVIDENCE_ORDER if the larger
+            tree comes first, EVIDENCE_HARMLESS if the two heads agree, PROOF_ codes if ``other_root`` does not lead to
+            the second head.
     """
     vkeys = log_vkeys or evidence.log_vkeys
     first, second = (verify_checkpoint(note, evidence.origin, vkeys) for note in (evidence.first, evidence.second))
@@ -172,7 +176,11 @@ def is_consistent(first: TreeHead, second: TreeHead, proof: Sequence[bytes]) -> 
 
 
 def parse_evidence(data: bytes) -> Evidence:
-    """Return the evidence that a file spells. Raises ProofError EVIDENCE_MALFORMED."""
+    """Return the evidence that a file spells.
+
+    Raises:
+        ProofError: EVIDENCE_MALFORMED.
+    """
     if len(data) > MAX_EVIDENCE_BYTES:
         raise ProofError("EVIDENCE_MALFORMED", f"{len(data)} bytes, at most {MAX_EVIDENCE_BYTES}")
     try:

@@ -25,8 +25,9 @@ def read_json(
 
     Of a name that an object gives twice the last value counts; with ``is_unique`` the values must be the same.
 
-    Raises JsonError, a ValueError: more than ``max_bytes`` (of a text: characters), deeper than ``max_depth`` arrays
-    and objects, an integer of more than 4,300 digits, or not JSON.
+    Raises:
+        JsonError: A ValueError: more than ``max_bytes`` (of a text: characters), deeper than ``max_depth`` arrays and
+            objects, an integer of more than 4,300 digits, or not JSON.
     """
     if len(data) > max_bytes:
         raise JsonError(f"{len(data)} bytes, at most {max_bytes} are read")

@@ -96,10 +96,12 @@ def judge(
 ) -> Judged:
     """Decide about a pair of modality pair ``modalities`` ("audio-text", a's modality first).
 
-    ``history`` int16[N, 2d] holds the joint points known so far, in commit order. Tests in order: null gate of a and
-    of b, final distance, CSLS. A value within the margin of its threshold makes the pair grey unless another test
-    refuses it outright. Novelty is measured only on accepted pairs and only ranks.
-    Raises KeyError if the checkpoint is not calibrated for ``modalities``.
+    ``history`` int16[N, 2d] holds the joint points known so far, in commit order. Tests in order: null gate of a and of
+    b, final distance, CSLS. A value within the margin of its threshold makes the pair grey unless another test refuses
+    it outright. Novelty is measured only on accepted pairs and only ranks.
+
+    Raises:
+        KeyError: If the checkpoint is not calibrated for ``modalities``.
     """
     name_a, name_b = modalities.split("-")
     limits = calibration.pairs[modalities]

@@ -14,7 +14,9 @@ def match_license(expression: str, allowed: Collection[str]) -> str:
     """Return a licence expression with its ids and operators as the network spells them; upper and lower case are one.
 
     Ids compare without regard to case (SPDX 3.0, annex "SPDX license expressions", section on case sensitivity).
-    Raises Rejected LICENSE_NOT_ALLOWED (422) if it names no licence, or one that is not in ``allowed``.
+
+    Raises:
+        Rejected: LICENSE_NOT_ALLOWED (422) if it names no licence, or one that is not in ``allowed``.
     """
     spelled = {one.lower(): one for one in allowed}
     words: list[str] = _WORD.findall(expression)

@@ -135,7 +135,8 @@ def inclusion_path(index: int, hashes: Sequence[bytes]) -> list[bytes]:
 def inclusion_proof(index: int, leaves: Sequence[bytes]) -> list[bytes]:
     """Return the audit path of leaf ``index``, nearest sibling first (section 2.1.1).
 
-    Raises ProofError if there is no such leaf.
+    Raises:
+        ProofError: If there is no such leaf.
     """
     return inclusion_path(index, [leaf_hash(leaf) for leaf in leaves])
 
@@ -155,9 +156,12 @@ def _too_short(length: int, what: str) -> ProofError:
 def verify_inclusion(leaf_hash: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
     """Check that the leaf is at ``index`` of the tree of ``size`` leaves with this root (RFC 9162 section 2.1.3.2).
 
-    ``size`` and ``root`` are those of a verified tree head, never the prover's word. Raises ProofError:
-    PROOF_INDEX_OUT_OF_RANGE, PROOF_MALFORMED for hashes that are not 32 bytes, PROOF_TOO_LONG or PROOF_TOO_SHORT if
-    the tree's shape demands another number of them, PROOF_MISMATCH if they lead to another root.
+    ``size`` and ``root`` are those of a verified tree head, never the prover's word.
+
+    Raises:
+        ProofError: PROOF_INDEX_OUT_OF_RANGE, PROOF_MALFORMED for hashes that are not 32 bytes, PROOF_TOO_LONG or
+            PROOF_TOO_SHORT if the tree's shape demands another number of them, PROOF_MISMATCH if they lead to another
+            root.
     """
     if not 0 <= index < size:
         raise ProofError("PROOF_INDEX_OUT_OF_RANGE", f"leaf {index} is not in a tree of {size} leaves")
@@ -205,7 +209,8 @@ def consistency_path(first: int, hashes: Sequence[bytes]) -> list[bytes]:
 def consistency_proof(first: int, leaves: Sequence[bytes]) -> list[bytes]:
     """Return the proof that the tree of the first ``first`` leaves is a prefix of this one (section 2.1.2).
 
-    Raises ProofError if ``first`` is not between 1 and the number of leaves.
+    Raises:
+        ProofError: If ``first`` is not between 1 and the number of leaves.
     """
     return consistency_path(first, [leaf_hash(leaf) for leaf in leaves])
 
@@ -213,7 +218,10 @@ def consistency_proof(first: int, leaves: Sequence[bytes]) -> list[bytes]:
 def verify_consistency(size1: int, size2: int, proof: Sequence[bytes], root1: bytes, root2: bytes) -> None:
     """Check that the tree ``(size1, root1)`` is a prefix of ``(size2, root2)`` (RFC 9162 section 2.1.4.2).
 
-    The empty tree is a prefix of every tree, by an empty proof. Raises ProofError: as `verify_inclusion`.
+    The empty tree is a prefix of every tree, by an empty proof.
+
+    Raises:
+        ProofError: As `verify_inclusion`.
     """
     if not 0 <= size1 <= size2:
         raise ProofError("PROOF_INDEX_OUT_OF_RANGE", f"a tree of {size1} leaves cannot be a prefix of one of {size2}")

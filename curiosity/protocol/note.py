@@ -56,7 +56,11 @@ class Verifier:
 
     @cached_property
     def public(self) -> Ed25519PublicKey | MLDSA44PublicKey:
-        """The key as the library holds it. Raises ValueError for bytes that are none, UnsupportedAlgorithm."""
+        """The key as the library holds it.
+
+        Raises:
+            ValueError, UnsupportedAlgorithm: For bytes that are not such a key.
+        """
         if self.algorithm == MLDSA44_COSIGNATURE:
             return MLDSA44PublicKey.from_public_bytes(self.public_key)
         return Ed25519PublicKey.from_public_bytes(self.public_key)
@@ -81,7 +85,11 @@ class Signer:
 
     @cached_property
     def ml_dsa_key(self) -> MLDSA44PrivateKey:
-        """The ML-DSA-44 key, made once. Raises ConfigError ALGORITHM_UNSUPPORTED where the library has none."""
+        """The ML-DSA-44 key, made once.
+
+        Raises:
+            ConfigError: ALGORITHM_UNSUPPORTED where the library has none.
+        """
         try:
             return MLDSA44PrivateKey.from_seed_bytes(self.seed)
         except UnsupportedAlgorithm:
@@ -134,7 +142,8 @@ def from_base64(text: str, code: str, what: str) -> bytes:
 def from_decimal(text: str, code: str, what: str) -> int:
     """Return the number from 0 to `MAX_SIZE` that ``text`` spells in ASCII digits without leading zeros.
 
-    Raises ProofError ``code`` if it spells none.
+    Raises:
+        ProofError: ``code`` if it spells none.
     """
     if not _DECIMAL.fullmatch(text) or int(text) > MAX_SIZE:
         raise ProofError(code, f"{what} {text[:30]!r} is not a canonical decimal of at most {MAX_SIZE}")
@@ -155,9 +164,10 @@ def is_note_text(text: str) -> bool:
 def parse_vkey(vkey: str) -> Verifier:
     """Return the verifier that a signed-note key spells (c2sp.org/signed-note, "Verifier keys").
 
-    Raises ProofError: VKEY_MALFORMED for anything but ``name+id+base64``, VKEY_ALGORITHM for a signature type that is
-    not one of ours, VKEY_ID if the id is not that of name and key, VKEY_WEAK for an Ed25519 key under which anybody can
-    sign, or that is not the one spelling of its point (RFC 8032 section 5.1.3).
+    Raises:
+        ProofError: VKEY_MALFORMED for anything but ``name+id+base64``, VKEY_ALGORITHM for a signature type that is not
+            one of ours, VKEY_ID if the id is not that of name and key, VKEY_WEAK for an Ed25519 key under which anybody
+            can sign, or that is not the one spelling of its point (RFC 8032 section 5.1.3).
     """
     parts = vkey.split("+", 2) if len(vkey) <= MAX_VKEY_CHARS else []
     if len(parts) != 3 or not is_key_name(parts[0]):
@@ -196,8 +206,9 @@ def _is_weak(public_key: bytes) -> bool:
 def parse_note(note: str) -> tuple[str, tuple[NoteSignature, ...]]:
     """Return a note's text, ending in a newline, and its signatures, all unchecked (c2sp.org/signed-note, "Format").
 
-    Raises ProofError: NOTE_TOO_LONG, NOTE_CHARACTERS, NOTE_MALFORMED without a blank line before at least one line,
-    NOTE_SIGNATURES if there are too many, NOTE_SIGNATURE_LINE if one of them is not a signature.
+    Raises:
+        ProofError: NOTE_TOO_LONG, NOTE_CHARACTERS, NOTE_MALFORMED without a blank line before at least one line,
+            NOTE_SIGNATURES if there are too many, NOTE_SIGNATURE_LINE if one of them is not a signature.
     """
     if len(note) > MAX_NOTE_CHARS:
         raise ProofError("NOTE_TOO_LONG", f"the note has {len(note)} characters, at most {MAX_NOTE_CHARS}")
@@ -212,7 +223,11 @@ def parse_note(note: str) -> tuple[str, tuple[NoteSignature, ...]]:
 
 
 def parse_signature_lines(lines: str) -> tuple[NoteSignature, ...]:
-    """Return the signatures of one or more signature lines, unchecked. Raises ProofError as `parse_note`."""
+    """Return the signatures of one or more signature lines, unchecked.
+
+    Raises:
+        ProofError: As `parse_note`.
+    """
     if len(lines) > MAX_NOTE_CHARS:
         raise ProofError("NOTE_TOO_LONG", f"the signature lines have {len(lines)} characters, at most {MAX_NOTE_CHARS}")
     if not lines.endswith("\n"):

@@ -47,8 +47,9 @@ def cosigned_text(text: str, timestamp: int) -> bytes:
 def cosigned_message(name: str, head: TreeHead, timestamp: int) -> bytes:
     """Return what a type 0x06 cosignature signs (c2sp.org/tlog-cosignature, "ML-DSA-44 signed message").
 
-    Raises ProofError COSIGNATURE_NAMES if the cosigner's name or the origin is longer than 255 bytes: the structure
-    cannot hold it.
+    Raises:
+        ProofError: COSIGNATURE_NAMES if the cosigner's name or the origin is longer than 255 bytes: the structure
+            cannot hold it.
     """
     cosigner, origin = name.encode(), head.origin.encode()
     if not 0 < len(cosigner) < 256 or not 0 < len(origin) < 256:
@@ -70,7 +71,8 @@ def cosigned_message(name: str, head: TreeHead, timestamp: int) -> bytes:
 def make_signature(text: str, signer: Signer) -> NoteSignature:
     """Return the plain signature of a text (c2sp.org/signed-note, "Ed25519 signatures").
 
-    Raises ValueError for a name that no note can hold and for a key that only cosigns.
+    Raises:
+        ValueError: For a name that no note can hold and for a key that only cosigns.
     """
     _check_name(signer)
     if signer.algorithm != ED25519:
@@ -82,8 +84,11 @@ def make_signature(text: str, signer: Signer) -> NoteSignature:
 def make_cosignature(text: str, signer: Signer, timestamp: int) -> NoteSignature:
     """Return the cosignature of a tree head's text at Unix second ``timestamp`` (c2sp.org/tlog-cosignature).
 
-    An Ed25519 key makes type 0x04, an ML-DSA-44 key type 0x06. Raises ProofError if the text is no tree head, and
-    ValueError for a time or a name that cannot be written.
+    An Ed25519 key makes type 0x04, an ML-DSA-44 key type 0x06.
+
+    Raises:
+        ProofError: If the text is no tree head.
+        ValueError: For a time or a name that cannot be written.
     """
     _check_name(signer)
     if not 0 <= timestamp <= MAX_SIZE:
@@ -105,8 +110,11 @@ def _check_name(signer: Signer) -> None:
 def check_signatures(text: str, signatures: Iterable[NoteSignature], verifiers: Sequence[Verifier]) -> list[Signed]:
     """Return every signature that is by one of ``verifiers`` (c2sp.org/signed-note, "Signatures").
 
-    Signatures of other keys are ignored. Raises ProofError if one of a known key is wrong: SIGNATURE_LENGTH,
-    SIGNATURE_TIME, SIGNATURE_WRONG, or where a tree head is needed a HEAD_ code.
+    Signatures of other keys are ignored.
+
+    Raises:
+        ProofError: If one of a known key is wrong: SIGNATURE_LENGTH, SIGNATURE_TIME, SIGNATURE_WRONG, or where a tree
+            head is needed a HEAD_ code.
     """
     known = [(verifier.name, verifier.key_id, verifier) for verifier in verifiers]
     return [
@@ -118,7 +126,11 @@ def check_signatures(text: str, signatures: Iterable[NoteSignature], verifiers: 
 
 
 def check_signature(text: str, signature: NoteSignature, verifier: Verifier) -> Signed:
-    """Return what one signature proves. Raises ProofError as `check_signatures`."""
+    """Return what one signature proves.
+
+    Raises:
+        ProofError: As `check_signatures`.
+    """
     data, timestamp = signature.signature, 0
     if len(data) != SIGNATURE_BYTES[verifier.algorithm]:
         raise ProofError(

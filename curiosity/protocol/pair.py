@@ -145,7 +145,10 @@ def sign_pair(
 ) -> SignedPair:
     """Return the pair signed by ``private_key``, its items put in canonical order.
 
-    ``nonce`` is 32 random bytes, ``expiry`` Unix seconds. Raises Rejected PAIR_SAME_MODALITY if both are of one kind.
+    ``nonce`` is 32 random bytes, ``expiry`` Unix seconds.
+
+    Raises:
+        Rejected: PAIR_SAME_MODALITY if both are of one kind.
     """
     first, second = sorted((a, b), key=lambda item: item.modality)
     submission = Submission(
@@ -186,7 +189,8 @@ def check_modalities(submission: Submission) -> None:
 def check_signature(envelope: Envelope, domain: Domain) -> bytes:
     """Return the pair's digest if the named contributor signed it.
 
-    Raises Rejected with a SIGNATURE_ code if not.
+    Raises:
+        Rejected: With a SIGNATURE_ code if not.
     """
     digest = envelope.submission.digest(domain)
     signer = recover(digest, envelope.signature)
@@ -203,7 +207,10 @@ def check_signature(envelope: Envelope, domain: Domain) -> bytes:
 def read_envelope(body: bytes) -> tuple[Envelope, int]:
     """Return the envelope at the start of a request body and the offset at which item a begins.
 
-    Decodes neither item. Raises Rejected BODY_TRUNCATED, ENVELOPE_TOO_LARGE or MESSAGE_MALFORMED.
+    Decodes neither item.
+
+    Raises:
+        Rejected: BODY_TRUNCATED, ENVELOPE_TOO_LARGE or MESSAGE_MALFORMED.
     """
     if len(body) < 4:
         raise Rejected("BODY_TRUNCATED", f"the body has {len(body)} bytes, expected at least 4", _BODY_REMEDY)
@@ -229,7 +236,8 @@ def check_size(envelope: Envelope, offset: int, length: int) -> None:
 def read_items(body: bytes, envelope: Envelope, offset: int) -> SignedPair:
     """Return the signed pair whose items follow the envelope at ``offset``, both matching what was signed.
 
-    Raises Rejected BODY_SIZE if the items' sizes do not add up to the body, ITEM_HASH if content was changed.
+    Raises:
+        Rejected: BODY_SIZE if the items' sizes do not add up to the body, ITEM_HASH if content was changed.
     """
     check_size(envelope, offset, len(body))
     s = envelope.submission

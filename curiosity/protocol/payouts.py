@@ -129,7 +129,8 @@ def find_candidates(leaves: Iterable[bytes], first: int, *, check_signatures: bo
     """Return the accepted, novel pairs among leaves ``first``, ``first + 1``, ... that are not taken down in them:
     those that an epoch may pay.
 
-    Raises ProofError: ENTRY_ codes, PAYOUT_SIGNATURE, PAYOUT_TAKEDOWN.
+    Raises:
+        ProofError: ENTRY_ codes, PAYOUT_SIGNATURE, PAYOUT_TAKEDOWN.
     """
     candidates: dict[int, PaidPair] = {}
     for index, leaf in enumerate(leaves, start=first):
@@ -172,10 +173,13 @@ class Replay:
     def take(self, entry: AnyEntry) -> EpochPayout | None:
         """Bring it up to the next entry; return the payout of the epoch that the entry closes, if it closes one.
 
-        Raises ProofError: PAYOUT_SIGNATURE if a pair that may be paid was not signed by the account it pays,
-        PAYOUT_TAKEDOWN if a takedown names another pair than its index, PAYOUT_PARAMETERS if an epoch was closed under
-        other parameters than these, PAYOUT_MISMATCH if an epoch's entry says anything else than what follows from the
-        entries before it. Without ``check_entries`` the last two are left to `EpochPayout.differences`.
+        Without ``check_entries`` the last two are left to `EpochPayout.differences`.
+
+        Raises:
+            ProofError: PAYOUT_SIGNATURE if a pair that may be paid was not signed by the account it pays,
+                PAYOUT_TAKEDOWN if a takedown names another pair than its index, PAYOUT_PARAMETERS if an epoch was
+                closed under other parameters than these, PAYOUT_MISMATCH if an epoch's entry says anything else than
+                what follows from the entries before it.
         """
         index = self.size
         _take_in(self.candidates, entry, index, self._check_signatures)
@@ -203,8 +207,10 @@ def derive(
 ) -> Iterator[EpochPayout]:
     """Yield the payout of every epoch in the ledger, the open one last.
 
-    ``leaves`` are all leaves from index 0. Raises ProofError: ENTRY_ codes for a leaf that is no entry, and what
-    `Replay.take` raises.
+    ``leaves`` are all leaves from index 0.
+
+    Raises:
+        ProofError: ENTRY_ codes for a leaf that is no entry, and what `Replay.take` raises.
     """
     replay = Replay(parameters, check_signatures=check_signatures, check_entries=check_entries)
     for leaf in leaves:

@@ -32,7 +32,8 @@ class RewardParameters:
     emits 90 % of it in ten years. ``epoch_length_s``: reward period in seconds; the share of an epoch is the day's,
     scaled linearly. ``top_n``: pairs paid in one epoch at most.
 
-    Raises ConfigError ``REWARD_PARAMETER_INVALID`` when a value cannot work.
+    Raises:
+        ConfigError: ``REWARD_PARAMETER_INVALID`` when a value cannot work.
     """
 
     version: int = 1
@@ -83,7 +84,8 @@ class RewardParameters:
         Each epoch emits ``floor(remaining * numerator / denominator)`` and lowers ``remaining`` by it, whether or not
         it was paid out, exactly as ``CuriosityRewards.emission`` does. Takes time in proportion to the epoch number.
 
-        Raises ConfigError ``EPOCH_INVALID`` for an epoch below 1.
+        Raises:
+            ConfigError: ``EPOCH_INVALID`` for an epoch below 1.
         """
         return self._schedule(epoch)[0]
 
@@ -117,7 +119,8 @@ def allocate(scores: Iterable[tuple[bytes, int]], emission_wei: int) -> dict[byt
     in order of account. So the sum is exactly ``emission_wei``, or nobody gets anything when all scores are zero. The
     order of the input does not matter. Accounts whose share is 0 wei are left out.
 
-    Raises ConfigError ``REWARD_INPUT_INVALID`` for a negative score or emission or an account that is not 20 bytes.
+    Raises:
+        ConfigError: ``REWARD_INPUT_INVALID`` for a negative score or emission or an account that is not 20 bytes.
     """
     _check_amount("emission_wei", emission_wei)
     totals: dict[bytes, int] = {}
@@ -144,7 +147,8 @@ def allocate(scores: Iterable[tuple[bytes, int]], emission_wei: int) -> dict[byt
 def cumulate(previous: Mapping[bytes, int], new: Mapping[bytes, int]) -> dict[bytes, int]:
     """Total wei earned by each account since the first epoch: the previous totals plus this epoch's; by account.
 
-    Raises ConfigError ``REWARD_INPUT_INVALID`` as `allocate` does.
+    Raises:
+        ConfigError: ``REWARD_INPUT_INVALID`` as `allocate` does.
     """
     totals: dict[bytes, int] = {}
     for amounts in (previous, new):
@@ -162,7 +166,8 @@ class RewardTree:
     2i + 1 and 2i + 2, the leaves sorted by hash and stored from the end backwards. Inner nodes hash their children in
     sorted order, so that a proof carries no directions.
 
-    Raises ConfigError ``REWARD_INPUT_INVALID`` for an account that appears twice or an amount outside uint256.
+    Raises:
+        ConfigError: ``REWARD_INPUT_INVALID`` for an account that appears twice or an amount outside uint256.
     """
 
     def __init__(self, leaves: Sequence[tuple[bytes, int]]) -> None:
@@ -214,7 +219,8 @@ class RewardTree:
     def proof(self, account: bytes) -> list[bytes]:
         """Sibling hashes from the account's leaf up to the root.
 
-        Raises ProofError ``REWARD_NO_LEAF`` when the account has no leaf.
+        Raises:
+            ProofError: ``REWARD_NO_LEAF`` when the account has no leaf.
         """
         position = self._positions.get(account)
         if position is None:
@@ -242,8 +248,9 @@ def leaf_hash(account: bytes, amount_wei: int) -> bytes:
 def verify_claim(root: bytes, account: bytes, amount_wei: int, proof: Sequence[bytes]) -> None:
     """Checks that the reward root commits to exactly this amount for this account; returns nothing.
 
-    Raises ProofError ``REWARD_PROOF_INVALID`` when the proof leads elsewhere or a hash is not 32 bytes, and ConfigError
-    ``REWARD_INPUT_INVALID`` for a malformed account or amount.
+    Raises:
+        ProofError: ``REWARD_PROOF_INVALID`` when the proof leads elsewhere or a hash is not 32 bytes.
+        ConfigError: ``REWARD_INPUT_INVALID`` for a malformed account or amount.
     """
     node = leaf_hash(account, amount_wei)
     for order, sibling in enumerate(proof):

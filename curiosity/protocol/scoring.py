@@ -75,7 +75,8 @@ def differential_loss_micro(
     itself and the references at temperature ``tau``, divided by ``log(N + 1)``: 0 is perfect, 1_000_000 is
     uninformative (a constant encoder gives exactly that). Source: docs/scoring.md, "Differential loss".
 
-    Raises ValueError if K or N is zero.
+    Raises:
+        ValueError: If K or N is zero.
     """
     if len(halves) == 0 or len(references) == 0:
         raise ValueError(f"needs at least one mask and one reference, got {len(halves)} and {len(references)}")
@@ -139,7 +140,10 @@ def csls_micro(a: Quantised, b: Quantised, bank_a: Quantised, bank_b: Quantised)
 def conformal_low(values: Sequence[int], alpha_micro: int) -> int:
     """Return the ``floor(alpha * (n + 1))``-th smallest value: a fresh honest value falls below it with share <= alpha.
 
-    Split conformal prediction (Vovk et al. 2005). Raises ValueError if there are too few values for this alpha.
+    Split conformal prediction (Vovk et al. 2005).
+
+    Raises:
+        ValueError: If there are too few values for this alpha.
     """
     rank = alpha_micro * (len(values) + 1) // MICRO
     if rank < 1:
@@ -177,7 +181,9 @@ def measure_gap(point: Quantised, history: Quantised, k: int = NEIGHBOURS) -> Ga
     """Return the gap that ``point`` (2d) fills among ``history`` (N, 2d), from its k nearest neighbours.
 
     Squared lengths are exact integers; neighbours at equal distance are taken in the order of the history.
-    Raises ValueError if the history holds fewer than k points.
+
+    Raises:
+        ValueError: If the history holds fewer than k points.
     """
     if len(history) < k:
         raise ValueError(f"the history holds {len(history)} points, fewer than k={k}")
@@ -203,7 +209,10 @@ def _gap_of(p: Floats, neighbours: Floats, nearest_squared: float) -> Gap:
 def leave_one_out(history: Quantised, k: int = NEIGHBOURS) -> list[Gap]:
     """Return the gap that each point of ``history`` (N, 2d) fills among the others; thresholds come from these.
 
-    Equal to `measure_gap` of each point among the rest. Raises ValueError if the history holds k points or fewer.
+    Equal to `measure_gap` of each point among the rest.
+
+    Raises:
+        ValueError: If the history holds k points or fewer.
     """
     if len(history) <= k:
         raise ValueError(f"the history holds {len(history)} points, needs more than k={k}")
@@ -251,7 +260,11 @@ class Calibration:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Calibration":
-        """Return the calibration that `to_json` wrote. Raises KeyError or TypeError if a field is off."""
+        """Return the calibration that `to_json` wrote.
+
+        Raises:
+            KeyError, TypeError: If a field is off.
+        """
         return cls(
             pairs={name: PairThresholds(**fields) for name, fields in value["pairs"].items()},
             null_max_micro=dict(value["null_max_micro"]),

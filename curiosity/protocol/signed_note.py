@@ -25,9 +25,11 @@ from curiosity.protocol.tree_head import TreeHead, parse_tree_head
 def sign_note(text: str, signer: Signer, existing: str = "") -> str:
     """Return the note that carries ``text`` and the signer's line; ``existing`` holds signature lines to keep.
 
-    ``text`` ends in a newline. Raises ValueError if it does not, or holds characters that no note can, or if the
-    signer's name is empty or holds spaces or plus signs, or if its key only cosigns: nobody could open such a note.
-    Source: c2sp.org/signed-note, "Format".
+    ``text`` ends in a newline. Source: c2sp.org/signed-note, "Format".
+
+    Raises:
+        ValueError: If it does not, or holds characters that no note can, or if the signer's name is empty or holds
+            spaces or plus signs, or if its key only cosigns: nobody could open such a note.
     """
     if not is_note_text(text):
         raise ValueError("a note's text ends in a newline and holds no control characters")
@@ -38,9 +40,12 @@ def cosign(note: str, signer: Signer, timestamp: int) -> str:
     """Return the note of a tree head with one more line: the signer's cosignature at Unix second ``timestamp``.
 
     An Ed25519 key cosigns as cosignature/v1, an ML-DSA-44 key as subtree/v1; its vkey is that of ``signer.witness``.
-    The caller has checked the log's signature and consistency with the last head that it cosigned. Raises ProofError
-    if the note is not a tree head's, ValueError for a time or a name that cannot be written.
-    Source: c2sp.org/tlog-cosignature.
+    The caller has checked the log's signature and consistency with the last head that it cosigned. Source:
+    c2sp.org/tlog-cosignature.
+
+    Raises:
+        ProofError: If the note is not a tree head's.
+        ValueError: For a time or a name that cannot be written.
     """
     text, _ = parse_note(note)
     return note + make_cosignature(text, signer, timestamp).line()
@@ -98,10 +103,12 @@ def _open(note: str, vkeys: Sequence[str]) -> tuple[str, tuple[NoteSignature, ..
 def open_note(note: str, vkeys: Sequence[str]) -> str:
     """Return the text of a note signed by at least one of ``vkeys`` (c2sp.org/signed-note, "Signatures").
 
-    Signatures of other keys are ignored; one of these keys that does not verify condemns the note. Raises ProofError:
-    VKEY_ codes; NOTE_TOO_LONG, NOTE_CHARACTERS, NOTE_MALFORMED, NOTE_SIGNATURES, NOTE_SIGNATURE_LINE; SIGNATURE_WRONG,
-    SIGNATURE_LENGTH, SIGNATURE_TIME; NOTE_UNSIGNED if none of the keys signed it; NOTE_PARTLY_SIGNED if only ML-DSA-44
-    keys did, whose signatures leave out the extension lines that it has.
+    Signatures of other keys are ignored; one of these keys that does not verify condemns the note.
+
+    Raises:
+        ProofError: VKEY_ codes; NOTE_TOO_LONG, NOTE_CHARACTERS, NOTE_MALFORMED, NOTE_SIGNATURES, NOTE_SIGNATURE_LINE;
+            SIGNATURE_WRONG, SIGNATURE_LENGTH, SIGNATURE_TIME; NOTE_UNSIGNED if none of the keys signed it;
+            NOTE_PARTLY_SIGNED if only ML-DSA-44 keys did, whose signatures leave out the extension lines that it has.
     """
     return _open(note, vkeys)[0]
 
@@ -133,8 +140,11 @@ def verify_checkpoint(
 def verified_cosignatures(note: str, witness_vkeys: Sequence[str]) -> tuple[Signed, ...]:
     """Return the cosignatures of these witnesses on a tree head's note, with their times, in the note's order.
 
-    This says nothing about the log's own signature. Raises ProofError VKEY_NOT_A_WITNESS for a key that makes no
-    cosignatures, else as `open_note`; of no witness there is nothing to raise. Source: c2sp.org/tlog-cosignature.
+    This says nothing about the log's own signature. Source: c2sp.org/tlog-cosignature.
+
+    Raises:
+        ProofError: VKEY_NOT_A_WITNESS for a key that makes no cosignatures, else as `open_note`; of no witness there is
+            nothing to raise.
     """
     verifiers = [parse_vkey(vkey) for vkey in witness_vkeys]
     for verifier in verifiers:

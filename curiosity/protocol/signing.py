@@ -70,7 +70,8 @@ def typed_digest(domain: Domain, struct_hash: bytes) -> bytes:
 def parse_private_key(text: str) -> bytes:
     """Return the private key that 64 hex digits spell, with 0x in front or not, and white space around.
 
-    Raises ValueError for anything else; its words say what is wrong and show nothing of ``text``.
+    Raises:
+        ValueError: For anything else; its words say what is wrong and show nothing of ``text``.
     """
     key = parse_seed(text.strip().removeprefix("0x").removeprefix("0X"))
     _private(key)
@@ -80,7 +81,8 @@ def parse_private_key(text: str) -> bytes:
 def parse_seed(text: str) -> bytes:
     """Return the 32 bytes that 64 hex digits spell, with white space around: what key and token files of services hold.
 
-    Raises ValueError for anything else; its words say what is wrong and show nothing of ``text``.
+    Raises:
+        ValueError: For anything else; its words say what is wrong and show nothing of ``text``.
     """
     digits = text.strip()
     if _KEY_DIGITS.fullmatch(digits) is None:
@@ -99,7 +101,11 @@ def _private(key: bytes) -> coincurve.PrivateKey:
 
 
 def address_of(private_key: bytes) -> bytes:
-    """Return the 20-byte address of a 32-byte private key. Raises ValueError if it is not a valid key."""
+    """Return the 20-byte address of a 32-byte private key.
+
+    Raises:
+        ValueError: If it is not a valid key.
+    """
     return _address(_private(private_key).public_key)
 
 
@@ -115,7 +121,11 @@ def checksum(address: bytes) -> str:
 
 
 def sign(digest: bytes, private_key: bytes) -> bytes:
-    """Return the 65-byte signature ``r || s || v`` with low s and v in {27, 28}. Raises ValueError as `address_of`."""
+    """Return the 65-byte signature ``r || s || v`` with low s and v in {27, 28}.
+
+    Raises:
+        ValueError: As `address_of`.
+    """
     signature = _private(private_key).sign_recoverable(digest, hasher=None)
     return signature[:64] + bytes([signature[64] + 27])
 
@@ -127,8 +137,9 @@ def _refuse(code: str, what: str) -> Rejected:
 def recover(digest: bytes, signature: bytes) -> bytes:
     """Return the 20-byte address whose key signed ``digest``.
 
-    Raises Rejected: SIGNATURE_LENGTH unless 65 bytes, SIGNATURE_V unless v is 27 or 28, SIGNATURE_HIGH_S for the
-    malleable twin, SIGNATURE_INVALID if no key fits.
+    Raises:
+        Rejected: SIGNATURE_LENGTH unless 65 bytes, SIGNATURE_V unless v is 27 or 28, SIGNATURE_HIGH_S for the malleable
+            twin, SIGNATURE_INVALID if no key fits.
     """
     if len(signature) != 65:
         raise _refuse("SIGNATURE_LENGTH", f"the signature has {len(signature)} bytes, expected 65")

@@ -25,10 +25,13 @@ _text: Spell = encode_basestring
 
 @lru_cache(maxsize=256)
 def speller(type_: Hashable) -> Spell:
-    """Return the function that spells values of a type. Raises ValueError for a type that may hold a float.
+    """Return the function that spells values of a type.
 
     Knows dataclasses of texts, integers, booleans, None, enumerations of texts, literals, tuples, lists and mappings
     from texts, and types with a pydantic PlainSerializer that makes a text of them. Raises TypeError for any other.
+
+    Raises:
+        ValueError: For a type that may hold a float.
     """
     origin, arguments = typing.get_origin(type_), typing.get_args(type_)
     if origin is typing.Annotated:

@@ -92,7 +92,8 @@ def root_from(read: Read, size: int) -> bytes:
 def inclusion_from(read: Read, index: int, size: int) -> list[bytes]:
     """Return the audit path of a leaf in the tree of ``size`` leaves, nearest sibling first (RFC 6962 section 2.1.1).
 
-    Raises ProofError PROOF_INDEX_OUT_OF_RANGE if there is no such leaf.
+    Raises:
+        ProofError: PROOF_INDEX_OUT_OF_RANGE if there is no such leaf.
     """
     if not 0 <= index < size:
         raise ProofError(
@@ -106,7 +107,10 @@ def inclusion_from(read: Read, index: int, size: int) -> list[bytes]:
 def consistency_from(read: Read, first: int, size: int) -> list[bytes]:
     """Return the proof that the first ``first`` of ``size`` leaves are a prefix (RFC 6962 section 2.1.2).
 
-    Empty from no leaf on and between equal sizes. Raises ProofError PROOF_INDEX_OUT_OF_RANGE if first is beyond size.
+    Empty from no leaf on and between equal sizes.
+
+    Raises:
+        ProofError: PROOF_INDEX_OUT_OF_RANGE if first is beyond size.
     """
     if not 0 <= first <= size:
         raise ProofError(

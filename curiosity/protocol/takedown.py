@@ -102,7 +102,11 @@ def sign_takedown(request: TakedownRequest, domain: Domain, private_key: bytes) 
 
 
 def check_takedown(signed: SignedTakedown, domain: Domain, contributor: bytes) -> None:
-    """Check that the contributor of the pair signed. Raises Rejected with a SIGNATURE_ code if not."""
+    """Check that the contributor of the pair signed.
+
+    Raises:
+        Rejected: With a SIGNATURE_ code if not.
+    """
     signer = recover(signed.request.digest(domain), signed.signature or b"")
     if signer != contributor:
         raise Rejected(
@@ -114,7 +118,11 @@ def check_takedown(signed: SignedTakedown, domain: Domain, contributor: bytes) -
 
 
 def check_everywhere(everywhere: str, modalities: str) -> frozenset[str]:
-    """Return the modalities that ``everywhere`` names. Raises Rejected TAKEDOWN_EVERYWHERE unless the pair has them."""
+    """Return the modalities that ``everywhere`` names.
+
+    Raises:
+        Rejected: TAKEDOWN_EVERYWHERE unless the pair has them.
+    """
     named = frozenset(everywhere.split("-")) if everywhere else frozenset()
     if everywhere not in ("", modalities, *modalities.split("-")):
         raise Rejected(

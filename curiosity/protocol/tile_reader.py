@@ -104,7 +104,8 @@ class TileReader:
     def read(self, places: Sequence[Place]) -> list[bytes]:
         """Return the hashes of complete subtrees, as `curiosity.protocol.subtrees` asks for them.
 
-        Raises ProofError PROOF_INDEX_OUT_OF_RANGE for one that is not in the tree.
+        Raises:
+            ProofError: PROOF_INDEX_OUT_OF_RANGE for one that is not in the tree.
         """
         for level, position in places:
             if not 0 <= level < 64 or position < 0 or (position + 1) << level > self.head.size:
@@ -119,7 +120,11 @@ class TileReader:
         return root_from(self.read, size)
 
     def inclusion_path(self, index: int) -> list[bytes]:
-        """Return the audit path of a leaf under the head. Raises ProofError PROOF_INDEX_OUT_OF_RANGE too."""
+        """Return the audit path of a leaf under the head.
+
+        Raises:
+            ProofError: PROOF_INDEX_OUT_OF_RANGE too.
+        """
         return inclusion_from(self.read, index, self.head.size)
 
     def consistency_path(self, first: int) -> list[bytes]:
@@ -133,7 +138,8 @@ class TileReader:
     def entries(self, index: int) -> list[bytes]:
         """Return the ``index``-th 256 entries, fewer at the end of the tree.
 
-        Raises ProofError BUNDLE_MISMATCH naming the first entry that does not have its leaf hash, BUNDLE_ codes too.
+        Raises:
+            ProofError: BUNDLE_MISMATCH naming the first entry that does not have its leaf hash, BUNDLE_ codes too.
         """
         hashes = self.leaf_hashes(index)
         bundle = Bundle(index, len(hashes))

@@ -75,7 +75,8 @@ def _suffix(index: int, width: int) -> str:
 def tile_path(level: int, index: int, width: int = WIDTH) -> str:
     """Return ``tile/<L>/<N>[.p/<W>]`` (c2sp.org/tlog-tiles, "Merkle Tree"); full tiles have no suffix.
 
-    Raises ProofError TILE_OUT_OF_RANGE for a level above 63, a negative index, a width outside 1 to 256.
+    Raises:
+        ProofError: TILE_OUT_OF_RANGE for a level above 63, a negative index, a width outside 1 to 256.
     """
     if not 0 <= level <= MAX_LEVEL:
         raise ProofError("TILE_OUT_OF_RANGE", f"there is no tile level {level}", f"Levels go from 0 to {MAX_LEVEL}.")
@@ -83,12 +84,20 @@ def tile_path(level: int, index: int, width: int = WIDTH) -> str:
 
 
 def bundle_path(index: int, width: int = WIDTH) -> str:
-    """Return ``tile/entries/<N>[.p/<W>]`` (c2sp.org/tlog-tiles, "Log entries"). Raises ProofError as `tile_path`."""
+    """Return ``tile/entries/<N>[.p/<W>]`` (c2sp.org/tlog-tiles, "Log entries").
+
+    Raises:
+        ProofError: As `tile_path`.
+    """
     return f"tile/entries/{_suffix(index, width)}"
 
 
 def parse_tile_path(path: str) -> Tile | Bundle:
-    """Return what a path names. Raises ProofError TILE_PATH unless it is the one spelling of a tile or a bundle."""
+    """Return what a path names.
+
+    Raises:
+        ProofError: TILE_PATH unless it is the one spelling of a tile or a bundle.
+    """
     match = _PATH.fullmatch(path) if len(path) <= _MAX_PATH_CHARS else None
     if match is not None:
         level, number, width = match.groups()
@@ -140,7 +149,11 @@ def tiles_from(read: Read, size: int, since: int = 0) -> Iterator[tuple[Tile, by
 
 
 def parse_tile(data: bytes, width: int = WIDTH) -> list[bytes]:
-    """Return the hashes of a tile, unchecked ("Merkle Tree"). Raises ProofError TILE_SIZE for another length."""
+    """Return the hashes of a tile, unchecked ("Merkle Tree").
+
+    Raises:
+        ProofError: TILE_SIZE for another length.
+    """
     if not 1 <= width <= WIDTH or len(data) != 32 * width:
         raise ProofError("TILE_SIZE", f"a tile of width {width} has {len(data)} bytes, expected {32 * width}")
     return [bytes(data[at : at + 32]) for at in range(0, len(data), 32)]
@@ -149,7 +162,8 @@ def parse_tile(data: bytes, width: int = WIDTH) -> list[bytes]:
 def entry_bundle(entries: Sequence[bytes]) -> bytes:
     """Return the bundle of 1 to 256 entries ("Log entries"): each after its length, two bytes, big-endian.
 
-    Raises ValueError for more, for none, or for an entry above 65,535 bytes.
+    Raises:
+        ValueError: For more, for none, or for an entry above 65,535 bytes.
     """
     if not 1 <= len(entries) <= WIDTH or max(map(len, entries)) > MAX_ENTRY_BYTES:
         raise ValueError(f"a bundle holds 1 to {WIDTH} entries of at most {MAX_ENTRY_BYTES} bytes, got {len(entries)}")
@@ -159,7 +173,8 @@ def entry_bundle(entries: Sequence[bytes]) -> bytes:
 def parse_bundle(data: bytes, width: int = WIDTH) -> list[bytes]:
     """Return the ``width`` entries of a bundle, unchecked ("Log entries").
 
-    Raises ProofError: BUNDLE_TRUNCATED if it holds fewer, BUNDLE_TRAILING if anything follows them.
+    Raises:
+        ProofError: BUNDLE_TRUNCATED if it holds fewer, BUNDLE_TRAILING if anything follows them.
     """
     entries: list[bytes] = []
     at, end = 0, len(data)

@@ -46,7 +46,9 @@ def make_proof(index: int, path: Sequence[bytes], checkpoint_note: str, extra: b
     """Return the tlog-proof of an entry ("Format"): its audit path in the tree of ``checkpoint_note``, which is kept
     as it is.
 
-    Raises ValueError for an index or hashes that cannot be written, ProofError if the note is malformed.
+    Raises:
+        ValueError: For an index or hashes that cannot be written.
+        ProofError: If the note is malformed.
     """
     if not 0 <= index <= MAX_SIZE or len(path) > MAX_PATH or any(len(hash_) != 32 for hash_ in path):
         raise ValueError(f"a proof has an index up to {MAX_SIZE} and at most {MAX_PATH} hashes of 32 bytes")
@@ -60,8 +62,10 @@ def make_proof(index: int, path: Sequence[bytes], checkpoint_note: str, extra: b
 def parse_proof(proof_text: str) -> Proof:
     """Return what a tlog-proof spells, nothing of it checked ("Format").
 
-    Raises ProofError: PROOF_TEXT_TOO_LONG, PROOF_HEADER for another first line, PROOF_EXTRA, PROOF_INDEX, PROOF_HASH
-    for a line that is not canonical, PROOF_TOO_LONG above 63 hashes, PROOF_NO_HEAD without an empty line, NOTE_ codes.
+    Raises:
+        ProofError: PROOF_TEXT_TOO_LONG, PROOF_HEADER for another first line, PROOF_EXTRA, PROOF_INDEX, PROOF_HASH for a
+            line that is not canonical, PROOF_TOO_LONG above 63 hashes, PROOF_NO_HEAD without an empty line, NOTE_
+            codes.
     """
     if len(proof_text) > MAX_NOTE_CHARS + 2 * MAX_EXTRA_BYTES:
         raise ProofError("PROOF_TEXT_TOO_LONG", f"the proof has {len(proof_text)} characters")
@@ -100,8 +104,11 @@ def verify_proof(
     """Return where the proof shows ``leaf`` (the entry's bytes) to be in the ledger ("Verifying a tlog proof").
 
     The size is that of the tree head, which must be of ``origin``, signed by one of ``log_vkeys`` and cosigned by
-    ``quorum`` of ``witness_vkeys``. Raises ProofError: as `parse_proof`, as
-    `curiosity.protocol.tlog.verify_checkpoint`, as `curiosity.protocol.merkle.verify_inclusion`.
+    ``quorum`` of ``witness_vkeys``.
+
+    Raises:
+        ProofError: As `parse_proof`, as `curiosity.protocol.tlog.verify_checkpoint`, as
+            `curiosity.protocol.merkle.verify_inclusion`.
     """
     proof = parse_proof(proof_text)
     head = verify_checkpoint(proof.note, origin, log_vkeys, witness_vkeys, quorum)

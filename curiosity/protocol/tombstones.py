@@ -14,7 +14,8 @@ _MARK = b'"kind":"takedown"'  # in canonical JSON no text can hold it: its quote
 def find_takedowns(leaves: Iterable[bytes]) -> Iterator[tuple[int, TakedownEntry]]:
     """Yield (place among the leaves, entry) of each takedown; the place is the entry's index if all leaves are given.
 
-    Raises ProofError: ENTRY_ codes.
+    Raises:
+        ProofError: ENTRY_ codes.
     """
     for index, leaf in enumerate(leaves):
         if _MARK in leaf:
@@ -26,7 +27,8 @@ def find_takedowns(leaves: Iterable[bytes]) -> Iterator[tuple[int, TakedownEntry
 def check_takedowns(leaves: Sequence[bytes], network_id: bytes, domain: Domain) -> dict[int, TakedownEntry]:
     """Return the takedowns among all leaves from index 0, by the index of the pair's entry, once each is found valid.
 
-    Raises ProofError as `check_found`.
+    Raises:
+        ProofError: As `check_found`.
     """
     return check_found(find_takedowns(leaves), leaves.__getitem__, network_id, domain)
 
@@ -37,9 +39,12 @@ def check_found(
     """Return all of a ledger's takedown entries by the index of the pair's entry, once each is found valid.
 
     ``takedowns`` are they by their own index, in order; ``leaf_at`` returns an earlier leaf. Step 21 of
-    docs/protocol.md. Raises ProofError: ENTRY_ codes; TAKEDOWN_OF_NOTHING if no earlier entry at that index
-    is of that pair, TAKEDOWN_TWICE, TAKEDOWN_SIGNATURE if the contributor did not ask for it, TAKEDOWN_REACH if the
-    request does not reach the pair.
+    docs/protocol.md.
+
+    Raises:
+        ProofError: ENTRY_ codes; TAKEDOWN_OF_NOTHING if no earlier entry at that index is of that pair, TAKEDOWN_TWICE,
+            TAKEDOWN_SIGNATURE if the contributor did not ask for it, TAKEDOWN_REACH if the request does not reach the
+            pair.
     """
     found: dict[int, TakedownEntry] = {}
     named: dict[bytes, tuple[PairEntry, TakedownEntry]] = {}  # pairs that a request named, by digest

@@ -27,8 +27,9 @@ class TreeHead:
 def parse_tree_head(text: str) -> TreeHead:
     """Return the tree head that a note's text spells, whoever signed it (c2sp.org/tlog-checkpoint, "Note text").
 
-    Raises ProofError: HEAD_MALFORMED unless it is three or more lines, none empty; HEAD_SIZE for a size that is not a
-    canonical decimal; HEAD_ROOT for a root that is not the base64 of 32 bytes.
+    Raises:
+        ProofError: HEAD_MALFORMED unless it is three or more lines, none empty; HEAD_SIZE for a size that is not a
+            canonical decimal; HEAD_ROOT for a root that is not the base64 of 32 bytes.
     """
     lines = text.split("\n")
     if len(lines) < 4 or lines[-1] != "" or "" in lines[:-1]:

@@ -16,7 +16,8 @@ def without_userinfo(text: str) -> str:
 def check_url(url: str, what: str) -> str:
     """Return the address of a web server as it is; ``what`` names it in the error.
 
-    Raises ConfigError URL_INVALID unless it begins with http:// or https:// and a host follows.
+    Raises:
+        ConfigError: URL_INVALID unless it begins with http:// or https:// and a host follows.
     """
     try:
         parts = urlsplit(url)

@@ -46,7 +46,11 @@ def to_hex(value: bytes) -> str:
 
 
 def from_hex(text: str, length: int) -> bytes:
-    """Return the bytes that ``text`` spells. Raises ValueError unless it is 0x and ``2 * length`` lower-case digits."""
+    """Return the bytes that ``text`` spells.
+
+    Raises:
+        ValueError: Unless it is 0x and ``2 * length`` lower-case digits.
+    """
     return _hex_parser(length)(text)
 
 
@@ -79,8 +83,11 @@ def adapter(type_: Any) -> TypeAdapter[Any]:
 def canonical_json(value: Any) -> bytes:
     """Return JSON with sorted keys, no spaces and no floats: the one form that is hashed and signed.
 
-    For the values the protocol uses (strings, integers, booleans, null, lists, objects with ASCII keys) this is
-    RFC 8785. Raises ValueError on a float.
+    For the values the protocol uses (strings, integers, booleans, null, lists, objects with ASCII keys) this is RFC
+    8785.
+
+    Raises:
+        ValueError: On a float.
     """
     _refuse_floats(value)
     return _CANONICAL.encode(value).encode()
@@ -106,7 +113,11 @@ def to_plain(value: Any) -> Any:
 
 
 def encode(value: Any) -> bytes:
-    """Return the canonical JSON of a protocol dataclass. Raises ValueError where it may hold a float."""
+    """Return the canonical JSON of a protocol dataclass.
+
+    Raises:
+        ValueError: Where it may hold a float.
+    """
     return speller(cast(Hashable, type(value)))(value).encode()
 
 
@@ -125,7 +136,8 @@ def _spell(part: int | str) -> str:
 def parse(type_: type[T], data: bytes | str) -> T:
     """Return the protocol value that JSON ``data`` spells.
 
-    Raises Rejected MESSAGE_MALFORMED naming the first field that does not fit.
+    Raises:
+        Rejected: MESSAGE_MALFORMED naming the first field that does not fit.
     """
     try:
         return cast(T, adapter(type_).validate_json(data))

@@ -29,7 +29,12 @@ class WitnessRequest:
 
 
 def make_witness_request(old_size: int, path: Sequence[bytes], note: str) -> str:
-    """Return the body of add-checkpoint. Raises ValueError for what cannot be written, ProofError for a bad note."""
+    """Return the body of add-checkpoint.
+
+    Raises:
+        ValueError: For what cannot be written.
+        ProofError: For a bad note.
+    """
     if not 0 <= old_size <= MAX_SIZE or len(path) > MAX_PATH or any(len(hash_) != 32 for hash_ in path):
         raise ValueError(f"a request has a size up to {MAX_SIZE} and at most {MAX_PATH} hashes of 32 bytes")
     parse_note(note)
@@ -39,8 +44,9 @@ def make_witness_request(old_size: int, path: Sequence[bytes], note: str) -> str
 def parse_witness_request(body: str) -> WitnessRequest:
     """Return what a body of add-checkpoint spells.
 
-    Raises ProofError: WITNESS_REQUEST_TOO_LONG, WITNESS_REQUEST_MALFORMED without an empty line, WITNESS_REQUEST_OLD,
-    WITNESS_REQUEST_HASH, PROOF_TOO_LONG above 63 hashes, NOTE_ codes.
+    Raises:
+        ProofError: WITNESS_REQUEST_TOO_LONG, WITNESS_REQUEST_MALFORMED without an empty line, WITNESS_REQUEST_OLD,
+            WITNESS_REQUEST_HASH, PROOF_TOO_LONG above 63 hashes, NOTE_ codes.
     """
     if len(body) > MAX_NOTE_CHARS + 4096:
         raise ProofError("WITNESS_REQUEST_TOO_LONG", f"the request has {len(body)} characters")
@@ -62,7 +68,11 @@ def parse_witness_request(body: str) -> WitnessRequest:
 
 
 def parse_witness_size(body: str) -> int:
-    """Return the size that a witness answers with status 409. Raises ProofError WITNESS_SIZE."""
+    """Return the size that a witness answers with status 409.
+
+    Raises:
+        ProofError: WITNESS_SIZE.
+    """
     if not body.endswith("\n"):
         raise ProofError("WITNESS_SIZE", f"the answer {body[:60]!r} is not one line")
     return from_decimal(body[:-1], "WITNESS_SIZE", "the witness's size")

@@ -168,9 +168,11 @@ def next_attestation(
 ) -> Attestation | None:
     """Return the attestation that follows on what the chain holds; None if it holds every epoch that is closed.
 
-    ``derived`` is what `curiosity.protocol.payouts.derive` yields of ``leaves``, entries checked. Raises ProofError:
-    what `check_epoch` finds in an epoch before, CHAIN_EPOCH_UNKNOWN for one that the ledger has not closed,
-    CHAIN_EMISSION_DIFFERS.
+    ``derived`` is what `curiosity.protocol.payouts.derive` yields of ``leaves``, entries checked.
+
+    Raises:
+        ProofError: What `check_epoch` finds in an epoch before, CHAIN_EPOCH_UNKNOWN for one that the ledger has not
+            closed, CHAIN_EMISSION_DIFFERS.
     """
     closed = [payout for payout in derived if payout.entry is not None]
     state = chain.state()
@@ -222,7 +224,8 @@ def _show(value: object) -> str:
 class Attested:
     """What a key has signed for a contract: one digest of each epoch, validator set and attempt, kept before it leaves.
 
-    Raises StoreError ATTESTED_UNREADABLE.
+    Raises:
+        StoreError: ATTESTED_UNREADABLE.
     """
 
     def __init__(self, home: Path, addresses: Addresses, signer: bytes) -> None:
@@ -234,7 +237,11 @@ class Attested:
             raise self._unusable(error) from None
 
     def note(self, attestation: Attestation, digest: bytes) -> None:
-        """Keep that this is signed. Raises ProofError ATTESTED_ANOTHER if another one of that epoch was."""
+        """Keep that this is signed.
+
+        Raises:
+            ProofError: ATTESTED_ANOTHER if another one of that epoch was.
+        """
         key = f"{attestation.epoch}-{attestation.set_id}-{attestation.attempt}"
         known = self._digests.setdefault(key, digest.hex())
         if known != digest.hex():

@@ -144,7 +144,9 @@ class Claimed:
 async def fetch_ticket(client: ValidatorClient, account: bytes) -> ClaimTicket:
     """Return the account's ticket, all pages of it, once its proofs hold.
 
-    Raises Rejected CLAIM_NONE; ProofError: REWARD_PROOF_INVALID, TICKET_OF_ANOTHER, TICKET_ORDER if epochs come twice.
+    Raises:
+        Rejected: CLAIM_NONE.
+        ProofError: REWARD_PROOF_INVALID, TICKET_OF_ANOTHER, TICKET_ORDER if epochs come twice.
     """
     shares: list[ClaimShare] = []
     first: int | None = 1
@@ -162,7 +164,11 @@ async def fetch_ticket(client: ValidatorClient, account: bytes) -> ClaimTicket:
 
 
 def check_offer(offered: Earnings, derived: Earnings) -> None:
-    """Compare a ticket with derived earnings in the epochs that these know. Raises ProofError TICKET_DIFFERS."""
+    """Compare a ticket with derived earnings in the epochs that these know.
+
+    Raises:
+        ProofError: TICKET_DIFFERS.
+    """
     known = range(1, (derived.closed_epochs or 0) + 1)
     theirs, ours = _leaves_of(offered, known), _leaves_of(derived, known)
     for epoch in sorted(theirs.keys() | ours.keys()):

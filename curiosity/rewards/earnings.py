@@ -98,8 +98,9 @@ def earnings_of_ticket(ticket: ClaimTicket) -> Earnings:
 def derive_earnings(leaves: Iterable[bytes], account: bytes, parameters: RewardParameters) -> Earnings:
     """Return what an account earned by a ledger's leaves, from index 0 on, the open epoch last.
 
-    Raises ProofError as `curiosity.protocol.payouts.derive` does, but for entries of epochs that lie, which are told as
-    problems.
+    Raises:
+        ProofError: As `curiosity.protocol.payouts.derive` does, but for entries of epochs that lie, which are told as
+            problems.
     """
     replay = Replay(parameters, check_entries=False)
     epochs: list[Earning] = []

@@ -103,8 +103,9 @@ class Permit:
     def check(self) -> None:
         """Check all that needs no chain.
 
-        Raises ProofError: PERMIT_UNSIGNED, PERMIT_SIGNATURE unless the account signed these very values,
-        REWARD_PROOF_INVALID.
+        Raises:
+            ProofError: PERMIT_UNSIGNED, PERMIT_SIGNATURE unless the account signed these very values,
+                REWARD_PROOF_INVALID.
         """
         if self.signature is None:
             raise unsigned(self.account)
@@ -155,7 +156,8 @@ def typed_data_path(path: Path) -> Path:
 def write_permit(path: Path, permit: Permit) -> None:
     """Write a permission to a new file; an unsigned one with what there is to sign beside it.
 
-    Raises SourceError PERMIT_NOT_WRITTEN.
+    Raises:
+        SourceError: PERMIT_NOT_WRITTEN.
     """
     try:
         if permit.signature is None:
@@ -170,7 +172,8 @@ def write_permit(path: Path, permit: Permit) -> None:
 def read_permit(path: Path, signature: bytes | None = None) -> Permit:
     """Return the permission in a file, signed if it was not, and checked as far as it can be without the chain.
 
-    Raises SourceError PERMIT_UNREADABLE, and what `Permit.check` raises.
+    Raises:
+        SourceError: PERMIT_UNREADABLE, and what `Permit.check` raises.
     """
     try:
         permit = parse(Permit, path.read_bytes())
@@ -190,7 +193,8 @@ def read_permit(path: Path, signature: bytes | None = None) -> Permit:
 def parse_address(text: str) -> bytes:
     """Return the 20 bytes that an address spells; mixed case must be its checksum (EIP-55).
 
-    Raises ConfigError: ADDRESS_MALFORMED; ADDRESS_CHECKSUM, where a digit is likely wrong.
+    Raises:
+        ConfigError: ADDRESS_MALFORMED; ADDRESS_CHECKSUM, where a digit is likely wrong.
     """
     digits = text.removeprefix("0x")
     try:
@@ -209,7 +213,11 @@ def parse_address(text: str) -> bytes:
 
 
 def check_recipient(recipient: bytes, addresses: Addresses) -> None:
-    """Refuse addresses that nothing could ever be taken out of again. Raises ConfigError ADDRESS_FORBIDDEN."""
+    """Refuse addresses that nothing could ever be taken out of again.
+
+    Raises:
+        ConfigError: ADDRESS_FORBIDDEN.
+    """
     if recipient in (bytes(20), addresses.rewards, addresses.token, addresses.stake):
         raise ConfigError(
             "ADDRESS_FORBIDDEN",

@@ -218,7 +218,11 @@ class AsyncClient:
         return await self.verify(path)
 
     def receipt_file(self, outcome: PairOutcome) -> Path:
-        """Return where the receipt of a decided pair is kept. Raises ConfigError ACCOUNT_NEEDED."""
+        """Return where the receipt of a decided pair is kept.
+
+        Raises:
+            ConfigError: ACCOUNT_NEEDED.
+        """
         return receipt_path(self._contributor().home / "receipts", bytes.fromhex(outcome.pair))
 
     # -- searching

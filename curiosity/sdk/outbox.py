@@ -50,7 +50,11 @@ class Outbox:
         self._sole = asyncio.Lock()  # the journal has one writer
 
     async def submit_all(self, rows: Iterable[SourcePair | SourceError], rules: Rules) -> Submitted:
-        """Submit every row. Raises what `submit_pairs` raises; a later call goes on where this one stopped."""
+        """Submit every row.
+
+        Raises:
+            CuriosityError: What `submit_pairs` raises; a later call goes on where this one stopped.
+        """
         async with self._sole:
             return await asyncio.to_thread(lambda: asyncio.run(self._submit_all(rows, rules)))
 

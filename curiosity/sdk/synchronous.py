@@ -128,7 +128,11 @@ class Client:
         return self._wait(self._client.prove(receipt))
 
     def receipt_file(self, outcome: PairOutcome) -> Path:
-        """Return where the receipt of a decided pair is kept. Raises ConfigError ACCOUNT_NEEDED."""
+        """Return where the receipt of a decided pair is kept.
+
+        Raises:
+            ConfigError: ACCOUNT_NEEDED.
+        """
         return self._client.receipt_file(outcome)
 
     def search(self, thing: Thing, *, to: str = "image", k: int = 10) -> Answer:

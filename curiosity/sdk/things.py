@@ -49,7 +49,11 @@ def item(thing: Thing, *, modality: str | None = None, name: str = "") -> Source
 
 
 def pair_of(a: Thing, b: Thing, license: str, captured_at: int | None) -> SourcePair:
-    """Return two things as a pair. Raises SourceError as `item` and `curiosity.sources.own.group.make_pair` do."""
+    """Return two things as a pair.
+
+    Raises:
+        SourceError: As `item` and `curiosity.sources.own.group.make_pair` do.
+    """
     one, other = item(a), item(b)
     where = f"{one.path.name} and {other.path.name}"
     row = {"captured_at": captured_at}
@@ -57,7 +61,11 @@ def pair_of(a: Thing, b: Thing, license: str, captured_at: int | None) -> Source
 
 
 def read_digest(pair: bytes | str) -> bytes:
-    """Return the digest of a pair. Raises ConfigError PAIR_DIGEST for what is not one."""
+    """Return the digest of a pair.
+
+    Raises:
+        ConfigError: PAIR_DIGEST for what is not one.
+    """
     try:
         digest = pair if isinstance(pair, bytes) else bytes.fromhex(pair.removeprefix("0x"))
     except ValueError:

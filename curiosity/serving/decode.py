@@ -80,7 +80,11 @@ class Decoder:
         self.units = 0  # of work done so far
 
     async def start(self) -> None:
-        """Start the processes. Raises StoreError DECODER_NOT_STARTING if they do not come up."""
+        """Start the processes.
+
+        Raises:
+            StoreError: DECODER_NOT_STARTING if they do not come up.
+        """
         started = await asyncio.gather(*(DecodeWorker.spawn() for _ in range(self._count)), return_exceptions=True)
         up = [worker for worker in started if isinstance(worker, DecodeWorker)]
         self._workers = list(up)
@@ -133,10 +137,12 @@ class Decoder:
     ) -> Array:
         """Return the item's array under its modality's contract, read-only; one that is ``kept`` has few spare bytes.
 
-        Raises Rejected with the rule that the item breaks, ITEM_TIMEOUT if it keeps a processor busy for too long,
-        ITEM_CRASHED_DECODER if the process broke on it; Unjudged ITEM_OVER_BUDGET or QUOTA_EXCEEDED. Raises Overloaded
-        DECODER_BUSY if too many items or bytes wait, in all or of this payer, DECODER_STALLED if its workers were ended
-        or starved from outside, DECODER_STOPPED when closing.
+        Raises Overloaded DECODER_BUSY if too many items or bytes wait, in all or of this payer, DECODER_STALLED if its
+        workers were ended or starved from outside, DECODER_STOPPED when closing.
+
+        Raises:
+            Rejected: With the rule that the item breaks, ITEM_TIMEOUT if it keeps a processor busy for too long,
+                ITEM_CRASHED_DECODER if the process broke on it; Unjudged ITEM_OVER_BUDGET or QUOTA_EXCEEDED.
         """
         if not self._tasks:
             raise _stopped()

@@ -57,7 +57,11 @@ class DecodeWorker:
 
     @classmethod
     async def spawn(cls) -> "DecodeWorker":
-        """Start a process and return it once it is ready. Raises StoreError DECODER_NOT_STARTING."""
+        """Start a process and return it once it is ready.
+
+        Raises:
+            StoreError: DECODER_NOT_STARTING.
+        """
         # Neither keys nor the database's password are in the environment that a worker inherits.
         environment = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "LC_ALL")}
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -84,7 +88,11 @@ class DecodeWorker:
         return worker
 
     async def read(self) -> tuple[dict[str, Any], bytes]:
-        """Return header and bytes of the next answer. Raises WorkerDied, WorkerLies."""
+        """Return header and bytes of the next answer.
+
+        Raises:
+            WorkerDied: WorkerLies.
+        """
         assert self.process.stdout is not None
         try:
             (length,) = struct.unpack(">I", await self.process.stdout.readexactly(4))
@@ -102,7 +110,11 @@ class DecodeWorker:
             raise WorkerLies from None
 
     async def ask(self, job: DecodeJob) -> tuple[dict[str, Any], bytes]:
-        """Hand over an item and return the answer. Raises WorkerDied, WorkerLies."""
+        """Hand over an item and return the answer.
+
+        Raises:
+            WorkerDied: WorkerLies.
+        """
         assert self.process.stdin is not None
         try:
             budget = None if job.budget is None else astuple(job.budget)

@@ -58,8 +58,11 @@ class Embedder:
     def load(cls, path: Path, device: str | None = None, rule: str = "loo") -> Self:
         """Return an embedder for the checkpoint in ``path`` on ``device`` ("cuda", "cpu"; None picks).
 
-        ``rule`` is the judge's about curiosity. Raises CheckpointError if it does not verify, ConfigError
-        DEVICE_NOT_USABLE.
+        ``rule`` is the judge's about curiosity.
+
+        Raises:
+            CheckpointError: If it does not verify.
+            ConfigError: DEVICE_NOT_USABLE.
         """
         return cls(load(path, device, rule))
 

@@ -71,7 +71,10 @@ class InForce:
 def put_on_device(checkpoint: Checkpoint, device: str | None, rule: str) -> InForce:
     """Return the checkpoint on ``device`` ("cuda", "cpu"; None picks), its history that of its anchors.
 
-    Its index is empty. Raises ConfigError DEVICE_NOT_USABLE.
+    Its index is empty.
+
+    Raises:
+        ConfigError: DEVICE_NOT_USABLE.
     """
     from curiosity.embedding.space import pick_device
     from curiosity.embedding.weights import read_space
@@ -91,5 +94,9 @@ def put_on_device(checkpoint: Checkpoint, device: str | None, rule: str) -> InFo
 
 
 def load(path: Path, device: str | None, rule: str) -> InForce:
-    """Return the checkpoint in ``path`` on ``device``. Raises CheckpointError if it does not verify."""
+    """Return the checkpoint in ``path`` on ``device``.
+
+    Raises:
+        CheckpointError: If it does not verify.
+    """
     return put_on_device(curiosity.embedding.checkpoint.load(path), device, rule)

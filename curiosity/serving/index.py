@@ -114,7 +114,8 @@ class VectorIndex:
     def add(self, keys: Sequence[int], modality: str, vectors: Quantised) -> None:
         """Add ``vectors`` int16[N, d] under ``keys``; a key that is there already gets its new vector.
 
-        Raises ValueError if the shapes do not fit or a key comes twice.
+        Raises:
+            ValueError: If the shapes do not fit or a key comes twice.
         """
         if vectors.shape != (len(keys), self._dim):
             raise ValueError(f"{len(keys)} keys of {self._dim} components, got vectors {vectors.shape}")
@@ -141,7 +142,8 @@ class VectorIndex:
     def search(self, modality: str, vector: Quantised, k: int) -> list[tuple[int, int]]:
         """Return up to ``k`` (key, cosine in millionths), the nearest first, equal ones in order of key.
 
-        Raises ValueError if ``k`` is below 1.
+        Raises:
+            ValueError: If ``k`` is below 1.
         """
         if k < 1:
             raise ValueError(f"k is {k}, expected 1 or more")

@@ -33,7 +33,8 @@ class ValidatorProcess:
     def start(self, waiting: Callable[[str], None] = lambda _line: None) -> dict[str, Any]:
         """Start it, wait until it listens, and return what it says of itself; ``waiting`` is told its last line.
 
-        Raises ServiceError VALIDATOR_NOT_STARTING with the last line that it printed.
+        Raises:
+            ServiceError: VALIDATOR_NOT_STARTING with the last line that it printed.
         """
         self._ready.unlink(missing_ok=True)
         command = [sys.executable, "-m", "validator", "run", "-v"]
@@ -110,8 +111,11 @@ class ValidatorProcess:
 def run_json_lines(module: str, arguments: list[str], log: Path, *, threads: int = 0) -> Iterator[dict[str, Any]]:
     """Run a Python module that prints one JSON object a line and yield them.
 
-    ``threads`` bounds its numeric threads, 0 leaves the choice to it. Raises ServiceError PROGRAM_FAILED if it ends
-    with another status than 0, unless its last line is a result (``"event": "done"``), which says itself what it lacks.
+    ``threads`` bounds its numeric threads, 0 leaves the choice to it.
+
+    Raises:
+        ServiceError: PROGRAM_FAILED if it ends with another status than 0, unless its last line is a result (``"event":
+            "done"``), which says itself what it lacks.
     """
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     # Threads that wait by spinning take the processor from those that they wait for: with another program on two cores

@@ -66,7 +66,10 @@ class Options:
 def run(options: Options, screen: Screen) -> dict[str, Any]:
     """Run all steps, stop everything that was started, and return the figures; they are written to ``options.out``.
 
-    Raises CuriosityError if a step cannot be done. What should hold and does not is in ``checks``.
+    What should hold and does not is in ``checks``.
+
+    Raises:
+        CuriosityError: If a step cannot be done.
     """
     report = Report(screen)
     shutil.rmtree(options.folder / RUN, ignore_errors=True)

@@ -147,7 +147,10 @@ def _bind_contracts(chain: DevChain, config: Path, folder: Path, screen: Screen)
     """Return a client of the contracts in ``folder``; deploys them, the validator registered, if there are none.
 
     A chain without the contracts that ``folder`` names has lost its state: they are deployed again, at the same
-    addresses, and the validator posts its epochs again. Raises ChainError CHAIN_STATE_LOST if they come out elsewhere.
+    addresses, and the validator posts its epochs again.
+
+    Raises:
+        ChainError: CHAIN_STATE_LOST if they come out elsewhere.
     """
     from curiosity.chain.evm import ChainClient
 

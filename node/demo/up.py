@@ -48,8 +48,10 @@ class UpOptions:
 def up(options: UpOptions, screen: Screen) -> None:
     """Start the network, or go on with the one that is there, and keep it up until Ctrl-C or SIGTERM.
 
-    Raises ConfigError ALREADY_UP, PORT_TAKEN, PORTS_EQUAL, FOLDER_NOT_WRITABLE; ServiceError or ChainError if the
-    validator or the chain ends; KeyboardInterrupt if it is told to stop before it is ready.
+    Raises:
+        ConfigError: ALREADY_UP, PORT_TAKEN, PORTS_EQUAL, FOLDER_NOT_WRITABLE.
+        ServiceError, ChainError: If the validator or the chain ends; KeyboardInterrupt if it is told to stop before
+            it is ready.
     """
     started = time.monotonic()
     run = options.folder / UP
@@ -102,7 +104,8 @@ def _step(line: str) -> str:
 def _only_one(folder: Path) -> Iterator[FileIO]:
     """Hold the folder's lock, which the system gives up with the process; nothing else tells a living one from a dead.
 
-    Raises ConfigError ALREADY_UP with what the one that holds it has written there, FOLDER_NOT_WRITABLE.
+    Raises:
+        ConfigError: ALREADY_UP with what the one that holds it has written there, FOLDER_NOT_WRITABLE.
     """
     try:
         make_folder(folder)
@@ -215,7 +218,11 @@ def _rhythm(epoch_s: int) -> str:
 
 
 def _stay(made: Stage) -> NoReturn:
-    """Wait for a signal. Raises ServiceError or ChainError when a process of ours has ended."""
+    """Wait for a signal.
+
+    Raises:
+        ServiceError, ChainError: If a process of ours has ended.
+    """
     while True:
         made.validator.check()
         made.chain.check()

@@ -21,7 +21,10 @@ _LEDGER_LOCK = 0x6375_7269_0001  # advisory lock: "curi" and a number
 class Claim:
     """A held claim: a locked file beside a SQLite database, an advisory lock of a PostgreSQL session.
 
-    Waits up to CLAIM_TIMEOUT_S for another process to end. Raises StoreError LEDGER_IN_USE if it does not.
+    Waits up to CLAIM_TIMEOUT_S for another process to end.
+
+    Raises:
+        StoreError: LEDGER_IN_USE if it does not.
     """
 
     def __init__(self, connection: Connection, database: Path | None) -> None:

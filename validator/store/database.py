@@ -22,8 +22,9 @@ _log = logging.getLogger(__name__)
 class Database:
     """Connections to the database at a URL, its schema brought up to date. Thread-safe.
 
-    Raises StoreError: STORE_URL, SQLITE_TOO_OLD, STORE_UNREACHABLE, STORE_NOT_DURABLE, SCHEMA_NEWER and the codes of
-    `validator.store.engine`.
+    Raises:
+        StoreError: STORE_URL, SQLITE_TOO_OLD, STORE_UNREACHABLE, STORE_NOT_DURABLE, SCHEMA_NEWER and the codes of
+            `validator.store.engine`.
     """
 
     def __init__(self, url: str) -> None:
@@ -68,14 +69,21 @@ class Database:
         """Make this process the only writer of the ledger until it closes the database or ends.
 
         PostgreSQL ends the claim with its session. Before the next write a new session claims the ledger again, and
-        ``on_renewal`` raises if somebody else wrote meanwhile. Raises StoreError LEDGER_IN_USE if another one writes.
+        ``on_renewal`` raises if somebody else wrote meanwhile.
+
+        Raises:
+            StoreError: LEDGER_IN_USE if another one writes.
         """
         with self._lock, engine.translated():
             self._claim = Claim(self._connection, self.file)
             self._on_renewal = on_renewal
 
     def make_ready(self) -> None:
-        """Make sure of the writing connection, where need be by a new one. Raises StoreError; nothing is written."""
+        """Make sure of the writing connection, where need be by a new one.
+
+        Raises:
+            StoreError: ; nothing is written.
+        """
         if not self.is_sqlite:
             with self._lock, engine.translated():
                 self._begin().rollback()

@@ -126,7 +126,8 @@ class Engines:
 def connect(url: str) -> Engines:
     """Return the engines for ``sqlite:///path`` or ``postgresql+psycopg://user:password@host/name``.
 
-    Raises StoreError: STORE_URL for another kind of URL, SQLITE_TOO_OLD.
+    Raises:
+        StoreError: STORE_URL for another kind of URL, SQLITE_TOO_OLD.
     """
     try:
         parsed = make_url(url)

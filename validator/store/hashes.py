@@ -16,7 +16,8 @@ _TILES_IN_MEMORY = 4096  # 9 KB each; those of a million entries
 class TreeHashes:
     """Reads the hashes that proofs are made of. Thread-safe.
 
-    Raises StoreError LEDGER_CORRUPT, naming the first bad index, where a tile is missing.
+    Raises:
+        StoreError: LEDGER_CORRUPT, naming the first bad index, where a tile is missing.
     """
 
     def __init__(self, store: Store) -> None:

@@ -35,7 +35,8 @@ class KeptHead:
     def read(self) -> TreeHead | None:
         """Return the newest kept head, None if there is no file. A file with one plain note will do.
 
-        Raises StoreError LEDGER_HEAD_INVALID if no head in it is ours.
+        Raises:
+            StoreError: LEDGER_HEAD_INVALID if no head in it is ours.
         """
         try:
             data = self.path.read_bytes()
@@ -69,7 +70,11 @@ class KeptHead:
         )
 
     def begin(self, note: str) -> None:
-        """Make the file anew with this head in both places, durably. Raises StoreError LEDGER_HEAD_UNWRITABLE."""
+        """Make the file anew with this head in both places, durably.
+
+        Raises:
+            StoreError: LEDGER_HEAD_UNWRITABLE.
+        """
         try:
             make_folder(self.path.parent)
             write_whole(self.path, self._padded(note) * 2)
@@ -77,7 +82,11 @@ class KeptHead:
             raise self._unwritable(error) from None
 
     def write(self, note: str) -> None:
-        """Keep a newer head, durably. Raises StoreError LEDGER_HEAD_UNWRITABLE."""
+        """Keep a newer head, durably.
+
+        Raises:
+            StoreError: LEDGER_HEAD_UNWRITABLE.
+        """
         try:
             file = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
             try:
@@ -96,9 +105,12 @@ class KeptHead:
         return data.ljust(_PLACE_BYTES, b"\n")
 
     def append_hashes(self, start: int, hashes: Sequence[bytes]) -> None:
-        """Add leaf hashes from index ``start`` on. Raises StoreError LEDGER_HEAD_UNWRITABLE.
+        """Add leaf hashes from index ``start`` on.
 
         Synced at every multiple of 4,096 entries; `refill` writes the others again after a power cut.
+
+        Raises:
+            StoreError: LEDGER_HEAD_UNWRITABLE.
         """
         try:
             file = os.open(self._leaves, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)

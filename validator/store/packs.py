@@ -55,7 +55,8 @@ class Packs:
     def open_at(self, pack: int, end: int) -> None:
         """Append to this pack from ``end`` on; whatever lies there or in later packs is cut off, no row knows it.
 
-        Raises StoreError BLOB_UNWRITABLE, BLOB_CORRUPT if the pack is shorter than the database says.
+        Raises:
+            StoreError: BLOB_UNWRITABLE, BLOB_CORRUPT if the pack is shorter than the database says.
         """
         self.close()
         path = self._path(pack)
@@ -91,7 +92,11 @@ class Packs:
             self._file = None
 
     def append(self, contents: Sequence[bytes]) -> list[tuple[int, int]]:
-        """Make the contents durable at the end and return (pack, start) of each. Raises StoreError BLOB_UNWRITABLE."""
+        """Make the contents durable at the end and return (pack, start) of each.
+
+        Raises:
+            StoreError: BLOB_UNWRITABLE.
+        """
         if self._file is None:
             raise ValueError("nobody has said where the packs end")
         if self._end >= self._max_pack_bytes:
@@ -132,9 +137,12 @@ class Packs:
             os.close(file)
 
     def scrub(self, pack: int, start: int, size: int) -> None:
-        """Overwrite an extent with zeros, durably, then give its blocks back. Raises StoreError BLOB_UNWRITABLE.
+        """Overwrite an extent with zeros, durably, then give its blocks back.
 
         Zeros first: a hole alone would leave the bytes in the free blocks of the disk.
+
+        Raises:
+            StoreError: BLOB_UNWRITABLE.
         """
         path = self._path(pack)
         try:

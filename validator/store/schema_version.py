@@ -14,8 +14,9 @@ _ABANDONED = {"0001", "0002"}  # kept tree nodes as rows, and one file for each 
 def upgrade_schema(connection: Connection) -> None:
     """Run the migrations that are missing, inside the caller's transaction.
 
-    Raises StoreError SCHEMA_NEWER if newer software than this migrated the database, SCHEMA_ABANDONED if it has a
-    schema that was given up before the first release.
+    Raises:
+        StoreError: SCHEMA_NEWER if newer software than this migrated the database, SCHEMA_ABANDONED if it has a schema
+            that was given up before the first release.
     """
     current = _current(connection)
     if current == NEWEST:

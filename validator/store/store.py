@@ -42,7 +42,10 @@ class Store(FinalRows):
         """Return the store at ``url``, its schema brought up to date.
 
         ``sqlite:///path`` keeps items above 16 KiB in packs under ``<path>.blobs``; ``postgresql+psycopg://...`` keeps
-        all in the database unless ``blob_folder`` names a folder for the large ones. Raises StoreError as `Database`.
+        all in the database unless ``blob_folder`` names a folder for the large ones.
+
+        Raises:
+            StoreError: As `Database`.
         """
         database = Database(url)
         if blob_folder is None and database.file is not None:
@@ -66,27 +69,36 @@ class Store(FinalRows):
     def claim_ledger(self, on_renewal: Callable[[], None] | None = None) -> None:
         """Make this process the only writer of the ledger until it closes the store or ends; see `Database`.
 
-        Raises StoreError LEDGER_IN_USE if another one is.
+        Raises:
+            StoreError: LEDGER_IN_USE if another one is.
         """
         self._database.claim_ledger(on_renewal)
 
     def make_ready(self) -> None:
-        """Make sure of the writing connection and of the claim. Raises StoreError; nothing is written then."""
+        """Make sure of the writing connection and of the claim.
+
+        Raises:
+            StoreError: ; nothing is written then.
+        """
         self._database.make_ready()
 
     def append(self, rows: Sequence[NewRow], tiles: Sequence[FullTile]) -> None:
         """Make entries, tiles, pairs and items durable in one transaction. Only the ledger calls this.
 
         Large contents are synced in their pack before it commits. What the rows erase is gone from the tables with the
-        commit and from packs and write-ahead log when this returns. Raises StoreError; then none of the rows are there,
-        except after STORE_UNREACHABLE during the commit or BLOB_UNWRITABLE while erasing, when nobody can know.
+        commit and from packs and write-ahead log when this returns.
+
+        Raises:
+            StoreError: ; then none of the rows are there, except after STORE_UNREACHABLE during the commit or
+                BLOB_UNWRITABLE while erasing, when nobody can know.
         """
         self._writer.append(rows, tiles)
 
     def check_packs(self) -> None:
         """Cut off what packs hold behind the last content; only once the ledger is known to extend its head.
 
-        Raises StoreError BLOB_CORRUPT, naming the first bad index, if a pack is shorter than the database says.
+        Raises:
+            StoreError: BLOB_CORRUPT, naming the first bad index, if a pack is shorter than the database says.
         """
         self._writer.check_packs()
 
@@ -310,7 +322,11 @@ class Store(FinalRows):
         return StoredItem(**rows[0]) if rows else None
 
     def blob(self, digest: bytes) -> bytes | None:
-        """Return the content with this SHA-256. Raises StoreError BLOB_CORRUPT if what is stored is not it."""
+        """Return the content with this SHA-256.
+
+        Raises:
+            StoreError: BLOB_CORRUPT if what is stored is not it.
+        """
         c = schema.items.c
         rows = self._database.read(select(c.data, c.pack, c.start, c.size).where(c.sha256 == digest))
         if not rows:

@@ -117,7 +117,11 @@ class Writer:
         return done
 
     def check_packs(self) -> None:
-        """Cut off what no row knows. Raises StoreError BLOB_CORRUPT, naming the first bad index, if a pack is short."""
+        """Cut off what no row knows.
+
+        Raises:
+            StoreError: BLOB_CORRUPT, naming the first bad index, if a pack is short.
+        """
         if self._packs is None or self._packs.is_open:
             return
         ends = select(_items.pack, func.max(_items.start + _items.size).label("end")).group_by(_items.pack)
@@ -139,9 +143,12 @@ class Writer:
             self._packs.open_at(*end)
 
     def scrub(self) -> bool:
-        """Overwrite the extents that nobody has any more, then SQLite's log. Raises StoreError BLOB_UNWRITABLE.
+        """Overwrite the extents that nobody has any more, then SQLite's log.
 
         False if readers still keep the log from being emptied.
+
+        Raises:
+            StoreError: BLOB_UNWRITABLE.
         """
         c = schema.scrubs.c
         extents = self._database.read(select(c.pack, c.start, c.size))

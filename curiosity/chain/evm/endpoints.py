@@ -174,7 +174,11 @@ class Endpoints:
         )
 
     def _ask_all(self, ask: Callable[[Connection], Any]) -> list[tuple[Connection, _Answer]]:
-        """What each endpoint answers that does. Raises ChainError when fewer than the quorum do."""
+        """What each endpoint answers that does.
+
+        Raises:
+            ChainError: When fewer than the quorum do.
+        """
         asked = self._awake()
         if len(asked) == 1:
             answers = [_answer(asked[0], ask)]

@@ -46,8 +46,9 @@ class Sent:
 class TransactionJournal:
     """The transactions of one network that are not final; kept in memory only when there is no path.
 
-    Raises ChainError ``CHAIN_JOURNAL`` when the file cannot be read or written, or belongs to another chain or rewards
-    contract, ``CHAIN_JOURNAL_BUSY`` naming the process that holds it.
+    Raises:
+        ChainError: ``CHAIN_JOURNAL`` when the file cannot be read or written, or belongs to another chain or rewards
+            contract, ``CHAIN_JOURNAL_BUSY`` naming the process that holds it.
     """
 
     def __init__(self, chain_id: int, contract: bytes, path: Path | None) -> None:

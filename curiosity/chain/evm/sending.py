@@ -191,8 +191,10 @@ class TransactionSender:
     ) -> MinedReceipt | None:
         """Offers the newest version, or a first one, and better ones from time to time; returns the receipt of one.
 
-        None when somebody else's transaction took the nonce. Raises ChainError ``CHAIN_TIMEOUT`` and what the chain
-        refuses a first version for.
+        None when somebody else's transaction took the nonce.
+
+        Raises:
+            ChainError: ``CHAIN_TIMEOUT`` and what the chain refuses a first version for.
         """
         account = address_of(private_key)
         deadline = time.monotonic() + self._config.receipt_timeout_s
@@ -269,7 +271,11 @@ class TransactionSender:
             )
 
     def _fill_in(self, chain: Connection, account: bytes, body: dict[str, Any]) -> dict[str, Any]:
-        """The transaction with gas, fees and nonce. Raises ChainError ``CHAIN_NO_FUNDS`` before anything is sent."""
+        """The transaction with gas, fees and nonce.
+
+        Raises:
+            ChainError: ``CHAIN_NO_FUNDS`` before anything is sent.
+        """
         gas, fees = _gas_limit(chain.estimate_gas(body, account), body), self._endpoints.fees()
         self._check_cost(gas, fees.most_wei)
         log.info("event=cost gas=%d most_wei=%d", gas, gas * fees.most_wei)

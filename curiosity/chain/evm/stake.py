@@ -24,7 +24,11 @@ class Stake:
 
 
 class StakeClient:
-    """The stake contract at ``address`` on the chain of the configuration. Raises ChainError as `ChainClient` does."""
+    """The stake contract at ``address`` on the chain of the configuration.
+
+    Raises:
+        ChainError: As `ChainClient` does.
+    """
 
     def __init__(self, config: ChainConfig, address: bytes) -> None:
         self._endpoints = Endpoints(config)
@@ -35,7 +39,8 @@ class StakeClient:
     def connect(cls, config: ChainConfig, address: bytes) -> "StakeClient":
         """A client, once the chain is the right one and holds the committed build's code there.
 
-        Raises ChainError ``CHAIN_WRONG_ID``, ``CHAIN_NO_CONTRACT``, ``CHAIN_CODE_DIFFERS``.
+        Raises:
+            ChainError: ``CHAIN_WRONG_ID``, ``CHAIN_NO_CONTRACT``, ``CHAIN_CODE_DIFFERS``.
         """
         client = cls(config, address)
         client._endpoints.check_chain()
@@ -67,7 +72,11 @@ class StakeClient:
 
     def weights(self, period: int) -> dict[bytes, int]:
         """Wei that count for each validator in a period, frozen when the period before began; those without are left
-        out. Raises ChainError ``CHAIN_REVERTED`` (StakeNotFrozen) for a period that is too far ahead."""
+        out.
+
+        Raises:
+            ChainError: ``CHAIN_REVERTED`` (StakeNotFrozen) for a period that is too far ahead.
+        """
         listed = [bytes.fromhex(one[2:]) for one in self._endpoints.read(self._target, "validators")]
         weights = {
             validator: int(self._endpoints.read(self._target, "weight", to_checksum(validator), period))

@@ -14,8 +14,8 @@ _LINKS = {"token": ("rewards",), "rewards": ("token",), "stake": ("token", "rewa
 def verify_code(endpoints: Endpoints, addresses: Addresses) -> None:
     """Compare the code at each address with the committed build, and what it was made with with the other addresses.
 
-    Raises ChainError ``CHAIN_CODE_DIFFERS`` for other code, ``CHAIN_LINK_DIFFERS`` for the right code of another
-    network.
+    Raises:
+        ChainError: ``CHAIN_CODE_DIFFERS`` for other code, ``CHAIN_LINK_DIFFERS`` for the right code of another network.
     """
     for name, others in _LINKS.items():
         address: bytes = getattr(addresses, name)

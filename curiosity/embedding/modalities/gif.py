@@ -43,8 +43,10 @@ def read_frames(data: bytes, limits: Limits) -> list[Array]:
 def scan(data: bytes, max_frames: int) -> tuple[int, int, int, float]:
     """Width, height, frames (counted up to one more than ``max_frames``) and seconds, from the blocks alone.
 
-    The layout is that of the GIF89a specification, sections 17 to 27. Raises ValueError or IndexError where the bytes
-    leave it, the missing trailer included.
+    The layout is that of the GIF89a specification, sections 17 to 27.
+
+    Raises:
+        ValueError, IndexError: If the bytes leave it, the missing trailer included.
     """
     if data[:6] not in (b"GIF87a", b"GIF89a"):
         raise ValueError("no GIF signature")

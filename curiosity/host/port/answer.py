@@ -29,7 +29,8 @@ class HeldAnswer:
     def expect(self, size: int) -> None:
         """Hold ``size`` bytes, in place of what was held before. At most `SMALL_BYTES` are not counted.
 
-        Raises Overloaded ANSWERS_FULL if too many bytes are held already; then nothing more is held than before.
+        Raises:
+            Overloaded: ANSWERS_FULL if too many bytes are held already; then nothing more is held than before.
         """
         size = 0 if size <= SMALL_BYTES else min(size, self._stock.total or size)  # one of any size is given alone
         keys = keys_of(sender_of(self._remote))
@@ -54,7 +55,11 @@ class HeldAnswer:
 
 
 async def write_in_steps(request: web.BaseRequest, response: web.Response) -> None:
-    """Write a response whose body is bytes, no faster than it is fetched. Raises ConnectionError if it never is."""
+    """Write a response whose body is bytes, no faster than it is fetched.
+
+    Raises:
+        ConnectionError: If it never is.
+    """
     body = response.body
     if request.method == "HEAD" or not isinstance(body, bytes) or len(body) <= SMALL_BYTES:
         return  # the library writes it at once

@@ -36,7 +36,8 @@ class Body:
     async def __aenter__(self) -> Self:
         """Refuse what the head of the request shows to be too much.
 
-        Raises Rejected: BODY_ENCODED (415); BODY_TOO_LARGE (413).
+        Raises:
+            Rejected: BODY_ENCODED (415); BODY_TOO_LARGE (413).
         """
         if any(encoding != "identity" for encoding in self._request.headers.getall("Content-Encoding", ())):
             raise Rejected("BODY_ENCODED", "the body is compressed", "Send the bytes as they are.", status=415)
@@ -64,8 +65,9 @@ class Body:
     async def whole(self) -> bytes:
         """Return the raw body.
 
-        Raises Overloaded BODIES_FULL before reading if too many bytes are held already; Rejected BODY_TOO_LARGE (413),
-        BODY_TIMEOUT (408), BODY_TRUNCATED, BODY_MALFORMED.
+        Raises:
+            Overloaded: BODIES_FULL before reading if too many bytes are held already.
+            Rejected: BODY_TOO_LARGE (413), BODY_TIMEOUT (408), BODY_TRUNCATED, BODY_MALFORMED.
         """
         self._keys = keys_of(sender_of(self._request.remote))
         self._reserve(self._size if self.length is None else self.length)

@@ -64,7 +64,10 @@ def url_of(host: str, port: int) -> str:
 async def listen(app: web.Application, guard: Guard, host: str, port: int, section: str) -> web.AppRunner:
     """Serve an application at an address, each connection under the guard, and return its runner.
 
-    ``section`` of the settings is where the port is set. Raises ConfigError PORT_TAKEN.
+    ``section`` of the settings is where the port is set.
+
+    Raises:
+        ConfigError: PORT_TAKEN.
     """
     runner = web.AppRunner(app)
     await runner.setup()

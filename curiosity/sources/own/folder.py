@@ -85,7 +85,8 @@ def resolve_inside(folder: Path, name: object, *, where: str) -> Path:
 def _spell(folder: Path, name: str) -> str:
     """``name`` as the disk spells it: macOS stores accents as signs of their own, tables do not.
 
-    Raises PathRefused before it looks at a folder outside.
+    Raises:
+        PathRefused: Before it looks at a folder outside.
     """
     if name.isascii() or inside(folder, name).exists():
         return name

@@ -59,7 +59,11 @@ def load_item(path: Path, *, modality: str | None = None, stream: str | None = N
 
 
 def make_item(data: bytes, path: Path, *, modality: str | None, stream: str | None = None, where: str) -> SourceItem:
-    """The item in ``data``, without metadata; ``path`` is what to call it. Raises what `load_item` does."""
+    """The item in ``data``, without metadata; ``path`` is what to call it.
+
+    Raises:
+        CuriosityError: What `load_item` does.
+    """
     _check_size(len(data), where)
     if modality == "text":
         if len(data) > MAX_TEXT_BYTES:  # before it is cut, which may be within a character

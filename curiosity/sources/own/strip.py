@@ -259,7 +259,8 @@ def _cut_behind_frames(flac: bytes) -> bytes:
 def _state_samples(flac: bytes) -> bytes:
     """The same stream with its number of samples in its header: a stream that was written to a pipe says 0.
 
-    Raises ValueError where nothing can be decoded, or something in the middle cannot.
+    Raises:
+        ValueError: Where nothing can be decoded, or something in the middle cannot.
     """
     import av  # slow to load, and only a FLAC of unknown length needs it
 
