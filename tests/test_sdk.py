@@ -195,6 +195,9 @@ def test_a_folder_is_submitted_as_the_command_reads_it(client: curiosity.Client,
     assert {(one.entry, one.is_known) for one in again.pairs} == {(one.entry, True) for one in done.pairs}
     with pytest.raises(SourceError, match="SOURCE_MISSING"):
         client.submit_files(tmp_path / "nowhere", license="CC0-1.0")
+    assert client.submit_files(str(folder), license="CC0-1.0").pairs == again.pairs
+    with pytest.raises(SourceError, match="SOURCE_EMPTY"):
+        client.submit_files(license="CC0-1.0")
 
 
 def test_threads_share_a_client(client: curiosity.Client) -> None:
@@ -247,7 +250,7 @@ def _change_receipt(changes: dict[str, Any], path: str, answer: Any) -> Any:
 def test_a_changed_receipt_does_not_hold(client: curiosity.Client) -> None:
     done = client.submit(*picture(0), license="CC0-1.0")
     file = client.receipt_file(done)
-    assert client.verify(done).reason == done.code
+    assert client.verify(done).reason == client.verify(str(file)).reason == done.code
     file.write_bytes(file.read_bytes().replace(done.code.encode(), b"PAIR_TOO_FAR"))
     with pytest.raises(ProofError):
         client.verify(done)
@@ -269,6 +272,8 @@ def test_any_modality_searches_any_other(client: curiosity.Client, tmp_path: Pat
     assert sha256(client.content(by_bytes[0])).digest() == by_bytes[0].sha256
     with pytest.raises(Rejected):
         client.search(text, to="smell")
+    with pytest.raises(SourceError, match="THING_UNKNOWN"):
+        client.search(5)  # type: ignore[arg-type]
 
 
 # -- rewards
@@ -327,7 +332,9 @@ def test_a_ledger_is_followed_and_gone_on_with(client: curiosity.Client, net: Pa
     one = next(waiting)
     assert (one.index, isinstance(one.entry, PairEntry)) == (len(seen), True)
     waiting.close()  # type: ignore[attr-defined]
-    assert list(client.follow(one.position)) == []
+    assert list(client.follow(one.position)) == list(client.follow(one.position.encode())) == []
+    with pytest.raises(SourceError, match="FOLLOW_POSITION"):
+        next(client.follow("entry 3"))
 
 
 # -- clients

@@ -30,7 +30,7 @@ from curiosity.rewards.claims import ClaimView
 from curiosity.rewards.earnings import Earnings
 from curiosity.sdk.claiming import claim_due, learn_earned, look_at_claims
 from curiosity.sdk.outbox import Outbox, Submitted
-from curiosity.sdk.things import Thing, item, pair_of, read_digest
+from curiosity.sdk.things import Thing, item, pair_of, paths_of, read_digest
 from curiosity.sources.own.own import read_sources
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class AsyncClient:
         pair = await asyncio.to_thread(pair_of, a, b, license, captured_at)
         return await self._outbox.submit(pair, self._rules(again=again))
 
-    async def submit_files(self, *paths: Path, license: str = "", again: bool = False) -> Submitted:
+    async def submit_files(self, *paths: Path | str, license: str = "", again: bool = False) -> Submitted:
         """Submit all pairs of folders, manifests, shards and Parquet files, as `curiosity submit` reads them.
 
         Safe to repeat: what has a decision is not sent again.
@@ -165,7 +165,7 @@ class AsyncClient:
         """
         self._contributor()
         assert self._outbox is not None  # made with the account
-        rows = read_sources(tuple(paths), license=license or None)
+        rows = read_sources(paths_of(paths), license=license or None)
         return await self._outbox.submit_all(rows, replace(self._rules(again=again), license=license))
 
     async def decision(self, pair: bytes | str, *, wait_s: float = 0.0) -> Decision:
@@ -194,16 +194,16 @@ class AsyncClient:
         check_decided(decision, digest, network.origin, vkey)
         return decision
 
-    async def verify(self, receipt: PairOutcome | Path) -> Proved:
+    async def verify(self, receipt: PairOutcome | Path | str) -> Proved:
         """Check a saved receipt, with no network: `verify_receipt` with this client's keys.
 
         Args:
             receipt: The file of a receipt, or what `submit` returned.
         """
-        path = receipt if isinstance(receipt, Path) else self.receipt_file(receipt)
+        path = self.receipt_file(receipt) if isinstance(receipt, PairOutcome) else Path(receipt)
         return await asyncio.to_thread(verify_receipt, path, self._trust)
 
-    async def prove(self, receipt: PairOutcome | Path) -> Proved:
+    async def prove(self, receipt: PairOutcome | Path | str) -> Proved:
         """Fetch the proof that a decision is in the log, keep it in the receipt, and return what that proves now.
 
         Args:
@@ -213,7 +213,7 @@ class AsyncClient:
             ProofError: PROMISE_BROKEN if the log has another entry in its place; as `verify`.
             Rejected: If the log's quorum of witnesses has not cosigned the entry yet.
         """
-        path = receipt if isinstance(receipt, Path) else self.receipt_file(receipt)
+        path = self.receipt_file(receipt) if isinstance(receipt, PairOutcome) else Path(receipt)
         await fetch_proofs(self._validator, [path], self._trust)
         return await self.verify(path)
 
@@ -309,12 +309,12 @@ class AsyncClient:
     # -- the ledger
 
     async def follow(
-        self, after: Position | None = None, *, wait: bool = False, poll_s: float = 2.0
+        self, after: Position | str | None = None, *, wait: bool = False, poll_s: float = 2.0
     ) -> AsyncGenerator[Followed, None]:
         """Yield the entries of the ledger in order, each checked against a tree head that the log signed.
 
         Args:
-            after: The ``position`` of the last entry that you have seen; None begins with entry 0.
+            after: The ``position`` of the last entry that you have seen, or its encoded text; None begins with entry 0.
             wait: Go on for ever, asking for new entries every ``poll_s`` seconds; else end with the newest one.
             poll_s: Seconds between two questions.
 
@@ -325,6 +325,8 @@ class AsyncClient:
             ProofError: FOLLOW_FORKED if the log has rewritten its history; TILE_, BUNDLE_ and HEAD_ codes.
             ServiceError: LOG_UNREACHABLE after ``patience_s`` without an answer.
         """
+        if isinstance(after, str):
+            after = Position.parse(after)
         network = await self._known_network()
         trust = Trust(
             log_vkey=self._trust.log_vkey or network.log_vkey,

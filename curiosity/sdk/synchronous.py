@@ -111,7 +111,7 @@ class Client:
         """Sign a pair, send it, and return what was decided, its receipt checked. As `AsyncClient.submit`."""
         return self._wait(self._client.submit(a, b, license=license, captured_at=captured_at, again=again))
 
-    def submit_files(self, *paths: Path, license: str = "", again: bool = False) -> Submitted:
+    def submit_files(self, *paths: Path | str, license: str = "", again: bool = False) -> Submitted:
         """Submit all pairs of folders, manifests, shards and Parquet files. As `AsyncClient.submit_files`."""
         return self._wait(self._client.submit_files(*paths, license=license, again=again))
 
@@ -119,11 +119,11 @@ class Client:
         """Return the decision about a pair, its receipt checked; wait for it. As `AsyncClient.decision`."""
         return self._wait(self._client.decision(pair, wait_s=wait_s))
 
-    def verify(self, receipt: PairOutcome | Path) -> Proved:
+    def verify(self, receipt: PairOutcome | Path | str) -> Proved:
         """Check a saved receipt, with no network. As `AsyncClient.verify`."""
         return self._wait(self._client.verify(receipt))
 
-    def prove(self, receipt: PairOutcome | Path) -> Proved:
+    def prove(self, receipt: PairOutcome | Path | str) -> Proved:
         """Fetch the proof that a decision is in the log, and return what that proves. As `AsyncClient.prove`."""
         return self._wait(self._client.prove(receipt))
 
@@ -155,7 +155,9 @@ class Client:
         """Have everything paid that is due to this client's account. As `AsyncClient.claim`."""
         return self._wait(self._client.claim(to=to, copy=copy))
 
-    def follow(self, after: Position | None = None, *, wait: bool = False, poll_s: float = 2.0) -> Iterator[Followed]:
+    def follow(
+        self, after: Position | str | None = None, *, wait: bool = False, poll_s: float = 2.0
+    ) -> Iterator[Followed]:
         """Yield the entries of the ledger in order, each checked. As `AsyncClient.follow`."""
         entries = self._client.follow(after, wait=wait, poll_s=poll_s)
         try:

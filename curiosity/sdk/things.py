@@ -1,6 +1,7 @@
 """What a program hands in: files, bytes and texts, cleaned, converted and checked as the command does."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from curiosity.protocol.errors import ConfigError, SourceError
@@ -34,6 +35,12 @@ def item(thing: Thing, *, modality: str | None = None, name: str = "") -> Source
     elif isinstance(thing, bytes):
         label = name or "the bytes"
         found = make_item(thing, Path(label), modality=modality, where=label)
+    elif not isinstance(thing, str):
+        raise SourceError(
+            "THING_UNKNOWN",
+            f"{type(thing).__name__} is not something to submit or to search with",
+            "Pass a Path for a file, a str for a text, or bytes.",
+        )
     elif modality in (None, "text"):
         if os.path.isfile(thing):
             raise SourceError(
@@ -46,6 +53,17 @@ def item(thing: Thing, *, modality: str | None = None, name: str = "") -> Source
         raise SourceError("MODALITY_UNKNOWN", f"a str is a text, not {modality}", "Pass a Path or bytes.")
     check_item(found, found.read(), where=name or str(found.path))
     return found
+
+
+def paths_of(paths: Sequence[Path | str]) -> tuple[Path, ...]:
+    """Return the paths that a caller named.
+
+    Raises:
+        SourceError: SOURCE_EMPTY if there are none.
+    """
+    if not paths:
+        raise SourceError("SOURCE_EMPTY", "no folder or file is named", "Name at least one.")
+    return tuple(Path(path) for path in paths)
 
 
 def pair_of(a: Thing, b: Thing, license: str, captured_at: int | None) -> SourcePair:
