@@ -69,12 +69,11 @@ def _read_journals(home: Path) -> tuple[dict[str, tuple[str, str]], list[Record]
     refused: list[Record] = []
     for journal in SubmissionJournal.read_all(home):
         for row, result in journal.results.items():
-            plan = journal.plans.get(row)
-            who = (plan.a, plan.b) if plan is not None else ("", "")
             if result.outcome == REFUSED:
+                plan = journal.plans.get(row)
+                who = (plan.a, plan.b) if plan is not None else ("", "")
                 refused.append(Record(recalled(who, result)))
-            else:
-                names[result.pair] = who
+        names |= journal.sources
     return names, refused
 
 

@@ -14,6 +14,7 @@ from typing import Any, Self
 from curiosity.host.files import append_to, make_folder, open_locked
 from curiosity.protocol.errors import SourceError
 from curiosity.protocol.json_reader import read_json
+from curiosity.protocol.verdict import Outcome, Reason
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,9 @@ class SubmissionJournal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.plans: dict[str, SubmissionPlan] = {}
-        self.results: dict[str, Result] = {}
+        self.results: dict[str, Result] = {}  # of a row the latest, or the accepted one that later ones are doubles of
+        self.sources: dict[str, tuple[str, str]] = {}  # by pair digest in hex: where its items came from
+        self._accepted: dict[str, Result] = {}
         self._file: Any = None
         self._size = 0  # bytes of whole records
 
@@ -116,7 +119,7 @@ class SubmissionJournal:
                     self.plans[record["row"]] = SubmissionPlan(**record)
                     self.results.pop(record["row"], None)
                 else:
-                    self.results[record["row"]] = Result(**record)
+                    self._keep(Result(**record))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise SourceError(
                     "JOURNAL_CORRUPT",
@@ -135,7 +138,17 @@ class SubmissionJournal:
     def record(self, result: Result) -> None:
         """Write a result. It need not be durable: a lost one is asked for again and comes back the same."""
         self._write([{"kind": "result", **asdict(result)}], durable=False)
-        self.results[result.row] = result
+        self._keep(result)
+
+    def _keep(self, result: Result) -> None:
+        plan = self.plans.get(result.row)
+        if plan is not None:
+            self.sources[result.pair] = (plan.a, plan.b)
+        if result.outcome == Outcome.ACCEPTED.value:
+            self._accepted[result.row] = result
+        # Sent once more, an accepted pair is a double of itself; what counts and is paid is the first decision.
+        is_double = result.code == Reason.CONTENT_DUPLICATE.value
+        self.results[result.row] = self._accepted.get(result.row, result) if is_double else result
 
     def _write(self, records: list[dict[str, Any]], *, durable: bool) -> None:
         data = b"".join(json.dumps(record).encode() + b"\n" for record in records)
