@@ -34,7 +34,7 @@ def write_state(folder: Path, capture: Capture) -> Path:
     """Write a state; a reader finds it or the one before, whenever this process dies.
 
     Raises:
-        CheckpointError: STATE_NOT_FINITE, when a weight or moment is no number, so that the last good state stays;
+        CheckpointError: STATE_NOT_FINITE, when a weight or moment is not a number, so that the last good state stays;
             STATE_NOT_WRITTEN, when the disk refuses.
     """
     broken = [

@@ -47,7 +47,7 @@ class IntakeRules:
 
 
 class RateLimit:
-    """At most ``per_minute`` events a key in any 60 seconds; 0 is no limit. Remembers the 100,000 latest keys."""
+    """At most ``per_minute`` events a key in any 60 seconds; 0 means no limit. Remembers the 100,000 latest keys."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_minute = per_minute

@@ -78,7 +78,7 @@ class ChainConfig:
     so, or when ``finality_depth`` others are on top of it (also where the chain has no word for it). ``journal``: file
     for transactions that are not final, so that a process that dies does not lose or repeat one. ``bump_after_s``: a
     transaction that is in no block by then is replaced by one with higher fees. ``max_fee_wei``: what one transaction
-    may cost in gas at most; 0 is no limit.
+    may cost in gas at most; 0 means no limit.
     """
 
     rpc_url: str

@@ -68,7 +68,7 @@ def sign_head(note: str, key: StakeKey, private_key: bytes) -> str:
     Sign only heads of the one ledger that there is: two that cannot both be true cost the stake.
 
     Raises:
-        ProofError: If the note is no tree head's.
+        ProofError: If the note is not a tree head.
         WalletError: For a key that is none.
     """
     head = _head_of(note)

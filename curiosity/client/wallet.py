@@ -42,7 +42,7 @@ def wallet_path(home: Path, name: str) -> Path:
     """Return where a wallet of that name is kept.
 
     Raises:
-        WalletError: WALLET_NAME for a name that is no file name.
+        WalletError: WALLET_NAME for a name that is not a file name.
     """
     wrong = WalletError("WALLET_NAME", f"{name!r} is not a name for a wallet", "Use letters, digits, - and _.")
     if not name or name.startswith("."):

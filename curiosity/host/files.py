@@ -51,7 +51,7 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o666) -> None:
 def write_whole(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     """Put ``data`` at ``path`` whole or not at all, in place of what is there, and return once it is on the disk.
 
-    A symbolic link stays and its target is replaced; what is no file, such as ``/dev/stdout``, is written to. ``mode``
+    A symbolic link stays and its target is replaced; a device such as ``/dev/stdout`` is written to. ``mode``
     as far as the umask lets it. Raises OSError; then ``path`` is as it was.
     """
     if path.exists() and not path.is_file():

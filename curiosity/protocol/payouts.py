@@ -210,7 +210,7 @@ def derive(
     ``leaves`` are all leaves from index 0.
 
     Raises:
-        ProofError: ENTRY_ codes for a leaf that is no entry, and what `Replay.take` raises.
+        ProofError: ENTRY_ codes for a leaf that is not an entry, and what `Replay.take` raises.
     """
     replay = Replay(parameters, check_signatures=check_signatures, check_entries=check_entries)
     for leaf in leaves:

@@ -93,7 +93,7 @@ def verify_receipt(receipt: Receipt, origin: str, receipt_vkey: str) -> CheckedR
             than the one signature, RECEIPT_LINES, RECEIPT_BATCH, RECEIPT_NUMBER or RECEIPT_BASE64 for a batch or a path
             of another form, RECEIPT_ORIGIN for another ledger's, RECEIPT_INDEX if the index is not in the batch,
             RECEIPT_PATH if the path has not the length that it has there, RECEIPT_ENTRY if the entry is not the one
-            promised at the index; an ENTRY_ code if what was promised is no entry.
+            promised at the index; an ENTRY_ code if what was promised is not an entry.
     """
     head, _, note = receipt.note.partition("\n\n")
     header, *path = head.split("\n")

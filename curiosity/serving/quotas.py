@@ -40,7 +40,7 @@ OWN = Payer()
 
 
 class HourlyMeter:
-    """Sums by key that are worked off at a limit an hour; 0 is no limit. Remembers the 100,000 latest keys."""
+    """Sums by key that are worked off at a limit an hour; 0 means no limit. Remembers the 100,000 latest keys."""
 
     def __init__(self, per_hour: int, clock: Callable[[], float]) -> None:
         self.per_hour = per_hour
@@ -71,7 +71,7 @@ class HourlyMeter:
 
 @dataclass(frozen=True)
 class QuotaLimits:
-    """What a contributor may send in an hour, and how many times that an address and a network; 0 is no limit."""
+    """What a contributor may send in an hour, and how many times that an address and a network; 0 means no limit."""
 
     bytes_per_hour: int = 0
     work_per_hour: int = 0

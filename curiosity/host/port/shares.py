@@ -18,7 +18,7 @@ def keys_of(sender: Sender) -> tuple[str, str]:
 
 
 class Shares:
-    """A stock of ``total`` units; 0 is no limit. With ``is_fair`` False only the total counts."""
+    """A stock of ``total`` units; 0 means no limit. With ``is_fair`` False only the total counts."""
 
     def __init__(self, total: int, *, is_fair: bool = True) -> None:
         self.total = total

@@ -51,5 +51,5 @@ class ChainSettings:
         64, "Blocks on top of a final one; also used where the chain does not say which block is final."
     )
     max_fee_wei: int = setting(
-        10**18, "The most that one transaction may cost in gas, in wei (CHAIN_FEE_TOO_HIGH). 0 is no limit."
+        10**18, "The most that one transaction may cost in gas, in wei (CHAIN_FEE_TOO_HIGH). 0 means no limit."
     )

@@ -39,19 +39,19 @@ class ValidatorConfig:
         1024, "Pairs that are admitted and not yet decided; one more gets 503 with Retry-After."
     )
     max_batch_pairs: int = setting(256, "Pairs that are decided in one transaction, at most.")
-    pairs_per_minute: int = setting(0, "Pairs that one contributor may submit a minute. 0 is no limit.")
+    pairs_per_minute: int = setting(0, "Pairs that one contributor may submit a minute. 0 means no limit.")
     queries_per_minute: int = setting(600, "Searches that one remote address may make a minute.")
-    bytes_per_hour: int = setting(2 << 30, "Bytes that one contributor may send an hour. 0 is no limit.")
+    bytes_per_hour: int = setting(2 << 30, "Bytes that one contributor may send an hour. 0 means no limit.")
     work_per_hour: int = setting(
-        36_000_000_000, "Units of work (docs/protocol.md) that one contributor may cause an hour. 0 is no limit."
+        36_000_000_000, "Units of work (docs/protocol.md) that one contributor may cause an hour. 0 means no limit."
     )
     quota_address_share: int = setting(
         2,
-        "How many times those quotas one address (IPv6: one /64) may use. 0 is no limit: behind a proxy all come from "
-        "one address.",
+        "How many times those quotas one address (IPv6: one /64) may use. 0 means no limit: behind a proxy all come "
+        "from one address.",
     )
     quota_network_share: int = setting(
-        4, "How many times those quotas one network (IPv4: /24, IPv6: /48) may use. 0 is no limit."
+        4, "How many times those quotas one network (IPv4: /24, IPv6: /48) may use. 0 means no limit."
     )
     pair_budget: tuple[int, int, int] = setting(
         (1_000_000, 300, 64_000_000), "Units of work that one item of a pair may cost: a base, for each byte, at most."
@@ -59,9 +59,9 @@ class ValidatorConfig:
     search_budget: tuple[int, int, int] = setting(
         (400_000, 300, 16_000_000), "The same for the item of a search, which nobody signs."
     )
-    max_body_bytes: int = setting(256 << 20, "Bytes of all request bodies held at a time. 0 is no limit.")
+    max_body_bytes: int = setting(256 << 20, "Bytes of all request bodies held at a time. 0 means no limit.")
     max_answer_bytes: int = setting(
-        256 << 20, "Bytes of all answers above 64 KiB that wait to be fetched. 0 is no limit."
+        256 << 20, "Bytes of all answers above 64 KiB that wait to be fetched. 0 means no limit."
     )
     fair_queues: bool = setting(
         True, "true: pairs take turns by network, address and contributor; false: first come, first served."
@@ -69,7 +69,7 @@ class ValidatorConfig:
     max_results: int = setting(100, "The most results that one search may ask for.")
     max_connections: int = setting(1024, "Connections that may be open at a time.")
     max_connections_per_address: int = setting(
-        256, "Connections of one address at a time. 0 is no limit: behind a proxy all come from one address."
+        256, "Connections of one address at a time. 0 means no limit: behind a proxy all come from one address."
     )
     evict_when_full: bool = setting(
         True, "true: one connection more ends an idle one of the network that holds most; false: it gets 503."

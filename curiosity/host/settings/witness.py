@@ -22,7 +22,7 @@ class WitnessConfig:
     )
     max_connections: int = setting(512, "Connections that may be open at a time.")
     max_connections_per_address: int = setting(
-        128, "Connections of one address at a time. 0 is no limit: behind a proxy all come from one address."
+        128, "Connections of one address at a time. 0 means no limit: behind a proxy all come from one address."
     )
     evict_when_full: bool = setting(
         True, "true: one connection more ends an idle one of the network that holds most; false: it gets 503."

@@ -52,7 +52,7 @@ def strip_array(data: bytes) -> bytes:
 def encode_array(values: object, shape: tuple[int, ...] | None = None) -> bytes:
     """``.npy`` of float32 from (nested) lists of numbers, brought to ``shape`` where given (one -1 for what is left).
 
-    Raises ``ValueError`` where rows differ in length, a value is no number, or the shape does not fit.
+    Raises ``ValueError`` where rows differ in length, a value is not a number, or the shape does not fit.
     """
     import numpy as np
 
