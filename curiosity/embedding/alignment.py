@@ -33,7 +33,7 @@ class Alignment:
         return 1 / self.pairs
 
     def to_micro(self) -> dict[str, int]:
-        """The same in integers, shares in millionths."""
+        """Return the same in integers, shares in millionths."""
         return {
             "a_to_b_micro": round(1e6 * self.a_to_b),
             "b_to_a_micro": round(1e6 * self.b_to_a),
@@ -44,7 +44,7 @@ class Alignment:
 
 
 def compute_alignment_score(a_ND: RealArray, b_ND: RealArray) -> Alignment:
-    """How often row i of ``a`` has row i of ``b`` as its one nearest among all rows of ``b``, and the reverse.
+    """Return how often row i of ``a`` has row i of ``b`` as its one nearest among all rows of ``b``, and the reverse.
 
     The diagonal top-1 accuracy of the N x N cosine matrix (CLIP's in-batch accuracy: Radford et al. 2021, figure 3).
     A row that another equals does not count as found: a constant or a zero encoder scores 0. Give one pair of each
@@ -78,7 +78,7 @@ class Neighbourhood:
         return self.k / (self.items - 1)
 
     def to_micro(self) -> dict[str, int]:
-        """The same in integers, shares in millionths."""
+        """Return the same in integers, shares in millionths."""
         return {
             "kept_micro": round(1e6 * self.kept),
             "chance_micro": round(1e6 * self.chance),
@@ -88,7 +88,7 @@ class Neighbourhood:
 
 
 def measure_neighbourhood(before_ND: RealArray, after_ND: RealArray, k: int = NEIGHBOURS) -> Neighbourhood:
-    """How much of the neighbourhoods within one modality a change of its embeddings keeps.
+    """Return how much of the neighbourhoods within one modality a change of its embeddings keeps.
 
     The mean over items of |kNN before and kNN after| / k by cosine, the item itself left out (mutual k-nearest
     neighbours: Huh et al. 2024, "The Platonic Representation Hypothesis", appendix A). An item counts as a neighbour
@@ -106,7 +106,7 @@ def measure_neighbourhood(before_ND: RealArray, after_ND: RealArray, k: int = NE
 
 
 def _neighbours(rows_ND: RealArray, k: int) -> NDArray[np.bool_]:
-    """bool[N, N], True where the column is one of the row's k nearest."""
+    """Return bool[N, N], True where the column is one of the row's k nearest."""
     cosines = _cosines(rows_ND, rows_ND)
     np.fill_diagonal(cosines, -np.inf)
     # The rank of an entry is the number of entries that are as near: the last of its equals in descending order.
@@ -130,12 +130,12 @@ class ModalityGap:
     separability: float
 
     def to_micro(self) -> dict[str, int]:
-        """The same in millionths."""
+        """Return the same in millionths."""
         return {"distance_micro": round(1e6 * self.distance), "separability_micro": round(1e6 * self.separability)}
 
 
 def measure_modality_gap(a_ND: RealArray, b_ND: RealArray) -> ModalityGap:
-    """The gap between two modalities.
+    """Return the gap between two modalities.
 
     ``distance`` is the length of mean(a) - mean(b) (Liang et al. 2022, "Mind the Gap", section 3). ``separability`` is
     the accuracy of the nearest centroid, the centroids taken from the even rows for the odd ones and the other way
@@ -162,21 +162,23 @@ def measure_modality_gap(a_ND: RealArray, b_ND: RealArray) -> ModalityGap:
 
 @dataclass(frozen=True)
 class Plane:
-    """Two directions of the space, ``axes`` float64[2, D] through ``centre`` float64[D], and the share of the variance
-    that each shows."""
+    """Two directions of the space, and the share of the variance that each shows.
+
+    They are ``axes`` float64[2, D] through ``centre`` float64[D].
+    """
 
     centre: NDArray[np.float64]
     axes: NDArray[np.float64]
     shares: tuple[float, float]
 
     def project(self, rows_ND: RealArray) -> NDArray[np.float64]:
-        """float64[N, 2]."""
+        """Return float64[N, 2]."""
         at: NDArray[np.float64] = (rows_ND.astype(np.float64) - self.centre) @ self.axes.T
         return at
 
 
 def fit_plane(rows_ND: RealArray) -> Plane:
-    """The plane of the two main axes of the rows (principal components: Pearson 1901), the same at every call.
+    """Return the plane of the two main axes of the rows (principal components: Pearson 1901), the same at every call.
 
     The sign of an axis is fixed by its largest component, which is positive.
 

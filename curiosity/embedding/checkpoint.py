@@ -75,7 +75,7 @@ class Manifest:
     files: dict[str, str]  # file name -> SHA-256
 
     def trained_pairs(self) -> frozenset[str]:
-        """Names of the modality pairs that were trained: ``audio-text``. Others met by themselves.
+        """Return the names of the modality pairs that were trained: ``audio-text``. Others met by themselves.
 
         Checkpoints that do not say it were made from the trusted split ``genesis`` alone.
         """
@@ -85,13 +85,13 @@ class Manifest:
         return frozenset(named)
 
     def encode(self) -> bytes:
-        """Canonical JSON; its SHA-256 is the checkpoint's digest."""
+        """Return the canonical JSON; its SHA-256 is the checkpoint's digest."""
         plain = asdict(self) | {"calibration": self.calibration.to_json(), "format": FORMAT}
         return canonical_json(plain | {"modalities": list(self.modalities)})
 
     @classmethod
     def decode(cls, data: bytes) -> "Manifest":
-        """The manifest that ``encode`` wrote.
+        """Return the manifest that ``encode`` wrote.
 
         Raises:
             CheckpointError: MANIFEST_NOT_READABLE or CHECKPOINT_FORMAT.
@@ -161,7 +161,7 @@ class Checkpoint:
 
 
 def load(path: Path, *, expected: str | None = None) -> Checkpoint:
-    """The checkpoint in the folder ``path``, verified byte for byte. Imports no torch.
+    """Return the checkpoint in the folder ``path``, verified byte for byte. Imports no torch.
 
     Args:
         path: the folder.
@@ -224,12 +224,12 @@ def save(
 
 
 def copy(checkpoint: Checkpoint, path: Path) -> Checkpoint:
-    """The same checkpoint in the folder ``path``, every byte compared with the manifest; nothing if it is there whole.
+    """Copy the checkpoint to the folder ``path``, every byte compared with the manifest; return the copy.
 
-    What else is at ``path``, such as a copy that was damaged, is replaced.
+    A copy that is there whole is left as it is. What else is at ``path``, such as a copy that was damaged, is replaced.
 
     Raises:
-        CheckpointError: what ``load`` raises of the original; CHECKPOINT_NOT_WRITTEN, when the disk refuses.
+        CheckpointError: What ``load`` raises of the original; CHECKPOINT_NOT_WRITTEN, when the disk refuses.
     """
     try:
         return load(path, expected=checkpoint.digest)
@@ -246,7 +246,7 @@ def copy(checkpoint: Checkpoint, path: Path) -> Checkpoint:
 
 
 def encode_config(preset: str, modalities: Sequence[str]) -> bytes:
-    """What ``curiosity.embedding.hub`` needs to make the towers that the weights belong to: canonical JSON."""
+    """Return what ``curiosity.embedding.hub`` needs to make the towers that the weights belong to: canonical JSON."""
     return canonical_json({"modalities": list(modalities), "preset": preset})
 
 

@@ -48,7 +48,7 @@ def frames_in(codec: str, packet: bytes, extra: bytes) -> int:
 
 
 def _obus(packet: bytes) -> Iterator[int]:
-    """Types of the open bitstream units of a temporal unit (AV1, section 5.3)."""
+    """Yield the types of the open bitstream units of a temporal unit (AV1, section 5.3)."""
     at = 0
     while at < len(packet):
         head = packet[at]
@@ -68,7 +68,10 @@ def _obus(packet: bytes) -> Iterator[int]:
 
 
 def _units(packet: bytes, extra: bytes, at_length: int) -> Iterator[bytes]:
-    """The first three bytes of each NAL unit, which stands behind its length or, in a raw stream, a start code."""
+    """Yield the first three bytes of each NAL unit.
+
+    A unit stands behind its length or, in a raw stream, behind a start code.
+    """
     if extra[:1] != b"\1":
         starts = packet.split(b"\0\0\1")
         yield from (unit[:3] for unit in starts[1:] if len(unit) > 2)

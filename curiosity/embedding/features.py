@@ -16,10 +16,16 @@ MOVEMENTS = ("mav", "zc", "ssc", "wl")
 
 
 def statistical_features(signal: Array, *, movements: bool = False, threshold: float = 0.0) -> NDArray[np.float32]:
-    """float32[C * 5], or [C * 9] with ``movements``: channel by channel, in the order of STATISTICS, then MOVEMENTS.
+    """Return the statistics of a signal, channel by channel, in the order of STATISTICS, then MOVEMENTS.
 
-    ``signal`` is float[N] (one channel) or float[C, N]; everything but the two counts is in its unit. ``threshold``, in
-    that unit too, is the least step that counts as a crossing or a turn, so that noise around zero does not.
+    Args:
+        signal: float[N] (one channel) or float[C, N].
+        movements: Whether to add MOVEMENTS.
+        threshold: The least step, in the unit of the signal, that counts as a crossing or a turn, so that noise around
+            zero does not.
+
+    Returns:
+        float32[C * 5], or [C * 9] with ``movements``; everything but the two counts is in the unit of the signal.
 
     Raises:
         Rejected: FEATURES_SHAPE, FEATURES_NOT_FINITE or FEATURES_THRESHOLD.
@@ -54,14 +60,20 @@ def statistical_features(signal: Array, *, movements: bool = False, threshold: f
 
 
 def count_zero_crossings(channels: Array, threshold: float = 0.0) -> NDArray[np.int64]:
-    """How often each channel of float[C, N] changes its sign from one sample to the next, by ``threshold`` or more."""
+    """Count how often each channel of float[C, N] changes its sign from one sample to the next.
+
+    Only steps of ``threshold`` or more count.
+    """
     before, after = channels[:, :-1], channels[:, 1:]
     crossed = (before * after < 0) & (np.abs(after - before) >= threshold)
     return np.asarray(np.count_nonzero(crossed, axis=1), dtype=np.int64)
 
 
 def count_slope_changes(channels: Array, threshold: float = 0.0) -> NDArray[np.int64]:
-    """How often each channel of float[C, N] turns, where at least one of the two steps is ``threshold`` or more."""
+    """Count how often each channel of float[C, N] turns.
+
+    At least one of the two steps must be ``threshold`` or more.
+    """
     steps = np.diff(channels, axis=1)
     first, second = steps[:, :-1], steps[:, 1:]
     turned = (first * second < 0) & (np.maximum(np.abs(first), np.abs(second)) >= threshold)

@@ -35,7 +35,7 @@ class HubSpace(
         super().__init__(preset, seed=seed, modalities=modalities)
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        """Weights and configuration as a checkpoint has them. A modality that was registered later is among them."""
+        """Write weights and configuration as a checkpoint has them, with modalities that were registered later."""
         (save_directory / MODEL).write_bytes(encode_weights(self))
         (save_directory / CONFIG).write_bytes(encode_config(self.preset.name, self.modalities))
 
@@ -54,7 +54,7 @@ class HubSpace(
         strict: bool = True,  # noqa: ARG003 - weights that do not fit are always refused
         **model_kwargs: Any,  # noqa: ARG003 - a manifest or config.json says what they say, and is verified
     ) -> "HubSpace":
-        """The space in a local folder or a hub repository.
+        """Return the space in a local folder or a hub repository.
 
         A manifest vouches for every other file; ``expected``, the checkpoint's digest, vouches for the manifest.
 

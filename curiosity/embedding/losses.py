@@ -1,5 +1,6 @@
-"""Losses between two modalities: contrastive and sigmoid, each with known non-negatives and the null anchor; and what
-may be added to them: squared distance, the differential loss, self-distillation.
+"""Losses between two modalities: contrastive and sigmoid, each with known non-negatives and the null anchor.
+
+Beside them stands what may be added: squared distance, the differential loss, self-distillation.
 
 B pairs, J junk items, K masks, N references, D dimension. All embeddings are of unit length.
 """
@@ -44,7 +45,7 @@ def contrast(
     null: Null | None = None,
     null_weight: float = 0.3,
 ) -> Tensor:
-    """Symmetric InfoNCE (van den Oord et al. 2018, eq. 4) of B true pairs; a scalar.
+    """Return symmetric InfoNCE (van den Oord et al. 2018, eq. 4) of B true pairs; a scalar.
 
     ``keys_a``, ``keys_b`` int64[B] name the content: entries that share a key with the pair on either side are not
     its negatives. With ``null``, junk and the empty item of the other side are further negatives, and junk itself is
@@ -75,7 +76,7 @@ def contrast_sigmoid(
     null: Null | None = None,
     null_weight: float = 0.3,
 ) -> Tensor:
-    """Sigmoid loss (Zhai et al. 2023, algorithm 1) of B true pairs; a scalar.
+    """Return the sigmoid loss (Zhai et al. 2023, algorithm 1) of B true pairs; a scalar.
 
     Each combination is a question of its own, "do these two belong together?", with the logit ``scale * cos + bias``;
     the sum over combinations is divided by B. Keys as in ``contrast``. With ``null``, combinations with junk and with
@@ -101,7 +102,7 @@ def contrast_sigmoid(
 
 
 def draw_to_empty(nothing_JD: Tensor, empty_D: Tensor) -> Tensor:
-    """How far what belongs to nothing in one modality is from the empty item of another: mean of ``1 - cos``.
+    """Return how far what belongs to nothing in one modality is from the empty item of another: mean of ``1 - cos``.
 
     For modalities that meet in no pair of a step. ``contrast`` draws junk to the empty item of its partner alone; the
     empty items of two that are no partners would agree through a third modality only, and the null gate between them
@@ -112,7 +113,10 @@ def draw_to_empty(nothing_JD: Tensor, empty_D: Tensor) -> Tensor:
 
 
 def squared_distance(a_BD: Tensor, b_BD: Tensor) -> Tensor:
-    """Mean squared distance of the two halves; a scalar. Alone it is smallest where every embedding is the same."""
+    """Return the mean squared distance of the two halves; a scalar.
+
+    Alone it is smallest where every embedding is the same.
+    """
     return (a_BD - b_BD).square().sum(dim=1).mean()
 
 
@@ -124,7 +128,7 @@ def differential(
     same_BN: Tensor | None = None,
     tau: float = TAU,
 ) -> Tensor:
-    """Mean differential loss of B items; a scalar: 1 is uninformative, 0 perfect.
+    """Return the mean differential loss of B items; a scalar: 1 is uninformative, 0 perfect.
 
     The composed form of docs/scoring.md: how badly ``unit(e_k + e'_k - e_0)`` finds the whole among itself and the
     references. What ``curiosity.protocol.scoring.differential_loss_micro`` computes in integers. Where ``same_BN``
@@ -148,11 +152,10 @@ def differential(
 
 
 def distil(a_BD: Tensor, b_BD: Tensor, pull_a: float = 0.25, pull_b: float = 0.25) -> Tensor:
-    """How far each half is from the pair's cross-averaged embeddings, which are fixed targets: mean of
-    ``1 - cos(a, a')`` and ``1 - cos(b, b')``; a scalar.
+    """Return how far each half is from the pair's cross-averaged embeddings, which are fixed targets.
 
-    ``a' = slerp(a, b, pull_a)``, as ``curiosity.protocol.scoring.cross_average`` moves them; no gradient flows into the
-    targets.
+    It is the mean of ``1 - cos(a, a')`` and ``1 - cos(b, b')``, a scalar. ``a' = slerp(a, b, pull_a)``, as
+    ``curiosity.protocol.scoring.cross_average`` moves them; no gradient flows into the targets.
     """
     with torch.no_grad():
         target_a, target_b = slerp(a_BD, b_BD, pull_a), slerp(b_BD, a_BD, pull_b)
@@ -160,7 +163,7 @@ def distil(a_BD: Tensor, b_BD: Tensor, pull_a: float = 0.25, pull_b: float = 0.2
 
 
 def slerp(a_BD: Tensor, b_BD: Tensor, fraction: float) -> Tensor:
-    """Each unit vector ``a`` moved along the great circle towards ``b`` by ``fraction`` of their angle.
+    """Return each unit vector ``a`` moved along the great circle towards ``b`` by ``fraction`` of their angle.
 
     Equal or opposite vectors have no great circle: ``a`` stays.
     """
@@ -176,13 +179,13 @@ def _scale(log_scale: Tensor) -> Tensor:
 
 
 def _known(keys_a: Tensor, keys_b: Tensor) -> Tensor:
-    """bool[B, B]: combinations of different pairs that share a half, which are therefore no negatives."""
+    """Return bool[B, B]: combinations of different pairs that share a half, which are therefore no negatives."""
     same = (keys_a[:, None] == keys_a[None, :]) | (keys_b[:, None] == keys_b[None, :])
     return same & ~torch.eye(len(keys_a), dtype=torch.bool, device=same.device)
 
 
 def _draw(junk_JD: Tensor, empty_D: Tensor, real_BD: Tensor, scale: Tensor) -> Tensor:
-    """Summed negative log-likelihood that junk belongs to the empty item rather than to a real one."""
+    """Return the summed negative log-likelihood that junk belongs to the empty item rather than to a real one."""
     logits = scale * junk_JD @ torch.cat([empty_D[None], real_BD]).T
     target = torch.zeros(len(junk_JD), dtype=torch.int64, device=junk_JD.device)
     return cross_entropy(logits, target, reduction="sum")

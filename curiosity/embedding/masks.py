@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 
 
 def mask_seed(beacon: bytes, item_sha256: bytes) -> int:
-    """Seed of an item's masks: SHA-256 of a tag, the beacon's length in one byte, the beacon, the item's digest."""
+    """Return the seed of an item's masks.
+
+    It is the SHA-256 of a tag, the beacon's length in one byte, the beacon, the item's digest.
+    """
     digest = hashlib.sha256(b"curiosity/mask/1\x00" + bytes([len(beacon)]) + beacon + item_sha256).digest()
     return int.from_bytes(digest, "big")
 
 
 def hidden_units(units: int, share: float, seed: int, k: int) -> NDArray[np.bool_]:
-    """bool[units], True where mask ``k`` hides a unit.
+    """Return bool[units], True where mask ``k`` hides a unit.
 
     The units with the smallest 64-bit words of SHAKE-256(seed as 32 bytes, k as 4 bytes) are hidden: ``share`` of
     them, at least one and (of two units or more) never all, so that neither half is the whole item.

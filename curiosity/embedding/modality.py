@@ -93,7 +93,7 @@ class Modality(Protocol):
         """What happens between the bytes and the array, in words, for people."""
 
     def decode(self, data: bytes, media_type: str) -> Array:
-        """The item as one array that meets ``contract``.
+        """Return the item as one array that meets ``contract``.
 
         Raises:
             Rejected: status 422, when the bytes are not an item of this media type or exceed a limit.
@@ -101,7 +101,7 @@ class Modality(Protocol):
 
 
 def refuse(code: str, what: str, remedy: str) -> Rejected:
-    """The refusal of an item that cannot be decoded: HTTP 422, the contributor's fault."""
+    """Return the refusal of an item that cannot be decoded: HTTP 422, the contributor's fault."""
     return Rejected(code, what, remedy, status=422)
 
 
@@ -153,7 +153,7 @@ def check_contract(modality: Modality, array: Array) -> None:
 
 
 def find_outside_column(contract: Contract, array: Array) -> tuple[int, ...] | None:
-    """Index of the first value that is outside its own column's range; None where there is none."""
+    """Return the index of the first value that is outside its own column's range; None where there is none."""
     if not contract.columns:
         return None
     low = np.array([column.low for column in contract.columns], dtype=array.dtype)

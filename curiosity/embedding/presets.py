@@ -82,7 +82,7 @@ def add_towers(registration: Registration) -> None:
 
 
 def find_preset(name: str) -> Preset:
-    """The preset of that name.
+    """Return the preset of that name.
 
     Raises:
         ConfigError: PRESET_UNKNOWN, when there is none.

@@ -17,7 +17,7 @@ def _weights(name: str, licence: str) -> Weights:
 
 
 def _vit(width: int, layers: int, heads: int, **more: Any) -> dict[str, Any]:
-    """Sizes of a transformer whose inner layers are four times as wide."""
+    """Return the sizes of a transformer whose inner layers are four times as wide."""
     return {
         "hidden_size": width,
         "num_hidden_layers": layers,
@@ -32,7 +32,7 @@ _VIDEOMAE = "curiosity.embedding.towers.pretrained.video:VideoMaeVideo"
 
 
 def _sensors(width: int, layers: int, heads: int) -> dict[str, TowerSpec]:
-    """Towers of what no published encoder knows; trained from scratch."""
+    """Return the towers of what no published encoder knows; trained from scratch."""
     sizes = {"width": width, "layers": layers, "heads": heads}
     words = f"transformer of {layers} layers of {width}"
     return {

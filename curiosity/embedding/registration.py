@@ -65,7 +65,10 @@ def check(registration: Registration) -> None:
 
 @cache
 def installed() -> tuple[Registration, ...]:
-    """What installed packages register, in the order of their names; what cannot be loaded is logged and left out."""
+    """Return what installed packages register, in the order of their names.
+
+    What cannot be loaded is logged and left out.
+    """
     found = []
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         try:

@@ -29,7 +29,7 @@ class Recall:
     emergent: bool = False  # the two modalities were never trained as a pair
 
     def to_micro(self) -> dict[str, int | bool]:
-        """The same in integers: shares and ranks in millionths."""
+        """Return the same in integers: shares and ranks in millionths."""
         return {
             "r1_micro": round(1e6 * self.r1),
             "r5_micro": round(1e6 * self.r5),
@@ -53,14 +53,14 @@ def measure_recall(
     *,
     emergent: bool = False,
 ) -> Recall:
-    """Recall of unit embeddings float[Q, D] in float[G, D]; a gallery entry is right when its label is the query's.
+    """Return the recall of unit embeddings float[Q, D] in float[G, D].
 
-    The rank of a query is that of the best right entry, and a wrong entry that scores the same goes before it: a
-    constant encoder finds nothing. Chance is exact: the mean over queries of 1 - C(G - R, k) / C(G, k) with R right
-    entries.
+    A gallery entry is right when its label is the query's. The rank of a query is that of the best right entry, and a
+    wrong entry that scores the same goes before it: a constant encoder finds nothing. Chance is exact: the mean over
+    queries of 1 - C(G - R, k) / C(G, k) with R right entries.
 
     Raises:
-        ValueError: when a query has no right entry, or there is no query.
+        ValueError: When a query has no right entry, or there is no query.
     """
     right = np.asarray(query_labels)[:, None] == np.asarray(gallery_labels)[None, :]
     if not len(queries) or not right.any(axis=1).all():
@@ -88,7 +88,7 @@ def measure_recall(
 
 
 def _chance(size: int, entries_Q: NDArray[np.int64], k: int) -> float:
-    """Mean over queries of the chance that ``k`` draws from ``size`` entries hit one of a query's right ones."""
+    """Return the mean over queries of the chance that ``k`` draws from ``size`` entries hit one of its right ones."""
     missed = np.ones(len(entries_Q))
     for drawn in range(min(k, size)):
         missed *= np.maximum(0, size - entries_Q - drawn) / (size - drawn)

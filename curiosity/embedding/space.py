@@ -96,7 +96,7 @@ class EmbeddingSpace(nn.Module):
         return self.log_scale.device
 
     def tower(self, modality: str) -> Tower:
-        """The tower of a modality.
+        """Return the tower of a modality.
 
         Raises:
             ConfigError: MODALITY_NOT_REGISTERED.
@@ -120,7 +120,7 @@ class EmbeddingSpace(nn.Module):
         self.tower(modality).unfreeze()
 
     def trainable_parameters(self) -> Iterator[nn.Parameter]:
-        """What an optimiser should get: projections, encoders that are not frozen, the temperature."""
+        """Return what an optimiser should get: projections, encoders that are not frozen, the temperature."""
         return (parameter for parameter in self.parameters() if parameter.requires_grad)
 
     def enable_gradient_checkpointing(self) -> tuple[str, ...]:
@@ -128,7 +128,7 @@ class EmbeddingSpace(nn.Module):
         return tuple(name for name in self.modalities if self.tower(name).enable_gradient_checkpointing())
 
     def licenses(self) -> dict[str, str]:
-        """SPDX identifier of everything that these weights hold or stand on, by what it is."""
+        """Return the SPDX identifier of everything that these weights hold or stand on, by what it is."""
         out = {"weights": OURS}
         for modality in self.modalities:
             tower = self.tower(modality)
@@ -139,7 +139,7 @@ class EmbeddingSpace(nn.Module):
         return out
 
     def prepare(self, modality: str, arrays: Sequence[Array]) -> list[Features]:
-        """Features of decoded items, each checked against its modality's contract.
+        """Return the features of decoded items, each checked against its modality's contract.
 
         Raises:
             Rejected: ARRAY_NOT_IN_CONTRACT.
@@ -150,11 +150,14 @@ class EmbeddingSpace(nn.Module):
         return [tower.prepare(array) for array in arrays]
 
     def forward(self, modality: str, inputs: Tensor) -> Tensor:
-        """Unit embeddings float32[B, D] of collated inputs, with gradient; under autocast too."""
+        """Return unit embeddings float32[B, D] of collated inputs, with gradient; under autocast too."""
         return nn.functional.normalize(self.tower(modality)(inputs).float(), dim=1)
 
     def embed_features(self, modality: str, features: Sequence[Features]) -> NDArray[np.float32]:
-        """Unit embeddings float32[B, D] of prepared items. Does not train: batch-norm uses what it has learned."""
+        """Return unit embeddings float32[B, D] of prepared items.
+
+        Does not train: batch-norm uses what it has learned.
+        """
         tower = self.tower(modality)
         was_training = tower.training
         tower.eval()
@@ -173,7 +176,7 @@ class EmbeddingSpace(nn.Module):
         return np.concatenate(rows) if rows else np.zeros((0, self.dim), dtype=np.float32)
 
     def embed(self, modality: str, arrays: Sequence[Array]) -> NDArray[np.float32]:
-        """Unit embeddings float32[B, D] of decoded items.
+        """Return unit embeddings float32[B, D] of decoded items.
 
         Raises:
             Rejected: ARRAY_NOT_IN_CONTRACT.
@@ -181,10 +184,10 @@ class EmbeddingSpace(nn.Module):
         return self.embed_features(modality, self.prepare(modality, arrays))
 
     def embed_streams(self, modality: str, streams: Mapping[str, Sequence[Array]]) -> dict[str, NDArray[np.float32]]:
-        """Unit embeddings float32[B, D] of several streams of one modality, by stream id: two cameras, one tower.
+        """Return unit embeddings float32[B, D] of several streams of one modality, by stream id.
 
-        Streams share the modality's weights and may differ in length; an item's embedding does not depend on its
-        stream.
+        Two cameras have one tower: streams share the modality's weights and may differ in length, and an item's
+        embedding does not depend on its stream.
 
         Raises:
             Rejected: ARRAY_NOT_IN_CONTRACT.
@@ -194,12 +197,12 @@ class EmbeddingSpace(nn.Module):
         return dict(zip(streams, np.split(rows, ends[:-1]), strict=True)) if streams else {}
 
     def embed_empty(self, modality: str) -> NDArray[np.float32]:
-        """Unit embedding float32[D] of the fully masked item, ``e_0``."""
+        """Return the unit embedding float32[D] of the fully masked item, ``e_0``."""
         row: NDArray[np.float32] = self.embed_features(modality, [self.tower(modality).empty()])[0]
         return row
 
     def halves(self, modality: str, features: Sequence[Features], seeds: Sequence[int], masks: int) -> list[Features]:
-        """Prepared halves in the order item, mask, (visible, complement): B * K * 2 of them."""
+        """Return prepared halves in the order item, mask, (visible, complement): B * K * 2 of them."""
         tower, share = self.tower(modality), find(modality).mask_share
         out = []
         for one, seed in zip(features, seeds, strict=True):
@@ -211,12 +214,15 @@ class EmbeddingSpace(nn.Module):
     def embed_masked(
         self, modality: str, arrays: Sequence[Array], seeds: Sequence[int], masks: int = MASKS
     ) -> NDArray[np.float32]:
-        """Unit embeddings float32[B, K, 2, D] of the complementary halves; ``seeds`` from ``masks.mask_seed``."""
+        """Return unit embeddings float32[B, K, 2, D] of the complementary halves.
+
+        ``seeds`` come from ``masks.mask_seed``.
+        """
         prepared = self.halves(modality, self.prepare(modality, arrays), seeds, masks)
         return self.embed_features(modality, prepared).reshape(len(arrays), masks, 2, self.dim)
 
     def measure(self, modality: str, arrays: Sequence[Array], seeds: Sequence[int], masks: int = MASKS) -> Measured:
-        """Everything that the judge needs of a batch of one modality, quantised, in one batch per tower.
+        """Return everything that the judge needs of a batch of one modality, quantised, in one batch per tower.
 
         Raises:
             Rejected: ARRAY_NOT_IN_CONTRACT; nothing of the batch is measured then.
@@ -226,7 +232,7 @@ class EmbeddingSpace(nn.Module):
     def measure_features(
         self, modality: str, features: Sequence[Features], seeds: Sequence[int], masks: int = MASKS
     ) -> Measured:
-        """As ``measure``, of prepared items."""
+        """Measure prepared items, as ``measure`` does decoded ones."""
         count = len(features)
         parts = [self.tower(modality).empty(), *features, *self.halves(modality, features, seeds, masks)]
         rows = quantise(self.embed_features(modality, parts))
@@ -238,12 +244,12 @@ class EmbeddingSpace(nn.Module):
 
 
 def pick_device() -> torch.device:
-    """CUDA where there is one, else the CPU."""
+    """Return CUDA where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _sources(preset: Preset, names: Sequence[str], pretrained: Mapping[str, Source] | bool) -> Mapping[str, Source]:
-    """Where the weights of each of ``names`` come from.
+    """Return where the weights of each of ``names`` come from.
 
     Raises:
         ConfigError: MODALITY_NOT_REGISTERED, when weights are given for a modality that is not among ``names``.

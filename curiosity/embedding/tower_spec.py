@@ -52,7 +52,7 @@ class TowerSpec:
     opt_in: tuple[Weights, ...] = ()
 
     def choose(self, pretrained: Source) -> Weights | None:
-        """The weights that ``pretrained`` means for this tower; None for seeded ones.
+        """Return the weights that ``pretrained`` means for this tower; None for seeded ones.
 
         Raises:
             ConfigError: WEIGHTS_NOT_DECLARED, when the preset's own choice is asked for and there is none.

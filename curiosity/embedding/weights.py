@@ -27,7 +27,7 @@ def halve_weights(space: EmbeddingSpace) -> None:
 
 
 def name_unstored(space: EmbeddingSpace) -> dict[str, str]:
-    """By modality the name of the published weights that a frozen encoder has and a checkpoint does not carry."""
+    """Return the name of the published weights, by modality, that a frozen encoder has and a checkpoint lacks."""
     towers = ((name, space.tower(name)) for name in space.modalities)
     return {
         name: tower.weights.name
@@ -37,7 +37,7 @@ def name_unstored(space: EmbeddingSpace) -> dict[str, str]:
 
 
 def encode_weights(space: EmbeddingSpace) -> bytes:
-    """Safetensors bytes of everything trained; a matrix that float16 holds exactly is stored so."""
+    """Return the safetensors bytes of everything trained; a matrix that float16 holds exactly is stored so."""
     tensors, state = {}, space.state_dict()
     for name in _stored_names(space):
         flat = state[name].detach().cpu().contiguous()
@@ -50,7 +50,7 @@ def encode_weights(space: EmbeddingSpace) -> bytes:
 def read_space(
     checkpoint: Checkpoint, device: torch.device | None = None, pretrained: Mapping[str, Source] | None = None
 ) -> EmbeddingSpace:
-    """The encoders of a verified checkpoint, in evaluation mode.
+    """Return the encoders of a verified checkpoint, in evaluation mode.
 
     ``pretrained`` says where frozen encoders come from that the checkpoint names and does not carry; see
     ``EmbeddingSpace``. Nothing is downloaded without it.
@@ -80,8 +80,9 @@ Space = TypeVar("Space", bound=EmbeddingSpace)
 
 
 def fill_weights(space: Space, source: Checkpoint | Path, device: torch.device | None = None) -> Space:
-    """Put the weights of a verified checkpoint, or of a safetensors file, into ``space``; it is then in evaluation
-    mode.
+    """Put the weights of a verified checkpoint, or of a safetensors file, into ``space``.
+
+    The space is then in evaluation mode.
 
     Raises:
         CheckpointError: CHECKPOINT_PRESET, FROZEN_TOWER_DIFFERS, CHECKPOINT_MISSING or WEIGHTS_DIFFER.
@@ -130,7 +131,7 @@ def _check_towers(space: EmbeddingSpace, manifest: Manifest) -> None:
 
 
 def _stored_names(space: EmbeddingSpace) -> list[str]:
-    """Names of the tensors that a checkpoint carries."""
+    """Return the names of the tensors that a checkpoint carries."""
     left_out = tuple(f"towers.{name}.encoder." for name in space.modalities if not space.tower(name).is_stored)
     return [
         name

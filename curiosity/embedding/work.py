@@ -143,7 +143,7 @@ _UNPACKING: dict[str, Callable[[bytes, str], int]] = {"image": _image, "audio": 
 
 
 def _sum_of_factors(number: int) -> int:
-    """The sum of the prime factors: what a Fourier transform of this length takes for each of its values."""
+    """Return the sum of the prime factors: what a Fourier transform of this length takes for each of its values."""
     total, factor = 0, 2
     while factor * factor <= number:
         while number % factor == 0:

@@ -14,9 +14,10 @@ from curiosity.protocol.errors import ConfigError
 def drop_modalities(
     present: Mapping[str, Tensor], share: float, generator: torch.Generator | None = None
 ) -> dict[str, Tensor]:
-    """``present`` bool[B] by modality, each taken away from a share of the items; every item keeps one that it had.
+    """Return ``present`` bool[B] by modality, each taken away from a share of the items.
 
-    For training: a fusion that has always had everything fails at the first sensor that does.
+    Every item keeps one that it had. For training: a fusion that has always had everything fails at the first sensor
+    that does.
     """
     names = sorted(present)
     had_BM = torch.stack([present[name] for name in names], dim=1)
@@ -46,7 +47,7 @@ class ConcatMlp(nn.Module):
         )
 
     def forward(self, embeddings: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> Tensor:
-        """The fused vectors [B, D] of [B, D_m] by modality.
+        """Return the fused vectors [B, D] of [B, D_m] by modality.
 
         A modality that is not in ``embeddings`` is missing for every item; ``present`` bool[B] says of the others which
         items have them, all where it says nothing. What stands in a missing place is never read.

@@ -14,12 +14,12 @@ class Classifier(nn.Module):
         self.layers = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Dropout(dropout), nn.Linear(dim, classes))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Scores [B, classes]; softmax of a row are probabilities."""
+        """Return scores [B, classes]; softmax of a row are probabilities."""
         out: Tensor = self.layers(embeddings)
         return out
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy in nats; ``labels`` int64[B] from 0."""
+        """Return the mean cross-entropy in nats; ``labels`` int64[B] from 0."""
         return nn.functional.cross_entropy(self(embeddings), labels)
 
 
@@ -31,10 +31,10 @@ class Regressor(nn.Module):
         self.layers = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Dropout(dropout), nn.Linear(dim, values))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Numbers [B, values]."""
+        """Return numbers [B, values]."""
         out: Tensor = self.layers(embeddings)
         return out
 
     def loss(self, embeddings: Tensor, targets: Tensor) -> Tensor:
-        """Mean squared error; ``targets`` [B, values]."""
+        """Return the mean squared error; ``targets`` [B, values]."""
         return nn.functional.mse_loss(self(embeddings), targets)

@@ -43,7 +43,7 @@ def add(modality: Modality) -> None:
 
 
 def find(name: str) -> Modality:
-    """The modality of that name.
+    """Return the modality of that name.
 
     Raises:
         Rejected: MODALITY_UNKNOWN, when none has that name.
@@ -55,7 +55,7 @@ def find(name: str) -> Modality:
 
 
 def decode(name: str, data: bytes, media_type: str) -> Array:
-    """The item's array, decoded under the modality's limits and checked against its contract. Imports no torch.
+    """Return the item's array, decoded under the modality's limits and checked against its contract. Imports no torch.
 
     Raises:
         Rejected: status 422, with the rule that the item breaks.
@@ -68,7 +68,7 @@ def decode(name: str, data: bytes, media_type: str) -> Array:
 
 
 def pair_name(a: str, b: str) -> str:
-    """Name of a modality pair, alphabetical: ``audio-text``."""
+    """Return the name of a modality pair, alphabetical: ``audio-text``."""
     return "-".join(sorted((a, b)))
 
 

@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def document() -> str:
-    """The text of docs/modalities.md."""
+    """Return the text of docs/modalities.md."""
     parts = [HEAD, _overview()]
     parts += ["\n".join(_modality(modality)) + "\n" for modality in BY_NAME.values()]
     return "\n".join([*parts, "\n".join(_presets()) + "\n", TAIL])
@@ -107,7 +107,7 @@ def _presets() -> Iterator[str]:
 
 
 def _encoder(spec: TowerSpec) -> tuple[str, str, str]:
-    """Encoder, what it can start from, and under which licences."""
+    """Return the encoder, what it can start from, and under which licences."""
     ours = ("random weights of a seed", OURS)
     starts = [] if spec.weights is not None and spec.weights.package else [ours]
     if spec.weights is not None:

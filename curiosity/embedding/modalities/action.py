@@ -41,7 +41,7 @@ class Action:
     preparation: str = "Read strictly from `.npy`; nothing is scaled, cut or padded."
 
     def decode(self, data: bytes, media_type: str) -> Array:  # noqa: ARG002 - one media type
-        """float32[steps, 7] at 20 Hz.
+        """Return float32[steps, 7] at 20 Hz.
 
         Raises:
             Rejected: an ``ARRAY_`` code of ``curiosity.embedding.modalities.arrays.read_array``.

@@ -28,12 +28,12 @@ _BROKEN = (
 
 
 def max_file_bytes(contract: Contract) -> int:
-    """Bytes of the largest file: room for a header and the largest array that the contract allows."""
+    """Return the size of the largest file in bytes: a header and the largest array that the contract allows."""
     return _ROOM_BYTES + contract.max_array_bytes
 
 
 def read_array(name: str, contract: Contract, data: bytes) -> Array:
-    """float32 array of a ``.npy`` file that meets ``contract``; ``name`` is the modality's, for messages.
+    """Return the float32 array of a ``.npy`` file that meets ``contract``; ``name`` is the modality's, for messages.
 
     Raises:
         Rejected: ARRAY_UNREADABLE (no such file, or its header is none), ARRAY_DTYPE, ARRAY_ORDER, ARRAY_TRUNCATED,
@@ -62,7 +62,7 @@ def read_array(name: str, contract: Contract, data: bytes) -> Array:
 
 
 def _read_header(name: str, data: bytes) -> tuple[tuple[int, ...], int]:
-    """Shape, and where the values start."""
+    """Return the shape, and where the values start."""
     file = io.BytesIO(data)
     try:
         with warnings.catch_warnings():
@@ -155,7 +155,7 @@ def _check_values(name: str, contract: Contract, array: Array) -> None:
 
 
 def _short(shape: tuple[int, ...]) -> str:
-    """The shape for a message; a hostile one has hundreds of lengths of hundreds of digits."""
+    """Return the shape for a message; a hostile one has hundreds of lengths of hundreds of digits."""
     return (
         str(shape) if len(shape) <= 8 and all(abs(length) < _MANY for length in shape) else f"of {len(shape)} lengths"
     )

@@ -37,7 +37,7 @@ class Audio:
     )
 
     def decode(self, data: bytes, media_type: str) -> Array:
-        """float32[n] at 16 kHz in [-1, 1].
+        """Return float32[n] at 16 kHz in [-1, 1].
 
         Raises:
             Rejected: AUDIO_NOT_DECODABLE, AUDIO_FORMAT, AUDIO_TOO_LONG (from the header alone), AUDIO_EMPTY or
@@ -93,7 +93,7 @@ class Audio:
 
 
 def _resample(mono: Array, rate_hz: int) -> Array:
-    """The same sound at 16 kHz: its spectrum cut or padded (band-limited interpolation), float64."""
+    """Return the same sound at 16 kHz: its spectrum cut or padded (band-limited interpolation), float64."""
     if rate_hz == RATE_HZ:
         return mono
     length = max(1, round(len(mono) * RATE_HZ / rate_hz))

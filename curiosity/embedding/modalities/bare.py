@@ -137,7 +137,7 @@ def _bare_png(data: bytes) -> Bare:
 
 
 def _most_png_bytes(header: bytes) -> int:
-    """The most that a writer makes of pixels that it cannot compress; interlacing adds bytes to every row."""
+    """Return the most that a writer makes of pixels that it cannot compress; interlacing adds bytes to every row."""
     if len(header) < 13:
         return 0
     wide, high, depth, colours = struct.unpack_from(">IIBB", header)
@@ -156,7 +156,7 @@ def _take_note(notes: dict[bytes, tuple[bytes, bytes]], kind: bytes, content: by
 
 
 def _read_note(notes: dict[bytes, tuple[bytes, bytes]], key: bytes) -> bytes:
-    """The text of a note, inflated where it is compressed; empty where it cannot be, or is too long."""
+    """Return the text of a note, inflated where it is compressed; empty where it cannot be, or is too long."""
     kind, text = notes.get(key, (b"", b""))
     if kind not in (b"zTXt", b"iTXt"):
         return text
@@ -179,7 +179,7 @@ def _read_note(notes: dict[bytes, tuple[bytes, bytes]], key: bytes) -> bytes:
 
 
 def _unhex(profile: bytes) -> bytes:
-    """The EXIF in a profile as ImageMagick writes it: three lines, then hexadecimal digits."""
+    """Return the EXIF in a profile as ImageMagick writes it: three lines, then hexadecimal digits."""
     try:
         return bytes.fromhex(b"".join(profile.split(b"\n")[3:]).decode("ascii"))
     except ValueError:

@@ -32,7 +32,7 @@ class Emg:
     preparation: str = "Read strictly from `.npy`; nothing is scaled, cut or padded."
 
     def decode(self, data: bytes, media_type: str) -> Array:  # noqa: ARG002 - one media type
-        """float32[8, samples] in microvolts at 1 kHz.
+        """Return float32[8, samples] in microvolts at 1 kHz.
 
         Raises:
             Rejected: an ``ARRAY_`` code of ``curiosity.embedding.modalities.arrays.read_array``.

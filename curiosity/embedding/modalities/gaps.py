@@ -11,7 +11,7 @@ _LEAST = 16
 
 
 def has_gap(frame: VideoFrame) -> bool:
-    """Whether a part of the frame was never written; the frame must have been made in fresh memory.
+    """Return whether a part of the frame was never written; the frame must have been made in fresh memory.
 
     FFmpeg takes memory of zeros for a new frame, and takes it again once the frame before it is let go. Y, Cb and Cr of
     zero are far outside what any colour gives, a green with negative red and blue, so no camera's picture has them.

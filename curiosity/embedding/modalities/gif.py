@@ -19,7 +19,7 @@ _GRAPHIC_CONTROL = 0xF9
 
 
 def read_frames(data: bytes, limits: Limits) -> list[Array]:
-    """The kept frames, each uint8[height, width, 3].
+    """Return the kept frames, each uint8[height, width, 3].
 
     Raises:
         Rejected: VIDEO_NOT_DECODABLE, VIDEO_TOO_LARGE, VIDEO_TOO_LONG or VIDEO_TOO_SHORT.
@@ -41,7 +41,7 @@ def read_frames(data: bytes, limits: Limits) -> list[Array]:
 
 
 def scan(data: bytes, max_frames: int) -> tuple[int, int, int, float]:
-    """Width, height, frames (counted up to one more than ``max_frames``) and seconds, from the blocks alone.
+    """Return width, height, frames (counted up to one more than ``max_frames``) and seconds, from the blocks alone.
 
     The layout is that of the GIF89a specification, sections 17 to 27.
 
@@ -73,12 +73,12 @@ def scan(data: bytes, max_frames: int) -> tuple[int, int, int, float]:
 
 
 def _table_bytes(flags: int) -> int:
-    """Bytes of the colour table that the flags announce."""
+    """Return how many bytes the colour table takes that the flags announce."""
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def _skip_blocks(data: bytes, at: int) -> int:
-    """Where the chain of sub-blocks that starts at ``at`` ends."""
+    """Return where the chain of sub-blocks that starts at ``at`` ends."""
     while data[at]:
         at += data[at] + 1
     return at + 1

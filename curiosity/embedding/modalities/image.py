@@ -39,7 +39,7 @@ class Image:
     )
 
     def decode(self, data: bytes, media_type: str) -> Array:
-        """uint8[height, width, 3].
+        """Return uint8[height, width, 3].
 
         Raises:
             Rejected: IMAGE_TOO_LARGE (from the header alone), IMAGE_NOT_STILL or IMAGE_NOT_DECODABLE.
@@ -76,7 +76,7 @@ class Image:
 
 
 def has_two_passes(picture: Pillow.Image) -> bool:
-    """Whether a picture that is open and not yet loaded has to be unpacked twice.
+    """Return whether a picture that is open and not yet loaded has to be unpacked twice.
 
     Pillow keeps the high bytes of a PNG of 16-bit colours. Its transparent colour (tRNS) may differ from another in the
     low bytes alone.
@@ -85,20 +85,26 @@ def has_two_passes(picture: Pillow.Image) -> bool:
 
 
 def _layout(picture: Pillow.Image) -> str:
-    """How samples of a PNG lie in its data, as Pillow names it, such as ``L;4`` or ``RGB;16B``; else empty."""
+    """Return how samples of a PNG lie in its data, as Pillow names it, such as ``L;4`` or ``RGB;16B``; else empty."""
     tiles = getattr(picture, "tile", None)
     return str(tiles[0].args) if picture.format == "PNG" and tiles else ""
 
 
 def _open_low_bytes(data: bytes) -> Pillow.Image:
-    """The same PNG of 16-bit colours, opened so that the low bytes are read: they lie where others have the high."""
+    """Open the same PNG of 16-bit colours so that the low bytes are read.
+
+    They lie where others have the high bytes.
+    """
     picture = Pillow.open(io.BytesIO(data), formats=["PNG"])
     picture.tile = [picture.tile[0]._replace(args="RGB;16L")]
     return picture
 
 
 def _to_rgb(picture: Pillow.Image, low: Pillow.Image | None, turn: Pillow.Transpose | None) -> Array:
-    """Upright RGB on white, scaled down to MAX_SIDE_PX; ``low`` is the same picture's low bytes where they matter."""
+    """Return upright RGB on white, scaled down to MAX_SIDE_PX.
+
+    ``low`` is the same picture's low bytes where they matter.
+    """
     layout = _layout(picture)
     colour = picture.info.get("transparency")  # what stands behind the pixels is out of place (PNG, section 5.6)
     picture.draft("RGB", (MAX_SIDE_PX, MAX_SIDE_PX))
@@ -115,7 +121,7 @@ def _to_rgb(picture: Pillow.Image, low: Pillow.Image | None, turn: Pillow.Transp
 
 
 def _clear_colour(picture: Pillow.Image, layout: str, colour: Any, low: Pillow.Image | None) -> Pillow.Image:
-    """A PNG whose transparent colour is told as its pixels are; Pillow leaves it as the file's samples are.
+    """Return a PNG whose transparent colour is told as its pixels are; Pillow leaves it as the file's samples are.
 
     Samples of 16 bits come as their high byte, with white where they are transparent: another sample may have the same
     high byte. Only the bits of a sample count in the colour of tRNS (PNG, section 11.3.2.1).

@@ -26,7 +26,7 @@ class PointCloud:
     preparation: str = "Read strictly from `.npy`; nothing is scaled, cut or padded."
 
     def decode(self, data: bytes, media_type: str) -> Array:  # noqa: ARG002 - one media type
-        """float32[points, 3] in metres.
+        """Return float32[points, 3] in metres.
 
         Raises:
             Rejected: an ``ARRAY_`` code of ``curiosity.embedding.modalities.arrays.read_array``.

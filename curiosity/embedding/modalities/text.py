@@ -27,7 +27,7 @@ class Text:
     )
 
     def decode(self, data: bytes, media_type: str) -> Array:  # noqa: ARG002 - one media type
-        """uint8[n], the UTF-8 bytes of the normalised text.
+        """Return uint8[n], the UTF-8 bytes of the normalised text.
 
         Raises:
             Rejected: TEXT_NOT_UTF8, TEXT_CONTROL_CHARACTER, TEXT_EMPTY or TEXT_TOO_LONG.
@@ -58,7 +58,7 @@ class Text:
 
 
 def to_string(array: Array) -> str:
-    """The text of a decoded item."""
+    """Return the text of a decoded item."""
     return array.tobytes().decode()
 
 

@@ -32,7 +32,7 @@ class Touch:
     preparation: str = "Read strictly from `.npy`; nothing is scaled, cut or padded."
 
     def decode(self, data: bytes, media_type: str) -> Array:  # noqa: ARG002 - one media type
-        """float32[steps, 2, 16, 16] in kPa at 20 Hz.
+        """Return float32[steps, 2, 16, 16] in kPa at 20 Hz.
 
         Raises:
             Rejected: an ``ARRAY_`` code of ``curiosity.embedding.modalities.arrays.read_array``.

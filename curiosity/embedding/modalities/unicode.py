@@ -19,12 +19,12 @@ _FIRST_THAT_CHANGES: Final = "\u0300"  # below it every text is in composed form
 
 
 def normalize(text: str) -> str:
-    """``text`` in composed form (NFC) with every run of white space one space, and none at its ends."""
+    """Return ``text`` in composed form (NFC) with every run of white space one space, and none at its ends."""
     return _SPACES.sub(" ", compose(text)).strip(" ")
 
 
 def find_refused(text: str) -> int | None:
-    """Where the first control character, surrogate or unassigned character stands; None if there is none."""
+    """Return where the first control character, surrogate or unassigned character stands; None if there is none."""
     starts, ends = _taken()
     for position, char in enumerate(text):
         at = bisect_right(starts, ord(char)) - 1
@@ -34,7 +34,7 @@ def find_refused(text: str) -> int | None:
 
 
 def compose(text: str) -> str:
-    """``text`` in composed form (NFC; Unicode, section 3.11)."""
+    """Return ``text`` in composed form (NFC; Unicode, section 3.11)."""
     if not text or max(text) < _FIRST_THAT_CHANGES:
         return text
     classes, apart, together = _classes(), _decompositions(), _compositions()
@@ -65,7 +65,7 @@ def _decompose(code: int, apart: dict[int, tuple[int, ...]]) -> tuple[int, ...]:
 
 
 def _reorder(codes: list[int], classes: dict[int, int]) -> list[int]:
-    """Combining marks between two starters in order of their class, those of one class as they stood."""
+    """Return combining marks between two starters in order of their class, those of one class as they stood."""
     start = 0
     for end in range(len(codes) + 1):
         if end == len(codes) or codes[end] not in classes:

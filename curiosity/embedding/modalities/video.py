@@ -78,7 +78,7 @@ class Video:
     )
 
     def decode(self, data: bytes, media_type: str) -> Array:
-        """uint8[frames, height, width, 3].
+        """Return uint8[frames, height, width, 3].
 
         Raises:
             Rejected: VIDEO_NOT_DECODABLE, VIDEO_FORMAT (container, codec, pixels or a change of size), VIDEO_TOO_LARGE
@@ -148,7 +148,7 @@ class Video:
 
 
 def _open(data: bytes, media_type: str, max_pixels: int) -> InputContainer:
-    """The container, of the media type's kind whatever the bytes look like; nothing but ``data`` is ever read.
+    """Return the container, of the media type's kind whatever the bytes look like; nothing but ``data`` is ever read.
 
     The white lists hold for the short look that FFmpeg takes at every track while it opens the container, too.
     """
@@ -163,7 +163,7 @@ def _open(data: bytes, media_type: str, max_pixels: int) -> InputContainer:
 
 
 def _decode(container: InputContainer, max_pixels: int) -> Iterator[VideoFrame]:
-    """Whole frames in the order in which they are shown; a decoder that is told of larger ones allocates nothing.
+    """Yield whole frames in the order in which they are shown; a decoder that is told of larger ones allocates nothing.
 
     ``err_detect`` makes a decoder fail at what it cannot read. ``ec`` has it look for blocks that no slice gave and
     mark the frame; without it the H.264 decoder keeps no record of the slices before and calls every frame of several
@@ -192,7 +192,7 @@ def _decode(container: InputContainer, max_pixels: int) -> Iterator[VideoFrame]:
 
 
 def _to_rgb(frame: VideoFrame) -> Array:
-    """uint8[height, width, 3], upright, the longest side at most MAX_SIDE_PX."""
+    """Return uint8[height, width, 3], upright, the longest side at most MAX_SIDE_PX."""
     if frame.format.name not in PIXEL_FORMATS:
         raise refuse(
             "VIDEO_FORMAT",
@@ -231,7 +231,7 @@ def _matrix(frame: VideoFrame) -> tuple[float, float]:
 
 
 def yuv_to_rgb(planes: list[Array], matrix: tuple[float, float], *, full_range: bool) -> Array:
-    """uint8[H, W, 3] of planes Y, Cb, Cr, each uint8[H, W]; ``matrix`` is (Kr, Kb).
+    """Return uint8[H, W, 3] of planes Y, Cb, Cr, each uint8[H, W]; ``matrix`` is (Kr, Kb).
 
     Integers with 16 bits behind the point, rounded half up, cut at 0 and 255 where YUV leaves RGB. The coefficients
     are those of ITU-R BT.709-6, items 3.2 and 3.3, and of BT.601-7; they are rounded once, so no machine can differ.

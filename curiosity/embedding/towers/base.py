@@ -34,38 +34,40 @@ class Tower(nn.Module):
 
     @abstractmethod
     def prepare(self, array: Array) -> Features:
-        """Features of one decoded item."""
+        """Return the features of one decoded item."""
 
     @abstractmethod
     def units(self, features: Features) -> int:
-        """How many natural units the masks choose from."""
+        """Return how many natural units the masks choose from."""
 
     @abstractmethod
     def hide(self, features: Features, hidden: NDArray[np.bool_]) -> Features:
-        """The features with the units where ``hidden`` (bool[U]) is True taken away: x * (1 - m)."""
+        """Return the features with the units where ``hidden`` (bool[U]) is True taken away: x * (1 - m)."""
 
     @abstractmethod
     def empty(self) -> Features:
-        """Features of the fully masked item, the same for every item."""
+        """Return the features of the fully masked item, the same for every item."""
 
     @abstractmethod
     def collate(self, batch: Sequence[Features]) -> Tensor:
-        """The input of ``forward``, on the CPU, without gradient: float32[B, ...]."""
+        """Return the input of ``forward``, on the CPU, without gradient: float32[B, ...]."""
 
     @abstractmethod
     def forward(self, inputs: Tensor) -> Tensor:
-        """Raw outputs float32[B, D], not yet of unit length."""
+        """Return raw outputs float32[B, D], not yet of unit length."""
 
     def augment(self, inputs: Tensor, seed: int) -> Tensor:  # noqa: ARG002 - towers without augmentation
-        """A lightly changed copy of a training batch; the same for the same seed."""
+        """Return a lightly changed copy of a training batch; the same for the same seed."""
         return inputs
 
     def forget(self) -> None:
-        """Drop the outputs of frozen weights that were kept. Their last bits depend on the company that they were
-        computed in, so what must be repeatable starts with none."""
+        """Drop the outputs of frozen weights that were kept.
+
+        Their last bits depend on the company that they were computed in, so what must be repeatable starts with none.
+        """
 
     def frozen_sha256(self) -> str:
-        """SHA-256 of what ``forward`` stands on and the checkpoint does not carry; empty when there is nothing."""
+        """Return the SHA-256 of what ``forward`` stands on and the checkpoint does not carry; empty for nothing."""
         return ""
 
     def freeze(self, *, stored: bool = True) -> None:
@@ -96,7 +98,7 @@ class Tower(nn.Module):
             self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
-        """Training mode for everything but a frozen encoder."""
+        """Set training mode for everything but a frozen encoder."""
         super().train(mode)
         encoder = self._modules.get("encoder")
         if self.is_frozen and encoder is not None:
@@ -109,7 +111,7 @@ class Tower(nn.Module):
 
 
 def hide_patches(grid: NDArray[np.float32], hidden: NDArray[np.bool_], patch: int) -> NDArray[np.float32]:
-    """``grid`` (..., H, W) with the hidden patches of ``patch`` x ``patch`` cells set to zero."""
+    """Return ``grid`` (..., H, W) with the hidden patches of ``patch`` x ``patch`` cells set to zero."""
     height, width = grid.shape[-2:]
     cells = np.kron(hidden.reshape(height // patch, width // patch), np.ones((patch, patch), dtype=np.bool_))
     return np.where(cells, np.float32(0), grid)

@@ -20,7 +20,10 @@ class AttentionBlock(nn.Module):
         self.layers = nn.Sequential(nn.Linear(width, ratio * width), nn.GELU(), nn.Linear(ratio * width, width))
 
     def forward(self, tokens: Tensor, there: Tensor | None = None) -> Tensor:
-        """[B, N, W], same shape; ``there`` bool[B, N] says which tokens are looked at, at least one of each item."""
+        """Return [B, N, W], same shape.
+
+        ``there`` bool[B, N] says which tokens are looked at, at least one of each item.
+        """
         query, key, value = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for part in self.mix(self.norm1(tokens)).chunk(3, dim=-1)
@@ -40,7 +43,7 @@ class Blocks(nn.ModuleList):
         self.is_checkpointed = False
 
     def forward(self, tokens: Tensor, there: Tensor | None = None) -> Tensor:
-        """[B, N, W], same shape."""
+        """Return [B, N, W], same shape."""
         for block in self:
             if self.is_checkpointed and self.training and torch.is_grad_enabled():
                 tokens = checkpoint(block, tokens, there, use_reentrant=False)

@@ -35,7 +35,7 @@ class TinyImage(Tower):
         self.projection = nn.Linear(channels * side * side, dim)
 
     def prepare(self, array: Array) -> Features:
-        """float32[3, 32, 32] in [-1, 1]."""
+        """Return float32[3, 32, 32] in [-1, 1]."""
         picture = Pillow.fromarray(array)
         picture.thumbnail((SIDE_PX, SIDE_PX), Pillow.Resampling.BOX)
         if max(picture.size) < SIDE_PX:
@@ -48,23 +48,23 @@ class TinyImage(Tower):
         return np.ascontiguousarray(values.transpose(2, 0, 1))
 
     def units(self, features: Features) -> int:  # noqa: ARG002 - every picture has as many
-        """64 patches."""
+        """Count 64 patches."""
         return (SIDE_PX // PATCH_PX) ** 2
 
     def hide(self, features: Features, hidden: NDArray[np.bool_]) -> Features:
-        """The picture with the hidden patches mid-grey."""
+        """Return the picture with the hidden patches mid-grey."""
         return hide_patches(features.astype(np.float32, copy=False), hidden, PATCH_PX)
 
     def empty(self) -> Features:
-        """The mid-grey picture."""
+        """Return the mid-grey picture."""
         return np.zeros((3, SIDE_PX, SIDE_PX), dtype=np.float32)
 
     def collate(self, batch: Sequence[Features]) -> Tensor:
-        """float32[B, 3, 32, 32]."""
+        """Return float32[B, 3, 32, 32]."""
         return torch.from_numpy(np.stack(batch))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """float32[B, D]."""
+        """Return float32[B, D]."""
         if self.training:
             # A fifth less processor time for forward and backward (0.13 to 0.11 s of 193 pictures).
             inputs = inputs.contiguous(memory_format=torch.channels_last)
@@ -72,7 +72,10 @@ class TinyImage(Tower):
         return out
 
     def augment(self, inputs: Tensor, seed: int) -> Tensor:
-        """Shifted and scaled by up to an eighth, brightness and contrast jittered; never flipped (digits, letters)."""
+        """Return a batch shifted and scaled by up to an eighth, brightness and contrast jittered.
+
+        Pictures are never flipped (digits, letters).
+        """
         rng = torch.Generator().manual_seed(seed)
         count = len(inputs)
         theta = torch.zeros(count, 2, 3)

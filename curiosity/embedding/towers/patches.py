@@ -45,7 +45,7 @@ class _Encoder(nn.Module):
         return mean
 
     def _places(self, count: int, like: Tensor) -> Tensor:
-        """Sines and cosines of a token's place in time, [N, W]."""
+        """Return sines and cosines of a token's place in time, [N, W]."""
         half = like.shape[-1] // 2
         rates = LONGEST_TIME ** (-torch.arange(half, device=like.device) / half)
         angles = torch.arange(count, device=like.device)[:, None] * rates
@@ -64,37 +64,37 @@ class _Patches(Tower):
         self.projection = nn.Linear(width, dim)
 
     def units(self, features: Features) -> int:
-        """One for each token."""
+        """Count one unit for each token."""
         return len(features)
 
     def hide(self, features: Features, hidden: NDArray[np.bool_]) -> Features:
-        """The item with NaN in the hidden tokens."""
+        """Return the item with NaN in the hidden tokens."""
         return np.where(hidden[:, None], np.float32(np.nan), features)
 
     def empty(self) -> Features:
-        """One hidden token."""
+        """Return one hidden token."""
         return np.full((1, self.values), np.nan, dtype=np.float32)
 
     def collate(self, batch: Sequence[Features]) -> Tensor:
-        """float32[B, N, V], infinite where an item has no token."""
+        """Return float32[B, N, V], infinite where an item has no token."""
         out = np.full((len(batch), self.tokens, self.values), np.inf, dtype=np.float32)
         for row, features in zip(out, batch, strict=True):
             row[: len(features)] = features
         return torch.from_numpy(out)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """float32[B, D]."""
+        """Return float32[B, D]."""
         out: Tensor = self.projection(self.encoder(inputs))
         return out.float()
 
     def enable_gradient_checkpointing(self) -> bool:
-        """True."""
+        """Return True."""
         self.encoder.blocks.is_checkpointed = True
         return True
 
 
 def _cut(signal: NDArray[np.float32], unit: float) -> Features:
-    """float32[n, C * 50] of float32[C, samples]: compressed, NaN after the end of the last patch."""
+    """Return float32[n, C * 50] of float32[C, samples]: compressed, NaN after the end of the last patch."""
     channels, samples = signal.shape
     count = -(-samples // PATCH_SAMPLES)
     full = np.full((channels, count * PATCH_SAMPLES), np.nan, dtype=np.float32)
@@ -109,7 +109,7 @@ class PatchPressure(_Patches):
         super().__init__(dim, 600, PATCH_SAMPLES, width=width, layers=layers, heads=heads)
 
     def prepare(self, array: Array) -> Features:
-        """float32[n, 50], inverse hyperbolic sines of pressure over 0.2 kPa."""
+        """Return float32[n, 50], inverse hyperbolic sines of pressure over 0.2 kPa."""
         return _cut(array[None], PRESSURE_KPA)
 
 
@@ -120,7 +120,7 @@ class PatchEmg(_Patches):
         super().__init__(dim, 600, channels * PATCH_SAMPLES, width=width, layers=layers, heads=heads)
 
     def prepare(self, array: Array) -> Features:
-        """float32[n, 400], inverse hyperbolic sines of EMG over 10 microvolts."""
+        """Return float32[n, 400], inverse hyperbolic sines of EMG over 10 microvolts."""
         return _cut(array, EMG_UV)
 
 
@@ -131,13 +131,16 @@ class PatchAction(_Patches):
         super().__init__(dim, 1_000, 10, width=width, layers=layers, heads=heads)
 
     def prepare(self, array: Array) -> Features:
-        """float32[n, 10]: x, y, z in half metres, sines and cosines of roll, pitch and yaw, gripper from -1 to 1."""
+        """Return float32[n, 10].
+
+        They are x, y, z in half metres, sines and cosines of roll, pitch and yaw, and the gripper from -1 to 1.
+        """
         place, angles, gripper = array[:, :3] * 2, array[:, 3:6], array[:, 6:] * 2 - 1
         return np.concatenate([place, np.sin(angles), np.cos(angles), gripper], axis=1).astype(np.float32)
 
 
 def _to_tokens(grid: Array) -> Array:
-    """[n, 128] of [T, 2, 16, 16], T a multiple of 8."""
+    """Return [n, 128] of [T, 2, 16, 16], T a multiple of 8."""
     squares = SIDE // TOUCH_CELLS
     parts = grid.reshape(-1, TOUCH_STEPS, PADS, squares, TOUCH_CELLS, squares, TOUCH_CELLS)
     return parts.transpose(0, 2, 3, 5, 1, 4, 6).reshape(-1, TOUCH_STEPS * TOUCH_CELLS**2)
@@ -157,7 +160,10 @@ class PatchTouch(_Patches):
         super().__init__(dim, tokens, TOUCH_STEPS * TOUCH_CELLS**2, width=width, layers=layers, heads=heads)
 
     def prepare(self, array: Array) -> Features:
-        """float32[n, 128], inverse hyperbolic sines of pressure over 0.5 kPa; tokens in the order time, pad, square."""
+        """Return float32[n, 128], inverse hyperbolic sines of pressure over 0.5 kPa.
+
+        Tokens are in the order time, pad, square.
+        """
         if len(array) > TOUCH_MOMENTS:
             array = array[np.round(np.linspace(0, len(array) - 1, TOUCH_MOMENTS)).astype(np.int64)]
         groups = math.ceil(len(array) / TOUCH_STEPS)
@@ -166,15 +172,15 @@ class PatchTouch(_Patches):
         return _to_tokens(full)
 
     def units(self, features: Features) -> int:  # noqa: ARG002 - every pad has as many
-        """512 cells."""
+        """Count 512 cells."""
         return PADS * SIDE * SIDE
 
     def hide(self, features: Features, hidden: NDArray[np.bool_]) -> Features:
-        """The item with NaN in the hidden cells."""
+        """Return the item with NaN in the hidden cells."""
         groups = len(features) // (PADS * self.SQUARES)
         cells = np.broadcast_to(hidden.reshape(1, PADS, SIDE, SIDE), (groups * TOUCH_STEPS, PADS, SIDE, SIDE))
         return np.where(_to_tokens(cells), np.float32(np.nan), features)
 
     def empty(self) -> Features:
-        """Eight steps of hidden cells."""
+        """Return eight steps of hidden cells."""
         return np.full((PADS * self.SQUARES, self.values), np.nan, dtype=np.float32)

@@ -21,9 +21,10 @@ _LONGEST_M = 1.28  # wavelengths of the position code: 1.28 m, halved four times
 
 
 def order_points(points: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Indices int64[N] that sort points along a space-filling curve (Morton 1966), whatever order they came in.
+    """Return the indices int64[N] that sort points along a space-filling curve (Morton 1966).
 
-    Ties of the curve are broken by the coordinates, so equal sets give equal sequences.
+    The result does not depend on the order that the points came in: ties of the curve are broken by the coordinates, so
+    equal sets give equal sequences.
     """
     cells = np.floor(points.astype(np.float64) / _CELL_M).astype(np.int64)
     cells = (cells - cells.min(axis=0)).clip(0, 2**20 - 1).astype(np.uint64)
@@ -36,10 +37,11 @@ def order_points(points: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 class TinyPoints(Tower):
-    """Points in groups of near ones: positions coded as waves, two layers and a maximum a group, attention blocks, mean
-    and maximum over the groups. The order of the points changes nothing.
+    """Points in groups of near ones; the order of the points changes nothing.
 
-    The preset ``tiny`` takes 256 points in 32 groups and one block; larger presets give larger numbers.
+    Positions are coded as waves, with two layers and a maximum a group; then attention blocks, and mean and maximum
+    over the groups. The preset ``tiny`` takes 256 points in 32 groups and one block; larger presets give larger
+    numbers.
     """
 
     def __init__(
@@ -59,7 +61,7 @@ class TinyPoints(Tower):
         self.register_buffer("waves", waves, persistent=False)
 
     def prepare(self, array: Array) -> Features:
-        """float32[points, 4]: x, y, z in metres and 1 where there is a point, groups of near points in a row.
+        """Return float32[points, 4]: x, y, z in metres and 1 where there is a point, groups of near points in a row.
 
         Of more points than that those at even steps along the curve are taken.
         """
@@ -72,25 +74,25 @@ class TinyPoints(Tower):
         return out
 
     def units(self, features: Features) -> int:
-        """Groups that have a point."""
+        """Count the groups that have a point."""
         return -(-int(features[:, 3].sum()) // self.group)
 
     def hide(self, features: Features, hidden: NDArray[np.bool_]) -> Features:
-        """The cloud without the hidden groups."""
+        """Return the cloud without the hidden groups."""
         kept = features.astype(np.float32)
         kept.reshape(self.groups, self.group, 4)[: len(hidden)][hidden] = 0.0
         return kept
 
     def empty(self) -> Features:
-        """No points."""
+        """Return an item without any points."""
         return np.zeros((self.points, 4), dtype=np.float32)
 
     def collate(self, batch: Sequence[Features]) -> Tensor:
-        """float32[B, points, 4]."""
+        """Return float32[B, points, 4]."""
         return torch.from_numpy(np.stack(batch))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """float32[B, D]."""
+        """Return float32[B, D]."""
         waves = self.get_buffer("waves")
         place, there = inputs[..., :3], inputs[..., 3:]
         turned = (place[..., None] * waves).flatten(-2)
@@ -103,14 +105,14 @@ class TinyPoints(Tower):
         return out.float()
 
     def enable_gradient_checkpointing(self) -> bool:
-        """True."""
+        """Return True."""
         blocks = self.encoder["blocks"]
         assert isinstance(blocks, Blocks)
         blocks.is_checkpointed = True
         return True
 
     def augment(self, inputs: Tensor, seed: int) -> Tensor:
-        """Points jittered by half a millimetre, an eighth of the groups not there."""
+        """Return a batch with points jittered by half a millimetre, an eighth of the groups not there."""
         rng = torch.Generator().manual_seed(seed)
         count = len(inputs)
         keep = (torch.rand(count, self.groups, 1, generator=rng) >= 0.125).repeat_interleave(self.group, dim=1)

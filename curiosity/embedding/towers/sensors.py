@@ -28,7 +28,10 @@ ACTION_SCALE = np.array([10.0, 10.0, 10.0, 2.0, 2.0, 2.0, 3.0], dtype=np.float32
 
 
 def fit_patches(values: NDArray[np.float32], patches: int) -> NDArray[np.float32]:
-    """float32[patches, F + 1] of float32[T, F]: averaged down where T is larger, followed by zeros where smaller."""
+    """Return float32[patches, F + 1] of float32[T, F].
+
+    It is averaged down where T is larger, and followed by zeros where it is smaller.
+    """
     count = len(values)
     if count > patches:
         cuts = np.linspace(0, count, patches + 1)
@@ -44,7 +47,7 @@ def fit_patches(values: NDArray[np.float32], patches: int) -> NDArray[np.float32
 
 
 def cut_patches(signal: NDArray[np.float32], samples: int) -> NDArray[np.float64]:
-    """float64[C, T, samples] of float32[C, n]; the last patch repeats the end of the signal to be full."""
+    """Return float64[C, T, samples] of float32[C, n]; the last patch repeats the end of the signal to be full."""
     count = -(-signal.shape[1] // samples)
     full = np.pad(signal.astype(np.float64), ((0, 0), (0, count * samples - signal.shape[1])), mode="edge")
     return full.reshape(len(signal), count, samples)
@@ -69,30 +72,30 @@ class TimeTower(Tower):
         self.projection = nn.Linear(channels * (patches // 2 ** len(widths)), dim)
 
     def units(self, features: Features) -> int:
-        """The time patches that are there."""
+        """Count the time patches that are there."""
         return int(features[:, -1].sum())
 
     def hide(self, features: Features, hidden: NDArray[np.bool_]) -> Features:
-        """The item with the hidden time patches not there."""
+        """Return the item with the hidden time patches not there."""
         kept = features.astype(np.float32)
         kept[: len(hidden)][hidden] = 0.0
         return kept
 
     def empty(self) -> Features:
-        """No time patch is there."""
+        """Return an item without any time patch."""
         return np.zeros((self.patches, self.inputs), dtype=np.float32)
 
     def collate(self, batch: Sequence[Features]) -> Tensor:
-        """float32[B, P, F]."""
+        """Return float32[B, P, F]."""
         return torch.from_numpy(np.stack(batch))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """float32[B, D]."""
+        """Return float32[B, D]."""
         out: Tensor = self.projection(self.encoder(inputs.transpose(1, 2)))
         return out
 
     def augment(self, inputs: Tensor, seed: int) -> Tensor:
-        """Numbers jittered by 3 %, a short stretch of time not there in half of the items."""
+        """Return a batch with numbers jittered by 3 %, a short stretch of time not there in half of the items."""
         rng = torch.Generator().manual_seed(seed)
         count, patches = inputs.shape[:2]
         gain = 1 + 0.03 * torch.randn(count, 1, inputs.shape[2], generator=rng)
@@ -112,7 +115,7 @@ class TinyPressure(TimeTower):
         super().__init__(dim, PATCHES, 6, widths)
 
     def prepare(self, array: Array) -> Features:
-        """float32[64, 6]."""
+        """Return float32[64, 6]."""
         patch = cut_patches(array[None], PATCH_SAMPLES)[0]
         numbers = [
             patch.mean(axis=1),
@@ -131,7 +134,7 @@ class TinyEmg(TimeTower):
         super().__init__(dim, PATCHES, 17, widths)
 
     def prepare(self, array: Array) -> Features:
-        """float32[64, 17]."""
+        """Return float32[64, 17]."""
         patch = cut_patches(array, PATCH_SAMPLES)
         loud = np.sqrt((patch**2).mean(axis=2))
         steps = np.abs(np.diff(patch, axis=2)).mean(axis=2)
@@ -146,38 +149,40 @@ class TinyAction(TimeTower):
         super().__init__(dim, STEPS, 15, widths)
 
     def prepare(self, array: Array) -> Features:
-        """float32[32, 15]."""
+        """Return float32[32, 15]."""
         scaled = array * ACTION_SCALE
         change = np.diff(scaled, axis=0, prepend=scaled[:1])
         return fit_patches(np.concatenate([scaled, 4.0 * change], axis=1).astype(np.float32), STEPS)
 
 
 class TinyTouch(TimeTower):
-    """Steps of 50 ms; the cells of both pads in groups of 2 x 2 are the channels of the convolutions, and beside them
-    what each pad feels wherever it is pressed: its mean, its most, and the middle of the pressure."""
+    """Convolutions over steps of 50 ms, whose channels are the cells of both pads in groups of 2 x 2.
+
+    Beside them stands what each pad feels wherever it is pressed: its mean, its most, and the middle of the pressure.
+    """
 
     def __init__(self, dim: int, widths: tuple[int, ...] = (96, 128, 128)) -> None:
         super().__init__(dim, STEPS, 2 * CELL_GRID**2 + 1, widths)
         self.encoder[0] = nn.Conv1d(self.inputs + 8, widths[0], 5, stride=2, padding=2, bias=False)
 
     def prepare(self, array: Array) -> Features:
-        """float32[32, 129]."""
+        """Return float32[32, 129]."""
         side = array.shape[-1] // CELL_GRID
         groups = array.reshape(len(array), 2, CELL_GRID, side, CELL_GRID, side).mean(axis=(3, 5), dtype=np.float64)
         return fit_patches(np.log1p(groups / TOUCH_KPA).reshape(len(array), -1).astype(np.float32), STEPS)
 
     def units(self, features: Features) -> int:  # noqa: ARG002 - every pad has as many
-        """128 groups of cells, each over the whole time."""
+        """Count 128 groups of cells, each over the whole time."""
         return 2 * CELL_GRID**2
 
     def hide(self, features: Features, hidden: NDArray[np.bool_]) -> Features:
-        """The item with the hidden cells at rest."""
+        """Return the item with the hidden cells at rest."""
         kept = features.astype(np.float32)
         kept[:, :-1][:, hidden] = 0.0
         return kept
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """float32[B, D]."""
+        """Return float32[B, D]."""
         pads = (
             inputs[..., :-1].clamp(min=0.0).expm1().reshape(*inputs.shape[:2], 2, CELL_GRID, CELL_GRID)
         )  # in TOUCH_KPA

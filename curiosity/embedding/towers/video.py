@@ -23,9 +23,11 @@ HISTOGRAM = 2 * COLOURS  # of one frame: how much of each colour there is, and h
 
 
 class TinyVideo(Tower):
-    """16 frames of 32 px. What is where: 8 slices by patch embedding and a convolution. What colours there are,
-    wherever they are: a soft histogram of each frame, which finds small things that move, as a patch cannot. Both over
-    time by convolutions."""
+    """Frames of 32 px, 16 of them: what is where, and what colours there are.
+
+    What is where: 8 slices by patch embedding and a convolution. What colours there are, wherever they are: a soft
+    histogram of each frame, which finds small things that move, as a patch cannot. Both over time by convolutions.
+    """
 
     def __init__(self, dim: int, widths: tuple[int, int, int, int] = (48, 64, 96, 64)) -> None:
         super().__init__()
@@ -69,7 +71,7 @@ class TinyVideo(Tower):
         self.projection = nn.Linear(time * DEPTH + colour * FRAMES, dim)
 
     def prepare(self, array: Array) -> Features:
-        """float32[16, 32, 32, 3] in [-1, 1]: 16 frames spread evenly over the video, each 32 px by area average.
+        """Return float32[16, 32, 32, 3] in [-1, 1]: 16 frames spread evenly over the video, each 32 px by area average.
 
         A video of another shape than square lies on mid-grey, which is zero.
         """
@@ -78,20 +80,23 @@ class TinyVideo(Tower):
         return np.stack([small[index] for index in chosen.tolist()])
 
     def units(self, features: Features) -> int:  # noqa: ARG002 - every video has as many
-        """512 tubelets: 8 slices of 8 x 8."""
+        """Count 512 tubelets: 8 slices of 8 x 8."""
         return DEPTH * GRID**2
 
     def hide(self, features: Features, hidden: NDArray[np.bool_]) -> Features:
-        """The video with the hidden tubelets mid-grey."""
+        """Return the video with the hidden tubelets mid-grey."""
         cells = np.kron(hidden.reshape(DEPTH, GRID, GRID), np.ones((2, PATCH_PX, PATCH_PX), dtype=np.bool_))
         return np.where(cells[..., None], np.float32(0), features.astype(np.float32, copy=False))
 
     def empty(self) -> Features:
-        """Mid-grey."""
+        """Return a mid-grey video."""
         return np.zeros((FRAMES, SIDE_PX, SIDE_PX, 3), dtype=np.float32)
 
     def collate(self, batch: Sequence[Features]) -> Tensor:
-        """float32[B, 8, 4096 + 32]: of each slice the pixels (mean colour and change), then both frames' histograms."""
+        """Return float32[B, 8, 4096 + 32].
+
+        For each slice these are the pixels (mean colour and change), then both frames' histograms.
+        """
         out = np.empty((len(batch), DEPTH, PIXELS + 2 * HISTOGRAM), dtype=np.float32)
         for row, features in zip(out, batch, strict=True):
             frames = features.astype(np.float32, copy=False).reshape(DEPTH, 2, SIDE_PX, SIDE_PX, 3)
@@ -101,7 +106,7 @@ class TinyVideo(Tower):
         return torch.from_numpy(out)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """float32[B, D]."""
+        """Return float32[B, D]."""
         count = len(inputs)
         pixels = inputs[..., :PIXELS].reshape(-1, SIDE_PX, SIDE_PX, CHANNELS)
         # Colours last in memory: the convolutions take half the time.
@@ -126,8 +131,11 @@ class TinyVideo(Tower):
 
 
 def _count_colours(frames: NDArray[np.float32]) -> NDArray[np.float32]:
-    """float32[F, 16] of float32[F, P, 3] in [-1, 1]: the trilinear weights of every pixel to the corners of the cube,
-    as mean over the pixels and as the largest of them."""
+    """Return float32[F, 16] of float32[F, P, 3] in [-1, 1].
+
+    These are the trilinear weights of every pixel to the corners of the cube, as the mean over the pixels and as the
+    largest of them.
+    """
     high = (1 + frames) / 2
     red, green, blue = (np.stack([1 - high[..., part], high[..., part]], axis=-1) for part in range(3))
     weights = red[..., :, None, None] * green[..., None, :, None] * blue[..., None, None, :]
@@ -136,7 +144,7 @@ def _count_colours(frames: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _shrink(frame: Array) -> NDArray[np.float32]:
-    """float32[32, 32, 3] in [-1, 1] of uint8[H, W, 3]: the longer side becomes 32 px."""
+    """Return float32[32, 32, 3] in [-1, 1] of uint8[H, W, 3]: the longer side becomes 32 px."""
     height, width = frame.shape[:2]
     scale = SIDE_PX / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

@@ -49,11 +49,11 @@ class _Spectrum(PretrainedTower):
         """What stands for a hidden or absent cell."""
 
     def units(self, features: Features) -> int:
-        """One for each patch of frames and bands of the item."""
+        """Count one unit for each patch of frames and bands of the item."""
         return (int(features[:, -1].max(initial=-1)) + 1) * (self.bands // PATCH_BANDS)
 
     def hide(self, features: Features, hidden: NDArray[np.bool_]) -> Features:
-        """The recording with the hidden patches silent."""
+        """Return the recording with the hidden patches silent."""
         out = features.astype(np.float32)
         grid = hidden.reshape(-1, self.bands // PATCH_BANDS).repeat(PATCH_BANDS, axis=1)
         own = out[:, -1] >= 0
@@ -70,11 +70,11 @@ class _Spectrum(PretrainedTower):
         return out
 
     def collate(self, batch: Sequence[Features]) -> Tensor:
-        """float32[B, F, M]."""
+        """Return float32[B, F, M]."""
         return torch.from_numpy(np.stack(batch)[:, :, :-1].astype(np.float32))
 
     def place(self, mel: NDArray[np.float32], numbers: NDArray[np.int64]) -> Features:
-        """Frames and their numbers in the item, cut or padded to F: float32[F, M + 1]."""
+        """Return frames and their numbers in the item, cut or padded to F: float32[F, M + 1]."""
         out = self.empty().astype(np.float32)
         count = min(len(mel), self.frames)
         out[:count, :-1] = mel[:count]
@@ -88,7 +88,7 @@ class AstAudio(_Spectrum):
     MODEL, TYPES = "ASTModel", frozenset({"audio-spectrogram-transformer"})
 
     def read_settings(self, folder: Path | None, settings: dict[str, Any]) -> dict[str, Any]:
-        """Mean and standard deviation of log-mel energies, number of frames and bands."""
+        """Return the mean and standard deviation of log-mel energies, number of frames and bands."""
         found = read_json(folder, PREPROCESSOR)
         return {
             "bands": int(self.config.num_mel_bins),
@@ -103,13 +103,13 @@ class AstAudio(_Spectrum):
         return float(-self.settings["mean"] / (2 * self.settings["std"]))
 
     def prepare(self, array: Array) -> Features:
-        """float32[F, M + 1]."""
+        """Return float32[F, M + 1]."""
         mel = kaldi_mel(np.pad(array, (0, max(0, 400 - len(array)))), self.bands)
         mel = ((mel - self.settings["mean"]) / (2 * self.settings["std"])).astype(np.float32)
         return self.place(mel, np.arange(len(mel)) // PATCH_FRAMES)
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """[B, W]."""
+        """Return [B, W]."""
         out: Tensor = self.encoder(input_values=inputs).pooler_output
         return out
 
@@ -120,7 +120,7 @@ class ClapAudio(_Spectrum):
     MODEL, TYPES = "ClapAudioModelWithProjection", frozenset({"clap", "clap_audio_model"})
 
     def read_settings(self, folder: Path | None, settings: dict[str, Any]) -> dict[str, Any]:
-        """Rate, length and mel bands of the feature extractor.
+        """Return the rate, length and mel bands of the feature extractor.
 
         Raises:
             CheckpointError: PRETRAINED_DIFFERS, for weights that fuse four spectra of long recordings.
@@ -149,11 +149,11 @@ class ClapAudio(_Spectrum):
         return -100.0
 
     def width(self) -> int:
-        """W, the width of CLAP's own space."""
+        """Return W, the width of CLAP's own space."""
         return int(self.config.projection_dim)
 
     def prepare(self, array: Array) -> Features:
-        """float32[F, M + 1]."""
+        """Return float32[F, M + 1]."""
         samples = change_rate(array, self.settings["rate_hz"])
         length = self.settings["max_s"] * self.settings["rate_hz"]
         hop = self.settings["hop"]
@@ -167,7 +167,7 @@ class ClapAudio(_Spectrum):
         return self.place(mel, numbers)
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """[B, W]."""
+        """Return [B, W]."""
         out: Tensor = self.encoder(input_features=inputs[:, None]).audio_embeds
         return out
 
@@ -192,12 +192,12 @@ class Wav2Vec2Audio(PretrainedTower):
         self.config.layerdrop = 0.0
 
     def read_settings(self, folder: Path | None, settings: dict[str, Any]) -> dict[str, Any]:
-        """Whether recordings are brought to mean 0 and variance 1, and how much of them is taken."""
+        """Return whether recordings are brought to mean 0 and variance 1, and how much of them is taken."""
         found = settings | read_json(folder, PREPROCESSOR)
         return {"do_normalize": bool(found.get("do_normalize", True)), "max_samples": self.max_samples}
 
     def prepare(self, array: Array) -> Features:
-        """float32[n], n at most N."""
+        """Return float32[n], n at most N."""
         samples = array[: self.max_samples].astype(np.float32)
         samples = np.pad(samples, (0, max(0, self.MIN_SAMPLES - len(samples))))
         if self.settings["do_normalize"]:
@@ -205,26 +205,26 @@ class Wav2Vec2Audio(PretrainedTower):
         return samples.astype(np.float32)
 
     def units(self, features: Features) -> int:
-        """One for each 100 ms that has begun."""
+        """Count one unit for each 100 ms that has begun."""
         return -(-len(features) // self.UNIT)
 
     def hide(self, features: Features, hidden: NDArray[np.bool_]) -> Features:
-        """The recording with the hidden stretches silent."""
+        """Return the recording with the hidden stretches silent."""
         return np.where(hidden.repeat(self.UNIT)[: len(features)], np.float32(0), features)
 
     def empty(self) -> Features:
-        """One second of silence."""
+        """Return one second of silence."""
         return np.zeros(min(RATE_HZ, self.max_samples), dtype=np.float32)
 
     def collate(self, batch: Sequence[Features]) -> Tensor:
-        """float32[B, N], NaN after the end of a recording."""
+        """Return float32[B, N], NaN after the end of a recording."""
         out = np.full((len(batch), self.max_samples), np.nan, dtype=np.float32)
         for row, features in zip(out, batch, strict=True):
             row[: len(features)] = features
         return torch.from_numpy(out)
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """[B, W], the mean over the frames of each recording."""
+        """Return [B, W], the mean over the frames of each recording."""
         present = ~inputs.isnan()
         lengths = present.sum(dim=1)
         if self.config.feat_extract_norm == "layer":

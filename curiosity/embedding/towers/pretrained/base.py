@@ -63,19 +63,22 @@ class PretrainedTower(Tower):
         return self.encoder.config
 
     def width(self) -> int:
-        """W, the width of what ``encode`` returns."""
+        """Return W, the width of what ``encode`` returns."""
         return int(self.config.hidden_size)
 
     @abstractmethod
     def read_settings(self, folder: Path | None, settings: dict[str, Any]) -> dict[str, Any]:
-        """Preprocessing settings as plain JSON: the preset's, replaced by the published ones where there are some."""
+        """Return the preprocessing settings as plain JSON.
+
+        They are the preset's, replaced by the published ones where there are some.
+        """
 
     @abstractmethod
     def encode(self, inputs: Tensor) -> Tensor:
-        """The encoder's output, one row per item: [B, W]."""
+        """Return the encoder's output, one row per item: [B, W]."""
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """float32[B, D]."""
+        """Return float32[B, D]."""
         # Said outright, because under checkpointing transformers lets token embeddings ask for gradients: a frozen
         # encoder would keep its activations for nothing.
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_frozen):
@@ -84,11 +87,11 @@ class PretrainedTower(Tower):
         return out.float()
 
     def unstored_bytes(self) -> bytes:
-        """Further bytes that features stand on and no checkpoint carries, such as a tokenizer."""
+        """Return further bytes that features stand on and no checkpoint carries, such as a tokenizer."""
         return b""
 
     def frozen_sha256(self) -> str:
-        """SHA-256 of the preprocessing and, when the encoder is frozen and not stored, of its weights."""
+        """Return the SHA-256 of the preprocessing and, when the encoder is frozen and not stored, of its weights."""
         digest = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode())
         digest.update(hashlib.sha256(self.unstored_bytes()).digest())
         if not self.is_stored:
@@ -99,7 +102,7 @@ class PretrainedTower(Tower):
         return digest.hexdigest()
 
     def enable_gradient_checkpointing(self) -> bool:
-        """True, but for encoders that cannot (CLAP)."""
+        """Return True, but for encoders that cannot (CLAP)."""
         if not getattr(self.encoder, "supports_gradient_checkpointing", False):
             return False
         encoder: Any = self.encoder
@@ -108,7 +111,7 @@ class PretrainedTower(Tower):
 
 
 def make_projection(width: int, dim: int, family: str) -> nn.Module:
-    """A linear map from ``width`` to ``dim``.
+    """Return a linear map from ``width`` to ``dim``.
 
     With a family it starts as the seeded (semi-)orthogonal map of that family, equal in all its towers: angles between
     their outputs stay (exactly where dim >= width, nearly otherwise). Without one, a layer-norm and a plain start.

@@ -24,7 +24,7 @@ FETCHED = (
 
 
 def find_folder(weights: Weights) -> Path:
-    """The folder of published weights: a local one, or what the hub's cache holds or fetches.
+    """Return the folder of published weights: a local one, or what the hub's cache holds or fetches.
 
     ``weights.name`` is a folder, or a repository with an optional revision after ``@``.
 
@@ -49,7 +49,7 @@ def find_folder(weights: Weights) -> Path:
 
 
 def read_json(folder: Path | None, name: str) -> dict[str, Any]:
-    """What the JSON file holds; empty when there is no folder or no such file.
+    """Return what the JSON file holds; empty when there is no folder or no such file.
 
     Raises:
         CheckpointError: PRETRAINED_BROKEN, when it is not a JSON object.
@@ -71,7 +71,7 @@ def read_json(folder: Path | None, name: str) -> dict[str, Any]:
 def load_encoder(
     model: type[nn.Module], folder: Path, types: Collection[str], options: Mapping[str, Any], absent: Collection[str]
 ) -> nn.Module:
-    """The encoder in ``folder``, float32, in training mode.
+    """Return the encoder in ``folder``, float32, in training mode.
 
     ``types`` are the ``model_type`` values that hold this encoder, ``options`` go to its constructor, ``absent`` are
     names that published weights may lack (a mask token that was never trained keeps its seeded value).
@@ -122,7 +122,10 @@ def load_encoder(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the reports of transformers: what its loading says is checked here, and the rest is no news."""
+    """Silence the reports of transformers within the block.
+
+    What its loading says is checked here, and the rest is not news.
+    """
     import transformers
 
     logging: Any = transformers.utils.logging

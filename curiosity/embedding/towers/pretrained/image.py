@@ -30,7 +30,7 @@ class _Picture(PretrainedTower):
     max_rows = 64
 
     def read_settings(self, folder: Path | None, settings: dict[str, Any]) -> dict[str, Any]:
-        """Fields of ``Pixels``."""
+        """Return the fields of ``Pixels``."""
         side = int(self.config.image_size)
         plain = {"height": side, "width": side, "shortest": 0, "resample": 3, "mean": [0.5] * 3, "std": [0.5] * 3}
         found = read_pixels(read_json(folder, PREPROCESSOR), plain | settings)
@@ -47,24 +47,24 @@ class _Picture(PretrainedTower):
         return int(self.config.patch_size)
 
     def prepare(self, array: Array) -> Features:
-        """float32[3, H, W], normalised."""
+        """Return float32[3, H, W], normalised."""
         return self.pixels.prepare(array)
 
     def units(self, features: Features) -> int:
-        """One for each whole patch."""
+        """Count one unit for each whole patch."""
         _, height, width = features.shape
         return int(height // self.patch) * int(width // self.patch)
 
     def hide(self, features: Features, hidden: NDArray[np.bool_]) -> Features:
-        """The picture with NaN in the hidden patches."""
+        """Return the picture with NaN in the hidden patches."""
         return hide_cells(features.astype(np.float32, copy=False), hidden, (self.patch, self.patch))
 
     def empty(self) -> Features:
-        """Every patch hidden."""
+        """Return an item whose every patch is hidden."""
         return np.full((3, self.settings["height"], self.settings["width"]), np.nan, dtype=np.float32)
 
     def collate(self, batch: Sequence[Features]) -> Tensor:
-        """float32[B, 3, H, W]."""
+        """Return float32[B, 3, H, W]."""
         return torch.from_numpy(np.stack(batch).astype(np.float32, copy=False))
 
 
@@ -74,7 +74,7 @@ class SiglipImage(_Picture):
     MODEL, TYPES = "SiglipVisionModel", frozenset({"siglip", "siglip_vision_model"})
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """[B, W], the pooled output."""
+        """Return [B, W], the pooled output."""
         out: Tensor = self.encoder(pixel_values=split_hidden(inputs, self.patch)[0]).pooler_output
         return out
 
@@ -85,11 +85,11 @@ class ClipImage(_Picture):
     MODEL, TYPES = "CLIPVisionModelWithProjection", frozenset({"clip", "clip_vision_model"})
 
     def width(self) -> int:
-        """W, the width of CLIP's own space."""
+        """Return W, the width of CLIP's own space."""
         return int(self.config.projection_dim)
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """[B, W], the projected embedding."""
+        """Return [B, W], the projected embedding."""
         out: Tensor = self.encoder(pixel_values=split_hidden(inputs, self.patch)[0]).image_embeds
         return out
 
@@ -102,7 +102,7 @@ class VitImage(_Picture):
     ABSENT = frozenset({"mask_token"})
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """[B, W], the class token after the last layer-norm."""
+        """Return [B, W], the class token after the last layer-norm."""
         values, hidden = split_hidden(inputs, self.patch)
         out: Tensor = self.encoder(pixel_values=values, bool_masked_pos=hidden).last_hidden_state[:, 0]
         return out

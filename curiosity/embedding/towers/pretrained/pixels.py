@@ -37,7 +37,7 @@ class Pixels:
     std: tuple[float, ...] = HALF
 
     def prepare(self, array: Array) -> NDArray[np.float32]:
-        """float32[3, H, W] of uint8[h, w, 3]."""
+        """Return float32[3, H, W] of uint8[h, w, 3]."""
         picture = Pillow.fromarray(array)
         if self.shortest:
             short, long = sorted(picture.size)
@@ -53,7 +53,9 @@ class Pixels:
 
 
 def read_pixels(published: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of ``Pixels`` as plain JSON: from a ``preprocessor_config.json``, or ``default`` where there is none.
+    """Return the fields of ``Pixels`` as plain JSON.
+
+    They come from a ``preprocessor_config.json``, or are ``default`` where there is none.
 
     Raises:
         CheckpointError: PRETRAINED_DIFFERS, when the file asks for a step that is not taken here.
@@ -90,19 +92,19 @@ def read_pixels(published: Mapping[str, Any], default: Mapping[str, Any]) -> dic
 
 
 def fit_side(settings: dict[str, Any], side: int) -> dict[str, Any]:
-    """The settings for pictures of ``side`` x ``side`` pixels, the only ones that an encoder takes."""
+    """Return the settings for pictures of ``side`` x ``side`` pixels, the only ones that an encoder takes."""
     shortest = max(settings["shortest"], side) if settings["shortest"] else 0
     return settings | {"height": side, "width": side, "shortest": shortest}
 
 
 def to_pixels(settings: Mapping[str, Any]) -> Pixels:
-    """``Pixels`` of plain JSON."""
+    """Return ``Pixels`` of plain JSON."""
     plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()}
     return Pixels(**plain)
 
 
 def hide_cells(grid: NDArray[np.float32], hidden: NDArray[np.bool_], sides: tuple[int, ...]) -> NDArray[np.float32]:
-    """``grid`` with hidden cells NaN. Its last ``len(sides)`` axes are cut into cells of those sides."""
+    """Return ``grid`` with hidden cells NaN. Its last ``len(sides)`` axes are cut into cells of those sides."""
     counts = tuple(length // side for length, side in zip(grid.shape[-len(sides) :], sides, strict=True))
     cells = hidden.reshape(counts)
     for axis, side in enumerate(sides):
@@ -113,7 +115,7 @@ def hide_cells(grid: NDArray[np.float32], hidden: NDArray[np.bool_], sides: tupl
 
 
 def split_hidden(values: Tensor, patch: int) -> tuple[Tensor, Tensor]:
-    """Values with zeros where they are hidden, and bool[B, patches], True for hidden ones; of [B, 3, H, W]."""
+    """Return values with zeros where they are hidden, and bool[B, patches], True for hidden ones; of [B, 3, H, W]."""
     rows, columns = (length // patch * patch for length in values.shape[-2:])
     hidden = values[:, 0, :rows:patch, :columns:patch].isnan().flatten(1)
     return torch.nan_to_num(values, nan=0.0), hidden

@@ -40,7 +40,7 @@ def _frames(samples: NDArray[np.float64], window: int, hop: int) -> NDArray[np.f
 
 
 def kaldi_mel(samples: NDArray[np.float32], bands: int) -> NDArray[np.float32]:
-    """float32[F, M] natural logarithm of mel energies, 25 ms every 10 ms: Kaldi's, as AST's extractor gives it.
+    """Return float32[F, M] natural logarithm of mel energies, 25 ms every 10 ms: Kaldi's, as AST's extractor gives it.
 
     Each frame loses its mean, is pre-emphasised by 0.97 and windowed (symmetric Hann). Fewer than 25 ms give no frame.
     """
@@ -53,7 +53,7 @@ def kaldi_mel(samples: NDArray[np.float32], bands: int) -> NDArray[np.float32]:
 
 
 def decibel_mel(samples: NDArray[np.float64], settings: Mapping[str, Any]) -> NDArray[np.float32]:
-    """float32[F, M] decibels of mel energies: CLAP's, for recordings that are cut at random (not fused).
+    """Return float32[F, M] decibels of mel energies: CLAP's, for recordings that are cut at random (not fused).
 
     Frames are centred on their time, the ends reflected; energies below 1e-10 count as that.
     """
@@ -67,7 +67,7 @@ def decibel_mel(samples: NDArray[np.float64], settings: Mapping[str, Any]) -> ND
 
 
 def change_rate(samples: NDArray[np.float32], rate_hz: int) -> NDArray[np.float64]:
-    """The same sound at another rate, band-limited; float64."""
+    """Return the same sound at another rate, band-limited; float64."""
     if rate_hz == RATE_HZ:
         return samples.astype(np.float64)
     length = max(1, round(len(samples) * rate_hz / RATE_HZ))

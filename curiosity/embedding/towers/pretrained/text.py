@@ -37,7 +37,7 @@ class _Tokens(PretrainedTower):
     max_rows = 128
 
     def read_settings(self, folder: Path | None, settings: dict[str, Any]) -> dict[str, Any]:
-        """The longest text in tokens, and those that frame it.
+        """Return the longest text in tokens, and those that frame it.
 
         Raises:
             CheckpointError: PRETRAINED_MISSING or PRETRAINED_BROKEN, when there is no tokenizer or it cannot be read;
@@ -88,33 +88,33 @@ class _Tokens(PretrainedTower):
         return max(0, self._find("[PAD]", "<pad>"))
 
     def unstored_bytes(self) -> bytes:
-        """The tokenizer."""
+        """Return the tokenizer."""
         return str(self.tokenizer.to_str()).encode()
 
     def read_text(self, text: str) -> str:
-        """What the tokenizer gets."""
+        """Return what the tokenizer gets."""
         return text
 
     def prepare(self, array: Array) -> Features:
-        """int64[U], without the framing tokens."""
+        """Return int64[U], without the framing tokens."""
         room = self.settings["tokens"] - len(self.settings["first"]) - len(self.settings["last"])
         ids = self.tokenizer.encode(self.read_text(to_string(array)), add_special_tokens=False).ids[:room]
         return np.array(ids, dtype=np.int64)
 
     def units(self, features: Features) -> int:
-        """One for each token."""
+        """Count one unit for each token."""
         return len(features)
 
     def hide(self, features: Features, hidden: NDArray[np.bool_]) -> Features:
-        """The text without the hidden tokens."""
+        """Return the text without the hidden tokens."""
         return features[~hidden]
 
     def empty(self) -> Features:
-        """No token."""
+        """Return an item without any token."""
         return np.zeros(0, dtype=np.int64)
 
     def collate(self, batch: Sequence[Features]) -> Tensor:
-        """int64[B, L], framed, -1 after the end."""
+        """Return int64[B, L], framed, -1 after the end."""
         out = np.full((len(batch), self.settings["tokens"]), ABSENT, dtype=np.int64)
         first, last = self.settings["first"], self.settings["last"]
         for row, features in zip(out, batch, strict=True):
@@ -123,7 +123,7 @@ class _Tokens(PretrainedTower):
         return torch.from_numpy(out)
 
     def _trim(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens and bool presence, cut to the longest text of the batch."""
+        """Return tokens and bool presence, cut to the longest text of the batch."""
         present = inputs != ABSENT
         longest = int(present.sum(dim=1).max())
         return inputs[:, :longest].masked_fill(~present[:, :longest], self.settings["pad"]), present[:, :longest]
@@ -133,13 +133,13 @@ class _MaskedTokens(_Tokens):
     """Encoders that learned with a mask token: a hidden token becomes it and keeps its place."""
 
     def hide(self, features: Features, hidden: NDArray[np.bool_]) -> Features:
-        """The text with the mask token in place of the hidden ones."""
+        """Return the text with the mask token in place of the hidden ones."""
         if self.settings["mask"] == ABSENT:
             return features[~hidden]
         return np.where(hidden, np.int64(self.settings["mask"]), features.astype(np.int64, copy=False))
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """[B, W], the mean over tokens."""
+        """Return [B, W], the mean over tokens."""
         tokens, present = self._trim(inputs)
         out: Tensor = self.encoder(input_ids=tokens, attention_mask=present.long()).last_hidden_state.float()
         return (out * present[:, :, None]).sum(dim=1) / present.sum(dim=1, keepdim=True)
@@ -165,11 +165,11 @@ class ClipText(_Tokens):
     MODEL, TYPES = "CLIPTextModelWithProjection", frozenset({"clip", "clip_text_model"})
 
     def width(self) -> int:
-        """W, the width of CLIP's own space."""
+        """Return W, the width of CLIP's own space."""
         return int(self.config.projection_dim)
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """[B, W]. Its attention looks back only, so that what pads a batch is never seen."""
+        """Return [B, W]. Its attention looks back only, so that what pads a batch is never seen."""
         tokens, present = self._trim(inputs)
         states = self.encoder(input_ids=tokens).last_hidden_state
         ends = states[torch.arange(len(states), device=states.device), present.sum(dim=1) - 1]
@@ -187,15 +187,15 @@ class SiglipText(_Tokens):
     MAX_TOKENS = 64
 
     def width(self) -> int:
-        """W, the width of SigLIP's space."""
+        """Return W, the width of SigLIP's space."""
         return int(getattr(self.config, "projection_size", None) or self.config.hidden_size)
 
     def read_text(self, text: str) -> str:
-        """Lower-case, without ASCII punctuation, white space collapsed."""
+        """Return the text in lower case, without ASCII punctuation, white space collapsed."""
         return " ".join(text.lower().translate(str.maketrans("", "", string.punctuation)).split())
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """[B, W], the pooled output."""
+        """Return [B, W], the pooled output."""
         tokens = inputs.masked_fill(inputs == ABSENT, self.settings["pad"])
         out: Tensor = self.encoder(input_ids=tokens).pooler_output
         return out

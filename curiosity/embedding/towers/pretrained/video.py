@@ -20,7 +20,7 @@ from curiosity.embedding.towers.pretrained.pixels import Pixels, fit_side, hide_
 
 
 def pick_frames(available: int, wanted: int) -> NDArray[np.int64]:
-    """Numbers of ``wanted`` frames at even distances from the first to the last; int64[wanted]."""
+    """Return numbers of ``wanted`` frames at even distances from the first to the last; int64[wanted]."""
     return np.round(np.linspace(0, available - 1, wanted)).astype(np.int64)
 
 
@@ -31,7 +31,7 @@ class _Video(PretrainedTower):
     SETTINGS_FILE = PREPROCESSOR
 
     def read_settings(self, folder: Path | None, settings: dict[str, Any]) -> dict[str, Any]:
-        """Fields of ``Pixels``, and how many frames are taken."""
+        """Return the fields of ``Pixels``, and how many frames are taken."""
         side = self._side()
         plain = {"height": side, "width": side, "shortest": side, "resample": 2, "mean": [0.5] * 3, "std": [0.5] * 3}
         frames = int(settings.pop("frames", self._frames()))
@@ -55,26 +55,26 @@ class _Video(PretrainedTower):
         return int(self.config.tubelet_size), int(self.config.patch_size), int(self.config.patch_size)
 
     def prepare(self, array: Array) -> Features:
-        """float32[3, T, H, W], normalised."""
+        """Return float32[3, T, H, W], normalised."""
         pixels = self.pixels
         frames = {int(t): pixels.prepare(array[t]) for t in set(pick_frames(len(array), self.settings["frames"]))}
         return np.stack([frames[int(t)] for t in pick_frames(len(array), self.settings["frames"])], axis=1)
 
     def units(self, features: Features) -> int:
-        """One for each tubelet."""
+        """Count one unit for each tubelet."""
         return int(np.prod([n // side for n, side in zip(features.shape[1:], self.tubelet, strict=True)]))
 
     def hide(self, features: Features, hidden: NDArray[np.bool_]) -> Features:
-        """The video with NaN in the hidden tubelets."""
+        """Return the video with NaN in the hidden tubelets."""
         return hide_cells(features.astype(np.float32, copy=False), hidden, self.tubelet)
 
     def empty(self) -> Features:
-        """Every tubelet hidden."""
+        """Return an item whose every tubelet is hidden."""
         shape = (3, self.settings["frames"], self.settings["height"], self.settings["width"])
         return np.full(shape, np.nan, dtype=np.float32)
 
     def collate(self, batch: Sequence[Features]) -> Tensor:
-        """float32[B, 3, T, H, W]."""
+        """Return float32[B, 3, T, H, W]."""
         return torch.from_numpy(np.stack(batch).astype(np.float32, copy=False))
 
 
@@ -87,7 +87,7 @@ class VideoMaeVideo(_Video):
     MODEL, TYPES = "VideoMAEModel", frozenset({"videomae"})
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """[B, W], the mean over tubelets."""
+        """Return [B, W], the mean over tubelets."""
         frames, height, width = self.tubelet
         hidden = inputs[:, 0, ::frames, ::height, ::width].isnan().flatten(1)
         values = torch.nan_to_num(inputs, nan=0.0).transpose(1, 2)
@@ -120,7 +120,7 @@ class VJepaVideo(_Video):
         return int(self.config.frames_per_clip)
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """[B, W], the mean over tubelets."""
+        """Return [B, W], the mean over tubelets."""
         values = torch.nan_to_num(inputs, nan=0.0).transpose(1, 2)
         out: Tensor = self.encoder(pixel_values_videos=values, skip_predictor=True).last_hidden_state
         return out.mean(dim=1)
