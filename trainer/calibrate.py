@@ -66,11 +66,10 @@ class Joined:
 
 
 def join_by_concept(pairs: Sequence[FedPair], a: str, b: str) -> list[Joined]:
-    """True pairs of two modalities: of each set those given as pairs, or (never paired) the items of one concept of
-    one split.
+    """Return true pairs of two modalities: the given ones of each set, or items of one concept of one split.
 
-    Without given pairs an item is joined with one partner of each concept only, chosen by digest, so that many items
-    of one concept do not count quadratically.
+    The items are joined where the modalities were never paired. Without given pairs an item is joined with one partner
+    of each concept only, chosen by digest, so that many items of one concept do not count quadratically.
     """
     joined = [Joined(p.set, p.concept, p.split, p.a, p.b) for p in pairs if (p.a.modality, p.b.modality) == (a, b)]
     given = {pair.set for pair in joined}
@@ -90,7 +89,10 @@ def join_by_concept(pairs: Sequence[FedPair], a: str, b: str) -> list[Joined]:
 
 
 def spread(pairs: Iterable[Joined], count: int) -> list[Joined]:
-    """At most ``count`` pairs: one of every concept first, then the second of each; the order is that of digests."""
+    """Return at most ``count`` pairs: one of every concept first, then the second of each.
+
+    The order is that of digests.
+    """
     by_concept: dict[tuple[str, str], list[Joined]] = {}
     for pair in sorted(pairs, key=_order):
         by_concept.setdefault((pair.set, pair.concept), []).append(pair)
@@ -127,7 +129,7 @@ def calibrate(
     unseen_split: str = "calibration",
     prepared: Prepared | None = None,
 ) -> tuple[Calibration, AnchorArrays]:
-    """Every number and every anchor that verdicts under this checkpoint stand on.
+    """Return every number and every anchor that verdicts under this checkpoint stand on.
 
     ``trusted`` are the pairs of the splits ``genesis`` (trained on) and ``unseen_split`` (never trained on). Anchors
     are taken from both, one of each concept first; thresholds from the second alone. Every two modalities whose items
@@ -184,9 +186,10 @@ def calibrate(
 
 
 def anchors_each(pairs: int, dim: int) -> int:
-    """How many trusted pairs each modality pair's bank and history hold, so that all stay below ``ANCHOR_BYTES``.
+    """Return how many trusted pairs each modality pair's bank and history hold.
 
-    Two banks of ``dim`` and one history of ``2 dim`` components, int16; never fewer than ``LEAST_ANCHORS``.
+    All stay below ``ANCHOR_BYTES``: two banks of ``dim`` and one history of ``2 dim`` components, int16; never fewer
+    than ``LEAST_ANCHORS``.
     """
     return max(LEAST_ANCHORS, min(ANCHORS_EACH, ANCHOR_BYTES // (pairs * 4 * dim * 2)))
 
@@ -194,7 +197,7 @@ def anchors_each(pairs: int, dim: int) -> int:
 def measure_pair(
     a: Quantised, b: Quantised, anchors: AnchorArrays, name: str, pulls: tuple[int, int]
 ) -> tuple[int, int]:
-    """Final distance and CSLS score of a pair in millionths, as the judge computes them."""
+    """Return the final distance and CSLS score of a pair in millionths, as the judge computes them."""
     one, other = name.split("-")
     final = cross_average(a, b, *pulls)
     return distance_micro(*final), csls_micro(a, b, anchors[f"bank/{name}/{one}"], anchors[f"bank/{name}/{other}"])
@@ -205,7 +208,10 @@ def _alpha_of(alpha_micro: Mapping[str, int], a: str, b: str) -> int:
 
 
 def _judged(pairs: Sequence[Joined], split: str) -> list[Joined]:
-    """The unseen pairs that thresholds are taken from: at most ``JUDGED_EACH`` of a set, one of each concept first."""
+    """Return the unseen pairs that thresholds are taken from.
+
+    They are at most ``JUDGED_EACH`` of a set, one of each concept first.
+    """
     unseen = [pair for pair in pairs if pair.split == split]
     return [
         pair
@@ -224,7 +230,7 @@ def _has_enough(pairs: Sequence[Joined], split: str, alpha: int) -> bool:
 def _thresholds(
     known: _Embedded, judged: Sequence[Joined], anchors: AnchorArrays, name: str, pulls: tuple[int, int], alpha: int
 ) -> PairThresholds:
-    """The most lenient thresholds of the sets; those with too few pairs for alpha have no say."""
+    """Return the most lenient thresholds of the sets; those with too few pairs for alpha have no say."""
     by_set: dict[str, list[tuple[int, int]]] = {}
     for pair in judged:
         measured = measure_pair(known.of(pair.a), known.of(pair.b), anchors, name, pulls)
@@ -245,7 +251,7 @@ def _thresholds(
 def _null_gates(
     known: _Embedded, unseen: Sequence[FedPair], anchors: AnchorArrays, modalities: Sequence[str]
 ) -> dict[str, int]:
-    """``image>text``: what 98 % of honest pictures stay below in cosine to the empty text."""
+    """Return ``image>text``: what 98 % of honest pictures stay below in cosine to the empty text."""
     gates = {}
     for m in modalities:
         by_set: dict[str, dict[str, FedItem]] = {}
@@ -265,7 +271,7 @@ def _null_gates(
 
 
 def _median_loss(known: _Embedded, unseen: Sequence[FedPair], modality: str, anchors: AnchorArrays) -> int:
-    """Median differential loss of unseen items of a modality, in millionths."""
+    """Return the median differential loss of unseen items of a modality, in millionths."""
     items = {i.digest: i for pair in unseen for i in (pair.a, pair.b) if i.modality == modality}
     chosen = [items[digest] for digest in sorted(items)[:LOSS_ITEMS]]
     features = [known.library.features[modality][known.library.row(item)] for item in chosen]

@@ -32,7 +32,7 @@ class Events:
         self._writer = SummaryWriter(str(folder), purge_step=first_step or None, flush_secs=FLUSH_S)
 
     def add_step(self, step: int, taken: StepResult) -> None:
-        """What a step did."""
+        """Add what a step did."""
         for name, value in vars(taken).items():
             self._writer.add_scalar(f"train/{name}", value, step)
 

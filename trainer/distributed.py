@@ -48,17 +48,19 @@ class Group:
         return torch.device("cuda", self.local_rank) if torch.cuda.is_available() else torch.device("cpu")
 
     def share(self, total: int) -> list[int]:
-        """How many of ``total`` rows each process takes: contiguous, in rank order, at most one apart."""
+        """Return how many of ``total`` rows each process takes: contiguous, in rank order, at most one apart."""
         return [total // self.size + (rank < total % self.size) for rank in range(self.size)]
 
     def bounds(self, total: int) -> tuple[int, int]:
-        """First row of this process, and the one after its last."""
+        """Return the first row of this process, and the one after its last."""
         counts = self.share(total)
         start = sum(counts[: self.rank])
         return start, start + counts[self.rank]
 
     def gather(self, rows_nD: Tensor, total: int) -> Tensor:
-        """The rows [N, D] of all processes in rank order, with gradient; ``total`` is N, split as ``share`` says.
+        """Return the rows [N, D] of all processes in rank order, with gradient.
+
+        ``total`` is N, split as ``share`` says.
 
         The loss of the gathered rows must be the same in every process. The gradient that comes back is ``size`` times
         that of this process's rows, so that *averaging* weight gradients over processes, as DistributedDataParallel and
@@ -100,7 +102,7 @@ class Group:
                     dist.broadcast(tensor.detach(), src=0)
 
     def agree(self, value: float) -> float:
-        """The first process's value. Whatever depends on a clock must be agreed on, else processes part ways."""
+        """Return the first process's value. Whatever depends on a clock must be agreed on, else processes part ways."""
         if self.size == 1:
             return value
         sent = torch.tensor([value], dtype=torch.float64, device=self.device)
@@ -108,7 +110,7 @@ class Group:
         return float(sent)
 
     def mean(self, value: float) -> float:
-        """Mean of every process's value."""
+        """Return the mean of every process's value."""
         if self.size == 1:
             return value
         sent = torch.tensor([value], dtype=torch.float64, device=self.device)
@@ -123,7 +125,7 @@ class Group:
 
 @contextmanager
 def join_group(timeout_s: float = TIMEOUT_S) -> Iterator[Group]:
-    """The group of this run for the length of a ``with``: from torchrun's environment, or alone without it.
+    """Join the group of this run for the length of a ``with``: from torchrun's environment, or alone without it.
 
     gloo on the CPU, nccl on CUDA.
 
@@ -191,7 +193,7 @@ class _Gather(Function):
 
 
 def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Runs of tensors of one dtype and device, each run of at most ``BUCKET_BYTES`` or one tensor."""
+    """Yield runs of tensors of one dtype and device, each run of at most ``BUCKET_BYTES`` or one tensor."""
     bucket: list[Tensor] = []
     held = 0
     for tensor in tensors:

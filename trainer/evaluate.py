@@ -82,7 +82,7 @@ def survey(
     medians: Mapping[str, int] | None = None,
     prepared: Prepared | None = None,
 ) -> dict[str, dict[str, PairSurvey]]:
-    """Alignment, kept neighbourhoods and modality gap of every two modalities of every set.
+    """Return the alignment, kept neighbourhoods and modality gap of every two modalities of every set.
 
     ``medians`` (median differential loss by modality, in millionths) set how far the cross-average moves each half;
     without them both move alike. Two modalities that share fewer than three concepts are left out.
@@ -102,7 +102,7 @@ Items = list[tuple[FedItem, str]]
 
 
 def _by_modality(pairs: Sequence[FedPair], voices: set[str]) -> dict[str, Items]:
-    """Distinct items of each modality with their concepts; sounds of the given voices only ("": of none)."""
+    """Return distinct items of each modality with their concepts; sounds of the given voices only ("": of none)."""
     found: dict[str, dict[tuple[str, str], FedItem]] = {}
     for pair in pairs:
         for item in (pair.a, pair.b):
@@ -114,7 +114,7 @@ def _by_modality(pairs: Sequence[FedPair], voices: set[str]) -> dict[str, Items]
 def _measure(
     held: HeldOut, queries: Items, gallery: Items
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], list[str], list[str]] | None:
-    """What ``measure_recall`` takes: queries that have an answer; None where no concept is on both sides."""
+    """Return what ``measure_recall`` takes: queries that have an answer; None where no concept is on both sides."""
     answered = {concept for _, concept in gallery}
     asked = [(item, concept) for item, concept in queries if concept in answered]
     if not asked:
@@ -124,7 +124,10 @@ def _measure(
 
 
 def to_manifest(recall: Recalls, surveys: Surveys, before: Recalls | None = None) -> dict[str, Any]:
-    """The evaluation in integers, as a manifest holds it; ``before`` is that of the parent on the same material."""
+    """Return the evaluation in integers, as a manifest holds it.
+
+    ``before`` is that of the parent on the same material.
+    """
     return {
         "recall": to_micro(recall),
         "alignment": {name: {p: s.to_micro() for p, s in pairs.items()} for name, pairs in surveys.items()},
@@ -132,12 +135,12 @@ def to_manifest(recall: Recalls, surveys: Surveys, before: Recalls | None = None
 
 
 def to_micro(recall: Recalls) -> dict[str, dict[str, dict[str, int | bool]]]:
-    """The recall in integers, by set and direction."""
+    """Return the recall in integers, by set and direction."""
     return {name: {d: r.to_micro() for d, r in directions.items()} for name, directions in recall.items()}
 
 
 def to_json(recall: Recalls) -> dict[str, Any]:
-    """The recall in shares of 1, as reports print it."""
+    """Return the recall in shares of 1, as reports print it."""
     return {
         name: {direction: {k: _round(v) for k, v in vars(r).items()} for direction, r in directions.items()}
         for name, directions in recall.items()
@@ -145,7 +148,7 @@ def to_json(recall: Recalls) -> dict[str, Any]:
 
 
 def is_fit(recall: Recalls) -> bool:
-    """Whether every direction that was trained finds its partner clearly more often than by chance.
+    """Return whether every direction that was trained finds its partner clearly more often than by chance.
 
     Collapsed, random and constant encoders fail: the differential loss of a checkpoint counts only after this. What
     was found must be twice chance (half-way from chance to all, where twice is more than that) and three standard
@@ -163,7 +166,7 @@ def is_fit(recall: Recalls) -> bool:
 
 
 def _is_above_chance(r: Recall) -> bool | None:
-    """None where there are too few concepts to tell. Of a large gallery the first five are looked at."""
+    """Return None where there are too few concepts to tell. Of a large gallery the first five are looked at."""
     found, chance = (r.r5, r.chance5) if r.gallery > 50 and r.chance5 < 0.25 else (r.r1, r.chance1)
     surely = chance + LEAST_SIGMAS * math.sqrt(chance * (1 - chance) / r.concepts)
     if surely > 1 or chance >= 1:
@@ -185,7 +188,7 @@ class Evaluation:
     held: HeldOut
 
     def to_json(self) -> dict[str, Any]:
-        """Everything in shares of 1."""
+        """Return everything in shares of 1."""
         return {
             "checkpoint": self.checkpoint,
             "fit": is_fit(self.recall),
@@ -194,17 +197,19 @@ class Evaluation:
         }
 
     def to_markdown(self) -> str:
-        """Both tables."""
+        """Return both tables."""
         title = f"Checkpoint `{self.checkpoint[:16]}`, {'fit' if is_fit(self.recall) else 'NOT fit'}"
         return "\n".join([title, "", *recall_table(self.recall), "", *survey_table(self.surveys)])
 
 
 def evaluate_checkpoint(checkpoint: Checkpoint, folders: Sequence[Path]) -> Evaluation:
-    """The evaluation on the split ``held-out`` of pair sets. Which pairs and voices were trained the manifest says.
+    """Return the evaluation on the split ``held-out`` of pair sets.
+
+    The manifest says which pairs and voices were trained.
 
     Raises:
-        SourceError: when a pair set is missing or differs.
-        CheckpointError: when the weights do not load.
+        SourceError: When a pair set is missing or differs.
+        CheckpointError: When the weights do not load.
     """
     space = read_space(checkpoint, pick_device())
     held_out = [
@@ -222,7 +227,7 @@ def evaluate_checkpoint(checkpoint: Checkpoint, folders: Sequence[Path]) -> Eval
 
 
 def recall_table(recall: Recalls) -> list[str]:
-    """Lines of a Markdown table, one for each direction."""
+    """Return lines of a Markdown table, one for each direction."""
     lines = [
         "| set | direction | recall at 1 | at 5 | at 10 | median rank | gallery | chance at 10 | trained as a pair |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -237,7 +242,7 @@ def recall_table(recall: Recalls) -> list[str]:
 
 
 def survey_table(surveys: Surveys) -> list[str]:
-    """Lines of a Markdown table, one for each modality pair."""
+    """Return lines of a Markdown table, one for each modality pair."""
     lines = [
         "| set | pair | concepts | diagonal top-1 | neighbours kept | gap | separability |",
         "|---|---|---|---|---|---|---|",

@@ -25,7 +25,7 @@ class FedItem:
     read: Callable[[], bytes]
 
     def load(self) -> bytes:
-        """The bytes, which have the digest.
+        """Return the bytes, which have the digest.
 
         Raises:
             SourceError: ITEM_DIFFERS, when they have another; ITEM_MISSING, when they cannot be read.
@@ -77,7 +77,7 @@ class FedPair:
         return f"{self.a.modality}-{self.b.modality}"
 
     def item(self, modality: str) -> FedItem:
-        """The half of that modality.
+        """Return the half of that modality.
 
         Raises:
             KeyError: when neither half has it.
@@ -89,7 +89,7 @@ class FedPair:
 
 
 def read_trusted(folders: Sequence[Path], splits: Sequence[str]) -> list[FedPair]:
-    """Pairs of the given splits of pair sets on disk (``pairs.jsonl`` and ``media/``), in file order.
+    """Return pairs of the given splits of pair sets on disk (``pairs.jsonl`` and ``media/``), in file order.
 
     Raises:
         SourceError: PAIR_SET_MISSING or PAIR_ROW, with the file and line.

@@ -74,7 +74,10 @@ def make_genesis(
 
 
 def _command(folders: Sequence[Path], preset: str, recipe: Recipe) -> str:
-    """What makes the same checkpoint again; the thread count is part of it, sums depend on it in their last bits."""
+    """Return the command that makes the same checkpoint again.
+
+    The thread count is part of it: sums depend on it in their last bits.
+    """
     sets = " ".join(f"--pairs {folder.name}" for folder in folders)
     threads = torch.get_num_threads()
     return (

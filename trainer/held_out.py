@@ -25,12 +25,12 @@ class HeldOut:
         self._vectors = {name: space.embed_features(name, rows) for name, rows in library.features.items()}
 
     def rows(self, modality: str, items: Iterable[FedItem]) -> NDArray[np.float32]:
-        """Unit embeddings float32[N, D] of items of one modality."""
+        """Return unit embeddings float32[N, D] of items of one modality."""
         found: NDArray[np.float32] = self._vectors[modality][[self._library.row(item) for item in items]]
         return found
 
     def partners(self, set_name: str) -> dict[tuple[str, str], list[Joined]]:
-        """True pairs of every two modalities of a set, one of each concept; at most ``ALIGNED_EACH``."""
+        """Return True pairs of every two modalities of a set, one of each concept; at most ``ALIGNED_EACH``."""
         own = [pair for pair in self.pairs if pair.set == set_name]
         out = {}
         for a, b in combinations(sorted({item.modality for pair in own for item in (pair.a, pair.b)}), 2):

@@ -18,7 +18,7 @@ _SPREAD = 0x9E3779B97F4A7C15  # odd: neighbouring numbers get seeds that share n
 
 
 def block_seed(seed: int, *numbers: int) -> int:
-    """A seed for a block of rows, from 0 to 2**63 - 1."""
+    """Return a seed for a block of rows, from 0 to 2**63 - 1."""
     for number in numbers:
         seed = (seed + (number + 1) * _SPREAD) % 2**64
         seed ^= seed >> 29
@@ -44,15 +44,18 @@ class BatchRows:
 
 
 class PlacedDropout(nn.Dropout):
-    """Dropout whose mask depends on a row's place in the whole batch and on the layer's ``number``, not on the process
-    or the part of the batch that the row came in. A layer that one forward runs twice drops the same twice."""
+    """Dropout whose mask depends on a row's place in the whole batch and on the layer's ``number``.
+
+    It does not depend on the process or the part of the batch that the row came in. A layer that one forward runs twice
+    drops the same twice.
+    """
 
     def __init__(self, p: float, place: BatchRows, number: int) -> None:
         super().__init__(p)
         self.place, self.number = place, number
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """As ``nn.Dropout``; where no place was announced, exactly that."""
+        """Drop values as ``nn.Dropout`` does; where no place was announced, exactly so."""
         place = self.place
         if not self.training or self.p == 0.0:
             return inputs
@@ -88,7 +91,7 @@ class SharedBatchNorm(_BatchNorm):
             raise ValueError(f"expected at least rows and channels, got {input.ndim} dimensions")
 
     def forward(self, input: Tensor) -> Tensor:
-        """As ``nn.BatchNorm`` of the rows of all processes together."""
+        """Normalise the rows of all processes together, as ``nn.BatchNorm`` does."""
         if not self.training or self.group.size == 1:
             out: Tensor = super().forward(input)
             return out
@@ -147,7 +150,10 @@ def share_layers(module: nn.Module, place: BatchRows, group: Group) -> None:
 
 
 def has_batch_statistics(module: nn.Module) -> bool:
-    """Whether a forward of some rows depends on the other rows of the batch: a batch-norm is in training mode."""
+    """Return whether a forward of some rows depends on the other rows of the batch.
+
+    It does where a batch-norm is in training mode.
+    """
     return any(isinstance(layer, _BatchNorm) and layer.training for layer in module.modules())
 
 

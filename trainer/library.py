@@ -85,11 +85,12 @@ class Library:
         return cast(dict[str, list[Array]], self._kept)
 
     def add(self, pairs: Iterable[FedPair], progress: Progress | None = None) -> list[FedPair]:
-        """Prepare every item that is new, on as many threads as torch uses, and return the pairs whose halves could be
-        decoded.
+        """Prepare every item that is new, on as many threads as torch uses.
+
+        Return the pairs whose halves could be decoded.
 
         Raises:
-            SourceError: when an item is missing or has another digest.
+            SourceError: When an item is missing or has another digest.
         """
         asked = list(pairs)
         kept = []
@@ -108,7 +109,7 @@ class Library:
         return kept
 
     def add_item(self, item: FedItem) -> int:
-        """Row of the item; items of equal features (a text in two encodings) share one.
+        """Return the row of the item; items of equal features (a text in two encodings) share one.
 
         Raises:
             Rejected: when it cannot be decoded.
@@ -141,7 +142,10 @@ class Library:
         return self._row[key]
 
     def _decode_side_by_side(self, pairs: Sequence[FedPair]) -> Iterator[tuple[FedItem, _Decoded]]:
-        """Decoded items of the pairs that are not prepared yet; the order of adding does not depend on the threads."""
+        """Yield decoded items of the pairs that are not prepared yet.
+
+        The order of adding does not depend on the threads.
+        """
         items = {(i.modality, i.digest, i.media_type): i for pair in pairs for i in (pair.a, pair.b)}
         new = [item for item in items.values() if (item.modality, item.digest) not in self._prepared]
         workers = torch.get_num_threads()
@@ -157,7 +161,7 @@ class Library:
             return error
 
     def row(self, item: FedItem) -> int:
-        """Row of an item that was added.
+        """Return the row of an item that was added.
 
         Raises:
             KeyError: when it was not.
@@ -165,7 +169,7 @@ class Library:
         return self._row[(item.modality, item.digest)]
 
     def tensors(self) -> dict[str, Tensor]:
-        """Collated inputs of every item, by modality, made once; frozen towers run here."""
+        """Return collated inputs of every item, by modality, made once; frozen towers run here."""
         out = {}
         for name, features in self.features.items():
             tower = self.space.tower(name)
@@ -187,7 +191,7 @@ class Library:
     def streams(
         self, pairs: Sequence[FedPair], replay: Sequence[FedPair] = (), replay_share: float = 0.0
     ) -> list[Stream]:
-        """One stream for each modality pair, by name; ``replay`` is drawn with at least ``replay_share``.
+        """Return one stream for each modality pair, by name; ``replay`` is drawn with at least ``replay_share``.
 
         A pair is drawn in proportion to n ** -1/4, n the number of pairs that share its most shared half: the hundred
         scans of one digit teach less than a hundred different things, yet more than one scan.

@@ -16,8 +16,10 @@ from trainer.recipe import Recipe
 
 @dataclass(frozen=True)
 class Probes:
-    """Items that the differential loss looks at, unchanged: ``rows`` int64[P] of the library, ``whole`` [P, ...] and
-    their complementary halves [P, K, 2, ...]."""
+    """Items that the differential loss looks at, unchanged.
+
+    They are ``rows`` int64[P] of the library, ``whole`` [P, ...] and their complementary halves [P, K, 2, ...].
+    """
 
     rows: NDArray[np.int64]
     whole: Tensor
@@ -41,7 +43,7 @@ class StepMaterial:
 def gather_step_material(
     space: EmbeddingSpace, library: Library, streams: Sequence[Stream], recipe: Recipe
 ) -> StepMaterial:
-    """The material of the streams' modalities. Frozen towers run here, once."""
+    """Return the material of the streams' modalities. Frozen towers run here, once."""
     device = space.device
     used = sorted({name for stream in streams for name in (stream.a, stream.b)})
     for name in used:
@@ -55,16 +57,16 @@ def gather_step_material(
 
 
 def draw(streams: Sequence[Stream], batch: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
-    """For every stream the indices of ``batch`` of its pairs (all, where it has fewer): int64[B] each."""
+    """Return for every stream the indices of ``batch`` of its pairs (all, where it has fewer): int64[B] each."""
     return [rng.choice(len(s.weights), min(batch, len(s.weights)), p=s.weights) for s in streams]
 
 
 @dataclass(frozen=True)
 class StepRows:
-    """One modality's rows of a step, the same in every process, in this order: ``real`` rows of the library (each
-    once), ``junk`` rows of the pool, whole probes, their halves, the empty item.
+    """One modality's rows of a step, the same in every process.
 
-    ``sides`` has, for each half of a stream that is of this modality, where its pairs are in ``real``.
+    In this order: ``real`` rows of the library (each once), ``junk`` rows of the pool, whole probes, their halves, the
+    empty item. ``sides`` has, for each half of a stream that is of this modality, where its pairs are in ``real``.
     """
 
     real: NDArray[np.int64]
@@ -92,7 +94,7 @@ def plan_step(
     recipe: Recipe,
     rng: np.random.Generator,
 ) -> dict[str, StepRows]:
-    """The rows of a step by modality. A modality of which nothing was drawn is not there."""
+    """Return the rows of a step by modality. A modality of which nothing was drawn is not there."""
     found: dict[str, dict[tuple[int, int], NDArray[np.int64]]] = {}
     for number, (stream, chosen) in enumerate(zip(streams, drawn, strict=True)):
         if len(chosen):
@@ -117,7 +119,10 @@ def plan_step(
 
 
 def _junk_inputs(space: EmbeddingSpace, library: Library, modality: str, recipe: Recipe) -> Tensor:
-    """Collated junk of every trained family of a modality, [J, ...]; what is drawn is drawn alike from all of it."""
+    """Return collated junk of every trained family of a modality, [J, ...].
+
+    What is drawn is drawn alike from all of it.
+    """
     tower, parts = space.tower(modality), []
     for number, (family, make) in enumerate(TRAINED[modality].items()):
         count = max(1, round(recipe.junk_pool * POOLS.get(family, 1)))
@@ -127,7 +132,7 @@ def _junk_inputs(space: EmbeddingSpace, library: Library, modality: str, recipe:
 
 
 def _probes(space: EmbeddingSpace, library: Library, modality: str, recipe: Recipe) -> Probes:
-    """A seeded choice of the library's items with their complementary halves."""
+    """Return a seeded choice of the library's items with their complementary halves."""
     features = library.features[modality]
     rng = np.random.default_rng([recipe.seed, 0xD1FF])
     rows = np.sort(rng.choice(len(features), min(recipe.probe_pool, len(features)), replace=False))

@@ -135,12 +135,12 @@ def _shuffle_frames(rng: np.random.Generator, real: Sequence[Array], frame: int)
 
 
 def _shuffled_frames(rng: np.random.Generator, real: Sequence[Array]) -> Array:
-    """Frames of 10 or 20 ms, as speech is analysed in."""
+    """Return frames of 10 or 20 ms, as speech is analysed in."""
     return _shuffle_frames(rng, real, int(rng.choice([160, 320])))
 
 
 def _shuffled_phones(rng: np.random.Generator, real: Sequence[Array]) -> Array:
-    """Pieces of 40 or 80 ms, which hold a whole sound of a language: other words with the same sounds."""
+    """Return pieces of 40 or 80 ms, which hold a whole sound of a language: other words with the same sounds."""
     return _shuffle_frames(rng, real, int(rng.choice([640, 1_280])))
 
 
@@ -259,7 +259,7 @@ POOLS: dict[str, float] = {
 
 
 def make_junk(make: Make, count: int, seed: int, real: Sequence[Array]) -> list[Array]:
-    """``count`` decoded junk items; the same for the same seed and the same real items.
+    """Return ``count`` decoded junk items; the same for the same seed and the same real items.
 
     Raises:
         ValueError: when ``real`` is empty.

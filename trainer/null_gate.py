@@ -25,11 +25,11 @@ def measure_null_gate(
     junk_each: int,
     seed: int,
 ) -> dict[str, dict[str, float]]:
-    """Share of items that pass, by gate and family: ``{"image>text": {"honest": 0.98, "trained: noise": 0.0, ...}}``.
+    """Return the share of items that pass, by gate and family.
 
-    ``honest`` are embeddings of items that neither the weights nor the thresholds have seen, ``real`` the decoded
-    items that junk is cut from; both should be of concepts that were never trained. Gates of modalities that are not
-    in both are left out.
+    An example is ``{"image>text": {"honest": 0.98, "trained: noise": 0.0, ...}}``. ``honest`` are embeddings of items
+    that neither the weights nor the thresholds have seen, ``real`` the decoded items that junk is cut from; both should
+    be of concepts that were never trained. Gates of modalities that are not in both are left out.
     """
     out: dict[str, dict[str, float]] = {}
     made: dict[str, dict[str, Quantised]] = {}
@@ -54,7 +54,10 @@ def measure_null_gate(
 
 
 def summarise_null_gate(figures: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    """The worst of it: the largest share of honest items refused, of trained junk and of left-out junk that passes."""
+    """Return the worst of it: the largest share of honest items refused, and of junk that passes.
+
+    Trained junk and left-out junk are apart.
+    """
     worst: dict[str, Any] = {}
     for gate, families in sorted(figures.items()):
         for family, passed in families.items():
@@ -66,7 +69,7 @@ def summarise_null_gate(figures: Mapping[str, Mapping[str, float]]) -> dict[str,
 
 
 def null_table(figures: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Lines of a Markdown table, one for each family."""
+    """Return lines of a Markdown table, one for each family."""
     gates = sorted(figures)
     lines = ["| family | " + " | ".join(gates) + " |", "|---|" + "---|" * len(gates)]
     for family in dict.fromkeys(family for gate in gates for family in figures[gate]):

@@ -37,7 +37,7 @@ def _video_flat(rng: np.random.Generator, _: Sequence[Array]) -> Array:
 
 
 def _video_blur(rng: np.random.Generator, _: Sequence[Array]) -> Array:
-    """Clouds of colour, still or drifting."""
+    """Return clouds of colour, still or drifting."""
     side = int(rng.integers(2, 7))
     coarse = rng.uniform(0, 255, (side, side, 3)).repeat(-(-_SIDE // side), 0).repeat(-(-_SIDE // side), 1)
     step = int(rng.integers(0, 4))
@@ -45,7 +45,7 @@ def _video_blur(rng: np.random.Generator, _: Sequence[Array]) -> Array:
 
 
 def _video_patches(rng: np.random.Generator, real: Sequence[Array]) -> Array:
-    """A real video whose patches changed places, the same way in every frame."""
+    """Return a real video whose patches changed places, the same way in every frame."""
     source, parts = _pick(rng, real), 4
     height, width = source.shape[1] // parts * parts, source.shape[2] // parts * parts
     if not height or not width:
@@ -80,14 +80,14 @@ def _cloud_blob(rng: np.random.Generator, _: Sequence[Array]) -> Array:
 
 
 def _cloud_table(rng: np.random.Generator, _: Sequence[Array]) -> Array:
-    """An empty table."""
+    """Return an empty table."""
     points = rng.uniform(-0.3, 0.3, (512, 3))
     points[:, 2] = rng.normal(rng.normal(0, 0.02), 0.001, 512)
     return points.astype(np.float32)
 
 
 def _cloud_mixed(rng: np.random.Generator, real: Sequence[Array]) -> Array:
-    """The coordinates of a real cloud, each axis in another order."""
+    """Return the coordinates of a real cloud, each axis in another order."""
     source = _pick(rng, real)
     return np.ascontiguousarray(np.stack([rng.permutation(source[:, axis]) for axis in range(3)], axis=1))
 
@@ -112,13 +112,13 @@ def _touch_noise(rng: np.random.Generator, _: Sequence[Array]) -> Array:
 
 
 def _touch_flat(rng: np.random.Generator, _: Sequence[Array]) -> Array:
-    """Every cell pressed alike, all the time."""
+    """Return every cell pressed alike, all the time."""
     level = 10 ** rng.uniform(-0.5, 2)
     return (level + rng.normal(0, 0.02, (32, 2, 16, 16))).clip(0, 1000).astype(np.float32)
 
 
 def _touch_mixed(rng: np.random.Generator, real: Sequence[Array]) -> Array:
-    """The cells of a real recording in another place, its moments in another order."""
+    """Return the cells of a real recording in another place, its moments in another order."""
     source = _pick(rng, real)
     flat = source.reshape(len(source), -1)[rng.permutation(len(source))]
     return np.ascontiguousarray(flat[:, rng.permutation(flat.shape[1])].reshape(source.shape))
@@ -166,7 +166,7 @@ def _emg_rest(rng: np.random.Generator, _: Sequence[Array]) -> Array:
 
 
 def _emg_noise(rng: np.random.Generator, _: Sequence[Array]) -> Array:
-    """Every muscle at a level of its own that never changes."""
+    """Return every muscle at a level of its own that never changes."""
     levels = 10 ** rng.uniform(1, 3, (8, 1))
     return np.clip(levels * rng.normal(0, 1, (8, 1600)), -10_000, 10_000).astype(np.float32)
 
@@ -206,7 +206,7 @@ def _action_mixed(rng: np.random.Generator, real: Sequence[Array]) -> Array:
 
 
 def _action_wander(rng: np.random.Generator, _: Sequence[Array]) -> Array:
-    """A random walk."""
+    """Return a random walk."""
     start = rng.uniform(_POSE_LOW, _POSE_HIGH)
     walk: Floats = start + np.cumsum(rng.normal(0, 0.06, (32, 7)) * (_POSE_HIGH - _POSE_LOW), axis=0)
     kept: Floats = np.clip(walk, _POSE_LOW, _POSE_HIGH)
@@ -227,7 +227,10 @@ def _action_blink(rng: np.random.Generator, _: Sequence[Array]) -> Array:
 
 
 def _shuffle_stretches(rng: np.random.Generator, source: Array, length: int) -> Array:
-    """``source`` [C, n] with stretches of ``length`` in another order; what is left over at the end is dropped."""
+    """Return ``source`` [C, n] with stretches of ``length`` in another order.
+
+    What is left over at the end is dropped.
+    """
     count = source.shape[1] // length
     if count < 2:
         return source

@@ -25,13 +25,13 @@ class TrainingPairs:
         return {pair.voice for pair in (*self.trained, *self.calibration) if pair.voice}
 
     def describe(self) -> dict[str, Any]:
-        """What tells this material from another, as plain JSON values."""
+        """Return what tells this material from another, as plain JSON values."""
         parts = {"trained": self.trained, "calibration": self.calibration, "held_out": self.held_out}
         return {name: {"pairs": len(pairs), "root": pairs_root(pairs)} for name, pairs in parts.items()}
 
 
 def read_training_pairs(folders: Sequence[Path], plan: TrainingPlan) -> tuple[TrainingPlan, TrainingPairs]:
-    """The pairs of pair sets on disk that the plan uses, and the plan without the pairs that are missing.
+    """Return the pairs of pair sets on disk that the plan uses, and the plan without the pairs that are missing.
 
     Raises:
         SourceError: when a set is missing or differs; HELD_OUT_MISSING, when a pair could not be evaluated.

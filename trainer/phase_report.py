@@ -16,7 +16,7 @@ PlainRecalls = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 def to_plain(recall: Mapping[str, Mapping[str, Recall]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Recalls as plain JSON values, nothing rounded."""
+    """Return recalls as plain JSON values, nothing rounded."""
     return {
         name: {direction: dict(vars(found)) for direction, found in directions.items()}
         for name, directions in recall.items()
@@ -24,7 +24,7 @@ def to_plain(recall: Mapping[str, Mapping[str, Recall]]) -> dict[str, dict[str, 
 
 
 def from_plain(plain: PlainRecalls) -> dict[str, dict[str, Recall]]:
-    """What ``to_plain`` was given."""
+    """Return what ``to_plain`` was given."""
     return {
         name: {direction: Recall(**found) for direction, found in directions.items()}
         for name, directions in plain.items()
@@ -32,7 +32,7 @@ def from_plain(plain: PlainRecalls) -> dict[str, dict[str, Recall]]:
 
 
 def measure_falls(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """How much recall at 10 each earlier pair has lost, in points of 100, by set and direction.
+    """Return how much recall at 10 each earlier pair has lost, in points of 100, by set and direction.
 
     ``from_own`` counts from the end of the last phase that trained the pair, ``from_best`` from the best end of that
     phase or a later one; both to the end of the last phase. Negative: it has gained. ``largest`` is the largest
@@ -85,7 +85,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def finite_only(value: Any) -> Any:
-    """The same with None for infinity and NaN, which JSON does not have."""
+    """Return the same with None for infinity and NaN, which JSON does not have."""
     if isinstance(value, Mapping):
         return {key: finite_only(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

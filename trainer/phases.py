@@ -46,6 +46,7 @@ class JsonLines:
         self._last: dict[str, float] = {}
 
     def __call__(self, event: dict[str, Any]) -> None:
+        """Print an event."""
         if event["event"] == "progress":
             what, now = event["what"], time.monotonic()
             if event["done"] != event["total"] and now - self._last.get(what, -EVERY_S) < EVERY_S:
@@ -54,7 +55,7 @@ class JsonLines:
         print(json.dumps(finite_only(event)), flush=True)  # the command's output is its interface
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
 
 class Bar:
@@ -69,6 +70,7 @@ class Bar:
         self._progress.start()
 
     def __call__(self, event: dict[str, Any]) -> None:
+        """Show an event."""
         if event["event"] == "progress":
             name = event.get("phase", event["what"])
             if name not in self._tasks:
@@ -169,7 +171,7 @@ class _Stop:
 
 
 def _command(config: Path, pairs: Sequence[Path], seed: int) -> str:
-    """What makes the same checkpoint again, without folders of this machine."""
+    """Return the command that makes the same checkpoint again, without folders of this machine."""
     sets = " ".join(f"--pairs {folder.resolve().name}" for folder in pairs)
     threads = torch.get_num_threads()
     return f"python -m trainer.phases --config {config.name} {sets} --out DIR --seed {seed} --threads {threads}"

@@ -31,9 +31,12 @@ _POSITIVE = ("steps", "batch", "learning_rate", "stop_after_s", "junk_pool", "pr
 
 @dataclass(frozen=True)
 class Phase:
-    """One phase. ``pairs`` are alphabetical names (``image-text``), trained in every step; pairs of earlier phases get
-    the share ``replay`` of what is drawn. ``frozen`` and ``unfrozen`` name modalities whose encoder stops or starts
-    learning with this phase."""
+    """One phase of a training plan.
+
+    ``pairs`` are alphabetical names (``image-text``), trained in every step; pairs of earlier phases get the share
+    ``replay`` of what is drawn. ``frozen`` and ``unfrozen`` name modalities whose encoder stops or starts learning with
+    this phase.
+    """
 
     name: str
     pairs: tuple[str, ...]
@@ -70,14 +73,14 @@ class TrainingPlan:
         return tuple(sorted({m for phase in self.phases for name in phase.pairs for m in name.split("-")}))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, without the safety stop: it decides nothing that a complete training learns."""
+        """Return plain JSON values, without the safety stop: it decides nothing that a complete training learns."""
         plain = asdict(self)
         for phase in plain["phases"]:
             phase["recipe"] = {name: value for name, value in phase["recipe"].items() if name != "stop_after_s"}
         return plain
 
     def with_seed(self, seed: int) -> "TrainingPlan":
-        """The same plan from another seed."""
+        """Return the same plan from another seed."""
         phases = [
             replace(phase, recipe=replace(phase.recipe, seed=_phase_seed(seed, number)))
             for number, phase in enumerate(self.phases)
@@ -85,7 +88,7 @@ class TrainingPlan:
         return replace(self, seed=seed, phases=tuple(phases))
 
     def only(self, present: Sequence[str]) -> "TrainingPlan":
-        """The plan without pairs that the data does not have; phases without any pair are left out.
+        """Return the plan without pairs that the data does not have; phases without any pair are left out.
 
         Raises:
             ConfigError: PAIRS_MISSING, when the plan refuses that or nothing would be left.
@@ -112,7 +115,7 @@ class TrainingPlan:
 
 
 def read_plan(path: Path) -> TrainingPlan:
-    """The plan in a YAML file.
+    """Return the plan in a YAML file.
 
     Raises:
         ConfigError: CONFIG_NOT_READ, CONFIG_NOT_YAML, or what ``parse_plan`` raises.
@@ -125,7 +128,7 @@ def read_plan(path: Path) -> TrainingPlan:
 
 
 def parse_plan(text: str, source: str = "plan") -> TrainingPlan:
-    """The plan that a YAML text says.
+    """Return the plan that a YAML text says.
 
     Raises:
         ConfigError: CONFIG_NOT_YAML; CONFIG_KEY_UNKNOWN, CONFIG_KEY_MISSING, CONFIG_TYPE, CONFIG_VALUE,
@@ -259,7 +262,7 @@ class _Reader:
         return given
 
     def pair(self, value: Any, path: str, preset: Preset) -> str:
-        """The alphabetical name of a pair that is written either way round."""
+        """Return the alphabetical name of a pair that is written either way round."""
         halves = value.split("-") if isinstance(value, str) else []
         if len(halves) != 2 or halves[0] == halves[1]:
             remedy = "Name two different modalities, such as text-image"
@@ -315,7 +318,7 @@ class _Reader:
 
 
 def differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
-    """Where two plain JSON values differ: ``phases[0].recipe.batch: 32, was 16``."""
+    """Yield where two plain JSON values differ: ``phases[0].recipe.batch: 32, was 16``."""
     if isinstance(one, dict) and isinstance(other, dict):
         for key in sorted({*one, *other}):
             yield from differences(one.get(key), other.get(key), f"{path}.{key}" if path else key)
@@ -327,5 +330,5 @@ def differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
 
 
 def _phase_seed(seed: int, number: int) -> int:
-    """Phases draw differently, and so do neighbouring seeds."""
+    """Return the seed of a phase: phases draw differently, and so do neighbouring seeds."""
     return 100 * seed + number

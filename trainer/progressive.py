@@ -126,7 +126,7 @@ class Training:
                     self._events.close()
 
     def _find_state(self, resume: bool) -> Capture | None:
-        """The state to go on from. All processes read the same file."""
+        """Return the state to go on from. All processes read the same file."""
         found = read_state(self.out / "state")
         if found is None:
             return None
@@ -157,7 +157,7 @@ class Training:
         return {"threads": torch.get_num_threads(), "processes": self.group.size, "torch": torch.__version__}
 
     def _build(self, phases: int) -> EmbeddingSpace:
-        """A space as it is before any step, with encoders frozen as the first ``phases`` phases say."""
+        """Return a space as it is before any step, with encoders frozen as the first ``phases`` phases say."""
         plan = self.plan
         space = EmbeddingSpace(plan.preset, seed=plan.seed, modalities=plan.modalities, pretrained=plan.pretrained).to(
             self.group.device
@@ -265,7 +265,7 @@ class Training:
             self._save(number + 1, None)
 
     def _streams(self, number: int) -> tuple[list[Stream], list[Stream]]:
-        """Streams of the phase's own pairs, and of the pairs of earlier phases that it does not name again."""
+        """Return streams of the phase's own pairs, and of the pairs of earlier phases that it does not name again."""
         phase = self.plan.phases[number]
         earlier = {name for before in self.plan.phases[:number] for name in before.pairs} - set(phase.pairs)
         out = []
@@ -286,7 +286,7 @@ class Training:
         return out[0], out[1]
 
     def _evaluate(self, number: int) -> dict[str, Any]:
-        """Recall of every direction between modalities that were trained so far. One process measures for all."""
+        """Return the recall of every direction between the modalities trained so far; one process measures for all."""
         so_far = self.plan.phases[: number + 1]
         trained = {name for phase in so_far for name in phase.pairs}
         recall: dict[str, dict[str, Recall]] = {}
@@ -302,7 +302,7 @@ class Training:
         return [pair for pair in self.material.held_out if {pair.a.modality, pair.b.modality} <= met]
 
     def _is_split(self, phase: Phase) -> bool:
-        """Whether weights are split over processes, so that all must take part in putting them together."""
+        """Return whether weights are split over processes, so that all must take part in putting them together."""
         return phase.recipe.sharding == "fsdp" and self.group.size > 1
 
     def _save(self, number: int, run: TrainingRun | None) -> None:

@@ -18,16 +18,22 @@ from trainer.step import Recipe
 
 
 def pairs_root(pairs: Sequence[FedPair]) -> str:
-    """RFC 6962 root in hex over the digests of the pairs, in order; of the empty tree when there are none."""
+    """Return the RFC 6962 root in hex over the digests of the pairs, in order.
+
+    Without pairs it is the root of the empty tree.
+    """
     return root([pair.digest for pair in pairs]).hex() if pairs else hashlib.sha256(b"").hexdigest()
 
 
 def describe_trusted(
     trained: Sequence[FedPair], unseen: Sequence[FedPair], accepted: Sequence[FedPair] = ()
 ) -> dict[str, Any]:
-    """Data card of trusted pairs: sets and splits with counts, the root over the digests of those trained on, and of
-    those that only gave thresholds; and of all training, with the ``accepted`` pairs of the ledger: which modality
-    pairs it saw and which voices it heard."""
+    """Return the data card of trusted pairs.
+
+    It has sets and splits with counts, and the root over the digests of those trained on, and of those that only gave
+    thresholds. Of all training, with the ``accepted`` pairs of the ledger, it says which modality pairs it saw and
+    which voices it heard.
+    """
     counts: dict[str, int] = {}
     for pair in [*trained, *unseen]:
         key = f"{pair.set}/{pair.split}/{pair.name}"
@@ -42,8 +48,10 @@ def describe_trusted(
 
 
 def describe_recipe(recipe: Recipe, steps_taken: int) -> dict[str, Any]:
-    """The recipe in integers (shares and rates in millionths), without the safety stop: what it ended says so by its
-    ``steps_taken``."""
+    """Return the recipe in integers (shares and rates in millionths), without the safety stop.
+
+    A training that the safety stop ended says so by its ``steps_taken``.
+    """
     out: dict[str, Any] = {"steps_taken": steps_taken}
     for name, value in asdict(recipe).items():
         if isinstance(value, float):
@@ -104,13 +112,13 @@ def publish(
 
 
 def _erased(manifest: Manifest) -> str:
-    """Says how many takedowns were honoured, where there were any."""
+    """Say how many takedowns were honoured, where there were any."""
     count = len(manifest.data.get("takedowns", []))
     return f" Nothing of what {count} takedowns among these entries erased was used." if count else ""
 
 
 def _worse(falls: Sequence[Fall]) -> list[str]:
-    """Lines for the card of a child that is worse than its parent; none for others."""
+    """Return lines for the card of a child that is worse than its parent; none for others."""
     if not falls:
         return []
     words = "Validators refuse it unless they are forced: keep the parent."
@@ -118,8 +126,10 @@ def _worse(falls: Sequence[Fall]) -> list[str]:
 
 
 def _card(manifest: Manifest, recall: Recalls, surveys: Surveys, command: str, worse: list[str]) -> str:
-    """The model card, with the head that the Hugging Face hub reads. It does not name the checkpoint's own digest,
-    which is made from it."""
+    """Return the model card, with the head that the Hugging Face hub reads.
+
+    It does not name the checkpoint's own digest, which is made from it.
+    """
     origin = (
         f"Entries {manifest.ledger.first} to {manifest.ledger.first + manifest.ledger.size - 1} of the ledger "
         f"`{manifest.ledger.origin}` ({manifest.ledger.pairs} accepted pairs, root `{manifest.ledger.pairs_root}`), "

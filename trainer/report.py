@@ -32,7 +32,7 @@ SEED = 20_260_101
 
 
 def report(checkpoint: Checkpoint, trusted: Sequence[Path]) -> dict[str, Any]:
-    """Figures by modality pair and alpha, and pass rates of junk, as plain JSON values (shares of 1)."""
+    """Return the figures by modality pair and alpha, and pass rates of junk, as plain JSON values (shares of 1)."""
     space = read_space(checkpoint)
     submitted = read_trusted(trusted, ["submit"])
     known = read_trusted(trusted, ["genesis", "calibration"])
@@ -68,7 +68,7 @@ def report(checkpoint: Checkpoint, trusted: Sequence[Path]) -> dict[str, Any]:
 
 
 def _choose(library: Library, submitted: Sequence[FedPair], names: Iterable[str]) -> dict[str, list[Joined]]:
-    """Submitted pairs of every two modalities that the checkpoint judges; those that no set has are left out."""
+    """Return submitted pairs of every two modalities that the checkpoint judges; those that no set has are left out."""
     out = {}
     for name in sorted(names):
         joined = join_by_concept(submitted, *name.split("-"))
@@ -101,7 +101,7 @@ def _measure(
 
 
 def _with_swaps(pairs: Sequence[Joined]) -> Iterator[tuple[str, Joined, Joined]]:
-    """Every pair as it is, and its first half with the second half of a seeded other concept of its set."""
+    """Yield every pair as it is, and its first half with the second half of a seeded other concept of its set."""
     rng = np.random.default_rng(SEED)
     for pair in pairs:
         yield "honest", pair, pair
@@ -110,7 +110,7 @@ def _with_swaps(pairs: Sequence[Joined]) -> Iterator[tuple[str, Joined, Joined]]
 
 
 def _judge(calibration: Calibration, name: str, measured: Sequence[Measure]) -> dict[str, Any]:
-    """Shares by set: honest pairs refused, swapped pairs accepted. Grey answers count as refused."""
+    """Return shares by set: honest pairs refused, swapped pairs accepted. Grey answers count as refused."""
     one, other = name.split("-")
     limits = calibration.pairs[name]
     gates = calibration.null_max_micro[f"{one}>{other}"], calibration.null_max_micro[f"{other}>{one}"]
@@ -134,7 +134,7 @@ def _judge(calibration: Calibration, name: str, measured: Sequence[Measure]) -> 
 
 
 def to_markdown(figures: dict[str, Any]) -> str:
-    """The tables of docs/scoring.md."""
+    """Return the tables of docs/scoring.md."""
     lines = [
         f"Checkpoint `{figures['checkpoint'][:16]}`",
         "",

@@ -106,7 +106,7 @@ class RoundResult:
         return f"Keep the parent, {self.parent_path}, and train from it again with {how}."
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         digest, path = (self.parent, self.parent_path) if self.problem else (self.digest, self.path)
         plain = {name: value for name, value in vars(self).items() if name != "falls"}
         plain |= {"path": str(self.path), "refused": list(self.refused), "uncompared": list(self.uncompared)}

@@ -26,7 +26,7 @@ class Spill:
         self._used = 0
 
     def make_room(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """An array of that shape and dtype, its values not yet set."""
+        """Return an array of that shape and dtype, its values not yet set."""
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         if self.in_memory + size <= self.max_bytes:
             self.in_memory += size
@@ -42,7 +42,7 @@ class Spill:
         return array
 
     def keep(self, array: NDArray[Any]) -> NDArray[Any]:
-        """The same values, where there is room for them."""
+        """Return the same values, where there is room for them."""
         if self.in_memory + array.nbytes <= self.max_bytes:
             self.in_memory += array.nbytes
             return array

@@ -61,7 +61,7 @@ def write_state(folder: Path, capture: Capture) -> Path:
 
 
 def read_state(folder: Path) -> Capture | None:
-    """The newest whole state; None where there is none.
+    """Return the newest whole state; None where there is none.
 
     Raises:
         CheckpointError: STATE_BROKEN, when neither the newest nor the one before is whole.

@@ -90,8 +90,10 @@ class Step:
             )
 
     def parameter_groups(self) -> list[dict[str, object]]:
-        """What an optimizer takes. Matrices decay; vectors, the temperature and the bias do not. Frozen ones are left
-        out."""
+        """Return what an optimizer takes, without frozen weights.
+
+        Matrices decay; vectors, the temperature and the bias do not.
+        """
         own = {id(p) for p in (self.space.log_scale, self.bias)}
         weights = [p for p in self.space.parameters() if p.requires_grad and id(p) not in own]
         return [
@@ -107,7 +109,7 @@ class Step:
             self.space.log_scale.clamp_(0.0, MAX_LOG_SCALE)
 
     def backward(self, drawn: Sequence[NDArray[np.int64]], rng: np.random.Generator) -> Tensor:
-        """The loss, detached, of the drawn pairs of every stream; gradients are added to the weights'.
+        """Return the loss, detached, of the drawn pairs of every stream; gradients are added to the weights'.
 
         Raises:
             ConfigError: BATCH_EMPTY, when nothing was drawn.
@@ -122,12 +124,12 @@ class Step:
         return loss.detach()
 
     def loss(self, drawn: Sequence[NDArray[np.int64]], rng: np.random.Generator) -> Tensor:
-        """The loss with its graph. Under DDP or gradient caching use ``backward``."""
+        """Return the loss with its graph. Under DDP or gradient caching use ``backward``."""
         parts = plan_step(self.streams, drawn, self.material, self.recipe, rng)
         return self._loss(parts, drawn, self._embed(parts))
 
     def _embed(self, parts: Mapping[str, StepRows]) -> dict[str, Tensor]:
-        """Unit embeddings [total, D] of all rows of every modality, from all processes."""
+        """Return unit embeddings [total, D] of all rows of every modality, from all processes."""
         slices = {name: self._slice(name, part) for name, part in parts.items()}
         here = self._towers(slices)
         return {name: self.group.gather(rows, parts[name].total) for name, rows in here.items()}
@@ -137,7 +139,10 @@ class Step:
         return Slice(self._inputs(name, part, first, last), self.material.empty[name], first, part.seed)
 
     def _inputs(self, name: str, part: StepRows, first: int, last: int) -> Tensor:
-        """Rows ``first`` to ``last`` of a part, augmented in blocks that do not depend on where a process begins."""
+        """Return the rows ``first`` to ``last`` of a part, augmented.
+
+        The blocks in which they are augmented do not depend on where a process begins.
+        """
         material, pieces = self.material, []
         real, total = len(part.real), part.changed
         if first < total:
@@ -162,7 +167,7 @@ class Step:
         return torch.cat(pieces)
 
     def _backward_cached(self, parts: Mapping[str, StepRows], drawn: Sequence[NDArray[np.int64]]) -> Tensor:
-        """As a plain backward, but the graph of ``chunk`` rows of one tower at a time (Gao et al. 2021, section 3.2).
+        """Run a plain backward with the graph of ``chunk`` rows of one tower at a time (Gao et al. 2021, section 3.2).
 
         1. Embed every chunk without a graph. 2. Loss and its gradient by embedding. 3. Embed every chunk again, with
         the same random numbers, and send its rows' gradient back. A tower whose batch-norm is in training mode is
@@ -211,7 +216,7 @@ class Step:
     def _loss(
         self, parts: Mapping[str, StepRows], drawn: Sequence[NDArray[np.int64]], rows: Mapping[str, Tensor]
     ) -> Tensor:
-        """Weighted mean over streams of the loss of all drawn pairs, the same in every process."""
+        """Return the weighted mean over streams of the loss of all drawn pairs, the same in every process."""
         recipe, space = self.recipe, self.space
         with torch.autocast(space.device.type, enabled=False):
             nulls = {name: (rows[name][len(part.real) : part.changed], rows[name][-1]) for name, part in parts.items()}
@@ -242,7 +247,7 @@ class Step:
         return loss
 
     def _apart(self, parts: Mapping[str, StepRows]) -> list[tuple[str, str]]:
-        """Modalities of this step that meet in no pair of it, both ways."""
+        """Return modalities of this step that meet in no pair of it, both ways."""
         met = {(self.streams[number].a, self.streams[number].b) for part in parts.values() for number, _ in part.sides}
         return [(m, other) for m, other in permutations(parts, 2) if (m, other) not in met and (other, m) not in met]
 
@@ -263,7 +268,7 @@ class Step:
         return loss
 
     def _differential(self, name: str, part: StepRows, rows: Tensor) -> Tensor:
-        """The differential loss of the probes; references are the step's real items as they are embedded now."""
+        """Return the differential loss of the probes; references are the step's real items as they are embedded now."""
         count, start = len(part.probes), part.changed
         whole, halves = rows[start : start + count], rows[start + count : -1]
         known = self.material.probes[name].rows[part.probes]
@@ -284,7 +289,7 @@ class Slice:
     seed: int
 
     def cut(self, count: int) -> list["Slice"]:
-        """``count`` slices, as even as can be; some have no row where there are fewer rows than slices."""
+        """Return ``count`` slices, as even as can be; some have no row where there are fewer rows than slices."""
         out, at = [], 0
         for size in Group(size=count).share(len(self.inputs)):
             out.append(Slice(self.inputs[at : at + size], self.ghost, self.first + at, self.seed))
@@ -305,7 +310,7 @@ class _Towers(nn.Module):
         return {name: self.embed(name, one) for name, one in slices.items()}
 
     def embed(self, name: str, one: Slice) -> Tensor:
-        """Unit embeddings float32[n, D] with gradient; n may be 0."""
+        """Return unit embeddings float32[n, D] with gradient; n may be 0."""
         tower = self.towers[name]
         # A ghost row would count in batch statistics; towers that have some take no row as well.
         ghost = not len(one.inputs) and not has_batch_statistics(tower)

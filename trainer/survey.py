@@ -20,15 +20,18 @@ from curiosity.protocol.scoring import cross_average, dequantise, pulls_micro, q
 
 @dataclass(frozen=True)
 class PairSurvey:
-    """Diagonal top-1 of true pairs, one of each concept; by modality the share of neighbours that the cross-average
-    keeps; the gap between the two clouds."""
+    """Alignment, neighbourhoods and gap of two modalities.
+
+    Diagonal top-1 of true pairs, one of each concept; by modality the share of neighbours that the cross-average keeps;
+    the gap between the two clouds.
+    """
 
     alignment: Alignment
     neighbourhood: Mapping[str, Neighbourhood]
     gap: ModalityGap
 
     def to_micro(self) -> dict[str, Any]:
-        """In integers, shares in millionths."""
+        """Return the same in integers, shares in millionths."""
         return {
             "alignment": self.alignment.to_micro(),
             "neighbourhood": {m: kept.to_micro() for m, kept in self.neighbourhood.items()},
@@ -36,7 +39,7 @@ class PairSurvey:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """In shares of 1."""
+        """Return the same in shares of 1."""
         both = self.alignment
         return {
             "alignment": {
@@ -57,7 +60,7 @@ class PairSurvey:
 def survey_pair(
     a: str, b: str, a_ND: NDArray[np.float32], b_ND: NDArray[np.float32], medians: Mapping[str, int]
 ) -> PairSurvey:
-    """The survey of modalities ``a`` and ``b`` from true pairs, row i of one with row i of the other.
+    """Return the survey of modalities ``a`` and ``b`` from true pairs, row i of one with row i of the other.
 
     The neighbourhoods after are those of the cross-averaged embeddings, as verdicts compute them (docs/scoring.md, "The
     cross-average"); ``medians`` by modality, in millionths, set the pulls.

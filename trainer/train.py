@@ -49,8 +49,10 @@ class Trained:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one step did. ``gradient_norm`` is over all weights together, before clipping; infinite where float16
-    overflowed and the step left the weights as they were. ``temperature`` is what cosines are divided by, afterwards.
+    """What one step did.
+
+    ``gradient_norm`` is over all weights together, before clipping; infinite where float16 overflowed and the step left
+    the weights as they were. ``temperature`` is what cosines are divided by, afterwards.
     """
 
     loss: float
@@ -172,11 +174,11 @@ class TrainingRun:
         return time.process_time() - self._cpu_before
 
     def is_done(self) -> bool:
-        """Whether the steps are taken."""
+        """Return whether the steps are taken."""
         return self.steps >= self.recipe.steps
 
     def is_stopped(self) -> bool:
-        """Whether the safety stop ends it before its steps are taken; the same answer in every process."""
+        """Return whether the safety stop ends it before its steps are taken; the same answer in every process."""
         if self.is_done() or not math.isfinite(self.recipe.stop_after_s):
             return False
         late = time.monotonic() - self._started >= self.recipe.stop_after_s
@@ -222,7 +224,10 @@ class TrainingRun:
         return Trained(self.steps, self.recipe.steps, loss, self.wall_s, self.cpu_s)
 
     def capture(self) -> Capture:
-        """Everything that ``restore`` needs. Under FSDP every process must call it, and every one gets the whole."""
+        """Return everything that ``restore`` needs.
+
+        Under FSDP every process must call it, and every one gets the whole.
+        """
         tensors = {f"model/{name}": _whole(tensor) for name, tensor in self.space.state_dict().items()}
         if self._step.bias is not None:
             tensors["bias"] = _whole(self._step.bias)
@@ -246,8 +251,11 @@ class TrainingRun:
         return Capture(tensors, facts)
 
     def restore(self, capture: Capture) -> None:
-        """Go on where ``capture`` was taken: the steps that follow are, bit for bit, those that followed there (same
-        machine, threads and number of processes; CUDA kernels may differ in last bits)."""
+        """Go on where ``capture`` was taken.
+
+        The steps that follow are, bit for bit, those that followed there (same machine, threads and number of
+        processes; CUDA kernels may differ in last bits).
+        """
         tensors, facts = capture.tensors, capture.facts
         with torch.no_grad():
             targets = dict(self.space.state_dict()) | ({"bias": self._step.bias} if self._step.bias is not None else {})
@@ -277,7 +285,10 @@ class TrainingRun:
         self._cpu_before = time.process_time() - facts["cpu_s"]
 
     def _draw(self) -> list[NDArray[np.int64]]:
-        """For every stream the indices of the pairs of this step, int64[B]; empty for a replayed one without a turn."""
+        """Return for every stream the indices of the pairs of this step, int64[B].
+
+        They are empty for a replayed stream without a turn.
+        """
         # Turns follow from the number of the step alone, so that a restored run goes on with the right stream.
         first, last = math.floor(self.steps * self._turns), math.floor((self.steps + 1) * self._turns)
         turn = {self._fresh + number % self._replayed for number in range(first, last)} if self._replayed else set()
@@ -300,7 +311,7 @@ class TrainingRun:
         return [p.grad for group in self._optimizer.param_groups for p in group["params"] if p.grad is not None]
 
     def _gradient_norm(self) -> float:
-        """Over all weights together, the same in every process."""
+        """Return the norm over all weights together, the same in every process."""
         split = [g for g in self._gradients() if isinstance(g, DTensor)]
         plain = [g for g in self._gradients() if not isinstance(g, DTensor)]
         norms = [_whole(torch.nn.utils.get_total_norm(some)) for some in (split, plain) if some]
@@ -308,7 +319,10 @@ class TrainingRun:
 
 
 def whole_weights(space: EmbeddingSpace) -> dict[str, Tensor]:
-    """The weights and buffers of a space on the CPU, whole where FSDP split them (every process must call it then)."""
+    """Return the weights and buffers of a space on the CPU.
+
+    They are whole also where FSDP split them; every process must call it then.
+    """
     return {name: _whole(tensor) for name, tensor in space.state_dict().items()}
 
 
@@ -319,14 +333,14 @@ def _whole(tensor: Tensor) -> Tensor:
 
 
 def _like(whole: Tensor, target: Tensor) -> Tensor:
-    """``whole`` on the device of ``target``, and split as it is."""
+    """Return ``whole`` on the device of ``target``, and split as it is."""
     if isinstance(target, DTensor):
         return distribute_tensor(whole.to(target.device), target.device_mesh, target.placements)
     return whole.to(target.device)
 
 
 def _schedule(done: float, warmup: float) -> float:
-    """Linear warm-up, then half a cosine to zero; ``done`` from 0 to 1."""
+    """Return the share of the learning rate: linear warm-up, then half a cosine to zero; ``done`` from 0 to 1."""
     if done < warmup:
         return (done + 1e-3) / (warmup + 1e-3)
     return 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
