@@ -28,7 +28,7 @@ from curiosity.protocol.errors import CuriosityError, ExitCode
 from curiosity.sources.made.digits import make_digits
 from curiosity.sources.made.emoji import load_emoji, make_emoji
 from curiosity.sources.made.speech import HELD_OUT_SPEAKER, Utterance, speak_all
-from trainer.evaluate import UNKNOWN_VOICE, evaluate, to_json
+from trainer.evaluation import UNKNOWN_VOICE, evaluate, to_json
 from trainer.feed import FedPair, read_trusted
 from trainer.library import Library
 from trainer.recipe import Recipe

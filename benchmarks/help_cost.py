@@ -39,6 +39,11 @@ PROGRAMS: Final = {
     "validator": "python -m validator",
     "witness": "python -m witness",
     "trainer": "python -m trainer",
+    "trainer.round": "python -m trainer.round",
+    "trainer.genesis": "python -m trainer.genesis",
+    "trainer.phases": "python -m trainer.phases",
+    "trainer.evaluate": "python -m trainer.evaluate",
+    "trainer.report": "python -m trainer.report",
     "contracts.audit": "python -m contracts.audit",
     "contracts.build": "python -m contracts.build",
     "contracts.deploy": "python -m contracts.deploy",
@@ -96,6 +101,11 @@ def _program(module: str) -> click.Command:
     import contracts.forge
     import contracts.mutate
     import trainer.cli
+    import trainer.evaluate
+    import trainer.genesis
+    import trainer.phases
+    import trainer.report
+    import trainer.round
     import validator.__main__
     import witness.__main__
 
@@ -103,6 +113,11 @@ def _program(module: str) -> click.Command:
         "validator": validator.__main__.main,
         "witness": witness.__main__.main,
         "trainer": trainer.cli.main,
+        "trainer.round": trainer.round.run,
+        "trainer.genesis": trainer.genesis.genesis,
+        "trainer.phases": trainer.phases.phases,
+        "trainer.evaluate": trainer.evaluate.evaluate,
+        "trainer.report": trainer.report.report,
         "contracts.audit": contracts.audit.command,
         "contracts.build": contracts.build.command,
         "contracts.deploy": contracts.deploy.command,

@@ -34,7 +34,7 @@ from curiosity.protocol.errors import CuriosityError, ExitCode
 from curiosity.protocol.scoring import MICRO, differential_loss_micro, quantise
 from curiosity.sources.made.emoji import make_emoji
 from trainer.calibrate import ANCHORS_EACH, LOSS_ITEMS, calibrate
-from trainer.evaluate import evaluate, is_fit, to_json
+from trainer.evaluation import evaluate, is_fit, to_json
 from trainer.feed import FedPair, read_trusted
 from trainer.held_out import HeldOut
 from trainer.library import Library, Prepared

@@ -13,7 +13,7 @@ from typing import Any
 from curiosity.embedding.retrieval import Recall, measure_recall
 from curiosity.embedding.space import EmbeddingSpace, pick_device
 from curiosity.sources.made.world.make import DEFAULT_EPISODES, SYNTHESISED, make_world
-from trainer.evaluate import to_json
+from trainer.evaluation import to_json
 from trainer.feed import FedItem, FedPair, read_trusted
 from trainer.library import Library, Prepared
 from trainer.recipe import Recipe

@@ -16,8 +16,9 @@ from node.demo.report import Report
 from node.demo.run import switch
 from node.screen import Screen
 from tests.material.service import pictures, running
-from trainer import round as training
+from trainer import round_training as training
 from trainer.feed import LedgerSlice, read_trusted
+from trainer.round import main
 from trainer.step import Recipe
 
 FEW = Recipe(steps=3, batch=16, junk_each=4, junk_pool=4)
@@ -121,7 +122,7 @@ async def test_the_command_says_on_standard_error_that_the_parent_is_to_be_kept(
             await live.client.post_pair(live.sign(pair).encode())
         await copy_ledger(live.client, tmp_path / "mirror")
     arguments = ["--parent", GENESIS, "--ledger", tmp_path / "mirror", "--trusted", digits, "--out", tmp_path / "child"]
-    status = training.main([*map(str, arguments), "--stop-after-s", "1e-9"])
+    status = main([*map(str, arguments), "--stop-after-s", "1e-9"])
     printed, said = capsys.readouterr()
     done = json.loads(printed.splitlines()[-1])
     assert (done["event"], status) == ("done", ExitCode.INCOMPLETE)

@@ -46,16 +46,10 @@ def test_a_broken_import_rule_would_be_found(tmp_path: Path) -> None:
     assert "node.spy -> validator.ledger" in done.stdout
 
 
-TWO_WAYS = "trainer.cli"
-"""Its commands load their work when they run, and ``python -m trainer.phases`` starts its command in its last lines."""
-
-
 def circles_of(tree: Path) -> list[list[str]]:
     """Circles of modules, whose imports inside functions and for types count."""
     known = read_modules(tree)
-    return find_circles({
-        name: set() if name == TWO_WAYS else set(imports(name, module, known)) for name, module in known.items()
-    })  # fmt: skip
+    return find_circles({name: set(imports(name, module, known)) for name, module in known.items()})
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

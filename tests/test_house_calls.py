@@ -134,7 +134,7 @@ JOINED_FREELY = {
     "curiosity/sources/made/world/scene.py": {"b / length", "r / length"},
     "curiosity/client/submission.py": {"self.decided / self.seconds"},
     "trainer/distributed.py": {"flat /= self.size"},
-    "trainer/phases.py": {"event['done'] / event['total']"},
+    "trainer/phase_training.py": {"event['done'] / event['total']"},
     "trainer/progressive.py": {"run.draw_s / done.wall_s"},
 }
 """Joins that need no check, each for the reason beside it."""

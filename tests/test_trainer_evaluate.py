@@ -18,7 +18,8 @@ from curiosity.embedding.space import EmbeddingSpace
 from curiosity.embedding.weights import encode_weights
 from curiosity.sources.made.digits import make_digits
 from tests.material.evaluation import make_item, make_set
-from trainer.evaluate import evaluate, is_fit, main, survey, to_manifest
+from trainer.evaluate import main
+from trainer.evaluation import evaluate, is_fit, survey, to_manifest
 from trainer.feed import FedItem, FedPair
 from trainer.held_out import HeldOut
 from trainer.space_map import draw_map

@@ -21,12 +21,12 @@ from curiosity.protocol.merkle import root
 from curiosity.protocol.scoring import cosine_micro, pulls_micro, quantise
 from curiosity.sources.made.digits import make_digits
 from trainer.calibrate import calibrate, join_by_concept, measure_pair, spread
-from trainer.evaluate import evaluate, is_fit, to_json, to_micro
+from trainer.evaluation import evaluate, is_fit, to_json, to_micro
 from trainer.feed import FedPair, LedgerSlice, read_trusted
-from trainer.genesis import make_genesis
+from trainer.genesis_training import make_genesis
 from trainer.library import Library
 from trainer.recipe import SAFETY_STOP_S
-from trainer.round import compare, run
+from trainer.round_training import compare, run
 from trainer.step import Recipe
 from trainer.train import Trained, train
 

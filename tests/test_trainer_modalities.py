@@ -18,7 +18,7 @@ from trainer.calibrate import ANCHOR_BYTES, ANCHORS_EACH, LEAST_ANCHORS, anchors
 from trainer.feed import FedPair, LedgerSlice
 from trainer.library import Library
 from trainer.recipe import Recipe
-from trainer.round import extend, run
+from trainer.round_training import extend, run
 
 NINE = sorted(BY_NAME)
 QUICK = Recipe(steps=2, batch=8, junk_each=4, junk_pool=3)

@@ -23,8 +23,8 @@ from curiosity.embedding.retrieval import Recall
 from curiosity.embedding.weights import read_space
 from curiosity.protocol.errors import ConfigError, ExitCode, SourceError
 from tests.material.phase import PLAN, make_small_digits, read_streams, short_plan
-from trainer import cli, phases
-from trainer.evaluate import evaluate
+from trainer import phases
+from trainer.evaluation import evaluate
 from trainer.feed import read_trusted
 from trainer.library import Library
 from trainer.phase_material import read_training_pairs
@@ -369,7 +369,7 @@ def test_commands_in_the_document_parse() -> None:
     assert len(lines) >= 4
     for line in lines:
         launcher, _, rest = line.partition("-m trainer.phases ")
-        given = cli.phases.make_context("phases", shlex.split(rest)).params
+        given = phases.phases.make_context("phases", shlex.split(rest)).params
         assert given["config"] is None or (CONFIGS.parents[1] / given["config"]).is_file()
         if launcher.startswith("torchrun"):
             get_args_parser().parse_args([*shlex.split(launcher)[1:], "-m", "trainer.phases"])

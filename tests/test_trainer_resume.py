@@ -19,7 +19,7 @@ from curiosity.protocol.errors import CheckpointError, ConfigError, ExitCode
 from tests.material.phase import SHORT_PLAN, make_small_digits, read_streams, short_plan
 from trainer.feed import read_trusted
 from trainer.phase_material import read_training_pairs
-from trainer.phases import _Stop
+from trainer.phase_training import _Stop
 from trainer.plan import TrainingPlan, parse_plan
 from trainer.progressive import Interrupted, SafetyStop, Saving, Training
 from trainer.recipe import Recipe

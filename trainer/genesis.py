@@ -1,112 +1,34 @@
-"""The genesis checkpoint: what a validator judges with before anybody has contributed.
+"""The command that makes a genesis checkpoint. The work is in `trainer.genesis_training`, which loads torch.
 
-    python -m trainer.genesis --pairs DIR [--pairs DIR] --out DIR [--seed N]
-
-Trains on the split ``genesis`` alone (concepts and scans that nobody submits), takes thresholds from ``calibration``
-and evaluates on ``held-out``.
+python -m trainer.genesis --pairs DIR [--pairs DIR] --out DIR [--seed N]
 """
 
-import json
-import sys
-from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
-import torch
+import click
 
-from curiosity.embedding.checkpoint import Checkpoint
-from curiosity.embedding.space import EmbeddingSpace, pick_device
-from curiosity.embedding.weights import halve_weights
 from curiosity.host import console
-from curiosity.protocol.errors import ExitCode
-from trainer import cli
-from trainer.calibrate import calibrate
-from trainer.evaluate import evaluate, survey
-from trainer.feed import read_trusted
-from trainer.held_out import HeldOut
-from trainer.library import Library
-from trainer.progressive import Interrupted
-from trainer.publish import describe_recipe, describe_trusted, publish
-from trainer.recipe import GENESIS_RECIPE, Recipe
-from trainer.train import StepProgress, train
+from trainer.options import FOLDER, threads
+from trainer.recipe import GENESIS_RECIPE
 
 
-def make_genesis(
-    folders: Sequence[Path],
-    out: Path,
-    *,
-    preset: str = "tiny",
-    recipe: Recipe = GENESIS_RECIPE,
-    progress: StepProgress | None = None,
-) -> Checkpoint:
-    """Train, calibrate, evaluate and write the genesis checkpoint; weights are rounded to float16 before calibrating.
+@click.command(
+    context_settings=console.HELP,
+    epilog=console.example("curiosity trainer genesis --pairs pairs/emoji --out genesis/ --seed 1"),
+)
+@click.option("--pairs", type=FOLDER, multiple=True, required=True, help="Folder of a trusted pair set; repeatable.")
+@click.option("--out", type=FOLDER, required=True, help="Folder to write; must not exist.")
+@click.option("--preset", default="tiny", show_default=True, help="Which towers, of which size (docs/encoders.md).")
+@click.option("--seed", default=GENESIS_RECIPE.seed, show_default=True, help="What chance is drawn by.")
+@click.option("--steps", default=GENESIS_RECIPE.steps, show_default=True, help="Steps of the training.")
+@threads
+@click.option("--json", "_as_json", is_flag=True, help="One JSON object on standard output, as always.")
+def genesis(_as_json: bool, **options: Any) -> int:
+    """Make a genesis checkpoint from trusted pair sets."""
+    from trainer.genesis_training import command
 
-    Raises:
-        SourceError: when a pair set is missing or differs.
-        CheckpointError: when the folder cannot be written.
-    """
-    trusted = read_trusted(folders, ["genesis", "calibration"])
-    genesis = [pair for pair in trusted if pair.split == "genesis"]
-    modalities = sorted({item.modality for pair in trusted for item in (pair.a, pair.b)})
-    space = EmbeddingSpace(preset, seed=recipe.seed, modalities=modalities).to(pick_device())
-    library = Library(space)
-    done = train(space, library, library.streams(library.add(genesis)), recipe, progress)
-    halve_weights(space)
-    calibration, anchors = calibrate(space, trusted)
-    held = HeldOut(space, read_trusted(folders, ["held-out"]))
-    recall = evaluate(
-        space,
-        held,
-        trained={pair.name for pair in genesis},
-        known_voices={pair.voice for pair in trusted if pair.voice},
-    )
-    return publish(
-        out,
-        space,
-        calibration=calibration,
-        anchors=anchors,
-        recall=recall,
-        surveys=survey(space, held, medians=calibration.median_loss_micro),
-        recipe=describe_recipe(recipe, done.steps),
-        data=describe_trusted(genesis, [pair for pair in trusted if pair.split == "calibration"]),
-        command=_command(folders, preset, recipe),
-    )
-
-
-def _command(folders: Sequence[Path], preset: str, recipe: Recipe) -> str:
-    """Return the command that makes the same checkpoint again.
-
-    The thread count is part of it: sums depend on it in their last bits.
-    """
-    sets = " ".join(f"--pairs {folder.name}" for folder in folders)
-    threads = torch.get_num_threads()
-    return (
-        f"python -m trainer.genesis {sets} --out DIR --preset {preset} --seed {recipe.seed} --steps {recipe.steps} "
-        f"--threads {threads}"
-    )
-
-
-def command(pairs: Sequence[Path], out: Path, preset: str, seed: int, steps: int, threads: int) -> int:
-    """Make the checkpoint that the command asks for and print its digest, folder and evaluation.
-
-    Raises:
-        CuriosityError: As `make_genesis`; `Interrupted`, of which nothing is kept.
-    """
-    if threads:
-        torch.set_num_threads(threads)
-    try:
-        made = make_genesis(
-            list(pairs),
-            out,
-            preset=preset,
-            recipe=replace(GENESIS_RECIPE, seed=seed, steps=steps),
-            progress=lambda step, steps, loss: print(f"step {step}/{steps} loss {loss:.3f}", file=sys.stderr),
-        )
-    except KeyboardInterrupt:
-        raise Interrupted("INTERRUPTED", "nothing was written", "Run the same command again.") from None
-    print(json.dumps({"digest": made.digest, "path": str(made.path), "evaluation": made.manifest.evaluation}, indent=1))
-    return ExitCode.OK
+    return command(**options)
 
 
 if __name__ == "__main__":
-    console.main(cli.genesis, "python -m trainer.genesis")
+    console.main(genesis, "python -m trainer.genesis")

@@ -9,7 +9,7 @@ from typing import Any
 from curiosity.embedding.modalities import pair_name
 from curiosity.embedding.retrieval import Recall
 from curiosity.host.files import make_folder, write_whole
-from trainer.evaluate import UNKNOWN_VOICE
+from trainer.evaluation import UNKNOWN_VOICE
 
 PlainRecalls = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """By set and direction the fields of a ``Recall``; shares of 1."""

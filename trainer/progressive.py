@@ -28,7 +28,7 @@ from curiosity.protocol.wire import canonical_json
 from trainer.calibrate import calibrate
 from trainer.curves import HISTORY_COLUMNS, Events, draw_curves
 from trainer.distributed import Group
-from trainer.evaluate import evaluate, survey
+from trainer.evaluation import evaluate, survey
 from trainer.feed import FedPair
 from trainer.held_out import HeldOut
 from trainer.library import Library, Prepared, Stream

@@ -12,7 +12,7 @@ from curiosity.embedding.weights import encode_weights, name_unstored
 from curiosity.protocol.comparison import Fall
 from curiosity.protocol.merkle import root
 from curiosity.protocol.scoring import Calibration
-from trainer.evaluate import Recalls, Surveys, is_fit, recall_table, survey_table, to_manifest
+from trainer.evaluation import Recalls, Surveys, is_fit, recall_table, survey_table, to_manifest
 from trainer.feed import FedPair
 from trainer.step import Recipe
 

@@ -1,0 +1,104 @@
+"""The genesis checkpoint: what a validator judges with before anybody has contributed.
+
+Trains on the split ``genesis`` alone (concepts and scans that nobody submits), takes thresholds from ``calibration``
+and evaluates on ``held-out``.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from curiosity.embedding.checkpoint import Checkpoint
+from curiosity.embedding.space import EmbeddingSpace, pick_device
+from curiosity.embedding.weights import halve_weights
+from curiosity.protocol.errors import ExitCode
+from trainer.calibrate import calibrate
+from trainer.evaluation import evaluate, survey
+from trainer.feed import read_trusted
+from trainer.held_out import HeldOut
+from trainer.library import Library
+from trainer.progressive import Interrupted
+from trainer.publish import describe_recipe, describe_trusted, publish
+from trainer.recipe import GENESIS_RECIPE, Recipe
+from trainer.train import StepProgress, train
+
+
+def make_genesis(
+    folders: Sequence[Path],
+    out: Path,
+    *,
+    preset: str = "tiny",
+    recipe: Recipe = GENESIS_RECIPE,
+    progress: StepProgress | None = None,
+) -> Checkpoint:
+    """Train, calibrate, evaluate and write the genesis checkpoint; weights are rounded to float16 before calibrating.
+
+    Raises:
+        SourceError: when a pair set is missing or differs.
+        CheckpointError: when the folder cannot be written.
+    """
+    trusted = read_trusted(folders, ["genesis", "calibration"])
+    genesis = [pair for pair in trusted if pair.split == "genesis"]
+    modalities = sorted({item.modality for pair in trusted for item in (pair.a, pair.b)})
+    space = EmbeddingSpace(preset, seed=recipe.seed, modalities=modalities).to(pick_device())
+    library = Library(space)
+    done = train(space, library, library.streams(library.add(genesis)), recipe, progress)
+    halve_weights(space)
+    calibration, anchors = calibrate(space, trusted)
+    held = HeldOut(space, read_trusted(folders, ["held-out"]))
+    recall = evaluate(
+        space,
+        held,
+        trained={pair.name for pair in genesis},
+        known_voices={pair.voice for pair in trusted if pair.voice},
+    )
+    return publish(
+        out,
+        space,
+        calibration=calibration,
+        anchors=anchors,
+        recall=recall,
+        surveys=survey(space, held, medians=calibration.median_loss_micro),
+        recipe=describe_recipe(recipe, done.steps),
+        data=describe_trusted(genesis, [pair for pair in trusted if pair.split == "calibration"]),
+        command=_command(folders, preset, recipe),
+    )
+
+
+def _command(folders: Sequence[Path], preset: str, recipe: Recipe) -> str:
+    """Return the command that makes the same checkpoint again.
+
+    The thread count is part of it: sums depend on it in their last bits.
+    """
+    sets = " ".join(f"--pairs {folder.name}" for folder in folders)
+    threads = torch.get_num_threads()
+    return (
+        f"python -m trainer.genesis {sets} --out DIR --preset {preset} --seed {recipe.seed} --steps {recipe.steps} "
+        f"--threads {threads}"
+    )
+
+
+def command(pairs: Sequence[Path], out: Path, preset: str, seed: int, steps: int, threads: int) -> int:
+    """Make the checkpoint that the command asks for and print its digest, folder and evaluation.
+
+    Raises:
+        CuriosityError: As `make_genesis`; `Interrupted`, of which nothing is kept.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        made = make_genesis(
+            list(pairs),
+            out,
+            preset=preset,
+            recipe=replace(GENESIS_RECIPE, seed=seed, steps=steps),
+            progress=lambda step, steps, loss: print(f"step {step}/{steps} loss {loss:.3f}", file=sys.stderr),
+        )
+    except KeyboardInterrupt:
+        raise Interrupted("INTERRUPTED", "nothing was written", "Run the same command again.") from None
+    print(json.dumps({"digest": made.digest, "path": str(made.path), "evaluation": made.manifest.evaluation}, indent=1))
+    return ExitCode.OK
