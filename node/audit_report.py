@@ -1,6 +1,7 @@
 """What `curiosity ledger audit` shows of a round: as JSON values, and as lines for people."""
 
 from curiosity.ledger.monitor import Round
+from curiosity.protocol.counts import number_of
 from node.screen import Screen
 
 
@@ -28,11 +29,14 @@ def show_round(screen: Screen, done: Round, *, is_pinned: bool) -> None:
     unanswered = (f"the witness {url} does not answer" for url in done.silent)
     key = "as pinned" if is_pinned else "as shown"
     inside = (
-        "" if audited.pairs is None else f", {audited.pairs} pairs decided, {audited.epochs} epochs paid as derived"
+        ""
+        if audited.pairs is None
+        else f", {number_of(audited.pairs, 'pair')} decided, {number_of(audited.epochs or 0, 'epoch')} paid as derived"
     )
     screen.line(
-        f"{audited.origin}: {audited.size} entries hold ({audited.checked} new){inside}; root 0x{audited.root.hex()}, "
-        f"cosigned by {len(audited.cosigners)} trusted witnesses; trusting the log's key {key}."
+        f"{audited.origin}: {number_of(audited.size, 'entry')} verified ({audited.checked} new){inside}; root "
+        f"0x{audited.root.hex()}, cosigned by {number_of(len(audited.cosigners), 'trusted witness')}; trusting the "
+        f"log's key {key}."
     )
     for note in (*filter(None, audited.notes), *unanswered):
         screen.line(f"Note: {note}.")

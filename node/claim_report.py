@@ -7,6 +7,7 @@ from pathlib import Path
 from curiosity.chain.chain import Quote
 from curiosity.client.amounts import show_coins, show_tokens
 from curiosity.client.wallet import Wallet
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import CuriosityError, NotYet
 from curiosity.protocol.signing import checksum
 from curiosity.rewards.claim import ClaimOrder, ClaimOutcome
@@ -241,7 +242,7 @@ def _show_pairs(screen: Screen, one: EpochClaim) -> None:
     title = f"epoch {one.epoch} emits {show_tokens(why.emission_wei)} by score; your pairs in it"
     screen.table(title, ("entry", "pair", "of", "score (millionths)", "share"), rows)
     if len(why.pairs) > _SHOWN_PAIRS:
-        screen.line(f"... and {len(why.pairs) - _SHOWN_PAIRS} pairs more (--json lists all).")
+        screen.line(f"... and {number_of(len(why.pairs) - _SHOWN_PAIRS, 'pair')} more (--json lists all).")
     if others := _others(one):
         screen.line(f"Not paid by it: {others}.")
 
@@ -340,4 +341,4 @@ def list_epochs(epochs: Sequence[int]) -> str:
     """Return epochs as people say them."""
     if len(epochs) == 1:
         return f"epoch {epochs[0]}"
-    return f"{len(epochs)} epochs, {epochs[0]} to {epochs[-1]}" if epochs else "no epoch"
+    return f"{number_of(len(epochs), 'epoch')}, {epochs[0]} to {epochs[-1]}" if epochs else "no epoch"

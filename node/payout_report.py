@@ -1,6 +1,7 @@
 """What `curiosity payouts` shows: as JSON values, and as tables for people."""
 
 from curiosity.client.amounts import show_exactly, show_tokens
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.payouts import EpochPayout
 from curiosity.protocol.signing import checksum
 from curiosity.rewards.check import Recomputed
@@ -61,8 +62,8 @@ def show_payouts(screen: Screen, found: Recomputed, *, with_pairs: bool) -> None
             for account, wei in payout.amounts_wei.items()
         ]
         title = (
-            f"epoch {payout.epoch} ({state}): {len(payout.paid)} pairs share {show_tokens(payout.emission_wei)}, "
-            f"root 0x{payout.reward_root.hex()}"
+            f"epoch {payout.epoch} ({state}): {number_of(len(payout.paid), 'pair')} paid, "
+            f"{show_tokens(payout.emission_wei)} in all, root 0x{payout.reward_root.hex()}"
         )
         if rows:
             screen.table(title, ("account", "in this epoch", "in all"), rows)
@@ -115,7 +116,7 @@ def _summary(checked: ChainCheck) -> str:
     missing = [one.epoch for one in checked.epochs if one.state == "closed"]
     words = []
     if compared:
-        numbers = f"{len(compared)} of {len(checked.epochs)} epochs"
+        numbers = f"{len(compared)} of {number_of(len(checked.epochs), 'epoch')}"
         words.append(f"Compared with the chain, where {checked.active_epoch} is active: {numbers}")
     else:
         words.append(f"Nothing was compared: the chain's latest epoch is {checked.latest_epoch}")

@@ -167,8 +167,3 @@ class _Lines:
         of = f"/{self._total}" if self._total is not None else ""
         done = f" {self._done}{of}" if self._done or self._total is not None else ""
         self._screen.say(f"{self._label}:{done} {self._note}".rstrip())
-
-
-def number_of(count: int, noun: str) -> str:
-    """Return a number with its noun, which takes an s where it is not one: ``1 pair``, ``2 pairs``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

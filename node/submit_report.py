@@ -12,12 +12,13 @@ from curiosity.client.outcome import ACCEPTED, PairOutcome, short
 from curiosity.client.preview import Preview
 from curiosity.client.submission import Tally
 from curiosity.client.wallet import survey_wallets
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import CuriosityError, SourceError
 from curiosity.protocol.messages import Decision
 from curiosity.protocol.verdict import Reason
 from curiosity.sources.pairset import SourcePair
 from node.conversion_table import show_conversions
-from node.screen import ProgressMeter, Screen, number_of
+from node.screen import ProgressMeter, Screen
 
 SHOWN: Final = 20  # pairs listed for people; --json has all
 _AS_ABOVE: Final = "as above"
@@ -112,7 +113,8 @@ def show_preview(screen: Screen, found: Preview, checked: str) -> None:
     show_unreadable(screen, found.unreadable)
     screen.line(checked)
     screen.line(
-        f"{number_of(found.pairs.total(), 'pair')} of {number_of(found.items, 'item')}, {found.item_bytes} bytes. "
+        f"{number_of(found.pairs.total(), 'pair')} of {number_of(found.items, 'item')}, "
+        f"{number_of(found.item_bytes, 'byte')}. "
         "Nothing was sent."
     )
 

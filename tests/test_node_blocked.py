@@ -67,7 +67,7 @@ async def forgetful(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[t
         arguments = ["ledger", "export", "--url", live.url, "--out", str(folder / "own.tar")]
         status, out, err = await run_cli(*arguments, "--token-file", str(token_file), data_dir=folder / "node")
         assert status == 0, err
-        assert "With 3 contents that must not come back: keep it like the keys." in out  # two pairs and a picture
+        assert "It lists 3 contents that must not come back: keep it like the keys." in out  # two pairs and a picture
     (folder / "keys").mkdir()
     shutil.copytree(folder / "validator" / "keys", folder / "keys", dirs_exist_ok=True)
     yield folder, signed
@@ -111,7 +111,7 @@ async def test_what_must_not_come_back_travels_with_the_operators_export_only(
         "ledger", "import", str(folder / "public"), "--without-blocked", data_dir=tmp_path / "forgot"
     )
     assert code == 0, err
-    assert "2 pairs are taken down; what must not come back is not known here for 2 of them." in out
+    assert "2 pairs taken down; what must not come back is not known here for 2 of them." in out
 
     async def answers(data_dir: Path) -> list[str]:
         """What a validator says to the contents again, from somebody else."""
@@ -150,7 +150,7 @@ async def test_a_list_that_does_not_fit_is_refused_by_who_goes_on_with_the_log(
             bring(tmp_path / "own", tmp_path / "data")
 
     listed.write_bytes(encode(replace(told, size=6)))  # older than the second takedown
-    refused(StoreError, "IMPORT_FORGETS: of 1 takedowns, the first entry 6")
+    refused(StoreError, "IMPORT_FORGETS: of 1 takedown, the first entry 6")
     listed.write_bytes(encode(replace(told, pepper=bytes(32))))
     refused(StoreError, "PEPPER_DIFFERS")
     listed.write_bytes(encode(told)[:-1])
@@ -160,7 +160,7 @@ async def test_a_list_that_does_not_fit_is_refused_by_who_goes_on_with_the_log(
     done = bring(tmp_path / "own", tmp_path / "copy")
     assert (done.read_only, done.taken_down, done.unknown) == (True, 2, 2)
     status, out, err = await run_cli("validator", "check", "--pairs", data_dir=tmp_path / "copy")
-    assert (status, out.split()[:3]) == (0, ["7", "entries", "hold;"]), err
+    assert (status, out.split()[:3]) == (0, ["7", "entries", "verified;"]), err
     with Store.open(f"sqlite:///{tmp_path / 'copy' / 'ledger.sqlite'}") as store:
         assert (store.blocked(), store.blocked_from()) == (set(), 7)
     # What must not come back is noted before any entry: an import that fails has noted too much, never too little.

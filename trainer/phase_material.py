@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import SourceError
 from trainer.feed import FedPair, read_trusted
 from trainer.plan import TrainingPlan
@@ -50,7 +51,7 @@ def read_training_pairs(folders: Sequence[Path], plan: TrainingPlan) -> tuple[Tr
     if blind:
         raise SourceError(
             "HELD_OUT_MISSING",
-            f"no held-out pair of {', '.join(blind)} in {len(folders)} sets",
+            f"no held-out pair of {', '.join(blind)} in {number_of(len(folders), 'set')}",
             "Give some rows of pairs.jsonl the split held-out: concepts that training must not see.",
         )
     return plan, material

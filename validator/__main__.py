@@ -13,6 +13,7 @@ import click
 
 from curiosity.host import console
 from curiosity.host.files import make_folder, write_whole
+from curiosity.protocol.counts import number_of
 from validator.config import ServiceSettings, load_settings
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ async def serve(settings: ServiceSettings, *, ready_file: Path | None, as_json: 
     if as_json:
         click.echo(json.dumps(facts))
     else:
-        click.echo(f"Validator {config.name} listens on {url}; ledger of {service.ledger.size} entries.")
+        click.echo(f"Validator {config.name} listens on {url}; ledger of {number_of(service.ledger.size, 'entry')}.")
         click.echo(f"Receipt key, to pin: {facts['receipt_vkey']}")
     sys.stdout.flush()
     if ready_file is not None:
@@ -114,7 +115,9 @@ def keys(config_path: Path | None, only: str | None, as_json: bool) -> None:
 
 @main.command(epilog=console.example("curiosity validator check --config curiosity.toml"))
 @_CONFIG
-@click.option("--pairs", is_flag=True, help="Also hold every pair, receipt and item to its entry; reads every item.")
+@click.option(
+    "--pairs", is_flag=True, help="Also compare every pair, receipt and item with its entry; reads every item."
+)
 @_JSON
 def check(config_path: Path | None, pairs: bool, as_json: bool) -> None:
     """Hash the whole ledger again and compare it with what was signed; stop the validator first."""
@@ -147,7 +150,7 @@ def check(config_path: Path | None, pairs: bool, as_json: bool) -> None:
             _, addresses = connect_chain(settings)
             ledger.verify_pairs(Domain(addresses.chain_id, addresses.rewards))
         facts = {"entries": ledger.size, "root": "0x" + ledger.root().hex()}
-    click.echo(json.dumps(facts) if as_json else f"{facts['entries']} entries hold; root {facts['root']}.")
+    click.echo(json.dumps(facts) if as_json else f"{number_of(ledger.size, 'entry')} verified; root {facts['root']}.")
 
 
 @main.command("import", epilog=console.example("curiosity ledger import export/ --config curiosity.toml"))
@@ -193,11 +196,12 @@ def import_(
 
 def _sentences(done: Imported) -> str:
     role = "a read-only copy" if done.read_only else "the ledger of this validator's own key"
-    text = f"{done.size} entries ({done.entries} new) with {done.pairs} pairs lead to root 0x{done.root.hex()}: {role}."
+    text = f"{number_of(done.size, 'entry')} ({done.entries} new) with {number_of(done.pairs, 'pair')}, root "
+    text += f"0x{done.root.hex()}: {role}."
     if done.taken_down:
         known = "is known here" if not done.unknown else f"is not known here for {done.unknown} of them"
         takes = "; a copy takes nothing in" if done.unknown and done.read_only else ""
-        text += f"\n{done.taken_down} pairs are taken down; what must not come back {known}{takes}."
+        text += f"\n{number_of(done.taken_down, 'pair')} taken down; what must not come back {known}{takes}."
     return text
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from curiosity.chain.evm import ChainClient
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.entry import encode_entry
 from curiosity.protocol.errors import ChainError, Rejected, StoreError
 from curiosity.protocol.messages import (
@@ -197,7 +198,7 @@ class Epochs:
             raise _nothing(account, "no epoch is closed yet")
         paying = [one.epoch for one in self._closed[max(first, 1) - 1 :] if account in one.amounts_wei]
         if not paying:
-            raise _nothing(account, f"none of the {len(self._closed)} closed epochs pays it")
+            raise _nothing(account, f"none of the {number_of(len(self._closed), 'closed epoch')} pays it")
         shares = []
         for tree, epoch in ((self._tree(epoch), epoch) for epoch in paying[:_SHARES]):
             shares.append(ClaimShare(epoch, str(tree.amount_wei(account)), tuple(tree.proof(account)), tree.root))

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from curiosity.host.files import write_whole
 from curiosity.ledger.reader import LedgerCopy, bad_entry
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.decision import ExportedPair, check_exported
 from curiosity.protocol.entry import CheckpointEntry, PairEntry, TakedownEntry, parse_entry
 from curiosity.protocol.errors import ConfigError, ProofError, Rejected, StoreError
@@ -102,7 +103,8 @@ def import_ledger(
     if max(signed.size if signed is not None else 0, size) > head.size:
         raise StoreError(
             "IMPORT_OLDER",
-            f"this ledger holds {size} entries and has signed {signed.size if signed else 0}, the export {head.size}",
+            f"this ledger holds {number_of(size, 'entry')} and has signed {signed.size if signed else 0}, the export "
+            f"holds {head.size}",
             "Export again; going back would fork the log.",
         )
     hashes = TreeHashes(store)
@@ -149,7 +151,8 @@ def _take_blocked(
         if must_know:
             raise StoreError(
                 "PEPPER_DIFFERS",
-                f"the export's {len(blocked.keys)} contents that must not come back are known under another pepper",
+                f"the export's list of what must not come back ({number_of(len(blocked.keys), 'content')}) has another "
+                "pepper",
                 "Restore keys/takedown.pepper of the validator that was exported, beside its other keys.",
             )
         blocked = None
@@ -160,8 +163,8 @@ def _take_blocked(
     if unknown and must_know:
         raise StoreError(
             "IMPORT_FORGETS",
-            f"of {len(unknown)} takedowns, the first entry {unknown[0]}, the export does not tell what must not come "
-            "back: this validator would take it in again",
+            f"of {number_of(len(unknown), 'takedown')}, the first entry {unknown[0]}, the export does not tell what "
+            "must not come back: this validator would take it in again",
             "Export with --token-file of the validator that took it down. If that is gone, --without-blocked goes on.",
         )
     if blocked is not None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from curiosity.embedding.modality import Modality
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import Fault, Rejected
 from curiosity.protocol.license import match_license
 from curiosity.protocol.pair import (
@@ -124,7 +125,7 @@ class Intake:
         if wait_s:
             raise Rejected(
                 "QUOTA_EXCEEDED",
-                f"more than {self.rules.pairs_per_minute} pairs a minute from one contributor",
+                f"more than {number_of(self.rules.pairs_per_minute, 'pair')} a minute from one contributor",
                 f"Send the next one in {wait_s} s.",
                 status=429,
                 retry_after_s=wait_s,

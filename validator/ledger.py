@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.entry import MAX_ENTRY_BYTES
 from curiosity.protocol.errors import ProofError, Rejected, StoreError
 from curiosity.protocol.merkle import leaf_hash
@@ -88,14 +89,16 @@ class Ledger:
         if head is None and size > 0:
             raise StoreError(
                 "LEDGER_HEAD_MISSING",
-                f"the database holds {size} entries, {self._kept.path} with the last signed tree head is missing",
+                f"the database holds {number_of(size, 'entry')}, and {self._kept.path} with the last signed tree head "
+                "is missing",
                 "Put a copy of any tree head that this ledger signed there (GET /checkpoint gave them out).",
             )
         if head is not None and size < head.size:
             bad = self._kept.first_difference(self._store, size)
             raise StoreError(
                 "LEDGER_SMALLER",
-                f"the database holds {size} entries, the ledger has signed {head.size}; first bad index {bad}",
+                f"the database holds {number_of(size, 'entry')}, the ledger has signed {head.size}; first bad index "
+                f"{bad}",
                 "Restore the newest copy of the database; going on with an older one would fork the ledger.",
             )
         edge = self._hashes.load_edge(size)
@@ -116,7 +119,7 @@ class Ledger:
             bad = damage[0] if damage is not None else 0
         return StoreError(
             "LEDGER_DIFFERENT",
-            f"the first {head.size} entries are not those that the ledger has signed; first bad index {bad}",
+            f"the ledger has signed other entries up to index {head.size - 1}; first bad index {bad}",
             "Restore the database; what was signed cannot be changed.",
         )
 
@@ -136,7 +139,8 @@ class Ledger:
                 return
         raise StoreError(
             "LEDGER_DIFFERENT",
-            f"the database holds {size} entries that are not our last head, of {self._state.edge.size} entries",
+            f"the database holds {number_of(size, 'entry')}, which differ from our last head of size "
+            f"{self._state.edge.size}",
             "Make sure that one validator only writes this ledger, then start it again.",
         )
 
@@ -159,7 +163,7 @@ class Ledger:
             if self._stopped is not None:
                 raise StoreError(
                     "LEDGER_STOPPED",
-                    f"the ledger stopped at {self._state.edge.size} entries: {self._stopped}",
+                    f"the ledger stopped at {number_of(self._state.edge.size, 'entry')}: {self._stopped}",
                     "Repair that, then start the validator again; contributors may send the same pairs again.",
                 )
             # The database itself refuses a pair, a nonce or contents that are there already: look them up once it has
@@ -214,7 +218,7 @@ class Ledger:
                     continue
                 answered[submission.contributor, submission.nonce] = (submission.pair, len(fresh))
             if len(entry.leaf) > MAX_ENTRY_BYTES:
-                raise ValueError(f"a leaf of {len(entry.leaf)} bytes, at most {MAX_ENTRY_BYTES}")
+                raise ValueError(f"a leaf of {number_of(len(entry.leaf), 'byte')}, at most {MAX_ENTRY_BYTES}")
             if any(not 0 <= erased < index for erased in entry.erases):
                 raise ValueError(f"entry {index} cannot erase {entry.erases}, only earlier entries")
             slots.append(len(fresh))
@@ -291,7 +295,7 @@ class Ledger:
         if not 0 <= size <= self.size:
             raise ProofError(
                 "PROOF_INDEX_OUT_OF_RANGE",
-                f"no root of {size} entries, the ledger has {self.size}",
+                f"no root of {number_of(size, 'entry')}, the ledger has {self.size}",
                 "Ask for a size that the ledger has reached.",
             )
         return root_from(self._reader(self._state.edge), size)
@@ -311,7 +315,7 @@ class Ledger:
         if not 0 <= index < size <= self.size:
             raise ProofError(
                 "PROOF_INDEX_OUT_OF_RANGE",
-                f"no proof of entry {index} in {size} entries, the ledger has {self.size}",
+                f"no proof of entry {index} in {number_of(size, 'entry')}, the ledger has {self.size}",
                 "Ask for an index below the size, and a size that the ledger has reached.",
             )
         return inclusion_from(self._reader(self._state.edge), index, size)
@@ -324,7 +328,7 @@ class Ledger:
         if not 0 <= first <= size <= self.size:
             raise ProofError(
                 "PROOF_INDEX_OUT_OF_RANGE",
-                f"no proof from {first} to {size} entries, the ledger has {self.size}",
+                f"no proof from {first} to {number_of(size, 'entry')}, the ledger has {self.size}",
                 "Ask for two sizes, the smaller first, that the ledger has reached.",
             )
         return consistency_from(self._reader(self._state.edge), first, size)
@@ -346,7 +350,7 @@ class Ledger:
                 return self._hashes.tile(level, position).hashes[: width * HASH_BYTES]
         raise ProofError(
             "PROOF_INDEX_OUT_OF_RANGE",
-            f"no tile of level {level} at {position} with {width} hashes, the ledger has {edge.size} entries",
+            f"no tile of level {level} at {position} of width {width}, the ledger has {number_of(edge.size, 'entry')}",
             "Ask for a tile that the tree head's size fills so far.",
         )
 

@@ -4,6 +4,7 @@ from aiohttp import web
 
 from curiosity.embedding.modalities import BY_NAME
 from curiosity.host.port.body import read_body
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import Rejected
 from curiosity.protocol.item_request import SignedItemRequest
 from curiosity.protocol.merkle import leaf_hash
@@ -64,7 +65,7 @@ async def get_consistency(request: web.Request) -> web.Response:
     size = number(request, "size", s.ledger.size)
     first = number(request, "first")
     if not 0 < first <= size <= s.ledger.size:
-        raise not_found(f"no proof from {first} to {size}; the ledger has {s.ledger.size} entries")
+        raise not_found(f"no proof from {first} to {size}; the ledger has {number_of(s.ledger.size, 'entry')}")
     path = await s.threads.on_reader(lambda: tuple(s.ledger.consistency_proof(first, size)))
     return answer(ConsistencyProof(first, size, path))
 

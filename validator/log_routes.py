@@ -4,6 +4,7 @@ import gzip
 
 from aiohttp import web
 
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import Fault, Overloaded, ProofError, Rejected
 from curiosity.protocol.messages import WitnessPage
 from curiosity.protocol.tiles import WIDTH
@@ -36,7 +37,7 @@ async def get_tlog_proof(request: web.Request) -> web.Response:
     if index >= against.head.size:
         raise Overloaded(
             "HEAD_NOT_COSIGNED",
-            f"entry {index} is newer than the last cosigned tree of {against.head.size} entries",
+            f"entry {index} is newer than the last cosigned tree of {number_of(against.head.size, 'entry')}",
             "Ask again in a few seconds.",
         )
 
@@ -56,7 +57,7 @@ async def get_tile(request: web.Request) -> web.Response:
         raise not_found(error.what) from None
     level = 0 if isinstance(wanted, Bundle) else wanted.level
     if wanted.width > tile_width(level, wanted.index, s.ledger.size):
-        raise not_found(f"{wanted.path} in a tree of {s.ledger.size} entries")
+        raise not_found(f"{wanted.path} in a tree of {number_of(s.ledger.size, 'entry')}")
     headers = {"Cache-Control": IMMUTABLE}
     if isinstance(wanted, Bundle):
         expect(request, wanted.width << 10)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from curiosity.chain.attestation import Attestation, address_of, recover_signer, sign_digest
 from curiosity.chain.chain import MAX_WAITING_EPOCHS, EpochRecord, RewardsState, Standing, TransactionReceipt
 from curiosity.chain.evm import ChainClient
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import ChainError, ProofError, Rejected
 from curiosity.protocol.messages import EpochAttestation, EpochSignature
 from curiosity.protocol.payouts import EpochPayout
@@ -244,7 +245,7 @@ class Poster:
             if held is None:
                 continue  # it fell out since
             if epoch > len(closed):
-                raise _differs(held, f"closed {len(closed)} epochs")
+                raise _differs(held, f"closed {number_of(len(closed), 'epoch')}")
             payout = closed[epoch - 1]
             if (held.reward_root, held.cumulative_total_wei) != (payout.reward_root, payout.cumulative_total_wei):
                 raise _differs(

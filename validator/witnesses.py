@@ -21,6 +21,7 @@ import aiohttp
 
 from curiosity.host.files import write_whole
 from curiosity.host.terminal import one_line
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import ConfigError, CuriosityError, Overloaded, ProofError, ServiceError
 from curiosity.protocol.messages import WitnessStatus
 from curiosity.protocol.tlog import (
@@ -80,7 +81,9 @@ def parse_witnesses(lines: Sequence[str], quorum: int) -> tuple[WitnessAddress, 
         addresses.append(WitnessAddress(url.rstrip("/"), tuple(vkeys)))
     if not 0 <= quorum <= len(addresses):
         raise ConfigError(
-            "WITNESS_QUORUM", f"a quorum of {quorum} of {len(addresses)} witnesses", "Lower it, or name more witnesses."
+            "WITNESS_QUORUM",
+            f"a quorum of {quorum} of {number_of(len(addresses), 'witness')}",
+            "Lower it, or name more witnesses.",
         )
     return tuple(addresses)
 
@@ -253,13 +256,15 @@ class Witnesses:
             if status != 409:
                 said = one_line(body.strip())[:300]
                 if status == 422:
-                    self._alarm(peer, f"it refuses the proof from {old} to {size} entries: {said}")
+                    self._alarm(peer, f"it refuses the proof from {old} to {number_of(size, 'entry')}: {said}")
                 raise ServiceError("WITNESS_REFUSED", f"status {status}: {said}", "Ask its operator.")
             old = peer.size = parse_witness_size(body)
             if old > self._ledger.size:
-                self._alarm(peer, f"it cosigned {old} entries of this log, which holds {self._ledger.size}")
+                self._alarm(peer, f"it cosigned {number_of(old, 'entry')} of this log, which holds {self._ledger.size}")
             if old > size:
-                raise ServiceError("WITNESS_AHEAD", f"it has {old} entries, the head {size}", "The next head will do.")
+                raise ServiceError(
+                    "WITNESS_AHEAD", f"it has {number_of(old, 'entry')}, the head {size}", "The next head will do."
+                )
         raise ServiceError("WITNESS_BUSY", "its latest head changed meanwhile", "The next try will do.")
 
     def _alarm(self, peer: Peer, what: str) -> None:

@@ -16,6 +16,7 @@ from curiosity.host.port.body import read_body
 from curiosity.host.port.guard import Guard, GuardLimits
 from curiosity.host.port.refusal import http_headers, printable
 from curiosity.host.settings.witness import WitnessConfig
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import CuriosityError, Overloaded, Rejected
 from curiosity.protocol.evidence import check_evidence
 from curiosity.protocol.witness_request import SIZE_MEDIA_TYPE
@@ -164,7 +165,7 @@ async def serve(config: WitnessConfig, *, ready_file: Path | None, as_json: bool
         stop = asyncio.Event()
         for name in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(name, stop.set)
-        line = f"Witness {config.name} listens on {url}; key {keys.vkeys[0]}; {len(facts['logs'])} logs."
+        line = f"Witness {config.name} listens on {url}; key {keys.vkeys[0]}; {number_of(len(facts['logs']), 'log')}."
         print(json.dumps(facts) if as_json else line, flush=True)
         if ready_file is not None:
             await asyncio.to_thread(write_whole, ready_file, json.dumps(facts).encode())

@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import ProofError, Rejected, StoreError
 from curiosity.protocol.evidence import check_evidence, collect
 from curiosity.protocol.merkle import EMPTY_ROOT, verify_consistency
@@ -38,7 +39,7 @@ class Conflict(Rejected):
     def __init__(self, old: int, size: int) -> None:
         super().__init__(
             "OLD_SIZE",
-            f"the request continues {old} entries, the latest cosigned tree has {size}",
+            f"the request continues {number_of(old, 'entry')}, the latest cosigned tree has {size}",
             f"Send the consistency proof from {size}.",
             status=409,
         )

@@ -10,6 +10,7 @@ from typing import Literal
 
 from curiosity.chain.evidence import ChainTreeHead
 from curiosity.chain.stake_note import StakeKey, head_for_chain, parse_stake_vkey, signature_for_stake
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import ProofError, Rejected
 from curiosity.protocol.merkle import verify_inclusion
 from curiosity.protocol.wire import STRICT, Bytes32, encode, parse
@@ -67,10 +68,11 @@ class CheckedFault:
         """Return the finding in one sentence."""
         signer, origin = f"0x{self.key.signer.hex()}", self.first.origin
         if self.fault is SlashableFault.DOUBLE_HEAD:
-            return f"{signer} signed two trees of {self.first.size} entries of {origin} with different roots."
+            entries = number_of(self.first.size, "entry")
+            return f"{signer} signed two trees of {entries} of {origin} with different roots."
         return (
-            f"{signer} signed trees of {self.first.size} and {self.second.size} entries of {origin} that differ at "
-            f"entry {self.index}."
+            f"{signer} signed trees of {self.first.size} and {number_of(self.second.size, 'entry')} of {origin} "
+            f"that differ at entry {self.index}."
         )
 
 

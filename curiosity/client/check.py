@@ -7,6 +7,7 @@ from typing import Any
 from curiosity.chain.slashing import check_stake_evidence, parse_stake_evidence
 from curiosity.client.receipts import describe, parse_saved, proof_path, read_file, verify_saved
 from curiosity.client.trust import Trust, describe_key, describe_witnesses
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.entry import AnyEntry, PairEntry, parse_entry
 from curiosity.protocol.errors import ConfigError, ProofError
 from curiosity.protocol.evidence import check_evidence, parse_evidence
@@ -89,8 +90,8 @@ def _check_proof(path: Path, data: bytes, trust: Trust, leaf: bytes | None) -> C
         "entry": leaf.decode(errors="replace"),
     }
     sentence = (
-        f"Entry {proven.index}{_tell(leaf)} is in the signed tree of {proven.head.size} entries of {origin}, "
-        f"{describe_witnesses(cosigners, trust)}; trusting {key}."
+        f"Entry {proven.index}{_tell(leaf)} is in the signed tree of {number_of(proven.head.size, 'entry')} of "
+        f"{origin}, {describe_witnesses(cosigners, trust)}; trusting {key}."
     )
     return Checked(sentence, facts, (key,), has_proof=True)
 
@@ -99,7 +100,7 @@ def _tell(leaf: bytes) -> str:
     try:
         entry: AnyEntry = parse_entry(leaf)
     except ProofError:
-        return f" of {len(leaf)} bytes"  # of another log, whose entries are none of ours
+        return f" of {number_of(len(leaf), 'byte')}"  # of another log, whose entries are none of ours
     if isinstance(entry, PairEntry):
         return f" (pair 0x{entry.pair.hex()}, {entry.verdict.outcome.value})"
     return f" ({entry.kind})"

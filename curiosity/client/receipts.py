@@ -7,6 +7,7 @@ from typing import Any
 
 from curiosity.client.trust import KEPT_KEYS, Trust, describe_key, describe_witnesses
 from curiosity.host.files import make_folder, write_whole
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.decision import check_decision
 from curiosity.protocol.errors import ProofError, Rejected, SourceError
 from curiosity.protocol.merkle import verify_inclusion
@@ -64,7 +65,7 @@ class Proved:
         proof = ""
         if self.tree_size is not None and self.log_vkey is not None:
             proof = (
-                f" and is in the signed tree of {self.tree_size} entries, "
+                f" and is in the signed tree of {number_of(self.tree_size, 'entry')}, "
                 f"{describe_witnesses(self.cosigners, self.trust)}"
             )
         log = f" and log {describe_key(self.log_vkey, self.is_log_pinned)}" if self.log_vkey is not None else ""
@@ -116,7 +117,8 @@ def check_second(text: str, checked: CheckedReceipt, leaf: bytes, origin: str, l
         raise mismatch from None
     raise ProofError(
         "PROMISE_BROKEN",
-        f"the receipt promises entry {checked.index}, and the log's signed tree of {size} entries has another there",
+        f"the receipt promises entry {checked.index}, and the log's signed tree of {number_of(size, 'entry')} has "
+        "another there",
         "Keep the file: whoever holds the validator's keys can check that it broke its word.",
     )
 

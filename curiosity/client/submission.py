@@ -24,6 +24,7 @@ from curiosity.client.outcome import (
     withheld,
 )
 from curiosity.client.receipts import read_saved, receipt_path, save_receipt
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.decision import check_decision
 from curiosity.protocol.errors import CuriosityError, ProofError, Rejected, SourceError
 from curiosity.protocol.license import match_license
@@ -292,7 +293,7 @@ class _Run:
         if len(item.data) > limit:
             raise SourceError(
                 "ITEM_TOO_LARGE",
-                f"{source.id}: the {item.modality} has {len(item.data)} bytes, at most {limit}",
+                f"{source.id}: the {item.modality} has {number_of(len(item.data), 'byte')}, at most {limit}",
                 "Make it smaller.",
             )
 

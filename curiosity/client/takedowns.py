@@ -10,6 +10,7 @@ from curiosity.client.receipts import read_saved, receipt_path
 from curiosity.client.submission import Rules, check_network
 from curiosity.client.wallet import Wallet, list_wallets
 from curiosity.host.files import make_folder, write_whole
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.entry import TakedownEntry
 from curiosity.protocol.errors import ProofError, SourceError, WalletError
 from curiosity.protocol.messages import Network, TakedownReport
@@ -58,7 +59,7 @@ def find_digest(pair: str, home: Path) -> bytes:
     if len(found) > 1:
         raise SourceError(
             "PAIR_AMBIGUOUS",
-            f"{pair!r} is in {len(found)} pairs: {', '.join('0x' + one.hex() for one in found[:5])}"
+            f"{pair!r} is in {number_of(len(found), 'pair')}: {', '.join('0x' + one.hex() for one in found[:5])}"
             + (", ..." if len(found) > 5 else ""),
             "Name one by its digest, or take the item from all your pairs: --everywhere image (or text, audio).",
         )

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import Rejected
 
 Array = NDArray[Any]
@@ -122,7 +123,7 @@ def check_envelope(modality: Modality, data: bytes, media_type: str) -> None:
     if len(data) > modality.limits.max_bytes:
         raise refuse(
             "ITEM_TOO_LARGE",
-            f"the {modality.name} item has {len(data)} bytes, the limit is {modality.limits.max_bytes}",
+            f"the {modality.name} item has {number_of(len(data), 'byte')}, the limit is {modality.limits.max_bytes}",
             "Make the item smaller.",
         )
 

@@ -20,6 +20,7 @@ from curiosity.ledger.rules import NO_PAIR, BadEntry, LedgerRules
 from curiosity.ledger.stake_evidence import check_stake_line, write_stake_evidence
 from curiosity.ledger.state import MonitorState
 from curiosity.ledger.tiles import Ahead, LogFiles, newest_head, read_entries
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.decision import check_submission
 from curiosity.protocol.entry import is_accepted
 from curiosity.protocol.errors import ProofError
@@ -124,7 +125,7 @@ def _round(
             notes.append(told)
         done = replace(done, notes=tuple(notes))
         if head.size < state.size:
-            return replace(done, notes=(*notes, f"the log shows an older head, of {head.size} entries"))
+            return replace(done, notes=(*notes, f"the log shows an older head, of {number_of(head.size, 'entry')}"))
         return _check_new(reader, ahead, state, target, note, done, progress)
     except _Found as found:
         return replace(done, finding=found.finding)
@@ -165,7 +166,8 @@ def _compare_with_kept(reader: TileReader, state: MonitorState, kept: TreeHead, 
     raise _Found(
         Finding(
             "LOG_FORKED",
-            f"the log signed trees of {kept.size} and {head.size} entries, of which the first {size} differ: {where}",
+            f"the log signed trees of {kept.size} and {number_of(head.size, 'entry')}, which differ in the first "
+            f"{size}: {where}",
             index,
             _write(state.folder, evidence),
             write_stake_evidence(
@@ -199,14 +201,16 @@ def _compare_with_seen(
         try:
             root, proof = longer.root(head.size), longer.consistency_path(head.size) if head.size else []
         except ProofError:
-            return f"a witness has seen {other.size} entries, the log shows {head.size} and no tiles of the others"
+            seen = number_of(other.size, "entry")
+            return f"a witness has seen {seen}, the log shows {head.size} and no tiles of the others"
         if root == head.root:
             return ""
         evidence = collect(target.origin, target.log_vkeys, note, seen, proof, root)
     raise _Found(
         Finding(
             "LOG_SPLIT",
-            f"a witness was shown a tree of {other.size} entries that is not of one history with the {head.size} here",
+            f"a witness was shown a tree of {number_of(other.size, 'entry')} that is not of one history with the "
+            f"{head.size} here",
             None,
             _write(state.folder, evidence),
             write_stake_evidence(state.folder, evidence, state.stake_vkey or target.stake_vkey),

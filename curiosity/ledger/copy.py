@@ -32,6 +32,7 @@ from curiosity.ledger.layout import (
 from curiosity.ledger.leaves import read_network
 from curiosity.ledger.sync import check_not_shrunk, copy_tiles, finish_tiles, not_written
 from curiosity.ledger.tiles import LogFiles
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.decision import ExportedPair, check_exported
 from curiosity.protocol.entry import PairEntry, is_accepted, parse_entry
 from curiosity.protocol.errors import ProofError, Rejected, SourceError
@@ -301,7 +302,7 @@ class _ContentCopy:
         if blocked.size < self._head.size:
             raise ProofError(
                 "EXPORT_BLOCKED",
-                f"what must not come back is told for {blocked.size} entries, the log has {self._head.size}",
+                f"the list of what must not come back covers {blocked.size} of {number_of(self._head.size, 'entry')}",
                 "Ask the validator that keeps the log, not a copy of it.",
             )
         await asyncio.to_thread(write_whole, self._out / BLOCKED, encode(blocked), mode=0o600)

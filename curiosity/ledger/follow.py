@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from curiosity.client.trust import Trust
 from curiosity.ledger.tiles import Ahead, LogFiles, newest_head, read_entries
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.entry import AnyEntry, parse_entry
 from curiosity.protocol.errors import ProofError, Rejected, SourceError
 from curiosity.protocol.tlog import TileReader, TreeHead, verify_checkpoint
@@ -90,7 +91,8 @@ async def follow(
     head = _verify(kept.note, origin, trust) if kept is not None else None
     if kept is not None and head is not None and kept.next > head.size:
         raise ProofError(
-            "FOLLOW_POSITION_AHEAD", f"the position is entry {kept.next}, its signed tree has {head.size} entries"
+            "FOLLOW_POSITION_AHEAD",
+            f"the position is entry {kept.next}, its signed tree has {number_of(head.size, 'entry')}",
         )
     start = kept.next if kept is not None else 0
     while True:
@@ -125,6 +127,7 @@ def _check_continues(reader: TileReader, before: TreeHead) -> None:
     if root != before.root:
         raise ProofError(
             "FOLLOW_FORKED",
-            f"the log signed trees of {before.size} and {head.size} entries, and the first {before.size} differ",
+            f"the log signed trees of {before.size} and {number_of(head.size, 'entry')}, "
+            f"and the first {before.size} differ",
             "Keep both heads: curiosity ledger audit makes evidence of them for others.",
         )

@@ -13,6 +13,7 @@ from curiosity.host.files import make_folder, write_whole
 from curiosity.host.paths import inside
 from curiosity.ledger.layout import HEAD
 from curiosity.ledger.tiles import Ahead, LogFiles
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import ProofError, SourceError
 from curiosity.protocol.tiles import WIDTH, bundles_for, tiles_for
 from curiosity.protocol.tlog import Bundle, Tile, TileReader, TreeHead, entry_bundle, verify_checkpoint
@@ -166,4 +167,6 @@ def check_not_shrunk(out: Path, head: TreeHead, log_vkey: str, kept_head: Path |
         return
     kept = verify_checkpoint(note, head.origin, [log_vkey])
     if kept.size > head.size:
-        raise ProofError("SYNC_SHRANK", f"{out} holds {kept.size} entries that were signed, the log shows {head.size}")
+        raise ProofError(
+            "SYNC_SHRANK", f"{out} holds {number_of(kept.size, 'entry')} that were signed, the log shows {head.size}"
+        )

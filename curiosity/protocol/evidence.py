@@ -77,9 +77,9 @@ class CheckedEvidence:
         whence = "as pinned" if self.is_pinned else "as kept in the evidence"
         sizes = f"{self.first.size} and {self.second.size}"
         said = {
-            Shown.TWO_ROOTS: f"signed two trees of {self.first.size} entries with different roots: it forked",
-            Shown.REWRITTEN: f"signed trees of {sizes} entries that differ in the first {self.first.size}: it forked",
-            Shown.NOTHING: f"signed trees of {sizes} entries, and a consistency proof between them failed, "
+            Shown.TWO_ROOTS: f"signed two trees of size {self.first.size} with different roots: it forked",
+            Shown.REWRITTEN: f"signed trees of sizes {sizes} that differ in the first {self.first.size}: it forked",
+            Shown.NOTHING: f"signed trees of sizes {sizes}, and a consistency proof between them failed, "
             "which accuses nobody: ask the log for a right one",
         }[self.shown]
         return f"The log {self.first.origin} (key {whence}) {said}."
@@ -149,10 +149,10 @@ def check_evidence(evidence: Evidence, log_vkeys: Sequence[str] = ()) -> Checked
     vkeys = log_vkeys or evidence.log_vkeys
     first, second = (verify_checkpoint(note, evidence.origin, vkeys) for note in (evidence.first, evidence.second))
     if first.size > second.size:
-        raise ProofError("EVIDENCE_ORDER", f"the first tree has {first.size} entries, the second {second.size}")
+        raise ProofError("EVIDENCE_ORDER", f"the first tree has size {first.size}, the second {second.size}")
     if first.size == second.size:
         if first.root == second.root:
-            raise ProofError("EVIDENCE_HARMLESS", f"both heads are of {first.size} entries with one root")
+            raise ProofError("EVIDENCE_HARMLESS", f"both heads have size {first.size} and one root")
         shown = Shown.TWO_ROOTS
     elif evidence.other_root is not None:
         if evidence.other_root == first.root:
@@ -161,7 +161,7 @@ def check_evidence(evidence: Evidence, log_vkeys: Sequence[str] = ()) -> Checked
         shown = Shown.REWRITTEN
     else:
         if is_consistent(first, second, evidence.proof):
-            raise ProofError("EVIDENCE_HARMLESS", f"the proof from {first.size} to {second.size} entries holds")
+            raise ProofError("EVIDENCE_HARMLESS", f"the proof from size {first.size} to size {second.size} holds")
         shown = Shown.NOTHING
     return CheckedEvidence(shown, first, second, bool(log_vkeys))
 

@@ -43,7 +43,7 @@ class Frontier:
 
     def __init__(self, size: int = 0, nodes: Sequence[bytes] = ()) -> None:
         if len(nodes) != size.bit_count():
-            raise ValueError(f"a tree of {size} leaves has {size.bit_count()} complete subtrees, got {len(nodes)}")
+            raise ValueError(f"a tree of size {size} has {size.bit_count()} complete subtrees, got {len(nodes)}")
         self.size = size
         self.nodes = list(nodes)
 
@@ -116,7 +116,7 @@ def inclusion_path(index: int, hashes: Sequence[bytes]) -> list[bytes]:
     if not 0 <= index < len(hashes):
         raise ProofError(
             "PROOF_INDEX_OUT_OF_RANGE",
-            f"leaf {index} is not in a tree of {len(hashes)} leaves",
+            f"leaf {index} is not in a tree of size {len(hashes)}",
             "Ask for an index below the size of the tree.",
         )
     low, high = 0, len(hashes)
@@ -164,7 +164,7 @@ def verify_inclusion(leaf_hash: bytes, index: int, size: int, proof: Sequence[by
             root.
     """
     if not 0 <= index < size:
-        raise ProofError("PROOF_INDEX_OUT_OF_RANGE", f"leaf {index} is not in a tree of {size} leaves")
+        raise ProofError("PROOF_INDEX_OUT_OF_RANGE", f"leaf {index} is not in a tree of size {size}")
     _check_hashes([leaf_hash, root, *proof])
     node, last, hash_ = index, size - 1, leaf_hash
     for sibling in proof:
@@ -224,7 +224,7 @@ def verify_consistency(size1: int, size2: int, proof: Sequence[bytes], root1: by
         ProofError: As `verify_inclusion`.
     """
     if not 0 <= size1 <= size2:
-        raise ProofError("PROOF_INDEX_OUT_OF_RANGE", f"a tree of {size1} leaves cannot be a prefix of one of {size2}")
+        raise ProofError("PROOF_INDEX_OUT_OF_RANGE", f"a tree of size {size1} cannot be a prefix of one of {size2}")
     _check_hashes([root1, root2, *proof])
     if size1 == 0 or size1 == size2:
         if proof:

@@ -98,7 +98,7 @@ def inclusion_from(read: Read, index: int, size: int) -> list[bytes]:
     if not 0 <= index < size:
         raise ProofError(
             "PROOF_INDEX_OUT_OF_RANGE",
-            f"leaf {index} is not in a tree of {size} leaves",
+            f"leaf {index} is not in a tree of size {size}",
             "Ask for an index below the size of the tree.",
         )
     return hashes_of(read, inclusion_spans(index, size))

@@ -111,7 +111,7 @@ class TileReader:
             if not 0 <= level < 64 or position < 0 or (position + 1) << level > self.head.size:
                 raise ProofError(
                     "PROOF_INDEX_OUT_OF_RANGE",
-                    f"subtree {position} of level {level} is not in a tree of {self.head.size} leaves",
+                    f"subtree {position} of level {level} is not in a tree of size {self.head.size}",
                 )
         return [_lookup(self._tile(place[0] // HEIGHT, _tile_index(place)), place) for place in places]
 
@@ -155,7 +155,7 @@ class TileReader:
 
     def _checked(self, index: int) -> int:
         if not 0 <= index * WIDTH < self.head.size:
-            raise ProofError("PROOF_INDEX_OUT_OF_RANGE", f"a tree of {self.head.size} leaves has no bundle {index}")
+            raise ProofError("PROOF_INDEX_OUT_OF_RANGE", f"a tree of size {self.head.size} has no bundle {index}")
         return index
 
 

@@ -33,7 +33,7 @@ def item(thing: Thing, *, modality: str | None = None, name: str = "") -> Source
         found = load_item(thing, modality=modality)
         found = SourceItem(found.modality, found.media_type, found.path, found.read(), found.stream, found.conversion)
     elif isinstance(thing, bytes):
-        label = name or "the bytes"
+        label = name or "the content"
         found = make_item(thing, Path(label), modality=modality, where=label)
     elif not isinstance(thing, str):
         raise SourceError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from curiosity.host.console import example
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import CuriosityError
 from node.command import PATH, Session, chain_settings, ledger_source, session_options, wallet_named
 
@@ -81,7 +82,7 @@ def attest(
             signed += 1
             _show(session.screen, looked)
     except KeyboardInterrupt:
-        session.screen.finish({"signed": signed}, lambda screen: screen.line(f"Signed {signed} epochs."))
+        session.screen.finish({"signed": signed}, lambda screen: screen.line(f"Signed {number_of(signed, 'epoch')}."))
     return 0
 
 
@@ -110,7 +111,7 @@ def _show(screen: Screen, looked: Looked) -> None:
     if waiting is None:
         screen.line("No epoch waits for signatures.")
         return
-    has = f"{len(waiting.signers)} of {waiting.threshold} signatures"
+    has = f"{len(waiting.signers)} of {number_of(waiting.threshold, 'signature')}"
     if looked.is_signed:
         screen.line(f"Signed epoch {waiting.epoch}, root 0x{waiting.reward_root.hex()}: it has {has}.")
     elif looked.was_signed_before:

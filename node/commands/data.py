@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from curiosity.host.console import example
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import ExitCode, Rejected
 from curiosity.sources import SOURCES
 from node.command import PATH, Session, session_options
@@ -78,7 +79,7 @@ def show(session: Session, folder: Path) -> None:
         columns = ("package", "version", "takes", "license", "stated_in")
         screen.table("sources", columns, [[source[key] for key in columns] for source in card["sources"]])
         screen.line(f"made with {card['parameters']}")
-        screen.line(f"{card['media_files']} files, digest {card['digest']}")
+        screen.line(f"{number_of(card['media_files'], 'file')}, digest {card['digest']}")
 
     session.screen.finish({"folder": str(folder), "card": card}, print_card)
 
@@ -105,7 +106,10 @@ def check(session: Session, folder: Path) -> int:
             meter.advance(1, f"{len(broken)} broken" if broken else "")
 
     def print_result(screen: Screen) -> None:
-        screen.line(f"{pairs} pairs of {len(items)} items have their digests; {len(broken)} cannot be decoded.")
+        screen.line(
+            f"Checked the digests of {number_of(pairs, 'pair')} with {number_of(len(items), 'item')}; "
+            f"{len(broken)} cannot be decoded."
+        )
         for one in broken[:20]:
             screen.line(f"{one['code']}: {one['path']}: {one['what']}")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from curiosity.host.console import example
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import CuriosityError, ExitCode
 from curiosity.protocol.url import without_userinfo
 from node.command import Session, session_options
@@ -44,4 +45,6 @@ async def _validator(session: Session) -> Diagnosis:
     except CuriosityError as error:
         return Diagnosis("validator", "warn", f"{error.code}: {error.what}", "Start one: make up, or set --url.")
     place = without_userinfo(url)
-    return Diagnosis("validator", "ok", f"{place}: {health.ledger_size} entries, epoch {health.epoch}, {health.device}")
+    return Diagnosis(
+        "validator", "ok", f"{place}: {number_of(health.ledger_size, 'entry')}, epoch {health.epoch}, {health.device}"
+    )

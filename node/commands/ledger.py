@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from curiosity.host.console import example
+from curiosity.protocol.counts import number_of
 from node.command import PATH, Session, open_client, session_options
 from node.commands.ledger_audit import audit, log_at
 from node.commands.ledger_item import item
@@ -59,8 +60,9 @@ def mirror_(session: Session, out: Path, log_vkey: str) -> None:
     session.screen.finish(
         {**result, "root": "0x" + done.root.hex(), "out": str(out)},
         lambda screen: screen.line(
-            f"{done.size} entries lead to root 0x{done.root.hex()}; {done.accepted} accepted pairs with "
-            f"{done.items} items in {out} ({done.fetched} fetched now), {done.taken_down} taken down."
+            f"{number_of(done.size, 'entry')} verified, root 0x{done.root.hex()}; "
+            f"{number_of(done.accepted, 'accepted pair')} with {number_of(done.items, 'different item')} in {out} "
+            f"({done.fetched} fetched now), {done.taken_down} taken down."
         ),
     )
 
@@ -88,8 +90,8 @@ def tiles_(session: Session, where: str | None, out: Path, trust: Trust) -> None
     session.screen.finish(
         {**vars(done), "root": "0x" + done.root.hex(), "out": str(out)},
         lambda screen: screen.line(
-            f"{done.size} entries lead to root 0x{done.root.hex()}; {done.files} files in {out} "
-            f"({done.fetched} fetched now)."
+            f"{number_of(done.size, 'entry')} verified, root 0x{done.root.hex()}; {number_of(done.files, 'file')} in "
+            f"{out} ({done.fetched} fetched now)."
         ),
     )
 
@@ -139,8 +141,9 @@ def export_(session: Session, out: Path, log_vkey: str, vkey: str, token_file: P
     session.screen.finish(
         {**result, "root": "0x" + done.root.hex(), "out": str(out)},
         lambda screen: screen.line(
-            f"{done.size} entries lead to root 0x{done.root.hex()}; {done.pairs} pairs with {done.items} items "
-            f"in {out}, {done.taken_down} taken down. {_of_blocked(done)}".rstrip()
+            f"{number_of(done.size, 'entry')} verified, root 0x{done.root.hex()}; {number_of(done.pairs, 'pair')}, "
+            f"{done.accepted} of them accepted with {number_of(done.items, 'different item')}, in {out}; "
+            f"{done.taken_down} taken down. {_of_blocked(done)}".rstrip()
         ),
     )
 
@@ -154,8 +157,8 @@ def import_(arguments: tuple[str, ...]) -> None:
 
 def _of_blocked(done: CopiedLedger) -> str:
     if done.blocked is not None:
-        return f"With {done.blocked} contents that must not come back: keep it like the keys."
-    return "What must not come back of these is only told with --token-file." if done.taken_down else ""
+        return f"It lists {number_of(done.blocked, 'content')} that must not come back: keep it like the keys."
+    return "Only an export with --token-file lists what must not come back." if done.taken_down else ""
 
 
 def _words(meter: ProgressMeter) -> Callable[[str, int, int], None]:

@@ -8,6 +8,7 @@ import click
 
 from curiosity.host.console import example
 from curiosity.host.files import write_whole
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import SourceError
 from node.command import PATH, Session, session_options
 
@@ -63,5 +64,5 @@ def item(
         raise SourceError("ITEM_NOT_WRITTEN", f"{out}: {error.strerror}", "Choose another file.") from None
     session.screen.finish(
         {"pair": "0x" + digest.hex(), "sha256": "0x" + wanted.hex(), "bytes": len(data), "out": str(out)},
-        lambda screen: screen.line(f"{len(data)} bytes with that hash in {out}."),
+        lambda screen: screen.line(f"{number_of(len(data), 'byte')} with that hash in {out}."),
     )

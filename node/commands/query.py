@@ -47,10 +47,10 @@ def query(
     """Search the shared space by text, or by a file of any modality."""
     import asyncio
 
+    from curiosity.protocol.counts import number_of
     from curiosity.protocol.wire import to_plain
     from curiosity.sources.own.item import check_item, load_item
     from curiosity.sources.pairset import EXTENSIONS
-    from node.screen import number_of
 
     if sum(given is not None for given in (text, file, image, sound)) != 1:
         raise click.UsageError("give one of TEXT, --file, --image, --sound")

@@ -51,7 +51,8 @@ def receipts(
     """
     from curiosity.client.history import find, pay_by_entry, read_history, with_pay
     from curiosity.ledger.source import counted
-    from node.screen import Stages, number_of
+    from curiosity.protocol.counts import number_of
+    from node.screen import Stages
     from node.submit_report import record_columns, show_outcomes
 
     records, problems = read_history(session.home)

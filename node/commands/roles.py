@@ -16,6 +16,7 @@ import click
 
 from curiosity.client.amounts import show_tokens
 from curiosity.host.console import example
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import CuriosityError, Rejected
 from node.choices import REASONS
 from node.command import PATH, Session, session_options
@@ -88,8 +89,8 @@ def close_epoch(session: Session, token_file: Path) -> None:
     session.screen.finish(
         to_plain(report),
         lambda screen: screen.line(
-            f"Epoch {report.epoch}: {report.paid_pairs} pairs share {show_tokens(int(report.emission_wei))}; "
-            f"entry {report.entry}."
+            f"Epoch {report.epoch}: {number_of(report.paid_pairs, 'pair')} paid, "
+            f"{show_tokens(int(report.emission_wei))} in all; entry {report.entry}."
         ),
     )
 
@@ -108,7 +109,8 @@ def expire(session: Session, token_file: Path) -> None:
     session.screen.finish(
         to_plain(report),
         lambda screen: screen.line(
-            f"Items of {report.pairs} refused pairs were let go: {report.items} files, {report.bytes} bytes."
+            f"Deleted the items of {number_of(report.pairs, 'refused pair')}: {number_of(report.items, 'file')}, "
+            f"{number_of(report.bytes, 'byte')}."
         ),
     )
 
@@ -144,8 +146,8 @@ def switch(session: Session, checkpoint: Path, force: bool, token_file: Path) ->
     session.screen.finish(
         to_plain(report) | {"overridden": doubt.to_json() if doubt else None},
         lambda screen: screen.line(
-            f"Judging under 0x{report.checkpoint.hex()}; {report.reindexed} pairs embedded again, entry {report.entry}."
-            + forced
+            f"Judging under 0x{report.checkpoint.hex()}; {number_of(report.reindexed, 'pair')} embedded again, entry "
+            f"{report.entry}.{forced}"
         ),
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from curiosity.host.console import example
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import CuriosityError, ExitCode, SourceError
 from node.command import PATH, Session, open_client, session_options, wallet_named
 
@@ -126,7 +127,7 @@ def _preview(session: Session, rows: Iterable[SourcePair | SourceError], license
             rows,
             license=license,
             network=network,
-            watch=lambda so_far: meter.advance(1, f"pairs, {so_far.items} items"),
+            watch=lambda so_far: meter.advance(1, f"pairs, {number_of(so_far.items, 'item')}"),
         )
     if isinstance(told, CuriosityError):
         checked = f"Licences and modalities were not compared with a network's: {told.code}: {told.what}."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from curiosity.host.console import example
+from curiosity.protocol.counts import number_of
 from node.choices import REASONS
 from node.command import PATH, Session, open_client, session_options
 
@@ -101,7 +102,7 @@ def _run(
     session.screen.finish(
         result,
         lambda screen: screen.line(
-            f"{len(pairs)} pairs were taken down{before}: entries {entries}. "
+            f"Took down {number_of(len(pairs), 'pair')}{before}: entries {entries}. "
             f"Signed by the validator, kept in {done.kept}."
         ),
     )

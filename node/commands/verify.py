@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from curiosity.host.console import example
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import ProofError
 from node.command import PATH, Callback, Session, open_client, session_options
 
@@ -129,5 +130,7 @@ def prove(session: Session, paths: tuple[Path, ...], trust: Trust) -> None:
     added = asyncio.run(work())
     session.screen.finish(
         {"receipts": len(files), "proofs_added": added},
-        lambda screen: screen.line(f"{added} proofs fetched and checked, {len(files)} receipts in all."),
+        lambda screen: screen.line(
+            f"{number_of(added, 'proof')} fetched and checked, {number_of(len(files), 'receipt')} in all."
+        ),
     )

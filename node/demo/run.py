@@ -18,6 +18,7 @@ from curiosity.embedding.checkpoint import GENESIS
 from curiosity.ledger.copy import copy_ledger
 from curiosity.ledger.leaves import fetch_leaves
 from curiosity.ledger.source import LedgerSource
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import CuriosityError, ServiceError
 from curiosity.protocol.messages import Decision
 from curiosity.protocol.payouts import EpochPayout, derive
@@ -257,7 +258,7 @@ async def _verify(made: Stage, cast: list[Cast], client: ValidatorClient) -> Non
     saved = read_saved(files[len(files) // 2])
     checked = verify_receipt(saved.decision.receipt, saved.origin, saved.receipt_vkey)
     size = check_proof(await client.inclusion(checked.index), checked, network.origin, network.log_vkey)
-    made.screen.say(f"   entry {checked.index} is in the signed tree of {size} entries")
+    made.screen.say(f"   entry {checked.index} is in the signed tree of {number_of(size, 'entry')}")
     made.report.check("every receipt that was handed out verifies", verified == made.report.figures["receipts_at_once"])
 
 
@@ -337,7 +338,10 @@ async def _train(made: Stage, options: Options, material: DemoMaterial, client: 
         copy = await copy_ledger(
             client, folder / "mirror", progress=lambda what, done, total: meter.advance(0, f"{what} {done}/{total}")
         )
-    made.screen.say(f"   {copy.size} entries verified against the tree head, {copy.accepted} pairs to learn from")
+    made.screen.say(
+        f"   {number_of(copy.size, 'entry')} verified against the tree head, "
+        f"{number_of(copy.accepted, 'pair')} to learn from"
+    )
     arguments = ["--ledger", str(folder / "mirror"), "--out", str(options.folder / CHECKPOINTS / secrets.token_hex(4))]
     arguments += ["--parent", str(GENESIS)]
     arguments += ["--steps", str(options.steps), "--stop-after-s", str(options.stop_after_s)]
@@ -375,7 +379,7 @@ async def switch(report: Report, client: ValidatorClient, token: str, result: di
     try:
         told = await client.switch_checkpoint(token, result["path"], force=force)
         report.screen.say(
-            f"   checkpoint 0x{told.checkpoint.hex()[:12]}..., {told.reindexed} pairs, entry {told.entry}"
+            f"   checkpoint 0x{told.checkpoint.hex()[:12]}..., {number_of(told.reindexed, 'pair')}, entry {told.entry}"
             f"{', by force' if force else ''}"
         )
     except CuriosityError as error:

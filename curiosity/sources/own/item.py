@@ -6,6 +6,7 @@ import wave
 from pathlib import Path
 from typing import Final
 
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import Rejected, SourceError
 from curiosity.sources.own.convert import Conversion, convert
 from curiosity.sources.own.media_type import CONVERTED, HEAD_BYTES, SUFFIXES, read_name, tell
@@ -177,5 +178,7 @@ def _too_long(where: str) -> SourceError:
 def _check_size(size: int, where: str) -> None:
     if size > MAX_FILE_BYTES:
         raise SourceError(
-            "FILE_LARGE", f"{where} has {size} bytes, at most {MAX_FILE_BYTES} are read", "Cut it, or scale it down."
+            "FILE_LARGE",
+            f"{where} has {number_of(size, 'byte')}, at most {MAX_FILE_BYTES} are read",
+            "Cut it, or scale it down.",
         )

@@ -118,7 +118,7 @@ def tell(head: bytes, *, where: str, modality: str | None = None) -> tuple[str, 
             f"Use one of text, {', '.join(sorted({*_WANTED, *sensors()} - {''}))}.",
         )
     if not head:
-        raise SourceError("FILE_EMPTY", f"{where} has 0 bytes", "Copy it again or leave it out.")
+        raise SourceError("FILE_EMPTY", f"{where} is empty (0 bytes)", "Copy it again or leave it out.")
     media_type = sniff(head)
     wanted = None if modality is None else modality if modality in _WANTED else ""
     if wanted == "audio" and media_type == "video/mp4":
