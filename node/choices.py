@@ -5,7 +5,7 @@ A test compares them with the library's.
 
 from typing import Final
 
-KEPT_OUTCOMES: Final = ("accepted", "rejected", "grey", "refused")
+KEPT_OUTCOMES: Final = ("accepted", "rejected", "held", "grey", "refused")
 """`curiosity.client.outcome.KEPT_OUTCOMES`."""
 REASONS: Final = ("withdrawn", "privacy", "rights", "illegal", "other")
 """`curiosity.protocol.takedown.TakedownReason`, in small letters."""

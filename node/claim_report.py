@@ -222,7 +222,8 @@ def _others(one: EpochClaim) -> str:
     """What became of the pairs that are not paid."""
     tally = one.earning.why.tally if one.earning.why is not None else EpochTally()
     reasons = [
-        (tally.decided - tally.accepted - tally.grey, "rejected"),
+        (tally.decided - tally.accepted - tally.held - tally.grey, "rejected"),
+        (tally.held, "held"),
         (tally.grey, "grey"),
         (tally.not_novel, "not novel"),
         (tally.outranked, "outranked by wider gaps"),

@@ -34,6 +34,8 @@ def show_tally(screen: Screen, tally: Tally, home: Path) -> None:
         screen.line(f"... and {len(listed) - SHOWN} more: curiosity receipts lists them, --json all.")
     rows: list[tuple[object, ...]] = [("accepted", tally.accepted, "")]
     rows += [("rejected", count, reason) for reason, count in tally.rejected.most_common()]
+    if tally.held:
+        rows.append(("held: judged again later, costs nothing", tally.held, ""))
     if tally.grey:
         rows.append(("grey: undecided, costs nothing", tally.grey, Reason.GREY_ZONE.value))
     rows += [("refused: not decided", count, code) for code, count in tally.refused.most_common()]

@@ -57,7 +57,7 @@ def test_from_the_first_pair_to_the_last_wei(shell: Terminal, net: PaidNetwork) 
     open_ = shell.run(*alice, "--dry-run", "--json").json
     assert (open_["state"], open_["open_wei"], open_["earned_wei"]) == ("nothing due", str(EMISSION(1) * 4 // 5), "0")
     assert open_["epochs"][0]["sent"] == {
-        "decided": 3, "accepted": 3, "grey": 0, "not_novel": 1, "outranked": 0, "taken_down": 0,
+        "decided": 3, "accepted": 3, "grey": 0, "held": 0, "not_novel": 1, "outranked": 0, "taken_down": 0,
     }  # fmt: skip
 
     net.close()

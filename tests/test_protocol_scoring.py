@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curiosity.protocol.calibration import PairThresholds
 from curiosity.protocol.curiosity import RULES, is_novel
 from curiosity.protocol.judgement import embedding_digest
 from curiosity.protocol.scoring import (
     MICRO,
     SCALE,
     Floats,
-    PairThresholds,
     Quantised,
     conformal_high,
     conformal_low,

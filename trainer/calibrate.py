@@ -15,10 +15,9 @@ from curiosity.embedding.checkpoint import AnchorArrays
 from curiosity.embedding.masks import mask_seed
 from curiosity.embedding.modalities import pair_name
 from curiosity.embedding.space import MASKS, EmbeddingSpace
+from curiosity.protocol.calibration import Calibration, PairThresholds
 from curiosity.protocol.scoring import (
     MICRO,
-    Calibration,
-    PairThresholds,
     Quantised,
     conformal_high,
     conformal_low,

@@ -8,7 +8,8 @@ import numpy as np
 from curiosity.embedding.checkpoint import AnchorArrays
 from curiosity.embedding.modality import Array
 from curiosity.embedding.space import EmbeddingSpace
-from curiosity.protocol.scoring import Calibration, Quantised, cosine_micro, quantise
+from curiosity.protocol.calibration import Calibration
+from curiosity.protocol.scoring import Quantised, cosine_micro, quantise
 from trainer.null import LEFT_OUT, TRAINED, make_junk
 
 KINDS = {"trained": TRAINED, "left out": LEFT_OUT}

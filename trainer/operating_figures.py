@@ -14,8 +14,15 @@ import torch
 
 from curiosity.embedding.checkpoint import GENESIS, Checkpoint, load
 from curiosity.embedding.weights import read_space
+from curiosity.protocol.calibration import Calibration
 from curiosity.protocol.errors import ExitCode
-from curiosity.protocol.scoring import MICRO, Calibration, Quantised, cosine_micro, pulls_micro, quantise
+from curiosity.protocol.scoring import (
+    MICRO,
+    Quantised,
+    cosine_micro,
+    pulls_micro,
+    quantise,
+)
 from trainer.calibrate import Joined, calibrate, join_by_concept, measure_pair, spread
 from trainer.feed import FedPair, read_trusted
 from trainer.library import Library, Prepared

@@ -9,9 +9,9 @@ from typing import Any
 from curiosity.embedding.checkpoint import AnchorArrays, Checkpoint, LedgerRange, Manifest, save
 from curiosity.embedding.space import EmbeddingSpace
 from curiosity.embedding.weights import encode_weights, name_unstored
+from curiosity.protocol.calibration import Calibration
 from curiosity.protocol.comparison import Fall
 from curiosity.protocol.merkle import root
-from curiosity.protocol.scoring import Calibration
 from trainer.evaluation import Recalls, Surveys, is_fit, recall_table, survey_table, to_manifest
 from trainer.feed import FedPair
 from trainer.step import Recipe

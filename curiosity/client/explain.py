@@ -35,12 +35,31 @@ _REASONS: Final = {
         "to this checkpoint each of the two fits many other items just as well",
         f"Name what is particular about it; or {_AGAIN}.",
     ),
+    Reason.PAIR_UNLIKELY: Words(
+        "the checkpoint finds it unlikely that the two belong together",
+        f"Check that the two are of the same thing. If they are, {_AGAIN}.",
+    ),
+    Reason.PAIR_UNDECIDED: Words(
+        "the checkpoint cannot tell whether the two belong together; this costs you nothing",
+        "Nothing now: the validator judges the pair again under its next checkpoints.",
+    ),
+    Reason.PAIR_UNFAMILIAR: Words(
+        "the pair is unlike everything that the checkpoint can judge; this costs you nothing",
+        "Nothing now: the validator judges the pair again under its next checkpoints.",
+    ),
     Reason.GREY_ZONE: Words(
         "too near to a threshold to decide; this costs you nothing", f"Nothing now; {_AGAIN}."
     ),
 }  # fmt: skip
 
-_UNDECIDABLE: Final = (Reason.PAIR_TOO_FAR, Reason.PAIR_NOT_MUTUAL, Reason.GREY_ZONE)
+_UNDECIDABLE: Final = (
+    Reason.PAIR_TOO_FAR,
+    Reason.PAIR_NOT_MUTUAL,
+    Reason.PAIR_UNLIKELY,
+    Reason.PAIR_UNDECIDED,
+    Reason.PAIR_UNFAMILIAR,
+    Reason.GREY_ZONE,
+)
 """What a better checkpoint may decide otherwise: that the encoders know too little is not the contributor's doing."""
 
 
@@ -79,6 +98,8 @@ def explain_pay(verdict: Verdict) -> str:
     """Return whether a pair can be paid and why not, as far as its verdict alone tells."""
     if verdict.outcome is Outcome.GREY:
         return "not paid: undecided"
+    if verdict.outcome is Outcome.HELD:
+        return "not paid yet: held until a better checkpoint can tell"
     if not verdict.is_accepted:
         return "not paid: rejected"
     if not verdict.novel or not verdict.curiosity_micro:

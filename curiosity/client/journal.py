@@ -33,7 +33,7 @@ class SubmissionPlan:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a row. ``outcome`` is accepted, rejected, grey or refused (no decision was made)."""
+    """What came of a row. ``outcome`` is accepted, rejected, held, grey or refused (no decision was made)."""
 
     row: str
     outcome: str

@@ -13,12 +13,13 @@ from curiosity.sources.pairset import SourceItem, SourcePair
 
 ACCEPTED: Final = Outcome.ACCEPTED.value
 REJECTED: Final = Outcome.REJECTED.value
+HELD: Final = Outcome.HELD.value
 GREY: Final = Outcome.GREY.value
 REFUSED: Final = "refused"  # no decision was made, nothing is logged
 UNREADABLE: Final = "unreadable"  # never sent
 NOT_SENT: Final = "not sent"  # it can be read, and this network would not take it
-OUTCOMES: Final = (ACCEPTED, REJECTED, GREY, REFUSED, NOT_SENT, UNREADABLE)
-KEPT_OUTCOMES: Final = OUTCOMES[:4]
+OUTCOMES: Final = (ACCEPTED, REJECTED, HELD, GREY, REFUSED, NOT_SENT, UNREADABLE)
+KEPT_OUTCOMES: Final = OUTCOMES[:5]
 """What is kept of a pair after a run."""
 _OF_THE_NETWORK: Final = ("LICENSE_MISSING", "LICENSE_NOT_ALLOWED", "PAIR_NOT_TAKEN", "ITEM_TOO_LARGE")
 TAKEN_DOWN: Final = "taken down: what was paid stays paid (--pay tells)"

@@ -14,6 +14,7 @@ from curiosity.client.conversions import Conversions
 from curiosity.client.journal import Result, SubmissionJournal, SubmissionPlan, row_key
 from curiosity.client.outcome import (
     GREY,
+    HELD,
     PAY_OF_KNOWN,
     REFUSED,
     PairOutcome,
@@ -67,6 +68,7 @@ class Tally:
 
     accepted: int = 0
     rejected: Counter[str] = field(default_factory=Counter)  # by reason, decided and logged
+    held: int = 0  # logged, and judged again under the next checkpoints
     grey: int = 0  # undecided and logged
     refused: Counter[str] = field(default_factory=Counter)  # by code, no decision was made
     not_taken: Counter[str] = field(default_factory=Counter)  # by modality pair: this validator does not judge it
@@ -81,13 +83,14 @@ class Tally:
     @property
     def decided(self) -> int:
         """Pairs with a receipt."""
-        return self.accepted + self.rejected.total() + self.grey
+        return self.accepted + self.rejected.total() + self.held + self.grey
 
     def to_json(self) -> dict[str, Any]:
         """Return the tally as plain JSON values."""
         return {
             "accepted": self.accepted,
             "rejected": dict(sorted(self.rejected.items())),
+            "held": self.held,
             "grey": self.grey,
             "refused": dict(sorted(self.refused.items())),
             "not_taken": dict(sorted(self.not_taken.items())),
@@ -370,6 +373,8 @@ class _Run:
         self.tally.replayed += decision.replayed
         if verdict.is_accepted:
             self.tally.accepted += 1
+        elif verdict.outcome.value == HELD:
+            self.tally.held += 1
         elif verdict.outcome.value == GREY:
             self.tally.grey += 1
         else:

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from curiosity.host.files import write_folder
 from curiosity.host.paths import inside
+from curiosity.protocol.calibration import Calibration
 from curiosity.protocol.errors import CheckpointError
 from curiosity.protocol.json_reader import read_json
-from curiosity.protocol.scoring import Calibration, Quantised
+from curiosity.protocol.scoring import Quantised
 from curiosity.protocol.wire import canonical_json
 
 if TYPE_CHECKING:

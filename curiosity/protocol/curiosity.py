@@ -8,7 +8,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from curiosity.protocol.scoring import MICRO, SCALE, Gap, PairThresholds, Quantised, measure_gap
+from curiosity.protocol.calibration import PairThresholds
+from curiosity.protocol.scoring import (
+    MICRO,
+    SCALE,
+    Gap,
+    Quantised,
+    measure_gap,
+)
 
 SCORE_BITS = 2
 """A score is one of two in an octave: at most the gap, at least two thirds of it. What that tells of a paid pair is

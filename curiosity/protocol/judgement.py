@@ -3,17 +3,18 @@
 Steps 7 to 11 of docs/protocol.md. The validator keeps the state (anchors, history, order); this holds the rule.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
 import numpy.typing as npt
 
+from curiosity.protocol.belief import familiarity_micro
+from curiosity.protocol.calibration import Calibration
 from curiosity.protocol.curiosity import RULES, curiosity_micro, is_novel
 from curiosity.protocol.errors import Fault
 from curiosity.protocol.scoring import (
-    Calibration,
     Gap,
     Quantised,
     cosine_micro,
@@ -25,7 +26,7 @@ from curiosity.protocol.scoring import (
     measure_gap,
     pulls_micro,
 )
-from curiosity.protocol.verdict import Measurement, Outcome, Reason, Verdict
+from curiosity.protocol.verdict import Measurement, Outcome, Reason, Verdict, Weighed
 
 
 @dataclass(frozen=True)
@@ -83,61 +84,61 @@ def embedding_digest(embedding: Quantised) -> bytes:
     return sha256(embedding.astype("<i2").tobytes()).digest()
 
 
-def judge(
-    a: Embedded,
-    b: Embedded,
-    *,
-    modalities: str,
-    checkpoint: bytes,
-    calibration: Calibration,
-    anchors: Anchors,
-    history: Quantised,
-    rule: str = "loo",
-) -> Judged:
-    """Decide about a pair of modality pair ``modalities`` ("audio-text", a's modality first).
+@dataclass(frozen=True)
+class Opinion:
+    """What the checkpoint alone says of a pair: anybody who holds both items and the checkpoint comes to the same.
 
-    ``history`` int16[N, 2d] holds the joint points known so far, in commit order. Tests in order: null gate of a and of
-    b, final distance, CSLS. A value within the margin of its threshold makes the pair grey unless another test refuses
-    it outright. Novelty is measured only on accepted pairs and only ranks.
+    ``final_a``, ``final_b`` are the cross-averaged embeddings if the pair is accepted, the originals if not.
+    """
+
+    outcome: Outcome
+    reason: Reason
+    checkpoint: bytes
+    modalities: str
+    measurement: Measurement
+    final_a: Quantised
+    final_b: Quantised
+
+    @property
+    def point(self) -> Quantised | None:
+        """The joint point of an accepted pair, int16[2d]."""
+        return joint(self.final_a, self.final_b) if self.outcome is Outcome.ACCEPTED else None
+
+
+def opine(
+    a: Embedded, b: Embedded, *, modalities: str, checkpoint: bytes, calibration: Calibration, anchors: Anchors
+) -> Opinion:
+    """Decide about a pair of modality pair ``modalities`` ("audio-text", a's modality first), without any history.
+
+    Tests in order: null gate of a and of b, final distance, and then the belief; a checkpoint that publishes no beliefs
+    has a threshold for the CSLS score instead. A value within the margin of its threshold makes the pair grey unless
+    another test refuses it outright.
 
     Raises:
         KeyError: If the checkpoint is not calibrated for ``modalities``.
     """
     name_a, name_b = modalities.split("-")
-    limits = calibration.pairs[modalities]
+    limits, beliefs = calibration.pairs[modalities], calibration.beliefs.get(modalities)
     pull_a, pull_b = pulls_micro(calibration.median_loss_micro[name_a], calibration.median_loss_micro[name_b])
     final_a, final_b = cross_average(a.whole, b.whole, pull_a, pull_b)
     distance = distance_micro(final_a, final_b)
     csls = csls_micro(a.whole, b.whole, *anchors.banks[modalities])
     null_a = cosine_micro(a.whole, anchors.empties[name_b])
     null_b = cosine_micro(b.whole, anchors.empties[name_a])
-    outcome, reason = _decide(
-        (
-            (Reason.ITEM_UNINFORMATIVE, calibration.null_max_micro[f"{name_a}>{name_b}"] - null_a),
-            (Reason.ITEM_UNINFORMATIVE, calibration.null_max_micro[f"{name_b}>{name_a}"] - null_b),
-            (Reason.PAIR_TOO_FAR, limits.max_distance_micro - distance),
-            (Reason.PAIR_NOT_MUTUAL, csls - limits.min_csls_micro),
-        ),
-        limits.margin_micro,
-    )
-    accepted = outcome is Outcome.ACCEPTED
-    kept_a, kept_b = (final_a, final_b) if accepted else (a.whole, b.whole)
-    gap: Gap | None = None
-    point: Quantised | None = None
-    novel = False
-    if accepted:
-        point = joint(final_a, final_b)
-        gap = measure_gap(point, history)
-        novel = is_novel(gap, limits, inside=RULES[rule](point, history, gap, limits))
-    verdict = Verdict(
-        outcome=outcome,
-        reason=reason,
-        checkpoint=checkpoint,
-        # A pair that this checkpoint cannot place may be wrong, or new to it: nobody knows whose fault that is.
-        fault=Fault.CONTRIBUTOR if reason is Reason.ITEM_UNINFORMATIVE else None,
-        novel=novel,
-        curiosity_micro=curiosity_micro(gap) if novel and gap is not None else 0,
-    )
+    tests = [
+        (Reason.ITEM_UNINFORMATIVE, calibration.null_max_micro[f"{name_a}>{name_b}"] - null_a),
+        (Reason.ITEM_UNINFORMATIVE, calibration.null_max_micro[f"{name_b}>{name_a}"] - null_b),
+        (Reason.PAIR_TOO_FAR, limits.max_distance_micro - distance),
+    ]
+    if beliefs is None:
+        tests.append((Reason.PAIR_NOT_MUTUAL, csls - limits.min_csls_micro))
+    outcome, reason = _decide(tests, limits.margin_micro)
+    familiarity = 0
+    if beliefs is not None:
+        familiarity = familiarity_micro(a.whole, b.whole, anchors.references[name_a], anchors.references[name_b])
+        if outcome is Outcome.ACCEPTED:
+            outcome, reason = beliefs.decide(csls, familiarity, limits.margin_micro)
+    kept_a, kept_b = (final_a, final_b) if outcome is Outcome.ACCEPTED else (a.whole, b.whole)
     measurement = Measurement(
         raw_distance_micro=distance_micro(a.whole, b.whole),
         distance_micro=distance,
@@ -153,10 +154,58 @@ def judge(
         final_a=embedding_digest(kept_a),
         final_b=embedding_digest(kept_b),
     )
-    return Judged(verdict, measurement, gap, kept_a, kept_b, point if novel else None)
+    if beliefs is not None:
+        measurement = Weighed(
+            **vars(measurement), familiarity_micro=familiarity, belief_micro=beliefs.at(csls, familiarity)
+        )
+    return Opinion(outcome, reason, checkpoint, modalities, measurement, kept_a, kept_b)
 
 
-def _decide(tests: tuple[tuple[Reason, int], ...], margin_micro: int) -> tuple[Outcome, Reason]:
+def rank(opinion: Opinion, *, calibration: Calibration, history: Quantised, rule: str = "loo") -> Judged:
+    """Measure what an accepted pair adds to the history; it only ranks, and changes no outcome.
+
+    ``history`` int16[N, 2d] holds the joint points known so far, in commit order.
+    """
+    gap: Gap | None = None
+    novel = False
+    point = opinion.point
+    if point is not None:
+        limits = calibration.pairs[opinion.modalities]
+        gap = measure_gap(point, history)
+        novel = is_novel(gap, limits, inside=RULES[rule](point, history, gap, limits))
+    verdict = Verdict(
+        outcome=opinion.outcome,
+        reason=opinion.reason,
+        checkpoint=opinion.checkpoint,
+        # A pair that this checkpoint cannot place may be wrong, or new to it: nobody knows whose fault that is.
+        fault=Fault.CONTRIBUTOR if opinion.reason is Reason.ITEM_UNINFORMATIVE else None,
+        novel=novel,
+        curiosity_micro=curiosity_micro(gap) if novel and gap is not None else 0,
+    )
+    return Judged(verdict, opinion.measurement, gap, opinion.final_a, opinion.final_b, point if novel else None)
+
+
+def judge(
+    a: Embedded,
+    b: Embedded,
+    *,
+    modalities: str,
+    checkpoint: bytes,
+    calibration: Calibration,
+    anchors: Anchors,
+    history: Quantised,
+    rule: str = "loo",
+) -> Judged:
+    """Return the verdict about a pair: `opine`, which needs no history, then `rank`, which does.
+
+    Raises:
+        KeyError: If the checkpoint is not calibrated for ``modalities``.
+    """
+    opinion = opine(a, b, modalities=modalities, checkpoint=checkpoint, calibration=calibration, anchors=anchors)
+    return rank(opinion, calibration=calibration, history=history, rule=rule)
+
+
+def _decide(tests: Sequence[tuple[Reason, int]], margin_micro: int) -> tuple[Outcome, Reason]:
     """Return the outcome from (reason, slack) of each test; negative slack fails, slack within the margin is grey."""
     for reason, slack in tests:
         if slack < -margin_micro:

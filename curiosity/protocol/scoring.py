@@ -9,7 +9,6 @@ millionths ("micro"). Symbols and measurements: docs/scoring.md; numbered steps:
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +55,16 @@ def _cosines_micro(point: Quantised, others: Quantised) -> npt.NDArray[np.int64]
 def cosine_micro(a: Quantised, b: Quantised) -> int:
     """Return the cosine of two embeddings ``int16[d]`` in millionths; 0 where one of them is zero."""
     return int(_cosines_micro(a, b[None, :])[0])
+
+
+def highest_cosine_micro(point: Quantised, others: Quantised, below_micro: int) -> int | None:
+    """Return the highest cosine of ``point`` (d) with a row of ``others`` (N, d) that is at most ``below_micro``.
+
+    None if there is no such row.
+    """
+    cosines = _cosines_micro(point, others)
+    kept = cosines[cosines <= below_micro]
+    return int(kept.max()) if len(kept) else None
 
 
 def distance_micro(a: Quantised, b: Quantised) -> int:
@@ -225,50 +234,3 @@ def leave_one_out(history: Quantised, k: int = NEIGHBOURS) -> list[Gap]:
         order = np.argsort(squared, kind="stable")[:k]
         gaps.append(_gap_of(h[i], h[order], float(squared[order[0]])))
     return gaps
-
-
-@dataclass(frozen=True)
-class PairThresholds:
-    """What a pair of two modalities must reach; from trusted pairs that were never trained on."""
-
-    max_distance_micro: int
-    min_csls_micro: int
-    margin_micro: int  # within this of a threshold the answer is grey
-    nearest_floor_micro: int  # nearer than this to a known point is nothing new
-    max_ratio_micro: int  # offset over gap, 0.9-quantile of the history's own leave-one-out values
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Every number that a verdict depends on beside the anchors; part of the checkpoint's manifest."""
-
-    pairs: dict[str, PairThresholds]  # by modality pair, "audio-text"
-    null_max_micro: dict[str, int]  # "image>text": cosine of a picture with the empty text is at most this
-    median_loss_micro: dict[str, int]  # by modality
-    alpha_micro: dict[str, int]  # share of honest pairs that the thresholds refuse, by modality pair
-    masks: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the calibration as plain JSON values."""
-        return {
-            "pairs": {name: dict(vars(value)) for name, value in sorted(self.pairs.items())},
-            "null_max_micro": dict(sorted(self.null_max_micro.items())),
-            "median_loss_micro": dict(sorted(self.median_loss_micro.items())),
-            "alpha_micro": dict(sorted(self.alpha_micro.items())),
-            "masks": self.masks,
-        }
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Calibration":
-        """Return the calibration that `to_json` wrote.
-
-        Raises:
-            KeyError, TypeError: If a field is off.
-        """
-        return cls(
-            pairs={name: PairThresholds(**fields) for name, fields in value["pairs"].items()},
-            null_max_micro=dict(value["null_max_micro"]),
-            median_loss_micro=dict(value["median_loss_micro"]),
-            alpha_micro=dict(value["alpha_micro"]),
-            masks=value["masks"],
-        )

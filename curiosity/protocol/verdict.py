@@ -16,10 +16,11 @@ OPENING_TAG = b"curiosity/opening/1\x00"
 
 
 class Outcome(StrEnum):
-    """The three answers to a pair that was admitted."""
+    """The answers to a pair that was admitted."""
 
     ACCEPTED = "accepted"
     REJECTED = "rejected"
+    HELD = "held"  # the checkpoint cannot tell: not paid, not punished, judged again under the next checkpoints
     GREY = "grey"  # too near to a threshold: not paid, not punished, may be submitted again
 
 
@@ -32,6 +33,9 @@ class Reason(StrEnum):
     ITEM_UNINFORMATIVE = "ITEM_UNINFORMATIVE"  # null gate: near to the other modality's empty item
     PAIR_TOO_FAR = "PAIR_TOO_FAR"  # final distance above the threshold
     PAIR_NOT_MUTUAL = "PAIR_NOT_MUTUAL"  # too many others are as near (CSLS)
+    PAIR_UNLIKELY = "PAIR_UNLIKELY"  # the belief that the two belong together is below the one to reject at
+    PAIR_UNDECIDED = "PAIR_UNDECIDED"  # held: the belief lies between the one to reject at and the one to accept at
+    PAIR_UNFAMILIAR = "PAIR_UNFAMILIAR"  # held: unlike everything that the checkpoint was calibrated on
     GREY_ZONE = "GREY_ZONE"
 
 
@@ -52,6 +56,16 @@ class Measurement:
     embedding_b: Bytes32
     final_a: Bytes32  # cross-averaged if accepted, else the original
     final_b: Bytes32
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class Weighed(Measurement):
+    """The integers of a decision by belief."""
+
+    familiarity_micro: int  # mean of the two items' highest cosines to the checkpoint's references
+    belief_micro: int  # probability that the two belong together
 
     __pydantic_config__ = STRICT
 
@@ -87,7 +101,7 @@ class Opening:
     a: Bytes32  # SHA-256 of item a
     b: Bytes32
     detail: str = ""
-    measurement: Measurement | None = None
+    measurement: Weighed | Measurement | None = None
 
     __pydantic_config__ = STRICT
 

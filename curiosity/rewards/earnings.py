@@ -43,6 +43,7 @@ class EpochTally:
     decided: int = 0
     accepted: int = 0
     grey: int = 0
+    held: int = 0
     not_novel: int = 0
     outranked: int = 0
     taken_down: int = 0
@@ -131,6 +132,7 @@ def _tally(payout: EpochPayout, mine: Mapping[int, PairEntry], gone: Collection[
         decided=len(mine),
         accepted=len(accepted),
         grey=sum(one.verdict.outcome is Outcome.GREY for one in mine.values()),
+        held=sum(one.verdict.outcome is Outcome.HELD for one in mine.values()),
         not_novel=len(accepted) - len(novel),
         outranked=len(novel - paid - set(gone)),
         taken_down=len((novel - paid) & set(gone)),

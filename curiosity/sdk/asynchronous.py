@@ -130,8 +130,8 @@ class AsyncClient:
             again: Submit a pair that has a decision already once more.
 
         Returns:
-            The outcome: accepted, rejected or grey, the reason in words, and the entry. ``is_known``: it was decided
-            before.
+            The outcome: accepted, rejected, held or grey, the reason in words, and the entry. ``is_known``: it was
+            decided before.
 
         Raises:
             SourceError: If a thing cannot be read, or the network does not take such pairs or this licence.

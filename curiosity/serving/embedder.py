@@ -19,9 +19,10 @@ import numpy.typing as npt
 
 from curiosity.embedding.masks import mask_seed
 from curiosity.embedding.modality import Array
+from curiosity.protocol.calibration import Calibration
 from curiosity.protocol.errors import Overloaded
 from curiosity.protocol.judgement import Embedded
-from curiosity.protocol.scoring import Calibration, Quantised
+from curiosity.protocol.scoring import Quantised
 from curiosity.serving.in_force import InForce, load
 
 log = logging.getLogger(__name__)

@@ -7,9 +7,10 @@ from typing import Any
 
 import curiosity.embedding.checkpoint
 from curiosity.embedding.checkpoint import Checkpoint
+from curiosity.protocol.calibration import Calibration
 from curiosity.protocol.errors import ConfigError
 from curiosity.protocol.judgement import Anchors
-from curiosity.protocol.scoring import Calibration, Quantised
+from curiosity.protocol.scoring import Quantised
 from curiosity.serving.index import VectorIndex
 from curiosity.serving.judge import Judge
 

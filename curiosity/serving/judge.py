@@ -5,10 +5,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from curiosity.protocol.calibration import Calibration
 from curiosity.protocol.errors import Fault
 from curiosity.protocol.judgement import Anchors, Embedded, Judged
 from curiosity.protocol.judgement import judge as decide
-from curiosity.protocol.scoring import Calibration, Quantised
+from curiosity.protocol.scoring import Quantised
 from curiosity.protocol.verdict import Outcome, Reason, Verdict
 
 _INITIAL_ROWS = 1024

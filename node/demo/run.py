@@ -222,12 +222,13 @@ def _tell_submissions(made: Stage, tallies: list[Tally], by_kind: dict[str, Coun
     refused: Counter[str] = sum((tally.refused for tally in tallies), Counter())
     accepted = sum(tally.accepted for tally in tallies)
     known = sum(tally.known for tally in tallies)
-    grey = sum(tally.grey for tally in tallies)
+    held, grey = sum(tally.held for tally in tallies), sum(tally.grey for tally in tallies)
     seconds = max(tally.seconds for tally in tallies)
     report.figures |= {
         "submitted": sent,
         "accepted": accepted,
         "rejected": dict(rejected + refused),
+        "held": held,
         "grey": grey,
         "receipts_at_once": sum(tally.receipts_verified for tally in tallies),
         "pairs_per_second": round(sent / seconds, 1),
@@ -241,7 +242,8 @@ def _tell_submissions(made: Stage, tallies: list[Tally], by_kind: dict[str, Coun
     ]  # fmt: skip
     made.screen.note_table("pairs", ("kind", "sent", "accepted", "not accepted, by reason"), rows)
     made.screen.say(f"   {sent / seconds:.1f} pairs per second")
-    report.check("every pair sent was decided", accepted + rejected.total() + grey + known == sent and not refused)
+    decided = accepted + rejected.total() + held + grey
+    report.check("every pair sent was decided", decided + known == sent and not refused)
 
 
 async def _verify(made: Stage, cast: list[Cast], client: ValidatorClient) -> None:

@@ -11,7 +11,8 @@ from curiosity.embedding.checkpoint import GENESIS, Checkpoint, Manifest, load, 
 from curiosity.embedding.modalities import BY_NAME
 from curiosity.embedding.space import EmbeddingSpace
 from curiosity.embedding.weights import encode_weights
-from curiosity.protocol.scoring import MICRO, Calibration, PairThresholds, Quantised, quantise
+from curiosity.protocol.calibration import Calibration, PairThresholds
+from curiosity.protocol.scoring import MICRO, Quantised, quantise
 
 LENIENT = PairThresholds(
     max_distance_micro=2 * MICRO,

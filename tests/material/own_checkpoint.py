@@ -12,7 +12,7 @@ from curiosity.embedding.checkpoint import (
 )
 from curiosity.embedding.space import EmbeddingSpace
 from curiosity.embedding.weights import encode_weights
-from curiosity.protocol.scoring import Calibration, PairThresholds
+from curiosity.protocol.calibration import Calibration, PairThresholds
 
 CALIBRATION = Calibration(
     pairs={"audio-image": PairThresholds(350_000, -100_000, 500, 20_000, 1_200_000)},

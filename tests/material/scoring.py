@@ -4,14 +4,9 @@ import math
 
 import numpy as np
 
+from curiosity.protocol.calibration import Calibration, PairThresholds
 from curiosity.protocol.judgement import Anchors, Embedded, judge
-from curiosity.protocol.scoring import (
-    Calibration,
-    PairThresholds,
-    Quantised,
-    dequantise,
-    quantise,
-)
+from curiosity.protocol.scoring import Quantised, dequantise, quantise
 
 D = 64
 

@@ -1,0 +1,146 @@
+"""Belief: the calibrated probability that two items belong together, and what follows from it. Integers throughout.
+
+A checkpoint publishes, for each modality pair, rising curves from the CSLS score of a pair to the share of true pairs
+among those with that score, one curve for each range of familiarity: what resembles the checkpoint's pinned references
+is judged better than what does not. The curves come from true pairs and wrong ones that the checkpoint never learned
+from (docs/scoring.md, "Belief"). A pair is accepted or rejected where the stated precision is reached, and *held*
+between: nobody is paid or blamed, and a better checkpoint judges again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise, product
+from typing import Any
+
+from curiosity.protocol.scoring import MICRO, Quantised, highest_cosine_micro
+from curiosity.protocol.verdict import Outcome, Reason
+
+ITSELF_MICRO = 999_000  # a reference with a cosine above this to an item is the item, and tells nothing of the others
+UNKNOWN_MICRO = -MICRO  # familiarity of an item that no reference is left for
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A rising, piecewise linear curve from a score to a probability, both in millionths, by its knots."""
+
+    scores_micro: tuple[int, ...]
+    beliefs_micro: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Check the knots.
+
+        Raises:
+            ValueError: If there are none, their numbers differ, or they do not rise.
+        """
+        if not self.scores_micro or len(self.scores_micro) != len(self.beliefs_micro):
+            raise ValueError(f"{len(self.scores_micro)} scores and {len(self.beliefs_micro)} beliefs")
+        if any(low >= high for low, high in pairwise(self.scores_micro)):
+            raise ValueError("the scores of a curve do not rise")
+        if any(low > high for low, high in pairwise(self.beliefs_micro)):
+            raise ValueError("the beliefs of a curve fall")
+        if not 0 <= self.beliefs_micro[0] <= self.beliefs_micro[-1] <= MICRO:
+            raise ValueError("a belief is below 0 or above 1")
+
+    def at(self, score_micro: int) -> int:
+        """Return the probability at a score, in millionths: between two knots by the line through them, rounded down;
+        beyond the last knots theirs.
+        """
+        scores, beliefs = self.scores_micro, self.beliefs_micro
+        if score_micro <= scores[0]:
+            return beliefs[0]
+        for (low, high), (below, above) in zip(pairwise(scores), pairwise(beliefs), strict=True):
+            if score_micro <= high:
+                return below + (above - below) * (score_micro - low) // (high - low)
+        return beliefs[-1]
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """What a checkpoint believes about one modality pair; everything in millionths.
+
+    ``edges_micro`` part the familiarity of a pair into ranges, ``curves`` has one more than there are edges. A pair
+    whose familiarity is below ``least_familiar_micro`` is held. A pair is accepted if its belief is at least
+    ``accept_micro`` and rejected if it is below ``reject_micro``. These cuts are where, on pairs never trained on of
+    which ``cheating_micro`` are wrong, the share of true pairs among the accepted, and of wrong pairs among the
+    rejected, is ``precision_micro``.
+    """
+
+    edges_micro: tuple[int, ...]
+    curves: tuple[Curve, ...]
+    least_familiar_micro: int
+    accept_micro: int
+    reject_micro: int
+    precision_micro: int
+    cheating_micro: int
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit.
+
+        Raises:
+            ValueError: If the number of curves is not one more than that of the edges, the edges do not rise, or a pair
+                could be both accepted and rejected.
+        """
+        if len(self.curves) != len(self.edges_micro) + 1:
+            raise ValueError(f"{len(self.edges_micro)} edges and {len(self.curves)} curves")
+        if any(low >= high for low, high in pairwise(self.edges_micro)):
+            raise ValueError("the edges of familiarity do not rise")
+        if self.reject_micro > self.accept_micro:
+            raise ValueError(f"rejects below {self.reject_micro} and accepts from {self.accept_micro}")
+
+    def at(self, score_micro: int, familiarity_micro: int) -> int:
+        """Return the probability that a pair of this score and familiarity belongs together, in millionths."""
+        return self.curves[sum(edge <= familiarity_micro for edge in self.edges_micro)].at(score_micro)
+
+    def decide(self, score_micro: int, familiarity_micro: int, margin_micro: int) -> tuple[Outcome, Reason]:
+        """Return the outcome and its reason.
+
+        Both numbers may be off by ``margin_micro``: where that changes the outcome, it is grey.
+        """
+        around = (-margin_micro, 0, margin_micro)
+        found = {self._decide(score_micro + s, familiarity_micro + f) for s, f in product(around, around)}
+        if len({outcome for outcome, _ in found}) > 1:
+            return Outcome.GREY, Reason.GREY_ZONE
+        return self._decide(score_micro, familiarity_micro)
+
+    def _decide(self, score_micro: int, familiarity_micro: int) -> tuple[Outcome, Reason]:
+        if familiarity_micro < self.least_familiar_micro:
+            return Outcome.HELD, Reason.PAIR_UNFAMILIAR
+        belief = self.at(score_micro, familiarity_micro)
+        if belief >= self.accept_micro:
+            return Outcome.ACCEPTED, Reason.BELONGS_TOGETHER
+        if belief < self.reject_micro:
+            return Outcome.REJECTED, Reason.PAIR_UNLIKELY
+        return Outcome.HELD, Reason.PAIR_UNDECIDED
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        plain = dict(vars(self))
+        plain["edges_micro"] = list(self.edges_micro)
+        plain["curves"] = [[list(c.scores_micro), list(c.beliefs_micro)] for c in self.curves]
+        return plain
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Beliefs":
+        """Return what `to_json` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: If a field is missing or wrong.
+        """
+        fields = dict(value)
+        fields["edges_micro"] = tuple(fields["edges_micro"])
+        fields["curves"] = tuple(Curve(tuple(scores), tuple(beliefs)) for scores, beliefs in fields["curves"])
+        return cls(**fields)
+
+
+def familiarity_micro(a: Quantised, b: Quantised, references_a: Quantised, references_b: Quantised) -> int:
+    """Return how well the checkpoint knows things like these two items, in millionths.
+
+    It is the mean of each item's highest cosine to its modality's references ``int16[N, d]``, which the checkpoint
+    pins, so that no pair changes another's. A reference that is the item itself does not count.
+    """
+    return (_nearest(a, references_a) + _nearest(b, references_b)) // 2
+
+
+def _nearest(item: Quantised, references: Quantised) -> int:
+    nearest = highest_cosine_micro(item, references, below_micro=ITSELF_MICRO)
+    return UNKNOWN_MICRO if nearest is None else nearest
