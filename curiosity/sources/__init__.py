@@ -19,7 +19,11 @@ SOURCES: Final[dict[str, str]] = {
 
 
 def load_source(name: str) -> Callable[..., Any]:
-    """The function that makes the pair set ``name``. Raises ``SourceError`` UNKNOWN_SOURCE for a name not listed."""
+    """Return the function that makes the pair set ``name``.
+
+    Raises:
+        SourceError: UNKNOWN_SOURCE for a name not listed.
+    """
     if name not in SOURCES:
         raise SourceError(
             "UNKNOWN_SOURCE", f"there is no pair source {name!r}", f"Choose one of: {', '.join(sorted(SOURCES))}."

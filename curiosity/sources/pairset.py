@@ -53,7 +53,11 @@ class SourceItem:
     conversion: Conversion | None = None
 
     def read(self) -> bytes:
-        """The bytes to hash, sign and send: metadata of pictures and sounds is stripped. Raises ``SourceError``."""
+        """Return the bytes to hash, sign and send: metadata of pictures and sounds is stripped.
+
+        Raises:
+            SourceError: If the file cannot be read or stripped.
+        """
         if self.content is not None:
             return self.content
         try:
@@ -135,8 +139,9 @@ def write_pair_set(
 
     One program at a time: who comes second waits, and takes the set if it is the same.
 
-    Raises ``SourceError`` CANNOT_WRITE (disk full, no permission), NOT_A_PAIR_SET when ``out`` holds other things,
-    MEDIA_TYPE_UNKNOWN.
+    Raises:
+        SourceError: CANNOT_WRITE (disk full, no permission), NOT_A_PAIR_SET when ``out`` holds other things,
+            MEDIA_TYPE_UNKNOWN.
     """
     try:
         with _alone(out):
@@ -159,7 +164,7 @@ def _alone(out: Path) -> Iterator[None]:
 
 
 def find_pair_set(out: Path, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The card of the set at ``out`` if it is whole and was made with exactly these parameters, else None."""
+    """Return the card of the set at ``out`` if it is whole and was made with exactly these parameters, else None."""
     try:
         card: dict[str, Any] = read_json((out / "card.json").read_bytes())
         listing = (out / "pairs.jsonl").read_bytes()
@@ -173,9 +178,10 @@ def find_pair_set(out: Path, parameters: Mapping[str, Any]) -> dict[str, Any] | 
 
 
 def read_pairs(out: Path) -> Iterator[SourcePair]:
-    """The pairs of the set at ``out``, in the order written.
+    """Yield the pairs of the set at ``out``, in the order written.
 
-    Raises ``SourceError``: NOT_A_PAIR_SET (no card: absent or never finished), PAIR_ROW (a line that cannot be read).
+    Raises:
+        SourceError: NOT_A_PAIR_SET (no card: absent or never finished), PAIR_ROW (a line that cannot be read).
     """
     if not (out / "card.json").is_file() or not (out / "pairs.jsonl").is_file():
         raise SourceError(
@@ -209,7 +215,11 @@ def read_pairs(out: Path) -> Iterator[SourcePair]:
 
 
 def read_card(out: Path) -> dict[str, Any]:
-    """The card of the set at ``out``. Raises ``SourceError``: NOT_A_PAIR_SET, CARD_BROKEN."""
+    """Return the card of the set at ``out``.
+
+    Raises:
+        SourceError: NOT_A_PAIR_SET, CARD_BROKEN.
+    """
     try:
         card = read_json((out / "card.json").read_bytes())
     except OSError as error:
@@ -224,7 +234,11 @@ def read_card(out: Path) -> dict[str, Any]:
 
 
 def check_pair_set(out: Path) -> int:
-    """The number of pairs, after hashing every file again. Raises ``SourceError`` PAIR_SET_CHANGED on a difference."""
+    """Return the number of pairs, after hashing every file again.
+
+    Raises:
+        SourceError: PAIR_SET_CHANGED on a difference.
+    """
     pairs = list(read_pairs(out))
     card = read_card(out)
     media = {item.path for pair in pairs for item in (pair.a, pair.b)}
@@ -295,7 +309,7 @@ def _write(
 
 
 def _write_half(media: Path, half: DraftHalf, known: dict[Path, str]) -> dict[str, str]:
-    """The half as a row names it, once its file is there."""
+    """Write the half's file and return the half as a row names it."""
     row = {
         "modality": half.modality,
         "media_type": half.media_type,
@@ -328,7 +342,7 @@ def _store(media: Path, media_type: str, content: bytes | Path, known: dict[Path
 
 
 def _digest(pairs_sha256: str, media: Iterable[str]) -> str:
-    """SHA-256 over lines as ``sha256sum`` prints them, sorted: pairs.jsonl and every media file."""
+    """Return the SHA-256 over lines as ``sha256sum`` prints them, sorted: pairs.jsonl and every media file."""
     lines = [f"{pairs_sha256}  pairs.jsonl"] + [f"{Path(path).stem}  {path}" for path in media]
     return hashlib.sha256("".join(line + "\n" for line in sorted(lines)).encode()).hexdigest()
 

@@ -61,7 +61,10 @@ def make_digits(
     """Write the set to ``out`` and return its card; a whole set made with the same arguments is left as it is.
 
     ``submit_scans`` caps the scans of the split ``submit``; ``limit`` the scans of each digit in each split (for
-    tests); ``image_audio`` adds picture-speech pairs to ``submit``. Raises ``SourceError`` when it cannot be written.
+    tests); ``image_audio`` adds picture-speech pairs to ``submit``.
+
+    Raises:
+        SourceError: When it cannot be written.
     """
     parameters = {
         "seed": seed,
@@ -103,7 +106,11 @@ def make_digits(
 
 
 def split_scans(labels: npt.NDArray[np.int64], *, seed: int, limit: int | None = None) -> dict[str, list[int]]:
-    """Scan numbers of each split, each digit equally often in all but ``submit``; ``labels`` is int64[n], 0 to 9.
+    """Return the scan numbers of each split; ``labels`` is int64[n], 0 to 9.
+
+    Each digit is equally often in all splits but ``submit``.
+
+    Each digit is equally often in all splits but ``submit``.
 
     The order is that of SHA-256 over seed and scan number: the same on every version of Python.
     """
@@ -125,7 +132,7 @@ def split_scans(labels: npt.NDArray[np.int64], *, seed: int, limit: int | None =
 
 
 def _load_scans() -> tuple[list[bytes], npt.NDArray[np.int64]]:
-    """PNG of each scan (32x32 RGB, dark ink on white paper) and its digit."""
+    """Return the PNG of each scan (32x32 RGB, dark ink on white paper) and its digit."""
     scans = load_digits()
     pictures = []
     for grey in scans.images:  # float64[8, 8], 0 (paper) to 16 (ink)

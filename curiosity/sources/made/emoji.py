@@ -106,8 +106,9 @@ def make_emoji(
     compare.
     ``limit`` keeps that many concepts, splits in proportion (for tests). ``packages`` is the ``node_modules`` folder.
 
-    Raises ``SourceError``: PARTS_MISSING (npm packages absent), VOICES (not 1 to 12), SPLIT_RULE (no such
-    ``split_by``), STYLE, LANGUAGE (none of that name), or when it cannot be written.
+    Raises:
+        SourceError: PARTS_MISSING (npm packages absent), VOICES (not 1 to 12), SPLIT_RULE (no such ``split_by``),
+            STYLE, LANGUAGE (none of that name), or when it cannot be written.
     """
     if not 1 <= voices <= len(TRAINING_SPEAKERS):
         raise SourceError(
@@ -180,7 +181,7 @@ def make_emoji(
 
 
 def load_emoji(packages: Path) -> list[Emoji]:
-    """Every emoji with a picture, in CLDR order, without those that the module's first lines leave out."""
+    """Return every emoji with a picture, in CLDR order, without those that the module's first lines leave out."""
     try:
         entries = read_json((packages / _NAMES / "en" / "data.json").read_bytes())
         groups = read_json((packages / _NAMES / "meta" / "groups.json").read_bytes())
@@ -215,9 +216,9 @@ def split_emoji(
     split_by: str = "families",
     limit: int | None = None,
 ) -> dict[str, str]:
-    """Split of each hex code; families (see ``families``) stay together, unless ``split_by`` is ``concepts``.
+    """Return the split of each hex code; families stay together, unless ``split_by`` is ``concepts``.
 
-    With ``limit``, of that many concepts.
+    For families see ``families``. With ``limit``, of that many concepts.
     """
     families = find_families(emoji, pictures) if split_by == "families" else {each.code: each.code for each in emoji}
     sizes = SPLIT_SIZES
@@ -230,7 +231,7 @@ def split_emoji(
 
 
 def find_families(emoji: list[Emoji], pictures: Mapping[str, npt.NDArray[np.uint8]]) -> dict[str, str]:
-    """Family of each hex code, by code points, names and pictures (compared at 24 px)."""
+    """Return the family of each hex code, by code points, names and pictures (compared at 24 px)."""
     small = {
         code: np.asarray(
             Image.fromarray(pixels).resize((_TWIN_SIDE_PX, _TWIN_SIDE_PX), Image.Resampling.BOX), np.float32
@@ -258,7 +259,7 @@ def _list_utterances(
 
 
 def _draw_styles(packages: Path, styles: Sequence[str], codes: Sequence[str]) -> dict[str, list[tuple[str, bytes]]]:
-    """Style and PNG of each further drawing of a hex code. A style lacks some."""
+    """Return the style and PNG of each further drawing of a hex code. A style lacks some."""
     drawn: dict[str, list[tuple[str, bytes]]] = {}
     for style in styles:
         try:
@@ -277,7 +278,7 @@ def _draw_styles(packages: Path, styles: Sequence[str], codes: Sequence[str]) ->
 def _speak_languages(
     packages: Path, languages: Sequence[str], codes: Sequence[str], cache: Path | None, progress: Progress | None
 ) -> dict[str, list[tuple[str, str, str, Path]]]:
-    """Language, name, voice and recording of each further name of a hex code. A language lacks some."""
+    """Return the language, name, voice and recording of each further name of a hex code. A language lacks some."""
     said: list[tuple[str, str, str, Speaker]] = []
     for language in languages:
         try:
@@ -341,7 +342,7 @@ def _draft_pairs(
 
 
 def _join_licenses(style: str) -> str:
-    """Licence of a pair of a style's picture and a name."""
+    """Return the licence of a pair of a style's picture and a name."""
     parts = dict.fromkeys([*STYLES[style].license.split(" AND "), *_TEXT_LICENSE.split(" AND ")])
     return " AND ".join(parts)
 

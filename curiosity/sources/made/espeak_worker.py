@@ -33,11 +33,14 @@ def _unload(library: ctypes.CDLL) -> None:
 
 
 def speak(text: str, voice: str, pitch: int, speed_wpm: int) -> tuple[bytes, int]:
-    """PCM (int16, mono) of ``text`` and its rate in Hz. Raises ``ValueError`` for a voice that the library lacks.
+    """Return PCM (int16, mono) of ``text`` and its rate in Hz.
 
     The library keeps oscillator phases and a random state between two utterances, and offers no way to reset them: the
     same words said twice differ. Loading it afresh for each utterance (about 1 ms) makes the sound a function of the
     arguments alone.
+
+    Raises:
+        ValueError: For a voice that the library lacks.
     """
     pieces: list[bytes] = []
 

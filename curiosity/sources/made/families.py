@@ -79,7 +79,7 @@ TWIN_DIFFERENCE: Final = 0.05
 
 
 def group_families(names: Mapping[str, str], pictures: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, str]:
-    """Family of each emoji, named by its first member in the order given.
+    """Return the family of each emoji, named by its first member in the order given.
 
     ``names`` maps hex codes ("1F468-200D-1F33E") to CLDR names; ``pictures`` maps the same codes to float32[p] arrays
     of equal size.
@@ -110,13 +110,13 @@ def group_families(names: Mapping[str, str], pictures: Mapping[str, npt.NDArray[
 
 
 def strip_code(code: str) -> str:
-    """The code points without gender, direction, hair and skin tone; every kind of person is one."""
+    """Return the code points without gender, direction, hair and skin tone; every kind of person is one."""
     points = [point for point in code.split("-") if point not in _DROPPED_POINTS]
     return "-".join("person" if point in _PEOPLE else point for point in points) or code
 
 
 def strip_name(name: str) -> str:
-    """The words of a name that say what it is, not which variant: "woman running facing right" -> "running"."""
+    """Return the words of a name that say what it is, not which variant: "woman running facing right" -> "running"."""
     lowered = name.lower().strip()
     for pattern, family in _TEMPLATES:
         if pattern.search(lowered):
@@ -129,7 +129,10 @@ def strip_name(name: str) -> str:
 
 
 def find_twins(pictures: Sequence[npt.NDArray[np.float32]]) -> list[tuple[int, int]]:
-    """Index pairs of pictures (float32[p] each) whose difference is below ``TWIN_DIFFERENCE`` of their variance."""
+    """Return the index pairs of pictures that hardly differ.
+
+    Pictures are float32[p] each; the difference is below ``TWIN_DIFFERENCE`` of their variance.
+    """
     centred = np.stack([picture - picture.mean() for picture in pictures]).astype(np.float64)
     power = (centred**2).mean(axis=1)
     difference = power[:, None] + power[None, :] - 2 * (centred @ centred.T) / centred.shape[1]
@@ -140,7 +143,7 @@ def find_twins(pictures: Sequence[npt.NDArray[np.float32]]) -> list[tuple[int, i
 def split_families(
     families: Mapping[str, str], sizes: Mapping[str, int], *, seed: int, rest: str, largest: int
 ) -> dict[str, str]:
-    """Split of each concept: whole families are drawn until each split of ``sizes`` has exactly its number.
+    """Return the split of each concept: whole families are drawn until each split of ``sizes`` has exactly its number.
 
     Families are taken in the order of SHA-256 over seed and name (the same on every version of Python); one that would
     overfill a split goes to the next. What is left, and every family larger than ``largest``, goes to ``rest``.
@@ -160,5 +163,5 @@ def split_families(
 
 
 def order_by_seed(names: Iterable[str], seed: int) -> list[str]:
-    """``names`` shuffled by SHA-256 over the seed and each name."""
+    """Return ``names`` shuffled by SHA-256 over the seed and each name."""
     return sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())

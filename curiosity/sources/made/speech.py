@@ -85,18 +85,18 @@ TAKES: Final = len(_TAKES)
 
 
 def vary_speaker(speaker: Speaker, take: int) -> Speaker:
-    """``speaker`` in take ``take`` of ``TAKES``: a little higher or lower, faster or slower."""
+    """Return ``speaker`` in take ``take`` of ``TAKES``: a little higher or lower, faster or slower."""
     pitch, speed_wpm = _TAKES[take]
     return replace(speaker, pitch=speaker.pitch + pitch, speed_wpm=speaker.speed_wpm + speed_wpm)
 
 
 def default_cache() -> Path:
-    """Where speech is kept between runs: ``$XDG_CACHE_HOME/curiosity/speech`` or below ``~/.cache``."""
+    """Return where speech is kept between runs: ``$XDG_CACHE_HOME/curiosity/speech`` or below ``~/.cache``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "curiosity" / "speech"
 
 
 def speech_versions() -> dict[str, str]:
-    """Versions of what decides the bytes: the packages, and the steps of this module."""
+    """Return the versions of what decides the bytes: the packages, and the steps of this module."""
     return {"speech": str(_RECIPE), **{name: version(name) for name in ("espeakng-loader", "scipy", "numpy")}}
 
 
@@ -107,10 +107,11 @@ def speak_all(
     processes: int | None = None,
     progress: Progress | None = None,
 ) -> list[Path]:
-    """One WAV file in ``cache`` for each utterance, in order; what is there already is not made again.
+    """Return one WAV file in ``cache`` for each utterance, in order; what is there already is not made again.
 
-    Raises ``SourceError``: SPEECH_VOICE (no such voice), SPEECH_SILENT (nothing to hear in these words),
-    SPEECH_FAILED (the engine crashed or hung twice on the same words), CANNOT_WRITE (disk full, no permission).
+    Raises:
+        SourceError: SPEECH_VOICE (no such voice), SPEECH_SILENT (nothing to hear in these words), SPEECH_FAILED (the
+            engine crashed or hung twice on the same words), CANNOT_WRITE (disk full, no permission).
     """
     cache = default_cache() if cache is None else cache
     try:
@@ -167,9 +168,10 @@ def _speak_all(utterances: Sequence[Utterance], cache: Path, processes: int, pro
 
 
 def to_wav(pcm: npt.NDArray[np.int16], text: str) -> bytes:
-    """A 16 kHz WAV file of the engine's samples (int16[n] at 22,050 Hz).
+    """Return a 16 kHz WAV file of the engine's samples (int16[n] at 22,050 Hz).
 
-    Raises ``SourceError`` SPEECH_SILENT when there is nothing to hear.
+    Raises:
+        SourceError: SPEECH_SILENT when there is nothing to hear.
     """
     if not np.any(pcm):
         raise SourceError("SPEECH_SILENT", f"the words {text!r} give no sound", "Use words that can be pronounced.")
@@ -179,7 +181,7 @@ def to_wav(pcm: npt.NDArray[np.int16], text: str) -> bytes:
 
 
 def encode_wav(pcm: bytes, *, rate_hz: int) -> bytes:
-    """A WAV file (RIFF, PCM) of 16-bit little-endian mono samples: 44 bytes of header, no other chunk."""
+    """Return a WAV file (RIFF, PCM) of 16-bit little-endian mono samples: 44 bytes of header, no other chunk."""
     fmt = b"fmt " + b"".join(
         number.to_bytes(size, "little")
         for number, size in ((16, 4), (1, 2), (1, 2), (rate_hz, 4), (2 * rate_hz, 4), (2, 2), (16, 2))
@@ -213,7 +215,7 @@ class Worker:
         self.process: subprocess.Popen[bytes] | None = None
 
     def speak(self, utterance: Utterance) -> npt.NDArray[np.int16]:
-        """int16[n] at 22,050 Hz; the engine is started again and asked once more when it dies."""
+        """Return int16[n] at 22,050 Hz; the engine is started again and asked once more when it dies."""
         for _ in range(2):
             answer = self._ask(utterance)
             if answer is not None:

@@ -44,16 +44,23 @@ _VARIANTS: Final = ("", "f2", "m3", "f5")
 
 
 def find_drawings(packages: Path, style: Style) -> dict[str, Path]:
-    """Picture file of each hex code, without the variation selector FE0F, on which packages disagree.
+    """Return the picture file of each hex code.
 
-    Raises ``OSError`` when the package is not installed.
+    Codes are without the variation selector FE0F, on which packages disagree.
+
+    Raises:
+        OSError: When the package is not installed.
     """
     folder = inside(packages, f"{style.package}/{style.folder}", links=True)
     return {file.stem.upper().replace("-FE0F", ""): file for file in sorted(folder.iterdir())}
 
 
 def load_names(packages: Path, language: str) -> dict[str, str]:
-    """CLDR name of each hex code in a language. Raises ``OSError`` when emojibase-data is not installed."""
+    """Return the CLDR name of each hex code in a language.
+
+    Raises:
+        OSError: When emojibase-data is not installed.
+    """
     entries = read_json(
         (inside(packages / "emojibase-data", language, one=True, links=True) / "data.json").read_bytes()
     )
@@ -61,10 +68,10 @@ def load_names(packages: Path, language: str) -> dict[str, str]:
 
 
 def choose_speaker(language: str, turn: int) -> Speaker:
-    """Who speaks a language in a turn: its plain voice and variants of it, one after the other."""
+    """Return who speaks a language in a turn: its plain voice and variants of it, one after the other."""
     return Speaker(language, _VARIANTS[turn % len(_VARIANTS)])
 
 
 def describe_style(style: Style, version: str) -> Origin:
-    """The style's entry of a data card."""
+    """Return the style's entry of a data card."""
     return Origin(f"{style.package} (npm)", version, style.takes, style.license, style.stated_in)

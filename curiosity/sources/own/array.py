@@ -14,7 +14,11 @@ _BROKEN: Final = (
 
 
 def read_header(data: bytes) -> tuple[tuple[int, ...], bool, Any, int]:
-    """Shape, whether in Fortran order, dtype, and where the values start. Raises ``ValueError``."""
+    """Return the shape, whether in Fortran order, the dtype, and where the values start.
+
+    Raises:
+        ValueError: If it cannot be read.
+    """
     import numpy as np  # not before an array is read
 
     file = io.BytesIO(data)
@@ -32,9 +36,12 @@ def read_header(data: bytes) -> tuple[tuple[int, ...], bool, Any, int]:
 
 
 def strip_array(data: bytes) -> bytes:
-    """The array behind the header that NumPy writes today: spaces and order of keys of another can carry a message.
+    """Return the array behind the header that NumPy writes today.
 
-    Raises ``ValueError``.
+    Spaces and order of keys of another header can carry a message.
+
+    Raises:
+        ValueError: If it cannot be read.
     """
     import numpy as np
 
@@ -50,9 +57,12 @@ def strip_array(data: bytes) -> bytes:
 
 
 def encode_array(values: object, shape: tuple[int, ...] | None = None) -> bytes:
-    """``.npy`` of float32 from (nested) lists of numbers, brought to ``shape`` where given (one -1 for what is left).
+    """Return ``.npy`` of float32 from (nested) lists of numbers.
 
-    Raises ``ValueError`` where rows differ in length, a value is not a number, or the shape does not fit.
+    It is brought to ``shape`` where given (one -1 for what is left).
+
+    Raises:
+        ValueError: Where rows differ in length, a value is not a number, or the shape does not fit.
     """
     import numpy as np
 

@@ -45,14 +45,15 @@ class Conversion:
 
 
 def convert(data: bytes, media_type: str, *, where: str) -> tuple[bytes, Conversion]:
-    """What to sign in place of ``data``, a file of one of the media types in `CONVERTED`, without metadata.
+    """Return what to sign in place of ``data``, a file of one of the media types in `CONVERTED`, without metadata.
 
     A picture becomes PNG, upright, with the same pixels; with an ICC profile its colours become sRGB, and where the PNG
     would be larger than an item may be, each side is divided by the smallest whole number that helps. A sound becomes
     16-bit FLAC at its own rate. The same bytes give the same bytes, as long as the libraries are the same.
 
-    Raises ``SourceError``: BROKEN_FILE, IMAGE_TOO_LARGE, IMAGE_NOT_STILL, IMAGE_DEPTH, AUDIO_TOO_LONG, AUDIO_FORMAT,
-    AUDIO_EMPTY, NOT_A_SOUND, CONVERTER_MISSING, CONVERT_FAILED (the decoder died or met a limit).
+    Raises:
+        SourceError: BROKEN_FILE, IMAGE_TOO_LARGE, IMAGE_NOT_STILL, IMAGE_DEPTH, AUDIO_TOO_LONG, AUDIO_FORMAT,
+            AUDIO_EMPTY, NOT_A_SOUND, CONVERTER_MISSING, CONVERT_FAILED (the decoder died or met a limit).
     """
     is_picture = media_type.startswith("image/")
     header, payload = _decode_apart(data, media_type, where=where, is_picture=is_picture)
@@ -65,7 +66,11 @@ def convert(data: bytes, media_type: str, *, where: str) -> tuple[bytes, Convers
 
 
 def _decode_apart(data: bytes, media_type: str, *, where: str, is_picture: bool) -> tuple[dict[str, Any], bytes]:
-    """The worker's header and what stands behind it. Raises ``SourceError`` CONVERT_FAILED."""
+    """Return the worker's header and what stands behind it.
+
+    Raises:
+        SourceError: CONVERT_FAILED.
+    """
     from curiosity.embedding.modalities.audio import (
         LIMITS as SOUND,  # these load NumPy: not before something is converted
     )
@@ -121,7 +126,7 @@ def _describe_end(status: int) -> str:
 
 
 def _encode_flac(samples: bytes, rate_hz: int, channels: int) -> bytes:
-    """FLAC of interleaved signed 16-bit samples in the machine's byte order."""
+    """Return FLAC of interleaved signed 16-bit samples in the machine's byte order."""
     import numpy as np
     import soundfile  # slow to load, and only sounds need it
 

@@ -42,7 +42,11 @@ class ConversionRefusal(Exception):
 
 
 def refuse(code: str, what: str, remedy: str) -> NoReturn:
-    """Raise ``ConversionRefusal``."""
+    """Refuse the file.
+
+    Raises:
+        ConversionRefusal: Always, with these words.
+    """
     raise ConversionRefusal(code, what, remedy)
 
 
@@ -50,7 +54,11 @@ def refuse(code: str, what: str, remedy: str) -> NoReturn:
 
 
 def convert_picture(data: bytes, limits: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """PNG without metadata, upright, in sRGB; and what was changed. Raises ``ConversionRefusal``."""
+    """Return PNG without metadata, upright, in sRGB; and what was changed.
+
+    Raises:
+        ConversionRefusal: With the rule that the picture breaks.
+    """
     from PIL import Image, ImageOps
 
     form = _PICTURES[limits["media_type"]]
@@ -94,7 +102,11 @@ def _register_heif() -> None:
 
 
 def _choose_frame(picture: "Image", form: str) -> list[str]:
-    """Words on what else the file holds. Raises ``ConversionRefusal`` IMAGE_NOT_STILL."""
+    """Return words on what else the file holds.
+
+    Raises:
+        ConversionRefusal: IMAGE_NOT_STILL.
+    """
     count = getattr(picture, "n_frames", 1) if form in ("HEIF", "AVIF") else 1
     if form == "HEIF":  # the opener stands at the primary picture
         return [f"the main one of {count} pictures"] if count > 1 else []
@@ -113,7 +125,7 @@ def _choose_frame(picture: "Image", form: str) -> list[str]:
 
 
 def _make_plain(picture: "Image") -> tuple["Image", list[str]]:
-    """The picture as L, LA, RGB, RGBA or I;16 in sRGB, with no metadata; and words on its colours."""
+    """Return the picture as L, LA, RGB, RGBA or I;16 in sRGB, with no metadata; and words on its colours."""
     changes: list[str] = []
     profile = None
     if picture.mode.startswith("I"):
@@ -139,7 +151,7 @@ def _make_plain(picture: "Image") -> tuple["Image", list[str]]:
 
 
 def _apply_profile(picture: "Image", profile: bytes) -> tuple["Image", list[str]]:
-    """The colours that the ICC profile means, in sRGB."""
+    """Return the colours that the ICC profile means, in sRGB."""
     from PIL import ImageCms
 
     alpha = picture.getchannel("A") if picture.mode in ("LA", "RGBA") else None
@@ -180,7 +192,7 @@ class _FullError(Exception):
 
 
 def _encode_png(picture: "Image", max_bytes: int) -> tuple[bytes, int]:
-    """PNG of at most that size, and by what each side was divided."""
+    """Return PNG of at most that size, and by what each side was divided."""
     factor = 1
     while True:
         sink = _Bounded(max_bytes)
@@ -193,7 +205,7 @@ def _encode_png(picture: "Image", max_bytes: int) -> tuple[bytes, int]:
 
 
 def _reduce(picture: "Image", factor: int) -> "Image":
-    """The picture with each side divided, every pixel the mean of a square."""
+    """Return the picture with each side divided, every pixel the mean of a square."""
     if factor == 1:
         return picture
     if picture.mode == "I;16":
@@ -205,7 +217,11 @@ def _reduce(picture: "Image", factor: int) -> "Image":
 
 
 def convert_sound(data: bytes, limits: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """Interleaved 16-bit samples in the machine's byte order, their rate and channels. Raises ``ConversionRefusal``."""
+    """Return interleaved 16-bit samples in the machine's byte order, their rate and channels.
+
+    Raises:
+        ConversionRefusal: With the rule that the sound breaks.
+    """
     import av
 
     name = _NAMES[limits["media_type"]]
@@ -228,7 +244,7 @@ def convert_sound(data: bytes, limits: dict[str, Any]) -> tuple[dict[str, Any], 
 def _decode_sound(
     source: "InputContainer", codecs: set[str], limits: dict[str, Any], *, is_stated: bool
 ) -> tuple[dict[str, Any], bytes]:
-    """``is_stated``: the file says how long it is, and must be that long."""
+    """Decode a sound; ``is_stated``: the file says how long it is, and must be that long."""
     import av
     from av.stream import Disposition
 
@@ -285,7 +301,7 @@ def _refuse_long(length: str, limits: dict[str, Any]) -> NoReturn:
 
 
 def _has_frame_count(data: bytes) -> bool:
-    """Whether an MP3 states its length: else FFmpeg guesses it from the first bit rate."""
+    """Return whether an MP3 states its length: else FFmpeg guesses it from the first bit rate."""
     start = 0
     while data[start : start + 3] == b"ID3" and len(data) >= start + 10:
         start += 10 + sum(
@@ -295,7 +311,11 @@ def _has_frame_count(data: bytes) -> bool:
 
 
 def _check_pages(data: bytes) -> None:
-    """Raises ``ValueError`` for an Ogg file with a cut or damaged page (RFC 3533 section 6), which FFmpeg ignores."""
+    """Check that every page of an Ogg file is whole (RFC 3533 section 6); FFmpeg ignores what is not.
+
+    Raises:
+        ValueError: For a file with a cut or damaged page.
+    """
     position = 0
     while data[position : position + 4] == b"OggS":
         count = data[position + 26]
@@ -309,7 +329,10 @@ def _check_pages(data: bytes) -> None:
 
 
 def _ogg_checksum(page: bytes) -> int:
-    """CRC-32 with the highest bit first, from 0: zlib's on mirrored bytes, mirrored, without its two inversions."""
+    """Return CRC-32 with the highest bit first, from 0.
+
+    It is zlib's on mirrored bytes, mirrored, without its two inversions.
+    """
     mirrored = zlib.crc32(page.translate(_MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int(f"{mirrored:032b}"[::-1], 2)
 

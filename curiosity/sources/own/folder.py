@@ -29,11 +29,13 @@ _SIDE_FILES: Final = (".json", ".xmp", ".aae", ".thm", ".lrv")
 
 
 def read_folder(folder: Path, *, license: str | None = None) -> Iterator[SourcePair | SourceError]:
-    """The pairs in ``folder`` and below, sorted by name; a bad row or file as a ``SourceError`` in its place.
+    """Yield the pairs in ``folder`` and below, sorted by name; a bad row or file as a ``SourceError`` in its place.
 
-    ``license`` (SPDX) holds for every pair whose row states none. Raises ``SourceError`` at the first step:
-    FOLDER_MISSING, TABLES_TWO (more than one table), LICENSE_MISSING (no table to state it), NOTHING_FOUND, and
-    TABLE_HEADER, NOT_TEXT or CANNOT_READ when the table itself is of no use.
+    ``license`` (SPDX) holds for every pair whose row states none.
+
+    Raises:
+        SourceError: At the first step: FOLDER_MISSING, TABLES_TWO (more than one table), LICENSE_MISSING (no table to
+            state it), NOTHING_FOUND, and TABLE_HEADER, NOT_TEXT or CANNOT_READ when the table itself is of no use.
     """
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "is not there"
@@ -60,9 +62,12 @@ def read_folder(folder: Path, *, license: str | None = None) -> Iterator[SourceP
 
 
 def resolve_inside(folder: Path, name: object, *, where: str) -> Path:
-    """The file ``name`` below ``folder``. Raises ``SourceError``: ROW_VALUE, CANNOT_READ, OUTSIDE_FOLDER.
+    """Return the file ``name`` below ``folder``.
 
     A table that somebody else wrote must not be able to send files from elsewhere on this machine.
+
+    Raises:
+        SourceError: ROW_VALUE, CANNOT_READ, OUTSIDE_FOLDER.
     """
     if not isinstance(name, str) or not name.strip() or "\0" in name or not is_unicode(name):
         raise SourceError("ROW_VALUE", f"{where}: {name!a:.200} is not a file name", "Write the name as text.")
@@ -83,7 +88,7 @@ def resolve_inside(folder: Path, name: object, *, where: str) -> Path:
 
 
 def _spell(folder: Path, name: str) -> str:
-    """``name`` as the disk spells it: macOS stores accents as signs of their own, tables do not.
+    """Return ``name`` as the disk spells it: macOS stores accents as signs of their own, tables do not.
 
     Raises:
         PathRefused: Before it looks at a folder outside.
@@ -101,7 +106,11 @@ def _spell(folder: Path, name: str) -> str:
 
 
 def refuse_unknown_keys(row: Mapping[str, Any], known: frozenset[str], *, where: str) -> None:
-    """Raises ``SourceError`` ROW_KEY for a key that no rule reads: a misspelt one would be lost in silence."""
+    """Refuse a key that no rule reads: a misspelt one would be lost in silence.
+
+    Raises:
+        SourceError: ROW_KEY.
+    """
     unknown = sorted(str(key) for key in row if key not in known)
     if unknown:
         raise SourceError(
@@ -157,7 +166,7 @@ def _read_side_by_side(folder: Path, license: str | None) -> Iterator[SourcePair
 
 
 def _join_alone(groups: dict[str, list[Path]]) -> dict[str, list[Path]]:
-    """``groups`` with those of one file joined where only case or a kept suffix sets them apart.
+    """Return ``groups`` with those of one file joined where only case or a kept suffix sets them apart.
 
     ``PHOTO5.JPG`` joins ``photo5.txt``, and ``x.png.txt`` joins ``x.png``. Files that have company keep it.
     """
@@ -173,7 +182,10 @@ def _join_alone(groups: dict[str, list[Path]]) -> dict[str, list[Path]]:
 
 
 def is_table_of_files(path: Path) -> bool:
-    """Whether this is what img2dataset writes about a shard or folder: ``00000.parquet`` beside ``00000.tar``."""
+    """Return whether this is what img2dataset writes about a shard or folder.
+
+    An example is ``00000.parquet`` beside ``00000.tar``.
+    """
     if path.suffix.lower() != ".parquet":
         return False
     beside = (path.with_suffix(suffix) for suffix in ("", *SHARD_SUFFIXES))
@@ -181,7 +193,7 @@ def is_table_of_files(path: Path) -> bool:
 
 
 def _read_group(folder: Path, name: str, paths: list[Path], license: str | None) -> Iterator[SourcePair | SourceError]:
-    """Every two files of one name that differ in kind."""
+    """Yield every two files of one name that differ in kind."""
     items: list[SourceItem] = []
     known = [path for path in paths if read_name(path.name).modality is not None]
     for path in paths:

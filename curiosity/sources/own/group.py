@@ -11,9 +11,10 @@ from curiosity.sources.pairset import SourceItem, SourcePair
 
 
 def parse_pairs(text: str) -> frozenset[str]:
-    """Names of modality pairs, in alphabetical order, from a list such as ``video-touch,image-text``.
+    """Return the names of modality pairs, in alphabetical order, from a list such as ``video-touch,image-text``.
 
-    Raises ``SourceError`` PAIRS_UNKNOWN for what is no pair of two modalities.
+    Raises:
+        SourceError: PAIRS_UNKNOWN for what is not a pair of two modalities.
     """
     from curiosity.embedding.modalities import BY_NAME  # loads NumPy: not before somebody asks for pairs
 
@@ -39,10 +40,11 @@ def pair_up(
     license: str | None,
     where: str,
 ) -> Iterator[SourcePair]:
-    """Every two of ``items`` that differ in modality, as pairs.
+    """Yield every two of ``items`` that differ in modality, as pairs.
 
-    Raises ``SourceError``: MEDIA_MISSING (a text alone), CAPTION_MISSING (an item of another kind alone), and those of
-    `make_pair`.
+    Raises:
+        SourceError: MEDIA_MISSING (a text alone), CAPTION_MISSING (an item of another kind alone), and those of
+            `make_pair`.
     """
     kinds = {item.modality for item in items}
     if kinds <= {"text"}:
@@ -79,9 +81,10 @@ def make_pair(
     license: str | None,
     where: str,
 ) -> SourcePair:
-    """The pair of two items with what ``row`` says of it: license, attribution, captured_at.
+    """Return the pair of two items with what ``row`` says of it: license, attribution, captured_at.
 
-    Raises ``SourceError``: SAME_MODALITY, LICENSE_MISSING, ROW_VALUE.
+    Raises:
+        SourceError: SAME_MODALITY, LICENSE_MISSING, ROW_VALUE.
     """
     if one.modality == other.modality:
         raise SourceError(
@@ -118,7 +121,11 @@ def make_pair(
 
 
 def _read_time(value: object, *, where: str) -> int | None:
-    """Unix seconds of a number, ISO 8601 text with a zone or moment; None when not given. Raises ROW_VALUE."""
+    """Return Unix seconds of a number, an ISO 8601 text with a zone, or a moment; None when not given.
+
+    Raises:
+        SourceError: ROW_VALUE.
+    """
     if value is None or value == "":
         return None
     try:

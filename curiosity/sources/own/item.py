@@ -23,12 +23,14 @@ MAX_FILE_BYTES: Final = 256 << 20  # with sound and metadata; what is left is he
 
 
 def load_item(path: Path, *, modality: str | None = None, stream: str | None = None, where: str = "") -> SourceItem:
-    """The item in a file; ``where`` (a table and line) is told in errors.
+    """Return the item in a file; ``where`` (a table and line) is told in errors.
 
     ``modality`` says what an array is; else its name or its shape does. Types in `CONVERTED` are converted, and an Ogg
-    sound becomes WAV, because its tags cannot be taken out without decoding. Raises ``SourceError``: FILE_MISSING,
-    CANNOT_READ, FILE_EMPTY, FILE_LARGE, UNKNOWN_EXTENSION, BROKEN_FILE, and those of ``tell``, ``convert``,
-    ``make_text_item`` and ``decode_text``.
+    sound becomes WAV, because its tags cannot be taken out without decoding.
+
+    Raises:
+        SourceError: FILE_MISSING, CANNOT_READ, FILE_EMPTY, FILE_LARGE, UNKNOWN_EXTENSION, BROKEN_FILE, and those of
+            ``tell``, ``convert``, ``make_text_item`` and ``decode_text``.
     """
     where = f"{where}: {path.name}" if where else str(path)
     name = read_name(path.name)
@@ -60,7 +62,7 @@ def load_item(path: Path, *, modality: str | None = None, stream: str | None = N
 
 
 def make_item(data: bytes, path: Path, *, modality: str | None, stream: str | None = None, where: str) -> SourceItem:
-    """The item in ``data``, without metadata; ``path`` is what to call it.
+    """Return the item in ``data``, without metadata; ``path`` is what to call it.
 
     Raises:
         CuriosityError: What `load_item` does.
@@ -78,7 +80,10 @@ def make_item(data: bytes, path: Path, *, modality: str | None, stream: str | No
 
 
 def _convert(data: bytes, modality: str, media_type: str, path: Path, stream: str | None, where: str) -> SourceItem:
-    """The item that is signed in place of a file that the network does not take, or whose tags cannot be taken out."""
+    """Return the item that is signed in place of a file.
+
+    The network does not take that file, or its tags cannot be taken out.
+    """
     if media_type in CONVERTED:
         content, conversion = convert(data, media_type, where=where)
     else:
@@ -90,8 +95,10 @@ def _convert(data: bytes, modality: str, media_type: str, path: Path, stream: st
 def check_item(item: SourceItem, data: bytes, *, where: str) -> None:
     """Decode ``data``, what `SourceItem.read` gave, as a validator will.
 
-    Raises ``SourceError`` with the decoder's own code. A modality that this version does not know passes: what a
-    network takes it says itself.
+    A modality that this version does not know passes: what a network takes it says itself.
+
+    Raises:
+        SourceError: With the decoder's own code.
     """
     from curiosity.embedding.modalities import BY_NAME, decode  # loads NumPy: not before it is needed
 
@@ -104,7 +111,11 @@ def check_item(item: SourceItem, data: bytes, *, where: str) -> None:
 
 
 def decode_text(data: bytes, *, where: str) -> str:
-    """``data`` as UTF-8 (with or without byte order mark), or UTF-16 with one. Raises ``SourceError`` NOT_TEXT."""
+    """Return ``data`` as UTF-8 (with or without byte order mark), or UTF-16 with one.
+
+    Raises:
+        SourceError: NOT_TEXT.
+    """
     try:
         return data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
     except UnicodeDecodeError as error:
@@ -116,7 +127,11 @@ def decode_text(data: bytes, *, where: str) -> str:
 
 
 def make_text_item(path: Path, text: str, *, where: str) -> SourceItem:
-    """The item of ``text`` without space at its ends. Raises ``SourceError``: TEXT_EMPTY, TEXT_LONG, NOT_TEXT."""
+    """Return the item of ``text`` without space at its ends.
+
+    Raises:
+        SourceError: TEXT_EMPTY, TEXT_LONG, NOT_TEXT.
+    """
     stripped = text.strip().removeprefix("\ufeff")
     content = stripped.encode("utf-8", "surrogatepass")
     if all(sign.isspace() or _INVISIBLE.match(sign) for sign in stripped):
@@ -129,12 +144,19 @@ def make_text_item(path: Path, text: str, *, where: str) -> SourceItem:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether ``text`` can be written as UTF-8: half a surrogate pair, such as JSON and file names may hold, cannot."""
+    """Return whether ``text`` can be written as UTF-8.
+
+    Half a surrogate pair, such as JSON and file names may hold, cannot.
+    """
     return not any(0xD800 <= ord(sign) <= 0xDFFF for sign in text)
 
 
 def convert_to_wav(data: bytes, *, where: str) -> bytes:
-    """The sound as 16-bit PCM in a WAV file, rate and channels as they are. Raises ``SourceError`` BROKEN_FILE."""
+    """Return the sound as 16-bit PCM in a WAV file, rate and channels as they are.
+
+    Raises:
+        SourceError: BROKEN_FILE.
+    """
     import soundfile  # slow to load, and only Ogg needs it
 
     try:
@@ -153,7 +175,7 @@ def convert_to_wav(data: bytes, *, where: str) -> bytes:
 
 
 def unknown_extension(where: str, suffix: str) -> SourceError:
-    """The refusal of a file whose name says nothing that is known."""
+    """Return the refusal of a file whose name says nothing that is known."""
     return SourceError(
         "UNKNOWN_EXTENSION",
         f"{where} has the extension {suffix or '(none)'}, which no rule reads",
@@ -162,7 +184,7 @@ def unknown_extension(where: str, suffix: str) -> SourceError:
 
 
 def _skip_id3(head: bytes, behind: bytes) -> bytes:
-    """What tells a file that starts with ``head`` and goes on with ``behind`` where its ID3 tags end.
+    """Return where the ID3 tags end of a file that starts with ``head`` and goes on with ``behind``.
 
     Tags stand before FLAC as well as before MP3, and cover art makes them longer than any head.
     """

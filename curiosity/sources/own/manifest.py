@@ -21,10 +21,12 @@ _ROW_KEYS: Final = frozenset({"id", "a", "b", "license", "attribution", "capture
 
 
 def read_manifest(path: Path, *, license: str | None = None) -> Iterator[SourcePair | SourceError]:
-    """The pairs of the manifest at ``path``, in order; a bad row as a ``SourceError`` in its place.
+    """Yield the pairs of the manifest at ``path``, in order; a bad row as a ``SourceError`` in its place.
 
-    ``license`` (SPDX) holds for rows that state none. Raises ``SourceError``: FILE_MISSING, CANNOT_READ, NOT_TEXT,
-    NOTHING_FOUND.
+    ``license`` (SPDX) holds for rows that state none.
+
+    Raises:
+        SourceError: FILE_MISSING, CANNOT_READ, NOT_TEXT, NOTHING_FOUND.
     """
     empty = True
     for where, row in read_rows(path):

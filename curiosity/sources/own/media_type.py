@@ -47,7 +47,7 @@ _REFUSED: Final = (
 
 
 def sniff(head: bytes) -> str | None:
-    """Media type of a file that starts with ``head`` (64 bytes are enough); None for what is not accepted.
+    """Return the media type of a file that starts with ``head`` (64 bytes are enough); None for what is not accepted.
 
     A QuickTime film is told as MP4: the two differ in their first bytes, and those are written anew. So is a sound in a
     container that does not say it holds a sound alone. Types in `CONVERTED` are accepted to be converted.
@@ -80,7 +80,7 @@ def sniff(head: bytes) -> str | None:
 
 
 def _tell_brand(head: bytes) -> str:
-    """What a file of ISO/IEC 14496-12 holds, by the brands that it begins with."""
+    """Return what a file of ISO/IEC 14496-12 holds, by the brands that it begins with."""
     brand = head[8:12]
     brands = head[8 : min(int.from_bytes(head[:4], "big"), 256)]
     if brand in (b"avif", b"avis") or (brand in (b"mif1", b"msf1") and b"avif" in brands):
@@ -91,7 +91,7 @@ def _tell_brand(head: bytes) -> str:
 
 
 def _is_mp3_frame(head: bytes) -> bool:
-    """Whether ``head`` starts with a frame of MPEG layer III (ISO/IEC 11172-3, 2.4.1.3)."""
+    """Return whether ``head`` starts with a frame of MPEG layer III (ISO/IEC 11172-3, 2.4.1.3)."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:  # eleven ones, layer III
         return False
     version, bit_rate, rate = head[1] >> 3 & 3, head[2] >> 4, head[2] >> 2 & 3
@@ -99,17 +99,20 @@ def _is_mp3_frame(head: bytes) -> bool:
 
 
 def _find_refused(head: bytes) -> tuple[str, str] | None:
-    """What is known and refused, and what to do."""
+    """Return what is known and refused, and what to do."""
     found = ((kind, remedy) for offset, mark, kind, remedy in _REFUSED if head[offset : offset + len(mark)] == mark)
     return next(found, None)
 
 
 def tell(head: bytes, *, where: str, modality: str | None = None) -> tuple[str, str]:
-    """(modality, media type) of content that starts with ``head``, which is not text.
+    """Return (modality, media type) of content that starts with ``head``, which is not text.
 
     ``modality`` is what it is said to be: for an array the name of the sensor or "" for whichever fits its shape,
-    None where nothing is said. Raises ``SourceError``: FILE_EMPTY, NOT_AN_IMAGE, NOT_A_SOUND, NOT_A_VIDEO,
-    NOT_AN_ARRAY, NOT_ACCEPTED, MODALITY_UNKNOWN, MODALITY_UNCLEAR, BROKEN_FILE.
+    None where nothing is said.
+
+    Raises:
+        SourceError: FILE_EMPTY, NOT_AN_IMAGE, NOT_A_SOUND, NOT_A_VIDEO, NOT_AN_ARRAY, NOT_ACCEPTED, MODALITY_UNKNOWN,
+            MODALITY_UNCLEAR, BROKEN_FILE.
     """
     if modality is not None and modality not in _WANTED and modality not in sensors():
         raise SourceError(
@@ -132,7 +135,7 @@ def tell(head: bytes, *, where: str, modality: str | None = None) -> tuple[str, 
 
 
 def _kind_of(media_type: str | None) -> str | None:
-    """Modality of a media type, "" for an array."""
+    """Return the modality of a media type, "" for an array."""
     if media_type is None:
         return None
     return {"image/gif": "video", ARRAY: ""}.get(media_type, media_type.partition("/")[0])
@@ -157,14 +160,18 @@ def _mismatch(where: str, wanted: str | None, media_type: str | None, head: byte
 
 @cache
 def sensors() -> dict[str, "Contract"]:
-    """The modalities whose items are arrays, with what each array must be."""
+    """Return the modalities whose items are arrays, with what each array must be."""
     from curiosity.embedding.modalities import MODALITIES  # loads NumPy: not before it is needed
 
     return {each.name: each.contract for each in MODALITIES if ARRAY in each.media_types}
 
 
 def tell_sensor(shape: tuple[int, ...], *, where: str) -> str:
-    """The modality that an array of this shape can only be. Raises ``SourceError`` MODALITY_UNCLEAR."""
+    """Return the modality that an array of this shape can only be.
+
+    Raises:
+        SourceError: MODALITY_UNCLEAR.
+    """
     for is_loose in (False, True):  # an array that is too short is still told what it is too short for
         fitting = [name for name, contract in sensors().items() if _fits(contract.shape, shape, is_loose)]
         if len(fitting) == 1:
@@ -209,7 +216,7 @@ class Name:
 
 
 def read_name(name: str) -> Name:
-    """What ``name`` says, such as ``scene1.touch.npy``, ``scene1.camera2.png``, ``scene1.mp4``."""
+    """Return what ``name`` says, such as ``scene1.touch.npy``, ``scene1.camera2.png``, ``scene1.mp4``."""
     stem, dot, suffix = name.rpartition(".")
     suffix = dot + suffix.lower()
     if not stem:

@@ -54,13 +54,14 @@ def read_sources(
     pairs: frozenset[str] = frozenset(),
     columns: Mapping[str, str] | None = None,
 ) -> Iterator[SourcePair | SourceError]:
-    """The pairs in what was named, in order; what cannot be read as a ``SourceError`` in its place.
+    """Yield the pairs in what was named, in order; what cannot be read as a ``SourceError`` in its place.
 
     Two or more plain files belong together. Else each path is a folder of files, of shards or of Parquet files, a
     manifest, a shard, a Parquet file or a pair set (of which ``split`` is read). Shards may be named by a pattern,
     ``train-{000..012}.tar``. With ``pairs`` only pairs of those modalities come; ``columns`` is for Parquet.
 
-    Raises ``SourceError``: SOURCE_MISSING, SOURCE_UNKNOWN, SOURCE_MIXED, PATTERN_LARGE, and what each reader raises.
+    Raises:
+        SourceError: SOURCE_MISSING, SOURCE_UNKNOWN, SOURCE_MIXED, PATTERN_LARGE, and what each reader raises.
     """
     for found in _read_all(paths, license, split, columns):
         if isinstance(found, SourceError) or not pairs or found.modalities in pairs:
@@ -124,7 +125,10 @@ def _read_one(
 
 
 def _kind_of(path: Path) -> str:
-    """What a file is by its name: shards, parquet, tables, media, or other (texts too: a README may lie anywhere)."""
+    """Return what a file is by its name: shards, parquet, tables, media, or other.
+
+    Texts are other too: a README may lie anywhere.
+    """
     if path.name.lower().endswith(SHARD_SUFFIXES):
         return "shards"
     if is_table_of_files(path):
@@ -134,12 +138,15 @@ def _kind_of(path: Path) -> str:
 
 
 def _list_inside(path: Path, kind: str) -> list[Path]:
-    """The files of that kind in a folder, in order of name; a file itself."""
+    """Return the files of that kind in a folder, in order of name; a file itself."""
     return [path] if path.is_file() else sorted(each for each in path.iterdir() if _kind_of(each) == kind)
 
 
 def _expand(path: Path) -> list[Path]:
-    """The paths that a pattern stands for: ``{000..012}`` counts, ``{a,b}`` lists. Others stand for themselves."""
+    """Return the paths that a pattern stands for: ``{000..012}`` counts, ``{a,b}`` lists.
+
+    Others stand for themselves.
+    """
     text = str(path)
     if path.exists() or not _BRACES.search(text):
         return [path]

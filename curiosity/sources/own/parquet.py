@@ -37,9 +37,12 @@ class _Column:
 
 
 def parse_columns(text: str) -> dict[str, str]:
-    """What ``--columns`` says, such as ``image=img,text=caption``: meaning -> column. Raises ``SourceError``.
+    """Return what ``--columns`` says, such as ``image=img,text=caption``: meaning -> column.
 
     A meaning is a modality, ``camera1`` and so on, or one of id, license, attribution, captured_at.
+
+    Raises:
+        SourceError: If it says something else.
     """
     columns: dict[str, str] = {}
     for part in filter(None, text.split(",")):
@@ -58,13 +61,15 @@ def parse_columns(text: str) -> dict[str, str]:
 def read_parquet(
     path: Path, *, columns: Mapping[str, str] | None = None, license: str | None = None
 ) -> Iterator[SourcePair | SourceError]:
-    """The pairs of each row: every two cells that differ in modality; a bad row as a ``SourceError`` in its place.
+    """Yield the pairs of each row: every two cells that differ in modality; a bad row as a ``SourceError``.
 
     Without ``columns`` a column is what its name says: ``image``, ``img``, ``text``, ``caption``, ``touch``,
     ``camera1``. An array is nested lists, or one flat list whose shape its type, a column ``<name>_shape`` or the
-    modality gives; its values become float32. ``license`` (SPDX) holds for rows that state none.
+    modality gives; its values become float32. ``license`` (SPDX) holds for rows that state none. The error of a bad row
+    stands in its place.
 
-    Raises ``SourceError``: PARQUET_BROKEN, COLUMN_MISSING, COLUMNS_UNCLEAR, NOTHING_FOUND.
+    Raises:
+        SourceError: PARQUET_BROKEN, COLUMN_MISSING, COLUMNS_UNCLEAR, NOTHING_FOUND.
     """
     import pyarrow as arrow  # slow to load, and only Parquet needs it
     from pyarrow import parquet
@@ -99,7 +104,10 @@ def _broken(path: Path, what: str, error: Exception) -> SourceError:
 
 
 def _read_meaning(meaning: str) -> tuple[str, str | None] | None:
-    """(modality, stream) that a name stands for, the modality empty for a fact; None for a name that says nothing."""
+    """Return (modality, stream) that a name stands for, the modality empty for a fact.
+
+    None for a name that says nothing.
+    """
     meaning = _ALIASES.get(meaning, meaning)
     if meaning in _FACTS:
         return "", None
@@ -109,7 +117,7 @@ def _read_meaning(meaning: str) -> tuple[str, str | None] | None:
 
 
 def _choose(path: Path, schema: Any, columns: Mapping[str, str] | None) -> tuple[list[_Column], dict[str, str]]:
-    """Columns that hold items, and columns that hold facts by what they say."""
+    """Return the columns that hold items, and the columns that hold facts by what they say."""
     named = dict(columns or {})
     if not columns:
         for name in schema.names:
@@ -172,7 +180,11 @@ def _read_row(
 
 
 def _read_cells(batch: Any, at: int, where: str) -> dict[str, Any]:
-    """Cells of row ``at`` of a record batch by column. Raises ``SourceError``: CELL_BROKEN, COLUMN_TWICE."""
+    """Return the cells of row ``at`` of a record batch by column.
+
+    Raises:
+        SourceError: CELL_BROKEN, COLUMN_TWICE.
+    """
     import pyarrow as arrow
 
     cells: dict[str, Any] = {}
@@ -216,7 +228,12 @@ def _read_cell(path: Path, cell: Any, column: _Column, cells: Mapping[str, Any],
 
 
 def _find_shape(cell: list[Any], column: _Column, cells: Mapping[str, Any]) -> tuple[int, ...] | None:
-    """The shape of a flat list; None for nested lists, which have one. Raises ``ValueError``, ``TypeError``."""
+    """Return the shape of a flat list; None for nested lists, which have one.
+
+    Raises:
+        ValueError: Where nothing gives a shape, or a length is not a number.
+        TypeError: Where a length cannot be one.
+    """
     if cell and isinstance(cell[0], list):
         return None
     if column.shapes is not None and cells[column.shapes] is not None:

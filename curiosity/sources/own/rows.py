@@ -17,11 +17,14 @@ SourceRow = tuple[str, dict[str, Any] | SourceError]
 
 
 def read_rows(path: Path) -> Iterator[SourceRow]:
-    """(where, row) of each line of a ``.csv`` or ``.jsonl`` file; empty lines are passed over.
+    """Yield (where, row) of each line of a ``.csv`` or ``.jsonl`` file; empty lines are passed over.
 
     ``where`` is such as "captions.csv line 3". A line that cannot be read comes as a ``SourceError``: NOT_TEXT,
     ROW_NOT_JSON, ROW_FIELDS, COLUMN_TWICE. Two columns of one name, or a name twice in an object, are one where they
-    agree. Raises ``SourceError``: FILE_MISSING, CANNOT_READ, TABLE_HEADER, and NOT_TEXT where no line is text.
+    agree.
+
+    Raises:
+        SourceError: FILE_MISSING, CANNOT_READ, TABLE_HEADER, and NOT_TEXT where no line is text.
     """
     try:
         text = _decode(path.read_bytes())
@@ -45,7 +48,10 @@ def read_rows(path: Path) -> Iterator[SourceRow]:
 
 
 def _decode(data: bytes) -> str:
-    """UTF-8, or UTF-16 with a byte order mark; what is neither becomes lone surrogates, which spoil their row only."""
+    """Decode UTF-8, or UTF-16 with a byte order mark.
+
+    What is neither becomes lone surrogates, which spoil their row only.
+    """
     if not data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-8-sig", "surrogateescape")
     whole = len(data) & ~1
@@ -53,7 +59,11 @@ def _decode(data: bytes) -> str:
 
 
 def _check_text(text: str, where: str) -> None:
-    """Raises ``SourceError`` NOT_TEXT for what `_decode` could not read."""
+    """Refuse what `_decode` could not read.
+
+    Raises:
+        SourceError: NOT_TEXT.
+    """
     if not is_unicode(text):
         at = next(place for place, sign in enumerate(text, start=1) if 0xD800 <= ord(sign) <= 0xDFFF)
         raise SourceError(
@@ -103,7 +113,7 @@ def _read_csv(path: Path, text: str) -> Iterator[SourceRow]:
 
 
 def _read_records(lines: list[str]) -> Iterator[tuple[int, list[str] | str]]:
-    """(line, cells) of each record, or what is wrong with it instead of the cells.
+    """Yield (line, cells) of each record, or what is wrong with it instead of the cells.
 
     A quote that is not closed takes in the lines behind it. So where a record is wrong, reading goes on behind its
     first line; and so it does where a record of several lines has another number of cells than the first record.
@@ -140,7 +150,7 @@ def _read_cells(names: list[str], cells: list[str] | str, where: str) -> dict[st
 
 
 def column_twice(where: str, name: str, one: object, other: object) -> SourceError:
-    """The refusal of a row whose two columns of one name do not agree."""
+    """Return the refusal of a row whose two columns of one name do not agree."""
     return SourceError(
         "COLUMN_TWICE",
         f"{where}: the column {name} stands twice, with {_show(one)} and {_show(other)}",

@@ -31,7 +31,7 @@ _PNG_NOTES: Final = {b"eXIf", b"tEXt", b"zTXt", b"iTXt"}  # where an orientation
 
 
 def strip_metadata(data: bytes, media_type: str, *, where: str = "the file") -> bytes:
-    """``data`` without metadata; the same bytes again for text, or for a file that has none.
+    """Return ``data`` without metadata; the same bytes again for text, or for a file that has none.
 
     PNG keeps the chunks that decide pixels. JPEG keeps JFIF (without its thumbnail) and Adobe's colour marker. WebP
     loses its EXIF, XMP and ICC chunks. Where one of the three says that it is turned, new EXIF says that and no more,
@@ -39,7 +39,8 @@ def strip_metadata(data: bytes, media_type: str, *, where: str = "the file") -> 
     frames, without whatever stands before and behind them. A GIF keeps its frames and how often they are shown; of MP4
     and WebM see ``strip_video``. The header of a NumPy array is written anew.
 
-    Raises ``SourceError``: BROKEN_FILE (cannot be parsed), CANNOT_STRIP (no rule for this media type).
+    Raises:
+        SourceError: BROKEN_FILE (cannot be parsed), CANNOT_STRIP (no rule for this media type).
     """
     if media_type == "text/plain":
         return data
@@ -122,7 +123,7 @@ def _strip_jpeg(data: bytes) -> bytes:
 
 
 def _find_scan_end(data: bytes, position: int) -> int:
-    """Where the next marker stands that is neither a stuffed byte nor a restart."""
+    """Return where the next marker stands that is neither a stuffed byte nor a restart."""
     while True:
         position = data.index(b"\xff", position)
         following = data[position + 1]
@@ -135,7 +136,10 @@ def _find_scan_end(data: bytes, position: int) -> int:
 
 
 def _read_orientation(data: bytes, kind: str) -> int:
-    """1 (upright) to 8, as Pillow reads it: what turns the picture for a validator turns it here, EXIF or XMP."""
+    """Return the orientation, 1 (upright) to 8, as Pillow reads it.
+
+    What turns the picture for a validator turns it here, EXIF or XMP.
+    """
     from PIL import Image, UnidentifiedImageError  # slow to load, and few pictures carry notes
 
     try:
@@ -150,7 +154,7 @@ def _read_orientation(data: bytes, kind: str) -> int:
 
 
 def _encode_orientation(orientation: int) -> bytes:
-    """A TIFF directory that holds nothing but the orientation."""
+    """Return a TIFF directory that holds nothing but the orientation."""
     return b"MM\0\x2a" + struct.pack(">IHHHIHHI", 8, 1, _ORIENTATION, 3, 1, orientation, 0, 0)
 
 
@@ -225,7 +229,10 @@ def _strip_flac(data: bytes) -> bytes:
 
 
 def find_id3_end(head: bytes) -> int:
-    """Where the ID3v2 tags at the start of a file end (ID3v2.4 section 3): 0 without any, else maybe past ``head``."""
+    """Return where the ID3v2 tags at the start of a file end (ID3v2.4 section 3).
+
+    It is 0 without any, else maybe past ``head``.
+    """
     position = 0
     while head[position : position + 3] == b"ID3" and len(head) >= position + 10:
         digits = head[position + 6 : position + 10]
@@ -237,7 +244,7 @@ def find_id3_end(head: bytes) -> int:
 
 
 def _cut_behind_frames(flac: bytes) -> bytes:
-    """The shortest start of ``flac`` that still gives every sample: tags behind the last frame have many forms.
+    """Return the shortest start of ``flac`` that still gives every sample: tags behind the last frame have many forms.
 
     A frame ends with a checksum, so a start that is one byte too short loses the samples of its last frame.
     """
@@ -257,7 +264,7 @@ def _cut_behind_frames(flac: bytes) -> bytes:
 
 
 def _state_samples(flac: bytes) -> bytes:
-    """The same stream with its number of samples in its header: a stream that was written to a pipe says 0.
+    """Return the same stream with its number of samples in its header: a stream that was written to a pipe says 0.
 
     Raises:
         ValueError: Where nothing can be decoded, or something in the middle cannot.
@@ -277,7 +284,7 @@ def _state_samples(flac: bytes) -> bytes:
 
 
 def _count_samples(flac: bytes) -> int:
-    """How many samples of each channel a decoder gets out; 0 if it fails on the way."""
+    """Return how many samples of each channel a decoder gets out; 0 if it fails on the way."""
     import soundfile  # slow to load, and only FLAC needs it
 
     count = 0
@@ -291,7 +298,7 @@ def _count_samples(flac: bytes) -> int:
 
 
 def _strip_gif(data: bytes) -> bytes:
-    """Blocks as in the GIF89a specification, sections 17 to 27."""
+    """Return the blocks to keep, as in the GIF89a specification, sections 17 to 27."""
     if data[:6] not in (b"GIF87a", b"GIF89a"):
         raise ValueError("no GIF signature")
     position = 13 + _gif_table_bytes(data[10])
@@ -311,12 +318,12 @@ def _strip_gif(data: bytes) -> bytes:
 
 
 def _gif_table_bytes(flags: int) -> int:
-    """Bytes of the colour table that the flags announce."""
+    """Return how many bytes the colour table takes that the flags announce."""
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def _skip_gif_blocks(data: bytes, position: int) -> int:
-    """Where the chain of sub-blocks that starts at ``position`` ends."""
+    """Return where the chain of sub-blocks that starts at ``position`` ends."""
     while data[position]:
         position += data[position] + 1
     return position + 1

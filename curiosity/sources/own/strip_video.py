@@ -25,10 +25,12 @@ _AVC_SEI: Final = 6
 
 
 def strip_video(data: bytes, media_type: str) -> bytes:
-    """The same frames in a container without anything else; what was stripped before comes back as it is.
+    """Return the same frames in a container without anything else; what was stripped before comes back as it is.
 
-    Turned frames stay turned (the display matrix is kept). Raises ``ValueError`` for what is no whole file of
-    ``media_type`` with a video track.
+    Turned frames stay turned (the display matrix is kept).
+
+    Raises:
+        ValueError: For what is not a whole file of ``media_type`` with a video track.
     """
     import av  # slow to load, and only videos need it
 
@@ -57,7 +59,7 @@ def strip_video(data: bytes, media_type: str) -> bytes:
 
 
 def _open(data: bytes, form: str) -> "InputContainer":
-    """The container of that kind, whatever the bytes look like; nothing but ``data`` is ever read."""
+    """Return the container of that kind, whatever the bytes look like; nothing but ``data`` is ever read."""
     import av
 
     options = {"protocol_whitelist": "", "enable_drefs": "0", "max_streams": "64"}
@@ -65,7 +67,11 @@ def _open(data: bytes, form: str) -> "InputContainer":
 
 
 def _find_track(source: "InputContainer") -> "VideoStream":
-    """The one video track that is no cover picture. Raises ``ValueError``."""
+    """Return the one video track that is not a cover picture.
+
+    Raises:
+        ValueError: If there is none, or more than one.
+    """
     from av.stream import Disposition
 
     tracks = [track for track in source.streams.video if not track.disposition & Disposition.attached_pic]
@@ -75,7 +81,7 @@ def _find_track(source: "InputContainer") -> "VideoStream":
 
 
 def _drop_sei(content: bytes, track: "VideoStream") -> bytes:
-    """The coded frame without the SEI units that carry user data; unchanged for codecs that have none."""
+    """Return the coded frame without the SEI units that carry user data; unchanged for codecs that have none."""
     context: Any = track.codec_context  # None for a codec that this build cannot decode
     name = context.codec.canonical_name if context is not None else ""
     header = (context.extradata or b"") if context is not None else b""
@@ -87,7 +93,11 @@ def _drop_sei(content: bytes, track: "VideoStream") -> bytes:
 
 
 def _split_units(content: bytes, length_bytes: int) -> Iterator[bytes]:
-    """The units of a frame, each behind its length (ISO/IEC 14496-15, 5.3.2). Raises ``ValueError`` for a cut one."""
+    """Yield the units of a frame, each behind its length (ISO/IEC 14496-15, 5.3.2).
+
+    Raises:
+        ValueError: For a cut one.
+    """
     position = 0
     while position < len(content):
         start = position + length_bytes
@@ -98,7 +108,7 @@ def _split_units(content: bytes, length_bytes: int) -> Iterator[bytes]:
 
 
 def _is_user_data(unit: bytes, codec: str) -> bool:
-    """True for an SEI unit with a message of user data in it."""
+    """Return True for an SEI unit with a message of user data in it."""
     if not unit:
         return False
     if codec == "h264":
@@ -126,7 +136,10 @@ def _is_user_data(unit: bytes, codec: str) -> bool:
 
 
 def _drop_header_sei(data: bytes, form: str) -> bytes:
-    """``data`` with the SEI units of an HEVC decoder configuration (hvcC) turned into free space of the same length."""
+    """Return ``data`` with the SEI units of an HEVC decoder configuration (hvcC) turned into free space.
+
+    The length stays the same.
+    """
     if form != "mov":
         return data
     with contextlib.closing(_open(data, form)) as source:
@@ -144,7 +157,11 @@ def _drop_header_sei(data: bytes, form: str) -> bytes:
 
 
 def _clean_hvcc(header: bytes) -> bytes:
-    """The configuration (ISO/IEC 14496-15, 8.3.3.1) without its arrays of SEI units. Raises ``ValueError``."""
+    """Return the configuration (ISO/IEC 14496-15, 8.3.3.1) without its arrays of SEI units.
+
+    Raises:
+        ValueError: If it cannot be read.
+    """
     kept, position = [], 23
     for _ in range(header[22]):
         start = position

@@ -40,7 +40,7 @@ _BROKEN: Final = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSErro
 
 
 def read_shards(paths: Sequence[Path], *, license: str | None = None) -> Iterator[SourcePair | SourceError]:
-    """The pairs of the shards, in order: every two members of a key that differ in kind.
+    """Yield the pairs of the shards, in order: every two members of a key that differ in kind.
 
     A key is a member's name up to the first dot behind the last slash; what follows says what it is: ``png``, ``txt``,
     ``touch.npy``, ``camera2.png``. A ``json`` member may state ``license``, ``attribution``, ``captured_at`` and,
@@ -48,7 +48,10 @@ def read_shards(paths: Sequence[Path], *, license: str | None = None) -> Iterato
 
     What cannot be read comes as a ``SourceError`` in its place: TAR_BROKEN (reading goes on at the next header, where
     the shard is not compressed), TAR_MEMBER, TAR_KEY_TWICE, GROUP_LARGE, UNKNOWN_EXTENSION (once a shard), and those
-    of ``make_item`` and ``pair_up``. Raises ``SourceError`` NOTHING_FOUND.
+    of ``make_item`` and ``pair_up``.
+
+    Raises:
+        SourceError: NOTHING_FOUND.
     """
     empty = True
     for path in paths:
@@ -144,7 +147,7 @@ def _read_shard(path: Path, license: str | None) -> Iterator[SourcePair | Source
 
 
 def _read_members(path: Path) -> Iterator[_Member | SourceError]:
-    """The members of a shard. Where it is damaged, reading goes on at the next header, a few times."""
+    """Yield the members of a shard. Where it is damaged, reading goes on at the next header, a few times."""
     at, number = 0, 0
     for restarts in range(MAX_RESTARTS, -1, -1):
         following, number = yield from _read_from(path, at, number, may_restart=restarts > 0)
@@ -156,7 +159,11 @@ def _read_members(path: Path) -> Iterator[_Member | SourceError]:
 def _read_from(
     path: Path, start: int, number: int, *, may_restart: bool
 ) -> Generator[_Member | SourceError, None, tuple[int | None, int]]:
-    """The members from byte ``start`` on; returns where to go on after damage, and the number of the last member."""
+    """Yield the members from byte ``start`` on.
+
+    Returns:
+        Where to go on after damage, and the number of the last member.
+    """
     name, at = "", 0  # ``at`` is the header that is read, counted from ``start``
     try:
         with (
@@ -203,7 +210,7 @@ def _read_member(shard: tarfile.TarFile, info: tarfile.TarInfo, number: int, whe
 
 
 def _find_header(path: Path, at: int) -> int | None:
-    """Where the next whole header stands, from byte ``at`` on; None in a compressed shard, which shows none."""
+    """Return where the next whole header stands, from byte ``at`` on; None in a compressed shard, which shows none."""
     try:
         with path.open("rb") as file:
             file.seek(at)
@@ -227,7 +234,7 @@ def _is_header(block: bytes) -> bool:
 
 
 def _find_problem(info: tarfile.TarInfo) -> str:
-    """Why a member is not read; empty if it is."""
+    """Return why a member is not read; empty if it is."""
     path = PurePosixPath(info.name)
     if not info.isreg() or info.issparse():
         return "is not a plain file (a link, a device or a sparse file)"
@@ -280,7 +287,7 @@ def _read_group(
 
 
 def _name_member(member: _Member) -> Name:
-    """What the ending says; ``seg.png`` says nothing, because a segmentation is no picture."""
+    """Return what the ending says; ``seg.png`` says nothing, because a segmentation is no picture."""
     if member.ending in _TEXT_ENDINGS:
         return Name("", ".txt", "text")
     name = read_name(f"x.{member.ending}")

@@ -14,7 +14,7 @@ FRAME_RATE: Final = 10
 
 
 def encode_video(frames: NDArray[np.uint8]) -> bytes:
-    """MP4 (H.264, 4:2:0, no sound, no times of making) of uint8[T, H, W, 3] at 10 frames a second."""
+    """Return MP4 (H.264, 4:2:0, no sound, no times of making) of uint8[T, H, W, 3] at 10 frames a second."""
     buffer = io.BytesIO()
     flags = {"fflags": "+bitexact"}
     with av.open(buffer, mode="w", format="mp4", options=flags) as out:
@@ -39,14 +39,14 @@ def encode_video(frames: NDArray[np.uint8]) -> bytes:
 
 
 def encode_picture(picture: NDArray[np.uint8]) -> bytes:
-    """PNG of uint8[H, W, 3]."""
+    """Return PNG of uint8[H, W, 3]."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format="PNG")
     return buffer.getvalue()
 
 
 def encode_array(array: NDArray[np.float32]) -> bytes:
-    """``.npy``, version 1, little-endian, C order, nothing pickled."""
+    """Return ``.npy``, version 1, little-endian, C order, nothing pickled."""
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, np.ascontiguousarray(array, dtype="<f4"), version=(1, 0), allow_pickle=False)
     return buffer.getvalue()

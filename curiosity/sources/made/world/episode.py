@@ -55,7 +55,7 @@ STREAMS: Final[dict[str, tuple[str, str, str]]] = {
 
 
 def record_episode(seed: int, episode: int, renderer: Renderer) -> Episode:
-    """Episode ``episode`` of the seed; what it is does not depend on which others are made."""
+    """Return episode ``episode`` of the seed; what it is does not depend on which others are made."""
     recording = simulate(draw_factors(seed, episode))
     noise = np.random.default_rng([seed, episode, 1])  # of the sensors, in the order below
     frames = np.stack(

@@ -100,7 +100,10 @@ class Factors:
 
 
 def draw_factors(seed: int, episode: int) -> Factors:
-    """The factors of episode ``episode``; the same on every machine (PCG64), whatever other episodes are made."""
+    """Return the factors of episode ``episode``.
+
+    They are the same on every machine (PCG64), whatever other episodes are made.
+    """
     rng = np.random.default_rng([seed, episode, 0])
 
     def between(low: float, high: float) -> float:

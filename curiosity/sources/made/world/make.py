@@ -65,7 +65,8 @@ def make_world(
     tests). ``renderer`` is ``cpu`` (the default: the same bytes with and without OpenGL), ``gl``, or ``auto`` (OpenGL
     where it works). With ``cache`` episodes are kept there and taken from there.
 
-    Raises ``SourceError``: EPISODES_FEW, UNKNOWN_RENDERER, NO_GL, and what writing a set raises.
+    Raises:
+        SourceError: EPISODES_FEW, UNKNOWN_RENDERER, NO_GL, and what writing a set raises.
     """
     drawer = pick_renderer(renderer)
     splits = split_episodes(episodes, limit)
@@ -109,7 +110,11 @@ def make_world(
 
 
 def split_episodes(episodes: int, limit: int | None = None) -> dict[str, list[int]]:
-    """Numbers of the episodes of each split. Raises ``SourceError`` EPISODES_FEW where nothing is left to train on."""
+    """Return the numbers of the episodes of each split.
+
+    Raises:
+        SourceError: EPISODES_FEW where nothing is left to train on.
+    """
     least = HELD_OUT + CALIBRATION + 2
     if episodes < least:
         raise SourceError(
@@ -135,7 +140,10 @@ def _report(numbers: list[int], progress: Progress | None) -> Iterator[int]:
 
 
 def _keep_episode(folder: Path, named: str, seed: int, number: int, renderer: Renderer) -> dict[str, Path]:
-    """Files of an episode by stream; recorded unless the folder has it from an equal call that came to its end."""
+    """Return the files of an episode by stream.
+
+    It is recorded unless the folder has it from an equal call that came to its end.
+    """
     place = folder / f"{seed:d}-{number:06d}"
     files = {stream: inside(place, f"{stream}.{extension}", one=True) for stream, (_, _, extension) in STREAMS.items()}
     mark = place / "made-with.json"

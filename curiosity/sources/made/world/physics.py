@@ -42,7 +42,7 @@ class Recording:
 
 
 def simulate(factors: Factors) -> Recording:
-    """The episode's recording. The same factors and the same MuJoCo build give the same numbers."""
+    """Return the episode's recording. The same factors and the same MuJoCo build give the same numbers."""
     model = build_scene(factors)
     data = mujoco.MjData(model)
     commands = plan_commands(factors)
@@ -75,7 +75,7 @@ def simulate(factors: Factors) -> Recording:
 
 
 def _to_drive(commands: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Commands [T, 7] (roll, pitch, yaw, gripper) as drive targets [T, 8] (yaw, pitch, roll, left, right)."""
+    """Turn commands [T, 7] (roll, pitch, yaw, gripper) into drive targets [T, 8] (yaw, pitch, roll, left, right)."""
     x, y, z, roll, pitch, yaw, grip = commands.T
     inward = grip * OPEN_HALF
     return np.stack([x, y, z, yaw, pitch, roll, inward, inward], axis=1)

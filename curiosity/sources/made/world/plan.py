@@ -30,7 +30,7 @@ class _Waypoint:
 
 
 def plan_commands(factors: Factors) -> NDArray[np.float64]:
-    """float64[1600, 7] at 1 kHz: x, y, z (m), roll, pitch, yaw (rad), gripper (0 open to 1 closed)."""
+    """Return float64[1600, 7] at 1 kHz: x, y, z (m), roll, pitch, yaw (rad), gripper (0 open to 1 closed)."""
     keys = _list_keys(factors)
     times = np.array([key.time for key in keys])
     poses = np.array([[k.x, k.y, k.z, k.roll, k.pitch, k.yaw, 1 - k.gap / OPEN_HALF] for k in keys])
@@ -68,7 +68,7 @@ def _list_keys(factors: Factors) -> list[_Waypoint]:
 
 
 def _touch_sideways(factors: Factors, ready: _Waypoint) -> list[_Waypoint]:
-    """Push: one pad moves the object a long way. Poke: one pad knocks it, one to three times."""
+    """Plan a push (one pad moves the object a long way) or a poke (one pad knocks it, one to three times)."""
     east, north = math.cos(factors.axis), math.sin(factors.axis)
     free = ready.gap - factors.half_size[0]
     keys: list[_Waypoint] = []

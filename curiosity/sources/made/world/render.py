@@ -35,8 +35,11 @@ _MOVING_GROUP: Final = np.array([1, 1, 1, 1, 0, 0], dtype=np.uint8)  # table and
 
 @dataclass(frozen=True)
 class View:
-    """A picture uint8[S, S, 3]; where each pixel lies in the world, float64[S, S, 3]; True where it is on a moving
-    part (gripper or object) rather than the table, bool[S, S]."""
+    """What one camera sees at one step.
+
+    A picture uint8[S, S, 3]; where each pixel lies in the world, float64[S, S, 3]; True where it is on a moving part
+    (gripper or object) rather than the table, bool[S, S].
+    """
 
     picture: NDArray[np.uint8]
     points: NDArray[np.float64]
@@ -49,13 +52,14 @@ class Renderer(Protocol):
     name: str
 
     def draw(self, recording: Recording, step: int, camera: str) -> NDArray[np.uint8]:
-        """uint8[64, 64, 3] of the camera at the step (millisecond) of the episode."""
+        """Return uint8[64, 64, 3] of the camera at the step (millisecond) of the episode."""
 
 
 def pick_renderer(name: str) -> Renderer:
-    """The renderer ``cpu``, ``gl``, or for ``auto`` OpenGL where it works and else the CPU.
+    """Return the renderer ``cpu``, ``gl``, or for ``auto`` OpenGL where it works and else the CPU.
 
-    Raises ``SourceError``: UNKNOWN_RENDERER, or NO_GL where ``gl`` was asked for and cannot draw.
+    Raises:
+        SourceError: UNKNOWN_RENDERER, or NO_GL where ``gl`` was asked for and cannot draw.
     """
     if name not in RENDERERS:
         raise SourceError(
@@ -108,11 +112,11 @@ class RayRenderer:
         self._backdrops: dict[str, _Backdrop] = {}
 
     def draw(self, recording: Recording, step: int, camera: str) -> NDArray[np.uint8]:
-        """The picture of ``see``."""
+        """Return the picture of ``see``."""
         return self.see(recording, step, camera).picture
 
     def see(self, recording: Recording, step: int, camera: str) -> View:
-        """Picture, depth (as points in the world) and what moves, from one camera at one step."""
+        """Return the picture, the depth (as points in the world) and what moves, from one camera at one step."""
         self._place(recording, step)
         if camera not in self._backdrops:
             self._backdrops[camera] = _see_table(self._model, self._data, CAMERAS.index(camera))
@@ -166,7 +170,7 @@ class RayRenderer:
 
 
 def _see_table(model: Any, data: Any, camera: int) -> _Backdrop:
-    """The table (the plane z = 0), the mat on it, and past 3 m more of the same."""
+    """Return the table (the plane z = 0), the mat on it, and past 3 m more of the same."""
     eye = data.cam_xpos[camera].copy()
     rays = _aim_rays(model, data, camera)
     falls = rays[:, 2] < -1e-3
@@ -179,7 +183,7 @@ def _see_table(model: Any, data: Any, camera: int) -> _Backdrop:
 
 
 def _aim_rays(model: Any, data: Any, camera: int) -> NDArray[np.float64]:
-    """Unit vectors float64[S * S, 3] through the pixels' centres, rows from the top."""
+    """Return unit vectors float64[S * S, 3] through the pixels' centres, rows from the top."""
     half = math.tan(math.radians(float(model.cam_fovy[camera])) / 2)
     at = (np.arange(SIDE_PX) + 0.5) / SIDE_PX * 2 - 1
     right, down = np.meshgrid(at * half, at * half)
@@ -192,7 +196,7 @@ def _aim_rays(model: Any, data: Any, camera: int) -> NDArray[np.float64]:
 def _shade(
     rgb: NDArray[np.float64], normals: NDArray[np.float64], gloss: NDArray[np.float64], rays: NDArray[np.float64]
 ) -> NDArray[np.uint8]:
-    """Ambient and Lambert's cosine, plus Blinn's half-vector highlight (Blinn 1977): uint8[P, 3]."""
+    """Return the colours uint8[P, 3]: ambient and Lambert's cosine, plus a half-vector highlight (Blinn 1977)."""
     light = -np.array(LIGHT_DIRECTION)
     light /= np.linalg.norm(light)
     lit = np.maximum(0.0, normals @ light)
@@ -231,7 +235,7 @@ class GlRenderer:
         self._model: Any = None
 
     def draw(self, recording: Recording, step: int, camera: str) -> NDArray[np.uint8]:
-        """Drawn by the driver, read back."""
+        """Draw the picture with the driver and read it back."""
         if recording.model is not self._model:
             self._model = recording.model
             self._data = mujoco.MjData(self._model)

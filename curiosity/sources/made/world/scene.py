@@ -50,13 +50,16 @@ _GEOM_TYPES: Final = {
 
 
 def object_rgb(factors: Factors) -> tuple[float, float, float]:
-    """Colour of the object, 0 to 1: the named one, a little lighter or darker."""
+    """Return the colour of the object, 0 to 1: the named one, a little lighter or darker."""
     red, green, blue = (min(1.0, max(0.0, part * (1 + factors.shade))) for part in COLOURS[factors.colour])
     return red, green, blue
 
 
 def build_scene(factors: Factors) -> Any:
-    """A compiled ``mujoco.MjModel``: gantry (x, y, z, yaw, pitch, roll), two fingers, the object, two cameras."""
+    """Return a compiled ``mujoco.MjModel``.
+
+    It has a gantry (x, y, z, yaw, pitch, roll), two fingers, the object and two cameras.
+    """
     return mujoco.MjModel.from_xml_string(_write_xml(factors))
 
 

@@ -33,14 +33,17 @@ EMG_LIMIT_UV: Final = 5000.0
 
 
 def sense_action(recording: Recording) -> NDArray[np.float32]:
-    """float32[32, 7]: the commands at 20 Hz; x, y, z in m, roll, pitch, yaw in rad within [-pi, pi], gripper 0 to 1."""
+    """Return float32[32, 7]: the commands at 20 Hz.
+
+    They are x, y, z in m, roll, pitch, yaw in rad within [-pi, pi], and the gripper from 0 to 1.
+    """
     sampled = recording.commands[::TOUCH_STEP_MS].copy()
     sampled[:, 3:6] = (sampled[:, 3:6] + math.pi) % (2 * math.pi) - math.pi
     return sampled.astype(np.float32)
 
 
 def sense_touch(recording: Recording, rng: np.random.Generator) -> NDArray[np.float32]:
-    """float32[32, 2, 16, 16] kPa: left and right pad, row 0 at the top, column 0 at the pad's -y edge.
+    """Return float32[32, 2, 16, 16] kPa: left and right pad, row 0 at the top, column 0 at the pad's -y edge.
 
     The pad's force is the simulated one, averaged over 50 ms; how it is spread over the cells follows from the gap
     between each cell and the object (elastic foundation: pressure grows with indentation, none where there is a gap).
@@ -58,7 +61,7 @@ def sense_touch(recording: Recording, rng: np.random.Generator) -> NDArray[np.fl
 
 
 def sense_pressure(recording: Recording, rng: np.random.Generator) -> NDArray[np.float32]:
-    """float32[1600] kPa at 1 kHz: mean pressure under both pads, with the sensor's lag of 3 ms and noise."""
+    """Return float32[1600] kPa at 1 kHz: mean pressure under both pads, with the sensor's lag of 3 ms and noise."""
     area = CELLS * CELLS * CELL_M2
     squeezed = recording.pad_force.sum(axis=1) / area / 1000.0
     lagged = _lag(squeezed[:, None], PRESSURE_LAG_S)[:, 0]
@@ -69,7 +72,7 @@ def sense_pressure(recording: Recording, rng: np.random.Generator) -> NDArray[np
 def sense_cloud(
     recording: Recording, renderer: RayRenderer, step: int, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """float32[512, 3] metres in the world: both cameras' depth at one step, table cut to what fills up.
+    """Return float32[512, 3] metres in the world: both cameras' depth at one step, table cut to what fills up.
 
     Seeded choice of the points on gripper and object; sensor noise of half a millimetre. The order says nothing.
     """
@@ -85,7 +88,7 @@ def sense_cloud(
 
 
 def sense_emg(recording: Recording, rng: np.random.Generator) -> NDArray[np.float32]:
-    """float32[8, 1600] microvolts at 1 kHz, synthesised.
+    """Return float32[8, 1600] microvolts at 1 kHz, synthesised.
 
     Channels: shoulder forward/back, shoulder out/in, elbow bend/stretch, forearm turn, grip. The envelope is the
     activation that the joint torque asks of the muscle; the carrier is seeded noise of 20 to 450 Hz, as surface EMG
@@ -103,7 +106,7 @@ def sense_emg(recording: Recording, rng: np.random.Generator) -> NDArray[np.floa
 
 
 def measure_gaps(recording: Recording, step: int, pad: int) -> Floats:
-    """Metres from each cell of a pad, along its normal, to the object: float64[16, 16], inf where it misses.
+    """Return the metres from each cell of a pad, along its normal, to the object: float64[16, 16], inf where it misses.
 
     Negative inside the object (contacts are soft and overlap a little).
     """
@@ -120,7 +123,10 @@ def measure_gaps(recording: Recording, step: int, pad: int) -> Floats:
 
 
 def _enter(factors: Factors, origins: Floats, direction: Floats) -> Floats:
-    """Distance at which rays from ``origins`` [P, 3] (in the object's frame) enter the object; inf where they miss."""
+    """Return the distance at which rays from ``origins`` [P, 3] enter the object; inf where they miss.
+
+    The origins are in the object's frame.
+    """
     x, y, z = factors.half_size
     if factors.shape == "block":
         return _enter_slabs(origins, direction, (x, y, z))
@@ -145,14 +151,14 @@ def _enter_slabs(origins: Floats, direction: Floats, half: tuple[float, float, f
 
 
 def _enter_ball(origins: Floats, direction: Floats) -> Floats:
-    """Unit ball at the origin; ``direction`` need not be of unit length."""
+    """Return where rays enter the unit ball at the origin; ``direction`` need not be of unit length."""
     square, half = float(direction @ direction), origins @ direction
     root = half**2 - square * ((origins**2).sum(axis=1) - 1.0)
     return np.where(root >= 0, (-half - np.sqrt(np.maximum(root, 0.0))) / square, np.inf)
 
 
 def _enter_tube(origins: Floats, direction: Floats, radius: float, half: float, axis: int) -> Floats:
-    """Side of a cylinder along ``axis``."""
+    """Return where rays enter the side of a cylinder along ``axis``."""
     flat = np.ones(3)
     flat[axis] = 0.0
     side = direction * flat
@@ -165,7 +171,10 @@ def _enter_tube(origins: Floats, direction: Floats, radius: float, half: float, 
 
 
 def _spread(gap: Floats, force: float) -> Floats:
-    """Pressure in kPa of each cell so that the cells carry ``force`` (N): k * max(0, depth - gap), exact by sorting."""
+    """Return the pressure in kPa of each cell so that the cells carry ``force`` (N).
+
+    It is k * max(0, depth - gap), exact by sorting.
+    """
     order = np.sort(gap[np.isfinite(gap)])
     if not len(order):
         # The ray model misses what the simulation's contact margin still touched: all of the pad carries it.
@@ -178,10 +187,11 @@ def _spread(gap: Floats, force: float) -> Floats:
 
 
 def _activate(recording: Recording) -> Floats:
-    """Activation 0 to about 2 of the eight muscles, float64[1600, 8], from the torques of an arm that holds the tool.
+    """Return the activation of the eight muscles, 0 to about 2: float64[1600, 8].
 
-    Upper arm and forearm of 0.33 and 0.30 m hang from a shoulder behind the table; torques are those of the drive
-    forces (transposed Jacobian), of the arm's own weight (1.9 and 1.3 kg), and of passive joint stiffness.
+    It comes from the torques of an arm that holds the tool. Upper arm and forearm of 0.33 and 0.30 m hang from a
+    shoulder behind the table; torques are those of the drive forces (transposed Jacobian), of the arm's own weight (1.9
+    and 1.3 kg), and of passive joint stiffness.
     """
     shoulder, upper, fore = np.array([-0.05, -0.52, 0.30]), 0.33, 0.30
     hand = recording.joints[:, :3] - shoulder
@@ -211,12 +221,15 @@ def _activate(recording: Recording) -> Floats:
 
 
 def _soften(asked: Floats) -> Floats:
-    """Positive part, growing ever more slowly: muscles do not pull without bound."""
+    """Return the positive part, growing ever more slowly: muscles do not pull without bound."""
     return 2.0 * np.tanh(np.maximum(0.0, asked) / 2.0)
 
 
 def _lag(signal: Floats, seconds: float) -> Floats:
-    """First-order lag along the first axis, starting at rest at the first value; by its impulse response."""
+    """Return the values with a first-order lag along the first axis, by its impulse response.
+
+    It starts at rest at the first value.
+    """
     count = len(signal)
     response = np.exp(-np.arange(count) * 0.001 / seconds)
     response /= response.sum()
@@ -228,7 +241,7 @@ def _lag(signal: Floats, seconds: float) -> Floats:
 
 
 def _matrix(turn: Floats) -> Floats:
-    """Rotation matrix of a unit quaternion w, x, y, z."""
+    """Return the rotation matrix of a unit quaternion w, x, y, z."""
     w, x, y, z = turn
     return np.array(
         [

@@ -44,7 +44,7 @@ _TEMPLATES: Final = (
 
 
 def say(recording: Recording, rng: np.random.Generator) -> str:
-    """One sentence about the episode; ``rng`` chooses words, never facts."""
+    """Return one sentence about the episode; ``rng`` chooses words, never facts."""
     factors = recording.factors
 
     def one_of(words: tuple[str, ...]) -> str:
@@ -82,7 +82,7 @@ def _place(position: tuple[float, float]) -> str:
 
 
 def _tell_how(recording: Recording) -> str:
-    """Direction, amount and speed, where the action has them."""
+    """Return the direction, amount and speed, where the action has them."""
     factors = recording.factors
     moved = recording.object_position[-1] - recording.object_position[0]
     fast = " quickly" if factors.stroke_s < 0.33 else " slowly" if factors.stroke_s > 0.48 else ""

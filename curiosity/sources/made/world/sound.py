@@ -32,7 +32,7 @@ _RING_S: Final = 0.35
 
 
 def make_sound(recording: Recording, rng: np.random.Generator) -> bytes:
-    """WAV, mono, 16-bit, 16 kHz, 1.6 s: what a microphone at the table would hear of the simulated contacts."""
+    """Return WAV, mono, 16-bit, 16 kHz, 1.6 s: what a microphone at the table would hear of the simulated contacts."""
     factors = recording.factors
     ring = _make_ring(factors)
     struck = _strike(recording, rng)
@@ -50,7 +50,10 @@ def make_sound(recording: Recording, rng: np.random.Generator) -> bytes:
 
 
 def _make_ring(factors: Factors) -> Floats:
-    """Impulse response of the object: smaller and emptier things ring higher, each mode dies faster than the last."""
+    """Return the impulse response of the object.
+
+    Smaller and emptier things ring higher, and each mode dies faster than the last.
+    """
     material = MATERIALS[factors.material]
     lowest = material.pitch_hz * (0.025 / factors.half_size[0]) * (1.25 - 0.5 * factors.fill)
     time = np.arange(int(_RING_S * RATE_HZ)) / RATE_HZ
@@ -63,7 +66,10 @@ def _make_ring(factors: Factors) -> Floats:
 
 
 def _strike(recording: Recording, rng: np.random.Generator) -> Floats:
-    """What excites the modes, at 16 kHz: rises of the contact force within a millisecond, and rubbing on the table."""
+    """Return what excites the modes, at 16 kHz.
+
+    These are rises of the contact force within a millisecond, and rubbing on the table.
+    """
     force = recording.object_force
     rise = np.maximum(0.0, np.diff(force, prepend=force[:1]))
     rise = np.where(rise > 0.02, rise, 0.0)  # resting contacts tremble by less
@@ -79,7 +85,10 @@ def _strike(recording: Recording, rng: np.random.Generator) -> Floats:
 
 
 def _hum(recording: Recording) -> Floats:
-    """Drives: travel, turning and grip each whine at a pitch that rises with their speed; a standby hum of 120 Hz."""
+    """Return the sound of the drives, with a standby hum of 120 Hz.
+
+    Travel, turning and grip each whine at a pitch that rises with their speed.
+    """
     speeds = recording.joint_speeds
     travel = np.sqrt((speeds[:, :3] ** 2).sum(axis=1))
     turning = np.sqrt((speeds[:, 3:6] ** 2).sum(axis=1))
