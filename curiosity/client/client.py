@@ -52,14 +52,16 @@ _MAX_ANSWER_BYTES = 256 << 20  # a page of 1,000 entries of 65,535 bytes each is
 
 
 class ValidatorClient:
-    """One validator at ``url``. A request without an answer is repeated, the same bytes, for ``patience_s``; of a
-    validator that has not answered at all yet, six times. ``on_wait`` is told of each failure that is waited out.
+    """One validator at ``url``.
 
-    Every method raises ServiceError: SERVICE_UNREACHABLE, SERVICE_ANSWER (what came is no message of the protocol);
-    Rejected with the validator's own code; Overloaded if it stays so.
+    A request without an answer is repeated, the same bytes, for ``patience_s``; of a validator that has not answered at
+    all yet, six times. ``on_wait`` is told of each failure that is waited out.
 
     Raises:
         ConfigError: URL_INVALID for what is not the address of a web server.
+        ServiceError: By every method: SERVICE_UNREACHABLE, SERVICE_ANSWER (what came is not a message of the protocol).
+        Rejected: By every method, with the validator's own code.
+        Overloaded: By every method, if the validator stays so.
     """
 
     def __init__(
@@ -313,7 +315,7 @@ def _refusal(status: int, body: bytes, retry_after: str, what: str) -> Curiosity
 
 
 def _seconds(retry_after: str) -> int:
-    """What a Retry-After header asks for, a day at most; 1 where it is not a number of seconds."""
+    """Return what a Retry-After header asks for, a day at most; 1 where it is not a number of seconds."""
     if not retry_after.isascii() or not retry_after.isdecimal():
         return 1
     return min(int(retry_after), _LONGEST_RETRY_S) if len(retry_after) < 10 else _LONGEST_RETRY_S

@@ -138,7 +138,7 @@ def _is_like(kept: str, name: str) -> bool:
 
 
 def pay_by_entry(leaves: Iterable[bytes], parameters: RewardParameters) -> dict[int, str]:
-    """Return of every accepted pair in a ledger whether it is paid, and why not, in words, by entry.
+    """Return whether each accepted pair in a ledger is paid, and why not, in words, by entry.
 
     Raises:
         ProofError: As `curiosity.protocol.payouts.derive` does.

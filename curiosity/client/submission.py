@@ -157,7 +157,11 @@ def stated_license(source: SourcePair, otherwise: str, allowed: Collection[str] 
 
 
 def check_taken(source: SourcePair, network: Network) -> None:
-    """Raise SourceError PAIR_NOT_TAKEN for a modality pair that the network's checkpoint does not judge."""
+    """Check that the network's checkpoint judges such a modality pair.
+
+    Raises:
+        SourceError: PAIR_NOT_TAKEN.
+    """
     if source.modalities not in network.pairs:
         raise _not_taken(source, network)
 
@@ -271,7 +275,7 @@ class _Run:
         return row
 
     def _recall(self, row: _Row) -> PairOutcome:
-        """What came of a row in an earlier run: by its receipt, or by the journal where the receipt is gone."""
+        """Return what came of a row in an earlier run: by its receipt, or by the journal where the receipt is gone."""
         result = self.journal.results[row.key]
         try:
             saved = read_saved(receipt_path(self.contributor.home / "receipts", bytes.fromhex(result.pair)))
@@ -286,7 +290,7 @@ class _Run:
         return result is not None and result.outcome != "refused"
 
     def _is_taken(self, source: SourcePair) -> bool:
-        """Whether this validator's checkpoint judges such a pair: if not, nothing need be read or signed."""
+        """Return whether this validator's checkpoint judges such a pair: if not, nothing need be read or signed."""
         return source.modalities in self.network.pairs and all(
             item.modality in self.network.max_item_bytes for item in (source.a, source.b)
         )

@@ -92,7 +92,11 @@ def create_wallet(
 
 
 def check_password(password: str) -> None:
-    """Raise WalletError WALLET_PASSWORD_EMPTY or WALLET_PASSWORD_SHORT unless a new wallet may have this password."""
+    """Check that a new wallet may have this password.
+
+    Raises:
+        WalletError: WALLET_PASSWORD_EMPTY or WALLET_PASSWORD_SHORT.
+    """
     if not password:
         raise WalletError("WALLET_PASSWORD_EMPTY", "the password has 0 characters", "Choose one of 12 or more.")
     if len(password.strip()) < MIN_PASSWORD_CHARACTERS:

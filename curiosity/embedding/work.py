@@ -61,7 +61,11 @@ class Budget:
         return min(self.base + self.per_byte * size, self.most)
 
     def check(self, units: int, size: int, media_type: str) -> None:
-        """Raise Rejected ITEM_OVER_BUDGET for an item that costs more."""
+        """Refuse an item that costs more.
+
+        Raises:
+            Rejected: ITEM_OVER_BUDGET.
+        """
         allowed = self.units(size)
         if units > allowed:
             raise refuse(

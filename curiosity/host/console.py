@@ -143,12 +143,15 @@ class LogLines(logging.Formatter):
     """A record is one line, whatever others' words are in it; a traceback is set off from every line of a record."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the message on one line."""
         return one_line(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:
+        """Return the traceback, each line set off."""
         return "\n".join(f"  | {one_line(line)}" for line in super().formatException(ei).split("\n"))
 
     def formatStack(self, stack_info: str) -> str:
+        """Return the stack, each line set off."""
         return "\n".join(f"  | {one_line(line)}" for line in stack_info.split("\n"))
 
 

@@ -52,7 +52,10 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     """Put ``data`` at ``path`` whole or not at all, in place of what is there, and return once it is on the disk.
 
     A symbolic link stays and its target is replaced; a device such as ``/dev/stdout`` is written to. ``mode``
-    as far as the umask lets it. Raises OSError; then ``path`` is as it was.
+    as far as the umask lets it.
+
+    Raises:
+        OSError: If it cannot be written; then ``path`` is as it was.
     """
     if path.exists() and not path.is_file():
         path.write_bytes(data)
@@ -71,8 +74,10 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o666) -> None:
 def replacing(path: Path, *, mode: int = 0o666) -> Iterator[Path]:
     """Yield a free path for a library to write a file to, which then takes the place of ``path`` as a whole.
 
-    If the block raises, ``path`` is as it was and nothing is left beside it. Raises OSError, also if the block wrote no
-    file.
+    If the block raises, ``path`` is as it was and nothing is left beside it.
+
+    Raises:
+        OSError: If it cannot be written, also if the block wrote no file.
     """
     target = path.resolve()
     part = _part_of(target)
@@ -90,7 +95,8 @@ def replacing(path: Path, *, mode: int = 0o666) -> Iterator[Path]:
 def write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
     """Make a folder with these files, whole or not at all; there is nothing at ``path``, or an empty folder.
 
-    Raises OSError; then nothing of ours is left there.
+    Raises:
+        OSError: If it cannot be written; then nothing of ours is left there.
     """
     make_folder(path.parent)
     part = _part_of(path)
@@ -107,7 +113,11 @@ def write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def make_folder(path: Path, *, mode: int = 0o777) -> None:
-    """Make a folder and those above it where they are missing. ``mode`` is the last one's. Raises OSError."""
+    """Make a folder and those above it where they are missing. ``mode`` is the last one's.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
     missing = []
     above = path
     while not above.is_dir():
@@ -119,7 +129,11 @@ def make_folder(path: Path, *, mode: int = 0o777) -> None:
 
 
 def move(path: Path, to: Path) -> None:
-    """Give a file or folder another name in the same folder, in place of a file that is there. Raises OSError."""
+    """Give a file or folder another name in the same folder, in place of a file that is there.
+
+    Raises:
+        OSError: If it cannot be moved.
+    """
     path.replace(to)
     sync_directory(to.parent)
 
@@ -127,8 +141,10 @@ def move(path: Path, to: Path) -> None:
 def append_durably(path: Path, data: bytes) -> None:
     """Add ``data`` to the end of a file, which is made if it is not there.
 
-    After a power cut a part of ``data`` may be at the end. Raises OSError; then the file is as it was, if the disk lets
-    us cut it.
+    After a power cut a part of ``data`` may be at the end.
+
+    Raises:
+        OSError: If it cannot be written; then the file is as it was, if the disk lets us cut it.
     """
     with FileIO(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+") as file:
         is_new = os.fstat(file.fileno()).st_size == 0
@@ -140,7 +156,10 @@ def append_durably(path: Path, data: bytes) -> None:
 def append_to(file: FileIO, data: bytes, *, durable: bool = True) -> None:
     """Add ``data`` to a file that is open for appending; its name is durable already.
 
-    ``durable=False`` leaves the moment at which it reaches the disk to the kernel. Raises OSError as `append_durably`.
+    ``durable=False`` leaves the moment at which it reaches the disk to the kernel.
+
+    Raises:
+        OSError: As `append_durably`.
     """
     size = os.fstat(file.fileno()).st_size
     left = memoryview(data)
@@ -155,14 +174,22 @@ def append_to(file: FileIO, data: bytes, *, durable: bool = True) -> None:
 
 
 def cut_to(path: Path, size: int) -> None:
-    """Drop what a file has after ``size`` bytes, such as a record that a power cut tore. Raises OSError."""
+    """Drop what a file has after ``size`` bytes, such as a record that a power cut tore.
+
+    Raises:
+        OSError: If it cannot be cut.
+    """
     with path.open("r+b", buffering=0) as file:
         file.truncate(size)
         os.fsync(file.fileno())
 
 
 def sync_file(path: Path) -> None:
-    """Make the content of a file durable that was written in several steps. Raises OSError."""
+    """Make the content of a file durable that was written in several steps.
+
+    Raises:
+        OSError: If the disk does not take it.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -174,8 +201,11 @@ def open_locked(path: Path, *, patience_s: float = 0.0, mode: int = 0o666) -> Fi
     """Open a file for reading and appending, made if it is not there, that no other process has open like this.
 
     Closing it lets others in. A file that serves as a lock only is never replaced and never removed: a lock on a file
-    that others cannot find any more keeps nobody out. Raises BlockingIOError if another process still has it after
-    ``patience_s``, OSError.
+    that others cannot find any more keeps nobody out.
+
+    Raises:
+        BlockingIOError: If another process still has it after ``patience_s``.
+        OSError: If it cannot be opened.
     """
     is_new = not path.exists()
     file = FileIO(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, mode), "r+")
@@ -198,7 +228,11 @@ def open_locked(path: Path, *, patience_s: float = 0.0, mode: int = 0o666) -> Fi
 
 @contextmanager
 def folder_locked(path: Path) -> Iterator[None]:
-    """Within the block no other process is in such a block with this folder; waits until it is so. Raises OSError."""
+    """Keep other processes out of such a block with this folder; wait until they are.
+
+    Raises:
+        OSError: If the lock cannot be opened.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -208,7 +242,11 @@ def folder_locked(path: Path) -> Iterator[None]:
 
 
 def sync_directory(path: Path) -> None:
-    """Make the names in a folder durable. Raises OSError."""
+    """Make the names in a folder durable.
+
+    Raises:
+        OSError: If the disk does not take them.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -219,8 +257,12 @@ def sync_directory(path: Path) -> None:
 def read_secret(path: Path) -> str:
     """Return the text of a small file with a key, a token, words or a password, without line ends behind it.
 
-    A byte order mark in front is not part of it. Raises OSError, and ValueError for what is not UTF-8 or longer than
-    `MAX_SECRET_BYTES`; its words say what is wrong and nothing of the content.
+    A byte order mark in front is not part of it.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: For what is not UTF-8 or longer than `MAX_SECRET_BYTES`; its words say what is wrong and nothing of
+            the content.
     """
     with path.open("rb") as file:
         data = file.read(MAX_SECRET_BYTES + 1)
@@ -241,7 +283,7 @@ def _write_beside(path: Path, data: bytes, mode: int) -> Path:
 
 
 def is_left_over(path: Path) -> bool:
-    """True for the name of a file that a killed process was writing here, which may be removed."""
+    """Return True for the name of a file that a killed process was writing here, which may be removed."""
     return _LEFT_OVER.fullmatch(path.name) is not None
 
 

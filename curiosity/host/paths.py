@@ -17,7 +17,7 @@ class PathRefused(ValueError):
 
 
 def inside(folder: Path, name: str, *, one: bool = False, links: bool = False) -> Path:
-    """The path ``name`` below ``folder``, whether or not something is there.
+    """Return the path ``name`` below ``folder``, whether or not something is there.
 
     ``one`` takes a single name only, without separators. ``links`` is for folders of our own, or of which every byte is
     verified by its hash: their symbolic links may lead where their owner put them. In all others a link may not lead

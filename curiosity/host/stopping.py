@@ -8,7 +8,7 @@ _AGAIN_S = 0.05
 
 
 def stop_on_sigterm() -> None:
-    """From now on SIGTERM interrupts the program as SIGINT would; for the main thread, at the edge of a program.
+    """Let SIGTERM interrupt the program as SIGINT would; for the main thread, at the edge of a program.
 
     A shell starts what runs in its background with SIGINT ignored, so that only SIGTERM reaches it. Without this
     SIGTERM ends a process at once: no summary, no cleaning up, children left behind.

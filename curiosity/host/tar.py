@@ -98,7 +98,7 @@ def _member(header: bytes, kind: bytes, at: int, size: int, extended: dict[bytes
 
 
 def _records(data: bytes) -> dict[bytes, bytes]:
-    """The records ``LENGTH KEY=VALUE`` of an extended header, the last of each key."""
+    """Return the records ``LENGTH KEY=VALUE`` of an extended header, the last of each key."""
     found: dict[bytes, bytes] = {}
     at = 0
     while at < len(data):
@@ -115,7 +115,7 @@ def _records(data: bytes) -> dict[bytes, bytes]:
 
 
 def _number(field: bytes, what: str) -> int:
-    """A field of octal digits, or of 256 as base where its first bit is set. Never negative."""
+    """Return a field of octal digits, or of 256 as base where its first bit is set. Never negative."""
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
     digits = _OCTAL.fullmatch(field)

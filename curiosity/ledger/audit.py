@@ -1,5 +1,7 @@
-"""A monitor of any C2SP log: one round compares the head that is shown now with what was verified before, and checks
-everything new, down to what each entry of a ledger of ours means.
+"""A monitor of any C2SP log.
+
+One round compares the head that is shown now with what was verified before, and checks everything new, down to what
+each entry of a ledger of ours means.
 
 In order: signature and cosignatures of the head; consistency with the last head and with what witnesses saw; every tile
 and leaf hash; the rules of the ledger; the openings of the new pairs. The first thing that does not hold ends the round
@@ -135,7 +137,7 @@ def _round(
 
 
 def _index_in(error: ProofError) -> int | None:
-    """The first entry that an error of the tile reader is about."""
+    """Return the first entry that an error of the tile reader is about."""
     if (entry := re.match(r"entry (\d+)", error.what)) is not None:
         return int(entry[1])
     return None
@@ -145,7 +147,11 @@ def _index_in(error: ProofError) -> int | None:
 
 
 def _compare_with_kept(reader: TileReader, state: MonitorState, kept: TreeHead, note: str, target: Target) -> None:
-    """Raise _Found with evidence unless one of the two trees is a prefix of the other."""
+    """Check that one of the two trees is a prefix of the other.
+
+    Raises:
+        _Found: With evidence, unless it is.
+    """
     head = reader.head
     assert state.note is not None
     if head.size >= kept.size:
@@ -185,7 +191,11 @@ def _compare_with_kept(reader: TileReader, state: MonitorState, kept: TreeHead, 
 def _compare_with_seen(
     reader: TileReader, ahead: Ahead, state: MonitorState, note: str, seen: str, target: Target
 ) -> str:
-    """Raise _Found if a head that others hold is of another history; return what there is to tell otherwise."""
+    """Compare the head with those that others hold; return what there is to tell.
+
+    Raises:
+        _Found: If one of them is of another history.
+    """
     try:
         other = verify_checkpoint(seen, target.origin, target.log_vkeys)
     except ProofError as error:
@@ -219,7 +229,7 @@ def _compare_with_seen(
 
 
 def _first_difference(reader: TileReader, state: MonitorState, size: int) -> int | None:
-    """The first of ``size`` entries whose kept leaf hash is not the log's; None if its tiles cannot be had."""
+    """Return the first of ``size`` entries whose kept leaf hash is not the log's; None if its tiles cannot be had."""
     try:
         for first in range(0, size, WIDTH):
             mine = state.hashes(first, min(WIDTH, size - first))

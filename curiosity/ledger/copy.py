@@ -1,8 +1,8 @@
-"""A whole ledger copied to a folder (`curiosity.ledger.layout`): for a trainer, for whoever derives payouts, and for a
-validator that is built again.
+"""A whole ledger copied to a folder (`curiosity.ledger.layout`).
 
-Everything is hashed as it comes in, and what is there already is hashed again: what a power cut tore, what somebody
-changed and what is missing is fetched, and nothing else is.
+It serves a trainer, whoever derives payouts, and a validator that is built again. Everything is hashed as it comes in,
+and what is there already is hashed again: what a power cut tore, what somebody changed and what is missing is fetched,
+and nothing else is.
 """
 
 import asyncio
@@ -123,7 +123,11 @@ class _Gone(Exception):
 
 
 def _check_kept(out: Path, network: Network, head: TreeHead, log_vkey: str) -> None:
-    """Raise ProofError if the folder holds another ledger or a newer head; a torn file says nothing."""
+    """Check that the folder holds no other ledger and no newer head; a torn file says nothing.
+
+    Raises:
+        ProofError: If it does.
+    """
     try:
         kept = read_network(out) if (out / NETWORK).exists() else None
     except SourceError:
@@ -161,7 +165,13 @@ class _ContentCopy:
         self._gate = asyncio.Semaphore(_PARALLEL)
 
     async def run(self, note: str, token: str) -> CopiedLedger:
-        """Copy it, and write the head at the end. Raises _Gone, OSError, ProofError."""
+        """Copy it, and write the head at the end.
+
+        Raises:
+            _Gone: If the source does not give something any more.
+            OSError: If the folder cannot be written.
+            ProofError: If something does not hold.
+        """
         leaves = await asyncio.to_thread(self._leaves)
         erased = set(check_takedowns(leaves, self._network.network_id, self._network.domain))
         pairs = accepted = 0
@@ -332,7 +342,7 @@ async def _all(tasks: Iterable[Coroutine[object, object, T]]) -> list[T]:
 
 
 def _has(path: Path, digest: bytes) -> bool:
-    """True if the file is there with that SHA-256."""
+    """Return True if the file is there with that SHA-256."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest() == digest

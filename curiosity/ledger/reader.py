@@ -150,7 +150,7 @@ class LedgerCopy:
 
 @contextmanager
 def opened_copy(path: Path, log_vkey: str = "") -> Iterator[LedgerCopy]:
-    """An exported folder, or one packed into a tar file, whose members are read where they lie.
+    """Open an exported folder, or one packed into a tar file, whose members are read where they lie.
 
     Raises:
         ProofError: IMPORT_MALFORMED, and what `curiosity.ledger.archive.Archive` raises.
@@ -163,7 +163,7 @@ def opened_copy(path: Path, log_vkey: str = "") -> Iterator[LedgerCopy]:
 
 
 def bad_entry(index: int, code: str, what: str) -> ProofError:
-    """An export that does not hold, from an index on."""
+    """Return the error of an export that does not hold, from an index on."""
     return ProofError(
         code, f"first bad index {index}: {what}", "Export again, or remove the bad file and export again."
     )

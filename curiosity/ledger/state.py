@@ -1,5 +1,6 @@
-"""What a monitor of a log keeps between rounds: the last head that it verified, every leaf hash under it, and where the
-rules of the ledger stand.
+"""What a monitor of a log keeps between rounds.
+
+It keeps the last head that it verified, every leaf hash under it, and where the rules of the ledger stand.
 
 state.json       the head's note and the rules' state; replaced last, so that a round counts whole or not at all
 leaf-hashes      32 bytes an entry: they tell *which* entry a log has rewritten

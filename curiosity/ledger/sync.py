@@ -140,7 +140,11 @@ async def copy_tiles(
 
 
 def finish_tiles(out: Path, note: str, head: TreeHead) -> None:
-    """Write the head, and remove the partial files of earlier ones. Raises OSError."""
+    """Write the head, and remove the partial files of earlier ones.
+
+    Raises:
+        OSError: If the folder cannot be written.
+    """
     expected = _expected(head.size)
     write_whole(out / HEAD, note.encode())
     for path in out.glob("tile/**/*.p/*"):
@@ -149,17 +153,19 @@ def finish_tiles(out: Path, note: str, head: TreeHead) -> None:
 
 
 def not_written(out: Path, error: OSError) -> SourceError:
-    """The error of a folder that cannot be written."""
+    """Return the error of a folder that cannot be written."""
     return SourceError(
         "SYNC_NOT_WRITTEN", f"{out}: {error.strerror}", "Free space there; the same command goes on where it stopped."
     )
 
 
 def check_not_shrunk(out: Path, head: TreeHead, log_vkey: str, kept_head: Path | None = None) -> None:
-    """Raise ProofError SYNC_SHRANK if the folder holds a newer head of the log than the one that is shown.
+    """Check that the folder holds no newer head of the log than the one that is shown.
 
-    ``kept_head`` is the file with the folder's head, where it has another name. Also raises what `verify_checkpoint`
-    does.
+    ``kept_head`` is the file with the folder's head, where it has another name.
+
+    Raises:
+        ProofError: SYNC_SHRANK, and what `verify_checkpoint` raises.
     """
     try:
         note = (kept_head or out / HEAD).read_text(errors="replace")

@@ -30,8 +30,9 @@ _LONGEST_WAIT_S = 5.0
 
 
 class LogFiles:
-    """The files of one log. ``where`` is a URL prefix or a folder. A request without an answer is repeated;
-    ``on_wait`` is told why, once for each reason.
+    """The files of one log; ``where`` is a URL prefix or a folder.
+
+    A request without an answer is repeated; ``on_wait`` is told why, once for each reason.
 
     Raises:
         ServiceError: LOG_UNREACHABLE after ``patience_s`` without an answer, LOG_ANSWER for a file that is too long or

@@ -42,7 +42,7 @@ class Fall:
 
 
 def find_falls(before: RecallTable, after: RecallTable, most_micro: int = MOST_FALL_MICRO) -> list[Fall]:
-    """Every direction of ``before`` that lost more than ``most_micro`` in ``after``, the deepest fall first.
+    """Return every direction of ``before`` that lost more than ``most_micro`` in ``after``, the deepest fall first.
 
     Also directions that were never trained as a pair, such as sound to picture: searches use them like the others.
 
@@ -112,7 +112,7 @@ def check_comparison(evaluation: Mapping[str, Any], judged: Iterable[str], of_pa
 
 
 def read_shares(recall: object) -> RecallTable:
-    """The shares of a manifest's ``recall``.
+    """Return the shares of a manifest's ``recall``.
 
     Raises:
         CheckpointError: CHECKPOINT_NOT_COMPARED if they cannot be read.

@@ -25,17 +25,20 @@ Rule = Callable[[Quantised, Quantised, Gap, PairThresholds], bool]
 
 
 def is_inside_loo(_point: Quantised, _history: Quantised, gap: Gap, thresholds: PairThresholds) -> bool:
-    """True if offset over gap is no more than for nine in ten points of the history itself (leave one out)."""
+    """Return True if offset over gap is no more than for nine in ten points of the history itself (leave one out)."""
     return gap.ratio_micro <= thresholds.max_ratio_micro
 
 
 def is_inside_literal(_point: Quantised, _history: Quantised, gap: Gap, _thresholds: PairThresholds) -> bool:
-    """True if the offset is at most a third of the gap, as the source says; kept to show that it admits nothing."""
+    """Return True if the offset is at most a third of the gap, as the source says.
+
+    It is kept to show that this rule admits nothing.
+    """
     return 3 * gap.offset_micro <= gap.gap_micro
 
 
 def is_inside_pca3(point: Quantised, history: Quantised, _gap: Gap, _thresholds: PairThresholds) -> bool:
-    """True if the literal rule holds in the three principal directions of the history."""
+    """Return True if the literal rule holds in the three principal directions of the history."""
     values = history.astype(np.float64)
     mean = values.mean(axis=0)
     axes = np.linalg.svd(values - mean, full_matrices=False)[2][:3]
@@ -52,15 +55,15 @@ RULES: dict[str, Rule] = {"loo": is_inside_loo, "literal": is_inside_literal, "p
 
 
 def is_novel(gap: Gap, thresholds: PairThresholds, *, inside: bool) -> bool:
-    """True if the point is paid for: inside a gap by the rule, and no nearer to a known point than the floor."""
+    """Return True if the point is paid for: inside a gap by the rule, and no nearer to a known point than the floor."""
     return inside and gap.nearest_micro >= thresholds.nearest_floor_micro
 
 
 def curiosity_micro(gap: Gap) -> int:
-    """Return the score that ranks and pays a novel pair: the size of the gap it fills, at most ``2 * MICRO``, rounded
-    down to ``SCORE_BITS`` leading bits.
+    """Return the score that ranks and pays a novel pair: the size of the gap it fills.
 
-    The score is public for ever, and the whole gap would tell which pair it is of to anybody who can guess the items.
+    It is at most ``2 * MICRO``, rounded down to ``SCORE_BITS`` leading bits. The score is public for ever, and the
+    whole gap would tell which pair it is of to anybody who can guess the items.
     """
     size = min(gap.gap_micro, 2 * MICRO)
     dropped = max(size.bit_length() - SCORE_BITS, 0)

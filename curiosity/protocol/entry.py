@@ -130,6 +130,6 @@ def parse_entry(leaf: bytes) -> AnyEntry:
 
 
 def is_accepted(leaf: bytes) -> bool:
-    """True if the leaf is the entry of an accepted pair."""
+    """Return True if the leaf is the entry of an accepted pair."""
     entry = parse_entry(leaf)
     return isinstance(entry, PairEntry) and entry.verdict.is_accepted

@@ -65,7 +65,7 @@ class CuriosityError(Exception):
         self.remedy = remedy
 
     def to_json(self) -> dict[str, str]:
-        """The error as the service sends it and ``--json`` prints it."""
+        """Return the error as the service sends it and ``--json`` prints it."""
         return {"code": self.code, "what": self.what, "remedy": self.remedy, "fault": self.fault.value}
 
 

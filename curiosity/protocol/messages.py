@@ -80,8 +80,10 @@ class Embeddings:
 
 @dataclass(frozen=True)
 class Decision:
-    """The answer to a pair: a receipt, the verdict it holds, what its commitment hides, and both embeddings where the
-    items were embedded."""
+    """The answer to a pair.
+
+    It holds a receipt, the verdict in it, what its commitment hides, and both embeddings where the items were embedded.
+    """
 
     receipt: Receipt
     verdict: Verdict

@@ -151,12 +151,15 @@ def from_decimal(text: str, code: str, what: str) -> int:
 
 
 def is_key_name(name: str) -> bool:
-    """True if a key may have this name: not empty, no Unicode space, no plus sign, nothing that UTF-8 cannot hold."""
+    """Return True if a key may have this name.
+
+    It is not empty, and has no Unicode space, no plus sign and nothing that UTF-8 cannot hold.
+    """
     return _KEY_NAME.fullmatch(name) is not None
 
 
 def is_note_text(text: str) -> bool:
-    """True if ``text`` can be signed: it ends in a newline and holds only characters that a note may hold."""
+    """Return True if ``text`` can be signed: it ends in a newline and holds only characters that a note may hold."""
     return text.endswith("\n") and not _NEVER_IN_A_NOTE.search(text)
 
 

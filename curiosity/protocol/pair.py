@@ -169,7 +169,11 @@ def sign_pair(
 
 
 def check_modalities(submission: Submission) -> None:
-    """Raise Rejected PAIR_SAME_MODALITY or PAIR_NOT_ORDERED unless a's modality sorts strictly before b's."""
+    """Check that a's modality sorts strictly before b's.
+
+    Raises:
+        Rejected: PAIR_SAME_MODALITY or PAIR_NOT_ORDERED.
+    """
     if submission.a.modality == submission.b.modality:
         raise Rejected(
             "PAIR_SAME_MODALITY",
@@ -227,7 +231,11 @@ def read_envelope(body: bytes) -> tuple[Envelope, int]:
 
 
 def check_size(envelope: Envelope, offset: int, length: int) -> None:
-    """Raise Rejected BODY_SIZE if a body of this length cannot hold the items whose sizes were signed."""
+    """Check that a body of this length can hold the items whose sizes were signed.
+
+    Raises:
+        Rejected: BODY_SIZE.
+    """
     expected = offset + envelope.submission.a.size + envelope.submission.b.size
     if length != expected:
         raise Rejected("BODY_SIZE", f"the body has {length} bytes, the signed sizes need {expected}", _BODY_REMEDY)

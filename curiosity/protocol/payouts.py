@@ -126,8 +126,9 @@ def close_epoch(
 
 
 def find_candidates(leaves: Iterable[bytes], first: int, *, check_signatures: bool = True) -> list[PaidPair]:
-    """Return the accepted, novel pairs among leaves ``first``, ``first + 1``, ... that are not taken down in them:
-    those that an epoch may pay.
+    """Return the accepted, novel pairs that an epoch may pay.
+
+    They are among leaves ``first``, ``first + 1``, ... and are not taken down in them.
 
     Raises:
         ProofError: ENTRY_ codes, PAYOUT_SIGNATURE, PAYOUT_TAKEDOWN.

@@ -79,7 +79,7 @@ class RewardParameters:
         return self.decay_numerator * self.epoch_length_s, self.decay_denominator * SECONDS_PER_DAY
 
     def emission(self, epoch: int) -> int:
-        """Wei that the given epoch may pay at most; the first epoch is 1.
+        """Return the wei that the given epoch may pay at most; the first epoch is 1.
 
         Each epoch emits ``floor(remaining * numerator / denominator)`` and lowers ``remaining`` by it, whether or not
         it was paid out, exactly as ``CuriosityRewards.emission`` does. Takes time in proportion to the epoch number.
@@ -90,7 +90,7 @@ class RewardParameters:
         return self._schedule(epoch)[0]
 
     def emitted_until(self, epoch: int) -> int:
-        """Wei that the epochs from 1 to the given one may pay together; 0 for epoch 0."""
+        """Return the wei that the epochs from 1 to the given one may pay together; 0 for epoch 0."""
         if epoch == 0:
             return 0
         return self.pool_wei - self._schedule(epoch)[1]
@@ -107,13 +107,13 @@ class RewardParameters:
         return amount, remaining
 
     def digest(self) -> bytes:
-        """Keccak-256 over a label and the fields in order, 32 bytes each, big-endian."""
+        """Return the Keccak-256 over a label and the fields in order, 32 bytes each, big-endian."""
         values = b"".join(getattr(self, field.name).to_bytes(32, "big") for field in fields(self))
         return bytes(keccak_256(b"curiosity-reward-parameters\x00" + values).digest())
 
 
 def allocate(scores: Iterable[tuple[bytes, int]], emission_wei: int) -> dict[bytes, int]:
-    """Wei for each account, in proportion to its summed scores; in order of account.
+    """Return the wei for each account, in proportion to its summed scores; in order of account.
 
     Every account gets the floor of its exact share; what is left goes wei by wei to the largest remainders, equal ones
     in order of account. So the sum is exactly ``emission_wei``, or nobody gets anything when all scores are zero. The
@@ -145,7 +145,7 @@ def allocate(scores: Iterable[tuple[bytes, int]], emission_wei: int) -> dict[byt
 
 
 def cumulate(previous: Mapping[bytes, int], new: Mapping[bytes, int]) -> dict[bytes, int]:
-    """Total wei earned by each account since the first epoch: the previous totals plus this epoch's; by account.
+    """Return the total wei earned by each account since the first epoch, this one included; by account.
 
     Raises:
         ConfigError: ``REWARD_INPUT_INVALID`` as `allocate` does.
@@ -213,11 +213,11 @@ class RewardTree:
         return list(self._amounts_wei)
 
     def amount_wei(self, account: bytes) -> int:
-        """Wei in the account's leaf; 0 when it has none."""
+        """Return the wei in the account's leaf; 0 when it has none."""
         return self._amounts_wei.get(account, 0)
 
     def proof(self, account: bytes) -> list[bytes]:
-        """Sibling hashes from the account's leaf up to the root.
+        """Return sibling hashes from the account's leaf up to the root.
 
         Raises:
             ProofError: ``REWARD_NO_LEAF`` when the account has no leaf.
@@ -238,7 +238,10 @@ class RewardTree:
 
 
 def leaf_hash(account: bytes, amount_wei: int) -> bytes:
-    """``keccak256(keccak256(abi.encode(account, amount)))``; twice, so that no inner node can pass for a leaf."""
+    """Return ``keccak256(keccak256(abi.encode(account, amount)))``.
+
+    It is hashed twice, so that no inner node can pass for a leaf.
+    """
     _check_account(account)
     _check_amount("amount_wei", amount_wei)
     encoded = bytes(12) + account + amount_wei.to_bytes(32, "big")
@@ -246,7 +249,7 @@ def leaf_hash(account: bytes, amount_wei: int) -> bytes:
 
 
 def verify_claim(root: bytes, account: bytes, amount_wei: int, proof: Sequence[bytes]) -> None:
-    """Checks that the reward root commits to exactly this amount for this account; returns nothing.
+    """Check that the reward root commits to exactly this amount for this account.
 
     Raises:
         ProofError: ``REWARD_PROOF_INVALID`` when the proof leads elsewhere or a hash is not 32 bytes.

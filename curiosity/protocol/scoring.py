@@ -41,7 +41,7 @@ def dequantise(quantised: Quantised) -> Floats:
 
 
 def _cosines(point: Quantised, others: Quantised) -> Floats:
-    """Cosines of ``point`` (d) with each row of ``others`` (N, d), from exact integer dot products."""
+    """Return the cosines of ``point`` (d) with each row of ``others`` (N, d), from exact integer dot products."""
     p, o = point.astype(np.float64), others.astype(np.float64)
     norms = np.sqrt((p * p).sum()) * np.sqrt((o * o).sum(axis=-1))
     cosines: Floats = (o @ p) / np.where(norms == 0.0, 1.0, norms)

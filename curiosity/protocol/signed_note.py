@@ -55,9 +55,11 @@ def add_signatures(note: str, lines: str, vkeys: Sequence[str]) -> str:
     """Return the note with those of the signature ``lines`` that one of ``vkeys`` made; the others are left out.
 
     What a witness answers to add-checkpoint is merged so (c2sp.org/tlog-witness, "add-checkpoint"). Of each of these
-    keys the note holds one line, the newest: one witness with many must not take the room of the others. Raises
-    ProofError: a NOTE_ code if the note or the lines are malformed or more together than a note may hold, NOTE_UNSIGNED
-    if none of the lines is by these keys, SIGNATURE_ if one of them is wrong.
+    keys the note holds one line, the newest: one witness with many must not take the room of the others.
+
+    Raises:
+        ProofError: A NOTE_ code if the note or the lines are malformed or more together than a note may hold,
+            NOTE_UNSIGNED if none of the lines is by these keys, SIGNATURE_ if one of them is wrong.
     """
     text, present = parse_note(note)
     verifiers = [parse_vkey(vkey) for vkey in vkeys]
@@ -118,10 +120,13 @@ def verify_checkpoint(
 ) -> TreeHead:
     """Return the tree head of ``origin`` that one of ``log_vkeys`` signed and ``quorum`` witnesses cosigned.
 
-    Witnesses that share a name or a public key count as one, and a key of the log is no witness of it. Raises
-    ProofError: as `open_note`; HEAD_MALFORMED, HEAD_SIZE, HEAD_ROOT; HEAD_ORIGIN for another log's head;
-    HEAD_EMPTY_ROOT if a tree of no leaves has another root than that; VKEY_NOT_A_WITNESS, HEAD_QUORUM if too few of
-    ``witness_vkeys`` cosigned. Source: c2sp.org/tlog-checkpoint, c2sp.org/tlog-cosignature.
+    Witnesses that share a name or a public key count as one, and a key of the log is no witness of it. Source:
+    c2sp.org/tlog-checkpoint, c2sp.org/tlog-cosignature.
+
+    Raises:
+        ProofError: As `open_note`; HEAD_MALFORMED, HEAD_SIZE, HEAD_ROOT; HEAD_ORIGIN for another log's head;
+            HEAD_EMPTY_ROOT if a tree of no leaves has another root than that; VKEY_NOT_A_WITNESS, HEAD_QUORUM if too
+            few of ``witness_vkeys`` cosigned.
     """
     text, _ = _open(note, log_vkeys)
     head = parse_tree_head(text)
@@ -159,7 +164,7 @@ def verified_cosignatures(note: str, witness_vkeys: Sequence[str]) -> tuple[Sign
 
 
 def _different(verifiers: Sequence[Verifier]) -> int:
-    """How many witnesses these are at least: keys of one name, and names of one key, belong to one operator."""
+    """Return how many witnesses these are at least: keys of one name, and names of one key, belong to one operator."""
     groups: list[set[str | bytes]] = []
     for verifier in verifiers:
         group: set[str | bytes] = {verifier.name, verifier.public_key}

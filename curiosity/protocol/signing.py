@@ -92,7 +92,10 @@ def parse_seed(text: str) -> bytes:
 
 
 def _private(key: bytes) -> coincurve.PrivateKey:
-    """The library's key, without what it makes of other lengths: of 0 bytes a random key, of few ones padded ones."""
+    """Return the library's key, without what the library makes of other lengths.
+
+    Of 0 bytes it makes a random key, of few bytes a padded one.
+    """
     if len(key) != 32:
         raise ValueError(f"{len(key)} bytes, a private key has 32")
     if not 0 < int.from_bytes(key, "big") < SECP256K1_N:

@@ -28,10 +28,11 @@ def speller(type_: Hashable) -> Spell:
     """Return the function that spells values of a type.
 
     Knows dataclasses of texts, integers, booleans, None, enumerations of texts, literals, tuples, lists and mappings
-    from texts, and types with a pydantic PlainSerializer that makes a text of them. Raises TypeError for any other.
+    from texts, and types with a pydantic PlainSerializer that makes a text of them.
 
     Raises:
         ValueError: For a type that may hold a float.
+        TypeError: For any other type.
     """
     origin, arguments = typing.get_origin(type_), typing.get_args(type_)
     if origin is typing.Annotated:
@@ -90,7 +91,7 @@ def _through(serialise: Callable[..., Any]) -> Spell:
 
 
 def _one_of(types_: tuple[Any, ...]) -> Spell:
-    """Whichever of the types a value has: None, and one other or several that are told apart by their class."""
+    """Return whichever of the types a value has: None, and one other or several that are told apart by their class."""
     some = [each for each in types_ if each is not types.NoneType]
     if len(some) == 1:
         spell = speller(some[0])

@@ -92,7 +92,7 @@ class Blocked:
     __pydantic_config__ = STRICT
 
     def covers(self, index: int) -> bool:
-        """True if the contents of what the takedown entry at an index took down are in the list."""
+        """Return True if the contents of what the takedown entry at an index took down are in the list."""
         return self.first <= index < self.size
 
 

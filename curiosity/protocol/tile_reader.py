@@ -32,8 +32,11 @@ _Rows = list[list[bytes]]  # a tile's hashes, then those of pairs, and so on as 
 class TileReader:
     """Reads the log under one verified tree head through a function that fetches. Keeps at most ``cached`` tiles.
 
-    Every method raises ProofError: TILE_MISSING, TILE_SIZE, and TILE_MISMATCH if a tile is not that of the tree;
-    TILE_EDGE if those of the right edge do not lead to the head's root. What ``fetch`` raises goes through.
+    What ``fetch`` raises goes through.
+
+    Raises:
+        ProofError: By every method: TILE_MISSING, TILE_SIZE, and TILE_MISMATCH if a tile is not that of the tree;
+            TILE_EDGE if those of the right edge do not lead to the head's root.
     """
 
     def __init__(self, head: TreeHead, fetch: Fetch, *, cached: int = 64) -> None:
@@ -44,7 +47,7 @@ class TileReader:
         self._full: OrderedDict[tuple[int, int], _Rows] = OrderedDict()
 
     def _bytes(self, path: str, full_path: str, width: int) -> tuple[bytes, int]:
-        """What is at a path and its width: a log may drop a partial tile once it has the full one."""
+        """Return what is at a path and its width: a log may drop a partial tile once it has the full one."""
         data = self._fetch(path)
         if data is not None:
             return data, width
@@ -128,7 +131,11 @@ class TileReader:
         return inclusion_from(self.read, index, self.head.size)
 
     def consistency_path(self, first: int) -> list[bytes]:
-        """Return the proof from the tree of ``first`` leaves to the head. Raises PROOF_INDEX_OUT_OF_RANGE too."""
+        """Return the proof from the tree of ``first`` leaves to the head.
+
+        Raises:
+            ProofError: PROOF_INDEX_OUT_OF_RANGE, and what every method raises.
+        """
         return consistency_from(self.read, first, self.head.size)
 
     def leaf_hashes(self, index: int) -> list[bytes]:

@@ -43,8 +43,9 @@ class ProvenEntry:
 
 
 def make_proof(index: int, path: Sequence[bytes], checkpoint_note: str, extra: bytes = b"") -> str:
-    """Return the tlog-proof of an entry ("Format"): its audit path in the tree of ``checkpoint_note``, which is kept
-    as it is.
+    """Return the tlog-proof of an entry ("Format"): its audit path in the tree of ``checkpoint_note``.
+
+    The note is kept as it is.
 
     Raises:
         ValueError: For an index or hashes that cannot be written.

@@ -9,7 +9,7 @@ _USERINFO = re.compile(r"://[^/?#\s]*@")
 
 
 def without_userinfo(text: str) -> str:
-    """The text with every URL in it without user name and password, which only its server may learn."""
+    """Return the text with every URL in it without user name and password, which only its server may learn."""
     return _USERINFO.sub("://", text)
 
 

@@ -127,7 +127,10 @@ def to_json(value: Any) -> bytes:
 
 
 def _spell(part: int | str) -> str:
-    """A step of the way to a field. The name of an unknown one is the sender's: quoted where it is not a plain word."""
+    """Return a step of the way to a field.
+
+    The name of an unknown field is the sender's: it is quoted where it is not a plain word.
+    """
     text = str(part)
     is_plain = isinstance(part, int) or (text.isascii() and text.isidentifier() and len(text) <= _LONGEST_NAME)
     return text if is_plain else ascii(text[:_LONGEST_NAME])

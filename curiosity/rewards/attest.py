@@ -1,8 +1,8 @@
-"""Signing an epoch as one of several validators: what is signed follows from the ledger and the chain, not from whoever
-asks for it.
+"""Signing an epoch as one of several validators.
 
-A signature is worth money. It is only given to what was derived here, once every earlier epoch was found to be what the
-ledger gives; and for an epoch, a validator set and an attempt to one attestation only, whatever a forked ledger shows.
+What is signed follows from the ledger and the chain, not from whoever asks for it. A signature is worth money. It is
+only given to what was derived here, once every earlier epoch was found to be what the ledger gives; and for an epoch, a
+validator set and an attempt to one attestation only, whatever a forked ledger shows.
 """
 
 import json
@@ -200,7 +200,11 @@ def next_attestation(
 
 
 def compare(offered: EpochAttestation, ours: Attestation, digest: bytes) -> None:
-    """Raise ProofError ATTESTATION_DIFFERS, naming what differs, unless what is offered is what we derived."""
+    """Check that what is offered is what we derived.
+
+    Raises:
+        ProofError: ATTESTATION_DIFFERS, naming what differs.
+    """
     if offered.digest == digest:
         return
     theirs = {name: getattr(offered, name) for name in vars(ours)}

@@ -276,7 +276,7 @@ def refusal(seen: ClaimView) -> CuriosityError | None:
 
 
 def root_differs(one: EpochClaim) -> ProofError:
-    """The error of an epoch of which the chain holds another root."""
+    """Return the error of an epoch of which the chain holds another root."""
     return ProofError(
         "CLAIM_ROOT_DIFFERS",
         f"epoch {one.epoch} has root 0x{(one.chain_root or b'').hex()} on the chain, "

@@ -86,7 +86,7 @@ class Earnings:
     problems: tuple[ProofError, ...] = ()
 
     def is_behind(self, latest_epoch: int) -> bool:
-        """True if the ledger that they were derived from ends before an epoch that the chain knows."""
+        """Return True if the ledger that they were derived from ends before an epoch that the chain knows."""
         return self.closed_epochs is not None and self.closed_epochs < latest_epoch
 
 

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 def learn_earned(source: LedgerSource, account: bytes) -> Known:
-    """Return what an account earned by the ledger. Raises the first thing that does not hold."""
+    """Return what an account earned by the ledger.
+
+    Raises:
+        CuriosityError: For the first thing that does not hold.
+    """
     known = learn(source, account, derives=True)
     for problem in known.problems:
         raise problem
@@ -31,7 +35,11 @@ def look_at_claims(source: LedgerSource, connect: "Callable[[Network], ChainClie
 def claim_due(
     source: LedgerSource, connect: "Callable[[Network], ChainClient]", account: Contributor, recipient: bytes | None
 ) -> ClaimOutcome:
-    """Have paid what is due. Raises the error of an outcome where nothing was paid."""
+    """Have paid what is due.
+
+    Raises:
+        CuriosityError: That of an outcome where nothing was paid.
+    """
     order = ClaimOrder(account.address, payer=account.address, recipient=recipient, derives=True)
     outcome = claim(source, connect, order, lambda: account.private_key)
     if outcome.error is not None and outcome.state != "paid":

@@ -137,12 +137,12 @@ class Decoder:
     ) -> Array:
         """Return the item's array under its modality's contract, read-only; one that is ``kept`` has few spare bytes.
 
-        Raises Overloaded DECODER_BUSY if too many items or bytes wait, in all or of this payer, DECODER_STALLED if its
-        workers were ended or starved from outside, DECODER_STOPPED when closing.
-
         Raises:
+            Overloaded: DECODER_BUSY if too many items or bytes wait, in all or of this payer, DECODER_STALLED if its
+                workers were ended or starved from outside, DECODER_STOPPED when closing.
             Rejected: With the rule that the item breaks, ITEM_TIMEOUT if it keeps a processor busy for too long,
-                ITEM_CRASHED_DECODER if the process broke on it; Unjudged ITEM_OVER_BUDGET or QUOTA_EXCEEDED.
+                ITEM_CRASHED_DECODER if the process broke on it.
+            Unjudged: ITEM_OVER_BUDGET or QUOTA_EXCEEDED.
         """
         if not self._tasks:
             raise _stopped()
@@ -165,7 +165,10 @@ class Decoder:
 
     @staticmethod
     def _keys(job: DecodeJob) -> tuple[str, ...]:
-        """Under which keys a waiting job counts; the validator's own under none, so that only the total holds it."""
+        """Return under which keys a waiting job counts.
+
+        The validator's own jobs count under none, so that only the total holds them.
+        """
         return () if job.payer.is_own else keys_of(job.payer.sender)
 
     def _leave(self, job: DecodeJob) -> None:
@@ -265,7 +268,12 @@ class Decoder:
 
 
 def _to_array(job: DecodeJob, header: dict[str, Any], payload: bytes) -> tuple[Array, int]:
-    """Return the answer's array and its units of work. Raises _Refused if it is a refusal, WorkerLies if neither."""
+    """Return the answer's array and its units of work.
+
+    Raises:
+        _Refused: If it is a refusal.
+        WorkerLies: If it is neither.
+    """
     work = header.get("work", 0)
     if type(work) is not int or not 0 <= work <= _MAX_UNITS:
         raise WorkerLies

@@ -127,7 +127,7 @@ class DecodeWorker:
         return await self.read()
 
     def processor_s(self) -> float | None:
-        """Seconds of processor time that the process has used; None where /proc does not tell."""
+        """Return seconds of processor time that the process has used; None where /proc does not tell."""
         try:
             fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:

@@ -109,8 +109,11 @@ class Embedder:
     async def embed(self, modality: str, digest: bytes, array: Array) -> Embedded:
         """Return an item's embeddings, with those of its masked halves, under the checkpoint that they name.
 
-        ``digest`` is the item's SHA-256: it seeds the masks, with the checkpoint's digest as the beacon. Raises
-        Overloaded DEVICE_BUSY if too many wait, Rejected if ``array`` is not in its modality's contract.
+        ``digest`` is the item's SHA-256: it seeds the masks, with the checkpoint's digest as the beacon.
+
+        Raises:
+            Overloaded: DEVICE_BUSY if too many wait.
+            Rejected: If ``array`` is not in its modality's contract.
         """
         key = (self.in_force.digest, modality, digest)
         with self._cache_lock:

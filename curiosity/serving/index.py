@@ -29,8 +29,11 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class _View:
-    """What a search reads. Rows are only ever appended, so that it stays true while others are added; one that is
-    removed becomes zero, and its cosine with it."""
+    """What a search reads.
+
+    Rows are only ever appended, so that it stays true while others are added; one that is removed becomes zero, and its
+    cosine with it.
+    """
 
     keys: Rows
     vectors: Quantised
@@ -97,7 +100,7 @@ class _Shelf:
         self.in_graph = end
 
     def approximate(self, unit: npt.NDArray[np.float32], count: int) -> Rows | None:
-        """Rows of about the nearest ``count``; None while the graph does not hold every row."""
+        """Return the rows of about the nearest ``count``; None while the graph does not hold every row."""
         if self.graph is None or self.in_graph < self.size:
             return None
         return np.asarray(self.graph.search(unit, min(count, len(self.graph))).keys, dtype=np.int64)
@@ -163,7 +166,7 @@ class VectorIndex:
         return [(int(keys[i]), int(cosines[i])) for i in order]
 
     def count(self, modality: str) -> int:
-        """How many items of a modality are indexed."""
+        """Return how many items of a modality are indexed."""
         with self._lock:
             shelf = self._shelves.get(modality)
             return 0 if shelf is None else len(shelf.row_of)
@@ -175,10 +178,11 @@ class VectorIndex:
 
 
 def _nearest(view: _View, unit: npt.NDArray[np.float32], k: int) -> Rows:
-    """Rows among which the ``k`` nearest by the exact cosine in millionths certainly are, ties with the k-th included.
+    """Return the rows among which the ``k`` nearest certainly are, ties with the k-th included.
 
-    A float32 dot product of two unit vectors of d components is off by less than (d + 4) * 2**-24 in any order of
-    summation (Higham 2002, section 3.1, with the rounding of the components); both sides of a comparison are.
+    They are nearest by the exact cosine in millionths. A float32 dot product of two unit vectors of d components is off
+    by less than (d + 4) * 2**-24 in any order of summation (Higham 2002, section 3.1, with the rounding of the
+    components); both sides of a comparison are.
     """
     scores = view.units @ unit
     scores[view.dead] = -np.inf

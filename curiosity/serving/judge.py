@@ -66,7 +66,7 @@ class Judge:
         return frozenset(self.calibration.pairs)
 
     def known(self, modalities: str) -> int:
-        """How many joint points of this modality pair the history holds."""
+        """Return how many joint points of this modality pair the history holds."""
         return len(self._history[modalities].points)
 
     def judge(self, modalities: str, a: Embedded, b: Embedded, entry: int) -> Judged:

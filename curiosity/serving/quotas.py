@@ -90,12 +90,22 @@ class Quotas:
         self._work = {kind: HourlyMeter(limits.work_per_hour * share, clock) for kind, share in shares.items()}
 
     def check(self, payer: Payer) -> None:
-        """Raise Rejected QUOTA_EXCEEDED (429) if a sum of this payer's is over its limit."""
+        """Check that no sum of this payer's is over its limit.
+
+        Raises:
+            Rejected: QUOTA_EXCEEDED (429).
+        """
         _check(payer, self._bytes, "bytes", 0)
         _check(payer, self._work, "units of work", 0)
 
     def check_waiting(self, payer: Payer) -> None:
-        """The same for what was admitted and waits: the limit of work, and a margin. What it brought is not asked."""
+        """Check the limit of work, with a margin, for what was admitted and waits.
+
+        How many bytes it brought is not asked.
+
+        Raises:
+            Rejected: QUOTA_EXCEEDED (429).
+        """
         _check(payer, self._work, "units of work", self._margin)
 
     def spent(self, payer: Payer) -> dict[str, tuple[float, float]]:
@@ -123,7 +133,7 @@ class Quotas:
 
     @contextmanager
     def charging_contributor(self, payer: Payer, amount: int) -> Iterator[None]:
-        """The same for what a contributor signed; that it was sent is counted apart."""
+        """Count bytes that a contributor signed, as `charging_bytes` does; that they were sent is counted apart."""
         try:
             yield
         except CuriosityError as error:

@@ -1,9 +1,9 @@
-"""A decode worker: ``python -m curiosity.serving.sandbox``. Reads items on stdin, writes arrays on stdout, can do
-nothing else.
+"""A decode worker: ``python -m curiosity.serving.sandbox``.
 
-Before the first item it gives up everything it does not need: its user, memory and file limits, new privileges, and,
-where libseccomp is installed, every system call but those that computing on pipes takes. Frames in both directions are
-a 4-byte big-endian length, a JSON header of that length, and ``header["size"]`` raw bytes. No pickle.
+Reads items on stdin, writes arrays on stdout, and can do nothing else. Before the first item it gives up everything it
+does not need: its user, memory and file limits, new privileges, and, where libseccomp is installed, every system call
+but those that computing on pipes takes. Frames in both directions are a 4-byte big-endian length, a JSON header of that
+length, and ``header["size"]`` raw bytes. No pickle.
 """
 
 import json
@@ -66,7 +66,7 @@ def drop_privileges() -> list[str]:
 
 
 def _address_space() -> int:
-    """Bytes of address space that the process has mapped."""
+    """Return how many bytes of address space the process has mapped."""
     try:
         with open("/proc/self/statm") as file:
             return int(file.read().split()[0]) * resource.getpagesize()

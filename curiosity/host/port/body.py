@@ -56,7 +56,8 @@ class Body:
     async def first(self, count: int) -> bytes:
         """Return what has come once it is at least ``count`` bytes, or the whole body if it is shorter.
 
-        Raises as `whole`, without BODIES_FULL.
+        Raises:
+            CuriosityError: What `whole` raises, without BODIES_FULL.
         """
         while self._size < count and await self._read():
             pass
@@ -117,6 +118,10 @@ class Body:
 
 
 async def read_body(request: web.BaseRequest, max_bytes: int) -> bytes:
-    """Return a body so small that nobody has to count it. Raises as `Body`."""
+    """Return a body so small that nobody has to count it.
+
+    Raises:
+        CuriosityError: What `Body` raises.
+    """
     async with Body(request, max_bytes) as body:
         return await body.whole()

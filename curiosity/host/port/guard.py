@@ -169,6 +169,7 @@ class GuardedConnection(web.RequestHandler):
         self._answer_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Admit the connection, or answer 503 and let it go."""
         assert isinstance(transport, asyncio.Transport)
         peer = transport.get_extra_info("peername")
         self.sender = sender_of(str(peer[0])) if isinstance(peer, tuple) else UNKNOWN
@@ -183,11 +184,13 @@ class GuardedConnection(web.RequestHandler):
         super().connection_made(transport)
 
     def connection_lost(self, error: BaseException | None) -> None:
+        """Free the place that the connection took."""
         self._guard.release(self)
         if not self._was_refused:
             super().connection_lost(error)
 
     def data_received(self, data: bytes) -> None:
+        """Read a piece of a request, and measure how fast it comes."""
         if self._was_refused:
             return
         super().data_received(data)

@@ -33,7 +33,11 @@ class GuardedSite(web.BaseSite):
         return url_of(self._host, self._port)
 
     async def start(self) -> None:
-        """Begin to listen. Raises OSError if the address cannot be used."""
+        """Begin to listen.
+
+        Raises:
+            OSError: If the address cannot be used.
+        """
         make_room_for_connections(self.guard.limits.max_connections)
         await super().start()
         loop = asyncio.get_running_loop()

@@ -52,7 +52,11 @@ def refusing(router: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitab
 
 
 def _check_expectation(request: web.BaseRequest) -> None:
-    """Raise HTTPExpectationFailed for what nobody can meet; the library's own check fails where it is no text."""
+    """Refuse what nobody can meet; the library's own check fails where it is no text.
+
+    Raises:
+        HTTPExpectationFailed: For everything but ``100-continue``.
+    """
     expected = request.headers.get(hdrs.EXPECT)
     if expected and expected.lower() != "100-continue" and request.version >= HttpVersion11:
         raise web.HTTPExpectationFailed

@@ -28,7 +28,10 @@ class Shares:
         self._held: Counter[str] = Counter()
 
     def may_take(self, keys: Sequence[str], amount: int) -> bool:
-        """True if there is room, and each key would hold no more than is left. A key's first piece only needs room."""
+        """Return True if there is room, and each key would hold no more than is left.
+
+        A key's first piece only needs room.
+        """
         if not self.total:
             return True
         left = self.total - self.used

@@ -9,7 +9,7 @@ from typing import Any, cast
 class Said:
     """What is known of one setting besides its name, type and default.
 
-    ``check`` raises ConfigError for a text that cannot be used. ``least`` and ``most`` are the limits of a number.
+    ``check`` refuses a text that cannot be used with a ConfigError. ``least`` and ``most`` are the limits of a number.
     ``secret``: a URL that may hold a key or a password, of which only scheme, host and port are shown.
     """
 
