@@ -28,6 +28,8 @@ NEVER_ONE = ("pairs share", "pairs wait", "pairs accepted, {sum", "accepted pair
         (2, "trusted witness", "2 trusted witnesses"),
         (2, "hash", "2 hashes"),
         (5, "leaf", "5 leaves"),
+        (2, "closed epoch", "2 closed epochs"),
+        (2, "batch", "2 batches"),
     ],
 )
 def test_a_count_agrees_with_its_noun(count: int, noun: str, shown: str) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-_IRREGULAR: Final = {"leaf": "leaves"}
+_IRREGULAR: Final = {"leaf": "leaves", "epoch": "epochs"}
 _HISSING: Final = ("s", "sh", "ch", "x")
 
 
