@@ -72,7 +72,7 @@ class FixedJudge(Judge):
             joint=None,
         )
 
-    def judge(self, modalities: str, a: Embedded, b: Embedded, entry: int) -> Judged:
+    def judge(self, modalities: str, a: Embedded, b: Embedded, entry: int, contents: tuple[bytes, bytes]) -> Judged:
         """Return the fixed verdict."""
         return self._judged
 

@@ -276,7 +276,7 @@ class Batches:
             verdict, detail = judge.refuse(Reason.CONTENT_DUPLICATE), f"entry {known} holds the same two contents"
         else:
             a, b = turn.embedded
-            judged = judge.judge(pair.envelope.submission.modalities, a, b, index)
+            judged = judge.judge(pair.envelope.submission.modalities, a, b, index, contents)
             verdict, measurement = judged.verdict, judged.measurement
             embeddings = pack_embeddings(a.whole, b.whole, judged.final_a, judged.final_b)
             if verdict.is_accepted:

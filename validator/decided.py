@@ -42,6 +42,7 @@ def seal_entry(
             license=submission.license,
             verdict=verdict,
             commitment=commitment,
+            v=2 if verdict.crowd is None else 3,
         )
     )
     return NewEntry(

@@ -76,7 +76,9 @@ class Reindexer:
             modalities, final_a, final_b = finals[row.index]
             state.show(row.index, modalities, (final_a, final_b))
             if parse(PairEntry, row.leaf).verdict.novel:
-                state.judge.remember(modalities, joint(final_a, final_b), row.index)
+                submission = parse(Envelope, row.envelope).submission
+                contents = (submission.a.sha256, submission.b.sha256)
+                state.judge.remember(modalities, joint(final_a, final_b), row.index, contents)
             if row.pair in self._forgotten:  # taken down since the page was read
                 state.forget(row.index, modalities)
 

@@ -22,7 +22,10 @@ Wei = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,77})$")]
 
 @dataclass(frozen=True)
 class PairEntry:
-    """A decision about a pair. The signature over ``pair`` recovers to ``contributor``."""
+    """A decision about a pair. The signature over ``pair`` recovers to ``contributor``.
+
+    Version 3, of accepted novel pairs, is version 2 with the counts in ``verdict.crowd``.
+    """
 
     pair: Bytes32
     contributor: Bytes20
@@ -32,7 +35,7 @@ class PairEntry:
     verdict: Verdict
     commitment: Bytes32  # of the curiosity.protocol.verdict.Opening
     kind: Literal["pair"] = "pair"
-    v: Literal[2] = 2
+    v: Literal[2, 3] = 2
 
     __pydantic_config__ = STRICT
 
@@ -103,8 +106,10 @@ def encode_entry(entry: AnyEntry) -> bytes:
     """Return the leaf: canonical JSON.
 
     Raises:
-        ValueError: If it is longer than 65,535 bytes.
+        ValueError: If it is longer than 65,535 bytes, or its version does not have the fields that it has.
     """
+    if wrong := _version_differs(entry):
+        raise ValueError(wrong)
     leaf = encode(entry)
     if len(leaf) > MAX_ENTRY_BYTES:
         raise ValueError(f"an entry of {len(leaf)} bytes, at most {MAX_ENTRY_BYTES}")
@@ -124,9 +129,18 @@ def parse_entry(leaf: bytes) -> AnyEntry:
         entry: AnyEntry = adapter(Entry).validate_json(leaf)
     except ValueError as error:
         raise ProofError("ENTRY_MALFORMED", f"not a ledger entry: {str(error).splitlines()[0]}") from None
+    if wrong := _version_differs(entry):
+        raise ProofError("ENTRY_MALFORMED", f"not a ledger entry: {wrong}")
     if encode(entry) != leaf:
         raise ProofError("ENTRY_NOT_CANONICAL", f"the entry's JSON is not in canonical form ({len(leaf)} bytes)")
     return entry
+
+
+def _version_differs(entry: AnyEntry) -> str:
+    """Return what is wrong with an entry whose version does not fit its fields; "" if nothing is."""
+    if isinstance(entry, PairEntry) and (entry.verdict.crowd is None) is not (entry.v == 2):
+        return f"a pair entry of version {entry.v} {'without' if entry.v > 2 else 'with'} verdict.crowd"
+    return ""
 
 
 def is_accepted(leaf: bytes) -> bool:

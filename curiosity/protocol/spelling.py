@@ -73,7 +73,22 @@ def _plain(type_: type) -> Spell:
 
 def _dataclass(type_: type) -> Spell:
     hints = typing.get_type_hints(type_, include_extras=True)
-    names = sorted(field.name for field in dataclasses.fields(type_))
+    later = sorted(name for name, hint in hints.items() if _is_later(hint))
+    if not later:
+        return _fields(type_, hints, sorted(hints))
+    without, whole = (_fields(type_, hints, sorted(hints.keys() - left_out)) for left_out in (set(later), set()))
+    if len(later) > 1:
+        raise TypeError(f"{type_.__name__} has {len(later)} fields of a later version, one is known to be spelled")
+    get = attrgetter(later[0])
+    return lambda value: without(value) if get(value) is None else whole(value)
+
+
+def _is_later(hint: Any) -> bool:
+    """Whether a field is left out where it is None: an older version of the format does not know it."""
+    return any(getattr(note, "exclude_if", None) is not None for note in typing.get_args(hint)[1:])
+
+
+def _fields(type_: type, hints: dict[str, Any], names: list[str]) -> Spell:
     form = "{" + ",".join(f"{_text(name)}:%s" for name in names) + "}"
     try:
         spellers = [speller(hints[name]) for name in names]

@@ -8,9 +8,10 @@ keeps a guess from being confirmed by the log, and once salt and opening are era
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
+from typing import Annotated
 
 from curiosity.protocol.errors import Fault
-from curiosity.protocol.wire import STRICT, Bytes32, Uint53, encode
+from curiosity.protocol.wire import LATER, STRICT, Bytes32, Uint53, encode
 
 OPENING_TAG = b"curiosity/opening/1\x00"
 
@@ -60,6 +61,40 @@ class Measurement:
     __pydantic_config__ = STRICT
 
 
+MAX_CROWD = 4_095
+"""The largest count in a `CrowdCounts`; a pair that says it earns nothing."""
+
+
+@dataclass(frozen=True)
+class CrowdCounts:
+    """How many earlier accepted, novel pairs of the ledger, from any account, share something with this one.
+
+    Each count is at most `MAX_CROWD`, and above 3 rounded down to its two leading bits (`rounded`): the log tells of a
+    pair that others hold the same item no more exactly than its pay needs.
+    """
+
+    a: Uint53 = 0  # that hold item a, or a near copy of it
+    b: Uint53 = 0
+    near: Uint53 = 0  # of which both items are those of this pair or near copies of them
+
+    __pydantic_config__ = STRICT
+
+    @property
+    def largest(self) -> int:
+        """The count that the pay follows."""
+        return max(self.a, self.b, self.near)
+
+    @classmethod
+    def rounded(cls, a: int, b: int, near: int) -> "CrowdCounts":
+        """Return the counts as an entry holds them."""
+        return cls(*(_two_bits(min(count, MAX_CROWD)) for count in (a, b, near)))
+
+
+def _two_bits(count: int) -> int:
+    dropped = max(count.bit_length() - 2, 0) if count < MAX_CROWD else 0
+    return count >> dropped << dropped
+
+
 @dataclass(frozen=True)
 class Weighed(Measurement):
     """The integers of a decision by belief."""
@@ -80,6 +115,7 @@ class Verdict:
     fault: Fault | None = None
     novel: bool = False
     curiosity_micro: Uint53 = 0  # what ranks and pays, the gap's two leading bits; 0 unless accepted and novel
+    crowd: Annotated[CrowdCounts | None, LATER] = None  # None in a pair entry of version 2, which has no counts
 
     __pydantic_config__ = STRICT
 

@@ -65,6 +65,14 @@ Uint64 = Annotated[int, Field(ge=0, le=UINT64_MAX)]
 Uint53 = Annotated[int, Field(ge=0, le=UINT53_MAX)]
 """An integer that every JSON reader keeps exactly (RFC 7493, section 2.2)."""
 
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+LATER = Field(exclude_if=_is_none)
+"""Marks a field that an older version of its format does not know: it is left out where it is None."""
+
 _LONGEST_NAME = 80  # of a field, as far as an error shows it
 
 ShortText = Annotated[str, Field(max_length=128)]

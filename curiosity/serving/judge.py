@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from curiosity.protocol.judgement import Anchors, Embedded, Judged
 from curiosity.protocol.judgement import judge as decide
 from curiosity.protocol.scoring import Quantised
 from curiosity.protocol.verdict import Outcome, Reason, Verdict
+from curiosity.serving.crowds import Crowds
 
 _INITIAL_ROWS = 1024
 
@@ -58,6 +60,7 @@ class Judge:
         self.anchors = anchors
         self._rule = rule
         self._history: Mapping[str, History] = {name: History(points) for name, points in anchors.history.items()}
+        self._crowds = Crowds()
         self._lock = threading.Lock()  # the index is rebuilt on another thread than pairs are judged and forgotten on
 
     @property
@@ -69,8 +72,11 @@ class Judge:
         """Return how many joint points of this modality pair the history holds."""
         return len(self._history[modalities].points)
 
-    def judge(self, modalities: str, a: Embedded, b: Embedded, entry: int) -> Judged:
-        """Return the verdict about the pair of ledger index ``entry`` and, if it is novel, add it to the history."""
+    def judge(self, modalities: str, a: Embedded, b: Embedded, entry: int, contents: tuple[bytes, bytes]) -> Judged:
+        """Return the verdict about the pair of ledger index ``entry`` and, if it is novel, add it to the history.
+
+        ``contents`` are the SHA-256 of item a and of item b.
+        """
         with self._lock:
             judged = decide(
                 a,
@@ -82,20 +88,25 @@ class Judge:
                 history=self._history[modalities].points,
                 rule=self._rule,
             )
-            if judged.joint is not None:
-                self._history[modalities].append(judged.joint, entry)
-            return judged
+            if judged.joint is None:
+                return judged
+            crowd = self._crowds.count(contents)
+            self._history[modalities].append(judged.joint, entry)
+            self._crowds.join(entry, contents)
+            return replace(judged, verdict=replace(judged.verdict, crowd=crowd))
 
-    def remember(self, modalities: str, point: Quantised, entry: int) -> None:
-        """Add the joint point of a pair that was paid before this checkpoint."""
+    def remember(self, modalities: str, point: Quantised, entry: int, contents: tuple[bytes, bytes]) -> None:
+        """Add a novel pair that was judged before: its joint point and the SHA-256 of its two items."""
         with self._lock:
             self._history[modalities].append(point, entry)
+            self._crowds.join(entry, contents)
 
     def forget(self, modalities: str, entry: int) -> None:
         """Remove the pair of ledger index ``entry`` from the history: its place is free again."""
         with self._lock:
             if modalities in self._history:
                 self._history[modalities].forget(entry)
+            self._crowds.leave(entry)
 
     def refuse(self, reason: Reason) -> Verdict:
         """Return the verdict about a pair whose items are not embedded."""
