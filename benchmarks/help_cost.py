@@ -47,6 +47,7 @@ PROGRAMS: Final = {
     "contracts.audit": "python -m contracts.audit",
     "contracts.build": "python -m contracts.build",
     "contracts.deploy": "python -m contracts.deploy",
+    "contracts.devchain": "python -m contracts.devchain",
     "contracts.forge": "python -m contracts.forge",
     "contracts.mutate": "python -m contracts.mutate",
 }
@@ -98,6 +99,7 @@ def _program(module: str) -> click.Command:
     import contracts.audit
     import contracts.build
     import contracts.deploy
+    import contracts.devchain
     import contracts.forge
     import contracts.mutate
     import trainer.cli
@@ -121,6 +123,7 @@ def _program(module: str) -> click.Command:
         "contracts.audit": contracts.audit.command,
         "contracts.build": contracts.build.command,
         "contracts.deploy": contracts.deploy.command,
+        "contracts.devchain": contracts.devchain.command,
         "contracts.forge": contracts.forge.command,
         "contracts.mutate": contracts.mutate.command,
     }

@@ -1,9 +1,9 @@
 """The embedded chain of a demonstration or a test: anvil's native binary, or eth-tester where there is none.
 
-``python -m contracts.devchain --fallback --port N`` serves the fallback in the foreground.
+``python -m contracts.devchain`` serves one in the foreground, with ``--fallback`` eth-tester's.
 """
 
-import argparse
+import contextlib
 import ctypes
 import json
 import logging
@@ -18,15 +18,15 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal
+from typing import IO, Any, Final, Literal
 
-from eth_account import Account
+import click
 
-from contracts.tester_rpc import TesterChain, serve_tester
-from curiosity.host.terminal import printable
-from curiosity.protocol.errors import ChainError, ConfigError, CuriosityError
+from curiosity.host import console
+from curiosity.protocol.errors import ChainError, ConfigError
 from curiosity.protocol.json_reader import read_json
 
 log = logging.getLogger(__name__)
@@ -114,12 +114,19 @@ class DevChain:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def port(self) -> int:
+        """Return where the chain listens, 0 before it does."""
+        return self._port
+
+    @property
     def rpc_url(self) -> str:
         """Where the chain answers."""
         return f"http://127.0.0.1:{self._port}"
 
     def private_key(self, index: int) -> bytes:
         """Key of the funded account with that number (BIP-44 path m/44'/60'/0'/0/index), 32 bytes."""
+        from eth_account import Account  # here: help needs no keys
+
         Account.enable_unaudited_hdwallet_features()
         return bytes(Account.from_mnemonic(self._mnemonic, account_path=f"m/44'/60'/0'/0/{index}").key)
 
@@ -291,45 +298,59 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Serves a development chain in the foreground until it is interrupted; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m contracts.devchain", description="Serves a development chain.")
-    parser.add_argument("--fallback", action="store_true", help="eth-tester in place of anvil")
-    parser.add_argument("--port", type=int, default=8545)
-    parser.add_argument("--chain-id", type=int, default=DEFAULT_CHAIN_ID)
-    parser.add_argument("--accounts", type=int, default=DEFAULT_ACCOUNTS)
-    parser.add_argument("--mnemonic", default=DEFAULT_MNEMONIC)
-    options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        if options.fallback:
-            chain = TesterChain(options.chain_id, options.mnemonic, options.accounts)
-            with serve_tester(chain, options.port) as server:
-                print(f"{LISTENING} 127.0.0.1:{options.port}", flush=True)
+_NAME: Final = "python -m contracts.devchain"
+
+
+@click.command(
+    context_settings=console.HELP, epilog=console.example(f"{_NAME} --port 8545", f"{_NAME} --fallback --json")
+)
+@click.option("--fallback", is_flag=True, help="eth-tester in place of anvil.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=8545, show_default=True, help="0: a free one.")
+@click.option("--chain-id", type=click.IntRange(min=1), default=DEFAULT_CHAIN_ID, show_default=True, help="Chain id.")
+@click.option(
+    "--accounts", type=click.IntRange(min=1), default=DEFAULT_ACCOUNTS, show_default=True, help="Funded accounts."
+)
+@click.option("--mnemonic", default=DEFAULT_MNEMONIC, help="Words of the accounts; by default those that all know.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output once it listens.")
+@click.option("-v", "--verbose", count=True, help="Logs on standard error; -vv for more.")
+def command(
+    fallback: bool, port: int, chain_id: int, accounts: int, mnemonic: str, as_json: bool, verbose: int
+) -> None:
+    """Serve a development chain until Ctrl-C or SIGTERM. Its coins and keys are worthless."""
+    console.log_command(verbose)
+
+    def tell(engine: Engine, port: int, words: str) -> None:
+        facts = {"engine": engine, "url": f"http://127.0.0.1:{port}", "chain_id": chain_id}
+        click.echo(json.dumps(facts) if as_json else words)
+        sys.stdout.flush()
+
+    with contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
+        if fallback:
+            with _listening_fallback(chain_id, mnemonic, accounts, port) as server:
+                port = server.server_port
+                tell("eth-tester", port, f"{LISTENING} 127.0.0.1:{port}")
                 server.serve_forever()
         else:
-            with DevChain(
-                chain_id=options.chain_id,
-                mnemonic=options.mnemonic,
-                accounts=options.accounts,
-                port=options.port,
-            ) as devchain:
-                print(
-                    f"{devchain.engine} answers on {devchain.rpc_url}, chain id {devchain.chain_id}",
-                    flush=True,
-                )
+            with DevChain(chain_id=chain_id, mnemonic=mnemonic, accounts=accounts, port=port) as chain:
+                tell(chain.engine, chain.port, f"{chain.engine} answers on {chain.rpc_url}, chain id {chain_id}")
                 signal.pause()
-    except KeyboardInterrupt:
-        return 0
+
+
+def _listening_fallback(chain_id: int, mnemonic: str, accounts: int, port: int) -> ThreadingHTTPServer:
+    """Return a server of eth-tester's chain that listens. Raises ChainError DEVCHAIN_FAILED."""
+    from contracts.tester_rpc import TesterChain, serve_tester
+
+    chain = TesterChain(chain_id, mnemonic, accounts)
+    try:
+        return serve_tester(chain, port)
     except OSError as error:
-        what = f"DEVCHAIN_FAILED: port {options.port}: {error.strerror}. Choose another port."
-        print(printable(what), file=sys.stderr)
-        return 1
-    except CuriosityError as error:
-        print(printable(str(error)), file=sys.stderr)
-        return error.exit_code
-    return 0
+        raise ChainError("DEVCHAIN_FAILED", f"port {port}: {error.strerror}", "Choose another port.") from None
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command with these arguments and return its exit status."""
+    return console.run(command, arguments, _NAME)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    console.main(command, _NAME)

@@ -25,6 +25,7 @@ PROGRAMS = (
     "trainer.evaluate",
     "contracts.deploy",
     "contracts.build",
+    "contracts.devchain",
     "contracts.forge",
     "contracts.mutate",
 )

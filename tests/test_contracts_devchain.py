@@ -1,5 +1,6 @@
 """The embedded chain as a process: found, started, refused, and gone when its parent is."""
 
+import json
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ from contracts.devchain import ANVIL_VARIABLE, DevChain, Engine, find_anvil, mai
 from curiosity.chain.attestation import address_of
 from curiosity.chain.chain import ChainConfig
 from curiosity.chain.evm import ChainClient
-from curiosity.protocol.errors import ChainError, ConfigError
+from curiosity.protocol.errors import ChainError, ConfigError, ExitCode
 from tests.material.network import wait_for_receipt
 from tests.material.waiting import eventually
 
@@ -140,13 +141,27 @@ def test_the_fallback_keeps_no_state(tmp_path: Path) -> None:
     assert failure.value.code == "DEVCHAIN_STATE_UNSUPPORTED"
 
 
-def test_a_taken_port_in_the_foreground(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("words", [[], ["--fallback"]])
+def test_a_taken_port_in_the_foreground(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
-        previous = signal.getsignal(signal.SIGTERM)
-        try:
-            assert main(["--fallback", "--port", str(holder.getsockname()[1])]) == 1
-        finally:
-            signal.signal(signal.SIGTERM, previous)
-    assert "DEVCHAIN_FAILED" in capsys.readouterr().err
+        assert main([*words, "--json", "--port", str(holder.getsockname()[1])]) == ExitCode.CHAIN
+    printed, said = capsys.readouterr()
+    assert json.loads(printed)["error"]["code"] == "DEVCHAIN_FAILED"
+    assert said.startswith("DEVCHAIN_FAILED: ")
+
+
+@pytest.mark.parametrize("words", [[], ["--fallback"]])
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_in_the_foreground_it_says_where_it_answers_until_it_is_stopped(words: list[str], stop: signal.Signals) -> None:
+    command = [sys.executable, "-m", "contracts.devchain", *words, "--json", "--port", "0", "--chain-id", "4242"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as chain:
+        assert chain.stdout is not None
+        assert chain.stderr is not None
+        facts = json.loads(chain.stdout.readline())
+        assert facts["engine"] == ("eth-tester" if words else "anvil")
+        ChainClient.connect(ChainConfig(facts["url"], 4242))  # refuses a chain of another id
+        chain.send_signal(stop)
+        assert chain.wait(120) == ExitCode.OK
+        assert (chain.stdout.read(), chain.stderr.read()) == (b"", b"")
