@@ -19,7 +19,7 @@ from curiosity.ledger.reader import LedgerCopy, opened_copy
 from curiosity.ledger.sync import copy_tiles
 from curiosity.ledger.tiles import LogFiles
 from curiosity.protocol.entry import TakedownEntry, encode_entry, parse_entry
-from curiosity.protocol.errors import CuriosityError, ProofError, Rejected, StoreError
+from curiosity.protocol.errors import CuriosityError, ExitCode, ProofError, Rejected, StoreError
 from curiosity.protocol.pair import SignedPair
 from curiosity.protocol.takedown import BLOCKED_FILE, Blocked
 from curiosity.protocol.tiles import bundles_for
@@ -222,3 +222,18 @@ async def test_a_takedown_that_does_not_hold_is_not_followed(
             await copy_tiles(files, tmp_path / code, log.head(), head)
         with pytest.raises(ProofError, match=f"{code}: entry 5"):
             bring(tmp_path / code, tmp_path / "data")
+
+
+async def test_a_refused_import_leaves_a_new_data_folder_as_it_was(
+    forgetful: tuple[Path, list[SignedPair]], tmp_path: Path
+) -> None:
+    folder, _ = forgetful
+    bad = shutil.copytree(folder / "public", tmp_path / "bad")
+    next((bad / "pairs").rglob("*.jsonl")).unlink()
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "notes.txt").write_text("kept")
+    for name, kept in (("absent", None), ("theirs", ["notes.txt"])):
+        status, out, err = await run_cli("ledger", "import", str(bad), data_dir=tmp_path / name)
+        assert (status, err.split(":")[0]) == (ExitCode.PROOF, "IMPORT_PAIRS"), out + err
+        assert (tmp_path / name).exists() == (kept is not None)
+        assert kept is None or [path.name for path in (tmp_path / name).iterdir()] == kept

@@ -76,12 +76,19 @@ HOSTILE: dict[str, Forge] = {
 }  # fmt: skip
 
 
+KINDS = ("symbolic link", "hard link", "device", "pipe")
+"""Of these the error says what they are."""
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_what_is_no_part_of_an_export_refuses_the_whole_archive(name: str, tmp_path: Path) -> None:
     path = forged(tmp_path / "evil.tar", HOSTILE[name])
     with pytest.raises(ProofError, match="IMPORT_MEMBER") as caught, opened_copy(path):
         pass
     assert caught.value.remedy
+    assert "type b'" not in caught.value.what
+    if name in KINDS:
+        assert f"holds a {name} named" in caught.value.what
     assert [one.name for one in tmp_path.iterdir()] == ["evil.tar"]
 
 
@@ -149,6 +156,12 @@ def test_a_cut_or_foreign_file_is_malformed(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(ProofError, match="IMPORT_MALFORMED"), opened_copy(path):
             pass
+
+
+def test_a_folder_that_is_no_export_is_told_by_what_it_lacks(tmp_path: Path) -> None:
+    with pytest.raises(ProofError, match="IMPORT_MALFORMED") as caught, opened_copy(tmp_path):
+        pass
+    assert caught.value.what == f"{tmp_path} is not an exported ledger: it has no network.json"
 
 
 def test_a_file_of_a_folder_is_read_up_to_its_limit(tmp_path: Path) -> None:

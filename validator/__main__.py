@@ -172,12 +172,18 @@ def import_(
     from curiosity.ledger.reader import opened_copy
     from validator.importer import MirrorRecord, import_ledger, write_mark
     from validator.keys import load_keys
+    from validator.new_folder import left_as_found
     from validator.store import Store
 
     config = load_settings(config_path).validator
     folder = config.data_dir.expanduser().resolve()
-    make_folder(folder, mode=0o700)
-    with opened_copy(export, log_vkey) as found:
+
+    def tell(done: int, total: int) -> None:
+        new.is_kept = True
+        click.echo(f"Importing: {done}/{total}", err=True)
+
+    with opened_copy(export, log_vkey) as found, left_as_found(folder) as new:
+        make_folder(folder, mode=0o700)
         made = load_keys(folder / "keys", found.network.name)
         with Store.open(config.url) as store:
             done = import_ledger(
@@ -187,7 +193,7 @@ def import_(
                 head_path=folder / "tree-head.txt",
                 receipt_vkey=receipt_vkey,
                 without_blocked=without_blocked,
-                progress=lambda done, total: click.echo(f"Importing: {done}/{total}", err=True),
+                progress=tell,
             )
         write_mark(folder, MirrorRecord(found.network, found.note) if done.read_only else None)
     facts = {**vars(done), "root": "0x" + done.root.hex()}

@@ -19,6 +19,14 @@ _MAX_SIZE: Final = (1 << 63) - 1  # more than any file has
 _FILES: Final = (b"0", b"\0")
 _FOLDER: Final = b"5"
 _EXTENDED: Final = b"x"
+_FOREIGN: Final = {
+    b"1": "a hard link",
+    b"2": "a symbolic link",
+    b"3": "a device",
+    b"4": "a device",
+    b"6": "a pipe",
+    b"S": "a sparse file",
+}
 _LENGTH: Final = re.compile(rb"[1-9][0-9]{0,5} ")
 _DECIMAL: Final = re.compile(rb"[0-9]{1,19}")
 _OCTAL: Final = re.compile(rb" *([0-7]*)[ \0]*")
@@ -85,7 +93,7 @@ def _member(header: bytes, kind: bytes, at: int, size: int, extended: dict[bytes
         name = extended[b"path"].decode("utf-8", "surrogateescape")
     is_folder = kind == _FOLDER or (kind == b"\0" and name.endswith("/"))
     if not is_folder and kind not in _FILES:
-        raise TarForeign(f"a member of type {kind!r} named {name[:100]!r}")
+        raise TarForeign(f"{_FOREIGN.get(kind, 'something that is not a file')} named {name[:100]!r}")
     if any(key.startswith(b"GNU.sparse.") for key in extended):
         raise TarForeign(f"a sparse file named {name[:100]!r}")
     if b"size" in extended:

@@ -47,8 +47,8 @@ class LedgerCopy:
         except (OSError, UnicodeDecodeError, Rejected) as error:
             raise ProofError(
                 "IMPORT_MALFORMED",
-                f"{self._source.path}: {error}",
-                "Name a folder of `curiosity ledger export` that is complete.",
+                f"{self._source.path} is not an exported ledger: {_why(error)}",
+                "Name a folder or a tar file of `curiosity ledger export` that is complete.",
             ) from None
         self.log_vkey = log_vkey or self.network.log_vkey
         self.head = verify_checkpoint(self.note, self.network.origin, [self.log_vkey])
@@ -146,6 +146,14 @@ class LedgerCopy:
         if sha256(data).digest() != part.sha256:
             raise bad_entry(index, "IMPORT_ITEM", f"item 0x{part.sha256.hex()} has SHA-256 {sha256(data).hexdigest()}")
         return Item(part.modality, part.media_type, data)
+
+
+def _why(error: OSError | UnicodeDecodeError | Rejected) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"it has no {Path(error.filename).name}"
+    if isinstance(error, OSError):
+        return f"{Path(error.filename).name if error.filename else 'a file'} cannot be read ({error.strerror})"
+    return f"{HEAD} is not text" if isinstance(error, UnicodeDecodeError) else error.what
 
 
 @contextmanager
