@@ -106,6 +106,8 @@ def _usage(error: click.ClickException, name: str) -> dict[str, str]:
     remedy = f"See: {context.command_path if context is not None else name} --help"
     if hint:
         remedy = f"{hint.strip()} {guess.rstrip('.')} {remedy}"
+    if isinstance(error, click.exceptions.NoSuchCommand) and error.command_name == "help":
+        remedy = f"Help is an option, not a command. {remedy}"
     return {"code": "USAGE", "what": what.rstrip("."), "remedy": remedy}
 
 

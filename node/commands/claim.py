@@ -10,6 +10,7 @@ import click
 from curiosity.host.console import example
 from curiosity.protocol.errors import ExitCode
 from node.command import PATH, Session, chain_settings, ledger_source, session_options, wallet_named
+from node.completion import WALLET_NAME
 
 _JOURNALS = "chain"  # below the home
 
@@ -24,7 +25,10 @@ _JOURNALS = "chain"  # below the home
     )
 )
 @click.option(
-    "--wallet", "wallet_name", help="Wallet that earned; with --relay or --account the one that pays the gas."
+    "--wallet",
+    "wallet_name",
+    type=WALLET_NAME,
+    help="Wallet that earned; with --relay or --account the one that pays the gas.",
 )
 @click.option("--account", help="Address that earned, if it is not the wallet's: it is paid, the wallet pays the gas.")
 @click.option("--password-file", type=PATH, help="File with the wallet's password; else you are asked.")

@@ -11,6 +11,7 @@ from curiosity.host.files import write_whole
 from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import SourceError
 from node.command import PATH, Session, session_options
+from node.completion import WALLET_NAME
 
 
 @click.command(
@@ -22,7 +23,12 @@ from node.command import PATH, Session, session_options
 @click.argument("pair")
 @click.argument("sha256", metavar="SHA256")
 @click.option("--out", type=PATH, required=True, help="File to write.")
-@click.option("--wallet", "wallet_name", help="Wallet that submitted the pair, or an auditor's; for refused pairs.")
+@click.option(
+    "--wallet",
+    "wallet_name",
+    type=WALLET_NAME,
+    help="Wallet that submitted the pair, or an auditor's; for refused pairs.",
+)
 @click.option("--password-file", type=PATH, help="File with the wallet's password; else you are asked.")
 @session_options(network=True)
 def item(

@@ -10,11 +10,17 @@ import click
 from curiosity.client.amounts import show_tokens
 from curiosity.host.console import example
 from node.command import PATH, Session, chain_settings, session_options, wallet_named
+from node.completion import WALLET_NAME
 
 
 @click.command("slash", epilog=example("curiosity ledger slash slash-0123.json --wallet alice --dry-run"))
 @click.argument("file", type=PATH)
-@click.option("--wallet", "wallet_name", help="Wallet that pays the gas and gets the reporter's hundredth.")
+@click.option(
+    "--wallet",
+    "wallet_name",
+    type=WALLET_NAME,
+    help="Wallet that pays the gas and gets the reporter's hundredth.",
+)
 @click.option("--password-file", type=PATH, help="File with the wallet's password; else you are asked.")
 @click.option("--rpc", "rpc_url", help="JSON-RPC address of the chain.")
 @click.option("--stake-vkey", default="", help="Key of the heads' stake lines, for evidence that a witness kept.")

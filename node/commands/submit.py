@@ -12,6 +12,7 @@ from curiosity.host.console import example
 from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import CuriosityError, ExitCode, SourceError
 from node.command import PATH, Session, open_client, session_options, wallet_named
+from node.completion import WALLET_NAME
 
 if TYPE_CHECKING:
     from curiosity.protocol.messages import Network
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     )
 )
 @click.argument("paths", nargs=-1, required=True, type=PATH)
-@click.option("--wallet", "wallet_name", help="Wallet that signs and will be paid.")
+@click.option("--wallet", "wallet_name", type=WALLET_NAME, help="Wallet that signs and will be paid.")
 @click.option("--password-file", type=PATH, help="File with the wallet's password; else you are asked.")
 @click.option("--license", "license_", default="", help="SPDX expression for what states none, such as CC-BY-4.0.")
 @click.option("--split", default="submit", show_default=True, help="Split of a pair set to submit.")

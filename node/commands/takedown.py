@@ -12,6 +12,7 @@ from curiosity.host.console import example
 from curiosity.protocol.counts import number_of
 from node.choices import REASONS
 from node.command import PATH, Session, open_client, session_options
+from node.completion import WALLET_NAME
 
 if TYPE_CHECKING:
     from curiosity.client.takedowns import Erased
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
     )
 )
 @click.argument("pair")
-@click.option("--wallet", "wallet_name", help="Wallet that submitted the pair; else the receipt says which.")
+@click.option(
+    "--wallet",
+    "wallet_name",
+    type=WALLET_NAME,
+    help="Wallet that submitted the pair; else the receipt says which.",
+)
 @click.option("--password-file", type=PATH, help="File with the wallet's password; else you are asked.")
 @click.option(
     "--reason", type=click.Choice(REASONS), default="withdrawn", show_default=True, help="Why; the log shows it."

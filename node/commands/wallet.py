@@ -12,6 +12,7 @@ from curiosity.host.console import example
 from node.command import Session, session_options
 from node.commands.wallet_import import addresses, chosen_path, import_, password_file_option, phrase_options
 from node.commands.wallet_money import balance, remove, send
+from node.completion import WALLET_NAME
 
 
 @click.group(epilog=example("curiosity wallet new alice", "curiosity wallet balance alice"))
@@ -94,7 +95,7 @@ def list_(session: Session) -> None:
 
 
 @wallet.command(epilog=example("curiosity wallet show alice"))
-@click.argument("name")
+@click.argument("name", type=WALLET_NAME)
 @session_options()
 def show(session: Session, name: str) -> None:
     """Show a wallet's address and file."""
@@ -105,7 +106,7 @@ def show(session: Session, name: str) -> None:
 
 
 @wallet.command(epilog=example("curiosity wallet export alice", "curiosity wallet export alice --private-key --yes"))
-@click.argument("name")
+@click.argument("name", type=WALLET_NAME)
 @click.option("--private-key", is_flag=True, help="Print the key itself. Whoever sees it owns the wallet.")
 @click.option("--yes", is_flag=True, help="Do not ask whether you mean it.")
 @password_file_option
@@ -126,7 +127,7 @@ def export(session: Session, name: str, private_key: bool, yes: bool, password_f
 
 
 @wallet.command(epilog=example("curiosity wallet fund alice"))
-@click.argument("name")
+@click.argument("name", type=WALLET_NAME)
 @session_options()
 def fund(session: Session, name: str) -> None:
     """Give a wallet coins for gas from the embedded chain's faucet (development chains only)."""

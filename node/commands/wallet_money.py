@@ -11,6 +11,7 @@ import click
 from curiosity.client.amounts import COIN, parse_amount, show_coins, show_tokens
 from curiosity.host.console import example
 from node.command import PATH, Session, ledger_source, session_options
+from node.completion import WALLET_NAME
 
 if TYPE_CHECKING:
     from curiosity.chain.evm import ChainClient
@@ -20,10 +21,13 @@ _JOURNALS = "chain"  # below the home, as for claims
 
 
 @click.command(epilog=example("curiosity wallet balance alice", "curiosity wallet balance alice --json"))
-@click.argument("name")
+@click.argument("name", type=WALLET_NAME)
 @session_options(network=True)
 def balance(session: Session, name: str) -> None:
-    """Show what a wallet holds: tokens, and coins for gas. Needs no password."""
+    """Show what a wallet holds: tokens, and coins for gas. Needs no password.
+
+    It asks the validator for the chain and the contracts: both must run.
+    """
     from curiosity.client.wallet import find_wallet
     from curiosity.protocol.signing import checksum
 
@@ -51,7 +55,7 @@ def balance(session: Session, name: str) -> None:
         "curiosity wallet send alice 0xADDRESS 12.5 --dry-run",
     )
 )
-@click.argument("name")
+@click.argument("name", type=WALLET_NAME)
 @click.argument("recipient")
 @click.argument("amount")
 @click.option("--coins", is_flag=True, help="Send coins for gas; else tokens are sent.")
@@ -116,7 +120,7 @@ def send(
 
 
 @click.command(epilog=example("curiosity wallet remove alice"))
-@click.argument("name")
+@click.argument("name", type=WALLET_NAME)
 @click.option("--yes", is_flag=True, help="Do not ask whether you mean it.")
 @session_options()
 def remove(session: Session, name: str, yes: bool) -> None:
