@@ -151,7 +151,7 @@ def test_no_server_is_a_clear_error() -> None:
     with pytest.raises(ChainError) as failure:
         ChainClient.connect(ChainConfig(url, DEFAULT_CHAIN_ID))
     assert failure.value.code == "CHAIN_UNREACHABLE"
-    assert url in failure.value.what
+    assert failure.value.what == f"{url} did not answer: nobody listens there"
 
 
 def test_arguments_that_do_not_fit_are_refused_before_sending(network: Network) -> None:

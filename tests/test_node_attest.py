@@ -14,7 +14,7 @@ import pytest
 from curiosity.chain.attestation import Attestation, address_of, sign_digest
 from curiosity.chain.chain import Addresses
 from curiosity.ledger.source import LedgerSource
-from curiosity.protocol.errors import ChainError, CuriosityError, ProofError, Rejected, StoreError
+from curiosity.protocol.errors import ChainError, CuriosityError, ExitCode, ProofError, Rejected, StoreError
 from curiosity.protocol.messages import EpochAttestation, EpochSignature
 from curiosity.protocol.signing import checksum
 from curiosity.rewards.attest import Attestant, Attested, attest
@@ -269,5 +269,5 @@ def test_a_follower_signs_whatever_waits_until_it_is_stopped(net: PaidNetwork, s
     finally:
         following.terminate()  # not SIGINT, which is ignored where the suite was started in the background
         out, _ = following.communicate(timeout=PATIENCE_S)
-    assert following.returncode == 0
+    assert following.returncode == ExitCode.INTERRUPTED
     assert json.loads(out.splitlines()[-1]) == {"signed": 2}

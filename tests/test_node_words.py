@@ -21,6 +21,7 @@ from curiosity.client.explain import explain, explain_pay, fault_of
 from curiosity.client.history import find, pair_shares, pay_by_entry, read_history
 from curiosity.client.outcome import withheld
 from curiosity.client.takedowns import find_digest, find_digests
+from curiosity.client.wallet import create_wallet, wallet_path
 from curiosity.host import console
 from curiosity.ledger.tiles import LogFiles
 from curiosity.protocol.entry import EpochEntry, PairEntry, TakedownEntry, parse_entry
@@ -33,6 +34,7 @@ from curiosity.protocol.errors import (
     Rejected,
     ServiceError,
     SourceError,
+    WalletError,
 )
 from curiosity.protocol.license import match_license
 from curiosity.protocol.payouts import derive
@@ -184,6 +186,7 @@ def test_balance_send_and_remove_of_a_wallet(shell: Terminal, net: PaidNetwork) 
         assert (refused.status, refused.err.split(":")[0]) == (status, code), refused.err
     own = "0x" + net.client.addresses.token.hex()
     assert "RECIPIENT_CONTRACT" in shell.run("wallet", "send", "alice", own, "1", "--yes").err
+    assert "RECIPIENT_ZERO" in shell.run("wallet", "send", "alice", "0x" + "00" * 20, "1", "--yes").err
     assert shell.run("wallet", "remove", "alice").status == 2  # nobody can be asked
     assert shell.run("wallet", "remove", "alice", "--yes", "--json").json["removed"]
     assert "WALLET_MISSING" in shell.run("wallet", "show", "alice").err
@@ -277,6 +280,20 @@ async def test_what_is_waited_for_at_a_logs_address_is_told() -> None:
     assert told == ["http://127.0.0.1:9 did not answer: nobody listens there. Trying again for up to 1 s."]
 
 
+def test_a_packed_export_in_place_of_a_log_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ledger.tar").write_bytes(b"x")
+    assert run(["ledger", "audit", str(tmp_path / "ledger.tar")]) == ExitCode.SOURCE
+    assert capsys.readouterr().err.startswith(f"LOG_NOT_A_FOLDER: {tmp_path / 'ledger.tar'} is a file. Name the folder")
+
+
+@pytest.mark.parametrize("name", ["a/b", ".a", "a\\b", ""])
+def test_the_rule_for_a_wallets_name_is_the_one_that_is_told(name: str, tmp_path: Path) -> None:
+    with pytest.raises(WalletError) as caught:
+        wallet_path(tmp_path, name)
+    assert "without slashes and backslashes" in caught.value.remedy
+    assert wallet_path(tmp_path, "a b").name == "a b.json"
+
+
 def test_an_empty_path_is_not_the_current_folder(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["submit", "", "--dry-run"]) == 2
     assert "is empty" in capsys.readouterr().err
@@ -329,6 +346,18 @@ def test_mistyped_commands_are_answered_with_the_nearest(
     assert "?." not in said
 
 
+@pytest.mark.parametrize(
+    ("arguments", "see"),
+    [(("help",), "curiosity --help"), (("help", "submit"), "curiosity --help"),
+     (("wallet", "help"), "curiosity wallet --help")],
+)  # fmt: skip
+def test_who_asks_for_help_by_a_command_is_told_the_option(
+    arguments: tuple[str, ...], see: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 2
+    assert f"Help is an option, not a command. See: {see}\n" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("shell_name", ["bash", "zsh", "fish"])
 def test_completion_scripts_are_printed_and_complete(shell_name: str) -> None:
     done = subprocess.run(
@@ -336,6 +365,29 @@ def test_completion_scripts_are_printed_and_complete(shell_name: str) -> None:
         env={"_CURIOSITY_COMPLETE": f"{shell_name}_source", "PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path)},
     )  # fmt: skip
     assert "_CURIOSITY_COMPLETE" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "submit cat.png --wallet ",
+        "claim --wallet al",
+        "wallet show a",
+        "wallet send --home {home} ",
+    ],
+)
+def test_a_shell_completes_the_names_of_wallets(line: str, tmp_path: Path) -> None:
+    words = line.format(home=tmp_path / "home").split(" ")
+    for number, name in enumerate(("alice", "albert", "bob"), 1):
+        create_wallet(tmp_path / "home", name, "a long password", scrypt_n=2, private_key=bytes([number]) * 32)
+    done = subprocess.run(
+        [sys.executable, "-m", "node.cli"], capture_output=True, text=True, check=True,
+        env={"_CURIOSITY_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(["curiosity", *words]),
+             "COMP_CWORD": str(len(words)), "PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path),
+             "CURIOSITY_NODE__HOME": str(tmp_path / ("home" if "{home}" not in line else "nowhere"))},
+    )  # fmt: skip
+    found = {one.partition(",")[2] for one in done.stdout.split()}
+    assert found == {name for name in ("alice", "albert", "bob") if name.startswith(words[-1])}, done.stderr
 
 
 def test_settings_that_are_not_set_are_shown_so(

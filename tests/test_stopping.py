@@ -86,7 +86,7 @@ def test_a_follower_that_signs_epochs_says_how_many(tmp_path: Path) -> None:
     with started(tmp_path, "node.cli", "attest", "--wallet", "second", "--follow", "--every", "100000") as process:
         assert process.stderr is not None
         assert "Trying again" in process.stderr.readline()
-        assert stop(process) == (0, "Signed 0 epochs.\n")
+        assert stop(process) == (ExitCode.INTERRUPTED, "Signed 0 epochs.\n")
 
 
 def test_a_follower_of_a_log_is_interrupted(tmp_path: Path) -> None:

@@ -467,6 +467,9 @@ def test_settings_name_each_log(tmp_path: Path) -> None:
     for lines in ((), ("nonsense",), (LOG_VKEY[:-1],)):
         with pytest.raises(ConfigError, match="WITNESS_LOGS"):
             trusted_logs(lines)
+    with pytest.raises(ConfigError) as caught:
+        trusted_logs(("nonsense",))
+    assert caught.value.what == "a log to trust is not named by its key: 'nonsense' is not a signed-note key"
     file = tmp_path / "witness.toml"
     file.write_text(f'[witness]\nname = "{NAME}"\nlogs = ["{LOG_VKEY}"]\nport = 0\n')
     assert load_config(file, {"CURIOSITY_WITNESS__HOST": "::1"}) == WitnessConfig(

@@ -30,7 +30,11 @@ def trusted_logs(lines: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
         try:
             verifier = parse_vkey(vkey)
         except ProofError as error:
-            raise ConfigError("WITNESS_LOGS", f"{line!r}: {error.what}", "Write VKEY, or ORIGIN and VKEY.") from None
+            raise ConfigError(
+                "WITNESS_LOGS",
+                f"a log to trust is not named by its key: {error.what}",
+                "Give the log's key (`curiosity validator keys --only log_vkey`), or its origin and its key.",
+            ) from None
         origin = origin.strip() or verifier.name
         logs[origin] = (*logs.get(origin, ()), vkey)
     if not logs:

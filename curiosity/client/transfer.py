@@ -35,13 +35,19 @@ def plan_transfer(
     """Return the transfer, once it is certain that it can be sent and is not lost.
 
     Raises:
-        WalletError: RECIPIENT_CONTRACT for one of the network's own contracts.
+        WalletError: RECIPIENT_CONTRACT for one of the network's own contracts, RECIPIENT_ZERO for address 0.
         ChainError: CHAIN_NO_FUNDS if the wallet holds less, and other CHAIN_ codes.
     """
     if recipient in (chain.addresses.token, chain.addresses.rewards):
         raise WalletError(
             "RECIPIENT_CONTRACT",
             f"{checksum(recipient)} is one of the network's own contracts: what it is sent is lost",
+            "Give the address of a wallet.",
+        )
+    if recipient == bytes(20):
+        raise WalletError(
+            "RECIPIENT_ZERO",
+            f"{checksum(recipient)} belongs to nobody: what it is sent is lost",
             "Give the address of a wallet.",
         )
     held = chain.balances(sender.address)

@@ -44,7 +44,11 @@ def wallet_path(home: Path, name: str) -> Path:
     Raises:
         WalletError: WALLET_NAME for a name that is not a file name.
     """
-    wrong = WalletError("WALLET_NAME", f"{name!r} is not a name for a wallet", "Use letters, digits, - and _.")
+    wrong = WalletError(
+        "WALLET_NAME",
+        f"{name!r} cannot be the name of a wallet's file",
+        "Choose a name without slashes and backslashes, which does not begin with a dot.",
+    )
     if not name or name.startswith("."):
         raise wrong
     try:

@@ -37,7 +37,7 @@ class LogFiles:
     Raises:
         ServiceError: LOG_UNREACHABLE after ``patience_s`` without an answer, LOG_ANSWER for a file that is too long or
             a status that means nothing.
-        SourceError: LOG_UNREADABLE for a folder's file.
+        SourceError: LOG_NOT_A_FOLDER for a file in place of a folder, LOG_UNREADABLE for a folder's file.
     """
 
     def __init__(
@@ -59,6 +59,12 @@ class LogFiles:
         self.fetched_bytes = 0
 
     async def __aenter__(self) -> Self:
+        if self.is_folder and await asyncio.to_thread(Path(self.where).is_file):
+            raise SourceError(
+                "LOG_NOT_A_FOLDER",
+                f"{self.place} is a file",
+                "Name the folder of a log's files. Unpack an exported .tar into a folder first.",
+            )
         if not self.is_folder:
             self._session = aiohttp.ClientSession(timeout=self._timeout, connector=aiohttp.TCPConnector(limit=AHEAD))
         return self

@@ -174,7 +174,7 @@ def parse_vkey(vkey: str) -> Verifier:
     """
     parts = vkey.split("+", 2) if len(vkey) <= MAX_VKEY_CHARS else []
     if len(parts) != 3 or not is_key_name(parts[0]):
-        raise ProofError("VKEY_MALFORMED", f"not a signed-note key: {vkey[:120]!r}", "Use the form name+id+base64.")
+        raise ProofError("VKEY_MALFORMED", f"{vkey[:120]!r} is not a signed-note key", "Use the form name+id+base64.")
     name, id_text, key_text = parts
     data = from_base64(key_text, "VKEY_MALFORMED", "the key")
     if not data or data[0] not in PUBLIC_KEY_BYTES:

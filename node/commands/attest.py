@@ -10,8 +10,9 @@ import click
 
 from curiosity.host.console import example
 from curiosity.protocol.counts import number_of
-from curiosity.protocol.errors import CuriosityError
+from curiosity.protocol.errors import CuriosityError, ExitCode
 from node.command import PATH, Session, chain_settings, ledger_source, session_options, wallet_named
+from node.completion import WALLET_NAME
 
 if TYPE_CHECKING:
     from curiosity.rewards.attest import Looked
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
         "curiosity attest --wallet validator-2 --follow --entries mirror/",
     )
 )
-@click.option("--wallet", "wallet_name", help="Wallet of a validator that the rewards contract names.")
+@click.option(
+    "--wallet",
+    "wallet_name",
+    type=WALLET_NAME,
+    help="Wallet of a validator that the rewards contract names.",
+)
 @click.option("--password-file", type=PATH, help="File with the wallet's password; else you are asked.")
 @click.option(
     "--entries", type=PATH, help="A mirror's folder, or a file of one leaf a line; by default the validator's ledger."
@@ -81,9 +87,9 @@ def attest(
         for looked in rewards.follow(look, every_s, away):
             signed += 1
             _show(session.screen, looked)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # the way to end it: told with what was done
         session.screen.finish({"signed": signed}, lambda screen: screen.line(f"Signed {number_of(signed, 'epoch')}."))
-    return 0
+    return int(ExitCode.INTERRUPTED)
 
 
 def _to_json(looked: Looked) -> dict[str, object]:

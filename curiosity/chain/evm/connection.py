@@ -230,11 +230,10 @@ class Connection:
         try:
             return exchange()
         except requests.RequestException as error:
-            status = f" {error.response.status_code}" if error.response is not None else ""
             # Not from it: its words hold the whole URL.
             raise ChainError(
                 "CHAIN_UNREACHABLE",
-                f"{self.place} does not answer: {type(error).__name__}{status}",
+                f"{self.place} did not answer: {_why_silent(error)}",
                 "Start the chain or correct the RPC URL, then look at the state before sending again.",
             ) from None
         except EndpointRefusal as error:
@@ -293,6 +292,19 @@ def _call(body: Mapping[str, Any], sender: bytes) -> dict[str, str]:
     data = body["data"] if isinstance(body["data"], str) else f"0x{bytes(body['data']).hex()}"
     call = {"from": to_checksum(sender), "data": data, "value": hex(body["value"])}
     return call | ({"to": body["to"]} if "to" in body else {})
+
+
+def _why_silent(error: requests.RequestException) -> str:
+    """Return what a request came to that brought no answer; never the error's own words, which hold the whole URL."""
+    if error.response is not None:
+        return f"status {error.response.status_code}"
+    if isinstance(error, requests.Timeout):
+        return "it took too long"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate is not one that this machine trusts"
+    if isinstance(error, requests.ConnectionError):
+        return "nobody listens there" if "refused" in str(error) else "it cannot be reached"
+    return "the answer cannot be read"
 
 
 def _block_name(block: str | int) -> str:
