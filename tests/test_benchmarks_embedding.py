@@ -12,11 +12,6 @@ from trainer.feed import read_trusted
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("benchmark")
-
-
-@pytest.fixture(scope="module")
 def emoji(cache: Path) -> dict[str, object]:
     file = cache / "emoji.json"
     asked = ["--set", "emoji", "--seed", "7", "--limit", "60", "--steps", "12"]

@@ -11,11 +11,6 @@ from curiosity.sources.made.world.make import make_world
 from trainer.feed import read_trusted
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("world")
-
-
 def test_the_report_has_every_direction_and_says_which_are_emergent(cache: Path) -> None:
     recipe = replace(WORLD_RECIPE, steps=2, batch=8, junk_each=4, junk_pool=8)
     report = run_world(3, cache, limit=6, recipe=recipe)

@@ -24,11 +24,6 @@ def network(request: pytest.FixtureRequest) -> Iterator[Network]:
     yield from start_network(request.param)
 
 
-@pytest.fixture
-def anvil() -> Iterator[Network]:
-    yield from start_network("anvil")
-
-
 def test_both_engines_are_present() -> None:
     # Without this the parametrised tests would only fail one by one where `npm ci` was forgotten.
     assert find_anvil() is not None
@@ -75,16 +70,16 @@ def test_fund_sends_coins_and_tokens(network: Network) -> None:
     assert (balances.eth_wei, balances.token_wei) == (12, 34)
 
 
-def test_posting_again_and_activating_again_do_nothing(anvil: Network) -> None:
+def test_posting_again_and_activating_again_do_nothing(net: Network) -> None:
     tree = RewardTree([(b"\x01" * 20, 7)])
-    attestation = anvil.attest(tree)
-    signatures = anvil.sign(attestation)
-    assert anvil.client.post_root(anvil.owner, attestation, signatures[::-1]) is not None
-    assert anvil.client.post_root(anvil.owner, attestation, signatures) is None
-    anvil.chain.advance(DELAY_S)
-    assert anvil.client.activate(anvil.owner, 1) is not None
-    assert anvil.client.activate(anvil.owner, 1) is None
-    assert anvil.client.post_root(anvil.owner, attestation, signatures) is None
+    attestation = net.attest(tree)
+    signatures = net.sign(attestation)
+    assert net.client.post_root(net.owner, attestation, signatures[::-1]) is not None
+    assert net.client.post_root(net.owner, attestation, signatures) is None
+    net.chain.advance(DELAY_S)
+    assert net.client.activate(net.owner, 1) is not None
+    assert net.client.activate(net.owner, 1) is None
+    assert net.client.post_root(net.owner, attestation, signatures) is None
 
 
 def test_wait_until_activatable_follows_block_time(network: Network) -> None:

@@ -36,11 +36,6 @@ ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 SOMEBODY = b"\x51" * 20
 
 
-@pytest.fixture
-def net() -> Iterator[Network]:
-    yield from start_network("anvil")
-
-
 def post_as_given(net: Network, attestation: Attestation, signatures: list[bytes]) -> TransactionReceipt:
     """Past the client's own checks and ordering: what the contract alone says."""
     fields = (

@@ -26,7 +26,7 @@ from curiosity.chain.evm.journal import Fate, Sent, TransactionJournal
 from curiosity.chain.evm.sending import TransactionSender
 from curiosity.protocol.errors import ChainError
 from curiosity.protocol.rewards import RewardTree
-from tests.material.network import DELAY_S, Network, share_of, start_network
+from tests.material.network import DELAY_S, Network, share_of
 from tests.material.rpc import RpcProxy
 from tests.material.waiting import PATIENCE_S, eventually
 
@@ -328,11 +328,6 @@ def test_a_journal_of_another_chain_or_a_torn_one_is_refused(line: Line, tmp_pat
         line.sender()
     with pytest.raises(ChainError, match=r"CHAIN_JOURNAL: .* File exists"):
         TransactionJournal(1, b"", path / "journal.json").add(Sent(b"\x01" * 20, 0, b"", b"", b""))
-
-
-@pytest.fixture
-def net() -> Iterator[Network]:
-    yield from start_network("anvil")
 
 
 def test_a_reorganised_chain_gets_the_root_again_and_pays_once(net: Network) -> None:

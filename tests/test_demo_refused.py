@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from curiosity.embedding.checkpoint import GENESIS, load, save
 from curiosity.ledger.copy import copy_ledger
 from curiosity.protocol.errors import ExitCode, Rejected
-from curiosity.sources.made.digits import make_digits
 from node.demo.report import Report
 from node.demo.run import switch
 from node.screen import Screen
@@ -21,23 +19,16 @@ from trainer.feed import LedgerSlice, read_trusted
 from trainer.round import main
 from trainer.step import Recipe
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 FEW = Recipe(steps=3, batch=16, junk_each=4, junk_pool=4)
 
 
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("sets") / "digits"
-    make_digits(folder, submit_scans=60)
-    return folder
-
-
-def spoil(digits: Path, out: Path, learning_rate: float, parent: Path = GENESIS) -> training.RoundResult:
+def spoil(all_digits: Path, out: Path, learning_rate: float, parent: Path = GENESIS) -> training.RoundResult:
     """Train the parent so fast that it forgets: the more, the higher the rate."""
     return training.run(
         parent,
-        read_trusted([digits], ["submit"])[:20],
-        [digits],
+        read_trusted([all_digits], ["submit"])[:20],
+        [all_digits],
         out,
         ledger=LedgerSlice("log.example", 0, 100, "ab" * 32),
         recipe=replace(FEW, learning_rate=learning_rate),
@@ -46,9 +37,9 @@ def spoil(digits: Path, out: Path, learning_rate: float, parent: Path = GENESIS)
 
 @pytest.mark.parametrize(("learning_rate", "code"), [(0.004, "CHECKPOINT_WORSE"), (0.03, "CHECKPOINT_UNFIT")])
 async def test_a_child_that_learned_too_little_is_told_refused_and_not_recommended(
-    learning_rate: float, code: str, digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    learning_rate: float, code: str, all_digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = spoil(digits, tmp_path / "child", learning_rate)
+    made = spoil(all_digits, tmp_path / "child", learning_rate)
     result: dict[str, Any] = json.loads(json.dumps(made.to_json()))
     assert made.exit_code == ExitCode.CHECKPOINT
     assert made.fit == (code == "CHECKPOINT_WORSE")
@@ -77,10 +68,10 @@ async def test_a_child_that_learned_too_little_is_told_refused_and_not_recommend
 
 
 async def test_a_child_that_is_as_good_is_recommended_where_it_was_compared(
-    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    all_digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Genesis was evaluated on digits and emoji: without the emoji set a child of it is switched to only by force."""
-    made = spoil(digits, tmp_path / "partly", 0.0)
+    made = spoil(all_digits, tmp_path / "partly", 0.0)
     result: dict[str, Any] = json.loads(json.dumps(made.to_json()))
     assert (made.exit_code, result["worse"], len(result["uncompared"])) == (ExitCode.CHECKPOINT, [], 10)
     assert "was not compared where its parent was evaluated: emoji audio-image, " in made.problem
@@ -104,7 +95,7 @@ async def test_a_child_that_is_as_good_is_recommended_where_it_was_compared(
         anchors=genesis.anchors,
         card="of digits",
     )
-    made = spoil(digits, tmp_path / "child", 0.0, parent)
+    made = spoil(all_digits, tmp_path / "child", 0.0, parent)
     assert (made.exit_code, made.problem, made.remedy) == (ExitCode.OK, "", "")
     assert made.to_json()["recommended"] == {"digest": made.digest, "path": str(tmp_path / "child")}
     assert "Worse than" not in (tmp_path / "child/README.md").read_text()
@@ -115,13 +106,14 @@ async def test_a_child_that_is_as_good_is_recommended_where_it_was_compared(
 
 
 async def test_the_command_says_on_standard_error_that_the_parent_is_to_be_kept(
-    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    all_digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with running(tmp_path / "v") as live:
         for pair in pictures(4):
             await live.client.post_pair(live.sign(pair).encode())
         await copy_ledger(live.client, tmp_path / "mirror")
-    arguments = ["--parent", GENESIS, "--ledger", tmp_path / "mirror", "--trusted", digits, "--out", tmp_path / "child"]
+    sets = ["--trusted", all_digits, "--out", tmp_path / "child"]
+    arguments = ["--parent", GENESIS, "--ledger", tmp_path / "mirror", *sets]
     status = main([*map(str, arguments), "--stop-after-s", "1e-9"])
     printed, said = capsys.readouterr()
     done = json.loads(printed.splitlines()[-1])

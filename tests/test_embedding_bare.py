@@ -22,15 +22,12 @@ from curiosity.embedding.work import ITEM_UNITS, MAX_SPARE_BYTES, check_spare, m
 from curiosity.protocol.errors import Rejected
 from curiosity.protocol.pair import Item
 from curiosity.sources.own.strip import strip_metadata
+from tests.material.modality import png_chunk
 from tests.material.service import running
 
 STILL = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP"}
 MODES = ("L", "LA", "P", "RGB", "RGBA", "1", "CMYK", "I;16")
 XMP = '<x:xmpmeta><rdf:Description tiff:Orientation="{}"/></x:xmpmeta>'
-
-
-def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def exif(turn: int, *, order: str = ">", kind: int = 3, extra: int = 0, far: bool = False) -> bytes:
@@ -141,21 +138,21 @@ def test_frames_of_a_gif_decode_as_without_any_cutting() -> None:
 MIB_OF_NOTHING = zlib.compress(bytes(1 << 20), 9)
 SIXTEEN_BIT = (
     b"\x89PNG\r\n\x1a\n"
-    + chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0))
-    + chunk(b"tRNS", bytes(6))
+    + png_chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0))
+    + png_chunk(b"tRNS", bytes(6))
     + b"%s"
-    + chunk(b"IDAT", zlib.compress(bytes(8 * 49)))
-    + chunk(b"IEND", b"")
+    + png_chunk(b"IDAT", zlib.compress(bytes(8 * 49)))
+    + png_chunk(b"IEND", b"")
 )
 ATTACKS = {
-    "texts": ("image", "image/png", b"".join(chunk(b"zTXt", b"k%d\0\0" % i + MIB_OF_NOTHING) for i in range(40))),
+    "texts": ("image", "image/png", b"".join(png_chunk(b"zTXt", b"k%d\0\0" % i + MIB_OF_NOTHING) for i in range(40))),
     "international texts": (
         "image",
         "image/png",
-        b"".join(chunk(b"iTXt", b"k%d\0\1\0\0\0" % i + MIB_OF_NOTHING) for i in range(40)),
+        b"".join(png_chunk(b"iTXt", b"k%d\0\1\0\0\0" % i + MIB_OF_NOTHING) for i in range(40)),
     ),
-    "profiles": ("image", "image/png", b"".join(chunk(b"iCCP", b"k\0\0" + MIB_OF_NOTHING) for _ in range(40))),
-    "entries that name the same bytes": ("image", "image/png", chunk(b"eXIf", exif(6, extra=4_000))),
+    "profiles": ("image", "image/png", b"".join(png_chunk(b"iCCP", b"k\0\0" + MIB_OF_NOTHING) for _ in range(40))),
+    "entries that name the same bytes": ("image", "image/png", png_chunk(b"eXIf", exif(6, extra=4_000))),
     "comments of one byte a block": ("video", "image/gif", b"\x21\xfe" + b"\1a" * 30_000 + b"\0"),
 }
 
@@ -203,7 +200,7 @@ def test_what_is_read_is_bounded_by_the_units_that_are_charged(name: str, work: 
 
 def test_entries_that_name_the_same_bytes_still_turn_the_picture() -> None:
     plain = save(still("RGB", (9, 4), 1), "PNG")
-    turned = plain[:33] + chunk(b"eXIf", exif(6, extra=3_000)) + plain[33:]
+    turned = plain[:33] + png_chunk(b"eXIf", exif(6, extra=3_000)) + plain[33:]
     assert decode("image", turned, "image/png").shape == (9, 4, 3)
     assert np.array_equal(decode("image", turned, "image/png"), np.rot90(decode("image", plain, "image/png"), -1))
 
@@ -219,7 +216,7 @@ def rider(media_type: str, size: int) -> bytes:
         return animation(b"\x21\xfe" + blocks + b"\0")
     data = save(still("RGB", (30, 20), 1), STILL[media_type])
     if media_type == "image/png":
-        return data[:33] + chunk(b"jUNk", junk) + data[33:]
+        return data[:33] + png_chunk(b"jUNk", junk) + data[33:]
     if media_type == "image/jpeg":
         return data + junk  # behind the end
     body = data[12:] + b"JUNK" + struct.pack("<I", size) + junk + b"\0" * (size % 2)
@@ -241,7 +238,7 @@ def in_pixels(data: bytes) -> bytes:
     """A PNG with a MiB behind the end of its compressed pixels, in the chunk of the pixels."""
     at = data.index(b"IDAT")
     size = int.from_bytes(data[at - 4 : at], "big")
-    return data[: at - 4] + chunk(b"IDAT", data[at + 4 : at + 4 + size] + bytes(1 << 20)) + data[at + 8 + size :]
+    return data[: at - 4] + png_chunk(b"IDAT", data[at + 4 : at + 4 + size] + bytes(1 << 20)) + data[at + 8 + size :]
 
 
 def test_bytes_behind_the_pixels_of_a_png_are_spare_and_pixels_that_do_not_compress_are_not() -> None:

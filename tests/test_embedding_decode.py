@@ -14,7 +14,7 @@ from PIL import Image
 from curiosity.embedding.modalities import MODALITIES, decode, find
 from curiosity.embedding.modality import check_contract
 from curiosity.protocol.errors import Rejected
-from tests.material.modality import item
+from tests.material.modality import item, png_chunk
 
 
 def png(pixels: np.ndarray, **options: object) -> bytes:
@@ -31,12 +31,8 @@ def wav(samples: np.ndarray, rate_hz: int = 16_000, **options: str) -> bytes:
 
 def huge_png(width: int, height: int) -> bytes:
     """A valid header that promises width x height pixels, and next to nothing behind it."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
+    body = png_chunk(b"IHDR", header) + png_chunk(b"IDAT", zlib.compress(b"\0" * 64)) + png_chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
 
 

@@ -18,6 +18,7 @@ from curiosity.embedding.towers.pretrained.text import SiglipText
 from curiosity.embedding.towers.pretrained.video import pick_frames
 from tests.material.encoder import ALL, DIM, make_items
 
+each_tower = pytest.mark.parametrize("name", sorted(ALL))
 hf: Any = transformers  # untyped in parts
 
 
@@ -33,11 +34,7 @@ def embed(tower: Tower, features: list[Features]) -> NDArray[np.float32]:
     return rows
 
 
-@pytest.fixture(params=sorted(ALL))
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
+@each_tower
 def test_an_embedding_does_not_depend_on_its_company(name: str) -> None:
     tower = build(name)
     whole = [tower.prepare(item) for item in make_items(ALL[name].modality)]
@@ -51,6 +48,7 @@ def test_an_embedding_does_not_depend_on_its_company(name: str) -> None:
     assert np.abs(together[0] - together[2]).max() > 1e-4
 
 
+@each_tower
 def test_a_mask_takes_away_all_that_it_hides(name: str) -> None:
     """Two items that agree on what a mask leaves over have one embedding; hiding nothing changes nothing."""
     tower = build(name)
@@ -71,6 +69,7 @@ def test_a_mask_takes_away_all_that_it_hides(name: str) -> None:
     np.testing.assert_array_equal(again, left)
 
 
+@each_tower
 def test_the_fully_hidden_item_is_the_empty_one(name: str) -> None:
     """What is left of an item when everything is hidden does not tell which item it was."""
     tower = build(name)
@@ -88,6 +87,7 @@ def test_the_fully_hidden_item_is_the_empty_one(name: str) -> None:
     assert np.abs(whole - empty).max() > 1e-4
 
 
+@each_tower
 def test_under_autocast_embeddings_stay_float32_and_close(name: str) -> None:
     tower = build(name)
     features = [tower.prepare(item) for item in make_items(ALL[name].modality)]
@@ -103,6 +103,7 @@ def test_under_autocast_embeddings_stay_float32_and_close(name: str) -> None:
     assert all(torch.isfinite(p.grad).all() for p in tower.parameters() if p.grad is not None)
 
 
+@each_tower
 def test_equal_seeds_give_equal_towers(name: str) -> None:
     one, two, other = build(name, 1).state_dict(), build(name, 1).state_dict(), build(name, 2).state_dict()
     assert all(torch.equal(one[key], two[key]) for key in one)

@@ -21,6 +21,8 @@ from curiosity.protocol.errors import CheckpointError, ConfigError
 from tests.material.encoder import DIM, PUBLISHED, make_items
 from tests.material.pretrained import hf, publish
 
+each_published = pytest.mark.parametrize("name", sorted(PUBLISHED))
+
 
 def load(name: str, folder: Path) -> PretrainedTower:
     torch.manual_seed(5)
@@ -40,11 +42,6 @@ def own_tensors(whole: nn.Module, tower: PretrainedTower, part: str) -> dict[str
         if found:
             out[name] = given[found[0]]
     return out
-
-
-@pytest.fixture(params=sorted(PUBLISHED))
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 def direct(name: str, whole: Any, items: list[Array], tower: PretrainedTower) -> Any:
@@ -93,6 +90,7 @@ def direct(name: str, whole: Any, items: list[Array], tower: PretrainedTower) ->
     return whole(frames, skip_predictor=True).last_hidden_state.mean(dim=1)
 
 
+@each_published
 def test_published_weights_arrive_and_give_what_the_class_itself_gives(name: str, tmp_path: Path) -> None:
     whole = publish(name, tmp_path).eval()
     tower = load(name, tmp_path).eval()
@@ -108,6 +106,7 @@ def test_published_weights_arrive_and_give_what_the_class_itself_gives(name: str
     torch.testing.assert_close(got, want, rtol=1e-4, atol=3e-5)
 
 
+@each_published
 def test_a_seeded_tower_has_the_shapes_of_the_published_one(name: str, tmp_path: Path) -> None:
     """Else a checkpoint that was trained from published weights could not be read into the preset."""
     publish(name, tmp_path)

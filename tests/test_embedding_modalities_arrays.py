@@ -3,6 +3,7 @@
 import math
 import struct
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from curiosity.embedding.modalities import MODALITIES, decode, find
 from curiosity.embedding.modality import check_contract
 from curiosity.protocol.errors import Rejected
+from tests.material import modality
 from tests.material.modality import npy, sensor
 
 MEDIA_TYPE = "application/x-npy"
@@ -34,12 +36,7 @@ def changed(name: str, index: tuple[int, ...], value: float) -> bytes:
     return npy(array)
 
 
-def code_of(name: str, data: bytes) -> str:
-    with pytest.raises(Rejected) as refused:
-        decode(name, data, MEDIA_TYPE)
-    assert refused.value.status == 422
-    assert refused.value.remedy
-    return refused.value.code
+code_of = partial(modality.code_of, media_type=MEDIA_TYPE)
 
 
 def test_every_sensor_of_the_project_is_here() -> None:

@@ -11,6 +11,7 @@ from curiosity.embedding.modalities import decode
 from curiosity.embedding.modality import Array
 from curiosity.embedding.work import measure
 from curiosity.sources.own.strip import strip_metadata
+from tests.material.modality import png_chunk
 
 GREY, COLOUR, PALETTE, GREY_ALPHA, COLOUR_ALPHA = 0, 2, 3, 4, 6
 CHANNELS = {GREY: 1, COLOUR: 3, PALETTE: 1, GREY_ALPHA: 2, COLOUR_ALPHA: 4}
@@ -23,10 +24,6 @@ CASES = [
     for clear in ((False, True) if kind not in (GREY_ALPHA, COLOUR_ALPHA) else (False,))
 ]
 PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-
-
-def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def rows(samples: Array, depth: int) -> bytes:
@@ -48,10 +45,9 @@ def write(samples: Array, kind: int, depth: int, *chunks: bytes, interlaced: boo
     parts = (samples[top::down, left::right] for left, top, right, down in passes)
     content = b"".join(rows(part, depth) for part in parts if part.size)
     header = struct.pack(">IIBBBBB", wide, high, depth, kind, 0, 0, interlaced)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header) + b"".join(chunks) + chunk(b"IDAT", zlib.compress(content)) + chunk(b"IEND", b"")
-    )  # fmt: skip
+    between = b"".join(chunks)
+    data = png_chunk(b"IDAT", zlib.compress(content))
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + between + data + png_chunk(b"IEND", b"")
 
 
 def levels(depth: int) -> int:
@@ -81,17 +77,17 @@ def example(kind: int, depth: int, *, clear: bool) -> tuple[Array, Array | None,
     random = np.random.default_rng(kind * 100 + depth)
     samples = random.integers(0, levels(depth), (11, 13, CHANNELS[kind]), endpoint=True)
     palette = random.integers(0, 256, (1 << min(depth, 8), 3), dtype=np.uint8)
-    chunks = [chunk(b"PLTE", palette.tobytes())] if kind == PALETTE else []
+    chunks = [png_chunk(b"PLTE", palette.tobytes())] if kind == PALETTE else []
     if not clear:
         return samples, None, palette, chunks
     if kind == PALETTE:
         opacities = random.integers(0, 256, max(1, len(palette) // 2), dtype=np.uint8)
-        return samples, opacities, palette, [*chunks, chunk(b"tRNS", opacities.tobytes())]
+        return samples, opacities, palette, [*chunks, png_chunk(b"tRNS", opacities.tobytes())]
     samples[3, 4] = levels(depth) // 2 + 1
     colour = samples[3, 4].copy()
     samples[5, 6] = colour
     samples[7, 8] = colour ^ 1  # its neighbour, which differs in the lowest bit alone
-    return samples, colour, palette, [*chunks, chunk(b"tRNS", struct.pack(f">{len(colour)}H", *colour))]
+    return samples, colour, palette, [*chunks, png_chunk(b"tRNS", struct.pack(f">{len(colour)}H", *colour))]
 
 
 @pytest.mark.parametrize(("kind", "depth", "clear"), CASES)
@@ -108,8 +104,8 @@ def test_every_kind_of_png_is_what_the_standard_says(kind: int, depth: int, clea
 def test_every_kind_of_png_is_turned_and_keeps_that_when_it_is_cleaned(kind: int, depth: int, clear: bool) -> None:
     samples, colour, palette, chunks = example(kind, depth, clear=clear)
     want = np.rot90(on_white(samples, kind, depth, colour, palette), -1)
-    turn = chunk(b"eXIf", b"MM\0\x2a" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0))
-    data = write(samples, kind, depth, *chunks, turn, chunk(b"tEXt", b"Author\0somebody"))
+    turn = png_chunk(b"eXIf", b"MM\0\x2a" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0))
+    data = write(samples, kind, depth, *chunks, turn, png_chunk(b"tEXt", b"Author\0somebody"))
     cleaned = strip_metadata(data, "image/png")
     assert b"somebody" not in cleaned
     for each in (data, cleaned):
@@ -121,7 +117,7 @@ def test_a_transparent_colour_behind_the_pixels_is_out_of_place(kind: int, depth
     """Section 5.6 has tRNS before the pixels; programs pass it over elsewhere, and all validators must."""
     samples, _, _, (*before, clear) = example(kind, depth, clear=True)
     plain = write(samples, kind, depth, *before)
-    end = chunk(b"IEND", b"")
+    end = png_chunk(b"IEND", b"")
     late = plain.removesuffix(end) + clear + end
     assert np.array_equal(decode("image", late, "image/png"), decode("image", plain, "image/png"))
 
@@ -130,7 +126,7 @@ def test_a_transparent_colour_behind_the_pixels_is_out_of_place(kind: int, depth
 def test_only_the_bits_of_a_sample_count_in_the_transparent_colour(kind: int, depth: int) -> None:
     samples, colour, palette, _ = example(kind, depth, clear=True)
     assert colour is not None
-    high = chunk(b"tRNS", struct.pack(f">{len(colour)}H", *(colour | 0xFF << 8)))
+    high = png_chunk(b"tRNS", struct.pack(f">{len(colour)}H", *(colour | 0xFF << 8)))
     got = decode("image", write(samples, kind, depth, high), "image/png")
     assert np.abs(got - on_white(samples, kind, depth, colour, palette)).max() <= 1
 
@@ -140,7 +136,7 @@ def test_large_pictures_of_sixteen_bits_shrink_behind_their_transparency(kind: i
     """Every second column is transparent: white and grey are mixed, not what lies beneath."""
     samples = np.full((8, 768, CHANNELS[kind]), 0x4000)
     samples[:, ::2] = 0x0040 if kind in (GREY, COLOUR) else 0
-    clear = [] if kind in (GREY_ALPHA, COLOUR_ALPHA) else [chunk(b"tRNS", struct.pack(">H", 0x40) * CHANNELS[kind])]
+    clear = [] if kind in (GREY_ALPHA, COLOUR_ALPHA) else [png_chunk(b"tRNS", struct.pack(">H", 0x40) * CHANNELS[kind])]
     if not clear:
         samples[:, 1::2, -1] = 0xFFFF
     array = decode("image", write(samples, kind, depth, *clear), "image/png")

@@ -14,6 +14,7 @@ from curiosity.embedding.towers.text import MiniLmText, ScratchText
 from curiosity.embedding.weights import read_space
 from curiosity.protocol.errors import CheckpointError, ConfigError, Rejected
 from curiosity.protocol.scoring import differential_loss_micro, quantise
+from tests.material.evaluation import Constant
 from trainer.null import LEFT_OUT, TRAINED, make_junk
 
 WORDS = (
@@ -165,13 +166,6 @@ def median_loss(space: EmbeddingSpace, modality: str) -> float:
         for whole, halves in zip(measured.whole, measured.halves, strict=True)
     ]
     return float(np.median(losses)) / 1e6
-
-
-class Constant(torch.nn.Module):
-    """Stands for a collapsed encoder: every input gives the same raw output."""
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return torch.ones(len(inputs), 128)
 
 
 @pytest.mark.parametrize("modality", ["text", "image", "audio"])

@@ -32,8 +32,9 @@ from curiosity.rewards.permits import read_permit, write_permit
 from tests.material.checkpoint import write_checkpoint
 from tests.material.disk import cut_power
 from tests.material.ledger import LOG, ORIGIN
-from tests.material.log import LOG_VKEY, Log, leaf_hash
+from tests.material.log import LOG_VKEY, Log
 from tests.material.log import ORIGIN as OTHER_ORIGIN
+from tests.material.rfc6962_plain import hash_leaf
 from trainer.state import read_state, write_state
 from trainer.train import Capture
 from validator.importer import MirrorRecord, read_mark, write_mark
@@ -184,7 +185,7 @@ def _forks(folder: Path) -> object:
 
 def _monitor(folder: Path, number: int) -> None:
     state = MonitorState(folder / "home" / "monitor", OTHER_ORIGIN, [LOG_VKEY])
-    fresh = [leaf_hash(LOG_OF_300.leaf(index)) for index in range(state.size, 100 * number)]
+    fresh = [hash_leaf(LOG_OF_300.leaf(index)) for index in range(state.size, 100 * number)]
     state.append(fresh, [b"12345678"] * len(fresh))
     head, note = _note(100 * number)
     state.finish(head, note, None)

@@ -48,11 +48,6 @@ PACKAGES = Path(__file__).parents[1] / "node_modules"
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("speech")
-
-
-@pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     out = tmp_path_factory.mktemp("sets") / "digits"
     make_digits(out, limit=2, cache=cache)

@@ -1,17 +1,15 @@
 """What programmers are shown of `import curiosity`: the start in README runs, the pages are current, the types hold."""
 
+import asyncio
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from curiosity.client.wallet import create_wallet
-from tests.material.payment import PASSWORD, PaidNetwork, paid_network
-from tests.material.service import ALICE, pictures
+from tests.material.payment import PASSWORD
+from tests.material.service import ALICE, Running, pictures
 
 ROOT = Path(__file__).parent.parent
 URL = "http://127.0.0.1:8440"
@@ -23,13 +21,7 @@ def quickstart() -> str:
     return str(code)
 
 
-@pytest.fixture(scope="module")
-def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PaidNetwork]:
-    with paid_network(tmp_path_factory.mktemp("readme")) as made:
-        yield made
-
-
-def test_the_start_in_the_readme_runs(net: PaidNetwork, tmp_path: Path) -> None:
+async def test_the_start_in_the_readme_runs(live: Running, tmp_path: Path) -> None:
     """As it stands there, but for the port; nothing heavy is loaded by it."""
     code = quickstart()
     assert len(code.splitlines()) <= MOST_LINES
@@ -38,22 +30,23 @@ def test_the_start_in_the_readme_runs(net: PaidNetwork, tmp_path: Path) -> None:
     pair = pictures(1)[0]
     (tmp_path / "my-pictures").mkdir()
     (tmp_path / "my-pictures" / "cat.png").write_bytes((pair.a if pair.a.modality == "image" else pair.b).read())
-    program = code.replace(URL, net.live.url) + "\nimport sys; print('loaded', *sys.modules)"
+    program = code.replace(URL, live.url) + "\nimport sys; print('loaded', *sys.modules)"
     environment = {
         **os.environ,
         "HOME": str(tmp_path),
         "WALLET_PASSWORD": PASSWORD,
         "PYTHONPATH": str(ROOT),
     }
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
+    started = [sys.executable, "-c", program]
+    done = await asyncio.to_thread(
+        subprocess.run, started, cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     *said, loaded = done.stdout.splitlines()
     assert said[0].split()[0] in ("accepted", "rejected", "grey")
     assert said[1].startswith("Pair 0x")
     entries = [line.split() for line in said if re.fullmatch(r"\d+ (pair|checkpoint|epoch|takedown)", line)]
-    assert [int(index) for index, _ in entries] == list(range(net.live.service.ledger.size))
+    assert [int(index) for index, _ in entries] == list(range(live.service.ledger.size))
     assert not {"torch", "web3", "click", "sqlalchemy"} & set(loaded.split())
 
 

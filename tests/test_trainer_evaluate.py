@@ -17,7 +17,7 @@ from curiosity.embedding.modalities import BY_NAME
 from curiosity.embedding.space import EmbeddingSpace
 from curiosity.embedding.weights import encode_weights
 from curiosity.sources.made.digits import make_digits
-from tests.material.evaluation import make_item, make_set
+from tests.material.evaluation import Constant, make_item, make_set
 from trainer.evaluate import main
 from trainer.evaluation import evaluate, is_fit, survey, to_manifest
 from trainer.feed import FedItem, FedPair
@@ -54,11 +54,6 @@ def ring(modalities: list[str]) -> list[str]:
     return [f"{one}-{other}" for one, other in itertools.pairwise(modalities)]
 
 
-class Flat(torch.nn.Module):
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return torch.ones(len(inputs), 128)
-
-
 @pytest.mark.parametrize("shape", SHAPES)
 def test_encoders_that_know_nothing_are_unfit_on_every_set(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
@@ -70,7 +65,7 @@ def test_encoders_that_know_nothing_are_unfit_on_every_set(shape: str, monkeypat
         for parameter in spaces["zeroed"].towers.parameters():
             parameter.zero_()
     for modality in modalities:
-        monkeypatch.setattr(spaces["constant"].tower(modality), "forward", Flat().forward)
+        monkeypatch.setattr(spaces["constant"].tower(modality), "forward", Constant().forward)
     for name, space in spaces.items():
         recall = evaluate(space, pairs, trained=trained, known_voices=[])
         assert not is_fit(recall), name

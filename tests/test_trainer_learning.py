@@ -19,7 +19,7 @@ from curiosity.protocol.comparison import read_shares
 from curiosity.protocol.errors import CheckpointError, ExitCode
 from curiosity.protocol.merkle import root
 from curiosity.protocol.scoring import cosine_micro, pulls_micro, quantise
-from curiosity.sources.made.digits import make_digits
+from tests.material.evaluation import Constant
 from trainer.calibrate import calibrate, join_by_concept, measure_pair, spread
 from trainer.evaluation import evaluate, is_fit, to_json, to_micro
 from trainer.feed import FedPair, LedgerSlice, read_trusted
@@ -30,27 +30,20 @@ from trainer.round_training import compare, run
 from trainer.step import Recipe
 from trainer.train import Trained, train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SHORT = Recipe(steps=60, batch=64, junk_each=12, junk_pool=12)
 TRAINED_PAIRS = ["image-text", "audio-text"]
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("sets") / "digits"
-    make_digits(folder, submit_scans=200)
-    return folder
+def held_out(all_digits: Path) -> list[FedPair]:
+    return read_trusted([all_digits], ["held-out"])
 
 
 @pytest.fixture(scope="module")
-def held_out(digits: Path) -> list[FedPair]:
-    return read_trusted([digits], ["held-out"])
-
-
-@pytest.fixture(scope="module")
-def genesis(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def genesis(all_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("checkpoints") / "genesis"
-    make_genesis([digits], out, recipe=SHORT)
+    make_genesis([all_digits], out, recipe=SHORT)
     return out
 
 
@@ -69,11 +62,6 @@ def test_a_short_training_finds_digits_of_an_unknown_voice(genesis: Path, held_o
     assert is_fit({"digits": recall})
 
 
-class Flat(torch.nn.Module):
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return torch.ones(len(inputs), 128)
-
-
 @pytest.mark.parametrize("kind", ["untrained", "constant"])
 def test_encoders_that_know_nothing_are_not_fit(
     held_out: list[FedPair], kind: str, monkeypatch: pytest.MonkeyPatch
@@ -81,7 +69,7 @@ def test_encoders_that_know_nothing_are_not_fit(
     space = EmbeddingSpace("tiny", seed=4)
     if kind == "constant":
         for modality in space.modalities:
-            monkeypatch.setattr(space.tower(modality), "forward", Flat().forward)
+            monkeypatch.setattr(space.tower(modality), "forward", Constant().forward)
     recall = evaluate(space, held_out, trained=TRAINED_PAIRS, known_voices=[])
     assert not is_fit(recall)
     assert not is_fit({})
@@ -94,8 +82,8 @@ def test_one_blind_direction_is_enough_to_be_unfit() -> None:
     assert not is_fit({"s": {"image-text": good, "text-image": blind}})
 
 
-def test_the_same_seed_gives_the_same_weights(digits: Path) -> None:
-    pairs = read_trusted([digits], ["genesis"])[:80]
+def test_the_same_seed_gives_the_same_weights(all_digits: Path) -> None:
+    pairs = read_trusted([all_digits], ["genesis"])[:80]
     spaces = [EmbeddingSpace("tiny", seed=1) for _ in range(3)]
     for space, seed in zip(spaces, (7, 7, 8), strict=True):
         torch.rand(1)  # the state of torch's own generator must not matter
@@ -105,8 +93,8 @@ def test_the_same_seed_gives_the_same_weights(digits: Path) -> None:
     assert not all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_a_slow_machine_takes_all_steps_and_learns_the_same(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pairs = read_trusted([digits], ["genesis"])[:80]
+def test_a_slow_machine_takes_all_steps_and_learns_the_same(all_digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = read_trusted([all_digits], ["genesis"])[:80]
     recipe = Recipe(steps=4, batch=16, junk_each=4, junk_pool=4)
     fast, slow = (EmbeddingSpace("tiny", seed=1) for _ in range(2))
     assert learn(fast, pairs, recipe).is_complete
@@ -119,16 +107,16 @@ def test_a_slow_machine_takes_all_steps_and_learns_the_same(digits: Path, monkey
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_a_run_that_the_safety_stop_ends_says_that_it_is_not_complete(digits: Path) -> None:
-    pairs = read_trusted([digits], ["genesis"])[:80]
+def test_a_run_that_the_safety_stop_ends_says_that_it_is_not_complete(all_digits: Path) -> None:
+    pairs = read_trusted([all_digits], ["genesis"])[:80]
     recipe = Recipe(steps=4, batch=16, junk_each=4, junk_pool=4, stop_after_s=1e-9)
     done = learn(EmbeddingSpace("tiny", seed=1), pairs, recipe)
     assert (done.steps, done.of_steps, done.is_complete) == (0, 4, False)
 
 
-def test_thresholds_keep_their_promise_on_unseen_pairs(digits: Path, genesis: Path) -> None:
+def test_thresholds_keep_their_promise_on_unseen_pairs(all_digits: Path, genesis: Path) -> None:
     checkpoint = load(genesis)
-    space, known = read_space(checkpoint), read_trusted([digits], ["genesis", "calibration"])
+    space, known = read_space(checkpoint), read_trusted([all_digits], ["genesis", "calibration"])
     calibration, anchors = calibrate(space, known, alpha_micro=dict.fromkeys(checkpoint.calibration.pairs, 100_000))
     library = Library(space)
     unseen = library.add([pair for pair in known if pair.split == "calibration"])
@@ -152,21 +140,21 @@ def test_thresholds_keep_their_promise_on_unseen_pairs(digits: Path, genesis: Pa
         assert over <= 0.02
 
 
-def test_thresholds_need_enough_pairs(digits: Path) -> None:
-    known = read_trusted([digits], ["genesis", "calibration"])
+def test_thresholds_need_enough_pairs(all_digits: Path) -> None:
+    known = read_trusted([all_digits], ["genesis", "calibration"])
     few = [pair for pair in known if pair.split == "genesis"][:40] + [p for p in known if p.split == "calibration"][:5]
     with pytest.raises(ValueError, match="too few"):
         calibrate(EmbeddingSpace("tiny"), few)
 
 
-def test_a_round_learns_from_accepted_pairs_and_says_so(digits: Path, genesis: Path, tmp_path: Path) -> None:
-    accepted = read_trusted([digits], ["submit"])
+def test_a_round_learns_from_accepted_pairs_and_says_so(all_digits: Path, genesis: Path, tmp_path: Path) -> None:
+    accepted = read_trusted([all_digits], ["submit"])
     ledger = LedgerSlice("log.example", 0, 500, "ab" * 32, takedowns=(7, 40))
     seen: list[str] = []
     result = run(
         genesis,
         accepted,
-        [digits],
+        [all_digits],
         tmp_path / "child",
         ledger=ledger,
         recipe=replace(SHORT, steps=40),
@@ -180,7 +168,7 @@ def test_a_round_learns_from_accepted_pairs_and_says_so(digits: Path, genesis: P
     assert child.manifest.data["takedowns"] == [7, 40]
     assert "2 takedowns" in (tmp_path / "child" / "README.md").read_text()
     for key, split in (("pairs_root", "genesis"), ("calibration_root", "calibration")):
-        assert child.manifest.data[key] == root([pair.digest for pair in read_trusted([digits], [split])]).hex()
+        assert child.manifest.data[key] == root([pair.digest for pair in read_trusted([all_digits], [split])]).hex()
     assert (child.manifest.ledger.pairs, result.refused) == (len(accepted), ())
     assert result.after["digits"]["image-audio"].r1 > result.before["digits"]["image-audio"].r1
     assert child.manifest.evaluation["recall"]["digits"]["image-audio"]["r1_micro"] == round(
@@ -201,17 +189,17 @@ def test_a_round_learns_from_accepted_pairs_and_says_so(digits: Path, genesis: P
     json.dumps(result.to_json())
     assert to_json(result.after)["digits"]["image-audio"]["gallery"] == 50
     with pytest.raises(CheckpointError, match="CHECKPOINT_NOT_WRITTEN"):
-        run(genesis, accepted[:300], [digits], tmp_path / "child", ledger=ledger, recipe=replace(SHORT, steps=1))
+        run(genesis, accepted[:300], [all_digits], tmp_path / "child", ledger=ledger, recipe=replace(SHORT, steps=1))
 
 
 def test_the_same_seed_gives_the_same_checkpoint_whatever_the_safety_stop(
-    digits: Path, genesis: Path, tmp_path: Path
+    all_digits: Path, genesis: Path, tmp_path: Path
 ) -> None:
-    ledger, accepted = LedgerSlice("log.example", 0, 200, "ab" * 32), read_trusted([digits], ["submit"])[:100]
+    ledger, accepted = LedgerSlice("log.example", 0, 200, "ab" * 32), read_trusted([all_digits], ["submit"])[:100]
     made = []
     for number, stop_after_s in enumerate((SAFETY_STOP_S, 2 * SAFETY_STOP_S, 1e-9)):
         recipe = replace(SHORT, steps=3, seed=5, stop_after_s=stop_after_s)
-        made.append(run(genesis, accepted, [digits], tmp_path / str(number), ledger=ledger, recipe=recipe))
+        made.append(run(genesis, accepted, [all_digits], tmp_path / str(number), ledger=ledger, recipe=recipe))
     one, same, cut = made
     assert one.digest == same.digest
     assert one.complete
@@ -220,10 +208,10 @@ def test_the_same_seed_gives_the_same_checkpoint_whatever_the_safety_stop(
     assert (cut.to_json()["steps"], cut.to_json()["of_steps"]) == (0, 3)
 
 
-def test_replay_keeps_its_share(digits: Path) -> None:
+def test_replay_keeps_its_share(all_digits: Path) -> None:
     library = Library(EmbeddingSpace("tiny"))
-    fresh = library.add(read_trusted([digits], ["submit"]))
-    replay = library.add(read_trusted([digits], ["genesis"])[:6])
+    fresh = library.add(read_trusted([all_digits], ["submit"]))
+    replay = library.add(read_trusted([all_digits], ["genesis"])[:6])
     for stream in library.streams(fresh, replay, 0.25):
         count = sum((p.a.modality, p.b.modality) == (stream.a, stream.b) for p in fresh)
         assert stream.weights.sum() == pytest.approx(1)
@@ -231,8 +219,8 @@ def test_replay_keeps_its_share(digits: Path) -> None:
             assert stream.weights[count:].sum() == pytest.approx(0.25)
 
 
-def test_undecodable_pairs_are_left_out_by_name(digits: Path) -> None:
-    pairs = read_trusted([digits], ["genesis"])[:5]
+def test_undecodable_pairs_are_left_out_by_name(all_digits: Path) -> None:
+    pairs = read_trusted([all_digits], ["genesis"])[:5]
     broken = replace(pairs[2], a=replace(pairs[2].a, media_type="image/gif"))
     library = Library(EmbeddingSpace("tiny"))
     assert library.add([*pairs[:2], broken]) == pairs[:2]

@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 import struct
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from curiosity.embedding.modalities import BY_NAME
 from curiosity.embedding.retrieval import Recall
 from curiosity.embedding.weights import read_space
 from curiosity.protocol.errors import ConfigError, ExitCode, SourceError
-from tests.material.phase import PLAN, make_small_digits, read_streams, short_plan
+from tests.material.phase import PLAN, read_streams, short_plan
 from trainer import phases
 from trainer.evaluation import evaluate
 from trainer.feed import read_trusted
@@ -35,18 +34,7 @@ from trainer.recipe import Recipe
 from trainer.spill import Spill
 from trainer.train import TrainingRun, train
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_small_digits(tmp_path_factory.mktemp("sets") / "digits")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import torch
 from curiosity.embedding.modalities import decode
 from curiosity.embedding.space import EmbeddingSpace
 from curiosity.protocol.errors import CheckpointError, ConfigError, ExitCode
-from tests.material.phase import SHORT_PLAN, make_small_digits, read_streams, short_plan
+from tests.material.phase import SHORT_PLAN, read_streams, short_plan
 from trainer.feed import read_trusted
 from trainer.phase_material import read_training_pairs
 from trainer.phase_training import _Stop
@@ -27,19 +26,7 @@ from trainer.state import NEWEST, PREVIOUS, read_state, write_state
 from trainer.train import Capture, TrainingRun
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_small_digits(tmp_path_factory.mktemp("sets") / "digits")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make_training(digits: Path, out: Path, plan: TrainingPlan | None = None, **options: Any) -> Training:

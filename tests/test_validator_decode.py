@@ -28,15 +28,11 @@ from curiosity.embedding.modality import check_contract
 from curiosity.protocol.errors import Overloaded, Rejected
 from curiosity.serving.decode import Decoder
 from curiosity.serving.decode_worker import DecodeWorker
-from tests.material.modality import clip, frames, gif, item, npy, sensor
+from tests.material.modality import clip, frames, gif, item, npy, png_chunk, sensor
 from tests.material.video import tiny_gif
 from tests.material.waiting import PATIENCE_S, eventually, in_the_end
 
 VECTORS = json.loads((Path(__file__).parent / "vectors/video.json").read_text())
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def is_running(pid: int) -> bool:
@@ -52,7 +48,7 @@ def png(width: int, height: int) -> bytes:
     packer = zlib.compressobj(9)
     rows = b"".join(packer.compress(b"\0" * (1 + width // 8)) for _ in range(height)) + packer.flush()
     head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", head) + png_chunk(b"IDAT", rows) + png_chunk(b"IEND", b"")
 
 
 def picture(seed: int = 0) -> bytes:
@@ -425,8 +421,8 @@ async def test_memory_stays_bounded_under_bombs(decoder: Decoder) -> None:
     zeros = zlib.compressobj(9)
     big = b"".join(zeros.compress(b"\0" * (1 << 24)) for _ in range(56)) + zeros.flush()
     plain = png(8, 8)
-    ztxt = chunk(b"zTXt", b"Comment\0\0" + big)
-    bombs = [plain[:33] + ztxt + plain[33:], plain[:33] + chunk(b"IDAT", big) + plain[-12:]]
+    ztxt = png_chunk(b"zTXt", b"Comment\0\0" + big)
+    bombs = [plain[:33] + ztxt + plain[33:], plain[:33] + png_chunk(b"IDAT", big) + plain[-12:]]
     jobs = (decoder.decode("image", "image/png", bomb) for bomb in bombs)
     results = await asyncio.gather(*jobs, return_exceptions=True)
     allowed = {"IMAGE_NOT_DECODABLE", "ITEM_NEEDS_TOO_MUCH_MEMORY"}

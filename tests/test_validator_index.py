@@ -5,14 +5,15 @@ import threading
 import numpy as np
 import pytest
 
-from curiosity.protocol.scoring import Quantised, cosine_micro, quantise
+from curiosity.protocol.scoring import Quantised, cosine_micro
 from curiosity.serving import index as index_module
 from curiosity.serving.index import VectorIndex
+from tests.material import scoring
 from tests.material.waiting import PATIENCE_S
 
 
 def cloud(seed: int, count: int, dim: int = 32) -> Quantised:
-    return quantise(np.random.default_rng(seed).normal(size=(count, dim)))
+    return scoring.cloud(seed, count, dim)
 
 
 def brute(vectors: Quantised, keys: list[int], point: Quantised, k: int) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Fixtures that several test files share: a validator, a front before it, a user's terminal.
+"""Fixtures that several test files share: a validator, a front before it, a user's terminal, a chain, small data sets.
 
 What a fixture needs is imported where it runs, so that a test of a pure rule does not load the encoders.
 """
@@ -11,6 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.material.front import Front
+    from tests.material.network import Network
     from tests.material.payment import PaidNetwork, Terminal
     from tests.material.service import Running
 
@@ -49,3 +50,48 @@ def shell_on_chain(net: "PaidNetwork", tmp_path: Path, capsys: pytest.CaptureFix
 
     with terminal(tmp_path / "home", capsys, net) as made:
         yield made
+
+
+@pytest.fixture
+def net() -> Iterator["Network"]:
+    """The contracts on anvil and who signs for them. A file that needs a validator too has a ``net`` of its own."""
+    from tests.material.network import start_network
+
+    yield from start_network("anvil")
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """While a file's tests run, torch uses one thread."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty folder for what a file's tests make once, such as speech."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six digits of each kind, for trainings; read only. A file that needs more has ``digits`` of its own."""
+    from curiosity.sources.made.digits import make_digits
+
+    folder = tmp_path_factory.mktemp("sets") / "digits"
+    make_digits(folder, limit=6)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def all_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole set of digits but for its split ``submit``, which has 200 scans; read only."""
+    from curiosity.sources.made.digits import make_digits
+
+    folder = tmp_path_factory.mktemp("all") / "digits"
+    make_digits(folder, submit_scans=200)
+    return folder

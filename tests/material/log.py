@@ -13,18 +13,11 @@ from hashlib import sha256
 from aiohttp import web
 
 from curiosity.protocol.tlog import Signer
+from tests.material.rfc6962_plain import hash_children, hash_leaf
 
 ORIGIN = "log.example/test"
 LOG_SIGNER = Signer(ORIGIN, b"\x21" * 32)
 LOG_VKEY = LOG_SIGNER.verifier.vkey()
-
-
-def leaf_hash(leaf: bytes) -> bytes:
-    return sha256(b"\0" + leaf).digest()
-
-
-def node_hash(left: bytes, right: bytes) -> bytes:
-    return sha256(b"\1" + left + right).digest()
 
 
 def split(size: int) -> int:
@@ -48,14 +41,14 @@ class Log:
 
     def grow(self, size: int) -> None:
         for index in range(self.size, size):
-            hash_, level, place = leaf_hash(self.leaf(index)), 0, index
+            hash_, level, place = hash_leaf(self.leaf(index)), 0, index
             while True:
                 if level == len(self._nodes):
                     self._nodes.append(bytearray())
                 self._nodes[level] += hash_
                 if not place & 1:
                     break
-                hash_ = node_hash(self.node(level, place - 1), hash_)
+                hash_ = hash_children(self.node(level, place - 1), hash_)
                 level, place = level + 1, place >> 1
         self.size = max(self.size, size)
 
@@ -70,7 +63,7 @@ class Log:
         if width & (width - 1) == 0:
             level = width.bit_length() - 1
             return self.node(level, low >> level)
-        return node_hash(self.span(low, low + split(width)), self.span(low + split(width), high))
+        return hash_children(self.span(low, low + split(width)), self.span(low + split(width), high))
 
     def root(self, size: int | None = None) -> bytes:
         return self.span(0, self.size if size is None else size)
@@ -118,7 +111,7 @@ class Fork(Log):
         self.base, self.index = base, index
         self.origin, self.signer, self.size = base.origin, base.signer, base.size
         self.leaf = lambda i: b"forged" if i == index else base.leaf(i)
-        self._changed = {(0, index): leaf_hash(b"forged")}
+        self._changed = {(0, index): hash_leaf(b"forged")}
         self.grow(base.size)
 
     def grow(self, size: int) -> None:
@@ -129,7 +122,7 @@ class Fork(Log):
         while ((place | 1) + 1) << level <= self.size:
             pair = [self.node(level, place & ~1), self.node(level, place | 1)]
             level, place = level + 1, place >> 1
-            self._changed[level, place] = node_hash(*pair)
+            self._changed[level, place] = hash_children(*pair)
 
     def node(self, level: int, place: int) -> bytes:
         return self._changed.get((level, place)) or self.base.node(level, place)

@@ -1,16 +1,22 @@
 """One small honest item for every media type that the modalities take, made by the common program for it."""
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from functools import cache
 from typing import cast
 
 import av
 import numpy as np
+import pytest
 import soundfile
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import Image
+
+from curiosity.embedding.modalities import decode
+from curiosity.protocol.errors import Rejected
 
 TONE = (0.5 * np.sin(np.arange(1_600) * 0.2)).astype(np.float32)
 
@@ -21,6 +27,11 @@ def picture(form: str) -> bytes:
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(out, form)
     return out.getvalue()
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    """One chunk of a PNG file, with its length and checksum."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def sound(form: str) -> bytes:
@@ -88,6 +99,15 @@ def sensor(name: str) -> NDArray[np.float32]:
         "action": (0.0, 1.0, (12, 7)),
     }[name]
     return random.uniform(low, high, shape).astype(np.float32)
+
+
+def code_of(name: str, data: bytes, media_type: str) -> str:
+    """The code with which the modality refuses these bytes, after a look that it says what to do."""
+    with pytest.raises(Rejected) as refused:
+        decode(name, data, media_type)
+    assert refused.value.status == 422
+    assert refused.value.remedy
+    return refused.value.code
 
 
 @cache

@@ -1,9 +1,8 @@
-"""Material for trainings in phases: a small set of digits and a plan of two short phases."""
+"""Material for trainings in phases: a plan of two short phases, and the streams of a set."""
 
 from pathlib import Path
 
 from curiosity.embedding.space import EmbeddingSpace
-from curiosity.sources.made.digits import make_digits
 from trainer.feed import read_trusted
 from trainer.library import Library, Stream
 from trainer.plan import TrainingPlan, parse_plan
@@ -17,11 +16,6 @@ phases:
   - {name: heard, pairs: [text-audio], steps: 25, replay: 0.4}
 """
 SHORT_PLAN = PLAN.replace("steps: 25", "steps: 6") + "publish: false\n"
-
-
-def make_small_digits(folder: Path) -> Path:
-    make_digits(folder, limit=6)
-    return folder
 
 
 def read_streams(folder: Path) -> tuple[EmbeddingSpace, Library, list[Stream]]:

@@ -16,7 +16,37 @@ from tests.material.waiting import PATIENCE_S
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-class RpcProxy:
+class _Quiet(BaseHTTPRequestHandler):
+    def log_message(self, _format: str, *_arguments: Any) -> None:
+        return
+
+
+class _LocalServer:
+    """A web server at ``url`` on a free port of this machine, which answers as long as the context lasts."""
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class RpcProxy(_LocalServer):
     """JSON-RPC over HTTP at ``url``, handed on to ``target``; a context manager.
 
     ``before`` is called with method and parameters before a request is handed on. ``alter`` turns (method, parameters,
@@ -33,21 +63,11 @@ class RpcProxy:
         self.seen: dict[str, int] = {}
         proxy = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(_Quiet):
             def do_POST(self) -> None:
                 proxy._hand_on(self)
 
-            def log_message(self, _format: str, *_arguments: Any) -> None:
-                return
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        super().__init__(Handler)
 
     def _hand_on(self, handler: BaseHTTPRequestHandler) -> None:
         handler.close_connection = True
@@ -73,17 +93,6 @@ class RpcProxy:
         handler.end_headers()
         handler.wfile.write(content)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
 
 BLOCK = {
     "number": "0x10", "hash": "0x" + "11" * 32, "parentHash": "0x" + "22" * 32, "miner": "0x" + "00" * 20,
@@ -91,7 +100,7 @@ BLOCK = {
 }  # fmt: skip
 
 
-class OddEndpoint:
+class OddEndpoint(_LocalServer):
     """JSON-RPC at ``url`` that gives ``results`` by method, or an ``errors`` object, or the ``whole`` answer.
 
     What is asked and not named gets ``0x0``. ``asked`` are the methods in order, ``paths`` what else was fetched.
@@ -105,7 +114,7 @@ class OddEndpoint:
         self.paths: list[str] = []
         odd = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(_Quiet):
             def do_GET(self) -> None:
                 odd.paths.append(self.path)
                 self.send_error(404)
@@ -123,17 +132,7 @@ class OddEndpoint:
                 self.end_headers()
                 self.wfile.write(content)
 
-            def log_message(self, _format: str, *_arguments: Any) -> None:
-                return
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        super().__init__(Handler)
 
     def _answer(self, method: str) -> bytes:
         if self.whole is not None:
@@ -142,14 +141,3 @@ class OddEndpoint:
         if method in self.errors:
             return json.dumps(head | {"error": self.errors[method]}).encode()
         return json.dumps(head | {"result": self.results.get(method, "0x0")}).encode()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
