@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curiosity.protocol.belief import Beliefs, Curve, familiarity_micro
+from curiosity.protocol.belief import Beliefs, Curve, Range, familiarity_micro
 from curiosity.protocol.calibration import Calibration
 from curiosity.protocol.judgement import opine, rank
 from curiosity.protocol.scoring import MICRO, cosine_micro, quantise
@@ -18,7 +18,14 @@ from tests.material.scoring import LIMITS, D, cloud, embedded, near
 
 CURVE = Curve((-100_000, 0, 100_000), (10_000, 500_000, 990_000))
 FLAT = Curve((0,), (600_000,))
-BELIEFS = Beliefs((400_000,), (FLAT, CURVE), 100_000, 900_000, 100_000, 930_000, 333_333)
+BELIEFS = Beliefs(
+    (400_000,),
+    (Range(FLAT, MICRO + 1, 0), Range(CURVE, 900_000, 100_000)),
+    100_000,
+    900_000,
+    850_000,
+    333_333,
+)
 
 
 def test_a_curve_is_linear_between_its_knots_and_level_beyond() -> None:
@@ -42,10 +49,18 @@ def test_a_curve_that_is_not_one_is_refused(scores: tuple[int, ...], beliefs: tu
         Curve(scores, beliefs)
 
 
-@pytest.mark.parametrize("change", [{"edges_micro": ()}, {"edges_micro": (2, 1)}, {"reject_micro": 950_000}])
-def test_beliefs_whose_parts_do_not_fit_are_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"[a-z]"):
-        replace(BELIEFS, **change)
+@pytest.mark.parametrize("edges", [(), (2, 1), (1, 2)])
+def test_beliefs_whose_parts_do_not_fit_are_refused(edges: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"edges"):
+        replace(BELIEFS, edges_micro=edges)
+    with pytest.raises(ValueError, match=r"do not rise"):
+        replace(BELIEFS, edges_micro=(2, 1), ranges=BELIEFS.ranges[:1] * 3)
+    with pytest.raises(ValueError, match=r"rejects below"):
+        Range(CURVE, 100, 101)
+
+
+def believing(curve: Curve, accept: int = 500_000) -> Beliefs:
+    return Beliefs((), (Range(curve, accept, 200_000),), -MICRO, 900_000, 850_000, 333_333)
 
 
 @pytest.mark.parametrize(
@@ -123,13 +138,14 @@ def _opine(a: Any, b: Any, beliefs: dict[str, Beliefs], **limits: int) -> Any:
 def test_the_judge_decides_by_belief_and_records_it() -> None:
     a = cloud(1, 1)[0]
     b = near(a, 2, 0.4)
-    beliefs = Beliefs((), (Curve((0, 900_000), (0, MICRO)),), -MICRO, 500_000, 200_000, 900_000, 333_333)
+    rising = Curve((0, 900_000), (0, MICRO))
+    beliefs = believing(rising)
     opinion = _opine(a, b, {"image-text": beliefs})
     measured = opinion.measurement
     assert isinstance(measured, Weighed)
     assert (opinion.outcome, opinion.reason) == (Outcome.ACCEPTED, Reason.BELONGS_TOGETHER)
     assert measured.belief_micro == beliefs.at(measured.csls_micro, measured.familiarity_micro) >= 500_000
-    held = _opine(a, b, {"image-text": replace(beliefs, accept_micro=MICRO)})
+    held = _opine(a, b, {"image-text": believing(rising, accept=MICRO)})
     assert (held.outcome, held.reason, held.point) == (Outcome.HELD, Reason.PAIR_UNDECIDED, None)
     assert np.array_equal(held.final_a, a), "the average is not applied to a pair that is held"
     judged = rank(held, calibration=Calibration({"image-text": LIMITS}, {}, {}, {}, 2), history=cloud(6, 300, 2 * D))
@@ -138,7 +154,7 @@ def test_the_judge_decides_by_belief_and_records_it() -> None:
 
 def test_a_pair_too_far_apart_is_rejected_whatever_is_believed() -> None:
     a, b = cloud(1, 1)[0], cloud(2, 1)[0]
-    sure = Beliefs((), (Curve((0,), (MICRO,)),), -MICRO, 500_000, 200_000, 900_000, 333_333)
+    sure = believing(Curve((0,), (MICRO,)))
     assert _opine(a, b, {"image-text": sure}).reason is Reason.PAIR_TOO_FAR
     assert _opine(a, b, {"image-text": sure}, max_distance_micro=2 * MICRO).outcome is Outcome.ACCEPTED
 
@@ -154,7 +170,7 @@ def test_a_checkpoint_without_beliefs_judges_by_its_threshold() -> None:
 
 def test_openings_of_both_forms_are_read_and_committed_as_before() -> None:
     a = cloud(1, 1)[0]
-    beliefs = Beliefs((), (Curve((0,), (MICRO,)),), -MICRO, 500_000, 200_000, 900_000, 333_333)
+    beliefs = believing(Curve((0,), (MICRO,)))
     for known in ({}, {"image-text": beliefs}):
         measured = _opine(a, quantise(a * 1.0), known).measurement
         opening = Opening(b"\x01" * 32, b"\x02" * 32, b"\x03" * 32, "", measured)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from curiosity.protocol.belief import Beliefs, Curve, familiarity_micro
+from curiosity.protocol.belief import Beliefs, Curve, Range, familiarity_micro
 from curiosity.protocol.scoring import (
     CSLS_NEIGHBOURS,
     MICRO,
@@ -23,8 +23,9 @@ from curiosity.protocol.scoring import (
 )
 
 CHEATING_MICRO = 333_333  # share of wrong pairs that beliefs assume
-PRECISION_MICRO = 930_000  # share of true pairs among the accepted, and of wrong ones among the rejected
-WRONG_SHARES: Mapping[str, float] = {"swapped": 0.90, "nearest": 0.05, "searched": 0.05}
+ACCEPT_PRECISION_MICRO = 900_000  # share of true pairs among the accepted
+REJECT_PRECISION_MICRO = 800_000  # share of wrong pairs among the rejected, who lose nothing but time
+WRONG_SHARES: Mapping[str, float] = {"swapped": 0.96, "nearest": 0.02, "searched": 0.02}
 SEARCHED_AMONG = 64
 RANGES = 3  # of familiarity
 LEAST_IN_RANGE = 80  # true pairs: with fewer, ranges are merged
@@ -49,11 +50,13 @@ def fit_beliefs(
     wrong: Sequence[Scored],
     *,
     cheating_micro: int = CHEATING_MICRO,
-    precision_micro: int = PRECISION_MICRO,
+    precisions_micro: tuple[int, int] = (ACCEPT_PRECISION_MICRO, REJECT_PRECISION_MICRO),
 ) -> Beliefs:
     """Return the curves and cuts that true and wrong pairs give.
 
-    The weights of ``wrong`` count among each other; together they count for ``cheating_micro`` of all pairs.
+    The weights of ``wrong`` count among each other; together they count for ``cheating_micro`` of all pairs. Whatever
+    the precision allows, nothing is accepted at a belief below the share of true pairs (its numbers speak against it)
+    or rejected at one above a half.
 
     Raises:
         ValueError: If there are no true or no wrong pairs.
@@ -71,22 +74,23 @@ def fit_beliefs(
     edges = _edges([one.familiarity_micro for one in true])
     place = np.searchsorted(np.array(edges, dtype=np.int64), familiarity, side="right")
     span = float(score.min()), float(score.max())
-    curves = tuple(
-        _curve(*_fit(score[place == r], is_true[place == r], weight[place == r], len(pairs)), span)
-        for r in range(len(edges) + 1)
-    )
-    held = Beliefs(edges, curves, -MICRO, MICRO, 0, precision_micro, cheating_micro)
-    believed = np.array([held.at(one.score_micro, one.familiarity_micro) for one in pairs], dtype=np.int64)
-    accept, reject = _cuts(believed, weight, precision_micro / MICRO)
+    ranges = []
+    for number in range(len(edges) + 1):
+        here = place == number
+        curve = _curve(*_fit(score[here], is_true[here], weight[here], len(pairs)), span)
+        believed = np.array([curve.at(round(MICRO * s)) for s in score[here]], dtype=np.int64)
+        accept, reject = _cuts(believed, weight[here], *(precision / MICRO for precision in precisions_micro))
+        accept, reject = max(accept, MICRO - cheating_micro), min(reject, MICRO // 2)
+        ranges.append(Range(curve, accept, min(reject, accept)))
     least = conformal_low([one.familiarity_micro for one in true], max(UNFAMILIAR_MICRO, MICRO // (len(true) + 1) + 1))
-    return Beliefs(edges, curves, least, accept, min(reject, accept), precision_micro, cheating_micro)
+    return Beliefs(edges, tuple(ranges), least, *precisions_micro, cheating_micro)
 
 
 def _edges(familiarity: Sequence[int]) -> tuple[int, ...]:
     """Return where ranges of equally many true pairs part; fewer ranges where they would hold too few."""
     ranges = max(1, min(RANGES, len(familiarity) // LEAST_IN_RANGE))
     ordered = sorted(familiarity)
-    return tuple(sorted({ordered[len(ordered) * r // ranges] for r in range(1, ranges)}))
+    return tuple(sorted({ordered[len(ordered) * r // ranges] for r in range(1, ranges)} - {ordered[0]}))
 
 
 def _fit(score: Floats, is_true: npt.NDArray[np.bool_], weight: Floats, count: int) -> tuple[float, float]:
@@ -121,23 +125,29 @@ def _curve(slope: float, offset: float, span: tuple[float, float]) -> Curve:
     return Curve(tuple(scores), tuple(int(b) for b in np.maximum.accumulate(beliefs)))
 
 
-def _cuts(believed: npt.NDArray[np.int64], weight: Floats, precision: float) -> tuple[int, int]:
-    """Return the lowest belief to accept at and the highest to reject below, at which the precision is reached.
+def _cuts(believed: npt.NDArray[np.int64], weight: Floats, true: float, wrong: float) -> tuple[int, int]:
+    """Return the belief to accept from and the one to reject below: as many as have a share of ``true`` true pairs, and
+    of ``wrong`` wrong ones.
 
     The share of true pairs on one side of a cut is the mean belief there: counting pairs would fit the cuts to the few
-    next to them. Where no cut reaches the precision, nothing is accepted (a cut above 1), or rejected (a cut of 0).
+    next to them. A cut lies half way to the next pair. Where none reaches the precision, nothing is accepted (a cut
+    above 1), or rejected (a cut of 0).
     """
-    order = np.argsort(-believed, kind="stable")
-    levels, shares = believed[order], weight[order]
-    above = np.cumsum(shares * levels / MICRO) / np.cumsum(shares)
-    good = np.flatnonzero(above >= precision)
-    accept = int(levels[good[-1]]) if len(good) else MICRO + 1
-    rising = order[::-1]
-    levels, shares = believed[rising], weight[rising]
-    below = np.cumsum(shares * (MICRO - levels) / MICRO) / np.cumsum(shares)
-    bad = np.flatnonzero(below >= precision)
-    reject = int(levels[bad[-1]]) + 1 if len(bad) else 0
-    return accept, reject
+    return -_cut(-believed, weight, -MICRO * true, -MICRO - 1), _cut(believed, weight, MICRO * (1.0 - wrong), 0)
+
+
+def _cut(levels: npt.NDArray[np.int64], weight: Floats, bound: float, none: int) -> int:
+    """Return how high levels may be for the mean of those up to it to be at most ``bound``, or ``none``."""
+    order = np.argsort(levels, kind="stable")
+    ordered = levels[order]
+    mean = np.cumsum(weight[order] * ordered) / np.cumsum(weight[order])
+    good = np.flatnonzero(mean <= bound)
+    if not len(good):
+        return none
+    last = int(good[-1])
+    if last + 1 == len(ordered):
+        return int(ordered[last]) + 1
+    return int(ordered[last] + ordered[last + 1]) // 2
 
 
 class Scorer:

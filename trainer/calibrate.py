@@ -6,7 +6,7 @@ theirs: each set keeps the share of honest pairs that alpha promises it.
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -15,6 +15,7 @@ from curiosity.embedding.checkpoint import AnchorArrays
 from curiosity.embedding.masks import mask_seed
 from curiosity.embedding.modalities import pair_name
 from curiosity.embedding.space import MASKS, EmbeddingSpace
+from curiosity.protocol.belief import Beliefs
 from curiosity.protocol.calibration import Calibration, PairThresholds
 from curiosity.protocol.scoring import (
     MICRO,
@@ -31,6 +32,7 @@ from curiosity.protocol.scoring import (
     pulls_micro,
     quantise,
 )
+from trainer.belief import WRONG_SHARES, Scored, Scorer, draw_wrong, fit_beliefs
 from trainer.feed import FedItem, FedPair
 from trainer.library import Library, Prepared
 
@@ -38,6 +40,7 @@ from trainer.library import Library, Prepared
 # docs/scoring.md bend for the genesis encoder. A pair not named here takes DEFAULT_ALPHA_MICRO.
 ALPHA_MICRO: Mapping[str, int] = {"image-text": 100_000, "audio-text": 80_000, "audio-image": 100_000}
 DEFAULT_ALPHA_MICRO = 100_000
+FAR_ALPHA_MICRO = 10_000  # where beliefs decide, the distance refuses only what is farther than 99 of 100 true pairs
 NULL_ALPHA_MICRO = 20_000  # the 98th percentile of calibration items
 # Another machine moves an embedding by about 1e-7 and so flips the last bit of a few int16 components: 3e-6 each.
 MARGIN_MICRO = 500
@@ -127,13 +130,15 @@ def calibrate(
     alpha_micro: Mapping[str, int] = ALPHA_MICRO,
     unseen_split: str = "calibration",
     prepared: Prepared | None = None,
+    believes: bool = False,
 ) -> tuple[Calibration, AnchorArrays]:
     """Return every number and every anchor that verdicts under this checkpoint stand on.
 
     ``trusted`` are the pairs of the splits ``genesis`` (trained on) and ``unseen_split`` (never trained on). Anchors
     are taken from both, one of each concept first; thresholds from the second alone. Every two modalities whose items
     meet in a concept get thresholds, whether they were given as pairs or not. Those that were not, and have too few
-    for alpha, get none: no verdict is given on such a pair.
+    for alpha, get none: no verdict is given on such a pair. With ``believes`` the checkpoint publishes beliefs, and the
+    threshold of the distance refuses only ``FAR_ALPHA_MICRO`` of honest pairs, since the belief decides about the rest.
 
     Raises:
         ValueError: when the unseen pairs of two modalities that were given as pairs are too few for alpha.
@@ -153,33 +158,38 @@ def calibrate(
         if pair_name(*two) in given or _has_enough(pairs, unseen_split, _alpha_of(alpha_micro, *two))
     }
     modalities = sorted({m for two in joined for m in two})
+    rows: dict[str, list[FedItem]] = {}  # the items that the rows of an anchor array are of
     each = anchors_each(len(joined), space.dim)
     for m in modalities:
         own = [p for pairs in joined.values() for p in pairs if m in (p.a.modality, p.b.modality)]
         halves = [i for p in spread(own, 4 * ANCHORS_EACH) for i in (p.a, p.b) if i.modality == m]
-        distinct = list({i.digest: i for i in halves}.values())
-        anchors[f"ref/{m}"] = np.stack([known.of(i) for i in distinct[:ANCHORS_EACH]])
+        rows[f"ref/{m}"] = list({i.digest: i for i in halves}.values())[:ANCHORS_EACH]
+        anchors[f"ref/{m}"] = np.stack([known.of(i) for i in rows[f"ref/{m}"]])
     median_loss = {m: _median_loss(known, unseen, m, anchors) for m in modalities}
-    thresholds = {}
+    thresholds, beliefs = {}, {}
     for (a, b), pairs in joined.items():
         name = pair_name(a, b)
         pulls = pulls_micro(median_loss[a], median_loss[b])
         bank = spread(pairs, each)
         for side, halves in ((a, [p.a for p in bank]), (b, [p.b for p in bank])):
-            distinct = list({i.digest: i for i in halves}.values())
-            anchors[f"bank/{name}/{side}"] = np.stack([known.of(i) for i in distinct])
+            rows[f"bank/{name}/{side}"] = list({i.digest: i for i in halves}.values())
+            anchors[f"bank/{name}/{side}"] = np.stack([known.of(i) for i in rows[f"bank/{name}/{side}"]])
         anchors[f"history/{name}"] = np.stack(
             [joint(*cross_average(known.of(p.a), known.of(p.b), *pulls)) for p in bank]
         )
+        judged, alpha = _judged(pairs, unseen_split), _alpha_of(alpha_micro, a, b)
         thresholds[name] = _thresholds(
-            known, _judged(pairs, unseen_split), anchors, name, pulls, _alpha_of(alpha_micro, a, b)
+            known, judged, anchors, name, pulls, alpha, FAR_ALPHA_MICRO if believes else alpha
         )
+        if believes:
+            beliefs[name] = _beliefs(known, judged, anchors, rows, name)
     calibration = Calibration(
         pairs=thresholds,
         null_max_micro=_null_gates(known, unseen, anchors, modalities),
         median_loss_micro=median_loss,
         alpha_micro={name: _alpha_of(alpha_micro, *name.split("-")) for name in thresholds},
         masks=MASKS,
+        beliefs=beliefs,
     )
     return calibration, anchors
 
@@ -227,7 +237,13 @@ def _has_enough(pairs: Sequence[Joined], split: str, alpha: int) -> bool:
 
 
 def _thresholds(
-    known: _Embedded, judged: Sequence[Joined], anchors: AnchorArrays, name: str, pulls: tuple[int, int], alpha: int
+    known: _Embedded,
+    judged: Sequence[Joined],
+    anchors: AnchorArrays,
+    name: str,
+    pulls: tuple[int, int],
+    alpha: int,
+    far_alpha: int,
 ) -> PairThresholds:
     """Return the most lenient thresholds of the sets; those with too few pairs for alpha have no say."""
     by_set: dict[str, list[tuple[int, int]]] = {}
@@ -237,14 +253,47 @@ def _thresholds(
     enough = [values for values in by_set.values() if alpha * (len(values) + 1) >= MICRO]
     if not enough:
         raise ValueError(f"{name}: {len(judged)} unseen trusted pairs are too few for alpha {alpha / MICRO}")
+    most = max(far_alpha, MICRO // (max(map(len, enough)) + 1) + 1)  # as few as can be told from so many values
+    far = [values for values in enough if most * (len(values) + 1) >= MICRO]
     around = leave_one_out(anchors[f"history/{name}"])
     return PairThresholds(
-        max_distance_micro=max(conformal_high([distance for distance, _ in values], alpha) for values in enough),
+        max_distance_micro=max(conformal_high([distance for distance, _ in values], most) for values in far),
         min_csls_micro=min(conformal_low([csls for _, csls in values], alpha) for values in enough),
         margin_micro=MARGIN_MICRO,
         nearest_floor_micro=conformal_low([gap.nearest_micro for gap in around], NEAREST_SHARE_MICRO),
         max_ratio_micro=conformal_high([gap.ratio_micro for gap in around], RATIO_SHARE_MICRO),
     )
+
+
+def _beliefs(
+    known: _Embedded, judged: Sequence[Joined], anchors: AnchorArrays, rows: Mapping[str, Sequence[FedItem]], name: str
+) -> Beliefs:
+    """Return the beliefs that the unseen pairs of all sets, and wrong pairs made of each set's own items, give."""
+    one, other = name.split("-")
+    of = {item.digest: f"{pair.set}/{pair.concept}" for pair in judged for item in (pair.a, pair.b)}
+    places = {
+        "bank_a": f"bank/{name}/{one}",
+        "bank_b": f"bank/{name}/{other}",
+        "references_a": f"ref/{one}",
+        "references_b": f"ref/{other}",
+    }
+    scorer = Scorer(
+        {key: anchors[place] for key, place in places.items()},
+        {key: [of.get(item.digest, "") for item in rows[place]] for key, place in places.items()},
+    )
+    true: list[Scored] = []
+    wrong: list[Scored] = []
+    for set_name in sorted({pair.set for pair in judged}):
+        pairs = [pair for pair in judged if pair.set == set_name]
+        a, b = np.stack([known.of(p.a) for p in pairs]), np.stack([known.of(p.b) for p in pairs])
+        things = [f"{p.set}/{p.concept}" for p in pairs]
+        true += scorer.score(a, b, things, things)
+        for kind, drawn in draw_wrong(a, b, things, *scorer.crowds(a, b), seed=len(pairs)).items():
+            found = np.flatnonzero(drawn >= 0)
+            partners = drawn[found]
+            scored = scorer.score(a[found], b[partners], [things[i] for i in found], [things[i] for i in partners])
+            wrong += [replace(each, weight=WRONG_SHARES[kind]) for each in scored]
+    return fit_beliefs(true, wrong)
 
 
 def _null_gates(

@@ -55,41 +55,60 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Range:
+    """What is believed in one range of familiarity: accept from ``accept_micro`` of the curve, reject below
+    ``reject_micro``. A range in which nothing can be told accepts from above 1 and rejects below 0: all is held.
+    """
+
+    curve: Curve
+    accept_micro: int
+    reject_micro: int
+
+    def __post_init__(self) -> None:
+        """Check the cuts.
+
+        Raises:
+            ValueError: If a pair could be both accepted and rejected.
+        """
+        if self.reject_micro > self.accept_micro:
+            raise ValueError(f"rejects below {self.reject_micro} and accepts from {self.accept_micro}")
+
+
+@dataclass(frozen=True)
 class Beliefs:
     """What a checkpoint believes about one modality pair; everything in millionths.
 
-    ``edges_micro`` part the familiarity of a pair into ranges, ``curves`` has one more than there are edges. A pair
-    whose familiarity is below ``least_familiar_micro`` is held. A pair is accepted if its belief is at least
-    ``accept_micro`` and rejected if it is below ``reject_micro``. These cuts are where, on pairs never trained on of
-    which ``cheating_micro`` are wrong, the share of true pairs among the accepted, and of wrong pairs among the
-    rejected, is ``precision_micro``.
+    ``edges_micro`` part the familiarity of a pair into ranges, of which there is one more. A pair whose familiarity is
+    below ``least_familiar_micro`` is held. The cuts of each range are where, on pairs never trained on of which
+    ``cheating_micro`` are wrong, the share of true pairs among the accepted is ``accept_precision_micro``, and of wrong
+    pairs among the rejected ``reject_precision_micro``.
     """
 
     edges_micro: tuple[int, ...]
-    curves: tuple[Curve, ...]
+    ranges: tuple[Range, ...]
     least_familiar_micro: int
-    accept_micro: int
-    reject_micro: int
-    precision_micro: int
+    accept_precision_micro: int
+    reject_precision_micro: int
     cheating_micro: int
 
     def __post_init__(self) -> None:
         """Check that the parts fit.
 
         Raises:
-            ValueError: If the number of curves is not one more than that of the edges, the edges do not rise, or a pair
-                could be both accepted and rejected.
+            ValueError: If the number of ranges is not one more than that of the edges, or the edges do not rise.
         """
-        if len(self.curves) != len(self.edges_micro) + 1:
-            raise ValueError(f"{len(self.edges_micro)} edges and {len(self.curves)} curves")
+        if len(self.ranges) != len(self.edges_micro) + 1:
+            raise ValueError(f"{len(self.edges_micro)} edges and {len(self.ranges)} ranges")
         if any(low >= high for low, high in pairwise(self.edges_micro)):
             raise ValueError("the edges of familiarity do not rise")
-        if self.reject_micro > self.accept_micro:
-            raise ValueError(f"rejects below {self.reject_micro} and accepts from {self.accept_micro}")
+
+    def range_of(self, familiarity_micro: int) -> Range:
+        """Return the range that a familiarity lies in; an edge belongs to the range above it."""
+        return self.ranges[sum(edge <= familiarity_micro for edge in self.edges_micro)]
 
     def at(self, score_micro: int, familiarity_micro: int) -> int:
         """Return the probability that a pair of this score and familiarity belongs together, in millionths."""
-        return self.curves[sum(edge <= familiarity_micro for edge in self.edges_micro)].at(score_micro)
+        return self.range_of(familiarity_micro).curve.at(score_micro)
 
     def decide(self, score_micro: int, familiarity_micro: int, margin_micro: int) -> tuple[Outcome, Reason]:
         """Return the outcome and its reason.
@@ -105,10 +124,11 @@ class Beliefs:
     def _decide(self, score_micro: int, familiarity_micro: int) -> tuple[Outcome, Reason]:
         if familiarity_micro < self.least_familiar_micro:
             return Outcome.HELD, Reason.PAIR_UNFAMILIAR
-        belief = self.at(score_micro, familiarity_micro)
-        if belief >= self.accept_micro:
+        found = self.range_of(familiarity_micro)
+        belief = found.curve.at(score_micro)
+        if belief >= found.accept_micro:
             return Outcome.ACCEPTED, Reason.BELONGS_TOGETHER
-        if belief < self.reject_micro:
+        if belief < found.reject_micro:
             return Outcome.REJECTED, Reason.PAIR_UNLIKELY
         return Outcome.HELD, Reason.PAIR_UNDECIDED
 
@@ -116,7 +136,15 @@ class Beliefs:
         """Return it as plain JSON values."""
         plain = dict(vars(self))
         plain["edges_micro"] = list(self.edges_micro)
-        plain["curves"] = [[list(c.scores_micro), list(c.beliefs_micro)] for c in self.curves]
+        plain["ranges"] = [
+            {
+                "scores_micro": list(one.curve.scores_micro),
+                "beliefs_micro": list(one.curve.beliefs_micro),
+                "accept_micro": one.accept_micro,
+                "reject_micro": one.reject_micro,
+            }
+            for one in self.ranges
+        ]
         return plain
 
     @classmethod
@@ -128,7 +156,12 @@ class Beliefs:
         """
         fields = dict(value)
         fields["edges_micro"] = tuple(fields["edges_micro"])
-        fields["curves"] = tuple(Curve(tuple(scores), tuple(beliefs)) for scores, beliefs in fields["curves"])
+        fields["ranges"] = tuple(
+            Range(
+                Curve(tuple(one["scores_micro"]), tuple(one["beliefs_micro"])), one["accept_micro"], one["reject_micro"]
+            )
+            for one in fields["ranges"]
+        )
         return cls(**fields)
 
 
