@@ -39,12 +39,12 @@ _COMPILER_TIMEOUT_S = 300
 
 
 def find_node() -> str | None:
-    """The ``node`` program on the search path, or None. Only the build needs it, never a running service."""
+    """Return the ``node`` program on the search path, or None. Only the build needs it, never a running service."""
     return shutil.which("node")
 
 
 def resolve_sources(entry_paths: Sequence[Path]) -> dict[str, str]:
-    """Text of the given files (relative to the repository) and of all they import, by name.
+    """Return the text of the given files (relative to the repository) and of all they import, by name.
 
     Raises:
         ChainError: ``CONTRACT_SOURCE_MISSING`` when an import cannot be found.
@@ -82,7 +82,7 @@ def _resolve_import(importer: str, target: str) -> str:
 
 
 def compile_contracts(entry_paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
-    """Artifacts of every contract defined in the given files, by contract name.
+    """Return artifacts of every contract defined in the given files, by contract name.
 
     An artifact holds ``contractName``, ``abi``, ``bytecode``, ``deployedBytecode`` (hex with 0x), ``immutables`` (where
     the constructor writes into the latter), ``compiler``, ``settings`` and ``sourceDigest`` (SHA-256 over the names
@@ -135,7 +135,7 @@ def compile_contracts(entry_paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
 
 
 def _immutables_of(deployed: Mapping[str, Any]) -> list[list[int]]:
-    """[start, length] of every place in the code that the constructor fills in."""
+    """Return [start, length] of every place in the code that the constructor fills in."""
     places = [place for found in deployed.get("immutableReferences", {}).values() for place in found]
     return sorted([place["start"], place["length"]] for place in places)
 
@@ -176,18 +176,18 @@ def _run(command: list[str], text: str) -> str:
 
 
 def build_artifacts() -> dict[str, str]:
-    """The files of ``curiosity/chain/abi`` as they must be: file name to text, made from the sources."""
+    """Return the files of ``curiosity/chain/abi`` as they must be: file name to text, made from the sources."""
     artifacts = compile_contracts([SOURCE_DIR / f"{name}.sol" for name in CONTRACTS])
     return {f"{name}.json": render_artifact(artifacts[name]) for name in CONTRACTS}
 
 
 def render_artifact(artifact: Mapping[str, Any]) -> str:
-    """One artifact as the text of its committed file."""
+    """Return one artifact as the text of its committed file."""
     return json.dumps(artifact, indent=1, sort_keys=True) + "\n"
 
 
 def compare_artifacts(expected: Mapping[str, str], directory: Path) -> list[str]:
-    """Names of the files that are missing from the directory, differ, or should not be there."""
+    """Return the names of the files that are missing from the directory, differ, or should not be there."""
     present = {path.name: path.read_text(encoding="utf-8") for path in sorted(directory.glob("*.json"))}
     return [name for name in sorted(expected.keys() | present.keys()) if expected.get(name) != present.get(name)]
 

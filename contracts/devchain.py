@@ -50,7 +50,7 @@ Engine = Literal["anvil", "eth-tester"]
 
 
 def find_anvil() -> Path | None:
-    """The anvil program: ``$CURIOSITY_ANVIL``, else npm's native binary in this checkout, else the search path.
+    """Return the anvil program: ``$CURIOSITY_ANVIL``, else npm's native binary in this checkout, else the search path.
 
     Raises:
         ConfigError: ``ANVIL_NOT_FOUND`` when the variable names something that is not a program.
@@ -82,8 +82,9 @@ class DevChain:
     On Linux the child is killed even when this process dies without a word; the kernel binds that to the *thread* that
     starts it, so start it from one that lives as long as the chain shall.
 
-    Entering raises ChainError ``DEVCHAIN_FAILED`` when it does not get ready, and ConfigError for settings that cannot
-    be used.
+    Raises:
+        ChainError: On entering, DEVCHAIN_FAILED when it does not get ready.
+        ConfigError: On entering, for settings that cannot be used.
     """
 
     def __init__(
@@ -124,7 +125,7 @@ class DevChain:
         return f"http://127.0.0.1:{self._port}"
 
     def private_key(self, index: int) -> bytes:
-        """Key of the funded account with that number (BIP-44 path m/44'/60'/0'/0/index), 32 bytes."""
+        """Return the key of the funded account with that number (BIP-44 path m/44'/60'/0'/0/index), 32 bytes."""
         from eth_account import Account  # here: help needs no keys
 
         Account.enable_unaudited_hdwallet_features()
@@ -152,7 +153,7 @@ class DevChain:
         self.stop()
 
     def stop(self) -> None:
-        """Ends the chain; anvil writes its state file first. Nothing happens when it is not running."""
+        """End the chain; anvil writes its state file first. Nothing happens when it is not running."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -164,7 +165,11 @@ class DevChain:
             process.wait()
 
     def check(self) -> None:
-        """Raises ChainError ``DEVCHAIN_ENDED`` when it was started and has ended."""
+        """Check that it has not ended since it was started.
+
+        Raises:
+            ChainError: DEVCHAIN_ENDED.
+        """
         if self._process is not None and self._process.poll() is not None:
             raise ChainError(
                 "DEVCHAIN_ENDED",
@@ -173,12 +178,12 @@ class DevChain:
             )
 
     def advance(self, seconds: int) -> None:
-        """Moves block time forward and mines one block. Only a development chain can do that."""
+        """Move block time forward and mine one block. Only a development chain can do that."""
         self.request("evm_increaseTime", [seconds])
         self.request("evm_mine", [])
 
     def request(self, method: str, parameters: list[Any], *, timeout_s: float = 10.0) -> Any:
-        """Result of one JSON-RPC request.
+        """Return the result of one JSON-RPC request.
 
         Raises:
             ChainError: ``CHAIN_UNREACHABLE`` or ``CHAIN_REFUSED``.
@@ -280,7 +285,10 @@ def _listen_to(output: IO[bytes], listens: threading.Event, told: threading.Even
 
 
 def die_with_parent() -> Callable[[], None] | None:
-    """What a child runs before its program, so that the kernel kills it when its parent dies; None outside Linux."""
+    """Return what a child runs before its program, so that the kernel kills it when its parent dies.
+
+    None outside Linux.
+    """
     if sys.platform != "linux":
         return None
     # Loaded before the fork: between fork and exec only the plain system call is safe.

@@ -38,7 +38,7 @@ class ForgeReport:
 
 
 def find_forge() -> Path | None:
-    """The forge program: npm's native binary in this checkout, else the search path."""
+    """Return the forge program: npm's native binary in this checkout, else the search path."""
     machine = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(platform.machine())
     system = {"Linux": "linux", "Darwin": "darwin", "Windows": "win32"}.get(platform.system())
     native = ROOT / f"node_modules/@foundry-rs/forge-{system}-{machine}/bin/forge"
@@ -122,7 +122,11 @@ def play_tests(*, full: bool = False, seed: int = 1, root: Path = ROOT, match: s
 
 
 def measure_coverage() -> tuple[int, int]:
-    """Return how many branches of ``contracts/src`` the tests take, and how many there are. Raises as `play_tests`."""
+    """Return how many branches of ``contracts/src`` the tests take, and how many there are.
+
+    Raises:
+        ChainError: What `play_tests` raises.
+    """
     with tempfile.TemporaryDirectory(prefix="coverage") as folder:
         report = Path(folder) / "lcov.info"
         done = run_forge(

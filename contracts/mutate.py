@@ -139,13 +139,13 @@ class Mutant:
 
 
 def make_mutants() -> list[Mutant]:
-    """Every mutant of the sources that is not known to be equivalent, in order; the named ones last."""
+    """Return every mutant of the sources that is not known to be equivalent, in order; the named ones last."""
     simple = [one for name in SOURCES for one in _mutants_of(name) if not _is_equivalent(one)]
     return simple + named_mutants()
 
 
 def named_mutants() -> list[Mutant]:
-    """The mutants with a name of their own.
+    """Return the mutants with a name of their own.
 
     Raises:
         ChainError: ``MUTATION_BROKEN`` for one whose place is gone.
@@ -221,7 +221,7 @@ def play(mutants: Sequence[Mutant], *, verbose: bool = False) -> MutationResult:
 
 
 def _judge(root: Path, mutant: Mutant) -> str:
-    """First the tests that are written for the file, without the optimiser; what they pass meets all others."""
+    """Run first the tests that are written for the file, without the optimiser; what they pass meets all others."""
     near = f"contracts/test/{_NEAR[mutant.source]}.t.sol"
     for chosen in (["--match-path", near], ["--no-match-path", near]):
         done = run_forge(["test", "--fail-fast", "--fuzz-seed", "0x1", *chosen], root=root, settings=_QUICK)

@@ -84,7 +84,11 @@ class TesterChain:
         }
 
     def answer(self, method: str, parameters: list[Any]) -> Any:
-        """The JSON-ready result of one request. Raises RpcRefusal."""
+        """Return the JSON-ready result of one request.
+
+        Raises:
+            RpcRefusal: If the chain refuses the request.
+        """
         from eth.exceptions import PyEVMError
         from eth_tester.exceptions import (
             BlockNotFound,
@@ -127,7 +131,7 @@ class TesterChain:
         return self._tester.estimate_gas(self._to_tester(transaction), "latest")
 
     def _to_tester(self, transaction: dict[str, Any]) -> dict[str, Any]:
-        """The parts that decide the outcome; fees do not, and eth-tester would demand that they fit together."""
+        """Return the parts that decide the outcome; fees do not, and eth-tester would demand that they fit together."""
         # py-evm charges the caller even for a call: without a sender a rich one stands in.
         result: dict[str, Any] = {"from": transaction.get("from") or self._tester.get_accounts()[0]}
         if transaction.get("to"):
@@ -154,7 +158,7 @@ class TesterChain:
 
 
 def serve_tester(chain: TesterChain, port: int) -> ThreadingHTTPServer:
-    """A JSON-RPC server for the chain, bound to the loopback address; the caller runs ``serve_forever``."""
+    """Return a JSON-RPC server for the chain, bound to the loopback address; the caller runs ``serve_forever``."""
 
     class RpcHandler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -209,7 +213,10 @@ def _error(number: Any, refusal: RpcRefusal) -> dict[str, Any]:
 
 
 def _describe_failure(error: Exception) -> RpcRefusal:
-    """The revert data, which eth-tester hands over as bytes, as their ``repr``, or wrapped in py-evm's own error."""
+    """Return the refusal with the revert data.
+
+    eth-tester hands the data over as bytes, as their ``repr``, or wrapped in py-evm's own error.
+    """
     value: Any = error
     while isinstance(value, Exception):
         value = value.args[0] if value.args else ""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from eth_abi.abi import encode
 
-from contracts.deploy import give_coins
+from contracts.deployment import give_coins
 from curiosity.chain.chain import ChainConfig, hide_secrets, show_endpoint
 from curiosity.chain.evm import ChainClient
 from curiosity.chain.evm.answers import printable, quantity

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from contracts.deploy import write_addresses
+from contracts.deployment import write_addresses
 from curiosity.chain.attestation import Attestation
 from curiosity.chain.chain import Addresses
 from curiosity.chain.evm.journal import Sent, TransactionJournal

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from contracts.deploy import read_key, write_addresses
+from contracts.deploy import read_key
+from contracts.deployment import write_addresses
 from curiosity.chain.chain import Addresses
 from curiosity.client.admin import read_token
 from curiosity.client.key_files import read_key_file
