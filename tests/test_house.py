@@ -186,7 +186,7 @@ def test_a_rule_in_a_command_would_be_found(code: str) -> None:
 # -- where money moves, every value has a type
 
 MONEY = re.compile(
-    r"curiosity/(rewards|chain)/(?!evm/)|curiosity/chain/evm/(client|stake)\.py"
+    r"curiosity/(rewards|chain)/(?!evm/)|curiosity/chain/evm/(client|reader|stake)\.py"
     r"|node/(commands/(claim|payouts|wallet_money|attest)|(claim|payout)_report)\.py"
 )
 _WEB3_BORDER = re.compile(r"curiosity/chain/evm/")

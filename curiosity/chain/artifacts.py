@@ -54,14 +54,14 @@ class Artifact:
     immutables: tuple[tuple[int, int], ...]
 
     def is_code(self, code: bytes) -> bool:
-        """Whether that code on a chain is this contract's, whatever its constructor was given."""
+        """Return whether that code on a chain is this contract's, whatever its constructor was given."""
         masked = bytearray(code)
         for start, length in self.immutables:
             masked[start : start + length] = bytes(len(masked[start : start + length]))
         return bytes(masked) == self.deployed
 
     def immutable_words(self, code: bytes) -> set[bytes]:
-        """What the constructor of this code filled in, 32 bytes each."""
+        """Return what the constructor of this code filled in, 32 bytes each."""
         return {code[start : start + length] for start, length in self.immutables}
 
 
@@ -78,7 +78,7 @@ class Revert:
 
 @cache
 def load_artifact(name: str) -> Artifact:
-    """The committed artifact of that name.
+    """Return the committed artifact of that name.
 
     Raises:
         ChainError: ``ABI_MISSING`` when its file cannot be read.
@@ -98,7 +98,10 @@ def load_artifact(name: str) -> Artifact:
 
 
 def decode_revert(data: bytes) -> Revert | None:
-    """The error behind a revert's data, as our contracts and Solidity itself declare it; None when it is unknown."""
+    """Return the error behind a revert's data, as our contracts and Solidity itself declare it.
+
+    None when it is unknown.
+    """
     entry = _errors_by_selector().get(data[:4])
     if entry is None:
         return None

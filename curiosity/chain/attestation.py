@@ -29,7 +29,7 @@ class RewardsDomain:
     rewards: bytes
 
     def separator(self) -> bytes:
-        """EIP-712 domain separator, 32 bytes."""
+        """Return the EIP-712 domain separator, 32 bytes."""
         _uint(self.chain_id, 256, "chain_id")
         _address(self.rewards, "rewards")
         return signing.domain_separator(signing.Domain(self.chain_id, self.rewards, DOMAIN_NAME, DOMAIN_VERSION))
@@ -55,7 +55,7 @@ class Attestation:
     attempt: int
 
     def digest(self, domain: RewardsDomain) -> bytes:
-        """The 32 bytes that are signed.
+        """Return the 32 bytes that are signed.
 
         Raises:
             ConfigError: ``ATTESTATION_INVALID`` for a value out of range.
@@ -87,7 +87,7 @@ class ClaimPermission:
     deadline: int
 
     def digest(self, domain: RewardsDomain) -> bytes:
-        """The 32 bytes that are signed.
+        """Return the 32 bytes that are signed.
 
         Raises:
             ConfigError: ``ATTESTATION_INVALID`` for a value out of range.
@@ -103,7 +103,7 @@ class ClaimPermission:
 
 
 def address_of(private_key: bytes) -> bytes:
-    """The 20-byte address of a private key.
+    """Return the 20-byte address of a private key.
 
     Raises:
         WalletError: ``KEY_INVALID``.
@@ -115,7 +115,11 @@ def address_of(private_key: bytes) -> bytes:
 
 
 def sign_digest(digest: bytes, private_key: bytes) -> bytes:
-    """A 65-byte signature (r, s, v): low s, v 27 or 28, deterministic (RFC 6979). Raises WalletError."""
+    """Return a 65-byte signature (r, s, v): low s, v 27 or 28, deterministic (RFC 6979).
+
+    Raises:
+        WalletError: For a key that cannot sign.
+    """
     try:
         return signing.sign(digest, private_key)
     except ValueError:
@@ -123,7 +127,7 @@ def sign_digest(digest: bytes, private_key: bytes) -> bytes:
 
 
 def recover_signer(digest: bytes, signature: bytes) -> bytes:
-    """The 20-byte address that signed the digest.
+    """Return the 20-byte address that signed the digest.
 
     Raises:
         ProofError: ``SIGNATURE_INVALID`` for a length but 65, a v but 27 or 28, a high s, or no such point.
@@ -135,14 +139,18 @@ def recover_signer(digest: bytes, signature: bytes) -> bytes:
 
 
 def sign_attestation(attestation: Attestation, domain: RewardsDomain, private_key: bytes) -> bytes:
-    """A validator's 65-byte signature over the attestation. Raises as `Attestation.digest` and `sign_digest` do."""
+    """Return a validator's 65-byte signature over the attestation.
+
+    Raises:
+        CuriosityError: What `Attestation.digest` and `sign_digest` raise.
+    """
     return sign_digest(attestation.digest(domain), private_key)
 
 
 def order_signatures(
     attestation: Attestation, domain: RewardsDomain, signatures: Sequence[bytes]
 ) -> list[tuple[bytes, bytes]]:
-    """(signer, signature) in strictly increasing order of signer, as the contract demands; one for each signer.
+    """Return (signer, signature) in strictly increasing order of signer, as the contract demands; one for each signer.
 
     Raises:
         ProofError: ``SIGNATURE_INVALID`` as `recover_signer` does.

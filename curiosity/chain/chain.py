@@ -33,12 +33,12 @@ class Addresses:
     stake: bytes = b""
 
     def to_json(self) -> dict[str, object]:
-        """The addresses with 0x-hex in place of bytes; `from_json` reads it back."""
+        """Return the addresses with 0x-hex in place of bytes; `from_json` reads it back."""
         return {key: f"0x{value.hex()}" if isinstance(value, bytes) else value for key, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, content: Mapping[str, object]) -> "Addresses":
-        """The addresses that `to_json` gave.
+        """Return the addresses that `to_json` gave.
 
         Raises:
             ConfigError: ``ADDRESSES_INVALID`` for anything else.
@@ -97,7 +97,7 @@ class ChainConfig:
 
 
 def show_endpoint(url: str) -> str:
-    """What may be shown of an endpoint's URL: scheme, host and port. User, path and query often hold a key."""
+    """Return what may be shown of an endpoint's URL: scheme, host and port. User, path and query often hold a key."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -109,7 +109,7 @@ def show_endpoint(url: str) -> str:
 
 
 def hide_secrets(words: str, url: str) -> str:
-    """The words without what `show_endpoint` does not show of the URL: an endpoint may quote its own address."""
+    """Return the words without what `show_endpoint` does not show of the URL: an endpoint may quote its own address."""
     shown = show_endpoint(url)
     words = words.replace(url, shown)
     rest = url.partition("://")[2] or url
@@ -125,7 +125,7 @@ def hide_secrets(words: str, url: str) -> str:
 
 
 def journal_path(folder: Path, addresses: Addresses) -> Path:
-    """The journal of one network's transactions in a folder: no two networks share one."""
+    """Return the journal of one network's transactions in a folder: no two networks share one."""
     return folder / f"transactions-{addresses.chain_id:d}-{addresses.rewards.hex()}.json"
 
 
@@ -299,7 +299,7 @@ class RewardsState:
     def next_attestation(
         self, *, ledger_size: int, ledger_root: bytes, reward_root: bytes, cumulative_total_wei: int
     ) -> Attestation:
-        """The attestation that continues this state, unsigned."""
+        """Return the attestation that continues this state, unsigned."""
         return Attestation(
             epoch=self.latest_epoch + 1,
             ledger_size=ledger_size,

@@ -27,7 +27,7 @@ class StakeDomain:
     stake: bytes
 
     def separator(self) -> bytes:
-        """EIP-712 domain separator, 32 bytes.
+        """Return the EIP-712 domain separator, 32 bytes.
 
         Raises:
             ConfigError: ``ATTESTATION_INVALID``.
@@ -51,7 +51,7 @@ class ChainTreeHead:
         return keccak(self.origin.encode())
 
     def digest(self, domain: StakeDomain) -> bytes:
-        """The 32 bytes that are signed.
+        """Return the 32 bytes that are signed.
 
         Raises:
             ConfigError: ``ATTESTATION_INVALID`` for a value out of range.
@@ -69,7 +69,7 @@ class VerdictCommit:
     commitment: bytes
 
     def digest(self, domain: StakeDomain) -> bytes:
-        """The 32 bytes that are signed.
+        """Return the 32 bytes that are signed.
 
         Raises:
             ConfigError: ``ATTESTATION_INVALID`` for a value out of range.
@@ -88,7 +88,7 @@ class VerdictReveal:
     salt: bytes
 
     def digest(self, domain: StakeDomain) -> bytes:
-        """The 32 bytes that are signed.
+        """Return the 32 bytes that are signed.
 
         Raises:
             ConfigError: ``ATTESTATION_INVALID`` for a value out of range.
@@ -97,7 +97,10 @@ class VerdictReveal:
         return _typed(domain, _REVEAL_TYPE + fields + _bytes32(self.verdict, "verdict") + _bytes32(self.salt, "salt"))
 
     def commit(self, validator: bytes) -> VerdictCommit:
-        """The commit that this opens. It is bound to the validator, so that a copy of it opens for nobody else."""
+        """Return the commit that this opens.
+
+        It is bound to the validator, so that a copy of it opens for nobody else.
+        """
         commitment = keccak(self.verdict + self.salt + _address(validator, "validator"))
         return VerdictCommit(self.pair, self.round, commitment)
 

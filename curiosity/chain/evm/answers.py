@@ -130,8 +130,12 @@ class EndpointRefusal(Web3RPCError):
 
 
 def check_answer(answer: object, url: str) -> dict[str, Any]:
-    """Return the answer to one request, which has a result. Raises Refusal, in words without the URL's secrets,
-    AnswerError."""
+    """Return the answer to one request, which has a result.
+
+    Raises:
+        EndpointRefusal: In words without the URL's secrets.
+        AnswerError: For what is not an answer.
+    """
     if not isinstance(answer, dict):
         raise AnswerError(f"the answer is {show(answer)}, not a JSON-RPC object")
     error = answer.get("error")
@@ -181,7 +185,11 @@ def show(value: object) -> str:
 
 
 def quantity(value: object, what: str) -> int:
-    """Return the number that an endpoint names: hex with 0x, or a JSON number. Raises AnswerError."""
+    """Return the number that an endpoint names: hex with 0x, or a JSON number.
+
+    Raises:
+        AnswerError: For anything else.
+    """
     if isinstance(value, str) and 3 <= len(value) <= 66 and _HEX.fullmatch(value):
         return int(value, 16)
     if type(value) is int and 0 <= value <= _MAX_UINT256:
@@ -190,7 +198,11 @@ def quantity(value: object, what: str) -> int:
 
 
 def octets(value: object, what: str, length: int | None = None) -> bytes:
-    """Return the bytes that an endpoint names, as many as ``length`` says. Raises AnswerError."""
+    """Return the bytes that an endpoint names, as many as ``length`` says.
+
+    Raises:
+        AnswerError: For anything else.
+    """
     if isinstance(value, str) and len(value) % 2 == 0 and _HEX.fullmatch(value):
         found = bytes.fromhex(value[2:])
         if length in (None, len(found)):
@@ -208,7 +220,11 @@ class Block:
 
 
 def parse_block(value: object) -> Block | None:
-    """Return what is needed of a block, None when there is none. Raises AnswerError."""
+    """Return what is needed of a block, None when there is none.
+
+    Raises:
+        AnswerError: For what is not a block.
+    """
     if value is None:
         return None
     fields = _object(value, "the block")
@@ -242,7 +258,11 @@ class MinedReceipt:
 
 
 def parse_receipt(value: object, digest: bytes) -> MinedReceipt | None:
-    """Return the receipt of that transaction, None while it is in no block. Raises AnswerError."""
+    """Return the receipt of that transaction, None while it is in no block.
+
+    Raises:
+        AnswerError: For what is not its receipt.
+    """
     if value is None:
         return None
     fields = _object(value, "the receipt")

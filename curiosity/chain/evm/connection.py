@@ -80,8 +80,9 @@ class _Provider(HTTPProvider):
 class Connection:
     """Exchanges with one endpoint; safe to share between threads. ``place`` is what may be shown of its URL.
 
-    Every method raises ChainError: ``CHAIN_UNREACHABLE``, ``CHAIN_REVERTED``, ``CHAIN_NO_FUNDS``, ``CHAIN_NONCE``,
-    ``CHAIN_NO_CONTRACT`` or ``CHAIN_REFUSED``.
+    Raises:
+        ChainError: By every method: ``CHAIN_UNREACHABLE``, ``CHAIN_REVERTED``, ``CHAIN_NO_FUNDS``, ``CHAIN_NONCE``,
+            ``CHAIN_NO_CONTRACT`` or ``CHAIN_REFUSED``.
     """
 
     def __init__(self, url: str, request_timeout_s: float) -> None:
@@ -94,15 +95,15 @@ class Connection:
         self._eth: Any = web3.eth
 
     def chain_id(self) -> int:
-        """The id that the chain gives itself."""
+        """Return the id that the chain gives itself."""
         return self._number("eth_chainId")
 
     def height(self) -> int:
-        """Number of the newest block that this endpoint has."""
+        """Return the number of the newest block that this endpoint has."""
         return self._number("eth_blockNumber")
 
     def finalized_height(self) -> int | None:
-        """Number of the newest block that the chain calls finalised; None where it has no such word."""
+        """Return the number of the newest block that the chain calls finalised; None where it has no such word."""
         try:
             block = self._block("finalized")
         except ChainError as error:
@@ -112,7 +113,7 @@ class Connection:
         return None if block is None else block.number
 
     def block_time(self) -> int:
-        """Time of the block to come, Unix seconds; of the newest one where the chain has no word for the other."""
+        """Return the time of the block to come, Unix seconds; of the newest one where the chain does not tell."""
         try:
             block = self._block("pending")
         except ChainError as error:
@@ -122,29 +123,29 @@ class Connection:
         return block.timestamp if block is not None else self._newest().timestamp
 
     def code(self, address: bytes, block: str | int = "latest") -> bytes:
-        """The code of the contract at the address, empty where there is none."""
+        """Return the code of the contract at the address, empty where there is none."""
         what = "eth_getCode"
         parameters = [to_checksum(address), _block_name(block)]
         return self._ask(lambda: octets(self._raw(what, *parameters), what))
 
     def balance_wei(self, account: bytes, block: str | int = "latest") -> int:
-        """Coins for gas that the account holds."""
+        """Return the coins for gas that the account holds."""
         return self._number("eth_getBalance", to_checksum(account), _block_name(block))
 
     def nonce(self, account: bytes, block: str | int) -> int:
-        """How many transactions of the account the chain has counted until that block."""
+        """Return how many transactions of the account the chain has counted until that block."""
         return self._number("eth_getTransactionCount", to_checksum(account), _block_name(block))
 
     def read(self, target: ContractTarget, function: str, *arguments: Any, block: str | int = "latest") -> Any:
-        """What the contract's function returns for these arguments, without a transaction."""
+        """Return what the contract's function returns for these arguments, without a transaction."""
         return self._ask(lambda: self._bind(target, function, arguments).call(block_identifier=block))
 
     def call_data(self, target: ContractTarget, function: str, *arguments: Any) -> Any:
-        """The input of a transaction that calls the contract's function."""
+        """Return the input of a transaction that calls the contract's function."""
         return self._ask(lambda: self._bind(target, function, arguments)._encode_transaction_data())
 
     def creation_data(self, name: str, *arguments: Any) -> Any:
-        """The input of a transaction that deploys the named artifact with these constructor arguments."""
+        """Return the input of a transaction that deploys the named artifact with these constructor arguments."""
         artifact = load_artifact(name)
         factory = self._eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
         return self._ask(lambda: factory.constructor(*arguments).data_in_transaction)
@@ -156,21 +157,27 @@ class Connection:
     # Transactions.
 
     def estimate_gas(self, body: dict[str, Any], sender: bytes) -> int:
-        """Gas that the transaction takes, tried on the block to come: the last one may be old, and its time with it."""
+        """Return the gas that the transaction takes, tried on the block to come.
+
+        The last block may be old, and its time with it.
+        """
         return self._number("eth_estimateGas", _call(body, sender), "pending")
 
     def fees(self) -> Fees:
-        """What to offer now. Twice the base fee lasts for six full blocks in a row (EIP-1559: an eighth more each)."""
+        """Return what to offer now.
+
+        Twice the base fee lasts for six full blocks in a row (EIP-1559: an eighth more each).
+        """
         tip_wei = self._ask(self._tip_wei)
         base_wei = self._newest().base_fee_wei
         return Fees(2 * base_wei + tip_wei, tip_wei)
 
     def try_at(self, body: dict[str, Any], sender: bytes, block: int) -> None:
-        """Does what the transaction does, on the state after that block; for the reason why it fails."""
+        """Do what the transaction does, on the state after that block; for the reason why it fails."""
         self._ask(lambda: self._raw("eth_call", _call(body, sender), _block_name(block)))
 
     def offer(self, raw: bytes) -> ChainError | None:
-        """Hands a signed transaction to the chain. None when it took it or has it; else why its nonce does not do."""
+        """Hand a signed transaction to the chain. None when it took it or has it; else why its nonce does not do."""
         try:
             # Whatever is answered but a refusal: it may have been taken, which the receipt will tell.
             self._ask(lambda: self._raw("eth_sendRawTransaction", f"0x{raw.hex()}"))
@@ -185,7 +192,10 @@ class Connection:
         return None
 
     def receipt(self, digest: bytes) -> MinedReceipt | None:
-        """The receipt of the transaction with that hash, None while it is in no block that the endpoint knows of."""
+        """Return the receipt of the transaction with that hash.
+
+        None while it is in no block that the endpoint knows of.
+        """
         try:
             return self._ask(lambda: parse_receipt(self._raw("eth_getTransactionReceipt", f"0x{digest.hex()}"), digest))
         except ChainError as error:
@@ -201,7 +211,7 @@ class Connection:
             return self._past_tip_wei()
 
     def _past_tip_wei(self) -> int:
-        """What a transaction of the last blocks paid that paid little, for chains that have no word for it."""
+        """Return what a transaction of the last blocks paid that paid little, for chains that have no word for it."""
         history = self._raw("eth_feeHistory", hex(_PAST_BLOCKS), "latest", [_LOW_PERCENTILE])
         if not isinstance(history, Mapping) or not isinstance(history.get("reward"), list):
             raise AnswerError("eth_feeHistory names no fees")
@@ -222,11 +232,11 @@ class Connection:
         return block
 
     def _raw(self, method: str, *parameters: Any) -> Any:
-        """The result of a request, as it came."""
+        """Return the result of a request, as it came."""
         return self._manager.request_blocking(RPCEndpoint(method), parameters)
 
     def _ask(self, exchange: Callable[[], T]) -> T:
-        """Runs one exchange with the chain and turns its errors, and web3's, into ours."""
+        """Run one exchange with the chain and turn its errors, and web3's, into ours."""
         try:
             return exchange()
         except requests.RequestException as error:
@@ -279,12 +289,12 @@ class Connection:
 
 
 def to_checksum(address: bytes) -> str:
-    """The address as web3 wants it."""
+    """Return the address as web3 wants it."""
     return Web3.to_checksum_address(address)
 
 
 def no_funds(what: str) -> ChainError:
-    """The error of an account that cannot pay for its gas."""
+    """Return the error of an account that cannot pay for its gas."""
     return ChainError("CHAIN_NO_FUNDS", what, "Fund the account with coins for gas, for example from the faucet.")
 
 

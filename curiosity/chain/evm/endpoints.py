@@ -45,8 +45,9 @@ class _Answer:
 class Endpoints:
     """The first endpoint of the configuration and the others. Safe to share between threads.
 
-    Besides the errors of `Connection` every read raises ChainError ``CHAIN_ENDPOINTS_DISAGREE`` naming who says
-    something else, and ``CHAIN_ENDPOINTS_FEW`` naming who is silent when fewer than the quorum answer.
+    Raises:
+        ChainError: By every read, besides the errors of `Connection`: ``CHAIN_ENDPOINTS_DISAGREE`` naming who says
+            something else, and ``CHAIN_ENDPOINTS_FEW`` naming who is silent when fewer than the quorum answer.
     """
 
     def __init__(self, config: ChainConfig) -> None:
@@ -64,7 +65,11 @@ class Endpoints:
         self._rests_until: dict[str, float] = {}
 
     def check_chain(self) -> None:
-        """Raises ChainError ``CHAIN_WRONG_ID`` if an endpoint that answers is of another chain."""
+        """Check that every endpoint that answers is of the right chain.
+
+        Raises:
+            ChainError: ``CHAIN_WRONG_ID``.
+        """
         addresses = self._config.addresses
         expected = {self._config.chain_id} | ({addresses.chain_id} if addresses else set())
         for connection, answer in self._ask_all(lambda one: one.chain_id()):
@@ -76,7 +81,7 @@ class Endpoints:
                 )
 
     def first(self) -> Connection:
-        """The first endpoint that answers, for sending: it is of the right chain."""
+        """Return the first endpoint that answers, for sending: it is of the right chain."""
         for connection in self._awake():
             try:
                 actual = connection.chain_id()
@@ -95,7 +100,7 @@ class Endpoints:
         raise self._too_few([])
 
     def height(self, at: At = "latest") -> int:
-        """Number of the newest block, or newest final one, that all endpoints have which follow the chain."""
+        """Return the number of the newest block, or newest final one, that all endpoints have that follow the chain."""
         if isinstance(at, int):
             return at
         answers = self._ask_all(self._final_height if at == "final" else lambda one: one.height())
@@ -111,13 +116,13 @@ class Endpoints:
         return int(min(following))
 
     def wait_for(self, block: int, patience_s: float) -> None:
-        """Returns when all endpoints have the block, or after so many seconds: what is read next shall know of it."""
+        """Return when all endpoints have the block, or after so many seconds: what is read next shall know of it."""
         end = time.monotonic() + patience_s
         while len(self._all) > 1 and self.height() < block and time.monotonic() < end:
             time.sleep(self._config.poll_interval_s)
 
     def read(self, target: ContractTarget, function: str, *arguments: Any, at: At = "latest") -> Any:
-        """What the contract's function returns, by all endpoints."""
+        """Return what the contract's function returns, by all endpoints."""
         return self._agree(
             f"{target.name}.{function}",
             at,
@@ -125,22 +130,25 @@ class Endpoints:
         )
 
     def code(self, address: bytes, *, at: At = "latest") -> bytes:
-        """The code at the address, by all endpoints."""
+        """Return the code at the address, by all endpoints."""
         code: bytes = self._agree(f"code of 0x{address.hex()}", at, lambda one, block: one.code(address, block))
         return code
 
     def balance_wei(self, account: bytes, *, at: At = "latest") -> int:
-        """Coins for gas that the account holds, by all endpoints."""
+        """Return the coins for gas that the account holds, by all endpoints."""
         balance: int = self._agree("balance", at, lambda one, block: one.balance_wei(account, block))
         return balance
 
     def nonce(self, account: bytes, *, at: At = "latest") -> int:
-        """How many transactions of the account are counted, by all endpoints."""
+        """Return how many transactions of the account are counted, by all endpoints."""
         counted: int = self._agree("nonce", at, lambda one, block: one.nonce(account, block))
         return counted
 
     def fees(self) -> Fees:
-        """What to offer now: the lower median of what the endpoints say, so that one that lies decides nothing."""
+        """Return what to offer now.
+
+        It is the lower median of what the endpoints say, so that one that lies decides nothing.
+        """
         said: list[Fees] = [answer.value for _, answer in self._ask_all(lambda one: one.fees()) if answer.error is None]
         if not said:
             raise self._too_few([])
@@ -174,7 +182,7 @@ class Endpoints:
         )
 
     def _ask_all(self, ask: Callable[[Connection], Any]) -> list[tuple[Connection, _Answer]]:
-        """What each endpoint answers that does.
+        """Return what each endpoint answers that does.
 
         Raises:
             ChainError: When fewer than the quorum do.
@@ -210,7 +218,7 @@ class Endpoints:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _awake(self) -> list[Connection]:
-        """The endpoints to ask: those that answered lately, or all when these are fewer than the quorum."""
+        """Return the endpoints to ask: those that answered lately, or all when these are fewer than the quorum."""
         with self._lock:
             now = time.monotonic()
             awake = [one for one in self._all if self._rests_until.get(one.url, 0.0) <= now]

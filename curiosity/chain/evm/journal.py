@@ -59,7 +59,7 @@ class TransactionJournal:
 
     @contextmanager
     def locked(self, patience_s: float) -> Iterator[None]:
-        """Nobody else sends from this journal within the block, which begins with what is on disk."""
+        """Keep others from sending from this journal within the block, which begins with what is on disk."""
         if self._path is None:
             yield
             return
@@ -70,14 +70,17 @@ class TransactionJournal:
             yield
 
     def kept(self, account: bytes) -> dict[int, list[Sent]]:
-        """The account's transactions by nonce, lowest first; a nonce may have several, which replace each other."""
+        """Return the account's transactions by nonce, lowest first.
+
+        A nonce may have several, which replace each other.
+        """
         by_nonce: dict[int, list[Sent]] = {}
         for one in sorted((one for one in self._kept if one.account == account), key=lambda one: one.nonce):
             by_nonce.setdefault(one.nonce, []).append(one)
         return by_nonce
 
     def free_nonce(self, account: bytes, counted: int) -> int:
-        """The first nonce from ``counted`` on that no transaction here has."""
+        """Return the first nonce from ``counted`` on that no transaction here has."""
         taken = self.kept(account)
         while counted in taken:
             counted += 1

@@ -53,8 +53,10 @@ class _Wish:
 class TransactionSender:
     """Sends through one of the endpoints; safe to share between threads, and between processes by its journal's lock.
 
-    Transactions leave one after the other, so that the nonces of one account follow. Every method raises ChainError:
-    those of `Connection`, of `TransactionJournal`, and ``CHAIN_TIMEOUT``.
+    Transactions leave one after the other, so that the nonces of one account follow.
+
+    Raises:
+        ChainError: By every method: those of `Connection`, of `TransactionJournal`, and ``CHAIN_TIMEOUT``.
     """
 
     def __init__(self, config: ChainConfig, endpoints: Endpoints) -> None:
@@ -67,7 +69,7 @@ class TransactionSender:
     def send(
         self, private_key: bytes, target: ContractTarget, function: str, *arguments: Any, name: bytes = b""
     ) -> TransactionReceipt:
-        """Calls the contract's function in a transaction and waits for its block.
+        """Call the contract's function in a transaction and wait for its block.
 
         ``name``: of what is done only once, however often it is asked for and whatever else the arguments say.
         """
@@ -81,12 +83,12 @@ class TransactionSender:
         return receipt
 
     def quote(self, account: bytes, target: ContractTarget, function: str, *arguments: Any) -> Quote:
-        """What calling the contract's function would cost an account now; nothing is sent."""
+        """Return what calling the contract's function would cost an account now; nothing is sent."""
         data = self._endpoints.first().call_data(target, function, *arguments)
         return self._quote(account, {"to": to_checksum(target.address), "data": data, "value": 0})
 
     def quote_transfer(self, account: bytes, recipient: bytes, amount_wei: int) -> Quote:
-        """What sending coins would cost an account now, besides the coins; nothing is sent."""
+        """Return what sending coins would cost an account now, besides the coins; nothing is sent."""
         return self._quote(account, {"to": to_checksum(recipient), "data": b"", "value": amount_wei})
 
     def _quote(self, account: bytes, body: dict[str, Any]) -> Quote:
@@ -96,12 +98,12 @@ class TransactionSender:
         return Quote(gas, base_wei + fees.tip_wei, _gas_limit(gas, body) * fees.most_wei)
 
     def create(self, private_key: bytes, name: str, *arguments: Any) -> TransactionReceipt:
-        """Deploys the named artifact with these constructor arguments; the receipt holds the address."""
+        """Deploy the named artifact with these constructor arguments; the receipt holds the address."""
         data = self._endpoints.first().creation_data(name, *arguments)
         return self._transact(private_key, {"data": data, "value": 0})
 
     def transfer(self, private_key: bytes, recipient: bytes, amount_wei: int) -> TransactionReceipt:
-        """Sends coins for gas."""
+        """Send coins for gas."""
         return self._transact(private_key, {"to": to_checksum(recipient), "data": b"", "value": amount_wei})
 
     def _transact(self, private_key: bytes, body: dict[str, Any], name: bytes = b"") -> TransactionReceipt:
@@ -146,7 +148,7 @@ class TransactionSender:
         )
 
     def _catch_up(self, chain: Connection, private_key: bytes, account: bytes, wish: _Wish) -> MinedReceipt | None:
-        """Sees through what earlier calls left, also of processes that died, and what the chain threw out again.
+        """See through what earlier calls left, also of processes that died, and what the chain threw out again.
 
         Returns the receipt of what meets the wish, None when nothing does. Transactions of a later nonce wait for
         those of an earlier, so that nothing new is signed before.
@@ -178,7 +180,7 @@ class TransactionSender:
         return met
 
     def _drop_final(self, account: bytes) -> None:
-        """Forgets what cannot come back: until its block is final it may have to be offered again."""
+        """Forget what cannot come back: until its block is final it may have to be offered again."""
         try:
             final = self._endpoints.nonce(account, at="final")
         except ChainError as error:
@@ -189,7 +191,7 @@ class TransactionSender:
     def _carry(
         self, chain: Connection, private_key: bytes, intent: bytes, transaction: dict[str, Any], versions: list[Sent]
     ) -> MinedReceipt | None:
-        """Offers the newest version, or a first one, and better ones from time to time; returns the receipt of one.
+        """Offer the newest version, or a first one, and better ones from time to time; return the receipt of one.
 
         None when somebody else's transaction took the nonce.
 
@@ -245,14 +247,14 @@ class TransactionSender:
                 versions.append(self._sign(private_key, account, intent, transaction))
 
     def _sign(self, private_key: bytes, account: bytes, intent: bytes, transaction: dict[str, Any]) -> Sent:
-        """A version of a transaction; when this returns it is on disk."""
+        """Return a version of a transaction; when this returns it is on disk."""
         signed = Account.sign_transaction(transaction, private_key)
         sent = Sent(account, transaction["nonce"], intent, bytes(signed.hash), bytes(signed.raw_transaction))
         self._journal.add(sent)
         return sent
 
     def _look_up(self, chain: Connection, versions: Sequence[Sent]) -> MinedReceipt | None:
-        """The receipt of one of the versions, and keeps what became of it; None while none is in a block."""
+        """Return the receipt of one of the versions, None while none is in a block; keep what became of it."""
         for sent in reversed(versions):
             receipt = chain.receipt(sent.hash)
             if receipt is not None:
@@ -261,7 +263,11 @@ class TransactionSender:
         return None
 
     def _check_cost(self, gas: int, most_wei: int) -> None:
-        """Raises ChainError ``CHAIN_FEE_TOO_HIGH``, before anything is signed, for more than a transaction may cost."""
+        """Check, before anything is signed, that the transaction costs no more than it may.
+
+        Raises:
+            ChainError: ``CHAIN_FEE_TOO_HIGH``.
+        """
         limit_wei = self._config.max_fee_wei
         if limit_wei and gas * most_wei > limit_wei:
             raise ChainError(
@@ -271,7 +277,7 @@ class TransactionSender:
             )
 
     def _fill_in(self, chain: Connection, account: bytes, body: dict[str, Any]) -> dict[str, Any]:
-        """The transaction with gas, fees and nonce.
+        """Return the transaction with gas, fees and nonce.
 
         Raises:
             ChainError: ``CHAIN_NO_FUNDS`` before anything is sent.
@@ -299,13 +305,13 @@ def _gas_limit(estimate: int, body: dict[str, Any]) -> int:
 
 
 def _read_back(raw: bytes) -> dict[str, Any]:
-    """The transaction that was signed, to sign it anew with other fees."""
+    """Return the transaction that was signed, to sign it anew with other fees."""
     content: dict[str, Any] = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
     return {name: value for name, value in content.items() if name not in ("v", "r", "s")}
 
 
 def _paid_wei(receipt: MinedReceipt, called: str | None) -> int:
-    """Sum of the amounts in the ``Claimed`` events of the contract that was called."""
+    """Return the sum of the amounts in the ``Claimed`` events of the contract that was called."""
     return sum(
         int.from_bytes(entry.data[:32], "big")
         for entry in receipt.logs
@@ -320,9 +326,10 @@ def _digest(body: dict[str, Any]) -> bytes:
 
 
 def _raised(transaction: dict[str, Any], now: Fees) -> dict[str, Any] | None:
-    """The transaction with fees that replace it, at least those of now; None when it offers far more than that already.
+    """Return the transaction with fees that replace it, at least those of now.
 
-    A chain that stands still takes no fee: raised for ever, the tip would eat the account when it goes on.
+    None when it offers far more than that already: a chain that stands still takes no fee, and the tip, raised for
+    ever, would eat the account when it goes on.
     """
     most_wei = max(_bumped(transaction["maxFeePerGas"]), now.most_wei)
     tip_wei = max(_bumped(transaction["maxPriorityFeePerGas"]), now.tip_wei)
@@ -333,5 +340,5 @@ def _raised(transaction: dict[str, Any], now: Fees) -> dict[str, Any] | None:
 
 
 def _bumped(fee_wei: int) -> int:
-    """The least that replaces a transaction everywhere: an eighth more, rounded up."""
+    """Return the least that replaces a transaction everywhere: an eighth more, rounded up."""
     return fee_wei + -(-fee_wei // 8) + 1

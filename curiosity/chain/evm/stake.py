@@ -37,7 +37,7 @@ class StakeClient:
 
     @classmethod
     def connect(cls, config: ChainConfig, address: bytes) -> "StakeClient":
-        """A client, once the chain is the right one and holds the committed build's code there.
+        """Return a client, once the chain is the right one and holds the committed build's code there.
 
         Raises:
             ChainError: ``CHAIN_WRONG_ID``, ``CHAIN_NO_CONTRACT``, ``CHAIN_CODE_DIFFERS``.
@@ -60,19 +60,20 @@ class StakeClient:
         return client
 
     def stake(self, validator: bytes) -> Stake:
-        """What the validator has there."""
+        """Return what the validator has there."""
         owner, bonded, exiting, _exits_at, _empty_since, is_banned = self._endpoints.read(
             self._target, "validatorOf", to_checksum(validator)
         )
         return Stake(bytes.fromhex(owner[2:]), bonded, exiting, is_banned)
 
     def period(self) -> int:
-        """Number of the period that runs now; the first is 1."""
+        """Return the number of the period that runs now; the first is 1."""
         return int(self._endpoints.read(self._target, "currentPeriod"))
 
     def weights(self, period: int) -> dict[bytes, int]:
-        """Wei that count for each validator in a period, frozen when the period before began; those without are left
-        out.
+        """Return the wei that count for each validator in a period, frozen when the period before began.
+
+        Validators without any are left out.
 
         Raises:
             ChainError: ``CHAIN_REVERTED`` (StakeNotFrozen) for a period that is too far ahead.
@@ -85,7 +86,7 @@ class StakeClient:
         return {validator: weight for validator, weight in weights.items() if weight}
 
     def report(self, private_key: bytes, fault: CheckedFault) -> TransactionReceipt:
-        """Hands in checked evidence. The reporter gets a hundredth of what it costs the signer, a signer nothing."""
+        """Hand in checked evidence. The reporter gets a hundredth of what it costs the signer, a signer nothing."""
         name = keccak(b"report" + fault.first_signature + fault.second_signature)
         if fault.fault is SlashableFault.DOUBLE_HEAD:
             arguments = (*_side(fault.first, fault.first_signature), *_side(fault.second, fault.second_signature))
