@@ -15,14 +15,13 @@ from functools import partial
 from pathlib import Path
 
 from curiosity.protocol.counts import number_of
-from curiosity.protocol.entry import MAX_ENTRY_BYTES
-from curiosity.protocol.errors import ProofError, Rejected, StoreError
-from curiosity.protocol.merkle import leaf_hash
-from curiosity.protocol.receipt import Receipt, issue_receipts
+from curiosity.protocol.errors import ProofError, StoreError
+from curiosity.protocol.receipt import Receipt
 from curiosity.protocol.signing import Domain
 from curiosity.protocol.subtrees import Place, Read, consistency_from, inclusion_from, root_from
 from curiosity.protocol.tiles import HEIGHT, WIDTH
 from curiosity.protocol.tlog import Signer, TreeHead, sign_note
+from validator.new_rows import Answered, answered_before, check_contents, plan_rows
 from validator.store import NewEntry, NewRow, NewSubmission, Store
 from validator.store.audit import first_damage
 from validator.store.hashes import TreeHashes
@@ -43,17 +42,16 @@ class _State:
     head: str  # signed note
 
 
-_Answered = dict[tuple[bytes, bytes], tuple[bytes, Receipt]]  # (contributor, nonce): pair's digest, receipt
-
-
 class Ledger:
     """The one writer of a store's entries.
 
     ``head_path`` is where the last signed tree head is kept outside the database; ``clock`` gives Unix seconds.
-    Raises StoreError at start: LEDGER_IN_USE if another process writes this ledger, LEDGER_SMALLER or
-    LEDGER_DIFFERENT, naming the first bad index, if the database does not extend the kept head, LEDGER_HEAD_MISSING
-    if there are entries but no head, LEDGER_HEAD_INVALID if the head is not one of ours, LEDGER_CORRUPT if entries or
-    tiles at the tree's right edge are missing, BLOB_CORRUPT if a pack is shorter than the database says.
+
+    Raises:
+        StoreError: At start: LEDGER_IN_USE if another process writes this ledger, LEDGER_SMALLER or LEDGER_DIFFERENT,
+            naming the first bad index, if the database does not extend the kept head, LEDGER_HEAD_MISSING if there are
+            entries but no head, LEDGER_HEAD_INVALID if the head is not one of ours, LEDGER_CORRUPT if entries or tiles
+            at the tree's right edge are missing, BLOB_CORRUPT if a pack is shorter than the database says.
     """
 
     def __init__(
@@ -128,7 +126,11 @@ class Ledger:
         return _State(edge, sign_note(head.text(), self._log_signer))
 
     def _check_unchanged(self) -> None:
-        """Raise StoreError LEDGER_DIFFERENT unless the database holds our last head; the claim was lost for a while."""
+        """Check that the database holds our last head; the claim was lost for a while.
+
+        Raises:
+            StoreError: LEDGER_DIFFERENT.
+        """
         size = self._store.size()
         for state in (self._state, self._pending):
             if (
@@ -153,11 +155,14 @@ class Ledger:
         """Make the entries durable in order and return the receipt of each.
 
         An entry whose submission was decided before, in this batch or earlier, is not appended again: its receipt is
-        the one issued then. Nothing is written if this raises before the commit: Rejected NONCE_REUSED for a known
-        (contributor, nonce) with another pair digest, StoreError CONTENT_TWICE for accepted contents that are in the
-        ledger already, STORE_UNREACHABLE if the database is away before anything is sent, ValueError for a leaf above
-        65,535 bytes or an erasure of an entry that is not there yet. Any StoreError from writing stops the ledger, and
-        later calls raise LEDGER_STOPPED.
+        the one issued then. Nothing is written if this raises before the commit. Any StoreError from writing stops the
+        ledger.
+
+        Raises:
+            Rejected: NONCE_REUSED for a known (contributor, nonce) with another pair digest.
+            StoreError: CONTENT_TWICE for accepted contents that are in the ledger already, STORE_UNREACHABLE if the
+                database is away before anything is sent, LEDGER_STOPPED once the ledger has stopped; those of writing.
+            ValueError: For a leaf above 65,535 bytes or an erasure of an entry that is not there yet.
         """
         with self._lock:
             if self._stopped is not None:
@@ -173,15 +178,15 @@ class Ledger:
             fresh, receipts = self._plan(entries, {})
             if not fresh or self._is_committed(fresh):
                 return receipts
-            fresh, receipts = self._plan(entries, self._answered_pairs(entries) | self._answered_nonces(entries))
-            self._check_contents([row for row, _ in fresh])
+            fresh, receipts = self._plan(entries, answered_before(self._store, entries))
+            check_contents(self._store, [row for row, _ in fresh])
             if fresh:
                 with self._stopping():
                     self._commit(fresh)
         return receipts
 
     def _is_committed(self, fresh: Sequence[tuple[NewRow, bytes]]) -> bool:
-        """Commit; False, with nothing written, if the database knows a nonce or contents of these rows already."""
+        """Commit and return True; False, with nothing written, if the database knows a nonce or contents already."""
         try:
             with self._stopping(unless="STORE_CONFLICT"):
                 self._commit(fresh)
@@ -191,62 +196,9 @@ class Ledger:
                 raise
         return False
 
-    def _answered_pairs(self, entries: Sequence[NewEntry]) -> _Answered:
-        """What was answered to the same pairs, those included that were erased and whose nonces are gone."""
-        keys = {s.pair: (s.contributor, s.nonce) for e in entries if (s := e.submission) is not None}
-        return {keys[pair]: (pair, known.to_receipt()) for pair, known in self._store.find_pairs(list(keys)).items()}
-
-    def _answered_nonces(self, entries: Sequence[NewEntry]) -> _Answered:
-        keys = [(s.contributor, s.nonce) for e in entries if (s := e.submission) is not None]
-        return {key: (known.pair, known.to_receipt()) for key, known in self._store.find_nonces(keys).items()}
-
-    def _plan(
-        self, entries: Sequence[NewEntry], known_before: _Answered
-    ) -> tuple[list[tuple[NewRow, bytes]], list[Receipt]]:
-        """Return the rows to write with their leaf hashes, and the receipt of each entry."""
-        answered: dict[tuple[bytes, bytes], tuple[bytes, Receipt | int]] = dict(known_before)
+    def _plan(self, entries: Sequence[NewEntry], known: Answered) -> tuple[list[tuple[NewRow, bytes]], list[Receipt]]:
         first = self._state.edge.size
-        fresh: list[NewEntry] = []
-        slots: list[Receipt | int] = []  # a receipt that was issued, or a place among the fresh entries
-        for entry in entries:
-            submission, index = entry.submission, first + len(fresh)
-            if submission is not None:
-                known = answered.get((submission.contributor, submission.nonce))
-                if known is not None:
-                    _check_same_pair(submission, known[0])
-                    slots.append(known[1])
-                    continue
-                answered[submission.contributor, submission.nonce] = (submission.pair, len(fresh))
-            if len(entry.leaf) > MAX_ENTRY_BYTES:
-                raise ValueError(f"a leaf of {number_of(len(entry.leaf), 'byte')}, at most {MAX_ENTRY_BYTES}")
-            if any(not 0 <= erased < index for erased in entry.erases):
-                raise ValueError(f"entry {index} cannot erase {entry.erases}, only earlier entries")
-            slots.append(len(fresh))
-            fresh.append(entry)
-        leaves = [entry.leaf for entry in fresh]
-        hashes = [leaf_hash(leaf) for leaf in leaves]
-        issued = issue_receipts(leaves, hashes, first, self._origin, self._clock(), self._receipt_signer)
-        rows = [
-            (NewRow(receipt.index, entry.leaf, receipt.note, entry.submission, entry.erases), hash_)
-            for entry, hash_, receipt in zip(fresh, hashes, issued, strict=True)
-        ]
-        return rows, [issued[slot] if isinstance(slot, int) else slot for slot in slots]
-
-    def _check_contents(self, rows: Sequence[NewRow]) -> None:
-        keys = {
-            row.index: (pair.a.digest, pair.b.digest)
-            for row in rows
-            if isinstance(pair := row.submission, NewSubmission) and pair.accepted
-        }
-        known = self._store.known_contents(list(keys.values()))
-        for index, key in keys.items():
-            if key in known:
-                raise StoreError(
-                    "CONTENT_TWICE",
-                    f"entries {known[key]} and {index} accept the same two contents {key[0].hex()}, {key[1].hex()}",
-                    "Judge a pair only after looking up its contents, those of its own batch included.",
-                )
-            known[key] = index
+        return plan_rows(entries, known, first, self._origin, self._clock(), self._receipt_signer)
 
     @contextmanager
     def _stopping(self, unless: str = "") -> Iterator[None]:
@@ -290,7 +242,8 @@ class Ledger:
     def root_at(self, size: int) -> bytes:
         """Return the RFC 6962 root of the first ``size`` entries.
 
-        Raises ProofError PROOF_INDEX_OUT_OF_RANGE unless ``0 <= size <= self.size``.
+        Raises:
+            ProofError: PROOF_INDEX_OUT_OF_RANGE unless ``0 <= size <= self.size``.
         """
         if not 0 <= size <= self.size:
             raise ProofError(
@@ -303,14 +256,16 @@ class Ledger:
     def tree_head_at(self, size: int) -> str:
         """Return a signed tree head of the first ``size`` entries, a note; one size has one root for ever.
 
-        Raises ProofError as `root_at` does.
+        Raises:
+            ProofError: As `root_at`.
         """
         return sign_note(TreeHead(self._origin, size, self.root_at(size)).text(), self._log_signer)
 
     def inclusion_proof(self, index: int, size: int) -> list[bytes]:
         """Return the audit path of an entry in the tree of the first ``size`` entries, nearest sibling first.
 
-        Raises ProofError PROOF_INDEX_OUT_OF_RANGE unless ``0 <= index < size <= self.size``.
+        Raises:
+            ProofError: PROOF_INDEX_OUT_OF_RANGE unless ``0 <= index < size <= self.size``.
         """
         if not 0 <= index < size <= self.size:
             raise ProofError(
@@ -323,7 +278,8 @@ class Ledger:
     def consistency_proof(self, first: int, size: int) -> list[bytes]:
         """Return the proof that the first ``first`` entries are a prefix of the first ``size``; empty from 0.
 
-        Raises ProofError PROOF_INDEX_OUT_OF_RANGE unless ``0 <= first <= size <= self.size``.
+        Raises:
+            ProofError: PROOF_INDEX_OUT_OF_RANGE unless ``0 <= first <= size <= self.size``.
         """
         if not 0 <= first <= size <= self.size:
             raise ProofError(
@@ -340,7 +296,8 @@ class Ledger:
     def tile(self, level: int, position: int, width: int = WIDTH) -> bytes:
         """Return the first ``width`` hashes of a tile, 32 bytes each, as c2sp.org/tlog-tiles serves them.
 
-        Raises ProofError PROOF_INDEX_OUT_OF_RANGE if the tree does not have so many there.
+        Raises:
+            ProofError: PROOF_INDEX_OUT_OF_RANGE if the tree does not have so many there.
         """
         edge = self._state.edge
         if level >= 0 and position >= 0 and 0 < width <= WIDTH:
@@ -357,8 +314,11 @@ class Ledger:
     def verify(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Hash every leaf and tile again and compare with what is stored and what was signed.
 
-        ``progress`` is called with (entries checked, entries). Raises StoreError LEDGER_CORRUPT naming the first bad
-        index: of a leaf that changed or is missing, or the first leaf below a hash that did.
+        ``progress`` is called with (entries checked, entries).
+
+        Raises:
+            StoreError: LEDGER_CORRUPT naming the first bad index: of a leaf that changed or is missing, or the first
+                leaf below a hash that did.
         """
         edge = self._state.edge
         _refuse(first_damage(self._store, self._kept, edge.size, edge.root(), progress))
@@ -366,10 +326,13 @@ class Ledger:
     def verify_pairs(
         self, domain: Domain, progress: Callable[[int, int], None] | None = None, *, receipt_vkey: str = ""
     ) -> None:
-        """Hold every pair, receipt, opening, embedding and item to its leaf; `verify` has held the leaves to the root.
+        """Compare every pair, receipt, opening, embedding and item with its leaf.
 
-        ``domain`` is that of the contributors' signatures; ``receipt_vkey`` that of receipts which another validator
-        gave, of whose ledger this is a copy. Raises StoreError LEDGER_CORRUPT as `verify` does.
+        Call `verify` first: it compares the leaves with the root. ``domain`` is that of the contributors' signatures;
+        ``receipt_vkey`` that of receipts which another validator gave, of whose ledger this is a copy.
+
+        Raises:
+            StoreError: LEDGER_CORRUPT as `verify` does.
         """
         vkey = receipt_vkey or self._receipt_signer.verifier.vkey()
         audit = PairAudit(self._store, origin=self._origin, receipt_vkey=vkey, domain=domain)
@@ -382,14 +345,4 @@ def _refuse(damage: tuple[int, str] | None) -> None:
             "LEDGER_CORRUPT",
             f"first bad index {damage[0]}: {damage[1]}",
             "Restore the newest copy of the database and its packs; until then trust nothing from them.",
-        )
-
-
-def _check_same_pair(submission: NewSubmission, known: bytes) -> None:
-    if submission.pair != known:
-        raise Rejected(
-            "NONCE_REUSED",
-            f"nonce 0x{submission.nonce.hex()} was used for pair 0x{known.hex()}, now for 0x{submission.pair.hex()}",
-            "Sign each pair with a nonce of its own.",
-            status=409,
         )
