@@ -219,7 +219,7 @@ def _nothing(one: EpochClaim) -> str:
 
 
 def _others(one: EpochClaim) -> str:
-    """What became of the pairs that are not paid."""
+    """Return what became of the pairs that are not paid."""
     tally = one.earning.why.tally if one.earning.why is not None else EpochTally()
     reasons = [
         (tally.decided - tally.accepted - tally.held - tally.grey, "rejected"),

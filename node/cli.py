@@ -89,12 +89,12 @@ SUMMARIES = {
 @click.group(cls=LazyGroup, context_settings=console.HELP)
 @click.version_option(package_name="curiosity", prog_name="curiosity")
 def curiosity() -> None:
-    """Pairs of things that belong together: submit, verify, search, claim, train.
+    """Submit pairs of things that belong together; verify, search, claim, train.
 
     \b
     Example:
       curiosity demo
-    """
+    """  # noqa: D301 - click reads the character, not the backslash
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -103,7 +103,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def main() -> None:
-    """Entry point of the command."""
+    """Run the command; its entry point."""
     console.main(curiosity, "curiosity")
 
 

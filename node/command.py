@@ -30,7 +30,11 @@ class _PathType(click.Path):
     """A path that is not empty: an empty one would mean the current folder, which nobody meant."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the path. Raises click.BadParameter for an empty text."""
+        """Return the path.
+
+        Raises:
+            click.BadParameter: For an empty text.
+        """
         if value == "":
             self.fail("is empty; give a path, such as . for the current folder", param, ctx)
         return super().convert(value, param, ctx)

@@ -33,5 +33,5 @@ def show_conversions(conversions: Conversions, screen: Screen) -> None:
 
 
 def _call(media_type: str) -> str:
-    """What people call a type of file."""
+    """Return what people call a type of file."""
     return CONVERTED.get(media_type) or media_type.partition("/")[2].upper()

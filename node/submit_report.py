@@ -160,13 +160,14 @@ class SubmissionWatch:
         self._started = time.monotonic()
 
     def count(self, rows: Iterable[SourcePair | SourceError]) -> Iterator[SourcePair | SourceError]:
-        """The same rows; shows how many were read, also while those of an earlier run are passed over."""
+        """Yield the same rows and show how many were read, also while those of an earlier run are passed over."""
         for row in rows:
             self._read += 1
             self._show(0)
             yield row
 
     def __call__(self, _source: SourcePair, outcome: Decision | CuriosityError) -> None:
+        """Count the outcome of a row and show it."""
         code = outcome.code if isinstance(outcome, CuriosityError) else outcome.verdict.reason.value
         self._codes["accepted" if code == Reason.BELONGS_TOGETHER else code] += 1
         self._show(1)

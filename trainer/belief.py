@@ -164,8 +164,9 @@ class Scorer:
         self._hidden = {name: np.array(of, dtype=object) for name, of in hidden.items()}
 
     def score(self, a: Quantised, b: Quantised, of_a: Sequence[str], of_b: Sequence[str]) -> list[Scored]:
-        """Return score and familiarity of the pairs (a[i], b[i]), int16[n, d]; ``of_a[i]``, ``of_b[i]`` name what each
-        item is of, as ``hidden`` does.
+        """Return the score and familiarity of the pairs (a[i], b[i]), int16[n, d].
+
+        ``of_a[i]`` and ``of_b[i]`` name what each item is of, as ``hidden`` does.
         """
         scored = []
         for one, other, one_of, other_of in zip(a, b, of_a, of_b, strict=True):

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 async def serve(settings: ServiceSettings, *, ready_file: Path | None, as_json: bool) -> None:
     """Listen until SIGINT or SIGTERM, then finish what was admitted.
 
-    Raises the StoreError that stopped the ledger, once all is closed: only a new start finds out what is durable.
+    Raises:
+        StoreError: The one that stopped the ledger, once all is closed: only a new start finds out what is durable.
     """
     import asyncio
 

@@ -20,7 +20,11 @@ VERSION = version("curiosity")
 
 
 def require_admin(request: web.Request) -> None:
-    """Raise Rejected ADMIN_TOKEN (401) unless the request carries the admin token."""
+    """Check that the request carries the admin token.
+
+    Raises:
+        Rejected: ADMIN_TOKEN (401).
+    """
     expected = f"Bearer {request.app[SERVICE].keys.admin_token}"
     # Any byte may stand in a header: those that are no UTF-8 come as surrogates.
     given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
@@ -34,17 +38,20 @@ def require_admin(request: web.Request) -> None:
 
 
 async def post_epoch(request: web.Request) -> web.Response:
+    """Close the open epoch."""
     require_admin(request)
     return answer(await request.app[SERVICE].epochs.close())
 
 
 async def post_expiry(request: web.Request) -> web.Response:
+    """Let items of refused pairs go that were kept long enough."""
     require_admin(request)
     done = await request.app[SERVICE].refused_items.expire(int(time.time()))
     return answer(ExpiryReport(done.pairs, done.items, done.size))
 
 
 async def post_checkpoint(request: web.Request) -> web.Response:
+    """Switch to another checkpoint."""
     require_admin(request)
     s = request.app[SERVICE]
     order = parse(CheckpointOrder, await read_body(request, MAX_ENVELOPE_BYTES))
@@ -60,6 +67,7 @@ async def post_checkpoint(request: web.Request) -> web.Response:
 
 
 async def get_health(request: web.Request) -> web.Response:
+    """Answer whether the validator works, and what it serves."""
     s = request.app[SERVICE]
     return answer(
         Health(
@@ -77,6 +85,7 @@ async def get_health(request: web.Request) -> web.Response:
 
 
 async def get_metrics(request: web.Request) -> web.Response:
+    """Answer with the counters for Prometheus."""
     s = request.app[SERVICE]
     s.metrics.ledger_size.set(s.ledger.size)
     s.metrics.queued.set(s.pipeline.queued)

@@ -66,11 +66,11 @@ class Turn:
         return _PAIR_BYTES + len(self.admitted.pair.a.data) + len(self.admitted.pair.b.data)
 
     def is_stale(self, checkpoint: bytes) -> bool:
-        """Whether an item was embedded under another checkpoint."""
+        """Return whether an item was embedded under another checkpoint."""
         return not isinstance(self.embedded, Rejected) and any(one.checkpoint != checkpoint for one in self.embedded)
 
     def fail(self, error: Exception) -> None:
-        """Raise ``error`` to whoever waits for the step that is not done."""
+        """Fail the step that is not done: whoever waits for it gets ``error``."""
         waited = self.decision if self.judged.done() else self.judged
         if not waited.done():
             waited.set_exception(error)
@@ -156,7 +156,7 @@ class Batches:
 
     @contextmanager
     def building(self, beside: InForce) -> Iterator[None]:
-        """What is taken down inside the block is forgotten by ``beside`` too, which is to be in force after it."""
+        """Let ``beside``, which is to be in force after it, forget what is taken down inside the block."""
         self._building = beside
         try:
             yield
@@ -171,7 +171,11 @@ class Batches:
                 state.forget(index, modalities)
 
     def check_forgotten(self, admitted: Admitted) -> None:
-        """Raise Rejected CONTENT_TAKEN_DOWN if the pair must not come back; then forget its embeddings too."""
+        """Check that the pair may come back; if it may not, forget its embeddings too.
+
+        Raises:
+            Rejected: CONTENT_TAKEN_DOWN.
+        """
         pair = admitted.pair
         try:
             self._forgotten.check_contents(pair.envelope.submission.contributor, pair.a.digest, pair.b.digest)
@@ -184,8 +188,12 @@ class Batches:
     async def judge(self, admitted: Admitted, embedded: tuple[Embedded, Embedded] | Rejected) -> Turn:
         """Wait for the pair's turn and return it once the pair is judged; the writer goes on to append it.
 
-        A pair with ``embedded`` Rejected could not be decoded, and is judged by that. Raises StaleEmbeddings,
-        Rejected CONTENT_TAKEN_DOWN, StoreError.
+        A pair with ``embedded`` Rejected could not be decoded, and is judged by that.
+
+        Raises:
+            StaleEmbeddings: If the checkpoint was switched meanwhile.
+            Rejected: CONTENT_TAKEN_DOWN.
+            StoreError: If the store cannot be read.
         """
         turn = Turn(admitted, embedded)
         self._queue.put(admitted.payer.path, turn)
@@ -194,7 +202,11 @@ class Batches:
         return turn
 
     async def append(self, turn: Turn) -> Decision:
-        """Return the decision once it is durable. Raises StoreError."""
+        """Return the decision once it is durable.
+
+        Raises:
+            StoreError: If it cannot be written.
+        """
         return await turn.decision
 
     # -- the sequencer
@@ -332,7 +344,7 @@ async def gathered(size: Callable[[], int], most: int, clock: Callable[[], float
 
 
 def is_away(error: Exception) -> bool:
-    """Whether the store could not be reached before anything was written."""
+    """Return whether the store could not be reached before anything was written."""
     return isinstance(error, StoreError) and error.code == "STORE_UNREACHABLE"
 
 

@@ -24,6 +24,7 @@ _MAX_BODY_BYTES = 4 + MAX_ENVELOPE_BYTES + 2 * max(modality.limits.max_bytes for
 
 
 async def get_network(request: web.Request) -> web.Response:
+    """Answer with what a contributor needs to know before signing."""
     s = request.app[SERVICE]
     if s.mirrored is not None:
         return answer(s.mirrored.network)  # as its owner showed it
@@ -54,7 +55,7 @@ async def get_network(request: web.Request) -> web.Response:
 
 
 async def post_pair(request: web.Request) -> web.Response:
-    """The front door of the spine."""
+    """Take a pair in: the front door of the spine."""
     return await _take_pair(request.app[SERVICE], request)
 
 
@@ -88,6 +89,7 @@ def straight_to_pairs(service: Service, router: Callable[[Any], Awaitable[Any]])
 
 
 async def get_receipt(request: web.Request) -> web.Response:
+    """Answer again with the decision about a pair."""
     s = request.app[SERVICE]
     digest = hex_in_path(request, "pair", 32)
     s.forgotten.check_pair(digest)
@@ -98,12 +100,14 @@ async def get_receipt(request: web.Request) -> web.Response:
 
 
 async def get_claim(request: web.Request) -> web.Response:
+    """Answer with what an account may claim."""
     s = request.app[SERVICE]
     account, first = hex_in_path(request, "account", 20), number(request, "first", 1)
     return answer(await s.threads.on_reader(lambda: s.epochs.ticket(account, first)))
 
 
 async def get_epoch_leaves(request: web.Request) -> web.Response:
+    """Answer with the leaves of an epoch's reward tree."""
     s = request.app[SERVICE]
     text = request.match_info["epoch"]
     if not text.isascii() or not text.isdecimal() or len(text) > 15:
@@ -112,15 +116,18 @@ async def get_epoch_leaves(request: web.Request) -> web.Response:
 
 
 async def get_attestation(request: web.Request) -> web.Response:
+    """Answer with what a quorum has to sign for the next epoch."""
     return answer(request.app[SERVICE].epochs.attestation())
 
 
 async def post_attestation(request: web.Request) -> web.Response:
+    """Take the signature of one of the validators."""
     given = parse(EpochSignature, await read_body(request, _MAX_SIGNATURE_BYTES))
     return answer(request.app[SERVICE].epochs.take_signature(given))
 
 
 async def post_query(request: web.Request) -> web.Response:
+    """Search for what is near an item of any modality."""
     s = request.app[SERVICE]
     payer = Payer(sender_of(request.remote))
     wait_s = s.query_limit.retry_after_s(payer.sender.address)

@@ -1,5 +1,7 @@
-"""Between HTTP and the routes: reading what was asked, writing answers, and the one middleware, `edge`, in which every
-error becomes an ErrorMessage.
+"""Between HTTP and the routes.
+
+Here are reading what was asked, writing answers, and the one middleware, `edge`, in which every error becomes an
+ErrorMessage.
 """
 
 import logging
@@ -79,7 +81,7 @@ def expect(request: web.BaseRequest, size: int) -> None:
 
 
 def not_found(what: str) -> Rejected:
-    """The refusal of something that is not here (HTTP 404)."""
+    """Return the refusal of something that is not here (HTTP 404)."""
     return Rejected("NOT_FOUND", what, "Check the id; GET /v1/network tells the ledger's size.", status=404)
 
 

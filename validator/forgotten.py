@@ -29,7 +29,7 @@ class Forgotten:
         return pepper_id(self._pepper)
 
     def __contains__(self, pair: object) -> bool:
-        """True if the pair of this digest is taken down."""
+        """Return True if the pair of this digest is taken down."""
         return pair in self._entries
 
     def entry_of(self, pair: bytes) -> int | None:
@@ -45,7 +45,11 @@ class Forgotten:
         self._blocked.update(keys)
 
     def check_pair(self, pair: bytes) -> None:
-        """Raise Rejected PAIR_TAKEN_DOWN (410) if the pair is taken down."""
+        """Check that the pair is not taken down.
+
+        Raises:
+            Rejected: PAIR_TAKEN_DOWN (410).
+        """
         entry = self._entries.get(pair)
         if entry is not None:
             raise Rejected(
@@ -56,7 +60,11 @@ class Forgotten:
             )
 
     def check_contents(self, contributor: bytes, a: bytes, b: bytes) -> None:
-        """Raise Rejected CONTENT_TAKEN_DOWN (410) if items of these SHA-256 must not come back as this pair."""
+        """Check that items of these SHA-256 may come back as this pair.
+
+        Raises:
+            Rejected: CONTENT_TAKEN_DOWN (410).
+        """
         if not self._blocked:
             return
         keys = (

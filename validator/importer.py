@@ -280,9 +280,12 @@ def last_checkpoint(store: Store) -> bytes | None:
 
 
 def check_checkpoint(store: Store, loaded: bytes) -> None:
-    """Raise ConfigError CHECKPOINT_NEEDED unless the newest checkpoint that the ledger names is the one loaded.
+    """Check that the newest checkpoint that the ledger names is the one loaded.
 
     An import brings no weights, and another encoder would give other search results and other verdicts.
+
+    Raises:
+        ConfigError: CHECKPOINT_NEEDED.
     """
     named = last_checkpoint(store)
     if named is not None and named != loaded:

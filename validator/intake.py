@@ -133,9 +133,12 @@ class Intake:
         return Admitted(digest, pair, body[4:offset], payer)
 
     def check_pair(self, modalities: str) -> None:
-        """Raise Rejected PAIR_UNSUPPORTED (422) for a modality pair that the checkpoint in force cannot judge.
+        """Check that the checkpoint in force can judge the modality pair.
 
-        That is nobody's fault who sent it: the network has not learned it yet.
+        If it cannot, the sender is not at fault: the network has not learned it yet.
+
+        Raises:
+            Rejected: PAIR_UNSUPPORTED (422).
         """
         pairs = self.rules.pairs()
         if modalities not in pairs:
@@ -192,7 +195,7 @@ class Intake:
 
 
 def nonce_reused(envelope: Envelope, earlier: bytes) -> Rejected:
-    """The refusal of a nonce that the contributor has used for another pair (HTTP 409)."""
+    """Return the refusal of a nonce that the contributor has used for another pair (HTTP 409)."""
     return Rejected(
         "NONCE_REUSED",
         f"nonce 0x{envelope.submission.nonce.hex()} belongs to pair 0x{earlier.hex()}",

@@ -21,6 +21,7 @@ _LARGEST_ITEM_BYTES = max(modality.limits.max_bytes for modality in BY_NAME.valu
 
 
 async def get_entries(request: web.Request) -> web.Response:
+    """Answer with leaves of the ledger."""
     s = request.app[SERVICE]
     start, count = number(request, "start", 0), number(request, "count", 100, most=MAX_PAGE)
     expect(request, _rows(s.ledger.size, start, count) * _USUAL_LEAF_BYTES)
@@ -29,6 +30,7 @@ async def get_entries(request: web.Request) -> web.Response:
 
 
 async def get_submissions(request: web.Request) -> web.Response:
+    """Answer with signed submissions."""
     s = request.app[SERVICE]
     start, count = number(request, "start", 0), number(request, "count", 100, most=MAX_PAGE)
     expect(request, _rows(s.ledger.size, start, count) * _USUAL_SUBMISSION_BYTES)
@@ -45,6 +47,7 @@ async def get_submissions(request: web.Request) -> web.Response:
 
 
 async def get_inclusion(request: web.Request) -> web.Response:
+    """Answer with an inclusion proof (RFC 6962)."""
     s = request.app[SERVICE]
     size = number(request, "size", s.ledger.size)
     index = number(request, "index")
@@ -61,6 +64,7 @@ async def get_inclusion(request: web.Request) -> web.Response:
 
 
 async def get_consistency(request: web.Request) -> web.Response:
+    """Answer with a consistency proof (RFC 6962)."""
     s = request.app[SERVICE]
     size = number(request, "size", s.ledger.size)
     first = number(request, "first")
@@ -71,6 +75,7 @@ async def get_consistency(request: web.Request) -> web.Response:
 
 
 async def get_item(request: web.Request) -> web.Response:
+    """Answer with the bytes of an item of an accepted pair."""
     s = request.app[SERVICE]
     digest = hex_in_path(request, "sha256", 32)
 
@@ -91,7 +96,7 @@ async def get_item(request: web.Request) -> web.Response:
 
 
 async def post_item(request: web.Request) -> web.Response:
-    """An item of a refused pair, to whoever submitted it and to auditors."""
+    """Answer with an item of a refused pair, to whoever submitted it and to auditors."""
     signed = parse(SignedItemRequest, await read_body(request, MAX_ENVELOPE_BYTES))
     expect(request, _LARGEST_ITEM_BYTES)  # not its own size, which would tell a stranger that it is here
     return _as_file(await request.app[SERVICE].refused_items.read(signed), "application/octet-stream", "no-store")

@@ -16,19 +16,19 @@ _GZIP_LEVEL = 1
 
 
 async def get_tree_head(request: web.Request) -> web.Response:
-    """The newest signed head with what cosignatures it has (c2sp.org/tlog-tiles, "Checkpoints")."""
+    """Answer with the newest signed head with what cosignatures it has (c2sp.org/tlog-tiles, "Checkpoints")."""
     note = request.app[SERVICE].witnesses.newest()
     return web.Response(text=note, content_type="text/plain", charset="utf-8")
 
 
 async def get_cosigned_head(request: web.Request) -> web.Response:
-    """The newest head that the validator's quorum of witnesses cosigned; without witnesses the newest."""
+    """Answer with the newest head that the validator's quorum of witnesses cosigned; without witnesses the newest."""
     note = request.app[SERVICE].witnesses.provable().note
     return web.Response(text=note, content_type="text/plain", charset="utf-8")
 
 
 async def get_tlog_proof(request: web.Request) -> web.Response:
-    """The offline proof of an entry (c2sp.org/tlog-proof), the entry itself in its line of extra data."""
+    """Answer with the offline proof of an entry (c2sp.org/tlog-proof), the entry itself in its line of extra data."""
     s = request.app[SERVICE]
     index = number(request, "index")
     if index >= s.ledger.size:
@@ -49,7 +49,7 @@ async def get_tlog_proof(request: web.Request) -> web.Response:
 
 
 async def get_tile(request: web.Request) -> web.Response:
-    """A tile or an entry bundle (c2sp.org/tlog-tiles). Full or partial, it never changes."""
+    """Answer with a tile or an entry bundle (c2sp.org/tlog-tiles). Full or partial, it never changes."""
     s = request.app[SERVICE]
     try:
         wanted = parse_tile_path(request.path.removeprefix("/"))
@@ -72,7 +72,7 @@ async def get_tile(request: web.Request) -> web.Response:
 
 
 async def get_witnesses(request: web.Request) -> web.Response:
-    """How it stands with the witnesses that this validator asks."""
+    """Answer with how it stands with the witnesses that this validator asks."""
     witnesses = request.app[SERVICE].witnesses
     cosigned = witnesses.cosigned
     return answer(

@@ -30,7 +30,7 @@ class SharedLookup(Generic[K, V]):
         self._is_reading = False
 
     def expect(self, keys: Iterable[K]) -> None:
-        """From now on ask ``read`` for these keys. Thread-safe; to be called before they can be found there."""
+        """Ask ``read`` for these keys from now on. Thread-safe; to be called before they can be found there."""
         self._hashes.update(map(hash, keys))
 
     async def find(self, key: K) -> V | None:

@@ -69,7 +69,7 @@ class Poster:
         self._compared_at = -_REST_S
 
     def is_at_rest(self, closed: int) -> bool:
-        """Whether everything is settled and was looked at lately."""
+        """Return whether everything is settled and was looked at lately."""
         return self.settled == closed and time.monotonic() < self._looked_at + _REST_S
 
     def post(self, closed: Sequence[EpochPayout]) -> Posted:
@@ -84,9 +84,12 @@ class Poster:
             return self._post(closed)
 
     def look(self, closed: Sequence[EpochPayout]) -> None:
-        """Activate the oldest epoch that waits, if its delay is over, and post what is missing. Raises as `post`.
+        """Activate the oldest epoch that waits, if its delay is over, and post what is missing.
 
         In this order: the contract may refuse another epoch until one of those that wait is active.
+
+        Raises:
+            CuriosityError: What `post` raises.
         """
         with self._looking():
             self._compare_all(closed)
@@ -275,7 +278,7 @@ class Poster:
 
 
 def nothing_waits() -> Rejected:
-    """The refusal where no epoch waits for signatures (HTTP 404)."""
+    """Return the refusal where no epoch waits for signatures (HTTP 404)."""
     return Rejected(
         "ATTESTATION_NONE",
         "no epoch waits for signatures here: all that are closed are posted, or none can be posted now",

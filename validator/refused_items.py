@@ -99,9 +99,12 @@ class RefusedItems:
     async def read(self, signed: SignedItemRequest) -> bytes:
         """Return the item that a request names.
 
-        Raises Rejected: WRONG_NETWORK, SIGNATURE_ codes, EXPIRY_TOO_FAR, NOT_FOUND (404), PAIR_TAKEN_DOWN (410),
-        ITEM_OF_ANOTHER (403) for a signer who is neither the pair's contributor nor an auditor, ITEM_REQUEST_REPLAYED
-        (409), ITEM_NOT_KEPT and ITEM_EXPIRED (410); Overloaded ITEM_REQUESTS_FULL; ChainError.
+        Raises:
+            Rejected: WRONG_NETWORK, SIGNATURE_ codes, EXPIRY_TOO_FAR, NOT_FOUND (404), PAIR_TAKEN_DOWN (410),
+                ITEM_OF_ANOTHER (403) for a signer who is neither the pair's contributor nor an auditor,
+                ITEM_REQUEST_REPLAYED (409), ITEM_NOT_KEPT and ITEM_EXPIRED (410).
+            Overloaded: ITEM_REQUESTS_FULL.
+            ChainError: If the chain cannot be asked who the auditors are.
         """
         request = signed.request
         self._check_form(signed)
@@ -196,7 +199,10 @@ class RefusedItems:
     async def expire(self, now: int) -> LetGo:
         """Let go all items of refused pairs that were kept long enough at ``now`` (Unix seconds), the oldest first.
 
-        In steps of 256 pairs between two batches; an interruption loses none. Raises StoreError.
+        In steps of 256 pairs between two batches; an interruption loses none.
+
+        Raises:
+            StoreError: If they cannot be removed.
         """
         before, done = now - self._keep_s, LetGo()
         while True:

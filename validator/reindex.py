@@ -54,8 +54,12 @@ class Reindexer:
         Pairs that were judged under the state's checkpoint keep their embeddings, and so do those that were embedded
         again under it before; others are decoded and embedded again, and that is kept. The state must be in force, or
         the one that `Batches.building` names, so that takedowns reach it; for the former call it while no batch is
-        being decided. Raises Rejected ITEM_GONE or what an item's decoding raises, Overloaded if decoder or device have
-        no place for long, StoreError.
+        being decided.
+
+        Raises:
+            Rejected: ITEM_GONE or what an item's decoding raises.
+            Overloaded: If decoder or device have no place for long.
+            StoreError: If the store cannot be read or written.
         """
         count = 0
         while page := await self.after(start, _PAGE):
@@ -116,7 +120,10 @@ class Reindexer:
         return finals
 
     def _keep(self, checkpoint: bytes, made: Mapping[int, tuple[bytes, _Finals]]) -> None:
-        """On the writer, as takedowns are: what is taken down by now is not kept, and the rest goes with its pair."""
+        """Keep embeddings; on the writer, as takedowns are.
+
+        What is taken down by now is not kept, and the rest goes with its pair.
+        """
         living = {
             index: pack_embeddings(*vectors)
             for index, (pair, (_, *vectors)) in made.items()
@@ -146,7 +153,7 @@ class Reindexer:
         return wholes
 
     async def _is_living(self, index: int) -> bool:
-        """False if the pair of this entry was taken down since it was read."""
+        """Return False if the pair of this entry was taken down since it was read."""
         rows = await self._threads.on_reader(lambda: self._store.submissions(index, 1))
         return bool(rows) and rows[0].index == index
 

@@ -60,6 +60,7 @@ def openapi_document() -> tuple[bytes, str]:
 
 
 async def get_openapi(request: web.Request) -> web.Response:
+    """Answer with the OpenAPI document."""
     body, tag = openapi_document()
     headers = {"Cache-Control": "public, max-age=300", "ETag": f'"{tag}"'}
     if any(known.value in (tag, "*") for known in request.if_none_match or ()):

@@ -84,11 +84,14 @@ async def switch_checkpoint(s: Service, path: Path, *, force: bool = False) -> t
     All that is needed is built beside what is in force, under which pairs and searches go on meanwhile. If anything
     fails before the entry is written, nothing has changed. Only what was accepted last, at most a batch, is embedded
     while pairs wait. Orders are followed one after another.
-    Raises CheckpointError: CHECKPOINT_NOT_CHILD unless its parent is in force, CHECKPOINT_UNFIT if it is near chance by
-    its own evaluation, CHECKPOINT_FORGETS if it judges fewer kinds of pairs than the one in force, CHECKPOINT_WORSE or
-    CHECKPOINT_NOT_COMPARED unless ``force``, CHECKPOINT_BEHIND if pairs come faster than they are embedded again,
-    CHECKPOINT_NOT_WRITTEN if there is no place for its copy, and what loading it raises; what `Reindexer.fill` raises;
-    StoreError.
+
+    Raises:
+        CheckpointError: CHECKPOINT_NOT_CHILD unless its parent is in force, CHECKPOINT_UNFIT if it is near chance by
+            its own evaluation, CHECKPOINT_FORGETS if it judges fewer kinds of pairs than the one in force,
+            CHECKPOINT_WORSE or CHECKPOINT_NOT_COMPARED unless ``force``, CHECKPOINT_BEHIND if pairs come faster than
+            they are embedded again, CHECKPOINT_NOT_WRITTEN if there is no place for its copy, and what loading it
+            raises.
+        CuriosityError: What `Reindexer.fill` raises.
     """
     async with s.switching:
         loaded = await asyncio.to_thread(curiosity.embedding.checkpoint.load, path)
@@ -182,7 +185,11 @@ def _commit(s: Service, state: InForce) -> int:
 def refuse_worse(
     evaluation: Mapping[str, Any], judged: Iterable[str], in_force: Mapping[str, Any], *, force: bool
 ) -> None:
-    """Raise what `curiosity.protocol.comparison.check_comparison` raises; ``force`` only logs it."""
+    """Refuse a checkpoint that is worse than its parent; ``force`` only logs it.
+
+    Raises:
+        CheckpointError: What `curiosity.protocol.comparison.check_comparison` raises.
+    """
     try:
         check_comparison(evaluation, judged, in_force)
     except CheckpointError as error:

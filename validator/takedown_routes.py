@@ -13,7 +13,7 @@ from validator.edge import SERVICE, answer
 
 
 async def post_takedown(request: web.Request) -> web.Response:
-    """A contributor's request is signed; the operator's comes with the admin token instead."""
+    """Take a pair down: a contributor's request is signed; the operator's comes with the admin token instead."""
     is_operator = "Authorization" in request.headers
     if is_operator:
         require_admin(request)
@@ -22,7 +22,10 @@ async def post_takedown(request: web.Request) -> web.Response:
 
 
 async def get_blocked(request: web.Request) -> web.Response:
-    """What an export must carry so that a validator built from it takes nothing in that was taken down here."""
+    """Answer with what an export must carry.
+
+    A validator built from it then takes nothing in that was taken down here.
+    """
     require_admin(request)
     blocked = await request.app[SERVICE].takedowns.blocked()
     return web.Response(body=await asyncio.to_thread(to_json, blocked), content_type="application/json")

@@ -187,7 +187,7 @@ class Witnesses:
         return self.cosigned
 
     def _load(self) -> CosignedHead | None:
-        """The kept head, if it is one of this ledger with this quorum; else the next round makes one."""
+        """Return the kept head, if it is one of this ledger with this quorum; else the next round makes one."""
         try:
             note = self._path.read_text()
             head = verify_checkpoint(note, self._origin, [self._log_vkey], self._vkeys, self._quorum)

@@ -35,13 +35,16 @@ _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
 
 async def post_checkpoint(request: web.Request) -> web.Response:
-    """add-checkpoint: cosignature lines, or the status that says why not."""
+    """Answer add-checkpoint: cosignature lines, or the status that says why not."""
     lines = await request.app[WITNESS].add_checkpoint(await read_body(request, MAX_BODY_BYTES))
     return web.Response(text=lines)
 
 
 async def get_checkpoint(request: web.Request) -> web.Response:
-    """The latest cosigned head of the log with this hash of its origin (section "Monitor Retrieval Mechanism")."""
+    """Answer with the latest cosigned head of the log with this hash of its origin.
+
+    Source: section "Monitor Retrieval Mechanism".
+    """
     note = request.app[WITNESS].latest(request.match_info["origin"])
     if note is None:
         raise Rejected("HEAD_NONE", "no head of such a log was cosigned here", "Check the origin.", status=404)
@@ -49,13 +52,13 @@ async def get_checkpoint(request: web.Request) -> web.Response:
 
 
 async def get_evidence(request: web.Request) -> web.Response:
-    """Ids of the forks that were seen, and what each shows: anybody may know."""
+    """Answer with the ids of the forks that were seen, and what each shows: anybody may know."""
     folder = request.app[CONFIG].folder / EVIDENCE_FOLDER
     return web.json_response({"evidence": await asyncio.to_thread(list_evidence, folder)})
 
 
 async def get_one_evidence(request: web.Request) -> web.Response:
-    """One piece of evidence, as `curiosity verify` checks it."""
+    """Answer with one piece of evidence, as `curiosity verify` checks it."""
     folder = request.app[CONFIG].folder / EVIDENCE_FOLDER
     found = await asyncio.to_thread(find_evidence, folder, request.match_info["id"])
     if found is not None:
@@ -64,7 +67,7 @@ async def get_one_evidence(request: web.Request) -> web.Response:
 
 
 async def get_health(request: web.Request) -> web.Response:
-    """Liveness; 503 if the heads of a log could not be kept any more."""
+    """Answer whether the witness works; 503 if the heads of a log could not be kept any more."""
     stopped = request.app[WITNESS].stopped
     status = {"status": "stopped" if stopped else "ok", "name": request.app[CONFIG].name, "stopped": stopped}
     return web.json_response(status, status=503 if stopped else 200)

@@ -1,5 +1,6 @@
-"""Evidence against logs, kept for others to check: ``evidence/<SHA-256 of the origin>/<id>.json``, one
-`curiosity.protocol.evidence.Evidence` each.
+"""Evidence against logs, kept for others to check.
+
+The files are ``evidence/<SHA-256 of the origin>/<id>.json``, one `curiosity.protocol.evidence.Evidence` each.
 
 A fork convicts its log and is kept. A consistency proof that failed accuses nobody, and anybody who has two heads of a
 log can send one: of such refusals few are kept, apart from the forks, so that no flood of them takes a fork's place.
@@ -69,7 +70,7 @@ class KeptEvidence:
 
 
 def find_evidence(folder: Path, id_: str) -> bytes | None:
-    """The evidence of that id against any log below a witness's folder of evidence; None if there is none."""
+    """Return the evidence of that id against any log below a witness's folder of evidence; None if there is none."""
     for log in sorted(folder.glob("*")):
         try:
             return inside(log, f"{id_}.json", one=True, links=True).read_bytes()

@@ -58,7 +58,11 @@ class LogMemory:
         return self._by_size.get(size)
 
     def append(self, cosigned: Cosigned) -> None:
-        """Make the head the latest, durably. Raises OSError; then nothing may be answered until a new start."""
+        """Make the head the latest, durably.
+
+        Raises:
+            OSError: If the disk does not take it; then nothing may be answered until a new start.
+        """
         if len(self._kept) >= MAX_LINES:
             kept = [*self._kept, cosigned][-KEPT_LINES:]
             write_whole(self._path, b"".join(map(_line, kept)))

@@ -42,8 +42,9 @@ class Curve:
             raise ValueError("a belief is below 0 or above 1")
 
     def at(self, score_micro: int) -> int:
-        """Return the probability at a score, in millionths: between two knots by the line through them, rounded down;
-        beyond the last knots theirs.
+        """Return the probability at a score, in millionths.
+
+        Between two knots it is on the line through them, rounded down; beyond the last knots it is theirs.
         """
         scores, beliefs = self.scores_micro, self.beliefs_micro
         if score_micro <= scores[0]:

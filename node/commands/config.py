@@ -50,7 +50,7 @@ def init(session: Session, out: Path, role: str) -> None:
 
 
 def _shown(value: object) -> str:
-    """A value as people read it: what is empty is not set."""
+    """Return a value as people read it: what is empty is not set."""
     if value is None or value in ("", []):
         return "not set"
     if isinstance(value, bool):

@@ -61,7 +61,11 @@ class ValidatorProcess:
         raise ServiceError("VALIDATOR_NOT_STARTING", self._last_line().rstrip("."), f"See {self._log}.")
 
     def check(self) -> None:
-        """Raise ServiceError VALIDATOR_ENDED if it was started and has ended, with the last line that it printed."""
+        """Check that it has not ended since it was started.
+
+        Raises:
+            ServiceError: VALIDATOR_ENDED, with the last line that it printed.
+        """
         if self._process is not None and self._process.poll() is not None:
             raise ServiceError(
                 "VALIDATOR_ENDED",

@@ -96,7 +96,7 @@ class _Progress:
 
 
 def _step(line: str) -> str:
-    """What a validator is at, in words, by the last line of its log."""
+    """Return, in words, what a validator is at by the last line of its log."""
     return next((words for mark, words in _STEPS.items() if mark in line), "the program loads")
 
 
@@ -206,7 +206,7 @@ def _tell(made: Stage, options: UpOptions, screen: Screen, seconds: float) -> No
 
 
 def _has_default_ports(made: Stage) -> bool:
-    """Whether commands find validator and chain without being told where they are."""
+    """Return whether commands find validator and chain without being told where they are."""
     urls = (made.validator.facts["url"], made.chain.rpc_url)
     return urls == tuple(f"http://127.0.0.1:{port}" for port in (DEFAULT_PORT, DEFAULT_CHAIN_PORT))
 

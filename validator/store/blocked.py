@@ -33,7 +33,11 @@ class BlockedRows(MetaRows):
         return None if name is None else bytes.fromhex(name)
 
     def check_pepper(self, pepper_id: bytes) -> None:
-        """Raise StoreError PEPPER_DIFFERS if the hashes are under another pepper: everything could come back."""
+        """Check that the hashes are under this pepper: under another one everything could come back.
+
+        Raises:
+            StoreError: PEPPER_DIFFERS.
+        """
         under = self.blocked_under()
         if under not in (None, pepper_id) and (keys := self.blocked()):
             raise StoreError(

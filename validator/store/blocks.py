@@ -23,7 +23,11 @@ def whole_blocks(size: int) -> int:
 
 
 class BlockFile:
-    """A file that is written in whole blocks. Raises OSError."""
+    """A file that is written in whole blocks.
+
+    Raises:
+        OSError: By every method.
+    """
 
     def __init__(self, path: Path) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC

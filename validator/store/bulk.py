@@ -36,7 +36,7 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[SqlRow], on
 
 
 def _insert_into_sqlite(connection: Connection, table: Table, rows: Sequence[SqlRow], on_conflict: str) -> None:
-    """Past SQLAlchemy: the caller's transaction has begun.
+    """Insert past SQLAlchemy: the caller's transaction has begun.
 
     The driver gives up Python's lock at each step of a statement, and as many steps as rows are as many changes of
     threads with an event loop that wants it too. So a statement takes up to 16 rows, in few sizes that it remembers;

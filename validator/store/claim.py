@@ -75,7 +75,10 @@ class Claim:
 
 
 def _let_go_in_forks(claim: Claim) -> None:
-    """A forked worker may outlive us; were our file or socket open in it, nobody could go on with the ledger."""
+    """Let forked workers give up our file or socket.
+
+    A worker may outlive us, and nobody could go on with the ledger while it has them open.
+    """
     held = weakref.ref(claim)
 
     def let_go() -> None:

@@ -15,7 +15,7 @@ class SeenContents:
         self._hashes = set(map(hash, digests))
 
     def note(self, digests: Iterable[bytes]) -> None:
-        """From now on these may be stored."""
+        """Note that from now on these may be stored."""
         self._hashes.update(map(hash, digests))
 
     def may_hold(self, digest: bytes) -> bool:

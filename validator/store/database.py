@@ -69,7 +69,7 @@ class Database:
         """Make this process the only writer of the ledger until it closes the database or ends.
 
         PostgreSQL ends the claim with its session. Before the next write a new session claims the ledger again, and
-        ``on_renewal`` raises if somebody else wrote meanwhile.
+        ``on_renewal`` refuses with an error if somebody else wrote meanwhile.
 
         Raises:
             StoreError: LEDGER_IN_USE if another one writes.
@@ -90,7 +90,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """One transaction on the writing connection; durable when the block has ended."""
+        """Open a transaction on the writing connection; it is durable when the block has ended."""
         with self._lock, engine.translated(), self._begin():
             yield self._connection
 

@@ -105,7 +105,11 @@ def translated() -> Iterator[None]:
 
 
 def check_sqlite(version: tuple[int, ...]) -> None:
-    """Raise StoreError SQLITE_TOO_OLD if this SQLite may corrupt a database."""
+    """Check that this SQLite cannot corrupt a database.
+
+    Raises:
+        StoreError: SQLITE_TOO_OLD.
+    """
     if version < OLDEST_SQLITE:
         raise StoreError(
             "SQLITE_TOO_OLD",
@@ -205,8 +209,11 @@ def _connect_sqlite(url: URL) -> Engines:
 
 
 def _switch_to_wal(cursor: Any) -> str:
-    """The journal mode after asking for WAL. Waits for others: the busy timeout does not hold while another process has
-    begun to write a new file, SQLite then answers "locked" at once."""
+    """Ask for WAL and return the journal mode afterwards.
+
+    Waits for others: the busy timeout does not hold while another process has begun to write a new file, SQLite then
+    answers "locked" at once.
+    """
     until = time.monotonic() + BUSY_TIMEOUT_MS / 1000
     while True:
         try:
@@ -239,7 +246,11 @@ def _connect_postgresql(url: URL) -> Engines:
 
 
 def check_durable(connection: Connection) -> None:
-    """Raise StoreError STORE_NOT_DURABLE if a PostgreSQL server acknowledges before it has written."""
+    """Check that a PostgreSQL server writes before it acknowledges.
+
+    Raises:
+        StoreError: STORE_NOT_DURABLE.
+    """
     if connection.dialect.name != "postgresql":
         return
     for name in ("fsync", "full_page_writes"):

@@ -27,10 +27,10 @@ class NewSubmission:
 
 @dataclass(frozen=True)
 class NewEntry:
-    """A leaf (`curiosity.protocol.entry.encode_entry`) to append; with the submission behind it if it decides about a
-    pair.
+    """A leaf (`curiosity.protocol.entry.encode_entry`) to append.
 
-    ``erases`` names earlier entries: what their pairs hold is removed with the same commit.
+    With it comes the submission behind it if it decides about a pair. ``erases`` names earlier entries: what their
+    pairs hold is removed with the same commit.
     """
 
     leaf: bytes

@@ -103,9 +103,12 @@ class Store(FinalRows):
         self._writer.check_packs()
 
     def finish_erasures(self) -> bool:
-        """Overwrite what was erased by a process that ended before it had done so. Raises StoreError.
+        """Overwrite what was erased by a process that ended before it had done so.
 
         False if readers still keep SQLite from emptying its log, which holds older copies of what was erased.
+
+        Raises:
+            StoreError: If it cannot be written.
         """
         return self._writer.scrub()
 
@@ -113,7 +116,10 @@ class Store(FinalRows):
         """Let go the items of refused pairs that came before a time (Unix seconds): the oldest ``most`` pairs.
 
         What another pair holds stays; entry, envelope, verdict and hashes stay. The bytes are gone from tables and
-        packs when this returns. Raises StoreError.
+        packs when this returns.
+
+        Raises:
+            StoreError: If they cannot be removed.
         """
         return self._writer.expire(before, most)
 

@@ -33,7 +33,7 @@ class FullTile:
         return self.position << HEIGHT * (self.level + 1)
 
     def leaf_below(self, number: int) -> int:
-        """Index of the first leaf below the tile's hash of that number."""
+        """Return the index of the first leaf below the tile's hash of that number."""
         return (self.position * WIDTH + number) << HEIGHT * self.level
 
 

@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Index them as the accepted ones are, which are unique besides."""
+    """Add an index on them like that on the accepted ones, which are unique besides."""
     op.create_index(
         "pairs_refused_contents",
         "pairs",
