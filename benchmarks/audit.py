@@ -35,7 +35,7 @@ WIDTH = 256
 
 
 def signed_entry(number: int) -> bytes:
-    """Entry ``number`` of a ledger: a pair that was really signed, 0 the first checkpoint."""
+    """Return the entry ``number`` of a ledger: a pair that was really signed, 0 the first checkpoint."""
     if number == 0:
         return encode_entry(CheckpointEntry(b"\x03" * 32, None))
     pair = sha256(b"pair %d" % number).digest()

@@ -13,19 +13,19 @@ WHITE = 2_000  # pixels a side; the attack scaled down, since its cost is propor
 
 
 def picture(form: str, side: int = WHITE, **options: object) -> bytes:
-    """A white picture."""
+    """Return a white picture."""
     buffer = io.BytesIO()
     Image.new("RGB", (side, side), "white").save(buffer, form, **options)
     return buffer.getvalue()
 
 
 def webp(side: int = WHITE) -> bytes:
-    """A white picture in some 40 bytes."""
+    """Return a white picture in some 40 bytes."""
     return picture("WEBP", side, lossless=True, method=0)
 
 
 def jpeg_of_many_scans(side: int = WHITE, scans: int = 2_000) -> bytes:
-    """A progressive JPEG in which one scan stands again and again."""
+    """Return a progressive JPEG in which one scan stands again and again."""
     data = picture("JPEG", side, progressive=True)
     start = data.rindex(b"\xff\xda")
     scan = data[start:-2]
@@ -40,7 +40,7 @@ def flac(samples: int = 499_979) -> bytes:
 
 
 def gif(side: int = 800, frames: int = 40) -> bytes:
-    """Frames of one colour each."""
+    """Return frames of one colour each."""
     buffer = io.BytesIO()
     stills = [Image.new("P", (side, side), number % 2) for number in range(frames)]
     stills[0].save(buffer, "GIF", save_all=True, append_images=stills[1:])
@@ -49,7 +49,7 @@ def gif(side: int = 800, frames: int = 40) -> bytes:
 
 @cache
 def video(codec: str, form: str, frames: int = 60, width: int = 640, height: int = 360) -> bytes:
-    """Black frames."""
+    """Return black frames."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=form) as container:
         stream = container.add_stream(codec, rate=30)
@@ -66,7 +66,7 @@ def video(codec: str, form: str, frames: int = 60, width: int = 640, height: int
 
 
 def dear_items() -> dict[str, tuple[str, str, bytes]]:
-    """Modality, media type and bytes of one item of each kind, by name."""
+    """Return the modality, media type and bytes of one item of each kind, by name."""
     return {
         "webp": ("image", "image/webp", webp()),
         "png": ("image", "image/png", bilevel_png()),
@@ -79,7 +79,7 @@ def dear_items() -> dict[str, tuple[str, str, bytes]]:
 
 
 def growing() -> dict[str, tuple[str, str, Callable[[int], bytes], int]]:
-    """Modality, media type, a maker of items that grow with a number, and the largest number; by name."""
+    """Return the modality, media type, a maker of items that grow with a number, and the largest number; by name."""
     return {
         "lossless WebP": ("image", "image/webp", webp, 3_000),
         "bilevel PNG": ("image", "image/png", bilevel_png, 4_000),
@@ -89,7 +89,7 @@ def growing() -> dict[str, tuple[str, str, Callable[[int], bytes], int]]:
 
 
 def bilevel_png(side: int = WHITE) -> bytes:
-    """A black picture of one bit a pixel."""
+    """Return a black picture of one bit a pixel."""
     buffer = io.BytesIO()
     Image.new("1", (side, side)).save(buffer, "PNG")
     return buffer.getvalue()

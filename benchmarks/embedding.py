@@ -46,9 +46,12 @@ SCRATCH_STEPS = 165  # of emoji in tiny-scratch: its text tower is trained, a st
 
 @dataclass(frozen=True)
 class Options:
-    """What a set's function is asked for. ``cache`` is the folder of the sets; ``limit`` makes them small, for tests;
-    ``split`` is ``families`` or ``concepts`` (emoji: whether variants of one thing stay in one split); ``preset`` is
-    ``tiny`` or what takes its place where no sentence encoder is installed."""
+    """What a set's function is asked for.
+
+    ``cache`` is the folder of the sets; ``limit`` makes them small, for tests; ``split`` is ``families`` or
+    ``concepts`` (emoji: whether variants of one thing stay in one split); ``preset`` is ``tiny`` or what takes its
+    place where no sentence encoder is installed.
+    """
 
     seed: int
     cache: Path
@@ -60,7 +63,7 @@ class Options:
 
 
 def measure_emoji(options: Options) -> dict[str, Any]:
-    """Emoji pictures, names and spoken names: recall at 10 among 240 held-out concepts."""
+    """Measure emoji pictures, names and spoken names: recall at 10 among 240 held-out concepts."""
     folder = options.cache / f"emoji-{options.split}-{options.seed}"
     speech = options.cache / "speech"
     card = make_emoji(folder, **describe_emoji(options.seed, options.split, options.limit), cache=speech)
@@ -79,7 +82,7 @@ def measure_emoji(options: Options) -> dict[str, Any]:
 
 
 def describe_emoji(seed: int, split: str, limit: int | None) -> dict[str, Any]:
-    """Arguments of ``make_emoji`` that decide what is in the set."""
+    """Return the arguments of ``make_emoji`` that decide what is in the set."""
     return {
         "seed": seed,
         "split_by": split,
@@ -91,7 +94,10 @@ def describe_emoji(seed: int, split: str, limit: int | None) -> dict[str, Any]:
 
 
 def measure_digits(options: Options) -> dict[str, Any]:
-    """Handwritten digits, their names, and the names spoken: held-out scans and a held-out voice, recall at 1."""
+    """Measure handwritten digits, their names, and the names spoken: recall at 1.
+
+    Held out are scans and a voice.
+    """
     folder = options.cache / f"digits-{options.seed}"
     card = make_digits(folder, seed=options.seed, limit=options.limit, cache=options.cache / "speech")
     _, done, recall = _learn(folder, _choose_recipe(DIGITS_RECIPE, options, DIGITS_RECIPE.steps), options.preset)
@@ -111,7 +117,7 @@ SETS: dict[str, Callable[[Options], dict[str, Any]]] = {
 
 
 def choose_precision() -> str:
-    """``bf16`` where the processor multiplies bfloat16 matrices in hardware (Intel AMX), else ``fp32``.
+    """Return ``bf16`` where the processor multiplies bfloat16 matrices in hardware (Intel AMX), else ``fp32``.
 
     With it a step takes 0.14 CPU-seconds, without 0.24; without the hardware bfloat16 is the slower one.
     """
@@ -127,7 +133,7 @@ def _choose_recipe(recipe: Recipe, options: Options, scratch_steps: int) -> Reci
 
 
 def _learn(folder: Path, recipe: Recipe, preset: str) -> tuple[EmbeddingSpace, Trained, dict[str, Recall]]:
-    """The trained space, what the training took, and held-out recall by direction."""
+    """Return the trained space, what the training took, and held-out recall by direction."""
     pairs = read_trusted([folder], ["genesis", "submit"])
     space = EmbeddingSpace(preset, seed=recipe.seed).to(pick_device())
     library = Library(space)
@@ -140,7 +146,7 @@ def _learn(folder: Path, recipe: Recipe, preset: str) -> tuple[EmbeddingSpace, T
 
 
 def refuse_overlap(trained: Sequence[FedPair], held_out: Sequence[FedPair]) -> None:
-    """Held-out pictures and recordings must not have been trained on. Ten names are all the names that digits have."""
+    """Check that held-out pictures and recordings were not trained on. Ten names are all the names that digits have."""
     seen = {item.digest for pair in trained for item in (pair.a, pair.b) if item.modality != "text"}
     both = {item.digest for pair in held_out for item in (pair.a, pair.b)} & seen
     if both:
@@ -164,10 +170,12 @@ def _report(
 
 
 def summarise(folder: Path) -> str:
-    """A table of medians over seeds, one line for each set, split and direction that the JSON files of ``folder`` have.
+    """Return a table of medians over seeds.
+
+    It has one line for each set, split and direction that the JSON files of ``folder`` have.
 
     Raises:
-        ValueError: when there is no result.
+        ValueError: When there is no result.
     """
     groups: dict[str, list[dict[str, Any]]] = {}
     for file in sorted(folder.glob("embedding_*.json")):
@@ -200,7 +208,7 @@ def summarise(folder: Path) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
+    """Run the command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.embedding", description=__doc__.splitlines()[0])
     parser.add_argument("--set", choices=sorted(SETS))
     parser.add_argument("--seed", type=int, default=1)

@@ -37,7 +37,7 @@ MAX_APART = 1e-5
 
 
 def make_items(modality: str) -> list[Array]:
-    """Two items of usual size and of different lengths: seconds of signal, a sentence, a picture."""
+    """Return two items of usual size and of different lengths: seconds of signal, a sentence, a picture."""
     rng = np.random.default_rng(0)
     if modality == "text":
         return [np.frombuffer(words.encode(), dtype=np.uint8) for words in WORDS]
@@ -56,7 +56,10 @@ def make_items(modality: str) -> list[Array]:
 
 
 def time_ms(call: Callable[[], object], device: torch.device) -> float:
-    """Milliseconds of one call: of processor time on the CPU, where others work too; until CUDA has finished there."""
+    """Return the milliseconds of one call.
+
+    On the CPU it is processor time, because others work too; on CUDA until it has finished there.
+    """
     if device.type != "cuda":
         started = time.process_time()
         call()
@@ -70,7 +73,10 @@ def time_ms(call: Callable[[], object], device: torch.device) -> float:
 def compare_ms(
     one: Callable[[], object], other: Callable[[], object], repeats: int, device: torch.device
 ) -> tuple[float, float, float]:
-    """Medians of both in milliseconds, and the median ratio of neighbours; taken in turn, each first in turn."""
+    """Return the medians of both in milliseconds, and the median ratio of neighbours.
+
+    They are taken in turn, each first in turn.
+    """
     time_ms(one, device), time_ms(other, device)
     pairs = []
     for number in range(repeats):
@@ -84,8 +90,10 @@ def compare_ms(
 
 
 def catch_call(tower: Tower, inputs: Tensor) -> Callable[[], object] | None:
-    """The call of the encoder's class that ``tower(inputs)`` makes, to be made again without the tower; None where the
-    tower has no such class."""
+    """Return the call of the encoder's class that ``tower(inputs)`` makes.
+
+    It is to be made again without the tower; None where the tower has no such class.
+    """
     encoder = tower._modules.get("encoder")
     if encoder is None:
         return None
@@ -102,7 +110,7 @@ def catch_call(tower: Tower, inputs: Tensor) -> Callable[[], object] | None:
 def measure(
     preset: str, modality: str, items: int, repeats: int, device: torch.device, compare_cpu: bool = False
 ) -> dict[str, Any]:
-    """One row of the table.
+    """Return one row of the table.
 
     Raises:
         RuntimeError: when an embedding depends on its batch by more than ``MAX_APART``.
@@ -137,7 +145,7 @@ def measure(
 
 
 def show(rows: Sequence[dict[str, Any]], items: int, device: torch.device) -> str:
-    """The rows as a Markdown table."""
+    """Return the rows as a Markdown table."""
     lines = [
         f"Items in a pass: {items}. Device: {device}. Threads: {torch.get_num_threads()}.",
         "",

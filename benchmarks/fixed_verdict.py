@@ -80,7 +80,8 @@ class FixedJudge(Judge):
 async def build_fixed(settings: ServiceSettings, verdict: Verdict) -> Service:
     """Return the wired service of these settings, with ``verdict`` about every pair whose contents are new.
 
-    Raises what `validator.app.build` raises.
+    Raises:
+        CuriosityError: What `validator.app.build` raises.
     """
     service = await build(settings)
     judge = FixedJudge(service.embedder.in_force, verdict)

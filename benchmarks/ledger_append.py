@@ -173,7 +173,11 @@ def _compare(
 
 
 def _check(store: Store, made: Sequence[_Batch]) -> None:
-    """Raise RuntimeError unless the store gives back what was appended."""
+    """Check that the store gives back what was appended.
+
+    Raises:
+        RuntimeError: If it does not.
+    """
     for batch in (made[0], made[-1]):
         for row in batch.rows[:: BATCH // 4]:
             s = row.submission
@@ -194,7 +198,7 @@ def measure_sqlite(folder: Path, picture_bytes: int, rounds: int, batches: int) 
 
 @contextmanager
 def _postgres() -> Iterator[Callable[[str], str]]:
-    """A server of our own; gives the URL of a new database of that name."""
+    """Start a server of our own; yield what gives the URL of a new database of that name."""
     with tempfile.TemporaryDirectory(prefix="pg") as folder:
         server: Any = pgserver.get_server(folder)  # type: ignore[attr-defined]
         socket = str(server.get_uri()).rpartition("host=")[2]

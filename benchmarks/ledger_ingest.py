@@ -104,7 +104,7 @@ class _Server:
     port: int
 
     def cpu_s(self) -> float:
-        """User and system time of all threads of the process so far, in seconds."""
+        """Return user and system time of all threads of the process so far, in seconds."""
         return time.clock_gettime((~self.pid << 3) | _CPUCLOCK_SCHED)
 
 
@@ -278,7 +278,7 @@ def _typed(envelope: Envelope, domain: Domain) -> dict[str, object]:
 
 
 def _measure_floor(bodies: Sequence[bytes], recover_per_cpu_s: float, batch: int) -> dict[str, float]:
-    """What hashing, recovering and a receipt of a batch cost for one pair, in microseconds of processor time."""
+    """Return what hashing, recovering and a receipt of a batch cost for one pair, in microseconds of processor time."""
     signer = Signer("floor", bytes(32))
     leaves = [b"{}" * 300] * batch
     hashes = [leaf_hash(leaf) for leaf in leaves]
@@ -295,7 +295,11 @@ def _measure_floor(bodies: Sequence[bytes], recover_per_cpu_s: float, batch: int
 
 
 def check_answers(answers: dict[int, tuple[int, bytes]], pairs: Sequence[SignedPair], network: Network) -> list[int]:
-    """Return the index of every pair's entry. Raises RuntimeError unless each answer holds a receipt of its pair."""
+    """Return the index of every pair's entry.
+
+    Raises:
+        RuntimeError: Unless each answer holds a receipt of its pair.
+    """
     indices = []
     for number, pair in enumerate(pairs):
         status, body = answers[number]
@@ -314,7 +318,8 @@ def measure_ingest(
 ) -> dict[str, float]:
     """Return the figures of docs at the top of this module; ``pairs`` is the number of all rounds together.
 
-    Raises RuntimeError if an answer is wrong: nothing is reported of a server that does not do its work.
+    Raises:
+        RuntimeError: If an answer is wrong: nothing is reported of a server that does not do its work.
     """
     with tempfile.TemporaryDirectory(prefix="ingest-", dir=folder) as made:
         bare, stop_bare = _start(_serve_bare, Path(made))

@@ -108,7 +108,7 @@ def measure_gas(trees: dict[str, RewardTree]) -> dict[str, int]:
 
 
 def _measure_later(bench: _Bench, tree: RewardTree) -> dict[str, int]:
-    """Claims in later epochs of the same thousand accounts."""
+    """Measure claims in later epochs of the same thousand accounts."""
     account, *others = tree.accounts[len(tree) // 2 :]
     gas: dict[str, int] = {}
     epoch = bench.close(tree)

@@ -65,7 +65,7 @@ class Row:
 
 
 def picture(seed: int = 0) -> bytes:
-    """An ordinary picture: 640 x 480, smooth with some noise, about 60 KB of JPEG."""
+    """Return an ordinary picture: 640 x 480, smooth with some noise, about 60 KB of JPEG."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[0:480, 0:640]
     shade = 128 + 80 * np.sin(rows / 50 + seed) * np.cos(columns / 70)
@@ -76,7 +76,7 @@ def picture(seed: int = 0) -> bytes:
 
 
 def sound() -> bytes:
-    """Three seconds of a noisy tone at 16 kHz."""
+    """Return three seconds of a noisy tone at 16 kHz."""
     rng = np.random.default_rng(0)
     buffer = io.BytesIO()
     soundfile.write(buffer, 0.2 * np.sin(np.arange(48_000) / 9) + rng.normal(0, 0.05, 48_000), 16_000, format="WAV")
@@ -84,7 +84,7 @@ def sound() -> bytes:
 
 
 def request(method: str, path: str, body: bytes = b"", *fields: str) -> bytes:
-    """One request as it goes over the wire."""
+    """Return one request as it goes over the wire."""
     lines = [f"{method} {path} HTTP/1.1", "Host: v", f"Content-Length: {len(body)}", *fields]
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
@@ -134,7 +134,10 @@ class Meter:
         return int(head.split()[1])
 
     def _processor_s(self) -> float:
-        """Of this process to the microsecond, of the workers to the scheduler's account (nanoseconds)."""
+        """Return the processor time of this process to the microsecond, and of the workers as the scheduler counts it.
+
+        The scheduler's account is in nanoseconds.
+        """
         workers = (Path(f"/proc/{pid}/schedstat").read_text() for pid in self._service.decoder.pids)
         return time.process_time() + sum(int(line.split()[0]) for line in workers) / 1e9
 
@@ -152,7 +155,7 @@ class Meter:
 
 
 def asks(service: Service, network: Network, first: SignedPair) -> Iterator[Ask]:
-    """Every route, honest and hostile; of one route the honest requests come first."""
+    """Yield every route, honest and hostile; of one route the honest requests come first."""
 
     def signed(a: Item, b: Item) -> SignedPair:
         return sign_pair(

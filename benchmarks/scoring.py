@@ -62,7 +62,7 @@ class Material:
 
 
 def find_material(seed: int, cache: Path, limit: int | None = None) -> Material:
-    """The emoji set: what is trained, what calibrates (``genesis`` and ``calibration``), what was held out."""
+    """Return the emoji set: what is trained, what calibrates (``genesis`` and ``calibration``), what was held out."""
     folder = cache / f"emoji-families-{seed}"
     card = make_emoji(folder, seed=seed, split_by="families", limit=limit, cache=cache / "speech")
     trained = [p for p in read_trusted([folder], ["genesis", "submit"]) if p.name in TRAINED_PAIRS]
@@ -132,7 +132,10 @@ class Probe:
         self.references = {m: known.features[m][:ANCHORS_EACH] for m in space.modalities}
 
     def look(self, step: int) -> dict[str, Any]:
-        """Mean differential loss by modality, and mean recall at 10 of the trained directions that it is in."""
+        """Return the mean differential loss by modality, and the mean recall at 10.
+
+        Of recall, the trained directions count that the modality is in.
+        """
         recall = evaluate(
             self.space, self.material.held_out, trained=TRAINED_PAIRS, known_voices=(), prepared=self.prepared
         )
@@ -144,7 +147,7 @@ class Probe:
         }
 
     def loss(self, modality: str) -> float:
-        """Mean differential loss of the held-out items; 1 is uninformative."""
+        """Return the mean differential loss of the held-out items; 1 is uninformative."""
         measured = self.space.measure_features(modality, self.items[modality], self.seeds[modality], MASKS)
         references = quantise(self.space.embed_features(modality, self.references[modality]))
         losses = [
@@ -154,7 +157,7 @@ class Probe:
         return statistics.fmean(losses) / MICRO
 
     def look_at_constant(self) -> dict[str, float]:
-        """The loss of an encoder that gives every item the same embedding."""
+        """Return the loss of an encoder that gives every item the same embedding."""
         out = {}
         for modality in self.space.modalities:
             tower = self.space.tower(modality)
@@ -191,7 +194,7 @@ def _train_and_keep(
 
 
 def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
-    """Spearman's: the correlation of ranks, equal values sharing their mean rank; 0 where one side is constant."""
+    """Return Spearman's correlation: of ranks, equal values sharing their mean rank; 0 where one side is constant."""
     ranks = [_rank(np.asarray(values, dtype=np.float64)) for values in (one, other)]
     centred = [values - values.mean() for values in ranks]
     length = float(np.linalg.norm(centred[0]) * np.linalg.norm(centred[1]))
@@ -206,7 +209,7 @@ def _rank(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def to_markdown(report: Mapping[str, Any]) -> str:
-    """The tables of one run."""
+    """Return the tables of one run."""
     differential = report["differential"]
     modalities = sorted(differential["untrained"])
     lines = [f"Seed {report['seed']}, {report['steps']} steps, {report['cpu_seconds']} CPU-seconds of training", ""]
@@ -225,7 +228,7 @@ def to_markdown(report: Mapping[str, Any]) -> str:
 
 
 def summarise(folder: Path) -> str:
-    """Medians over the committed results: of each gate and family, of the losses and correlations.
+    """Return the medians over the committed results: of each gate and family, of the losses and correlations.
 
     Raises:
         ValueError: when there is no result.
@@ -265,7 +268,7 @@ def summarise(folder: Path) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
+    """Run the command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scoring", description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, help="file to write")

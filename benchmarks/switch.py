@@ -51,7 +51,7 @@ class Waits:
 
 
 def make_pairs(network: Network) -> Iterator[SignedPair]:
-    """Signed pictures of digits with their names, without end: the same digits with other noise."""
+    """Yield signed pictures of digits with their names, without end: the same digits with other noise."""
     folder = CACHE / "digits-12"
     load_source("digits")(folder, limit=12, cache=CACHE / "speech")
     sources: list[SourcePair] = [pair for pair in read_pairs(folder) if pair.modalities == "image-text"]
@@ -115,7 +115,7 @@ async def use(url: str, pairs: Iterator[SignedPair], is_over: Callable[[int], bo
 
 
 def make_child(service: Service, folder: Path) -> Path:
-    """A checkpoint with the same weights whose parent is the one in force."""
+    """Return a checkpoint with the same weights whose parent is the one in force."""
     genesis = load(GENESIS)
     manifest = replace(genesis.manifest, parent=service.embedder.checkpoint.hex())
     model = (GENESIS / MODEL).read_bytes()

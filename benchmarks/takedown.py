@@ -76,7 +76,7 @@ def fill(url: str, pairs: int) -> float:
 
 
 def real_pairs(network: Network, count: int) -> list[SignedPair]:
-    """Pictures of digits with a caption of their own each, so that both halves are one pair's."""
+    """Return pictures of digits with a caption of their own each, so that both halves are one pair's."""
     folder = CACHE / "digits-12"
     load_source("digits")(folder, limit=12, cache=CACHE / "speech")
     sources = [pair for pair in read_pairs(folder) if pair.modalities == "image-text"][:count]

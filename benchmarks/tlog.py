@@ -66,7 +66,7 @@ def per_call(work: Callable[[], Any], times: int = 500) -> float:
 
 
 def measure_growth(size: int) -> dict[str, Any]:
-    """Leaf hashes appended in batches."""
+    """Measure leaf hashes appended in batches."""
     hashes = [sha256(b"%d" % index).digest() for index in range(min(size, 200_000))]
     pair = bytes(65)
 
@@ -94,7 +94,7 @@ def measure_growth(size: int) -> dict[str, Any]:
 
 
 def measure_audit(size: int) -> dict[str, Any]:
-    """A log of ``size`` entries, read to its last byte through tiles in memory, every hash checked."""
+    """Measure a log of ``size`` entries, read to its last byte through tiles in memory, every hash checked."""
     files: dict[str, bytes] = {}
     writer = TileWriter()
     for bundle in bundles_for(size):
@@ -152,7 +152,7 @@ def measure_audit(size: int) -> dict[str, Any]:
 
 
 def measure_notes() -> dict[str, Any]:
-    """Tree heads signed, opened and cosigned."""
+    """Measure tree heads signed, opened and cosigned."""
     head = TreeHead(ORIGIN, 1_000_000, bytes(range(32)))
     note = sign_note(head.text(), LOG)
     vkey = LOG.verifier.vkey()

@@ -35,8 +35,11 @@ TARGET = 0.9
 
 @dataclass(frozen=True)
 class Figures:
-    """Medians over rounds, in seconds a step. ``ratio`` is our throughput over the bare loop's; ``data_share`` the part
-    of our step that is drawing, looking up and augmenting."""
+    """Medians over rounds, in seconds a step.
+
+    ``ratio`` is our throughput over the bare loop's; ``data_share`` the part of our step that is drawing, looking up
+    and augmenting.
+    """
 
     device: str
     preset: str
@@ -55,8 +58,11 @@ class Figures:
 
 @dataclass(frozen=True)
 class Ready:
-    """A batch that a bare loop can take: inputs by modality, how many rows are real, and for each stream the places of
-    its pairs and their keys; modalities that meet in no stream, both ways."""
+    """A batch that a bare loop can take.
+
+    It has inputs by modality, how many rows are real, and for each stream the places of its pairs and their keys;
+    modalities that meet in no stream, both ways.
+    """
 
     inputs: dict[str, Tensor]
     real: dict[str, int]
@@ -110,7 +116,7 @@ class Batches:
         self.draw_s = self.inputs_s = 0.0
 
     def make(self) -> Ready:
-        """The next batch; adds what drawing and making inputs took."""
+        """Return the next batch; adds what drawing and making inputs took."""
         run, step = self.run, self.run._step
         before = _now(step.space)
         drawn = run._draw()
@@ -134,7 +140,7 @@ class Batches:
 
 
 def measure(folder: Path, recipe: Recipe, steps: int, rounds: int, preset: str = "tiny") -> Figures:
-    """Both loops on the digits of ``folder``.
+    """Measure both loops on the digits of ``folder``.
 
     Raises:
         SystemExit: when the two loops do not compute the same loss.
@@ -191,7 +197,7 @@ def _copy(space: EmbeddingSpace) -> EmbeddingSpace:
 
 
 def _check(ours: TrainingRun, bare: Bare, batches: Batches) -> None:
-    """Without dropout both take the same first step."""
+    """Check that without dropout both take the same first step."""
     both: Sequence[EmbeddingSpace] = (ours.space, bare.space)
     for space in both:
         for layer in space.modules():

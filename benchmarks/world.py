@@ -29,9 +29,9 @@ LOSS_WEIGHTS = {"touch-video": 3.0}
 def run_world(
     seed: int, cache: Path, *, episodes: int = DEFAULT_EPISODES, limit: int | None = None, recipe: Recipe = WORLD_RECIPE
 ) -> dict[str, Any]:
-    """Make the set (kept in ``cache``), train on ``genesis`` and ``submit``, and measure recall among the held-out
-    episodes, one item of each modality for each (``camera1`` of the pictures).
+    """Make the set (kept in ``cache``), train on ``genesis`` and ``submit``, and measure recall.
 
+    It is measured among the held-out episodes, one item of each modality for each (``camera1`` of the pictures).
     ``recall`` has both directions of all 36 pairs of modalities; ``emergent`` are those that were never a pair.
     ``cpu_seconds`` is that of training; making the set and preparing the items are counted apart.
     """
@@ -71,7 +71,7 @@ def run_world(
 
 
 def measure_world(space: EmbeddingSpace, held_out: list[FedPair], trained: set[str]) -> dict[str, Recall]:
-    """Recall of every direction between two modalities: query, then gallery; an episode has one item of each."""
+    """Return recall of every direction between two modalities: query, then gallery; an episode has one item of each."""
     library = Library(space)
     chosen: dict[str, dict[str, FedItem]] = {}
     for pair in library.add(held_out):
@@ -96,7 +96,7 @@ def measure_world(space: EmbeddingSpace, held_out: list[FedPair], trained: set[s
 
 
 def refuse_overlap(trained: list[FedPair], held_out: list[FedPair]) -> None:
-    """No episode is on both sides, nor anything recorded of it; two sentences may be the same."""
+    """Check that no episode is on both sides, nor anything recorded of it; two sentences may be the same."""
     seen = {pair.concept for pair in trained}
     both = {pair.concept for pair in held_out} & seen
     digests = {item.digest for pair in trained for item in (pair.a, pair.b) if item.modality != "text"}

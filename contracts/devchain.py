@@ -345,7 +345,11 @@ def command(
 
 
 def _listening_fallback(chain_id: int, mnemonic: str, accounts: int, port: int) -> ThreadingHTTPServer:
-    """Return a server of eth-tester's chain that listens. Raises ChainError DEVCHAIN_FAILED."""
+    """Return a server of eth-tester's chain that listens.
+
+    Raises:
+        ChainError: DEVCHAIN_FAILED.
+    """
     from contracts.tester_rpc import TesterChain, serve_tester
 
     chain = TesterChain(chain_id, mnemonic, accounts)
@@ -356,7 +360,7 @@ def _listening_fallback(chain_id: int, mnemonic: str, accounts: int, port: int) 
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command with these arguments and return its exit status."""
+    """Serve a development chain in the foreground until it is interrupted; return the exit status."""
     return console.run(command, arguments, _NAME)
 
 

@@ -125,7 +125,7 @@ def measure_coverage() -> tuple[int, int]:
     """Return how many branches of ``contracts/src`` the tests take, and how many there are.
 
     Raises:
-        ChainError: What `play_tests` raises.
+        CuriosityError: What `play_tests` raises.
     """
     with tempfile.TemporaryDirectory(prefix="coverage") as folder:
         report = Path(folder) / "lcov.info"

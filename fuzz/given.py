@@ -1,5 +1,7 @@
-"""What is said beside the log, each with one good example and what must hold of whatever else is read in its place:
-evidence of a fork, a request to forget a pair, and a line of an export."""
+"""What is said beside the log: evidence of a fork, a request to forget a pair, and a line of an export.
+
+Each has one good example and what must hold of whatever else is read in its place.
+"""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -45,7 +47,7 @@ FORKS = (
 
 
 def check_fork(data: bytes) -> None:
-    """Evidence survives being written, convicts nobody but the log that forked, and only of what it signed."""
+    """Check that evidence survives being written and convicts only the log that forked, of what it signed."""
     try:
         evidence = parse_evidence(data)
     except ProofError:
@@ -78,7 +80,7 @@ TAKEDOWN = sign_takedown(
 
 
 def check_takedown_request(data: bytes) -> None:
-    """A request to forget a pair counts for nothing but what its contributor signed."""
+    """Check that a request to forget a pair counts for nothing but what its contributor signed."""
     try:
         signed = parse(SignedTakedown, data)
         check_takedown(signed, DOMAIN, _SUBMISSION.contributor)
@@ -110,7 +112,10 @@ EXPORTED = ExportedPair(
 
 
 def check_exported_line(data: bytes) -> None:
-    """A line of an export holds for its entry only as it was given out: the pair, its receipt, what was hidden."""
+    """Check that a line of an export holds for its entry only as it was given out.
+
+    That is the pair, its receipt, and what was hidden.
+    """
     try:
         pair = parse(ExportedPair, data)
         check_exported(pair, _LEAF, DOMAIN, log.ORIGIN, _RECEIPTS.verifier.vkey())

@@ -1,5 +1,8 @@
-"""What is fuzzed, and what must hold: a parser gives a value or a CuriosityError; a value spells what was read; what a
-signature or a hash vouches for is never anything that was not signed."""
+"""What is fuzzed, and what must hold.
+
+A parser gives a value or a CuriosityError; a value spells what was read; what a signature or a hash vouches for is
+never anything that was not signed.
+"""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -55,7 +58,7 @@ from fuzz.samples import samples
 
 @dataclass(frozen=True)
 class Target:
-    """One parser: ``check`` raises AssertionError, or whatever the parser let through, if it is broken."""
+    """One parser; if it is broken, ``check`` fails with an AssertionError or with whatever the parser let through."""
 
     name: str
     check: Callable[[bytes], None]
@@ -77,7 +80,7 @@ def text_of(data: bytes) -> str:
 
 
 def check_vkey(data: bytes) -> None:
-    """A key that parses is spelled in one way."""
+    """Check that a key that parses is spelled in one way."""
     text = text_of(data)
     try:
         verifier = parse_vkey(text)
@@ -87,14 +90,14 @@ def check_vkey(data: bytes) -> None:
 
 
 def check_stake_vkey(data: bytes) -> None:
-    """A key of heads for a stake contract that parses is spelled in one way."""
+    """Check that a key of heads for a stake contract that parses is spelled in one way."""
     text = text_of(data)
     with suppress(ProofError):
         assert parse_stake_vkey(text).vkey() == text
 
 
 def check_slash(data: bytes) -> None:
-    """Evidence for the stake contract that holds names a signer who signed both heads."""
+    """Check that evidence for the stake contract that holds names a signer who signed both heads."""
     with suppress(ProofError):
         fault = check_stake_evidence(parse_stake_evidence(data))
         assert fault.key == log.STAKE_KEY
@@ -102,7 +105,7 @@ def check_slash(data: bytes) -> None:
 
 
 def check_note(data: bytes) -> None:
-    """A note falls into text and lines and nothing else; only signed texts are opened; merging keeps the text."""
+    """Check that a note falls into text and lines only, that only signed texts open, and that merging keeps text."""
     note = text_of(data)
     try:
         text, signatures = parse_note(note)
@@ -123,7 +126,7 @@ def check_note(data: bytes) -> None:
 
 
 def check_checkpoint(data: bytes) -> None:
-    """Only the head that the log signed is verified, whatever stands around it; a quorum of two needs both."""
+    """Check that only the head that the log signed is verified, whatever is around it; a quorum of two needs both."""
     note = text_of(data)
     for quorum in range(3):
         try:
@@ -134,7 +137,7 @@ def check_checkpoint(data: bytes) -> None:
 
 
 def check_tree_head(data: bytes) -> None:
-    """A head is spelled in one way, and survives being signed and cosigned."""
+    """Check that a head is spelled in one way, and survives being signed and cosigned."""
     text = text_of(data)
     try:
         head = parse_tree_head(text)
@@ -154,7 +157,7 @@ def check_tree_head(data: bytes) -> None:
 
 
 def check_proof(data: bytes) -> None:
-    """A proof is spelled in one way, and proves nothing but the leaf that is at its index."""
+    """Check that a proof is spelled in one way, and proves nothing but the leaf that is at its index."""
     text = text_of(data)
     try:
         proof = parse_proof(text)
@@ -170,7 +173,7 @@ def check_proof(data: bytes) -> None:
 
 
 def check_tile(data: bytes) -> None:
-    """A tile falls into hashes and nothing else; a client that is served it reads the true entries or refuses."""
+    """Check that a tile falls into hashes only; a client that is served it reads the true entries or refuses."""
     width = (data[0] if data else 0) + 1
     try:
         hashes = parse_tile(data[1:], width)
@@ -183,7 +186,7 @@ def check_tile(data: bytes) -> None:
 
 
 def check_bundle(data: bytes) -> None:
-    """A bundle falls into entries and nothing else; a client that is served it reads the true entries or refuses."""
+    """Check that a bundle falls into entries only; a client that is served it reads the true entries or refuses."""
     width = (data[0] if data else 0) + 1
     try:
         entries = parse_bundle(data[1:], width)
@@ -206,7 +209,7 @@ def _read_served(path: str, data: bytes) -> None:
 
 
 def check_tile_path(data: bytes) -> None:
-    """A path is spelled in one way."""
+    """Check that a path is spelled in one way."""
     path = text_of(data)
     try:
         found = parse_tile_path(path)
@@ -216,7 +219,7 @@ def check_tile_path(data: bytes) -> None:
 
 
 def check_witness(data: bytes) -> None:
-    """A request to a witness and its answer of a size are spelled in one way."""
+    """Check that a request to a witness and its answer of a size are spelled in one way."""
     text = text_of(data)
     with suppress(ProofError):
         assert f"{parse_witness_size(text)}\n" == text
@@ -228,7 +231,7 @@ def check_witness(data: bytes) -> None:
 
 
 def check_entry(data: bytes) -> None:
-    """An entry that parses is spelled in one way."""
+    """Check that an entry that parses is spelled in one way."""
     try:
         entry = parse_entry(data)
     except CuriosityError:
@@ -237,7 +240,7 @@ def check_entry(data: bytes) -> None:
 
 
 def check_receipt(data: bytes) -> None:
-    """A receipt verifies for nothing but the entry and the index that were signed."""
+    """Check that a receipt verifies for nothing but the entry and the index that were signed."""
     try:
         receipt = parse(Receipt, data)
         checked = verify_receipt(receipt, log.ORIGIN, _RECEIPT_VKEY)
@@ -247,7 +250,7 @@ def check_receipt(data: bytes) -> None:
 
 
 def check_receipt_text(data: bytes) -> None:
-    """Whatever text a validator signs as a batch, it proves the entry at its index or is refused."""
+    """Check that whatever text a validator signs as a batch, it proves the entry at its index or is refused."""
     try:
         note = sign_note(text_of(data), _RECEIPT_SIGNER)
     except ValueError:
@@ -259,7 +262,7 @@ def check_receipt_text(data: bytes) -> None:
 
 
 def check_envelope(data: bytes) -> None:
-    """A request body gives two items with their signed sizes and hashes, and is read to its last byte, or nothing."""
+    """Check that a request body gives two items of the signed sizes and hashes, to its last byte, or nothing."""
     try:
         envelope, offset = read_envelope(data)
         pair = read_items(data, envelope, offset)
@@ -279,7 +282,7 @@ _PERMIT = make_permit(
 
 
 def check_permit(data: bytes) -> None:
-    """A permission that holds says what was signed, whatever stands around it, and its shares are the account's."""
+    """Check that a permission that holds says what was signed, and that its shares are the account's."""
     with suppress(CuriosityError):
         permit = parse(Permit, data)
         permit.check()
@@ -294,7 +297,7 @@ _ROOT = _PERMIT.shares[0].reward_root
 
 
 def check_address(data: bytes) -> None:
-    """An address is spelled in one case or by its checksum."""
+    """Check that an address is spelled in one case or by its checksum."""
     text = text_of(data)
     with suppress(CuriosityError):
         address = parse_address(text)
@@ -302,7 +305,7 @@ def check_address(data: bytes) -> None:
 
 
 def check_derivation_path(data: bytes) -> None:
-    """A path is taken as it is, and leads to a key of the library that derives it."""
+    """Check that a path is taken as it is, and leads to a key of the library that derives it."""
     text = text_of(data)
     with suppress(CuriosityError):
         assert check_path(text) == text
@@ -317,7 +320,7 @@ MESSAGES = [
 
 
 def check_message(data: bytes) -> None:
-    """A message that parses survives being encoded and parsed again. The first byte chooses which message it is."""
+    """Check that a message survives being encoded and parsed again; the first byte chooses which message it is."""
     type_ = MESSAGES[data[0] % len(MESSAGES)] if data else MESSAGES[0]
     try:
         value = parse(type_, data[1:])

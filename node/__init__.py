@@ -1,0 +1,1 @@
+"""The program of whoever contributes, claims or looks: the command ``curiosity``."""

@@ -17,7 +17,7 @@ REFUSED = ("Cc", "Cs", "Cn")
 
 
 def ranges(value: Callable[[str], int]) -> list[str]:
-    """Runs of code points with one value other than 0, as hexadecimal ``first-last:value``."""
+    """Return runs of code points with one value other than 0, as hexadecimal ``first-last:value``."""
     found, start, held = [], 0, 0
     for code in range(sys.maxunicode + 2):
         now = value(chr(code)) if code <= sys.maxunicode else 0
@@ -29,7 +29,7 @@ def ranges(value: Callable[[str], int]) -> list[str]:
 
 
 def decompositions() -> list[str]:
-    """``composed:one+two`` of every canonical decomposition; ``!`` for what composition leaves apart."""
+    """Return ``composed:one+two`` of every canonical decomposition; ``!`` for what composition leaves apart."""
     found = []
     for code in range(sys.maxunicode + 1):
         parts = database.decomposition(chr(code))
@@ -40,7 +40,7 @@ def decompositions() -> list[str]:
 
 
 def show(name: str, items: list[str]) -> str:
-    """The assignment of one table."""
+    """Return the assignment of one table."""
     lines = "\n".join(textwrap.wrap(" ".join(items), 116, break_on_hyphens=False))
     return f'{name} = """\n{lines}\n"""\n'
 

@@ -1,0 +1,1 @@
+"""The program that trains checkpoints and measures them."""

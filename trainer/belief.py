@@ -126,12 +126,11 @@ def _curve(slope: float, offset: float, span: tuple[float, float]) -> Curve:
 
 
 def _cuts(believed: npt.NDArray[np.int64], weight: Floats, true: float, wrong: float) -> tuple[int, int]:
-    """Return the belief to accept from and the one to reject below: as many as have a share of ``true`` true pairs, and
-    of ``wrong`` wrong ones.
+    """Return the belief to accept from and the one to reject below.
 
-    The share of true pairs on one side of a cut is the mean belief there: counting pairs would fit the cuts to the few
-    next to them. A cut lies half way to the next pair. Where none reaches the precision, nothing is accepted (a cut
-    above 1), or rejected (a cut of 0).
+    As many are as have a share of ``true`` true pairs, and of ``wrong`` wrong ones. The share of true pairs on one side
+    of a cut is the mean belief there: counting pairs would fit the cuts to the few next to them. A cut lies half way to
+    the next pair. Where none reaches the precision, nothing is accepted (a cut above 1), or rejected (a cut of 0).
     """
     return -_cut(-believed, weight, -MICRO * true, -MICRO - 1), _cut(believed, weight, MICRO * (1.0 - wrong), 0)
 

@@ -1,0 +1,1 @@
+"""The program that judges pairs, keeps the ledger and closes epochs."""

@@ -37,7 +37,7 @@ class LogFiles:
     Raises:
         ServiceError: LOG_UNREACHABLE after ``patience_s`` without an answer, LOG_ANSWER for a file that is too long or
             a status that means nothing.
-        SourceError: LOG_NOT_A_FOLDER for a file in place of a folder, LOG_UNREADABLE for a folder's file.
+        SourceError: LOG_UNREADABLE for a folder's file.
     """
 
     def __init__(

@@ -57,8 +57,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class Range:
-    """What is believed in one range of familiarity: accept from ``accept_micro`` of the curve, reject below
-    ``reject_micro``. A range in which nothing can be told accepts from above 1 and rejects below 0: all is held.
+    """What is believed in one range of familiarity.
+
+    Accept from ``accept_micro`` of the curve, reject below ``reject_micro``. A range in which nothing can be told
+    accepts from above 1 and rejects below 0: all is held.
     """
 
     curve: Curve

@@ -84,7 +84,7 @@ def _dataclass(type_: type) -> Spell:
 
 
 def _is_later(hint: Any) -> bool:
-    """Whether a field is left out where it is None: an older version of the format does not know it."""
+    """Return whether a field is left out where it is None: an older version of the format does not know it."""
     return any(getattr(note, "exclude_if", None) is not None for note in typing.get_args(hint)[1:])
 
 

@@ -112,6 +112,10 @@ def split_scans(labels: npt.NDArray[np.int64], *, seed: int, limit: int | None =
 
     Each digit is equally often in all splits but ``submit``.
 
+    Each digit is equally often in all splits but ``submit``.
+
+    Each digit is equally often in all splits but ``submit``.
+
     The order is that of SHA-256 over seed and scan number: the same on every version of Python.
     """
     splits: dict[str, list[int]] = {"genesis": [], "calibration": [], "held-out": [], "submit": []}
