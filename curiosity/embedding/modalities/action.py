@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from curiosity.embedding.modalities.arrays import MEDIA_TYPE, max_file_bytes, read_array
-from curiosity.embedding.modality import Array, Column, Contract, Limits
+from curiosity.embedding.modalities.arrays import ArrayModality, max_file_bytes
+from curiosity.embedding.modality import Column, Contract, Limits
 
 RATE_HZ = 20
 MIN_STEPS, MAX_STEPS = 2, 1_000
@@ -29,24 +29,14 @@ LIMITS = Limits(max_bytes=max_file_bytes(CONTRACT), max_s=MAX_STEPS / RATE_HZ)
 
 
 @dataclass(frozen=True)
-class Action:
+class Action(ArrayModality):
     """A path of a gripper: where it is, how it is turned, how far it is closed."""
 
     name: str = "action"
-    media_types: tuple[str, ...] = (MEDIA_TYPE,)
     limits: Limits = LIMITS
     contract: Contract = CONTRACT
     mask_share: float = 0.40
     natural_unit: str = "time steps"
-    preparation: str = "Read strictly from `.npy`; nothing is scaled, cut or padded."
-
-    def decode(self, data: bytes, media_type: str) -> Array:  # noqa: ARG002 - one media type
-        """Return float32[steps, 7] at 20 Hz.
-
-        Raises:
-            Rejected: an ``ARRAY_`` code of ``curiosity.embedding.modalities.arrays.read_array``.
-        """
-        return read_array(self.name, self.contract, data)
 
 
 ACTION = Action()

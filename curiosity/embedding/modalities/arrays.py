@@ -1,4 +1,4 @@
-"""Sensor items: one array in a ``.npy`` file, read strictly and without pickle. Not a modality; the sensors share it.
+"""Sensor items: one array in a ``.npy`` file, read strictly and without pickle. What the sensor modalities share.
 
 A file is what ``numpy.save`` writes of a float32 array: format version 1, 2 or 3, C order, little-endian. The header is
 the sender's word: the bytes that it promises are compared with those that follow before anything is allocated.
@@ -8,10 +8,11 @@ import io
 import math
 import tokenize
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 
-from curiosity.embedding.modality import Array, Contract, find_outside_column, refuse
+from curiosity.embedding.modality import Array, Contract, Limits, find_outside_column, refuse
 
 MEDIA_TYPE = "application/x-npy"
 DTYPE = "<f4"
@@ -25,6 +26,27 @@ _BROKEN = (
     ValueError, SyntaxError, TypeError, KeyError, IndexError, AttributeError, EOFError, OverflowError, RecursionError,
     MemoryError, tokenize.TokenError,
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ArrayModality:
+    """A modality whose items are one float32 array that meets its contract; a sensor gives the values."""
+
+    name: str
+    limits: Limits
+    contract: Contract
+    mask_share: float
+    natural_unit: str
+    media_types: tuple[str, ...] = (MEDIA_TYPE,)
+    preparation: str = "Read strictly from `.npy`; nothing is scaled, cut or padded."
+
+    def decode(self, data: bytes, media_type: str) -> Array:  # noqa: ARG002 - one media type
+        """Return the array of the shape and unit that ``contract`` says.
+
+        Raises:
+            Rejected: an ``ARRAY_`` code of ``read_array``.
+        """
+        return read_array(self.name, self.contract, data)
 
 
 def max_file_bytes(contract: Contract) -> int:

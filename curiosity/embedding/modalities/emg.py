@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from curiosity.embedding.modalities.arrays import MEDIA_TYPE, max_file_bytes, read_array
-from curiosity.embedding.modality import Array, Contract, Limits
+from curiosity.embedding.modalities.arrays import ArrayModality, max_file_bytes
+from curiosity.embedding.modality import Contract, Limits
 
 RATE_HZ, CHANNELS = 1_000, 8
 MIN_SAMPLES, MAX_SAMPLES = 16, 30_000
@@ -20,24 +20,14 @@ LIMITS = Limits(max_bytes=max_file_bytes(CONTRACT), max_s=MAX_SAMPLES / RATE_HZ)
 
 
 @dataclass(frozen=True)
-class Emg:
+class Emg(ArrayModality):
     """Surface electromyography, or what a simulation gives in its place, eight electrodes."""
 
     name: str = "emg"
-    media_types: tuple[str, ...] = (MEDIA_TYPE,)
     limits: Limits = LIMITS
     contract: Contract = CONTRACT
     mask_share: float = 0.60
     natural_unit: str = "patches of time steps"
-    preparation: str = "Read strictly from `.npy`; nothing is scaled, cut or padded."
-
-    def decode(self, data: bytes, media_type: str) -> Array:  # noqa: ARG002 - one media type
-        """Return float32[8, samples] in microvolts at 1 kHz.
-
-        Raises:
-            Rejected: an ``ARRAY_`` code of ``curiosity.embedding.modalities.arrays.read_array``.
-        """
-        return read_array(self.name, self.contract, data)
 
 
 EMG = Emg()

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from curiosity.embedding.modalities.arrays import MEDIA_TYPE, max_file_bytes, read_array
-from curiosity.embedding.modality import Array, Contract, Limits
+from curiosity.embedding.modalities.arrays import ArrayModality, max_file_bytes
+from curiosity.embedding.modality import Contract, Limits
 
 RATE_HZ, PADS, SIDE_CELLS = 20, 2, 16
 MIN_STEPS, MAX_STEPS = 1, 1_000
@@ -20,24 +20,14 @@ LIMITS = Limits(max_bytes=max_file_bytes(CONTRACT), max_s=MAX_STEPS / RATE_HZ)
 
 
 @dataclass(frozen=True)
-class Touch:
+class Touch(ArrayModality):
     """What the two pads of a gripper feel, 16 x 16 cells each, 20 times a second."""
 
     name: str = "touch"
-    media_types: tuple[str, ...] = (MEDIA_TYPE,)
     limits: Limits = LIMITS
     contract: Contract = CONTRACT
     mask_share: float = 0.80
     natural_unit: str = "sensor cells"
-    preparation: str = "Read strictly from `.npy`; nothing is scaled, cut or padded."
-
-    def decode(self, data: bytes, media_type: str) -> Array:  # noqa: ARG002 - one media type
-        """Return float32[steps, 2, 16, 16] in kPa at 20 Hz.
-
-        Raises:
-            Rejected: an ``ARRAY_`` code of ``curiosity.embedding.modalities.arrays.read_array``.
-        """
-        return read_array(self.name, self.contract, data)
 
 
 TOUCH = Touch()
