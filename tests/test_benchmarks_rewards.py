@@ -29,7 +29,14 @@ def test_the_committed_gas_is_within_its_limits() -> None:
     committed = json.loads((RESULTS / "rewards.json").read_text())
     assert {name: gas for name, gas in committed["gas"].items() if gas > LIMITS.get(name, gas)} == {}
     assert committed["gas"].keys() >= LIMITS.keys()
-    assert committed["tree_1e6_seconds"] < 10
+
+
+def test_a_tree_costs_little_beyond_its_hashes() -> None:
+    """Seconds are those of the machine that committed them; their ratio is of the code."""
+    committed = json.loads((RESULTS / "rewards.json").read_text())
+    ratio = committed["tree_1e6_seconds"] / committed["tree_1e6_hashes_seconds"]
+    assert committed["tree_1e6_ratio"] == pytest.approx(ratio, rel=0.01)
+    assert 1 <= committed["tree_1e6_ratio"] < 4
 
 
 @needs_anvil
