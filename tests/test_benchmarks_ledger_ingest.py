@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.ledger_ingest import check_answers, make_bodies, measure_often, measure_recovery
+from benchmarks.ledger_ingest import check_answers, make_bodies, measure_often
+from benchmarks.ledger_recovery import measure_recovery
 from curiosity.protocol.errors import ProofError
 from curiosity.protocol.messages import Network
 from curiosity.protocol.receipt import issue_receipt
