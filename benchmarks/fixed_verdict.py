@@ -6,13 +6,14 @@ the same verdict. The parts are passed to the constructors that take the real on
 
 # ruff: noqa: ARG002 - what is overridden takes more than is used here
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 
 from curiosity.embedding.modality import Array
 from curiosity.embedding.work import Budget
-from curiosity.protocol.judgement import Anchors, Embedded, Judged, embedding_digest
+from curiosity.protocol.judgement import Anchors, Embedded, Judged, Opinion, embedding_digest
 from curiosity.protocol.scoring import Quantised
 from curiosity.protocol.verdict import Measurement, Verdict
 from curiosity.serving.decode import Decoder
@@ -63,16 +64,25 @@ class FixedJudge(Judge):
         super().__init__(in_force.digest, in_force.calibration, Anchors.from_arrays(in_force.anchors), "loo")
         vector = _vector(in_force)
         digest = embedding_digest(vector)
+        measurement = Measurement(0, 0, 0, 0, 0, 0, 0, 0, 0, digest, digest, digest, digest)
+        self._opinion = Opinion(verdict.outcome, verdict.reason, verdict.checkpoint, "", measurement, vector, vector)
         self._judged = Judged(
             verdict=verdict,
-            measurement=Measurement(0, 0, 0, 0, 0, 0, 0, 0, 0, digest, digest, digest, digest),
+            measurement=measurement,
             gap=None,
             final_a=vector,
             final_b=vector,
             joint=None,
         )
 
-    def judge(self, modalities: str, a: Embedded, b: Embedded, entry: int, contents: tuple[bytes, bytes]) -> Judged:
+    def opine(self, modalities: str, a: Embedded, b: Embedded) -> Opinion:
+        """Return the fixed opinion."""
+        return self._opinion
+
+    def look_ahead(self, opinions: Iterable[Opinion]) -> None:
+        """Search for nothing."""
+
+    def rank(self, opinion: Opinion, entry: int, contents: tuple[bytes, bytes]) -> Judged:
         """Return the fixed verdict."""
         return self._judged
 

@@ -22,6 +22,7 @@ from typing import Any
 from curiosity.embedding.checkpoint import GENESIS
 from curiosity.embedding.modalities import decode
 from curiosity.protocol.judgement import Anchors, Judged, judge
+from curiosity.protocol.neighbours import Neighbours
 from curiosity.protocol.wire import encode
 from curiosity.serving.embedder import Embedder
 from curiosity.sources import load_source
@@ -53,7 +54,7 @@ async def judge_all(limit: int) -> dict[str, list[Judged]]:
                 checkpoint=embedder.checkpoint,
                 calibration=embedder.calibration,
                 anchors=anchors,
-                history=anchors.history[pair.modalities],
+                history=Neighbours(anchors.history[pair.modalities]),
             )
         )
     embedder.close()

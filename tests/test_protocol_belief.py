@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from curiosity.protocol.belief import Beliefs, Curve, Range, familiarity_micro
 from curiosity.protocol.calibration import Calibration
 from curiosity.protocol.judgement import opine, rank
+from curiosity.protocol.neighbours import Neighbours
 from curiosity.protocol.scoring import MICRO, cosine_micro, quantise
 from curiosity.protocol.verdict import Measurement, Opening, Outcome, Reason, Weighed
 from curiosity.protocol.wire import encode, parse
@@ -148,7 +149,9 @@ def test_the_judge_decides_by_belief_and_records_it() -> None:
     held = _opine(a, b, {"image-text": believing(rising, accept=MICRO)})
     assert (held.outcome, held.reason, held.point) == (Outcome.HELD, Reason.PAIR_UNDECIDED, None)
     assert np.array_equal(held.final_a, a), "the average is not applied to a pair that is held"
-    judged = rank(held, calibration=Calibration({"image-text": LIMITS}, {}, {}, {}, 2), history=cloud(6, 300, 2 * D))
+    judged = rank(
+        held, calibration=Calibration({"image-text": LIMITS}, {}, {}, {}, 2), history=Neighbours(cloud(6, 300, 2 * D))
+    )
     assert (judged.verdict.outcome, judged.verdict.fault, judged.verdict.novel) == (Outcome.HELD, None, False)
 
 

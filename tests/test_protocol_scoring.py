@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from curiosity.protocol.calibration import PairThresholds
 from curiosity.protocol.curiosity import RULES, is_novel
 from curiosity.protocol.judgement import embedding_digest
+from curiosity.protocol.neighbours import Neighbours
 from curiosity.protocol.scoring import (
     MICRO,
     SCALE,
@@ -234,9 +235,8 @@ def test_the_literal_third_admits_nothing_and_the_other_rules_admit() -> None:
     history = cloud(4, 400, 2 * D)
     limits = thresholds_for(history)
     fresh = cloud(5, 60, 2 * D)
-    passed = {
-        name: sum(rule(p, history, measure_gap(p, history), limits) for p in fresh) for name, rule in RULES.items()
-    }
+    known = Neighbours(history)
+    passed = {name: sum(rule(p, known, measure_gap(p, history), limits) for p in fresh) for name, rule in RULES.items()}
     assert passed["literal"] == 0
     assert passed["loo"] >= 0.8 * len(fresh)
     assert 0 < passed["pca3"] < len(fresh)

@@ -12,6 +12,7 @@ from curiosity.embedding.modalities import BY_NAME
 from curiosity.embedding.space import EmbeddingSpace
 from curiosity.embedding.weights import read_space
 from curiosity.protocol.judgement import Anchors, Embedded, judge
+from curiosity.protocol.neighbours import Neighbours
 from curiosity.protocol.verdict import Outcome
 from tests.material.evaluation import make_set, write_set
 from trainer.calibrate import ANCHOR_BYTES, ANCHORS_EACH, LEAST_ANCHORS, anchors_each, calibrate, join_by_concept
@@ -54,7 +55,7 @@ def test_a_round_adds_modalities_that_its_parent_lacks(tmp_path: Path) -> None:
             checkpoint=bytes.fromhex(child.digest),
             calibration=child.calibration,
             anchors=anchors,
-            history=child.anchors[f"history/{name}"],
+            history=Neighbours(child.anchors[f"history/{name}"]),
         )
         assert judged.verdict.outcome in Outcome
 

@@ -33,7 +33,6 @@ from curiosity.protocol.tlog import verify_checkpoint
 from curiosity.protocol.tombstones import check_takedowns
 from curiosity.protocol.verdict import Reason
 from curiosity.serving.index import VectorIndex
-from curiosity.serving.judge import History
 from tests.material.child_checkpoint import child_of_genesis
 from tests.material.ledger import make_entry, make_pair, open_ledger
 from tests.material.service import ALICE, BOB, Running, code_of, item_of, pictures, running
@@ -427,23 +426,6 @@ async def test_what_a_validator_answers_to_a_request_is_checked(live: Running, t
         await take_down(client, live.network, asked)
     with pytest.raises(SourceError, match="PAIR_UNKNOWN"):
         find_digest("nothing.json", tmp_path)
-
-
-def test_the_history_forgets_one_point_and_keeps_the_others_in_order() -> None:
-    points = np.arange(40, dtype=np.int16).reshape(10, 4)
-    history = History(points[:3])
-    for entry, point in zip((7, 9, 12), points[3:6], strict=True):
-        history.append(point, entry)
-    for unknown in (0, 8, 99):  # trusted points are nobody's to take
-        history.forget(unknown)
-    assert np.array_equal(history.points, points[:6])
-    history.forget(9)
-    assert np.array_equal(history.points, points[[0, 1, 2, 3, 5]])
-    history.append(points[6], 20)
-    history.forget(7)
-    history.forget(20)
-    assert np.array_equal(history.points, points[[0, 1, 2, 5]])
-    assert not history._rows[4:].any(), "what was forgotten is still in memory"
 
 
 def test_a_removed_vector_is_not_kept_in_memory() -> None:

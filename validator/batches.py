@@ -7,14 +7,14 @@ ledger. A pair whose turn has come is decided whether or not anybody still waits
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from curiosity.host.port.shares import Shares
 from curiosity.protocol.errors import Rejected, StoreError
-from curiosity.protocol.judgement import Embedded
+from curiosity.protocol.judgement import Embedded, Opinion
 from curiosity.protocol.messages import Decision
 from curiosity.protocol.receipt import Receipt
 from curiosity.protocol.verdict import Measurement, Opening, Reason, Verdict
@@ -261,6 +261,14 @@ class Batches:
         judge = self._embedder.in_force.judge
         pairs = [turn.admitted.pair for turn in batch if not isinstance(turn.embedded, Rejected)]
         accepted = self._store.known_contents([(pair.a.digest, pair.b.digest) for pair in pairs])
+        opinions = {
+            turn: judge.opine(turn.admitted.pair.envelope.submission.modalities, *turn.embedded)
+            for turn in batch
+            if not isinstance(turn.embedded, Rejected)
+            and not turn.is_stale(judge.checkpoint)
+            and (turn.admitted.pair.a.digest, turn.admitted.pair.b.digest) not in accepted
+        }
+        judge.look_ahead(opinions.values())
         now = int(time.time())  # decides nothing but when items of refused pairs are let go
         for turn in batch:
             if turn.is_stale(judge.checkpoint):
@@ -271,10 +279,17 @@ class Batches:
             except Rejected as refusal:
                 refused.append((turn, refusal))
                 continue
-            judged[turn] = self._judge_one(turn, accepted, self._ledger.size + len(judged), now)
+            judged[turn] = self._judge_one(turn, opinions, accepted, self._ledger.size + len(judged), now)
         return judged, refused
 
-    def _judge_one(self, turn: Turn, accepted: dict[tuple[bytes, bytes], int], index: int, now: int) -> _Judgement:
+    def _judge_one(
+        self,
+        turn: Turn,
+        opinions: Mapping[Turn, Opinion],
+        accepted: dict[tuple[bytes, bytes], int],
+        index: int,
+        now: int,
+    ) -> _Judgement:
         """Judge the pair that may become entry ``index``. ``accepted`` grows with the contents of what is accepted."""
         judge, pair = self._embedder.in_force.judge, turn.admitted.pair
         contents = (pair.a.digest, pair.b.digest)
@@ -288,7 +303,7 @@ class Batches:
             verdict, detail = judge.refuse(Reason.CONTENT_DUPLICATE), f"entry {known} holds the same two contents"
         else:
             a, b = turn.embedded
-            judged = judge.judge(pair.envelope.submission.modalities, a, b, index, contents)
+            judged = judge.rank(opinions[turn], index, contents)
             verdict, measurement = judged.verdict, judged.measurement
             embeddings = pack_embeddings(a.whole, b.whole, judged.final_a, judged.final_b)
             if verdict.is_accepted:

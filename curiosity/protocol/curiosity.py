@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from curiosity.protocol.calibration import PairThresholds
+from curiosity.protocol.neighbours import Neighbours
 from curiosity.protocol.scoring import (
     MICRO,
     SCALE,
@@ -21,15 +22,15 @@ SCORE_BITS = 2
 """A score is one of two in an octave: at most the gap, at least two thirds of it. What that tells of a paid pair is
 measured in docs/adr/0015-what-the-log-tells.md."""
 
-Rule = Callable[[Quantised, Quantised, Gap, PairThresholds], bool]
+Rule = Callable[[Quantised, Neighbours, Gap, PairThresholds], bool]
 
 
-def is_inside_loo(_point: Quantised, _history: Quantised, gap: Gap, thresholds: PairThresholds) -> bool:
+def is_inside_loo(_point: Quantised, _history: Neighbours, gap: Gap, thresholds: PairThresholds) -> bool:
     """Return True if offset over gap is no more than for nine in ten points of the history itself (leave one out)."""
     return gap.ratio_micro <= thresholds.max_ratio_micro
 
 
-def is_inside_literal(_point: Quantised, _history: Quantised, gap: Gap, _thresholds: PairThresholds) -> bool:
+def is_inside_literal(_point: Quantised, _history: Neighbours, gap: Gap, _thresholds: PairThresholds) -> bool:
     """Return True if the offset is at most a third of the gap, as the source says.
 
     It is kept to show that this rule admits nothing.
@@ -37,9 +38,9 @@ def is_inside_literal(_point: Quantised, _history: Quantised, gap: Gap, _thresho
     return 3 * gap.offset_micro <= gap.gap_micro
 
 
-def is_inside_pca3(point: Quantised, history: Quantised, _gap: Gap, _thresholds: PairThresholds) -> bool:
+def is_inside_pca3(point: Quantised, history: Neighbours, _gap: Gap, _thresholds: PairThresholds) -> bool:
     """Return True if the literal rule holds in the three principal directions of the history."""
-    values = history.astype(np.float64)
+    values = history.points.astype(np.float64)
     mean = values.mean(axis=0)
     axes = np.linalg.svd(values - mean, full_matrices=False)[2][:3]
     spread = float(np.abs((values - mean) @ axes.T).max()) or 1.0

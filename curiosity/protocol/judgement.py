@@ -14,6 +14,7 @@ from curiosity.protocol.belief import familiarity_micro
 from curiosity.protocol.calibration import Calibration
 from curiosity.protocol.curiosity import RULES, curiosity_micro, is_novel
 from curiosity.protocol.errors import Fault
+from curiosity.protocol.neighbours import Neighbours
 from curiosity.protocol.scoring import (
     Gap,
     Quantised,
@@ -23,7 +24,6 @@ from curiosity.protocol.scoring import (
     differential_loss_micro,
     distance_micro,
     joint,
-    measure_gap,
     pulls_micro,
 )
 from curiosity.protocol.verdict import Measurement, Outcome, Reason, Verdict, Weighed
@@ -161,17 +161,17 @@ def opine(
     return Opinion(outcome, reason, checkpoint, modalities, measurement, kept_a, kept_b)
 
 
-def rank(opinion: Opinion, *, calibration: Calibration, history: Quantised, rule: str = "loo") -> Judged:
+def rank(opinion: Opinion, *, calibration: Calibration, history: Neighbours, rule: str = "loo") -> Judged:
     """Measure what an accepted pair adds to the history; it only ranks, and changes no outcome.
 
-    ``history`` int16[N, 2d] holds the joint points known so far, in commit order.
+    ``history`` holds the joint points known so far, in commit order.
     """
     gap: Gap | None = None
     novel = False
     point = opinion.point
     if point is not None:
         limits = calibration.pairs[opinion.modalities]
-        gap = measure_gap(point, history)
+        gap = history.nearest(point)
         novel = is_novel(gap, limits, inside=RULES[rule](point, history, gap, limits))
     verdict = Verdict(
         outcome=opinion.outcome,
@@ -193,7 +193,7 @@ def judge(
     checkpoint: bytes,
     calibration: Calibration,
     anchors: Anchors,
-    history: Quantised,
+    history: Neighbours,
     rule: str = "loo",
 ) -> Judged:
     """Return the verdict about a pair: `opine`, which needs no history, then `rank`, which does.

@@ -199,10 +199,14 @@ def measure_gap(point: Quantised, history: Quantised, k: int = NEIGHBOURS) -> Ga
     p, h = point.astype(np.float64), history.astype(np.float64)
     squared = (h * h).sum(axis=1) - 2.0 * (h @ p) + (p * p).sum()
     order = np.argsort(squared, kind="stable")[:k]
-    return _gap_of(p, h[order], float(squared[order[0]]))
+    return gap_of(p, h[order], float(squared[order[0]]))
 
 
-def _gap_of(p: Floats, neighbours: Floats, nearest_squared: float) -> Gap:
+def gap_of(p: Floats, neighbours: Floats, nearest_squared: float) -> Gap:
+    """Return the gap of a point ``p`` (n) among its k ``neighbours`` (k, n), the nearest at this squared length.
+
+    All are integers: int16 components as float64.
+    """
     k = len(neighbours)
     total = neighbours.sum(axis=0)  # k times the centroid, still integers
     spread = np.sqrt(((k * neighbours - total) ** 2).sum(axis=1))
@@ -232,5 +236,5 @@ def leave_one_out(history: Quantised, k: int = NEIGHBOURS) -> list[Gap]:
         squared = lengths - 2.0 * dots + lengths[i]
         squared[i] = np.inf
         order = np.argsort(squared, kind="stable")[:k]
-        gaps.append(_gap_of(h[i], h[order], float(squared[order[0]])))
+        gaps.append(gap_of(h[i], h[order], float(squared[order[0]])))
     return gaps

@@ -6,6 +6,7 @@ import numpy as np
 
 from curiosity.protocol.calibration import Calibration, PairThresholds
 from curiosity.protocol.judgement import Anchors, Embedded, judge
+from curiosity.protocol.neighbours import Neighbours
 from curiosity.protocol.scoring import Quantised, dequantise, quantise
 
 D = 64
@@ -35,7 +36,7 @@ def judged(a: Quantised, b: Quantised, *, limits: PairThresholds, null: int = 50
             {"image": cloud(24, 1)[0], "text": cloud(25, 1)[0]},
             {"image-text": history},
         ),
-        history=history,
+        history=Neighbours(history),
         rule=rule,
     )
 

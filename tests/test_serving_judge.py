@@ -1,0 +1,66 @@
+"""The judge's history: pairs that are ranked together get the verdicts of pairs that are ranked one by one."""
+
+import numpy as np
+
+from curiosity.protocol.calibration import Calibration, PairThresholds
+from curiosity.protocol.judgement import Anchors, Opinion
+from curiosity.protocol.scoring import MICRO, measure_gap
+from curiosity.serving.judge import Judge
+from tests.material.scoring import D, cloud, embedded, near
+
+NAME = "image-text"
+CONTENTS = (b"\x01" * 32, b"\x02" * 32)
+
+
+def make_judge() -> Judge:
+    """A judge that accepts what is near, and pays what is no nearer to a known point than a fifth of the radius."""
+    limits = PairThresholds(MICRO, -MICRO, 1_000, 200_000, 10**9)
+    calibration = Calibration(
+        {NAME: limits}, {"image>text": MICRO, "text>image": MICRO}, {"image": 400_000, "text": 600_000}, {}, 2
+    )
+    anchors = Anchors(
+        {"image": cloud(20, 30), "text": cloud(21, 30)},
+        {NAME: (cloud(22, 60), cloud(23, 60))},
+        {"image": cloud(24, 1)[0], "text": cloud(25, 1)[0]},
+        {NAME: cloud(6, 40, 2 * D)},
+    )
+    return Judge(b"\x01" * 32, calibration, anchors, "loo")
+
+
+def make_opinions(judge: Judge) -> list[Opinion]:
+    """Sixty pairs of twenty concepts: two of each three are copies of the first, and not novel beside it."""
+    opinions = []
+    for seed in range(60):
+        image = near(cloud(seed % 20, 1)[0], seed, 0.05)
+        opinions.append(judge.opine(NAME, embedded(image), embedded(near(image, 99 + seed, 0.05))))
+    return opinions
+
+
+def test_ranking_together_gives_the_verdicts_of_ranking_one_by_one() -> None:
+    one_by_one, together = make_judge(), make_judge()
+    opinions = make_opinions(together)
+    for start in range(0, len(opinions), 25):
+        batch = opinions[start : start + 25]
+        together.look_ahead(batch)
+        for entry, opinion in enumerate(batch, start):
+            history = one_by_one._history[NAME].points
+            expected = one_by_one.rank(opinion, entry, CONTENTS)
+            assert opinion.point is not None
+            assert expected.gap == measure_gap(opinion.point, history)
+            judged = together.rank(opinion, entry, CONTENTS)
+            assert (judged.verdict, judged.gap) == (expected.verdict, expected.gap)
+            if entry % 7 == 5:  # somebody takes down the pair before, or another of this batch
+                for judge in (one_by_one, together):
+                    judge.forget(NAME, entry - 1)
+                    judge.forget(NAME, entry - 4)
+    assert np.array_equal(together._history[NAME].points, one_by_one._history[NAME].points)
+    assert 40 + 15 <= together.known(NAME) < 40 + 30
+
+
+def test_a_pair_that_is_taken_down_frees_its_place() -> None:
+    judge = make_judge()
+    opinion = make_opinions(judge)[0]
+    assert judge.rank(opinion, 7, CONTENTS).verdict.novel
+    assert not judge.rank(opinion, 8, CONTENTS).verdict.novel
+    judge.forget(NAME, 7)
+    assert judge.rank(opinion, 9, CONTENTS).verdict.novel
