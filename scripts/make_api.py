@@ -77,6 +77,38 @@ class Source:
             return self.text(value) if value is not None else ""
         return str(ast.literal_eval(node))
 
+    def value(self, node: ast.expr) -> ast.expr:
+        """Return what stands for a default: of a constant its value, if that is plain or made of plain values.
+
+        The constant may be of this module or imported from another of ours.
+        """
+        if not isinstance(node, ast.Name):
+            return node
+        for one in self.tree.body:
+            if isinstance(one, ast.ImportFrom) and str(one.module).startswith("curiosity."):
+                original = [name.name for name in one.names if (name.asname or name.name) == node.id]
+                if original:
+                    found = Source.of(str(one.module)).value(ast.Name(original[0]))
+                    return node if isinstance(found, ast.Name) else found
+            targets = (
+                one.targets if isinstance(one, ast.Assign) else [one.target] if isinstance(one, ast.AnnAssign) else []
+            )
+            held = one.value if isinstance(one, ast.Assign | ast.AnnAssign) else None
+            if held is not None and [ast.unparse(target) for target in targets] == [node.id] and is_plain(held):
+                return held
+        return node
+
+
+def is_plain(node: ast.expr) -> bool:
+    """Return whether an expression shows all that it is: a number, a text, a tuple, or a call of plain values."""
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and all(map(is_plain, node.args)) and not node.keywords
+    if isinstance(node, ast.Tuple):
+        return all(map(is_plain, node.elts))
+    if isinstance(node, ast.BinOp):
+        return is_plain(node.left) and is_plain(node.right)
+    return isinstance(node, ast.Constant)
+
 
 def homes() -> dict[str, str]:
     """Return the module of each name, as `curiosity` imports them for type checkers."""
@@ -108,7 +140,7 @@ def describe(name: str, source: Source) -> Iterator[str]:
         if isinstance(node, ast.ClassDef) and node.name == name:
             yield from describe_class(node, source)
         elif isinstance(node, ast.FunctionDef) and node.name == name:
-            yield f"### {name}\n\n```python\n{signature(node)}\n```\n\n{prose(node)}\n"
+            yield f"### {name}\n\n```python\n{signature(node, source)}\n```\n\n{prose(node)}\n"
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == name:
             text = following.value.value if isinstance(following, ast.Expr) else ""  # type: ignore[attr-defined]
             yield f"### {name}\n\n```python\n{ast.unparse(node)}\n```\n\n{text}\n"
@@ -117,7 +149,7 @@ def describe(name: str, source: Source) -> Iterator[str]:
 def describe_class(node: ast.ClassDef, source: Source) -> Iterator[str]:
     """Yield the paragraphs about a class: what it is, its fields, its public methods."""
     made = [one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"]
-    shown = f"```python\n{signature(made[0], node.name)}\n```\n\n" if made else ""
+    shown = f"```python\n{signature(made[0], source, node.name)}\n```\n\n" if made else ""
     yield f"### {node.name}\n\n{shown}{prose(node)}\n"
     rows = []
     for one in node.body:
@@ -125,7 +157,7 @@ def describe_class(node: ast.ClassDef, source: Source) -> Iterator[str]:
             value, said = one.value, source.comment(one)
             if isinstance(value, ast.Call) and ast.unparse(value.func) == "setting":
                 value, said = value.args[0], source.text(value.args[1])
-            default = f" = {ast.unparse(value)}" if value is not None else ""
+            default = f" = {ast.unparse(source.value(value))}" if value is not None else ""
             rows.append((f"{ast.unparse(one.target)}: {ast.unparse(one.annotation)}{default}", said))
         elif isinstance(one, ast.Assign) and not ast.unparse(one.targets[0]).startswith("_"):
             rows.append((ast.unparse(one), source.comment(one)))
@@ -139,16 +171,17 @@ def describe_class(node: ast.ClassDef, source: Source) -> Iterator[str]:
                 returns = ast.unparse(one.returns) if one.returns else "None"
                 yield f"#### {node.name}.{one.name}\n\n```python\n{one.name}: {returns}\n```\n\n{prose(one)}\n"
             else:
-                yield f"#### {node.name}.{one.name}\n\n```python\n{signature(one)}\n```\n\n{prose(one)}\n"
+                yield f"#### {node.name}.{one.name}\n\n```python\n{signature(one, source)}\n```\n\n{prose(one)}\n"
 
 
-def signature(node: ast.FunctionDef | ast.AsyncFunctionDef, name: str = "") -> str:
+def signature(node: ast.FunctionDef | ast.AsyncFunctionDef, source: Source, name: str = "") -> str:
     """Return how a function is called; ``name`` is that of the class that it makes."""
     arguments = node.args
     own = [one for one in arguments.args if one.arg not in ("self", "cls")]
     shown = ast.arguments(
-        arguments.posonlyargs, own, arguments.vararg, arguments.kwonlyargs, arguments.kw_defaults, arguments.kwarg,
-        arguments.defaults,
+        arguments.posonlyargs, own, arguments.vararg, arguments.kwonlyargs,
+        [one and source.value(one) for one in arguments.kw_defaults], arguments.kwarg,
+        [source.value(one) for one in arguments.defaults],
     )  # fmt: skip
     is_generator = node.returns is not None and "AsyncGenerator" in ast.unparse(node.returns)
     word = "async def " if isinstance(node, ast.AsyncFunctionDef) and not is_generator else "def "

@@ -55,6 +55,13 @@ def test_the_pages_are_current() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_pages_show_values_in_place_of_the_names_of_constants() -> None:
+    page = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    assert "url: str = 'http://127.0.0.1:8440'" in page
+    assert "home: Path | str = Path('~/.curiosity')" in page
+    assert re.findall(r"[:|\w] = _?[A-Z][A-Z_]+\b", page) == []
+
+
 PROGRAM = """
 import asyncio
 from pathlib import Path
