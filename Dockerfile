@@ -1,7 +1,7 @@
-# One image for every service of docker-compose.yml but PostgreSQL. It is laid out like a checkout (/app), so that what
-# holds in the tests holds in it. Base images are pinned by release; pin them by digest where you build.
+# One image for every service of docker-compose.yml except PostgreSQL. Its layout is that of a checkout (/app), so that it
+# behaves as in the tests. Base images are pinned by release; pin them by digest where you build.
 
-# npm carries the chain's native binary and the emoji material. No install script is run (.npmrc).
+# npm packages contain the chain's native binary and the emoji. No install script is run (.npmrc).
 FROM node:22.14.0-bookworm-slim AS parts
 WORKDIR /parts
 COPY package.json package-lock.json .npmrc ./
@@ -16,7 +16,8 @@ WORKDIR /app
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 RUN python -m venv .venv
 COPY pyproject.toml constraints.txt ./
-# Alone and first: it is the largest layer and changes least. Give TORCH_INDEX="" for PyPI's own build with CUDA.
+# torch has a layer of its own, first, because it is the largest and changes least. Set TORCH_INDEX="" for PyPI's build
+# with CUDA.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN .venv/bin/pip install -c constraints.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
     "$(sed -n 's/^ *"\(torch[^"]*\)".*/\1/p' pyproject.toml)"
@@ -31,7 +32,7 @@ RUN .venv/bin/pip install -c constraints.txt -e . \
  && .venv/bin/python -m compileall -q contracts curiosity node trainer validator witness
 
 FROM python:3.11.13-slim-bookworm AS run
-# libseccomp2: the system-call filter of the decode processes.
+# libseccomp2 is the system-call filter of the decode processes.
 RUN apt-get update \
  && apt-get install -y --no-install-recommends libseccomp2 \
  && rm -rf /var/lib/apt/lists/* \

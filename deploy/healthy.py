@@ -1,6 +1,6 @@
 """Health checks of the compose file: ``python deploy/healthy.py validator|witness URL`` or ``chain URL CHAIN_ID``.
 
-Exit status 0 if the service answers as it should, 1 if not. Standard library only, so that a check starts in no time.
+The exit status is 0 if the service is well, 1 if not. It uses the standard library only, so that it starts fast.
 """
 
 import json
@@ -15,14 +15,19 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 def check_health(url: str) -> str:
     """Return an empty text if the validator or the witness at ``url`` is well.
 
-    Raises OSError if it does not answer, or with another status than 200: it says 503 when it cannot go on.
+    Raises:
+        OSError: If it does not answer, or not with status 200; a service that cannot continue answers 503.
     """
     with _DIRECT.open(f"{url.rstrip('/')}/health", timeout=TIMEOUT_S):
         return ""
 
 
 def check_chain(url: str, chain_id: str) -> str:
-    """Return what is wrong with the chain at ``url``, empty if nothing. Raises OSError if it does not answer."""
+    """Return what is wrong with the chain at ``url``, an empty text if nothing.
+
+    Raises:
+        OSError: If it does not answer.
+    """
     call = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}).encode()
     request = urllib.request.Request(url, call, {"Content-Type": "application/json"})  # noqa: S310 - a fixed address
     with _DIRECT.open(request, timeout=TIMEOUT_S) as reply:
