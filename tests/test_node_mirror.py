@@ -98,6 +98,22 @@ async def test_a_mirror_that_was_cut_off_goes_on(live: Running, before: Front, t
     assert listing(tmp_path / "afresh") == listing(out)
 
 
+async def test_a_copy_that_does_not_say_whose_it_is_names_its_files(live: Running, tmp_path: Path) -> None:
+    out = tmp_path / "mirror"
+    await copy(live.url, out)
+    for name in ("checkpoint", "network.json"):
+        (out / name).write_text("torn")
+    with pytest.raises(ProofError) as caught:
+        await copy(live.url, out)
+    assert str(out / "checkpoint") in caught.value.what
+    assert str(out / "network.json") in caught.value.what
+    assert "remove that file" in caught.value.remedy
+    (out / "checkpoint").unlink()
+    await copy(live.url, out)
+    await copy(live.url, tmp_path / "afresh")
+    assert listing(tmp_path / "afresh") == listing(out)
+
+
 def tamper(answers: dict[str, Any]) -> Any:
     """A change of answers: ``{route: function of the parsed answer}``."""
     return lambda path, answer: answers[path](answer) if path in answers else answer

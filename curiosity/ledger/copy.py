@@ -21,6 +21,7 @@ from curiosity.host.paths import inside
 from curiosity.ledger.layout import (
     BLOBS,
     BLOCKED,
+    HEAD,
     NETWORK,
     OLD_FILES,
     OLD_HEAD,
@@ -142,8 +143,15 @@ def _check_kept(out: Path, network: Network, head: TreeHead, log_vkey: str) -> N
         try:
             check_not_shrunk(out, head, log_vkey, note)
         except ProofError as error:
-            if error.code == "SYNC_SHRANK" or kept is None:
+            if error.code == "SYNC_SHRANK":
                 raise
+            if kept is None:
+                file = note or out / HEAD
+                raise ProofError(
+                    error.code,
+                    f"{file}, kept from an earlier run: {error.what}; {out / NETWORK} cannot be read either",
+                    "Choose another folder. If the copy is yours and damaged, remove that file and run it again.",
+                ) from None
 
 
 def _old_leaves(out: Path) -> list[bytes]:
