@@ -15,6 +15,7 @@ import pytest
 
 from curiosity.client.trust import KEPT_KEYS, Trust
 from curiosity.ledger.audit import Target, audit
+from curiosity.ledger.monitor import copy_log
 from curiosity.ledger.state import MonitorState
 from curiosity.ledger.tiles import AHEAD, LogFiles
 from curiosity.protocol.entry import CheckpointEntry, EpochEntry, PairEntry, TakedownEntry, encode_entry, parse_entry
@@ -449,3 +450,18 @@ def test_keys_are_needed_from_somewhere() -> None:
     with pytest.raises(ConfigError, match="QUORUM_UNREACHABLE"):
         Trust(quorum=1).check()
     assert isinstance(parse_entry(LEAVES[13]), EpochEntry)
+
+
+async def test_the_folder_that_ledger_tiles_wrote_says_whose_log_it_is(tmp_path: Path) -> None:
+    async with running(tmp_path / "validator") as live:
+        for pair in pictures(2):
+            await live.client.post_pair(live.sign(pair).encode())
+        async with LogFiles(live.url) as files:
+            await copy_log(files, tmp_path / "static", Trust())
+    status, out, err = await run(tmp_path / "home", str(tmp_path / "static"), "--json")
+    assert status == 0, err
+    told = json.loads(out)
+    assert (told["size"], told["finding"], told["is_log_pinned"]) == (live.service.ledger.size, None, False)
+    async with LogFiles(str(tmp_path / "static")) as files:
+        await copy_log(files, tmp_path / "again", Trust())
+    assert (tmp_path / "again" / "network.json").read_bytes() == (tmp_path / "static" / "network.json").read_bytes()

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from curiosity.client.client import ValidatorClient
 from curiosity.client.trust import Trust
+from curiosity.host.files import write_whole
 from curiosity.ledger.audit import Audited, Target, audit, state_folder
 from curiosity.ledger.layout import NETWORK
 from curiosity.ledger.source import Progress, untold
 from curiosity.ledger.state import MonitorState
-from curiosity.ledger.sync import Copied, check_not_shrunk, copy_tiles
+from curiosity.ledger.sync import Copied, check_not_shrunk, copy_tiles, not_written
 from curiosity.ledger.tiles import LogFiles
 from curiosity.protocol.errors import ConfigError, Rejected, ServiceError, SourceError
 from curiosity.protocol.messages import IndexedSubmission, Network
@@ -89,7 +90,14 @@ async def copy_log(files: LogFiles, out: Path, trust: Trust, *, progress: Progre
         note = await files.head()
         head = verify_checkpoint(note, target.origin, target.log_vkeys, trust.witness_vkeys, trust.quorum)
         check_not_shrunk(out, head, target.log_vkeys[0])
-        return await copy_tiles(files, out, note, head, progress=progress)
+        copied = await copy_tiles(files, out, note, head, progress=progress)
+        data = await files.get(_network_path(files)) if target.network is not None else None
+        if data is not None:  # so that an audit of the folder knows whose log it is
+            try:
+                await asyncio.to_thread(write_whole, out / NETWORK, data)
+            except OSError as error:
+                raise not_written(out, error) from None
+        return copied
 
 
 async def find_target(stack: AsyncExitStack, files: LogFiles, trust: Trust, *, is_foreign: bool = False) -> Target:
@@ -120,8 +128,12 @@ async def find_target(stack: AsyncExitStack, files: LogFiles, trust: Trust, *, i
     return Target(origin, (key,), trust, network=known, openings=openings, stake_vkey=network.stake_vkey)
 
 
+def _network_path(files: LogFiles) -> str:
+    return NETWORK if files.is_folder else "v1/network"
+
+
 async def _network(files: LogFiles) -> Network | None:
-    data = await files.get(NETWORK if files.is_folder else "v1/network")
+    data = await files.get(_network_path(files))
     try:
         return parse(Network, data) if data is not None else None
     except Rejected:
