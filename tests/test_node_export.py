@@ -1,7 +1,9 @@
 """A ledger exported and imported: the same root, proofs, answers and refusals; what is torn is refused."""
 
 import asyncio
+import json
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -73,6 +75,22 @@ async def test_a_copy_serves_the_same_and_takes_nothing_in(ledger: tuple[Running
             await mirror.client.close_epoch(mirror.service.keys.admin_token)
         assert mirror.service.ledger.size == done.size
         assert (await mirror.client.inclusion(2, 5)).tree_head is None  # not ours to sign
+
+
+async def test_a_copy_shows_its_owners_receipt_key_when_it_starts(ledger: tuple[Running, Path], tmp_path: Path) -> None:
+    owner, exported = ledger
+    bring(exported, tmp_path / "v")
+    config = tmp_path / "curiosity.toml"
+    config.write_text(f'[validator]\nport = 0\nname = "mine.example"\ndata_dir = "{tmp_path / "v"}"\n')
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "validator", "run", "--config", str(config), "--json", stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    facts = json.loads(await process.stdout.readline())
+    process.terminate()
+    await process.wait()
+    network = await owner.client.network()
+    assert (facts["receipt_vkey"], facts["origin"]) == (network.receipt_vkey, network.origin)
 
 
 async def test_a_copy_is_brought_up_to_date_and_forgets_what_was_taken_down(

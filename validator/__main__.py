@@ -40,8 +40,8 @@ async def serve(settings: ServiceSettings, *, ready_file: Path | None, as_json: 
     url = url_of(config.host, port)
     facts = {
         "url": url,
-        "origin": config.name,
-        "receipt_vkey": service.keys.receipt.verifier.vkey(),
+        "origin": service.origin,
+        "receipt_vkey": service.receipt_vkey,
         "checkpoint": "0x" + service.embedder.checkpoint.hex(),
         "device": service.embedder.device,
         "ledger_size": service.ledger.size,
@@ -52,7 +52,7 @@ async def serve(settings: ServiceSettings, *, ready_file: Path | None, as_json: 
     if as_json:
         click.echo(json.dumps(facts))
     else:
-        click.echo(f"Validator {config.name} listens on {url}; ledger of {number_of(service.ledger.size, 'entry')}.")
+        click.echo(f"Validator {service.origin} listens on {url}; ledger of {number_of(service.ledger.size, 'entry')}.")
         click.echo(f"Receipt key, to pin: {facts['receipt_vkey']}")
     sys.stdout.flush()
     if ready_file is not None:

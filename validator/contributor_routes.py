@@ -37,7 +37,7 @@ async def get_network(request: web.Request) -> web.Response:
             network_id=s.network_id,
             domain=s.domain,
             origin=s.settings.validator.name,
-            receipt_vkey=s.keys.receipt.verifier.vkey(),
+            receipt_vkey=s.receipt_vkey,
             log_vkey=s.keys.log.verifier.vkey(),
             token=s.addresses.token,
             checkpoint=judge.checkpoint,

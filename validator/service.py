@@ -76,6 +76,17 @@ class Service:
     mirrored: MirrorRecord | None = None  # whose ledger this is a read-only copy of
     switching: asyncio.Lock = field(default_factory=asyncio.Lock)  # one switch of the checkpoint at a time
 
+    @property
+    def origin(self) -> str:
+        """Return the ledger's origin, which a copy has from its owner."""
+        return self.settings.validator.name if self.mirrored is None else self.mirrored.network.origin
+
+    @property
+    def receipt_vkey(self) -> str:
+        """Return the key of the receipts that are served, which a copy has from its owner."""
+        own = self.keys.receipt.verifier.vkey()
+        return own if self.mirrored is None else self.mirrored.network.receipt_vkey
+
 
 async def switch_checkpoint(s: Service, path: Path, *, force: bool = False) -> tuple[int, int]:
     """Judge under the checkpoint in ``path`` from now on; return the index of its entry and the pairs re-embedded.
