@@ -196,6 +196,17 @@ def test_config_shows_every_section_of_the_file_and_no_secret(shell: Shell, tmp_
     assert shell.run("config", "show", "--config", wrong, "--json").json["error"]["code"] == "CONFIG_INVALID"
 
 
+def test_config_shows_a_validator_the_chain_that_it_uses(shell: Shell, tmp_path: Path) -> None:
+    """Without rpc_url a validator has no chain; only a contributor's command has a default address."""
+    for tables, rpc_url in (
+        ({"validator": ""}, ""),
+        ({"validator": "", "chain": 'rpc_url = "http://h:2"'}, "http://h:2"),
+        ({"node": ""}, "http://127.0.0.1:8545"),
+    ):
+        file = write(tmp_path / "one.toml", tables)
+        assert shell.run("config", "show", "--config", file, "--json").json["chain"]["rpc_url"] == rpc_url
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_config_init_writes_each_role_s_file(shell: Shell, tmp_path: Path, role: str) -> None:
     out = tmp_path / f"{role}.toml"

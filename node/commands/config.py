@@ -1,12 +1,14 @@
 """`curiosity config`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from curiosity.host.console import example
 from curiosity.host.files import write_new
-from curiosity.host.settings.loader import FILE_NAME
+from curiosity.host.settings.chain import ChainSettings
+from curiosity.host.settings.loader import FILE_NAME, load_section, read_document
 from curiosity.host.settings.sections import ROLES
 from curiosity.host.settings.shown import shown_sections
 from curiosity.host.settings.write import template
@@ -24,7 +26,10 @@ def config() -> None:
 def show(session: Session) -> None:
     """Show every setting in force, without passwords in URLs; of a chain's URLs only scheme, host and port."""
     settings = session.settings
-    sections = shown_sections(settings.file, {"node": settings.node, "chain": settings.chain})
+    document = read_document(settings.file)
+    # A validator without rpc_url has no chain; the default address is the contributor's.
+    chain = load_section(ChainSettings, "chain", settings.file) if _is_validators(document) else settings.chain
+    sections = shown_sections(settings.file, {"node": settings.node, "chain": chain})
     rows = [
         (f"[{section}] {name}", _shown(value)) for section, part in sections.items() for name, value in part.items()
     ]
@@ -47,6 +52,10 @@ def init(session: Session, out: Path, role: str) -> None:
     except FileExistsError:
         raise ConfigError("CONFIG_EXISTS", f"{out} exists", "Choose another name; nothing was overwritten.") from None
     session.screen.finish({"file": str(out), "role": role}, lambda screen: screen.line(f"Wrote {out}."))
+
+
+def _is_validators(document: Mapping[str, object]) -> bool:
+    return "validator" in document and "node" not in document
 
 
 def _shown(value: object) -> str:
