@@ -104,6 +104,9 @@ def test_wallets_are_encrypted_and_only_the_password_opens_them(shell: Shell) ->
 
     assert Account.from_key(exported["private_key"]).address == made["address"]
     assert bytes(Account.decrypt(keystore, PASSWORD)).hex() == exported["private_key"][2:]  # another library opens it
+    unasked = shell.run("wallet", "export", "alice", "--private-key")
+    assert (unasked.status, unasked.out) == (2, "")
+    assert unasked.err.startswith("USAGE: a shown key cannot be hidden again and there is no terminal to ask on")
     (shell.home / "wrong").write_text("not it")
     refused = shell.run("wallet", "export", "alice", "--private-key", "--yes", "--password-file", shell.home / "wrong")
     assert refused.status == 7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -120,8 +121,11 @@ def export(session: Session, name: str, private_key: bool, yes: bool, password_f
     if not private_key:
         session.screen.finish(found.describe(), lambda screen: screen.line(str(found.path)))
         return
-    if not yes and not click.confirm(f"Print the private key of {name} on this screen?", err=True):
-        raise click.Abort
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("a shown key cannot be hidden again and there is no terminal to ask on; give --yes")
+        if not click.confirm(f"Print the private key of {name} on this screen?", err=True):
+            raise click.Abort
     key = "0x" + unlock_wallet(found, password_file).hex()
     session.screen.finish({**found.describe(), "private_key": key}, lambda screen: screen.line(key))
 
