@@ -164,7 +164,7 @@ def _validator_keys(folder: Path) -> object:
 
 
 def _witness_keys(folder: Path) -> object:
-    return load_witness_keys(folder, "witness.example")
+    return load_witness_keys(folder, "witness.example/full-disk")
 
 
 def _contract_addresses(folder: Path) -> None:

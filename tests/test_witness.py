@@ -368,6 +368,18 @@ async def test_a_damaged_or_lost_state_is_refused(tmp_path: Path) -> None:
         load_keys(tmp_path, NAME)
 
 
+def test_the_keys_keep_the_name_that_they_were_made_under(tmp_path: Path) -> None:
+    vkeys = load_keys(tmp_path, NAME).vkeys
+    with pytest.raises(ConfigError, match=f"WITNESS_RENAMED: .*{NAME}.*other.example") as caught:
+        load_keys(tmp_path, "other.example")
+    assert f"--name {NAME}" in caught.value.remedy
+    assert load_keys(tmp_path, NAME).vkeys == vkeys
+    (tmp_path / "name").unlink()  # as an earlier version left it
+    assert load_keys(tmp_path, NAME).vkeys == vkeys
+    with pytest.raises(ConfigError, match="WITNESS_RENAMED"):
+        load_keys(tmp_path, "other.example")
+
+
 async def test_very_many_heads_are_thinned_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("witness.heads.MAX_LINES", 6)
     monkeypatch.setattr("witness.heads.KEPT_LINES", 3)
