@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,10 +39,12 @@ from curiosity.protocol.errors import (
     WalletError,
 )
 from curiosity.protocol.license import match_license
+from curiosity.protocol.messages import Health
 from curiosity.protocol.payouts import derive
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.url import check_url
 from curiosity.protocol.verdict import Outcome, Reason, Verdict
+from curiosity.protocol.wire import encode
 from node.cli import run
 from node.screen import Screen
 from node.submit_report import show_outcomes
@@ -263,13 +267,44 @@ def test_a_password_in_an_address_is_not_shown() -> None:
     assert "hunter2" not in str(caught.value)
 
 
-async def test_a_validator_that_never_answered_is_given_up_after_six_tries_and_told_meanwhile() -> None:
+async def test_a_validator_that_has_not_answered_yet_is_waited_for_as_long_as_patience_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("curiosity.client.client._LONGEST_WAIT_S", 0.2)
     told: list[CuriosityError] = []
-    async with ValidatorClient("http://127.0.0.1:9", patience_s=3600.0, on_wait=told.append) as client:
+    starts = asyncio.Event()
+
+    def tell(failure: CuriosityError) -> None:
+        told.append(failure)
+        if len(told) == 8:
+            starts.set()
+
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        port = holder.getsockname()[1]
+    health = Health("late", "1", "cpu", bytes(32), 0, 0, 1)
+    app = web.Application()
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(body=encode(health), content_type="application/json")
+
+    app.router.add_get("/health", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    async with ValidatorClient(f"http://127.0.0.1:{port}", patience_s=3600.0, on_wait=tell) as client:
+        asked = asyncio.create_task(client.health())
+        await asyncio.wait_for(starts.wait(), 120)
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        assert await asyncio.wait_for(asked, 120) == health
+    await runner.cleanup()
+    assert {one.code for one in told} == {"SERVICE_UNREACHABLE"}
+    assert told[0].what == f"http://127.0.0.1:{port} did not answer GET /health: nobody listens there"
+
+
+async def test_a_validator_that_does_not_answer_is_given_up_when_patience_ends() -> None:
+    async with ValidatorClient("http://127.0.0.1:9", patience_s=0.0) as client:
         with pytest.raises(ServiceError, match="SERVICE_UNREACHABLE"):
-            await asyncio.wait_for(client.health(), 300)  # and not an hour
-    assert [one.code for one in told] == ["SERVICE_UNREACHABLE"] * 5
-    assert told[0].what == "http://127.0.0.1:9 did not answer GET /health: nobody listens there"
+            await client.health()
 
 
 async def test_what_is_waited_for_at_a_logs_address_is_told() -> None:

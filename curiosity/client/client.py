@@ -45,7 +45,6 @@ PAIR_MEDIA_TYPE = "application/vnd.curiosity.pair"
 _FIRST_WAIT_S = 0.2
 _LONGEST_QUOTA_S = 3600.0  # a quota is worked off within an hour
 _LONGEST_WAIT_S = 5.0
-_FIRST_TRIES = 6  # of a validator that has never answered: an address that is wrong stays wrong
 _MAX_REFUSAL_BYTES = 1 << 20
 _LONGEST_RETRY_S = 86_400
 _MAX_ANSWER_BYTES = 256 << 20  # a page of 1,000 entries of 65,535 bytes each is the largest honest answer
@@ -54,8 +53,8 @@ _MAX_ANSWER_BYTES = 256 << 20  # a page of 1,000 entries of 65,535 bytes each is
 class ValidatorClient:
     """One validator at ``url``.
 
-    A request without an answer is repeated, the same bytes, for ``patience_s``; of a validator that has not answered at
-    all yet, six times. ``on_wait`` is told of each failure that is waited out.
+    A request without an answer is repeated, the same bytes, for ``patience_s``. ``on_wait`` is told of each failure
+    that is waited out.
 
     Raises:
         ConfigError: URL_INVALID for what is not the address of a web server.
@@ -75,7 +74,6 @@ class ValidatorClient:
     ) -> None:
         self.url = check_url(url, "the validator's address (--url, [node] validator_url)").rstrip("/")
         self._on_wait = on_wait
-        self._has_answered = False
         self.patience_s = patience_s
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._connections = connections
@@ -227,9 +225,7 @@ class ValidatorClient:
         started = time.monotonic()
         deadline = started + self.patience_s
         wait_s = _FIRST_WAIT_S
-        tried = 0
         while True:
-            tried += 1
             try:
                 return await self._once(method, path, parameters, data, headers)
             except Overloaded as error:
@@ -245,7 +241,7 @@ class ValidatorClient:
                 failure, pause_s = error, wait_s
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
             pause_s *= 0.75 + 0.5 * random.random()  # noqa: S311 - so that many clients do not come back at once
-            if time.monotonic() + pause_s > deadline or (tried >= _FIRST_TRIES and not self._has_answered):
+            if time.monotonic() + pause_s > deadline:
                 raise failure
             self._on_wait(failure)
             log.info("event=retry path=%s code=%s wait_s=%.2f", path, failure.code, pause_s)
@@ -260,7 +256,6 @@ class ValidatorClient:
             async with self._session.request(
                 method, self.url + path, params=query, data=data, headers=headers
             ) as response:
-                self._has_answered = True
                 body = await _read(response, f"{method} {path}")
                 if response.status == 200:
                     return body
