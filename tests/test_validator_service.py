@@ -20,7 +20,7 @@ from curiosity.client.receipts import check_proof
 from curiosity.embedding.checkpoint import GENESIS, load
 from curiosity.protocol.decision import check_decision
 from curiosity.protocol.entry import CheckpointEntry, EpochEntry, PairEntry, parse_entry
-from curiosity.protocol.errors import ConfigError, Fault, Overloaded, Rejected
+from curiosity.protocol.errors import ConfigError, ExitCode, Fault, Overloaded, Rejected
 from curiosity.protocol.merkle import leaf_hash, root, verify_consistency
 from curiosity.protocol.messages import Decision
 from curiosity.protocol.pair import Envelope, Item, SignedPair
@@ -367,6 +367,14 @@ async def test_a_worse_child_is_switched_to_only_by_force(
     assert caught.value.fault is Fault.VALIDATOR  # no contributor can do anything about it
     assert (await live.client.network()).checkpoint == live.network.checkpoint
     assert live.service.ledger.size == 1
+    nowhere = ("-m", "node.cli", "validator", "switch", str(tmp_path / "nowhere"), "--url", live.url, "--json")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *nowhere, "--token-file", str(tmp_path / "validator" / "keys" / "admin.token"),
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    said, _ = await process.communicate()
+    assert json.loads(said)["error"]["code"] == "CHECKPOINT_MISSING"
+    assert process.returncode == ExitCode.REJECTED  # docs/cli.md, "Status": the validator refused it
     command = ("-m", "node.cli", "validator", "switch", worse, "--force", "--url", live.url)
     process = await asyncio.create_subprocess_exec(
         sys.executable, *command, "--token-file", str(tmp_path / "validator" / "keys" / "admin.token"),
