@@ -16,7 +16,11 @@ from curiosity.host import console
 from curiosity.protocol.errors import ChainError, CuriosityError, ExitCode, Rejected
 from curiosity.protocol.messages import ErrorMessage
 from curiosity.protocol.wire import parse
+from trainer.cli import main as trainer_program
+from validator.__main__ import main as validator_program
+from witness.__main__ import main as witness_program
 
+ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = (
     "node.cli",
     "validator",
@@ -105,9 +109,27 @@ def test_an_error_is_json_where_json_was_asked_for(capsys: pytest.CaptureFixture
     console.run(program(error), ["--json"], "x", writes_json=False)  # there it names a file
     assert capsys.readouterr().out == ""
     console.run(program(error), [], "x", events=True)
-    assert json.loads(capsys.readouterr().out) == {"event": "error", **error.to_json()}
+    assert json.loads(capsys.readouterr().out) == {"event": "error", "error": error.to_json()}
     console.run(program(KeyboardInterrupt()), [], "x", events=True)
-    assert json.loads(capsys.readouterr().out)["code"] == "INTERRUPTED"
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "INTERRUPTED"
+
+
+@pytest.mark.parametrize(
+    "raised", [click.UsageError("d"), OSError(28, "full"), ZeroDivisionError(), KeyboardInterrupt()]
+)
+@pytest.mark.parametrize("events", [False, True])
+def test_every_error_object_has_the_same_keys(
+    raised: BaseException,
+    events: bool,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    console.run(program(raised), ["--json"], "x", events=events)
+    printed = capsys.readouterr().out
+    if printed or not isinstance(raised, KeyboardInterrupt):
+        assert [*json.loads(printed)["error"]] == [*ChainError("A", "b", "C.").to_json()]
 
 
 def test_a_crash_is_kept_in_a_file_and_not_shown(
@@ -143,3 +165,43 @@ def test_every_program_has_this_edge(module: str) -> None:
     (line,) = done.stderr.splitlines()
     assert line.startswith("USAGE: No such option")
     assert line.endswith("--help")
+
+
+@pytest.mark.parametrize(
+    ("module", "word", "name"),
+    [
+        ("validator", "keys", "curiosity validator"),
+        ("validator", "import", "curiosity ledger"),
+        ("witness", "keys", "curiosity witness"),
+        ("trainer", "run", "curiosity trainer"),
+        ("trainer", "phases", "python -m trainer"),
+    ],
+)
+def test_a_program_s_help_has_the_name_that_people_call_it_by(module: str, word: str, name: str) -> None:
+    done = subprocess.run([sys.executable, "-m", module, word, "--help"], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.startswith(f"Usage: {name} {word} "), done.stdout
+    wrong = subprocess.run([sys.executable, "-m", module, word, "--nonsense"], capture_output=True, text=True, cwd=ROOT)
+    assert wrong.stderr.endswith(f"See: {name} {word} --help\n")
+
+
+@pytest.mark.parametrize(
+    ("program", "shared"),
+    [(validator_program, {"--config", "-v", "--json"}), (witness_program, {"--config", "-v", "--json"}),
+     (trainer_program, {"-v", "--json"})],
+)  # fmt: skip
+def test_the_commands_of_a_program_share_options(program: click.Group, shared: set[str]) -> None:
+    for command in program.commands.values():
+        options = {one for parameter in command.params for one in parameter.opts}
+        assert shared <= options, command.name
+
+
+@pytest.mark.parametrize("module", ["validator", "witness"])
+def test_a_program_reads_the_settings_file_of_its_folder(module: str, tmp_path: Path) -> None:
+    """As every command of `curiosity` does: docs/cli.md, "Settings"."""
+    (tmp_path / "curiosity.toml").write_text(f'[{module}]\nname = "named.example"\ndata_dir = "{tmp_path / "d"}"\n')
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CURIOSITY_")}
+    done = subprocess.run(
+        [sys.executable, "-m", module, "keys", "-v"],
+        capture_output=True, text=True, cwd=tmp_path, env=kept | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert "named.example" in done.stdout, done.stderr

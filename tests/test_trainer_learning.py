@@ -232,6 +232,6 @@ def test_the_command_answers_in_json_lines(tmp_path: Path) -> None:
     command += ["--ledger", str(tmp_path), "--trusted", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
     said = json.loads(done.stdout)
-    assert (done.returncode, said["event"], said["code"]) == (8, "error", "MIRROR_MISSING")
+    assert (done.returncode, said["event"], said["error"]["code"]) == (8, "error", "MIRROR_MISSING")
     assert done.stderr.startswith("MIRROR_MISSING: ")
     assert done.stderr.count("\n") == 1

@@ -236,7 +236,7 @@ def test_the_command_says_what_is_wrong_in_json(tmp_path: Path, capsys: pytest.C
     (tmp_path / "plan.yaml").write_text("phases: 3")
     assert phases.main(["--config", str(tmp_path / "plan.yaml"), "--pairs", str(tmp_path)]) == ExitCode.CONFIG
     said = json.loads(capsys.readouterr().out)
-    assert (said["event"], said["code"]) == ("error", "CONFIG_TYPE")
+    assert (said["event"], said["error"]["code"]) == ("error", "CONFIG_TYPE")
 
 
 def test_replay_takes_turns_and_its_share(digits: Path) -> None:

@@ -9,7 +9,7 @@ if __name__ == "__main__":
     words = sys.argv[1:2]
     console.main(
         main,
-        "python -m trainer",
+        "curiosity trainer" if words in (["run"], ["genesis"]) else "python -m trainer",
         events=words == ["run"] or (words == ["phases"] and ("--json" in sys.argv or not sys.stdout.isatty())),
         writes_json=words != ["evaluate"],
     )

@@ -24,6 +24,7 @@ from trainer.options import FOLDER, threads
 @click.option("--json", "json_file", type=FOLDER, help="JSON file to write.")
 @click.option("--map", "map_file", type=FOLDER, help="Picture of the space to write (PNG).")
 @threads
+@console.logs_option
 def evaluate(**options: Any) -> int:
     """Measure a checkpoint on held-out pairs; the status is 9 when it is not fit."""
     from trainer.evaluation import command

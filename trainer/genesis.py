@@ -22,6 +22,7 @@ from trainer.recipe import GENESIS_RECIPE
 @click.option("--seed", default=GENESIS_RECIPE.seed, show_default=True, help="What chance is drawn by.")
 @click.option("--steps", default=GENESIS_RECIPE.steps, show_default=True, help="Steps of the training.")
 @threads
+@console.logs_option
 @click.option("--json", "_as_json", is_flag=True, help="One JSON object on standard output, as always.")
 def genesis(_as_json: bool, **options: Any) -> int:
     """Make a genesis checkpoint from trusted pair sets."""

@@ -166,7 +166,7 @@ def _command(config: Path, pairs: Sequence[Path], seed: int) -> str:
 
 def _print_interruption(error: Interrupted, is_plain: bool) -> None:
     if is_plain:
-        print(json.dumps({"event": "interrupted", **error.to_json()}), flush=True)
+        print(json.dumps({"event": "interrupted", "error": error.to_json()}), flush=True)
     else:
         print(one_line(f"{error.code}: {error.what}. {error.remedy}"), file=sys.stderr)
 

@@ -31,6 +31,7 @@ _NAME: Final = "python -m trainer.phases"
 @click.option("--resume", is_flag=True, help="Go on from the state in --out, if there is one.")
 @click.option("--seed", type=click.IntRange(0, _MAX_SEED), help="Instead of the seed in the YAML file.")
 @threads
+@console.logs_option
 @click.option(
     "--save-steps", type=click.IntRange(min=1), default=500, show_default=True, help="Steps between two saved states."
 )

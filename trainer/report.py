@@ -16,6 +16,7 @@ from trainer.options import FOLDER, threads
 @click.option("--trusted", type=FOLDER, multiple=True, required=True, help="Folder of a trusted pair set; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="JSON in place of Markdown.")
 @threads
+@console.logs_option
 def report(**options: Any) -> int:
     """Print the operating figures of a checkpoint."""
     from trainer.operating_figures import command

@@ -32,6 +32,7 @@ from trainer.recipe import ROUND_RECIPE, SAFETY_STOP_S
 )
 @click.option("--seed", default=ROUND_RECIPE.seed, show_default=True, help="What chance is drawn by.")
 @threads
+@console.logs_option
 @lines
 def run(_as_json: bool, **options: Any) -> int:
     """Train a child of a checkpoint on the accepted pairs of a mirrored ledger."""

@@ -13,6 +13,7 @@ import click
 
 from curiosity.host import console
 from curiosity.host.files import make_folder, write_whole
+from curiosity.host.settings.loader import find_config
 from curiosity.protocol.counts import number_of
 from validator.config import ServiceSettings, load_settings
 
@@ -66,9 +67,6 @@ async def serve(settings: ServiceSettings, *, ready_file: Path | None, as_json: 
         raise service.batches.failure
 
 
-_CONFIG = click.option(
-    "--config", "config_path", type=click.Path(path_type=Path), envvar="CURIOSITY_CONFIG", help="TOML file."
-)
 _KEYS = ("origin", "receipt_vkey", "log_vkey", "attestation_address")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
@@ -79,7 +77,7 @@ def main() -> None:
 
 
 @main.command(epilog=console.example("curiosity validator run --config curiosity.toml"))
-@_CONFIG
+@console.config_option
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Write the address here once it listens.")
 @_JSON
 @click.option("-v", "--verbose", is_flag=True, help="Log every request.")
@@ -88,19 +86,20 @@ def run(config_path: Path | None, ready_file: Path | None, as_json: bool, verbos
     import asyncio
 
     console.log_service(verbose=verbose)
-    asyncio.run(serve(load_settings(config_path), ready_file=ready_file, as_json=as_json))
+    asyncio.run(serve(load_settings(find_config(config_path)), ready_file=ready_file, as_json=as_json))
 
 
 @main.command(epilog=console.example("curiosity validator keys --config curiosity.toml"))
-@_CONFIG
+@console.config_option
 @click.option("--only", type=click.Choice(_KEYS), help="Print this alone, for a file or a script.")
 @_JSON
+@console.logs_option
 def keys(config_path: Path | None, only: str | None, as_json: bool) -> None:
     """Show the public keys, made now if there are none: for contributors to pin and for the contract to register."""
     from curiosity.protocol.signing import address_of, checksum
     from validator.keys import load_keys
 
-    config = load_settings(config_path).validator
+    config = load_settings(find_config(config_path)).validator
     made = load_keys(config.data_dir.expanduser() / "keys", config.name)
     facts = {
         "origin": config.name,
@@ -115,11 +114,12 @@ def keys(config_path: Path | None, only: str | None, as_json: bool) -> None:
 
 
 @main.command(epilog=console.example("curiosity validator check --config curiosity.toml"))
-@_CONFIG
+@console.config_option
 @click.option(
     "--pairs", is_flag=True, help="Also compare every pair, receipt and item with its entry; reads every item."
 )
 @_JSON
+@console.logs_option
 def check(config_path: Path | None, pairs: bool, as_json: bool) -> None:
     """Hash the whole ledger again and compare it with what was signed; stop the validator first."""
     from curiosity.protocol.signing import Domain
@@ -129,7 +129,7 @@ def check(config_path: Path | None, pairs: bool, as_json: bool) -> None:
     from validator.ledger import Ledger
     from validator.store import Store
 
-    settings = load_settings(config_path)
+    settings = load_settings(find_config(config_path))
     config = settings.validator
     folder = config.data_dir.expanduser().resolve()
     mirrored = read_mark(folder)
@@ -156,13 +156,14 @@ def check(config_path: Path | None, pairs: bool, as_json: bool) -> None:
 
 @main.command("import", epilog=console.example("curiosity ledger import export/ --config curiosity.toml"))
 @click.argument("export", type=click.Path(path_type=Path))
-@_CONFIG
+@console.config_option
 @click.option("--log-vkey", default="", help="Tree head key to trust; by default the one in the export.")
 @click.option("--receipt-vkey", default="", help="Receipt key to trust, likewise.")
 @click.option(
     "--without-blocked", is_flag=True, help="Go on with the log though content that was taken down may come back."
 )
 @_JSON
+@console.logs_option
 def import_(
     export: Path, config_path: Path | None, log_vkey: str, receipt_vkey: str, without_blocked: bool, as_json: bool
 ) -> None:
@@ -176,7 +177,7 @@ def import_(
     from validator.new_folder import left_as_found
     from validator.store import Store
 
-    config = load_settings(config_path).validator
+    config = load_settings(find_config(config_path)).validator
     folder = config.data_dir.expanduser().resolve()
 
     def tell(done: int, total: int) -> None:
@@ -213,4 +214,4 @@ def _sentences(done: Imported) -> str:
 
 
 if __name__ == "__main__":
-    console.main(main, "curiosity validator")
+    console.main(main, "curiosity ledger" if sys.argv[1:2] == ["import"] else "curiosity validator")

@@ -14,17 +14,17 @@ from curiosity.host.settings.witness import WitnessConfig
 from curiosity.protocol.errors import SourceError
 
 _PATH = click.Path(path_type=Path)
-_CONFIG = click.option("--config", "config_path", type=_PATH, envvar="CURIOSITY_CONFIG", help="TOML file.")
 _DATA = click.option("--data-dir", type=_PATH, help="Folder of keys, heads and evidence.")
 _NAME = click.option("--name", help="Name of the key, such as example.org/witness; must not change later.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 def _settings(config_path: Path | None, **changes: object) -> WitnessConfig:
+    from curiosity.host.settings.loader import find_config
     from witness.config import load_config
 
     given = {name: value for name, value in changes.items() if value}
-    return replace(load_config(config_path), **given)  # type: ignore[arg-type]
+    return replace(load_config(find_config(config_path)), **given)  # type: ignore[arg-type]
 
 
 @click.group(context_settings=console.HELP)
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 @main.command(epilog=console.example("curiosity witness run --name example.org/witness --log VKEY"))
-@_CONFIG
+@console.config_option
 @_DATA
 @_NAME
 @click.option("--log", "logs", multiple=True, help="VKEY of a trusted log, or 'ORIGIN VKEY'; repeatable.")
@@ -66,11 +66,12 @@ def run(
 
 
 @main.command(epilog=console.example("curiosity witness keys --name example.org/witness"))
-@_CONFIG
+@console.config_option
 @_DATA
 @_NAME
 @click.option("--only", type=click.Choice(["vkey", "ml_dsa_vkey"]), help="Print this alone, for a file or a script.")
 @_JSON
+@console.logs_option
 def keys(config_path: Path | None, data_dir: Path | None, name: str | None, only: str | None, as_json: bool) -> None:
     """Show the public keys, made now if there are none: for logs to ask under, and for whoever verifies to trust."""
     from witness.keys import load_keys
@@ -87,11 +88,12 @@ def keys(config_path: Path | None, data_dir: Path | None, name: str | None, only
 
 
 @main.command(epilog=console.example("curiosity witness evidence --export 0123456789abcdef --out fork.json"))
-@_CONFIG
+@console.config_option
 @_DATA
 @click.option("--export", "id_", help="Write the evidence with this id.")
 @click.option("--out", type=_PATH, help="Where to write it; by default standard output.")
 @_JSON
+@console.logs_option
 def evidence(config_path: Path | None, data_dir: Path | None, id_: str | None, out: Path | None, as_json: bool) -> None:
     """List the forks that this witness has seen, or export one for others to check with `curiosity verify`."""
     from curiosity.protocol.evidence import check_evidence, encode_evidence

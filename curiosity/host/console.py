@@ -17,7 +17,7 @@ import click
 
 from curiosity.host.stopping import stop_on_sigterm
 from curiosity.host.terminal import one_line, printable
-from curiosity.protocol.errors import CuriosityError, ExitCode
+from curiosity.protocol.errors import CuriosityError, ExitCode, Fault
 
 HELP: Final = {"help_option_names": ["-h", "--help"]}
 """Context settings of every command of ours."""
@@ -69,6 +69,7 @@ def run(
             "code": "SYSTEM",
             "what": f"{where}{error.strerror or error}",
             "remedy": "Check the path, its permissions and the free space (curiosity doctor).",
+            "fault": Fault.CONTRIBUTOR.value,
         }
         return edge.fail(problem, int(ExitCode.FAILED))
     except Exception:  # noqa: BLE001 - the process edge: kept in a file, never shown as a traceback
@@ -89,13 +90,14 @@ class _Edge:
     def interrupted(self) -> int:
         remedy = "Run the same command again to go on."
         if self._events:
-            self._print({"code": "INTERRUPTED", "what": f"{self._name} was interrupted", "remedy": remedy})
+            problem = {"code": "INTERRUPTED", "what": f"{self._name} was interrupted", "remedy": remedy}
+            self._print({**problem, "fault": Fault.CONTRIBUTOR.value})
         print("Interrupted; run the same command again to go on.", file=sys.stderr)
         return int(ExitCode.INTERRUPTED)
 
     def _print(self, problem: dict[str, str]) -> None:
         if self._events:
-            print(json.dumps({"event": "error", **problem}), flush=True)
+            print(json.dumps({"event": "error", "error": problem}), flush=True)
         elif self._as_json:
             print(json.dumps({"error": problem}), flush=True)
 
@@ -108,7 +110,7 @@ def _usage(error: click.ClickException, name: str) -> dict[str, str]:
         remedy = f"{hint.strip()} {guess.rstrip('.')} {remedy}"
     if isinstance(error, click.exceptions.NoSuchCommand) and error.command_name == "help":
         remedy = f"Help is an option, not a command. {remedy}"
-    return {"code": "USAGE", "what": what.rstrip("."), "remedy": remedy}
+    return {"code": "USAGE", "what": what.rstrip("."), "remedy": remedy, "fault": Fault.CONTRIBUTOR.value}
 
 
 def _crash_report() -> dict[str, str]:
@@ -124,6 +126,7 @@ def _crash_report() -> dict[str, str]:
         "code": "INTERNAL",
         "what": f"{kind.__name__ if kind else 'error'}, {where}",
         "remedy": "Please report it with that file.",
+        "fault": Fault.INFRASTRUCTURE.value,
     }
 
 
@@ -133,6 +136,23 @@ def log_command(verbose: int) -> None:
     _log_lines(logging.WARNING, "%(asctime)s %(levelname)s %(name)s %(message)s")
     for room in ROOMS:
         logging.getLogger(room).setLevel(level)
+
+
+def _log(_context: click.Context, _parameter: click.Parameter, verbose: int) -> None:
+    log_command(verbose)
+
+
+config_option = click.option("--config", "config_path", type=click.Path(path_type=Path), help="Settings file (TOML).")
+"""``--config`` of a role's program. `curiosity.host.settings.loader.find_config` says which file that means."""
+logs_option = click.option(
+    "-v",
+    "--verbose",
+    count=True,
+    expose_value=False,
+    callback=_log,
+    help="Logs on standard error; -vv for more.",
+)
+"""``-v`` of a role's command that is not a service."""
 
 
 def log_service(*, verbose: bool) -> None:

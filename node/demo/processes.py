@@ -144,5 +144,6 @@ def run_json_lines(module: str, arguments: list[str], log: Path, *, threads: int
             yield last
         status = process.wait()
     if status and last.get("event") != "done":
-        what = last.get("what", f"status {status}")
-        raise ServiceError(str(last.get("code", "PROGRAM_FAILED")), f"{module}: {what}", f"See {log}.")
+        error = last.get("error", {})
+        what = error.get("what", f"status {status}")
+        raise ServiceError(str(error.get("code", "PROGRAM_FAILED")), f"{module}: {what}", f"See {log}.")
