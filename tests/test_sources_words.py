@@ -1,0 +1,143 @@
+"""Splits that share no content word, and wrong captions that are hard to tell."""
+
+import random
+
+import pytest
+
+from curiosity.protocol.errors import SourceError
+from curiosity.sources.made.families import order_by_seed
+from curiosity.sources.words import content_words, find_shared, leave_out, split_by_words
+from curiosity.sources.wrong import CANDIDATES, draw_wrong
+
+NOUNS = [
+    f"{first}{second}" for first in ("bal", "car", "dom", "fil", "gor", "hul") for second in ("ka", "mo", "ti", "vu")
+]
+ADJECTIVES = ["red", "big", "old", "two"]
+
+
+@pytest.mark.parametrize(
+    ("caption", "words"),
+    [
+        ("A frog.", {"frog"}),
+        ("Two wild boars", {"two", "wild", "boar"}),
+        ("The plumber’s wrench is in its box!", {"plumber", "wrench", "box"}),
+        ("A pair of cherries and glasses", {"pair", "cherry", "glass"}),
+        ("A t shirt", {"shirt"}),
+        ("犬", {"犬"}),
+        ("Which of them is it?", set()),
+    ],
+)
+def test_content_words_are_what_a_caption_is_about(caption: str, words: set[str]) -> None:
+    assert content_words(caption) == words
+
+
+def captions_of(seed: int, count: int = 120) -> dict[str, frozenset[str]]:
+    chance = random.Random(seed)
+    captions = {f"A {chance.choice(ADJECTIVES)} {chance.choice(NOUNS)}{number % 9}" for number in range(count)}
+    return {caption: content_words(caption) for caption in sorted(captions)}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_word_is_in_two_splits(seed: int) -> None:
+    words = captions_of(seed)
+    sizes = {"held-out": 40, "calibration": 20}
+    splits = split_by_words(words, sizes, seed=seed, rest="submit")
+    assert find_shared(words, splits) == {}
+    assert len(splits) > len(words) / 2
+    assert splits == split_by_words(words, sizes, seed=seed, rest="submit")
+    # The same concepts split without looking at words share many: the check would see them.
+    naive = dict.fromkeys(words, "submit") | dict.fromkeys(order_by_seed(words, seed)[:40], "held-out")
+    assert len(find_shared(words, naive)) > 3
+
+
+def test_a_caption_between_two_splits_is_left_out() -> None:
+    words = {f"red {noun}": content_words(f"red {noun}") for noun in NOUNS[:6]}
+    words |= {f"old {noun}": content_words(f"old {noun}") for noun in NOUNS[6:12]}
+    sizes = {"held-out": 6}
+    for seed in range(30):
+        splits = split_by_words(words, sizes, seed=seed, rest="submit")
+        if splits[f"red {NOUNS[0]}"] != splits[f"old {NOUNS[6]}"]:
+            break
+    else:
+        raise AssertionError("30 seeds put both words into one split")
+    straddling = f"old red {NOUNS[20]}"
+    both = words | {straddling: content_words(straddling)}
+    splits = split_by_words(both, sizes, seed=seed, rest="submit")
+    assert set(both) - set(splits) == {straddling}
+    assert len(find_shared(both, splits | {straddling: "submit"})) == 1
+
+
+def test_sizes_are_met_nearly_and_seeds_differ() -> None:
+    words = {f"thing {number}": frozenset({f"w{number}", f"x{number // 2}"}) for number in range(200)}
+    found = [split_by_words(words, {"held-out": 80, "calibration": 40}, seed=seed, rest="submit") for seed in range(4)]
+    for splits in found:
+        held_out = sum(split == "held-out" for split in splits.values())
+        assert abs(held_out - 80) <= 10
+    assert len({frozenset(each.items()) for each in found}) == 4
+
+
+def test_captions_that_share_a_word_with_judged_ones_are_not_trained_on() -> None:
+    assert leave_out(["a red bus", "a dog", "two dogs barking", "an owl"], ["A dog.", "A bus"]) == [
+        False, False, False, True,
+    ]  # fmt: skip
+
+
+# -- wrong captions
+
+CAPTIONS = ["An apple", "A red apple", "A bus", "Red apples", "A dog barking", "A barking dog", "An owl", "A blue owl"]
+
+
+def test_a_swapped_caption_never_says_the_same() -> None:
+    for seed in range(20):
+        chosen = draw_wrong(CAPTIONS, way="swapped", seed=seed)
+        for own, other in zip(CAPTIONS, (CAPTIONS[at] for at in chosen), strict=True):
+            right, wrong = content_words(own), content_words(other)
+            assert not right <= wrong
+            assert not wrong <= right
+    assert draw_wrong(CAPTIONS, way="swapped", seed=1) != draw_wrong(CAPTIONS, way="swapped", seed=2)
+
+
+def test_the_nearest_wrong_caption_is_the_best_of_all_that_are_wrong() -> None:
+    asked: list[int] = []
+
+    def score(pair: int, captions: object) -> list[float]:
+        assert isinstance(captions, list)
+        asked.append(len(captions))
+        return [-abs(pair - at) + at / 100 for at in captions]
+
+    chosen = draw_wrong(CAPTIONS, way="nearest", seed=0, score=score)
+    # Beside "An apple" is "A red apple", which is not wrong for it.
+    assert [CAPTIONS[at] for at in chosen[:3]] == ["A bus", "A bus", "Red apples"]
+    assert CAPTIONS[chosen[4]] == "Red apples"  # not "A barking dog"
+    assert max(asked) == 7
+
+
+def test_the_best_of_64_is_the_best_of_64_drawn() -> None:
+    captions = [f"thing{number}" for number in range(300)]
+    asked: list[list[int]] = []
+
+    def score(_: int, drawn: object) -> list[float]:
+        assert isinstance(drawn, list)
+        asked.append(drawn)
+        return [float(at) for at in drawn]
+
+    chosen = draw_wrong(captions, way="best-of-64", seed=3, score=score)
+    assert {len(drawn) for drawn in asked} == {CANDIDATES}
+    assert chosen == [max(drawn) for drawn in asked]
+    assert all(pair not in drawn for pair, drawn in enumerate(asked))
+    assert len({tuple(sorted(drawn)) for drawn in asked}) == 300
+
+
+@pytest.mark.parametrize(
+    ("captions", "way", "scored", "code"),
+    [
+        (CAPTIONS, "worst", False, "WRONG_WAY"),
+        (CAPTIONS, "nearest", False, "WRONG_WAY"),
+        (CAPTIONS, "swapped", True, "WRONG_WAY"),
+        (["An apple", "A red apple"], "swapped", False, "WRONG_FEW"),
+    ],
+)
+def test_what_cannot_be_drawn_is_told(captions: list[str], way: str, scored: bool, code: str) -> None:
+    with pytest.raises(SourceError) as told:
+        draw_wrong(captions, way=way, seed=0, score=(lambda _, at: [0.0] * len(at)) if scored else None)
+    assert told.value.code == code
