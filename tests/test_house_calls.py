@@ -98,7 +98,7 @@ def test_json_of_others_has_one_reader() -> None:
     own = {
         "curiosity/protocol/json_reader.py", "curiosity/chain/artifacts.py", "contracts/audit.py", "contracts/build.py",
         "contracts/forge.py", "curiosity/client/receipts.py", "curiosity/sources/made/espeak_worker.py",
-        "curiosity/sources/own/convert_worker.py",
+        "curiosity/sources/own/convert_worker.py", "curiosity/sources/made/media_worker.py",
         "curiosity/sources/pairset.py",
             "trainer/progressive.py",
     }  # fmt: skip

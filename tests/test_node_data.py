@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.material.command import Said
+from tests.material.packages import write_stamps
 
 
 def run(*arguments: str | Path) -> Said:
@@ -77,7 +78,10 @@ def npy_of_wrong_shape() -> bytes:
         (("make", "digits", "--out", "x", "--episodes", "5"), "USAGE", 2),
         (("make", "world", "--out", "x", "--voices", "5"), "USAGE", 2),
         (("make", "world", "--out", "x", "--episodes", "5"), "EPISODES_FEW", 8),
-        (("make", "photos", "--out", "x"), "USAGE", 2),
+        (("make", "faces", "--out", "x"), "USAGE", 2),
+        (("make", "clipart", "--out", "x", "--language", "de"), "USAGE", 2),
+        (("make", "emoji", "--out", "x", "--from", "/"), "USAGE", 2),
+        (("make", "photos", "--out", "x", "--from", "/nowhere"), "MATERIAL_MISSING", 8),
         (("show", "/nowhere"), "NOT_A_PAIR_SET", 8),
         (("check", "/nowhere"), "NOT_A_PAIR_SET", 8),
     ],
@@ -86,6 +90,18 @@ def test_bad_input_gets_a_code(arguments: tuple[str, ...], code: str, status: in
     done = run(*arguments)
     assert (done.status, done.err.split(":")[0]) == (status, code), done.err
     assert len(done.err.strip().splitlines()) == 1
+
+
+def test_photos_of_a_given_copy_are_made_and_shown(tmp_path: Path) -> None:
+    stamps = {f"animals/{name}": f"A {name}.\nde.utf8=Ein {name}.\n" for name in ("frog", "lark", "yak", "zebra")}
+    root = write_stamps(tmp_path / "tree", stamps)
+    out = tmp_path / "photos"
+    made = run("make", "photos", "--out", out, "--from", root, "--language", "de", "--json")
+    assert made.json["card"]["about"]["languages"] == {"de": 4, "en": 4}
+    shown = run("show", out).out
+    assert "GPL-2.0-only" in shown
+    assert "use: To measure with." in shown
+    assert run("check", out, "--json").json == {"pairs": 8, "items": 12, "broken": []}
 
 
 def test_a_broken_card_is_told(tmp_path: Path) -> None:

@@ -13,6 +13,9 @@ from curiosity.protocol.errors import SourceError
 SOURCES: Final[dict[str, str]] = {
     "digits": "curiosity.sources.made.digits:make_digits",
     "emoji": "curiosity.sources.made.emoji:make_emoji",
+    "clipart": "curiosity.sources.made.clipart:make_clipart",
+    "photos": "curiosity.sources.made.photos:make_photos",
+    "sounds": "curiosity.sources.made.sounds:make_sounds",
     "world": "curiosity.sources.made.world.make:make_world",
 }
 """Name of a pair set -> ``module:function`` that makes it."""

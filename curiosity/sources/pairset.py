@@ -133,11 +133,18 @@ class DraftPair:
 
 
 def write_pair_set(
-    out: Path, *, name: str, parameters: Mapping[str, Any], origins: Iterable[Origin], drafts: Iterable[DraftPair]
+    out: Path,
+    *,
+    name: str,
+    parameters: Mapping[str, Any],
+    origins: Iterable[Origin],
+    drafts: Iterable[DraftPair],
+    about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write the set ``name`` below ``out`` and return its card; files of an earlier set there are replaced.
 
-    One program at a time: who comes second waits, and takes the set if it is the same.
+    ``about`` is what else the card says, such as what the set may be used for. One program at a time: who comes second
+    waits, and takes the set if it is the same.
 
     Raises:
         SourceError: CANNOT_WRITE (disk full, no permission), NOT_A_PAIR_SET when ``out`` holds other things,
@@ -146,7 +153,7 @@ def write_pair_set(
     try:
         with _alone(out):
             made_meanwhile = find_pair_set(out, parameters)
-            return made_meanwhile or _write(out, name, parameters, list(origins), list(drafts))
+            return made_meanwhile or _write(out, name, parameters, list(origins), list(drafts), about or {})
     except OSError as error:
         raise SourceError(
             "CANNOT_WRITE",
@@ -258,7 +265,12 @@ def check_pair_set(out: Path) -> int:
 
 
 def _write(
-    out: Path, name: str, parameters: Mapping[str, Any], origins: list[Origin], drafts: list[DraftPair]
+    out: Path,
+    name: str,
+    parameters: Mapping[str, Any],
+    origins: list[Origin],
+    drafts: list[DraftPair],
+    about: Mapping[str, Any],
 ) -> dict[str, Any]:
     media = out / "media"
     if out.is_dir() and not {each.name for each in out.iterdir()} <= {"media", "pairs.jsonl", "card.json"}:
@@ -299,6 +311,7 @@ def _write(
         "licenses": dict(sorted(Counter(row["license"] for row in rows).items())),
         "counts": _count(rows),
         "voices": _count_voices(rows),
+        **({"about": about} if about else {}),
         "media_files": len(named),
         "pairs_sha256": pairs_sha256,
         "digest": _digest(pairs_sha256, named),

@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from curiosity.sources.pairset import SourceItem
     from node.screen import Screen
 
-# Options that not every set knows.
-_ONLY = {"voices": "emoji", "episodes": "world", "renderer": "world"}
+# Options that not every set knows, and the sets that do.
+_FROM_PACKAGES = ("clipart", "photos", "sounds")
+_ONLY = {
+    "voices": ("emoji",), "episodes": ("world",), "renderer": ("world",), "languages": ("photos",),
+    "given": _FROM_PACKAGES,
+}  # fmt: skip
+_SPELT = {"given": "from", "languages": "language"}
 
 
 @click.group(epilog=example("curiosity data make digits --out pairs/digits"))
@@ -30,6 +35,8 @@ def data() -> None:
     epilog=example(
         "curiosity data make emoji --out pairs/emoji --voices 2",
         "curiosity data make world --out pairs/world --episodes 600 --cache pairs/episodes",
+        "curiosity data make photos --out pairs/photos --language de --language uk",
+        "curiosity data make clipart --out pairs/clipart --from unpacked",
     )
 )
 @click.argument("name", type=click.Choice(sorted(SOURCES)))
@@ -40,19 +47,33 @@ def data() -> None:
 @click.option(
     "--renderer", type=click.Choice(["cpu", "gl", "auto"]), help="What draws the world's pictures (cpu if not given)."
 )
+@click.option(
+    "--from",
+    "given",
+    type=PATH,
+    help="Folder with an unpacked or installed copy of the Debian packages (clipart, photos, sounds).",
+)
+@click.option("--language", "languages", multiple=True, help="Captions in this language too, such as de (photos).")
 @click.option("--limit", type=click.IntRange(min=1), help="Make a small set: at most so many things of a split.")
-@click.option("--cache", type=PATH, help="Folder to keep spoken names or episodes in between runs.")
+@click.option("--cache", type=PATH, help="Folder to keep spoken names, episodes or packages in between runs.")
 @session_options()
 def make(
     session: Session, name: str, out: Path, seed: int | None, limit: int | None, cache: Path | None, **some: Any
 ) -> None:
-    """Write the pair set NAME: digits, emoji (pictures, names, spoken names) or world (a simulated gripper)."""
+    """Write the pair set NAME.
+
+    digits, emoji (pictures, names, spoken names), world (a simulated gripper), or of Debian packages: photos, clipart,
+    sounds. Without --from, these packages are downloaded with apt-get and unpacked into the cache; nothing is
+    installed.
+    """
     from curiosity.sources import load_source
 
-    asked = {option: value for option, value in some.items() if value is not None}
+    asked = {option: value for option, value in some.items() if value not in (None, ())}
     for option in asked:
-        if _ONLY[option] != name:
-            raise click.UsageError(f"--{option} is for {_ONLY[option]}, not for {name}")
+        if name not in _ONLY[option]:
+            raise click.UsageError(f"--{_SPELT.get(option, option)} is for {', '.join(_ONLY[option])}, not for {name}")
+    if name in _FROM_PACKAGES:
+        asked["say"] = session.screen.say
     arguments = asked | ({} if seed is None else {"seed": seed}) | ({} if limit is None else {"limit": limit})
     with session.screen.progress(f"Making {name}", None) as meter:
         card = load_source(name)(
@@ -79,6 +100,8 @@ def show(session: Session, folder: Path) -> None:
         columns = ("package", "version", "takes", "license", "stated_in")
         screen.table("sources", columns, [[source[key] for key in columns] for source in card["sources"]])
         screen.line(f"made with {card['parameters']}")
+        for what, said in card.get("about", {}).items():
+            screen.line(f"{what}: {'; '.join(said) if isinstance(said, list) else said}")
         screen.line(f"{number_of(card['media_files'], 'file')}, digest {card['digest']}")
 
     session.screen.finish({"folder": str(folder), "card": card}, print_card)
