@@ -1,5 +1,6 @@
 """What programmers are shown of `import curiosity`: the start in README runs, the pages are current, the types hold."""
 
+import ast
 import asyncio
 import os
 import re
@@ -7,6 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from benchmarks.structure import imports, read_modules
 from curiosity.client.wallet import create_wallet
 from tests.material.payment import PASSWORD
 from tests.material.service import ALICE, Running, pictures
@@ -60,6 +64,41 @@ def test_the_pages_show_values_in_place_of_the_names_of_constants() -> None:
     assert "url: str = 'http://127.0.0.1:8440'" in page
     assert "home: Path | str = Path('~/.curiosity')" in page
     assert re.findall(r"[:|\w] = _?[A-Z][A-Z_]+\b", page) == []
+
+
+OPTION = re.compile(r"(?<![\w-])--[a-z]")
+COMMAND = re.compile(r"curiosity [a-z ]+((--[a-z-]+|[A-Z]+) ?)+")
+"""A command with its options helps everybody; an option alone helps only whoever types a command."""
+
+
+def options_alone(text: str) -> list[str]:
+    """Texts in a source that name an option and not what stands for it in a program."""
+    tree = ast.parse(text)
+    said = {id(one.value) for one in ast.walk(tree) if isinstance(one, ast.Expr)}
+    return [
+        one.value
+        for one in ast.walk(tree)
+        if isinstance(one, ast.Constant) and isinstance(one.value, str) and id(one) not in said
+        if OPTION.search(COMMAND.sub("", one.value)) and "n a program" not in one.value
+    ]
+
+
+def test_what_programs_are_told_to_do_can_be_done_in_a_program() -> None:
+    known = read_modules(ROOT)
+    reached = {name for name in known if name.startswith("curiosity.sdk.")}
+    ahead = set(reached)
+    while ahead:
+        ahead = {other for name in ahead for other in imports(name, known[name], known)} - reached
+        reached |= ahead
+    assert {"curiosity.client.wallet", "curiosity.rewards.claims", "curiosity.sources.own.own"} <= reached
+    files = [ROOT.joinpath(*name.split(".")) for name in sorted(reached)]
+    texts = [(one / "__init__.py" if one.is_dir() else one.with_suffix(".py")).read_text("utf-8") for one in files]
+    assert [text for source in texts for text in options_alone(source)] == []
+
+
+@pytest.mark.parametrize("remedy", ["Give --license.", "Lower --quorum, or run curiosity claim --activate."])
+def test_an_option_alone_would_be_found(remedy: str) -> None:
+    assert options_alone(f'def f():\n    "Says --this."\n    g({remedy!r})') == [remedy]
 
 
 PROGRAM = """

@@ -72,7 +72,7 @@ class ValidatorClient:
         connections: int = 32,
         on_wait: Callable[[CuriosityError], None] = lambda _failure: None,
     ) -> None:
-        self.url = check_url(url, "the validator's address (--url, [node] validator_url)").rstrip("/")
+        self.url = check_url(url, "the validator's address (--url, [node] validator_url, in a program url)").rstrip("/")
         self._on_wait = on_wait
         self.patience_s = patience_s
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
@@ -264,7 +264,8 @@ class ValidatorClient:
             raise ServiceError(
                 "SERVICE_UNREACHABLE",
                 without_userinfo(f"{self.url} did not answer {method} {path}: {why_silent(error)}"),
-                "Check the address (--url, [node] validator_url) and that the validator runs: curiosity doctor.",
+                "Check the address (--url, [node] validator_url, in a program url) and that the validator runs: "
+                "curiosity doctor.",
             ) from None
 
 

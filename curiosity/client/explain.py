@@ -6,7 +6,7 @@ from typing import Final
 from curiosity.protocol.errors import Fault
 from curiosity.protocol.verdict import Opening, Outcome, Reason, Verdict
 
-_AGAIN: Final = "submit it again under a later checkpoint (curiosity submit --again)"
+_AGAIN: Final = "submit it again under a later checkpoint (curiosity submit --again, in a program again=True)"
 
 
 @dataclass(frozen=True)

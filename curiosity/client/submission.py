@@ -135,7 +135,7 @@ def check_network(network: Network, rules: Rules) -> None:
             raise ProofError(
                 "KEY_NOT_PINNED",
                 f"the validator shows {name} {shown}, pinned is {pinned}",
-                f"Check that you reach the right validator, or correct [node] {name}.",
+                f"Check that you reach the right validator, or correct {name} ([node] {name}, in a program trust).",
             )
 
 
@@ -147,7 +147,11 @@ def stated_license(source: SourcePair, otherwise: str, allowed: Collection[str] 
     """
     license = source.license or otherwise
     if not license:
-        raise SourceError("LICENSE_MISSING", f"{source.id} states no licence", "Give --license, such as CC-BY-4.0.")
+        raise SourceError(
+            "LICENSE_MISSING",
+            f"{source.id} states no licence",
+            "Give one, such as CC-BY-4.0 (--license, in a program license).",
+        )
     if allowed is None:
         return license
     try:

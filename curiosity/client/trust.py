@@ -32,7 +32,7 @@ class Trust:
             raise ConfigError(
                 "QUORUM_UNREACHABLE",
                 f"a quorum of {self.quorum}, {len(witnesses)} witnesses are trusted",
-                "Give --witness-vkey for each witness that you trust, or lower --quorum.",
+                "Name more witnesses (--witness-vkey, in a program witness_vkeys), or lower the quorum (--quorum).",
             )
         return self
 

@@ -185,7 +185,11 @@ def _read_keystore(path: Path) -> dict[str, Any]:
 
 
 def _forbidden(path: Path) -> WalletError:
-    return WalletError("WALLET_FORBIDDEN", f"{path} {_owner(path)}", "Run the command as its owner, or name --home.")
+    return WalletError(
+        "WALLET_FORBIDDEN",
+        f"{path} {_owner(path)}",
+        "Run this as its owner, or name another folder (--home, in a program home).",
+    )
 
 
 def _owner(path: Path) -> str:

@@ -92,7 +92,9 @@ class LedgerCopy:
         except FileNotFoundError:
             return None
         except (OSError, Rejected) as error:
-            raise ProofError("IMPORT_MALFORMED", f"{BLOCKED}: {error}", "Export again with --token-file.") from None
+            raise ProofError(
+                "IMPORT_MALFORMED", f"{BLOCKED}: {error}", "Export again: curiosity ledger export --token-file FILE."
+            ) from None
 
     def takedowns(self) -> dict[int, TakedownEntry]:
         """Return the log's takedowns by their own index, each found valid (docs/protocol.md, step 21).

@@ -257,7 +257,7 @@ def refusal(seen: ClaimView) -> CuriosityError | None:
             f"{show_time(first.claimable_at or 0)}, {seconds} s from now",
             f"Claim after {show_time(first.claimable_at or 0)}."
             if seconds
-            else "The delay is over: the validator activates it any moment, and so can you (--activate).",
+            else "The delay is over: the validator activates it any moment; so can you: curiosity claim --activate.",
             at=first.claimable_at,
             seconds=seconds,
         )

@@ -73,7 +73,7 @@ def learn(
         except CuriosityError as error:
             # A ledger that does not hold is told, and what the chain pays by the ticket is paid all the same.
             if error.code == "SERVICE_UNREACHABLE":  # then neither can its ticket be had
-                remedy = f"{error.remedy} A mirror does without it: --entries FOLDER."
+                remedy = f"{error.remedy} A mirror does without it (--entries FOLDER, in a program copy)."
                 raise ServiceError(error.code, error.what, remedy) from None
             if derives or source.copy is not None:
                 raise

@@ -125,7 +125,7 @@ def unsigned(account: bytes) -> ProofError:
     return ProofError(
         "PERMIT_UNSIGNED",
         f"0x{account.hex()} has not signed it",
-        "Have its wallet sign the typed data beside the file, and give what comes out as --signature.",
+        "Have its wallet sign the typed data beside the file, and give what comes out to curiosity claim --signature.",
     )
 
 

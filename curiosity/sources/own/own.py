@@ -42,7 +42,11 @@ def open_sources(
     rows = islice(found, limit)
     first = next(rows, None)
     if first is None:
-        raise SourceError("SOURCE_EMPTY", f"{paths[0]} holds no such pairs", "Check --split and --pairs.")
+        raise SourceError(
+            "SOURCE_EMPTY",
+            f"{paths[0]} holds no such pairs",
+            "Ask for another split or other pairs (--split and --pairs, in a program split and pairs).",
+        )
     return chain([first], rows)
 
 

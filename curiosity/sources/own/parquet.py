@@ -128,7 +128,7 @@ def _choose(path: Path, schema: Any, columns: Mapping[str, str] | None) -> tuple
                 raise SourceError(
                     "COLUMNS_UNCLEAR",
                     f"{path.name}: the columns {named[meaning]} and {name} both are {meaning}",
-                    f"Say which: --columns {meaning}={name},...",
+                    f"In a program, rename one of them; in the command say which to take: --columns {meaning}={name}.",
                 )
             named[meaning] = name
     chosen: list[_Column] = []
@@ -150,7 +150,7 @@ def _choose(path: Path, schema: Any, columns: Mapping[str, str] | None) -> tuple
         raise SourceError(
             "COLUMN_MISSING",
             f"{path.name} has no two columns of different modality; it has {', '.join(schema.names)[:500]}",
-            "Say which they are: --columns image=img,text=caption.",
+            "In a program, rename them to image, text and so on; in the command: --columns image=img,text=caption.",
         )
     return chosen, facts
 
