@@ -48,16 +48,16 @@ PACKAGES = Path(__file__).parents[1] / "node_modules"
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+def digits(tmp_path_factory: pytest.TempPathFactory, speech: Path) -> Path:
     out = tmp_path_factory.mktemp("sets") / "digits"
-    make_digits(out, limit=2, cache=cache)
+    make_digits(out, limit=2, cache=speech)
     return out
 
 
 @pytest.fixture(scope="module")
-def emoji(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+def emoji(tmp_path_factory: pytest.TempPathFactory, speech: Path) -> Path:
     out = tmp_path_factory.mktemp("sets") / "emoji"
-    make_emoji(out, limit=60, cache=cache)
+    make_emoji(out, limit=60, cache=speech)
     return out
 
 
@@ -90,39 +90,39 @@ def test_set_has_the_same_bytes_on_a_second_run_with_nothing_cached(
     assert check_pair_set(tmp_path / "set") == check_pair_set(first) > 0
 
 
-def test_another_seed_makes_other_splits(emoji: Path, cache: Path, tmp_path: Path) -> None:
-    make_emoji(tmp_path / "set", limit=60, seed=1, cache=cache)
+def test_another_seed_makes_other_splits(emoji: Path, speech: Path, tmp_path: Path) -> None:
+    make_emoji(tmp_path / "set", limit=60, seed=1, cache=speech)
     splits = [{pair.concept: pair.split for pair in read_pairs(out)} for out in (emoji, tmp_path / "set")]
     assert splits[0] != splits[1]
 
 
-def test_whole_set_is_left_alone_and_a_damaged_one_is_made_again(cache: Path, tmp_path: Path) -> None:
+def test_whole_set_is_left_alone_and_a_damaged_one_is_made_again(speech: Path, tmp_path: Path) -> None:
     out = tmp_path / "set"
-    make_digits(out, limit=1, cache=cache)
+    make_digits(out, limit=1, cache=speech)
     before = (out / "pairs.jsonl").stat().st_mtime_ns
-    make_digits(out, limit=1, cache=cache)
+    make_digits(out, limit=1, cache=speech)
     assert (out / "pairs.jsonl").stat().st_mtime_ns == before
     next((out / "media").iterdir()).unlink()
     with pytest.raises(SourceError, match="PAIR_SET_CHANGED"):
         check_pair_set(out)
-    make_digits(out, limit=1, cache=cache)
+    make_digits(out, limit=1, cache=speech)
     assert check_pair_set(out) > 0
 
 
-def test_set_made_anew_leaves_nothing_of_the_old_one(cache: Path, tmp_path: Path) -> None:
+def test_set_made_anew_leaves_nothing_of_the_old_one(speech: Path, tmp_path: Path) -> None:
     for seed in (1, 2):
-        make_digits(tmp_path / "set", limit=1, seed=seed, cache=cache)
+        make_digits(tmp_path / "set", limit=1, seed=seed, cache=speech)
     named = {item.path.name for pair in read_pairs(tmp_path / "set") for item in (pair.a, pair.b)}
     assert {each.name for each in (tmp_path / "set" / "media").iterdir()} == named
 
 
-def test_programs_that_make_one_set_at_once_all_get_it(digits: Path, cache: Path, tmp_path: Path) -> None:
+def test_programs_that_make_one_set_at_once_all_get_it(digits: Path, speech: Path, tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from curiosity.sources.made.digits import make_digits; "
         "sys.stdin.readline();"
         "print(make_digits(Path(sys.argv[1]), limit=2, cache=Path(sys.argv[2]))['digest'])"
     )
-    asked = [sys.executable, "-c", program, str(tmp_path / "set"), str(cache)]
+    asked = [sys.executable, "-c", program, str(tmp_path / "set"), str(speech)]
     running = [subprocess.Popen(asked, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     for one in running:
         assert one.stdin is not None
@@ -133,10 +133,10 @@ def test_programs_that_make_one_set_at_once_all_get_it(digits: Path, cache: Path
     assert check_pair_set(tmp_path / "set") > 0
 
 
-def test_folder_with_other_files_is_not_overwritten(cache: Path, tmp_path: Path) -> None:
+def test_folder_with_other_files_is_not_overwritten(speech: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(SourceError, match="NOT_A_PAIR_SET"):
-        make_digits(tmp_path, limit=1, cache=cache)
+        make_digits(tmp_path, limit=1, cache=speech)
     assert [each.name for each in tmp_path.iterdir()] == ["thesis.txt"]
 
 
@@ -321,8 +321,8 @@ def test_signs_in_a_name_are_said_and_keywords_add_to_it(all_emoji: list[Emoji])
     assert not {"red", "apple"} & set(caption.removeprefix("red apple: ").split(", "))
 
 
-def test_keyword_captions_and_picture_speech_pairs_are_made_when_asked(cache: Path, tmp_path: Path) -> None:
-    make_emoji(tmp_path / "set", limit=30, voices=1, keyword_captions=True, image_audio=True, cache=cache)
+def test_keyword_captions_and_picture_speech_pairs_are_made_when_asked(speech: Path, tmp_path: Path) -> None:
+    make_emoji(tmp_path / "set", limit=30, voices=1, keyword_captions=True, image_audio=True, cache=speech)
     kinds: dict[str, set[str]] = defaultdict(set)
     for pair in read_pairs(tmp_path / "set"):
         kinds[pair.split].add(pair.modalities + ("+" if pair.id.endswith("keywords") else ""))
@@ -337,10 +337,10 @@ def test_number_of_voices_is_bounded(tmp_path: Path) -> None:
             make_emoji(tmp_path / "set", voices=voices)
 
 
-def test_a_full_disk_is_said_without_a_traceback(cache: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_said_without_a_traceback(speech: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(SourceError, match="CANNOT_WRITE"):
-        make_digits(tmp_path / "file" / "set", limit=1, cache=cache)
+        make_digits(tmp_path / "file" / "set", limit=1, cache=speech)
     with pytest.raises(SourceError, match="CANNOT_WRITE"):
         make_digits(tmp_path / "set", limit=1, cache=tmp_path / "file")
 

@@ -16,7 +16,6 @@ from curiosity.embedding.checkpoint import GENESIS, load, save
 from curiosity.embedding.modalities import BY_NAME
 from curiosity.embedding.space import EmbeddingSpace
 from curiosity.embedding.weights import encode_weights
-from curiosity.sources.made.digits import make_digits
 from tests.material.evaluation import Constant, make_item, make_set
 from trainer.evaluate import main
 from trainer.evaluation import evaluate, is_fit, survey, to_manifest
@@ -137,13 +136,6 @@ def test_the_survey_sees_alignment_and_what_the_average_keeps() -> None:
     plain = to_manifest({}, {"made": good})["alignment"]["made"]["emg-image"]
     assert plain["alignment"]["score_micro"] == 1_000_000
     json.dumps(plain, allow_nan=False)
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sets") / "digits"
-    make_digits(folder, limit=4)
-    return folder
 
 
 def test_the_command_prints_a_table_writes_json_and_draws_a_map(

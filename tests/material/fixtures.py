@@ -71,10 +71,25 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="session")
+def speech() -> Path:
+    """Where spoken words are kept between runs, by what was asked and the versions of what speaks.
+
+    A test of speech itself needs a folder of its own.
+    """
+    from curiosity.sources.made.speech import default_cache
+
+    folder = default_cache()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty folder for what a file's tests make once, such as speech."""
-    return tmp_path_factory.mktemp("cache")
+def cache(tmp_path_factory: pytest.TempPathFactory, speech: Path) -> Path:
+    """A folder for what a file's tests make once; its ``speech`` is shared by all tests."""
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "speech").symlink_to(speech)
+    return folder
 
 
 @pytest.fixture(scope="session")
