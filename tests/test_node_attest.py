@@ -17,8 +17,11 @@ from curiosity.ledger.source import LedgerSource
 from curiosity.protocol.errors import ChainError, CuriosityError, ExitCode, ProofError, Rejected, StoreError
 from curiosity.protocol.messages import EpochAttestation, EpochSignature
 from curiosity.protocol.signing import checksum
+from curiosity.protocol.verdict import Outcome, Reason
 from curiosity.rewards.attest import Attestant, Attested, attest
+from tests.material.lying_judge import lie
 from tests.material.payment import PaidNetwork, Terminal, lying, paid_network
+from tests.material.service import pictures
 from tests.material.waiting import PATIENCE_S, eventually
 
 ALICE, BOB, SECOND, THIRD, STRANGER = (bytes([number]) * 32 for number in (0x31, 0x32, 0x41, 0x42, 0x43))
@@ -271,3 +274,37 @@ def test_a_follower_signs_whatever_waits_until_it_is_stopped(net: PaidNetwork, s
         out, _ = following.communicate(timeout=PATIENCE_S)
     assert following.returncode == ExitCode.INTERRUPTED
     assert json.loads(out.splitlines()[-1]) == {"signed": 2}
+
+
+def send_until_novel(net: PaidNetwork, start: int) -> int:
+    """Send pictures from that one on until one fills a gap; return where the next may start."""
+    for number, pair in enumerate(pictures(200, start), start=start + 1):
+        if net.call(net.live.client.post_pair(net.live.sign(pair).encode())).verdict.novel:
+            return number
+    raise AssertionError("no picture is novel")
+
+
+def test_who_judges_again_signs_no_epoch_that_pays_a_lie(
+    net: PaidNetwork, shell: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = send_until_novel(net, 0)
+    assert net.close().paid_pairs
+    honest = shell.run("attest", "--wallet", "second", "--rescore", "--dry-run")
+    assert honest.status == 0, honest.err
+    assert shell.run("attest", "--wallet", "second", "--rescore", "--json").json["signed"]
+    assert post(net)
+
+    with monkeypatch.context() as patch:
+        lie(patch, csls_micro=900_000, outcome=Outcome.ACCEPTED, reason=Reason.BELONGS_TOGETHER)
+        send_until_novel(net, sent)
+    assert net.close().paid_pairs
+    refused = shell.run("attest", "--wallet", "third", "--rescore")
+    assert (refused.status, "RESCORE_DIFFERS" in refused.err) == (5, True), refused.err
+    assert shell.run("attest", "--wallet", "third", "--json").json["signed"], "who does not judge again is taken in"
+
+
+def test_who_judges_again_signs_no_epoch_whose_pairs_are_withheld(net: PaidNetwork, shell: Terminal) -> None:
+    net.earn(ALICE, 500)  # an entry without anything behind it
+    net.close()
+    refused = shell.run("attest", "--wallet", "second", "--rescore")
+    assert (refused.status, "RESCORE_WITHHELD" in refused.err) == (5, True), refused.err

@@ -1,13 +1,11 @@
 """Where the checkpoint in force lies: in the data folder, so that it moves with the ledger."""
 
 import logging
-import shutil
-from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
 import curiosity.embedding.checkpoint
-from curiosity.embedding.checkpoint import MANIFEST, Checkpoint
+from curiosity.embedding.checkpoint import FILES, MANIFEST, Checkpoint
 from curiosity.host.paths import inside
 from curiosity.protocol.errors import CheckpointError
 from validator.importer import last_checkpoint
@@ -37,12 +35,16 @@ def keep_copy(data_dir: Path, checkpoint: Checkpoint) -> Checkpoint:
     )
 
 
-def drop_copies(data_dir: Path, keep: Collection[bytes]) -> None:
-    """Remove the copies of all checkpoints but those with these digests."""
-    names = {digest.hex() for digest in keep}
-    for folder in inside(data_dir, _COPIES, links=True).glob("*"):
-        if folder.name not in names:
-            shutil.rmtree(folder, ignore_errors=True)
+def find_file(data_dir: Path, in_force: Checkpoint, digest: bytes, name: str) -> Path | None:
+    """Return the file of a checkpoint that this ledger was judged under, None if there is none.
+
+    Every checkpoint that was ever in force is kept: without its checkpoint nobody can repeat a verdict.
+    """
+    if name not in FILES:
+        return None
+    folder = in_force.path if in_force.digest == digest.hex() else inside(data_dir, note_of(digest), links=True)
+    path = inside(folder, name, one=True, links=True)
+    return path if path.is_file() else None
 
 
 def find_checkpoint(store: Store, data_dir: Path, genesis: Path) -> Path:

@@ -1,5 +1,7 @@
 """Routes of whoever checks: leaves, submissions, tree heads, proofs and items."""
 
+import asyncio
+
 from aiohttp import web
 
 from curiosity.embedding.modalities import BY_NAME
@@ -12,6 +14,7 @@ from curiosity.protocol.messages import ConsistencyProof, EntryPage, InclusionPr
 from curiosity.protocol.pair import MAX_ENVELOPE_BYTES, Envelope
 from curiosity.protocol.verdict import Opening
 from curiosity.protocol.wire import parse
+from validator.checkpoints import find_file
 from validator.edge import SERVICE, answer, expect, hex_in_path, not_found, number
 
 MAX_PAGE = 1000
@@ -72,6 +75,17 @@ async def get_consistency(request: web.Request) -> web.Response:
         raise not_found(f"no proof from {first} to {size}; the ledger has {number_of(s.ledger.size, 'entry')}")
     path = await s.threads.on_reader(lambda: tuple(s.ledger.consistency_proof(first, size)))
     return answer(ConsistencyProof(first, size, path))
+
+
+async def get_checkpoint_file(request: web.Request) -> web.Response:
+    """A file of a checkpoint that entries of this ledger were judged under."""
+    s = request.app[SERVICE]
+    digest, name = hex_in_path(request, "digest", 32), request.match_info["name"]
+    path = await asyncio.to_thread(find_file, s.data_dir, s.embedder.in_force.checkpoint, digest, name)
+    if path is None:
+        raise not_found(f"file {name[:80]!r} of checkpoint 0x{digest.hex()}")
+    expect(request, path.stat().st_size)
+    return _as_file(await asyncio.to_thread(path.read_bytes), "application/octet-stream", "public, max-age=31536000")
 
 
 async def get_item(request: web.Request) -> web.Response:

@@ -40,6 +40,7 @@ from validator.contributor_routes import (
 )
 from validator.edge import Handler
 from validator.ledger_routes import (
+    get_checkpoint_file,
     get_consistency,
     get_entries,
     get_inclusion,
@@ -97,6 +98,10 @@ ROUTES: tuple[tuple[Operation, Handler], ...] = (
     (
         Operation("GET", "/v1/proof/consistency", "RFC 6962 consistency", ConsistencyProof, query=("first", "size")),
         get_consistency,
+    ),
+    (
+        Operation("GET", "/v1/checkpoints/{digest}/{name}", "A file of a checkpoint that judged entries", _BYTES),
+        get_checkpoint_file,
     ),
     (Operation("GET", "/v1/items/{sha256}", "The bytes of an item of an accepted pair", _BYTES), get_item),
     (

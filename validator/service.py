@@ -20,7 +20,7 @@ from curiosity.serving.embedder import Embedder
 from curiosity.serving.in_force import InForce, put_on_device
 from curiosity.serving.quotas import Quotas
 from validator.batches import Batches
-from validator.checkpoints import CHECKPOINT_PATH, drop_copies, keep_copy, note_of
+from validator.checkpoints import CHECKPOINT_PATH, keep_copy, note_of
 from validator.config import ServiceSettings
 from validator.epochs import Epochs
 from validator.forgotten import Forgotten
@@ -110,11 +110,12 @@ async def switch_checkpoint(s: Service, path: Path, *, force: bool = False) -> t
         loaded = await asyncio.to_thread(keep_copy, s.data_dir, loaded)
         rule = s.settings.validator.curiosity_rule
         state = await asyncio.to_thread(put_on_device, loaded, s.embedder.device, rule)
+        # Whoever repeats a verdict under the one in force until now needs its files.
+        await asyncio.to_thread(keep_copy, s.data_dir, s.embedder.in_force.checkpoint)
         keep = (s.embedder.checkpoint, state.digest)
         await s.threads.on_writer(lambda: s.store.drop_finals(keep))
         with s.batches.building(state):
             index, count = await _fill_and_switch(s, state)
-        await asyncio.to_thread(drop_copies, s.data_dir, keep)
     log.info("event=checkpoint_switched checkpoint=%s reindexed=%d", state.digest.hex(), count)
     return index, count
 

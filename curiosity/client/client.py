@@ -147,6 +147,10 @@ class ValidatorClient:
         """Return the bytes of an item of an accepted pair, not yet checked against its digest."""
         return await self._request("GET", f"/v1/items/0x{digest.hex()}")
 
+    async def checkpoint_file(self, digest: bytes, name: str) -> bytes:
+        """Return a file of a checkpoint that judged entries, not yet checked."""
+        return await self._request("GET", f"/v1/checkpoints/0x{digest.hex()}/{name}")
+
     async def signed_item(self, signed: SignedItemRequest) -> bytes:
         """Return an item's bytes to its contributor or an auditor, likewise; the request counts once."""
         return await self._request("POST", "/v1/items", data=encode(signed))

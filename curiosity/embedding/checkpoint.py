@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 FORMAT = "curiosity-checkpoint/1"
 MANIFEST, MODEL, ANCHORS, CARD = "manifest.json", "model.safetensors", "anchors.safetensors", "README.md"
 CONFIG = "config.json"
+FILES = (MANIFEST, MODEL, ANCHORS, CARD, CONFIG)
 GENESIS = Path(__file__).parent / "genesis"
 
 AnchorArrays = Mapping[str, Quantised]

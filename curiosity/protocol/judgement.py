@@ -85,6 +85,50 @@ def embedding_digest(embedding: Quantised) -> bytes:
 
 
 @dataclass(frozen=True)
+class Numbers:
+    """What decides about a pair, in millionths. ``familiarity_micro`` counts only where beliefs decide."""
+
+    null_a_micro: int
+    null_b_micro: int
+    distance_micro: int
+    csls_micro: int
+    familiarity_micro: int = 0
+
+    @classmethod
+    def of(cls, measurement: Measurement) -> "Numbers":
+        """Return the numbers that a measurement records."""
+        familiarity = measurement.familiarity_micro if isinstance(measurement, Weighed) else 0
+        return cls(
+            measurement.null_a_micro,
+            measurement.null_b_micro,
+            measurement.distance_micro,
+            measurement.csls_micro,
+            familiarity,
+        )
+
+
+def decide(numbers: Numbers, modalities: str, calibration: Calibration) -> tuple[Outcome, Reason]:
+    """Return the outcome that the numbers of a pair give, and the reason (docs/protocol.md, step 9).
+
+    Raises:
+        KeyError: If the checkpoint is not calibrated for ``modalities``.
+    """
+    name_a, name_b = modalities.split("-")
+    limits, beliefs = calibration.pairs[modalities], calibration.beliefs.get(modalities)
+    tests = [
+        (Reason.ITEM_UNINFORMATIVE, calibration.null_max_micro[f"{name_a}>{name_b}"] - numbers.null_a_micro),
+        (Reason.ITEM_UNINFORMATIVE, calibration.null_max_micro[f"{name_b}>{name_a}"] - numbers.null_b_micro),
+        (Reason.PAIR_TOO_FAR, limits.max_distance_micro - numbers.distance_micro),
+    ]
+    if beliefs is None:
+        tests.append((Reason.PAIR_NOT_MUTUAL, numbers.csls_micro - limits.min_csls_micro))
+    outcome, reason = _decide(tests, limits.margin_micro)
+    if beliefs is None or outcome is not Outcome.ACCEPTED:
+        return outcome, reason
+    return beliefs.decide(numbers.csls_micro, numbers.familiarity_micro, limits.margin_micro)
+
+
+@dataclass(frozen=True)
 class Opinion:
     """What the checkpoint alone says of a pair: anybody who holds both items and the checkpoint comes to the same.
 
@@ -118,26 +162,16 @@ def opine(
         KeyError: If the checkpoint is not calibrated for ``modalities``.
     """
     name_a, name_b = modalities.split("-")
-    limits, beliefs = calibration.pairs[modalities], calibration.beliefs.get(modalities)
     pull_a, pull_b = pulls_micro(calibration.median_loss_micro[name_a], calibration.median_loss_micro[name_b])
     final_a, final_b = cross_average(a.whole, b.whole, pull_a, pull_b)
     distance = distance_micro(final_a, final_b)
     csls = csls_micro(a.whole, b.whole, *anchors.banks[modalities])
     null_a = cosine_micro(a.whole, anchors.empties[name_b])
     null_b = cosine_micro(b.whole, anchors.empties[name_a])
-    tests = [
-        (Reason.ITEM_UNINFORMATIVE, calibration.null_max_micro[f"{name_a}>{name_b}"] - null_a),
-        (Reason.ITEM_UNINFORMATIVE, calibration.null_max_micro[f"{name_b}>{name_a}"] - null_b),
-        (Reason.PAIR_TOO_FAR, limits.max_distance_micro - distance),
-    ]
-    if beliefs is None:
-        tests.append((Reason.PAIR_NOT_MUTUAL, csls - limits.min_csls_micro))
-    outcome, reason = _decide(tests, limits.margin_micro)
-    familiarity = 0
-    if beliefs is not None:
-        familiarity = familiarity_micro(a.whole, b.whole, anchors.references[name_a], anchors.references[name_b])
-        if outcome is Outcome.ACCEPTED:
-            outcome, reason = beliefs.decide(csls, familiarity, limits.margin_micro)
+    familiarity = familiarity_micro(a.whole, b.whole, anchors.references[name_a], anchors.references[name_b])
+    numbers = Numbers(null_a, null_b, distance, csls, familiarity)
+    outcome, reason = decide(numbers, modalities, calibration)
+    beliefs = calibration.beliefs.get(modalities)
     kept_a, kept_b = (final_a, final_b) if outcome is Outcome.ACCEPTED else (a.whole, b.whole)
     measurement = Measurement(
         raw_distance_micro=distance_micro(a.whole, b.whole),

@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from curiosity.client.client import ValidatorClient
 
 
+JudgeAgain = Callable[[EpochPayout, Sequence[bytes]], None]
+"""Judges the pairs that an epoch pays again, given all leaves."""
+
+
 @dataclass(frozen=True)
 class Attestant:
     """One of the contract's validators: its address, its key, and the folder that keeps what the key has signed.
@@ -67,6 +71,7 @@ def attest(
     attestant: Attestant,
     *,
     is_dry: bool = False,
+    judge_again: JudgeAgain | None = None,
     progress: Progress = untold,
 ) -> Looked:
     """Sign the epoch that waits at the validator, if it is what follows from the ledger and the chain.
@@ -75,14 +80,16 @@ def attest(
     2. Find the signer among the contract's validators.
     3. Derive the epoch, and compare all before it with the chain.
     4. Compare what is asked for with what was derived.
-    5. Note on disk what is about to be signed.
-    6. Sign it and hand the signature in.
+    5. Judge the epoch's paid pairs again, if ``judge_again`` does that.
+    6. Note on disk what is about to be signed.
+    7. Sign it and hand the signature in.
 
     Args:
         source: The ledger to derive from, and the validator that asks for signatures.
         connect: Makes the client of the chain.
         attestant: Who signs.
-        is_dry: Stop after step 4.
+        is_dry: Stop after step 5.
+        judge_again: Called with the epoch's payout and all leaves; raises ProofError for a verdict that differs.
         progress: Told how far it is.
 
     Raises:
@@ -101,16 +108,19 @@ def attest(
         return Looked(waiting, was_signed_before=True)
     chain = connect(source.network())
     _check_signer(chain, attestant.signer)  # 2
-    ours = _derive_next(source, chain, waiting.epoch, progress)  # 3
+    derived, leaves = _derive(source, waiting.epoch, progress)  # 3
+    ours = next_attestation(derived, leaves, chain, RewardParameters())
     if ours is None:  # somebody posted it in the meantime
         return Looked(None)
     digest = ours.digest(chain.domain)
     compare(waiting, ours, digest)  # 4
+    if judge_again is not None:
+        judge_again(derived[ours.epoch - 1], leaves)  # 5
     if is_dry:
         return Looked(waiting, was_signed_before=was_signed)
-    Attested(attestant.home, chain.addresses, attestant.signer).note(ours, digest)  # 5
+    Attested(attestant.home, chain.addresses, attestant.signer).note(ours, digest)  # 6
     signature = EpochSignature(digest, sign_attestation(ours, chain.domain, attestant.key))
-    return Looked(source.ask(lambda client: client.sign_attestation(signature)), is_signed=True)  # 6
+    return Looked(source.ask(lambda client: client.sign_attestation(signature)), is_signed=True)  # 7
 
 
 def follow(look: Callable[[], Looked], every_s: float, away: Callable[[CuriosityError], None]) -> Iterator[Looked]:
@@ -152,15 +162,14 @@ def _check_signer(chain: "ChainClient", signer: bytes) -> None:
         )
 
 
-def _derive_next(source: LedgerSource, chain: "ChainClient", epoch: int, progress: Progress) -> Attestation | None:
-    parameters = RewardParameters()
+def _derive(source: LedgerSource, epoch: int, progress: Progress) -> tuple[list[EpochPayout], list[bytes]]:
     leaves = source.leaves(progress)
-    derived = list(derive(counted(leaves, progress), parameters))
+    derived = list(derive(counted(leaves, progress), RewardParameters()))
     closed = sum(payout.entry is not None for payout in derived)
     if epoch > closed:
         what = f"epoch {epoch} waits for signatures, the copy that is derived from has closed {closed}"
         raise SourceError("COPY_BEHIND", what, "Bring it up to date (curiosity ledger mirror).")
-    return next_attestation(derived, leaves, chain, parameters)
+    return derived, leaves
 
 
 def next_attestation(

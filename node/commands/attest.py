@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.command(
     epilog=example(
         "curiosity attest --wallet validator-2 --dry-run",
-        "curiosity attest --wallet validator-2",
+        "curiosity attest --wallet validator-2 --rescore",
         "curiosity attest --wallet validator-2 --follow --entries mirror/",
     )
 )
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     "--entries", type=PATH, help="A mirror's folder, or a file of one leaf a line; by default the validator's ledger."
 )
 @click.option("--rpc", "rpc_url", help="JSON-RPC address of the chain: best a node of your own.")
+@click.option("--rescore", is_flag=True, help="Also judge the epoch's paid pairs again, here, before it is signed.")
 @click.option("--dry-run", is_flag=True, help="Derive and compare; sign nothing.")
 @click.option("--follow", is_flag=True, help="Go on: sign whatever waits, until Ctrl-C.")
 @click.option("--every", "every_s", type=click.FloatRange(min=0.1), default=30.0, show_default=True,
@@ -48,6 +49,7 @@ def attest(
     password_file: Path | None,
     entries: Path | None,
     rpc_url: str | None,
+    rescore: bool,
     dry_run: bool,
     follow: bool,
     every_s: float,
@@ -60,6 +62,7 @@ def attest(
     from curiosity.chain.connect import connect
     from curiosity.rewards import attest as rewards
     from curiosity.rewards.attest import Attestant
+    from curiosity.rewards.judge_again import judge_payout_again
     from node.prompts import unlock_wallet
     from node.screen import Stages
 
@@ -72,7 +75,8 @@ def attest(
 
     def look() -> Looked:
         with Stages(session.screen) as progress:
-            return rewards.attest(source, chain, attestant, is_dry=dry_run, progress=progress)
+            again = partial(judge_payout_again, source, session.home, progress=progress) if rescore else None
+            return rewards.attest(source, chain, attestant, is_dry=dry_run, judge_again=again, progress=progress)
 
     if not follow:
         looked = look()

@@ -1,0 +1,373 @@
+"""Repeating a verdict: anybody who holds both items and the checkpoint comes to the same numbers.
+
+In order: the submission and its opening are those of the entry; the checkpoint is the one that the entry names; both
+items decode; each number is what this machine measures, within the margin that the checkpoint publishes; and the
+recorded numbers give the recorded outcome exactly. What depends on the history (whether a pair is novel) is not
+repeated here: `curiosity payouts` takes it from the entry.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from curiosity.client.items import fetch_item
+from curiosity.embedding.checkpoint import FILES, MANIFEST, Checkpoint, Manifest, load
+from curiosity.host.files import write_folder
+from curiosity.host.paths import inside
+from curiosity.protocol.counts import number_of
+from curiosity.protocol.decision import check_submission
+from curiosity.protocol.entry import PairEntry, TakedownEntry, parse_entry
+from curiosity.protocol.errors import CheckpointError, ProofError, Rejected, SourceError
+from curiosity.protocol.judgement import Numbers, Opinion, decide, opine
+from curiosity.protocol.merkle import root
+from curiosity.protocol.messages import IndexedSubmission, Network
+from curiosity.protocol.pair import Part
+from curiosity.protocol.verdict import Measurement, Weighed
+from curiosity.serving.decode import Decoder
+from curiosity.serving.embedder import Embedder
+
+if TYPE_CHECKING:
+    from curiosity.client.client import ValidatorClient
+
+_NUMBERS = (
+    ("8", "raw_distance_micro"),
+    ("7", "loss_a_micro"),
+    ("7", "loss_b_micro"),
+    ("9", "null_a_micro"),
+    ("9", "null_b_micro"),
+    ("9", "distance_micro"),
+    ("9", "csls_micro"),
+    ("9", "familiarity_micro"),
+)
+"""Steps of docs/protocol.md with the numbers of theirs that are compared within the margin."""
+SAMPLE_TAG = b"curiosity/rescore-sample/1\x00"
+AGREES, DIFFERS, UNKNOWN = "agrees", "differs", "cannot tell"
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """What came of repeating one verdict.
+
+    ``result`` is "agrees", "differs" or "cannot tell"; ``step`` the step of docs/protocol.md that differs or that could
+    not be repeated, and ``why``. ``largest_micro``: how far the number that is farthest off is from the recorded one.
+    ``is_equal``: the embeddings are the recorded ones bit for bit.
+    """
+
+    index: int
+    pair: bytes
+    outcome: str
+    result: str
+    step: str = ""
+    why: str = ""
+    largest_micro: int = 0
+    is_equal: bool = False
+
+
+class Rescorer:
+    """Repeats verdicts of one ledger; use it as an asynchronous context manager. Checkpoints are kept below ``home``.
+
+    ``own`` is a folder with the checkpoint, where somebody has it already; ``private_key`` signs for items of refused
+    pairs, as their contributor or an auditor.
+    """
+
+    def __init__(
+        self,
+        client: "ValidatorClient",
+        network: Network,
+        home: Path,
+        *,
+        own: Path | None = None,
+        private_key: bytes | None = None,
+        device: str | None = None,
+    ) -> None:
+        self._client = client
+        self._network = network
+        self._home = home
+        self._own = own
+        self._private_key = private_key
+        self._device = device
+        self._decoder = Decoder(1)
+        self._embedders: dict[bytes, Embedder] = {}
+
+    async def __aenter__(self) -> Self:
+        """Start the process that decodes.
+
+        Raises:
+            StoreError: DECODER_NOT_STARTING.
+        """
+        await self._decoder.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the process and the encoders' threads."""
+        await self._decoder.close()
+        for embedder in self._embedders.values():
+            embedder.close()
+
+    async def rescore(self, row: IndexedSubmission | None, leaf: bytes, index: int) -> Rescored:
+        """Repeat the verdict of the entry at ``index``; ``row`` is what is given out of its pair, None for nothing.
+
+        Raises:
+            ServiceError: If the validator cannot be reached.
+            CheckpointError: If the checkpoint's files are not those that its digest names.
+        """
+        entry = parse_entry(leaf)
+        if not isinstance(entry, PairEntry):
+            return Rescored(
+                index, b"", "", UNKNOWN, why=f"entry {index} is a {entry.kind}, not a decision about a pair"
+            )
+        known = (index, entry.pair, entry.verdict.outcome.value)
+        if row is None:
+            return Rescored(*known, UNKNOWN, why="nothing is given out of this pair: it was taken down")
+        try:
+            check_submission(row, leaf, self._network.domain)
+        except ProofError as error:
+            return Rescored(*known, DIFFERS, "12", f"{error.code}: {error.what}")
+        recorded = row.opening.measurement
+        if recorded is None:
+            return Rescored(*known, UNKNOWN, "9", f"the pair was refused before it was embedded ({_reason(entry)})")
+        embedder = await self._embedder(entry.verdict.checkpoint)
+        if entry.modalities not in embedder.calibration.pairs:
+            return Rescored(*known, DIFFERS, "9", f"the checkpoint does not judge {entry.modalities}")
+        if wrong := _contradiction(entry, recorded, embedder):
+            return Rescored(*known, DIFFERS, "9", wrong)
+        try:
+            opinion = await self._opine(embedder, entry, row)
+        except Rejected as refusal:
+            return Rescored(*known, UNKNOWN, "5", f"{refusal.code}: {refusal.what}")
+        except ProofError as error:
+            return Rescored(*known, UNKNOWN, "5", f"{error.code}: {error.what}")
+        return _compare(known, recorded, opinion, embedder.calibration.pairs[entry.modalities].margin_micro)
+
+    async def _opine(self, embedder: Embedder, entry: PairEntry, row: IndexedSubmission) -> Opinion:
+        a, b = row.submission.a, row.submission.b
+        embedded = []
+        for part in (a, b):
+            data = await self._item(entry.pair, part)
+            array = await self._decoder.decode(part.modality, part.media_type, data)
+            embedded.append(await embedder.embed(part.modality, part.sha256, array))
+        return opine(
+            *embedded,
+            modalities=entry.modalities,
+            checkpoint=entry.verdict.checkpoint,
+            calibration=embedder.calibration,
+            anchors=embedder.in_force.judge.anchors,
+        )
+
+    async def _item(self, pair: bytes, part: Part) -> bytes:
+        return await fetch_item(self._client, self._network, pair, part.sha256, private_key=self._private_key)
+
+    async def _embedder(self, digest: bytes) -> Embedder:
+        if digest not in self._embedders:
+            import asyncio
+
+            from curiosity.serving.in_force import put_on_device
+
+            checkpoint = await self._checkpoint(digest)
+            state = await asyncio.to_thread(put_on_device, checkpoint, self._device, "loo")
+            self._embedders[digest] = Embedder(state)
+        return self._embedders[digest]
+
+    async def _checkpoint(self, digest: bytes) -> Checkpoint:
+        if self._own is not None:
+            return load(self._own, expected=digest.hex())
+        return await fetch_checkpoint(self._client, digest, self._home)
+
+
+async def fetch_checkpoint(client: "ValidatorClient", digest: bytes, home: Path) -> Checkpoint:
+    """Return the checkpoint with a digest: the copy below ``home``, fetched first if there is none.
+
+    Raises:
+        CheckpointError: CHECKPOINT_DIFFERS if a file is not the one that the digest names, CHECKPOINT_NOT_WRITTEN.
+        Rejected: NOT_FOUND if the validator does not have it.
+    """
+    folder = inside(home, f"checkpoints/{digest.hex()}", links=True)
+    if (folder / MANIFEST).is_file():
+        return load(folder, expected=digest.hex())
+    contents = {MANIFEST: _checked(MANIFEST, await client.checkpoint_file(digest, MANIFEST), digest.hex())}
+    wanted = Manifest.decode(contents[MANIFEST]).files
+    for name, expected in sorted(wanted.items()):
+        if name not in FILES:
+            raise CheckpointError(
+                "CHECKPOINT_FORMAT", f"the manifest names {name[:80]!r}", "Update the program or the checkpoint."
+            )
+        contents[name] = _checked(name, await client.checkpoint_file(digest, name), expected)
+    try:
+        write_folder(folder, contents)
+    except OSError as error:
+        raise CheckpointError(
+            "CHECKPOINT_NOT_WRITTEN", f"{folder}: {error.strerror or error}", "Free space or choose another home."
+        ) from None
+    return load(folder, expected=digest.hex())
+
+
+def _checked(name: str, data: bytes, expected: str) -> bytes:
+    got = sha256(data).hexdigest()
+    if got != expected:
+        raise CheckpointError(
+            "CHECKPOINT_DIFFERS",
+            f"{name} came with SHA-256 {got}, expected {expected}",
+            "The validator gives out another checkpoint than the one it judged under; keep the answer.",
+        )
+    return data
+
+
+def _reason(entry: PairEntry) -> str:
+    return entry.verdict.reason.value
+
+
+def _contradiction(entry: PairEntry, recorded: Measurement, embedder: Embedder) -> str:
+    """Return how the recorded numbers contradict the recorded outcome; empty if they give it. Exact integers."""
+    numbers, calibration = Numbers.of(recorded), embedder.calibration
+    beliefs = calibration.beliefs.get(entry.modalities)
+    if (beliefs is not None) != isinstance(recorded, Weighed):
+        return "the opening has a belief and the checkpoint publishes none, or the reverse"
+    if beliefs is not None and isinstance(recorded, Weighed):
+        belief = beliefs.at(recorded.csls_micro, recorded.familiarity_micro)
+        if belief != recorded.belief_micro:
+            return f"belief_micro is {recorded.belief_micro}, the checkpoint's curve gives {belief}"
+    outcome, reason = decide(numbers, entry.modalities, calibration)
+    if (outcome, reason) != (entry.verdict.outcome, entry.verdict.reason):
+        return (
+            f"the recorded numbers give {outcome.value} ({reason.value}), "
+            f"the entry says {entry.verdict.outcome.value} ({_reason(entry)})"
+        )
+    return ""
+
+
+def _compare(known: tuple[int, bytes, str], recorded: Measurement, opinion: Opinion, margin_micro: int) -> Rescored:
+    found = opinion.measurement
+    is_equal = (recorded.embedding_a, recorded.embedding_b) == (found.embedding_a, found.embedding_b)
+    off: Mapping[str, int] = {
+        name: abs(getattr(recorded, name) - getattr(found, name)) for _, name in _NUMBERS if hasattr(recorded, name)
+    }
+    largest = max(off.values())
+    if (recorded.pull_a_micro, recorded.pull_b_micro) != (found.pull_a_micro, found.pull_b_micro):
+        why = f"pull_a_micro is {recorded.pull_a_micro}, the checkpoint's median losses give {found.pull_a_micro}"
+        return Rescored(*known, DIFFERS, "8", why, largest, is_equal)
+    for step, name in _NUMBERS:
+        if off.get(name, 0) > margin_micro:
+            why = (
+                f"{name} is {getattr(recorded, name)}, measured here {getattr(found, name)}; "
+                f"{margin_micro} may lie between"
+            )
+            return Rescored(*known, DIFFERS, step, why, largest, is_equal)
+    return Rescored(*known, AGREES, largest_micro=largest, is_equal=is_equal)
+
+
+async def repeat(
+    client: "ValidatorClient",
+    home: Path,
+    chosen: "Chosen",
+    *,
+    own: Path | None = None,
+    private_key: bytes | None = None,
+    device: str | None = None,
+    told: Callable[[Rescored, int, int], None] = lambda *_: None,
+) -> list[Rescored]:
+    """Repeat the verdicts of chosen entries at their validator; see `Rescorer` for the arguments.
+
+    Raises:
+        StoreError: DECODER_NOT_STARTING.
+        ServiceError, CheckpointError: As `Rescorer.rescore`.
+    """
+    network = await client.network()
+    async with Rescorer(client, network, home, own=own, private_key=private_key, device=device) as rescorer:
+        return await rescore_all(rescorer, client, chosen.indices, chosen.leaves.__getitem__, told)
+
+
+async def rescore_all(
+    rescorer: Rescorer,
+    client: "ValidatorClient",
+    chosen: Sequence[int],
+    leaf_at: Callable[[int], bytes],
+    told: Callable[[Rescored, int, int], None] = lambda *_: None,
+) -> list[Rescored]:
+    """Repeat the verdicts of the entries with these indices, in order.
+
+    Raises:
+        CuriosityError: As `Rescorer.rescore`.
+    """
+    done = []
+    for number, index in enumerate(chosen, start=1):
+        page = await client.submissions(index, 1)
+        row = next((one for one in page.submissions if one.index == index), None)
+        try:
+            one = await rescorer.rescore(row, leaf_at(index), index)
+        except Rejected as refusal:
+            one = Rescored(index, b"", "", UNKNOWN, "6", f"{refusal.code}: {refusal.what}")
+        done.append(one)
+        told(one, number, len(chosen))
+    return done
+
+
+def check_rescored(rescored: Sequence[Rescored], leaves: Sequence[bytes]) -> None:
+    """Refuse verdicts that differ, and those that nobody can repeat although no entry takes the pair down.
+
+    ``leaves`` are all of the ledger.
+
+    Raises:
+        ProofError: RESCORE_DIFFERS or RESCORE_WITHHELD, naming the first.
+    """
+    gone = {entry.index for entry in map(parse_entry, leaves) if isinstance(entry, TakedownEntry)}
+    for one in rescored:
+        if one.result == UNKNOWN and one.index not in gone:
+            raise ProofError(
+                "RESCORE_WITHHELD",
+                f"entry {one.index} cannot be judged again: {one.why}",
+                "Sign nothing that rests on it until the validator gives out the pair and its items.",
+            )
+        if one.result == DIFFERS:
+            raise ProofError(
+                "RESCORE_DIFFERS",
+                f"entry {one.index}, step {one.step}: {one.why}",
+                "Sign nothing that rests on it; keep the receipt and the items, and tell the other validators.",
+            )
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which entries of a ledger to look at, and their leaves, which lie under its signed head."""
+
+    indices: tuple[int, ...]
+    leaves: Sequence[bytes]
+
+
+def choose(leaves: Sequence[bytes], *, pair: bytes | None = None, index: int | None = None, sample: int = 0) -> Chosen:
+    """Return the entries of one pair, the entry with an index, or a sample of the accepted pairs.
+
+    Everybody may have the items of accepted pairs.
+    The sample is drawn by SHA-256 over the root of the ledger and the index: nobody who decides knows it beforehand,
+    and everybody who looks at the same ledger looks at the same entries.
+
+    Raises:
+        SourceError: ENTRY_UNKNOWN if there is no such entry.
+    """
+    if index is not None:
+        if not 0 <= index < len(leaves):
+            raise SourceError(
+                "ENTRY_UNKNOWN",
+                f"there is no entry {index}, the ledger has {number_of(len(leaves), 'entry')}",
+                "Give an index from 0 on; a receipt tells its own.",
+            )
+        return Chosen((index,), leaves)
+    entries = ((i, parse_entry(leaf)) for i, leaf in enumerate(leaves))
+    decisions = [(i, entry) for i, entry in entries if isinstance(entry, PairEntry)]
+    if pair is not None:
+        found = tuple(i for i, entry in decisions if entry.pair == pair)
+        if not found:
+            raise SourceError(
+                "ENTRY_UNKNOWN",
+                f"no entry decides about pair 0x{pair.hex()}",
+                "Compare the network with the one in the receipt; --url names the validator.",
+            )
+        return Chosen(found, leaves)
+    open_to_all = [i for i, entry in decisions if entry.verdict.is_accepted]
+    seed = root(leaves)
+    drawn = sorted(open_to_all, key=lambda i: sha256(SAMPLE_TAG + seed + i.to_bytes(8, "big")).digest())[:sample]
+    return Chosen(tuple(sorted(drawn)), leaves)

@@ -1,0 +1,156 @@
+"""Repeating verdicts: an honest validator's agree, and each way of lying is found at its step."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curiosity.embedding.checkpoint import MANIFEST, MODEL
+from curiosity.ledger.rescore import Rescored, Rescorer, check_rescored, choose, fetch_checkpoint, rescore_all
+from curiosity.protocol.errors import CheckpointError, ProofError, Rejected, SourceError
+from curiosity.protocol.verdict import Outcome, Reason
+from tests.material.child_checkpoint import child_of_genesis
+from tests.material.command import Said
+from tests.material.lying_judge import lie
+from tests.material.service import ALICE, BOB, Running, pictures, running
+from tests.material.shell import Shell
+from tests.material.takedown import forget, submit
+from validator.service import switch_checkpoint
+
+
+async def submit_all(live: Running, count: int = 6, start: int = 0) -> None:
+    for pair in pictures(count, start):
+        await live.client.post_pair(live.sign(pair).encode())
+
+
+async def look(live: Running, home: Path, **given: Any) -> list[Rescored]:
+    leaves = [entry.encode() for entry in (await live.client.entries(0, 1000)).entries]
+    indices = [i for i, leaf in enumerate(leaves) if b'"kind":"pair"' in leaf]
+    async with Rescorer(live.client, live.network, home, **given) as rescorer:
+        return await rescore_all(rescorer, live.client, indices, leaves.__getitem__)
+
+
+async def test_an_honest_validators_verdicts_agree_also_under_a_checkpoint_that_is_no_longer_in_force(
+    tmp_path: Path,
+) -> None:
+    child = child_of_genesis(tmp_path / "child", fit=True)
+    async with running(tmp_path / "v") as live:
+        await submit_all(live, 4)
+        await switch_checkpoint(live.service, child, force=True)
+        await submit_all(live, 2, start=4)
+        done = await look(live, tmp_path / "home")
+    accepted = [one for one in done if one.outcome == "accepted"]
+    assert accepted
+    assert {one.result for one in accepted} == {"agrees"}
+    assert max(one.largest_micro for one in done) <= 1
+    kept = [folder for folder in (tmp_path / "home" / "checkpoints").iterdir() if (folder / MODEL).is_file()]
+    assert len(kept) == 2, "the parent's files and the child's"
+    check_rescored(done, [])
+
+
+LIES: tuple[tuple[dict[str, Any], str, str], ...] = (
+    ({"outcome": Outcome.REJECTED, "reason": Reason.PAIR_TOO_FAR}, "9", "the recorded numbers give accepted"),
+    ({"csls_micro": 900_000}, "9", "csls_micro is 900000"),
+    ({"null_a_micro": -900_000}, "9", "null_a_micro is -900000"),
+    ({"raw_distance_micro": 1}, "8", "raw_distance_micro is 1"),
+    ({"pull_a_micro": 1}, "8", "pull_a_micro is 1"),
+    ({"loss_b_micro": 1}, "7", "loss_b_micro is 1"),
+)
+
+
+async def test_each_lie_is_found_at_its_step(tmp_path: Path) -> None:
+    async with running(tmp_path / "v") as live:
+        for number, (changes, _, _) in enumerate(LIES):
+            with pytest.MonkeyPatch.context() as patch:
+                lie(patch, **changes)
+                await submit_all(live, 1, start=number)
+        done = await look(live, tmp_path / "home", private_key=ALICE)
+    for one, (_, step, words) in zip(done, LIES, strict=True):
+        assert (one.result, one.step) == ("differs", step), one.why
+        assert words in one.why
+        with pytest.raises(ProofError, match=r"RESCORE_DIFFERS"):
+            check_rescored([one], [])
+
+
+async def test_what_was_taken_down_or_belongs_to_a_refused_pair_cannot_be_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path / "v") as live:
+        ((signed, _),) = await submit(live, 1)
+        assert [one.result for one in await look(live, tmp_path / "home")] == ["agrees"]
+        await forget(live, signed)
+        lie(monkeypatch, null_a_micro=900_000, outcome=Outcome.REJECTED, reason=Reason.ITEM_UNINFORMATIVE)
+        await submit_all(live, 1, start=1)
+        monkeypatch.undo()
+        gone, refused = await look(live, tmp_path / "home")
+        own = (await look(live, tmp_path / "home", private_key=ALICE))[-1]
+        leaves = [entry.encode() for entry in (await live.client.entries(0, 1000)).entries]
+    assert (gone.result, gone.why) == ("cannot tell", "nothing is given out of this pair: it was taken down")
+    assert (refused.result, refused.step) == ("cannot tell", "5")
+    assert "ITEM_GONE" in refused.why
+    assert own.result == "differs", "its contributor can repeat it"
+    with pytest.raises(ProofError, match=r"RESCORE_WITHHELD"):
+        check_rescored([gone], leaves[:2])
+    check_rescored([gone], leaves)
+
+
+async def test_files_of_another_checkpoint_are_refused(tmp_path: Path) -> None:
+    async with running(tmp_path / "v") as live:
+        digest = live.service.embedder.checkpoint
+        for name in ("../../keys/admin.token", "..%2F..%2Fkeys%2Fadmin.token", "keys"):
+            with pytest.raises(Rejected) as caught:
+                await live.client.checkpoint_file(digest, name)
+            assert caught.value.status == 404
+        with pytest.raises(Rejected, match=r"NOT_FOUND"):
+            await live.client.checkpoint_file(bytes(32), MANIFEST)
+        whole = await fetch_checkpoint(live.client, digest, tmp_path / "home")
+        assert whole.digest == digest.hex()
+        honest = live.client.checkpoint_file
+
+        async def other(asked: bytes, name: str) -> bytes:
+            return await honest(asked, name) + (b" " if name == MODEL else b"")
+
+        live.client.checkpoint_file = other  # type: ignore[method-assign, assignment]
+        with pytest.raises(CheckpointError, match=r"CHECKPOINT_DIFFERS"):
+            await fetch_checkpoint(live.client, digest, tmp_path / "another")
+    assert not (tmp_path / "another" / "checkpoints").exists()
+
+
+async def test_a_sample_follows_from_the_ledger_alone(tmp_path: Path) -> None:
+    async with running(tmp_path / "v") as live:
+        await submit_all(live, 8)
+        leaves = [entry.encode() for entry in (await live.client.entries(0, 1000)).entries]
+    some = choose(leaves, sample=3).indices
+    assert len(some) == 3
+    assert some == choose(list(leaves), sample=3).indices
+    assert choose(leaves, sample=100).indices == tuple(
+        i for i, leaf in enumerate(leaves) if b'"outcome":"accepted"' in leaf
+    )
+    assert choose(leaves[:-1], sample=3).indices != some or len(leaves) < 6, "another root draws others"
+    with pytest.raises(SourceError, match=r"ENTRY_UNKNOWN"):
+        choose(leaves, index=len(leaves))
+    with pytest.raises(SourceError, match=r"ENTRY_UNKNOWN"):
+        choose(leaves, pair=bytes(32))
+
+
+async def test_the_command_tells_agreement_difference_and_doubt_by_its_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path / "v") as live:
+        await submit_all(live, 2)
+
+        shell = Shell(tmp_path / "home", live.url)
+
+        async def run(*arguments: str) -> Said:
+            return await asyncio.to_thread(shell.run, "rescore", *arguments, "--json", timeout_s=600)
+
+        assert (await run("--sample", "5")).status == 0
+        said = await run("--index", "0")
+        assert (said.status, said.json["result"]) == (14, "cannot tell"), said.err
+        lie(monkeypatch, csls_micro=900_000)
+        await live.client.post_pair(live.sign(pictures(1, 5)[0], BOB).encode())
+        monkeypatch.undo()
+        said = await run("--sample", "50")
+        assert (said.status, said.json["differ"]) == (5, 1)
+        assert (await run("--sample", "1", "--index", "1")).status == 2
