@@ -52,7 +52,7 @@ def program(*raised: BaseException, result: Any = None) -> click.Command:
         (ChainError("A", "b", "C."), ExitCode.CHAIN, "A: b. C.\n"),
         (click.UsageError("d"), ExitCode.USAGE, "USAGE: d. See: x --help\n"),
         (FileNotFoundError(2, "No such file", "/e"), ExitCode.FAILED, "SYSTEM: /e: No such file. Check the path"),
-        (KeyboardInterrupt(), ExitCode.INTERRUPTED, "Interrupted; run the same command again to go on.\n"),
+        (KeyboardInterrupt(), ExitCode.INTERRUPTED, "Interrupted; run the same command again to continue.\n"),
         (click.Abort(), ExitCode.INTERRUPTED, "Interrupted"),
         (CuriosityError("F", "\x1b[2Jowned", "G."), ExitCode.FAILED, "F: \ufffd[2Jowned. G.\n"),
         (CuriosityError("F", "a\nINTERNAL: b\r\nc", "G."), ExitCode.FAILED, "F: a INTERNAL: b c. G.\n"),

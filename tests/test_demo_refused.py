@@ -64,7 +64,7 @@ async def test_a_child_that_learned_too_little_is_told_refused_and_not_recommend
             assert told.checkpoint.hex() == made.digest
     said = capsys.readouterr().err
     assert code in said
-    assert "goes on under its parent" in said
+    assert "keep its parent" in said
 
 
 async def test_a_child_that_is_as_good_is_recommended_where_it_was_compared(

@@ -291,7 +291,7 @@ def test_a_damaged_header_costs_its_key(member: str, place: int, tmp_path: Path)
     texts, problems = read(tmp_path / "x.tar")
     assert texts == ["text 0", "text 1", "text 3", "text 4"]
     assert problems[0].code == "TAR_BROKEN"
-    assert "reading goes on at byte" in problems[0].what
+    assert "reading continues at byte" in problems[0].what
     assert {problem.code for problem in problems[1:]} <= {"MEDIA_MISSING", "CAPTION_MISSING"}
 
 

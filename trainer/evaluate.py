@@ -22,7 +22,7 @@ from trainer.options import FOLDER, threads
 @click.option("--checkpoint", type=FOLDER, help="Folder of the checkpoint; by default the genesis checkpoint.")
 @click.option("--held-out", type=FOLDER, multiple=True, required=True, help="Folder of a pair set; repeatable.")
 @click.option("--json", "json_file", type=FOLDER, help="JSON file to write.")
-@click.option("--map", "map_file", type=FOLDER, help="Picture of the space to write (PNG).")
+@click.option("--map", "map_file", type=FOLDER, help="PNG file to write a map of the space to.")
 @threads
 @console.logs_option
 def evaluate(**options: Any) -> int:

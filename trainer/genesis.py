@@ -18,8 +18,13 @@ from trainer.recipe import GENESIS_RECIPE
 )
 @click.option("--pairs", type=FOLDER, multiple=True, required=True, help="Folder of a trusted pair set; repeatable.")
 @click.option("--out", type=FOLDER, required=True, help="Folder to write; must not exist.")
-@click.option("--preset", default="tiny", show_default=True, help="Which towers, of which size (docs/encoders.md).")
-@click.option("--seed", default=GENESIS_RECIPE.seed, show_default=True, help="What chance is drawn by.")
+@click.option(
+    "--preset",
+    default="tiny",
+    show_default=True,
+    help="Preset, which names the towers and their sizes (docs/encoders.md).",
+)
+@click.option("--seed", default=GENESIS_RECIPE.seed, show_default=True, help="Seed of the random numbers.")
 @click.option("--steps", default=GENESIS_RECIPE.steps, show_default=True, help="Steps of the training.")
 @threads
 @console.logs_option

@@ -27,9 +27,9 @@ _NAME: Final = "python -m trainer.phases"
 )
 @click.option("--config", type=FOLDER, help="YAML file; by default trainer/configs/tiny.yaml.")
 @click.option("--pairs", type=FOLDER, multiple=True, required=True, help="Folder of a pair set; repeatable.")
-@click.option("--out", type=FOLDER, default=Path("training"), show_default=True, help="Folder for all that is written.")
+@click.option("--out", type=FOLDER, default=Path("training"), show_default=True, help="Folder to write everything to.")
 @click.option("--resume", is_flag=True, help="Go on from the state in --out, if there is one.")
-@click.option("--seed", type=click.IntRange(0, _MAX_SEED), help="Instead of the seed in the YAML file.")
+@click.option("--seed", type=click.IntRange(0, _MAX_SEED), help="Seed, in place of the one in the YAML file.")
 @threads
 @console.logs_option
 @click.option(

@@ -30,7 +30,7 @@ from trainer.recipe import ROUND_RECIPE, SAFETY_STOP_S
 @click.option(
     "--stop-after-s", default=SAFETY_STOP_S, show_default=True, help="Safety stop of the training, in seconds."
 )
-@click.option("--seed", default=ROUND_RECIPE.seed, show_default=True, help="What chance is drawn by.")
+@click.option("--seed", default=ROUND_RECIPE.seed, show_default=True, help="Seed of the random numbers.")
 @threads
 @console.logs_option
 @lines

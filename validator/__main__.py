@@ -158,9 +158,9 @@ def check(config_path: Path | None, pairs: bool, as_json: bool) -> None:
 @click.argument("export", type=click.Path(path_type=Path))
 @console.config_option
 @click.option("--log-vkey", default="", help="Tree head key to trust; by default the one in the export.")
-@click.option("--receipt-vkey", default="", help="Receipt key to trust, likewise.")
+@click.option("--receipt-vkey", default="", help="Receipt key to trust; by default the one in the export.")
 @click.option(
-    "--without-blocked", is_flag=True, help="Go on with the log though content that was taken down may come back."
+    "--without-blocked", is_flag=True, help="Continue the log although content that was taken down may come back."
 )
 @_JSON
 @console.logs_option
@@ -169,7 +169,7 @@ def import_(
 ) -> None:
     """Build the store again from an exported ledger, or bring a copy up to date; stop the validator first.
 
-    With the ledger's own keys in the data folder the validator goes on with it; with others it is a read-only copy.
+    With the ledger's own keys in the data folder, the validator continues it; with others it is a read-only copy.
     """
     from curiosity.ledger.reader import opened_copy
     from validator.importer import MirrorRecord, import_ledger, write_mark

@@ -88,11 +88,11 @@ class _Edge:
         return status
 
     def interrupted(self) -> int:
-        remedy = "Run the same command again to go on."
+        remedy = "Run the same command again to continue."
         if self._events:
             problem = {"code": "INTERRUPTED", "what": f"{self._name} was interrupted", "remedy": remedy}
             self._print({**problem, "fault": Fault.CONTRIBUTOR.value})
-        print("Interrupted; run the same command again to go on.", file=sys.stderr)
+        print("Interrupted; run the same command again to continue.", file=sys.stderr)
         return int(ExitCode.INTERRUPTED)
 
     def _print(self, problem: dict[str, str]) -> None:

@@ -161,7 +161,7 @@ class AsyncClient:
         Raises:
             SourceError: If there is nothing to read, or the journal cannot be written.
             ProofError: If a receipt does not hold.
-            ServiceError: If the validator cannot be reached; call again to go on.
+            ServiceError: If the validator cannot be reached; call again to continue.
         """
         self._contributor()
         assert self._outbox is not None  # made with the account

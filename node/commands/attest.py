@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @click.option("--rpc", "rpc_url", help="JSON-RPC address of the chain: best a node of your own.")
 @click.option("--rescore", is_flag=True, help="Also judge the epoch's paid pairs again, here, before it is signed.")
 @click.option("--dry-run", is_flag=True, help="Derive and compare; sign nothing.")
-@click.option("--follow", is_flag=True, help="Go on: sign whatever waits, until Ctrl-C.")
+@click.option("--follow", is_flag=True, help="Keep running and sign every epoch that waits, until Ctrl-C.")
 @click.option("--every", "every_s", type=click.FloatRange(min=0.1), default=30.0, show_default=True,
               help="Seconds between two looks with --follow.")  # fmt: skip
 @session_options(network=True)
@@ -56,8 +56,8 @@ def attest(
 ) -> int:
     """Sign the next epoch as one of several validators, once it follows from the ledger.
 
-    Amounts, root and total are derived here from the ledger alone and every earlier epoch is compared with the chain;
-    what the validator asks to have signed must be the same, or nothing is signed.
+    It derives amounts, root and total from the ledger alone, and compares every earlier epoch with the chain. If the
+    validator wants anything else signed, it signs nothing.
     """
     from curiosity.chain.connect import connect
     from curiosity.rewards import attest as rewards

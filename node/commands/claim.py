@@ -37,7 +37,7 @@ _JOURNALS = "chain"  # below the home
     "--derive/--no-derive",
     "derived",
     default=None,
-    help="Derive the amounts from the ledger, or fail; or take the validator's word. By default: derive if possible.",
+    help="Derive the amounts from the ledger or fail; or use the validator's ticket. By default, derive if possible.",
 )
 @click.option(
     "--entries",
@@ -45,13 +45,21 @@ _JOURNALS = "chain"  # below the home
     help="A mirror's folder, or a file of one leaf a line, to derive from without the validator.",
 )
 @click.option("--rpc", "rpc_url", help="JSON-RPC address of the chain.")
-@click.option("--to", "to", metavar="ADDRESS", help="Have it paid to another address, such as a cold wallet's.")
-@click.option("--permit", type=PATH, metavar="FILE", help="Write a signed permission that anybody can relay; no gas.")
-@click.option("--valid-days", type=click.IntRange(1, 365), default=30, show_default=True, help="How long it counts.")
+@click.option("--to", "to", metavar="ADDRESS", help="Pay it to another address, such as a cold wallet's.")
+@click.option(
+    "--permit", type=PATH, metavar="FILE", help="Write a signed permission that anybody can relay; costs no gas."
+)
+@click.option(
+    "--valid-days",
+    type=click.IntRange(1, 365),
+    default=30,
+    show_default=True,
+    help="Days until the permission expires.",
+)
 @click.option("--relay", type=PATH, metavar="FILE", help="Send somebody's permission and pay its gas.")
-@click.option("--signature", help="What the account's wallet signed, for a permission that was written unsigned.")
-@click.option("--activate", is_flag=True, help="First activate epochs whose delay is over, if nobody did.")
-@click.option("--as-posted", is_flag=True, help="Also claim epochs whose root is another than the ledger gives.")
+@click.option("--signature", help="The account's signature, for a permission that was written unsigned.")
+@click.option("--activate", is_flag=True, help="First activate epochs whose delay is over, if nobody has.")
+@click.option("--as-posted", is_flag=True, help="Also claim epochs whose root differs from the ledger's.")
 @click.option("--all", "everything", is_flag=True, help="Show every epoch with its pairs, claimed ones too.")
 @session_options(network=True)
 def claim(
@@ -72,7 +80,7 @@ def claim(
     as_posted: bool,
     everything: bool,
 ) -> int:
-    """Show what a wallet earned, for which pairs and where it is; claim what is due in one transaction."""
+    """Show what a wallet earned, for which pairs, and whether it is paid; claim what is due in one transaction."""
     from curiosity.chain.connect import connect
     from curiosity.rewards import claim as rewards
     from curiosity.rewards.claim import ClaimOrder

@@ -24,7 +24,7 @@ def config() -> None:
 @config.command(epilog=example("curiosity config show --json"))
 @session_options()
 def show(session: Session) -> None:
-    """Show every setting in force, without passwords in URLs; of a chain's URLs only scheme, host and port."""
+    """Show every setting in force, without passwords in URLs and with only scheme, host and port of a chain's URLs."""
     settings = session.settings
     document = read_document(settings.file)
     # A validator without rpc_url has no chain; the default address is the contributor's.
@@ -42,7 +42,11 @@ def show(session: Session) -> None:
 @config.command(epilog=example("curiosity config init --role validator --out validator.toml"))
 @click.option("--out", type=PATH, default=Path(FILE_NAME), show_default=True, help="File to write.")
 @click.option(
-    "--role", type=click.Choice(list(ROLES)), default="contributor", show_default=True, help="Whose settings to write."
+    "--role",
+    type=click.Choice(list(ROLES)),
+    default="contributor",
+    show_default=True,
+    help="Role whose settings to write.",
 )
 @session_options(reads_settings=False)
 def init(session: Session, out: Path, role: str) -> None:

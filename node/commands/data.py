@@ -42,10 +42,10 @@ def data() -> None:
 @click.argument("name", type=click.Choice(sorted(SOURCES)))
 @click.option("--out", type=PATH, required=True, help="Folder to write.")
 @click.option("--seed", type=int, help="Seed of the splits; the default is that of the shipped genesis checkpoint.")
-@click.option("--voices", type=click.IntRange(1, 12), help="Voices a name (emoji; 3 if not given).")
+@click.option("--voices", type=click.IntRange(1, 12), help="Voices for each name (emoji; 3 if not given).")
 @click.option("--episodes", type=click.IntRange(min=1), help="Episodes to simulate (world; 2,400 if not given).")
 @click.option(
-    "--renderer", type=click.Choice(["cpu", "gl", "auto"]), help="What draws the world's pictures (cpu if not given)."
+    "--renderer", type=click.Choice(["cpu", "gl", "auto"]), help="Renderer of the world's pictures (cpu if not given)."
 )
 @click.option(
     "--from",
@@ -54,8 +54,8 @@ def data() -> None:
     help="Folder with an unpacked or installed copy of the Debian packages (clipart, photos, sounds).",
 )
 @click.option("--language", "languages", multiple=True, help="Captions in this language too, such as de (photos).")
-@click.option("--limit", type=click.IntRange(min=1), help="Make a small set: at most so many things of a split.")
-@click.option("--cache", type=PATH, help="Folder to keep spoken names, episodes or packages in between runs.")
+@click.option("--limit", type=click.IntRange(min=1), help="Make a small set: at most this many things in each split.")
+@click.option("--cache", type=PATH, help="Folder that keeps spoken names, episodes or packages for the next run.")
 @session_options()
 def make(
     session: Session, name: str, out: Path, seed: int | None, limit: int | None, cache: Path | None, **some: Any

@@ -18,11 +18,13 @@ _OPTIONS = (
         "--folder", type=PATH, default=_FOLDER, show_default=True, help="Where to keep pair sets and the run."
     ),
     click.option("--seed", type=int, default=1, show_default=True, help="Seed of the bad pairs and of the training."),
-    click.option("--limit", type=click.IntRange(min=100), help="Submit at most so many honest pairs."),
+    click.option("--limit", type=click.IntRange(min=100), help="Submit at most this many honest pairs."),
     click.option(
         "--emoji/--no-emoji", default=True, show_default=True, help="With the emoji set, or the digits alone."
     ),
-    click.option("--voices", type=click.IntRange(1, 12), default=3, show_default=True, help="Voices a name (emoji)."),
+    click.option(
+        "--voices", type=click.IntRange(1, 12), default=3, show_default=True, help="Voices for each name (emoji)."
+    ),
     click.option(
         "--steps", type=click.IntRange(min=1), default=320, show_default=True, help="Steps of the training round."
     ),
@@ -31,7 +33,7 @@ _OPTIONS = (
         type=click.FloatRange(min=0),
         default=21_600.0,
         show_default=True,
-        help="Safety stop of each long step; what it ends is called incomplete.",
+        help="Safety stop of each long step, in seconds; a step that it ends is incomplete.",
     ),
 )
 
@@ -49,7 +51,7 @@ def demo(session: Session, out: Path, folder: Path, **choices: Any) -> int:
     """Run the whole network end to end on real pairs, then stop everything that was started.
 
     Chain, contracts, wallets, validation, receipts, an epoch paid and claimed, a training round, and searches before
-    and after. Writes the figures as JSON. Ends with status 1 if something that must hold does not.
+    and after. Writes the figures as JSON. Ends with status 1 if one of its checks fails.
     """
     from node.demo.run import Options, run
 
@@ -66,15 +68,15 @@ def demo(session: Session, out: Path, folder: Path, **choices: Any) -> int:
     type=click.IntRange(min=0),
     default=60,
     show_default=True,
-    help="Close an epoch after so many seconds; 0: only by curiosity validator close-epoch.",
+    help="Close an epoch after this many seconds; 0: only by curiosity validator close-epoch.",
 )
-@click.option("--fresh", is_flag=True, help="Forget the network that was up before and start anew, and empty.")
+@click.option("--fresh", is_flag=True, help="Delete the network that was up before and start with an empty one.")
 @click.option("--folder", type=PATH, default=_FOLDER, show_default=True, help="Where to keep the network.")
 @session_options()
 def up(session: Session, port: int, chain_port: int, epoch_s: int, fresh: bool, folder: Path) -> None:
-    """Keep a chain and a validator up on this machine until Ctrl-C; the next time it goes on from there.
+    """Keep a chain and a validator up on this machine until Ctrl-C; the next run continues from there.
 
-    The first time it goes on with what `curiosity demo` made in the same folder, if it did.
+    The first run starts from the network that `curiosity demo` made in the same folder, if there is one.
     """
     from node.demo.up import UpOptions
     from node.demo.up import up as stay_up

@@ -35,8 +35,8 @@ ledger.add_command(slash)
 
 
 @ledger.command("mirror", epilog=example("curiosity ledger mirror --out mirror/"))
-@click.option("--out", type=PATH, required=True, help="Folder to copy to; goes on from what is there.")
-@click.option("--log-vkey", default="", help="Tree head key to trust; by default the pinned one, else what is shown.")
+@click.option("--out", type=PATH, required=True, help="Folder to copy to; continues from what is there.")
+@click.option("--log-vkey", default="", help="Tree head key to trust; by default the pinned one, else the validator's.")
 @session_options(network=True)
 def mirror_(session: Session, out: Path, log_vkey: str) -> None:
     """Copy leaves, submissions and items, and verify all of it against the signed tree head."""
@@ -72,7 +72,7 @@ def mirror_(session: Session, out: Path, log_vkey: str) -> None:
     epilog=example("curiosity ledger tiles --out static/", "curiosity ledger tiles URL --out static/"),
 )
 @click.argument("where", required=False)
-@click.option("--out", type=PATH, required=True, help="Folder to write to; goes on from what is there.")
+@click.option("--out", type=PATH, required=True, help="Folder to write to; continues from what is there.")
 @session_options(network=True)
 @trust_options
 def tiles_(session: Session, where: str | None, out: Path, trust: Trust) -> None:
@@ -99,9 +99,9 @@ def tiles_(session: Session, where: str | None, out: Path, trust: Trust) -> None
 @ledger.command(
     "export", epilog=example("curiosity ledger export --out export/", "curiosity ledger export --out l.tar")
 )
-@click.option("--out", type=PATH, required=True, help="Folder, or a file ending in .tar; goes on from what is there.")
-@click.option("--log-vkey", default="", help="Tree head key to trust; by default the pinned one, else what is shown.")
-@click.option("--vkey", default="", help="Receipt key to trust, likewise.")
+@click.option("--out", type=PATH, required=True, help="Folder, or a file ending in .tar; continues from what is there.")
+@click.option("--log-vkey", default="", help="Tree head key to trust; by default the pinned one, else the validator's.")
+@click.option("--vkey", default="", help="Receipt key to trust; by default the pinned one, else the validator's.")
 @click.option(
     "--token-file", type=PATH, help="keys/admin.token, for the operator: also export what must not come back."
 )
@@ -109,8 +109,8 @@ def tiles_(session: Session, where: str | None, out: Path, trust: Trust) -> None
 def export_(session: Session, out: Path, log_vkey: str, vkey: str, token_file: Path | None) -> None:
     """Copy a whole ledger, verified, from which a validator or a read-only copy can be built (ledger import).
 
-    Of what was taken down only the operator gets the list that keeps it out: a validator that is to go on with the log
-    needs it. Keep such an export like the keys.
+    With the operator's token, the export also lists what must not come back after a takedown. A validator that is to
+    continue the log needs that list. Keep such an export like the keys.
     """
     import asyncio
 

@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 )
 @click.argument("where", required=False)
 @click.option("--witness", "witnesses", multiple=True, help="Address of a witness to compare heads with; repeatable.")
-@click.option("--state", "state_dir", type=PATH, help="Folder of what was verified; by default below the home.")
-@click.option("--foreign", is_flag=True, help="Check the log only, not what its entries mean: for logs not of ours.")
-@click.option("--follow", is_flag=True, help="Go on, a round each --interval seconds, until something does not hold.")
+@click.option("--state", "state_dir", type=PATH, help="Folder for what was verified; by default below the home.")
+@click.option(
+    "--foreign", is_flag=True, help="Check the log only, not what its entries mean; for logs of other programs."
+)
+@click.option("--follow", is_flag=True, help="Repeat every --interval seconds until a check fails.")
 @click.option("--interval", "interval_s", default=10.0, show_default=True, help="Seconds between rounds.")
 @session_options(network=True)
 @trust_options

@@ -34,10 +34,10 @@ from node.completion import WALLET_NAME
 def item(
     session: Session, pair: str, sha256: str, out: Path, wallet_name: str | None, password_file: Path | None
 ) -> None:
-    """Fetch one item by its hash, checked. PAIR is a digest or a receipt; the receipt's opening tells both hashes.
+    """Fetch one item by its hash and check it. PAIR is a digest or a receipt, whose opening has both hashes.
 
-    Items of accepted pairs are everybody's. Those of refused pairs are kept for a while, for their contributor and for
-    auditors: --wallet signs the request.
+    Anyone can fetch the items of accepted pairs. Those of refused pairs are kept for a while, for their contributor and
+    for auditors: --wallet signs the request.
     """
     import asyncio
 

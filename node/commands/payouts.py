@@ -25,7 +25,7 @@ from node.command import PATH, Session, chain_settings, ledger_source, session_o
 @click.option(
     "--entries", type=PATH, help="A mirror's folder, or a file of one leaf a line; by default the validator's ledger."
 )
-@click.option("--check", is_flag=True, help="Compare each of them with the chain, and say which leaf differs.")
+@click.option("--check", is_flag=True, help="Compare each epoch with the chain, and say which leaf differs.")
 @click.option("--rpc", "rpc_url", help="JSON-RPC address of the chain, for --check.")
 @session_options(network=True)
 def payouts(
@@ -33,7 +33,7 @@ def payouts(
 ) -> int:
     """Recompute amounts and reward roots from the ledger alone, trusting nobody.
 
-    Every paid pair's signature is recovered, every epoch's entry compared with what follows from the pairs before it.
+    It recovers the signature of every paid pair, and compares every epoch's entry with what the pairs before it give.
     """
     from curiosity.chain.connect import connect
     from curiosity.rewards.check import recompute

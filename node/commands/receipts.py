@@ -31,9 +31,11 @@ _SHOWN: Final = 50
 @click.argument("files", nargs=-1)
 @click.option("--verdict", "verdicts", multiple=True, type=click.Choice(KEPT_OUTCOMES), help="Only these; repeatable.")
 @click.option("--code", "codes", multiple=True, help="Only these reasons, such as PAIR_TOO_FAR; repeatable.")
-@click.option("--pay", is_flag=True, help="Read the ledger and say of each accepted pair whether it is paid.")
+@click.option("--pay", is_flag=True, help="Read the ledger and say whether each accepted pair is paid.")
 @click.option("--entries", type=PATH, help="With --pay: a mirror to read instead of the validator's ledger.")
-@click.option("--limit", type=click.IntRange(min=1), default=_SHOWN, show_default=True, help="Most pairs to show.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=_SHOWN, show_default=True, help="Show at most this many pairs."
+)
 @session_options(network=True)
 def receipts(
     session: Session,
@@ -44,9 +46,9 @@ def receipts(
     entries: Path | None,
     limit: int,
 ) -> int:
-    """List what was submitted from this machine: which file, what was decided and why, what to do, whether it is paid.
+    """List what was submitted from this machine: the files, the decision, its reason, what to do, and the pay.
 
-    FILES are names, paths or patterns; a file that was renamed since is found by its content. The receipts are kept in
+    FILES are names, paths or patterns; a file that has been renamed is found by its content. The receipts are kept in
     the folder that `curiosity verify` checks.
     """
     from curiosity.client.history import find, pay_by_entry, read_history, with_pay

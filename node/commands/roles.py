@@ -99,7 +99,7 @@ def close_epoch(session: Session, token_file: Path) -> None:
 @_token
 @session_options(network=True)
 def expire(session: Session, token_file: Path) -> None:
-    """Let a running validator drop the items of refused pairs kept long enough, and not wait for its next round."""
+    """Have a running validator delete now the items of refused pairs that were kept long enough."""
     import asyncio
 
     from curiosity.client.admin import read_token
@@ -117,7 +117,9 @@ def expire(session: Session, token_file: Path) -> None:
 
 @validator.command(epilog=example("curiosity validator switch next/ --token-file keys/admin.token"))
 @click.argument("checkpoint", type=PATH)
-@click.option("--force", is_flag=True, help="Also if it is worse than its parent, or nothing shows that it is not.")
+@click.option(
+    "--force", is_flag=True, help="Switch even if it is worse than its parent, or if nothing shows that it is not."
+)
 @_token
 @session_options(network=True)
 def switch(session: Session, checkpoint: Path, force: bool, token_file: Path) -> None:
@@ -161,7 +163,7 @@ def switch(session: Session, checkpoint: Path, force: bool, token_file: Path) ->
 @_token
 @session_options(network=True)
 def take_down(session: Session, pair: str, reason: str, everywhere: str, token_file: Path) -> None:
-    """Have a running validator forget anybody's pair; PAIR is its digest or a receipt."""
+    """Have a running validator take down anyone's pair; PAIR is its digest or a receipt."""
     from curiosity.client.admin import read_token
 
     take_down_as_operator(session, pair, reason, everywhere, read_token(token_file))

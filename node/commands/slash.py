@@ -24,7 +24,9 @@ from node.completion import WALLET_NAME
 @click.option("--password-file", type=PATH, help="File with the wallet's password; else you are asked.")
 @click.option("--rpc", "rpc_url", help="JSON-RPC address of the chain.")
 @click.option("--stake-vkey", default="", help="Key of the heads' stake lines, for evidence that a witness kept.")
-@click.option("--dry-run", is_flag=True, help="Check the evidence and what it would cost the signer, send nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Check the evidence and show what it would cost the signer; send nothing."
+)
 @session_options()
 def slash(
     session: Session,
@@ -35,7 +37,7 @@ def slash(
     stake_vkey: str,
     dry_run: bool,
 ) -> None:
-    """Hand evidence of a fork, as the audit wrote it, to the stake contract: the signer loses its stake."""
+    """Submit evidence of a fork, as the audit wrote it, to the stake contract: the signer loses its stake."""
     from curiosity.chain.connect import connect_stake
     from curiosity.ledger.slash import read_fault, report_fault
     from node.prompts import unlock_wallet

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 @click.argument("paths", nargs=-1, required=True, type=PATH)
 @click.option("--wallet", "wallet_name", type=WALLET_NAME, help="Wallet that signs and will be paid.")
 @click.option("--password-file", type=PATH, help="File with the wallet's password; else you are asked.")
-@click.option("--license", "license_", default="", help="SPDX expression for what states none, such as CC-BY-4.0.")
+@click.option("--license", "license_", default="", help="SPDX expression for pairs that state none, such as CC-BY-4.0.")
 @click.option("--split", default="submit", show_default=True, help="Split of a pair set to submit.")
 @click.option("--pairs", default="", help="Pairs of modalities to submit, such as video-touch,image-text; else all.")
-@click.option("--columns", default="", help="What the columns of a Parquet file hold: image=img,text=caption.")
-@click.option("--limit", type=click.IntRange(min=1), help="Submit at most so many.")
-@click.option("--again", is_flag=True, help="Submit what has a result already, too.")
+@click.option("--columns", default="", help="Columns of a Parquet file by modality: image=img,text=caption.")
+@click.option("--limit", type=click.IntRange(min=1), help="Submit at most this many pairs.")
+@click.option("--again", is_flag=True, help="Also submit pairs that have a decision already.")
 @click.option("--dry-run", is_flag=True, help="Read and check everything, show what would be sent, send nothing.")
 @click.option("--prove", is_flag=True, help="Fetch an inclusion proof for each receipt at the end.")
 @session_options(network=True)
@@ -56,11 +56,11 @@ def submit(
 ) -> int:
     """Submit pairs: files, a folder, a JSONL manifest, WebDataset shards, Parquet, or a pair set.
 
-    In a folder files of one name belong together (cat.png, cat.txt; grasp1.mp4, grasp1.touch.npy), or a captions.csv,
-    captions.jsonl or metadata.jsonl says what does. Every two of them that differ in modality are a pair. Interrupt it
-    at any time and run the same command again: it goes on, nothing is submitted twice and no receipt is lost. Metadata
-    such as a camera's position is removed, HEIC, AVIF, BMP and TIFF become PNG, MP3, M4A and Opus become FLAC, and
-    every item is decoded once, before anything is signed.
+    In a folder, files of one name belong together (cat.png, cat.txt; grasp1.mp4, grasp1.touch.npy), or a captions.csv,
+    captions.jsonl or metadata.jsonl says which do. Every two items that belong together and differ in modality are a
+    pair. You can interrupt the command at any time and run it again: it continues, submits nothing twice and loses no
+    receipt. Before anything is signed, metadata such as a camera's position is removed, HEIC, AVIF, BMP and TIFF become
+    PNG, MP3, M4A and Opus become FLAC, and every item is decoded once.
     """
     import asyncio
 

@@ -52,8 +52,9 @@ def takedown(
 
     PAIR is a file that you submitted, a receipt, or the pair's digest.
 
-    The entry of its decision stays, as do proofs of it; an entry says that it was taken down. It cannot be undone, and
-    the same content cannot be submitted again. What was paid stays paid; a pair that was not yet paid will not be.
+    The entry of the decision and its proofs stay, and a new entry says that the pair was taken down. A takedown cannot
+    be undone, and the same content cannot be submitted again. What was paid stays paid; a pair that is not paid yet is
+    not paid later.
     """
     from curiosity.client.takedowns import find_digest, find_digests, find_submitter
     from curiosity.client.wallet import find_wallet

@@ -52,7 +52,7 @@ def trust_options(callback: Callback) -> Callback:
     for option in (
         click.option("--quorum", type=click.IntRange(0), help="How many trusted witnesses must have cosigned."),
         click.option("--witness-vkey", "witness_vkeys", multiple=True, help="Key of a trusted witness; repeatable."),
-        click.option("--origin", default="", help="Origin of the ledger, where its key has another name."),
+        click.option("--origin", default="", help="Origin of the ledger, if its key has another name."),
         click.option("--log-vkey", default="", help="Tree head key to trust; by default the pinned one."),
     ):
         wrapped = option(wrapped)
@@ -69,11 +69,11 @@ def trust_options(callback: Callback) -> Callback:
 )
 @click.argument("paths", nargs=-1, type=PATH)
 @click.option("--vkey", default="", help="Receipt key to trust; by default the pinned one, else the receipt's own.")
-@click.option("--leaf", type=PATH, help="The entry that a tlog-proof is of, where the proof does not carry it.")
+@click.option("--leaf", type=PATH, help="The entry of a tlog-proof, if the proof does not contain it.")
 @session_options()
 @trust_options
 def verify(session: Session, paths: tuple[Path, ...], trust: Trust, leaf: Path | None) -> int:
-    """Check with no network: receipts, offline proofs (.tlog-proof), evidence of a fork; tell what each proves."""
+    """Check receipts, offline proofs (.tlog-proof) and evidence of a fork without a network; say what each proves."""
     from curiosity.client.check import check_file
     from curiosity.client.proofs import find_receipts
 
@@ -116,7 +116,7 @@ def verify(session: Session, paths: tuple[Path, ...], trust: Trust, leaf: Path |
 @session_options(network=True)
 @trust_options
 def prove(session: Session, paths: tuple[Path, ...], trust: Trust) -> None:
-    """Fetch the second receipt of each: a proof that its entry is in the tree, for `verify` to check offline."""
+    """Fetch a second receipt for each pair: a proof that its entry is in the tree, which `verify` checks offline."""
     import asyncio
 
     from curiosity.client.proofs import fetch_proofs, find_receipts

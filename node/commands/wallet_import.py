@@ -16,10 +16,8 @@ def phrase_options(command: Callback) -> Callback:
     """Add the options that say which account below BIP-39 words is meant."""
     for option in reversed(
         [
-            click.option(
-                "--passphrase", "ask", is_flag=True, help="The words have a passphrase beside them: ask for it."
-            ),
-            click.option("--passphrase-file", type=PATH, help="File with that passphrase."),
+            click.option("--passphrase", "ask", is_flag=True, help="Ask for the passphrase of the words."),
+            click.option("--passphrase-file", type=PATH, help="File with the passphrase of the words."),
             click.option(
                 "--account-index", type=click.IntRange(0), default=0, show_default=True, help="Which account."
             ),
@@ -42,8 +40,8 @@ def chosen_path(path: str | None, account_index: int) -> str:
 )
 @click.option("--mnemonic-file", type=PATH, help="File with BIP-39 words; else you are asked for them.")
 @click.option("--count", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many accounts.")
-@click.option("--passphrase", "ask", is_flag=True, help="The words have a passphrase beside them: ask for it.")
-@click.option("--passphrase-file", type=PATH, help="File with that passphrase.")
+@click.option("--passphrase", "ask", is_flag=True, help="Ask for the passphrase of the words.")
+@click.option("--passphrase-file", type=PATH, help="File with the passphrase of the words.")
 @session_options()
 def addresses(
     session: Session, mnemonic_file: Path | None, count: int, ask: bool, passphrase_file: Path | None

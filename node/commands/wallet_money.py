@@ -132,7 +132,7 @@ def remove(session: Session, name: str, yes: bool) -> None:
     if not yes:
         if not sys.stdin.isatty():
             raise click.UsageError("a deleted key cannot be had back and there is no terminal to ask on; give --yes")
-        typed = click.prompt(f"This deletes the key of {checksum(found.address)}. Type {name} to go on", err=True)
+        typed = click.prompt(f"This deletes the key of {checksum(found.address)}. Type {name} to continue", err=True)
         if typed != name:
             raise click.Abort
     remove_wallet(found)

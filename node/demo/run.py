@@ -391,6 +391,6 @@ async def switch(report: Report, client: ValidatorClient, token: str, result: di
         report.screen.say(f"   {error.code}: {error.what}. {error.remedy}")
     in_force = (await client.network()).checkpoint.hex()
     if refused:
-        report.screen.say(f"   The validator goes on under its parent, 0x{in_force[:12]}..., and so do the searches.")
+        report.screen.say(f"   The validator and the searches keep its parent, 0x{in_force[:12]}....")
     report.figures["switch"] = {"in_force": in_force, "refused": refused}
     report.check("the validator judges under the trainer's checkpoint", in_force == result["digest"])

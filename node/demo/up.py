@@ -201,7 +201,7 @@ def _tell(made: Stage, options: UpOptions, screen: Screen, seconds: float) -> No
         f"  curiosity wallet fund alice{given}\n"
         f"  curiosity submit my-pictures/ --wallet alice --license CC-BY-4.0{given}\n"
         f'  curiosity query "a red heart"{given}\n'
-        "Ctrl-C stops it; the next `curiosity up` goes on from here."
+        "Ctrl-C stops it; the next `curiosity up` continues from here."
     )
 
 

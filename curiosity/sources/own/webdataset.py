@@ -186,7 +186,7 @@ def _read_from(
         why = getattr(error, "strerror", None) or error
         following = _find_header(path, start + at + tarfile.BLOCKSIZE) if may_restart else None
         after = f" behind member {number} ({name[:200]!r})" if number else ""
-        rest = "the rest is not read" if following is None else f"reading goes on at byte {following}"
+        rest = "the rest is not read" if following is None else f"reading continues at byte {following}"
         yield SourceError(
             "TAR_BROKEN", f"{path.name} cannot be read{after}: {why}; {rest}", "Copy the shard again, or write it anew."
         )
