@@ -61,13 +61,16 @@ def measure(given: Path | None, cache: Path, folder: Path, *, limit: int | None 
 
 
 def count_straddling(words: dict[str, frozenset[str]], counts: dict[str, dict[str, int]]) -> list[int]:
-    """Concepts of those kept that each of ten seeds leaves out, with splits as large; pictures are not compared."""
+    """Return how many concepts, of those kept, each of ten seeds leaves out, with splits as large.
+
+    Pictures are not compared.
+    """
     sizes = {split: counts[split]["concepts"] for split in SPLITS if split != "submit"}
     return [len(words) - len(split_by_words(words, sizes, seed=seed, rest="submit")) for seed in range(1, _SEEDS + 1)]
 
 
 def count_languages(folder: Path) -> dict[str, int]:
-    """Photos with a caption in each language."""
+    """Return how many photos have a caption in each language."""
     counted: Counter[str] = Counter()
     for path in list_files(folder, ".png"):
         if is_photo(path.relative_to(folder).with_suffix("").as_posix()):
@@ -76,7 +79,7 @@ def count_languages(folder: Path) -> dict[str, int]:
 
 
 def count_trainable(captions: dict[str, list[str]], judged: Sequence[str]) -> dict[str, int]:
-    """All captions of a set, and those that share no content word with ``judged`` ones."""
+    """Return how many captions a set has, and how many that share no content word with ``judged`` ones."""
     every = [caption for split in SPLITS for caption in captions[split]]
     return {"captions": len(every), "strict": sum(leave_out(every, judged))}
 

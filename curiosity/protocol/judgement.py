@@ -80,7 +80,7 @@ class Judged:
 
 
 def embedding_digest(embedding: Quantised) -> bytes:
-    """Return SHA-256 over the little-endian int16 components."""
+    """Return the SHA-256 over the little-endian int16 components."""
     return sha256(embedding.astype("<i2").tobytes()).digest()
 
 

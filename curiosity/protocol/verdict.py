@@ -142,7 +142,7 @@ class Opening:
     __pydantic_config__ = STRICT
 
     def commitment(self) -> bytes:
-        """Return SHA-256 over a tag, the salt, and the canonical JSON of the rest (docs/protocol.md, step 12)."""
+        """Return the SHA-256 over a tag, the salt, and the canonical JSON of the rest (docs/protocol.md, step 12)."""
         return self.seal()[0]
 
     def seal(self) -> tuple[bytes, bytes]:

@@ -25,7 +25,7 @@ _ES: Final = re.compile(r"(ss|x|ch|sh|z)es$")
 
 
 def content_words(text: str) -> frozenset[str]:
-    """The words of an English caption that say what it is about, in lower case and in the singular.
+    """Return the words of an English caption that say what it is about, in lower case and in the singular.
 
     Articles, pronouns, prepositions, auxiliary verbs and lone Latin letters are not among them; colours, sizes, numbers
     and names are.
@@ -39,7 +39,9 @@ def content_words(text: str) -> frozenset[str]:
 def split_by_words(
     words: Mapping[str, frozenset[str]], sizes: Mapping[str, int], *, seed: int, rest: str
 ) -> dict[str, str]:
-    """Split of each concept, so that no word is in two splits. Concepts that straddle splits, or have no word, are out.
+    """Return the split of each concept, so that no word is in two splits.
+
+    Concepts that straddle splits, or have no word, are out.
 
     Concepts are taken in falling order of their most frequent word, those with equal ones by SHA-256 over seed and
     name. The first to have a word takes it to a split, drawn in proportion to the room that is left there; a concept
@@ -71,7 +73,7 @@ def split_by_words(
 
 
 def find_shared(words: Mapping[str, frozenset[str]], splits: Mapping[str, str]) -> dict[str, set[str]]:
-    """Words that more than one split has, with those splits: empty for a strict split."""
+    """Return words that more than one split has, with those splits: empty for a strict split."""
     seen: dict[str, set[str]] = {}
     for concept, split in splits.items():
         for word in words[concept]:
@@ -80,7 +82,7 @@ def find_shared(words: Mapping[str, frozenset[str]], splits: Mapping[str, str]) 
 
 
 def leave_out(captions: Iterable[str], judged: Iterable[str]) -> list[bool]:
-    """For each of ``captions`` whether it may be trained on when ``judged`` captions are judged strictly."""
+    """Return for each of ``captions`` whether it may be trained on when ``judged`` captions are judged strictly."""
     known = {word for caption in judged for word in content_words(caption)}
     return [not content_words(caption) & known for caption in captions]
 

@@ -19,7 +19,9 @@ Score = Callable[[int, Sequence[int]], Sequence[float]]
 
 
 def draw_wrong(captions: Sequence[str], *, way: str, seed: int, score: Score | None = None) -> list[int]:
-    """For each pair the place of a wrong caption among ``captions``, of which the pair's own has the pair's place.
+    """Return for each pair the place of a wrong caption among ``captions``.
+
+    The pair's own caption has the pair's place.
 
     A caption that says the same, or less, or more of the same ("an apple", "a red apple") is not wrong: captions whose
     content words are the same or a part of the other's are never drawn.

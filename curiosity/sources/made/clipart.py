@@ -107,7 +107,8 @@ def make_clipart(
     ``limit`` keeps at most so many concepts of a split. ``given`` is a folder with the files of both packages; without
     it, they are fetched into ``cache``.
 
-    Raises ``SourceError``: those of ``open_package`` and ``make_set``.
+    Raises:
+        SourceError: Those of ``open_package`` and ``make_set``.
     """
     pictures, titles = (
         open_package(package, given=given, cache=cache or default_package_cache(), say=say)
@@ -129,7 +130,10 @@ def make_clipart(
 
 
 def find_clipart(pictures: UnpackedPackage, titles: UnpackedPackage, left_out: Counter[str]) -> list[FoundMedia]:
-    """Every picture in the public domain whose title says what it shows; ``left_out`` counts the others by reason."""
+    """Return every picture in the public domain whose title says what it shows.
+
+    ``left_out`` counts the others by reason.
+    """
     found: list[FoundMedia] = []
     alike: Counter[str] = Counter()
     known: set[bytes] = set()
@@ -163,7 +167,7 @@ class Work:
 
 
 def read_work(folder: Path, name: str) -> Work | None:
-    """What the RDF in an SVG file below ``folder`` says; None when there is none that can be read."""
+    """Return what the RDF in an SVG file below ``folder`` says; None when there is none that can be read."""
     try:
         path = inside(folder, name)
     except PathRefused:
@@ -206,12 +210,12 @@ def read_work(folder: Path, name: str) -> Work | None:
 
 
 def is_public_domain(work: Work) -> bool:
-    """Whether the RDF dedicates the picture and names no other licence, in its fields or in its text."""
+    """Return whether the RDF dedicates the picture and names no other licence, in its fields or in its text."""
     return bool(work.licenses) and work.licenses <= _DEDICATIONS and not _LICENSE_WORDS.search(work.said)
 
 
 def clean_title(title: str) -> str:
-    """The words of a title that say what is on the picture; empty for the title of a collection."""
+    """Return the words of a title that say what is on the picture; empty for the title of a collection."""
     words = _BY.sub("", title.strip())
     if _COLLECTION.search(words.replace("_", " ")):
         return ""
@@ -220,7 +224,7 @@ def clean_title(title: str) -> str:
 
 
 def _refuse(stem: str, work: Work | None, caption: str) -> str | None:
-    """Why a picture is not taken."""
+    """Return why a picture is not taken."""
     folders = PurePosixPath(stem).parts[:-1]
     if work is None:
         return "NO_RDF"
@@ -238,7 +242,7 @@ def _refuse(stem: str, work: Work | None, caption: str) -> str | None:
 
 
 def _agree(caption: str, stem: str) -> bool:
-    """Whether a word of the title is in the file's name, with or without what joins its words."""
+    """Return whether a word of the title is in the file's name, with or without what joins its words."""
     name = PurePosixPath(stem).name.replace("_", " ")
     joined = re.sub(r"[\W_]+", "", name.lower())
     words = content_words(caption)

@@ -64,13 +64,13 @@ class UnpackedPackage:
         return read_copyright(inside(self.share, f"doc/{self.package.name}/copyright", links=True))
 
     def describe(self) -> Origin:
-        """The package's entry of a data card."""
+        """Return the package's entry of a data card."""
         package = self.package
         return Origin(f"{package.name} (Debian)", self.version, package.takes, package.license, package.stated_in)
 
 
 def open_package(package: DebianPackage, *, given: Path | None, cache: Path, say: Say | None = None) -> UnpackedPackage:
-    """The package from ``given`` (a folder with usr/share, or such a folder itself), or fetched into ``cache``.
+    """Return the package from ``given`` (a folder with usr/share, or such a folder itself), or fetched into ``cache``.
 
     Raises:
         SourceError: MATERIAL_MISSING (``given`` does not hold it, or it cannot be fetched), MATERIAL_CHANGED (another
@@ -101,12 +101,16 @@ def open_package(package: DebianPackage, *, given: Path | None, cache: Path, say
 
 
 def default_package_cache() -> Path:
-    """Where packages are kept between runs: ``$XDG_CACHE_HOME/curiosity/packages`` or below ``~/.cache``."""
+    """Return where packages are kept between runs: ``$XDG_CACHE_HOME/curiosity/packages`` or below ``~/.cache``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "curiosity" / "packages"
 
 
 def read_material(path: Path) -> bytes:
-    """The bytes of a file of a package. Raises ``SourceError``: CANNOT_READ, FILE_LARGE."""
+    """Return the bytes of a file of a package.
+
+    Raises:
+        SourceError: CANNOT_READ, FILE_LARGE.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_BYTES + 1)
@@ -118,7 +122,7 @@ def read_material(path: Path) -> bytes:
 
 
 def list_files(folder: Path, *suffixes: str) -> list[Path]:
-    """Plain files below ``folder`` with one of these suffixes, in order; links are not followed."""
+    """Return the plain files below ``folder`` with one of these suffixes, in order; links are not followed."""
     found = [path for path in folder.rglob("*") if path.name.lower().endswith(suffixes)]
     return sorted(path for path in found if path.is_file() and not path.is_symlink())
 
@@ -133,7 +137,7 @@ _SPDX: Final = {
 
 
 def read_copyright(path: Path) -> list[tuple[re.Pattern[str], str]]:
-    """File patterns and short names of licences of a copyright file, in its order; empty when there is none."""
+    """Return file patterns and short names of licences of a copyright file, in its order; empty when there is none."""
     try:
         text = path.read_text("utf-8", "replace")
     except OSError:
@@ -155,7 +159,10 @@ def read_copyright(path: Path) -> list[tuple[re.Pattern[str], str]]:
 
 
 def find_license(licenses: list[tuple[re.Pattern[str], str]], path: str) -> str | None:
-    """SPDX name of the licence of ``path`` in the source: the last pattern that fits decides. None if it is unclear."""
+    """Return the SPDX name of the licence of ``path`` in the source; None if it is unclear.
+
+    The last pattern that fits decides.
+    """
     fitting = [license for pattern, license in licenses if pattern.fullmatch(path)]
     return _SPDX.get(fitting[-1]) if fitting else None
 
@@ -213,7 +220,7 @@ def _cannot_fetch(package: DebianPackage, why: str) -> SourceError:
 
 
 def _read_version(share: Path, name: str) -> str:
-    """What the first line of the package's list of changes says, with a word that nothing was checked."""
+    """Return what the first line of the package's list of changes says, with a word that nothing was checked."""
     for file in ("changelog.Debian.gz", "changelog.gz"):
         try:
             with gzip.open(inside(share, f"doc/{name}/{file}", links=True), "rt", errors="replace") as lines:

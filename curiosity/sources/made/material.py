@@ -59,7 +59,7 @@ class Plan:
 
 
 def find_made(out: Path, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The card of a whole set at ``out`` that was made with these parameters."""
+    """Return the card of a whole set at ``out`` that was made with these parameters."""
     return find_pair_set(out, parameters)
 
 
@@ -77,7 +77,8 @@ def make_set(
 
     ``left_out`` counts what finding left out, by reason; what is broken or straddles splits is added.
 
-    Raises ``SourceError``: MATERIAL_EMPTY (nothing usable), CANNOT_WRITE.
+    Raises:
+        SourceError: MATERIAL_EMPTY (nothing usable), CANNOT_WRITE.
     """
     converted, seen, small = _convert(plan, things, left_out, progress)
     kept = [thing for thing in things if thing.name in converted]
@@ -122,7 +123,7 @@ def make_set(
 def _convert(
     plan: Plan, things: Sequence[FoundMedia], left_out: Counter[str], progress: Progress | None
 ) -> tuple[dict[str, bytes], dict[str, bytes], dict[str, npt.NDArray[np.float32]]]:
-    """Item, picture beside it and 24-px picture of each thing; what is broken is counted and left out."""
+    """Return item, picture beside it and 24-px picture of each thing; what is broken is counted and left out."""
     converted: dict[str, bytes] = {}
     seen: dict[str, bytes] = {}
     small: dict[str, npt.NDArray[np.float32]] = {}
@@ -144,7 +145,7 @@ def _convert(
 
 
 def _limit(splits: Mapping[str, str], seed: int, limit: int | None) -> set[str]:
-    """The concepts that a set with at most ``limit`` of a split has."""
+    """Return the concepts that a set with at most ``limit`` of a split has."""
     ordered = order_by_seed(splits, seed)
     return {concept for split in SPLITS for concept in [name for name in ordered if splits[name] == split][:limit]}
 
@@ -173,7 +174,7 @@ def _draft(plan: Plan, thing: FoundMedia, split: str, media: bytes, picture: byt
 
 
 def _language(draft: DraftPair) -> str:
-    """Language of a pair's caption; none for a pair without."""
+    """Return the language of a pair's caption; none for a pair without."""
     if all(half.modality != "text" for half in draft.halves):
         return "none"
     tail = draft.id.rpartition("-text")[2]

@@ -34,17 +34,19 @@ class MediaConverter:
         self.stop()
 
     def convert_picture(self, data: bytes, *, where: str) -> tuple[bytes, npt.NDArray[np.float32]]:
-        """PNG on white with no side over `SIDE_PX`, and float32[1728]: the picture at 24 px, for `find_twins`.
+        """Return PNG on white with no side over `SIDE_PX`, and float32[1728]: the picture at 24 px, for `find_twins`.
 
-        Raises ``SourceError``: BROKEN_FILE, IMAGE_TOO_LARGE, IMAGE_EMPTY, CONVERT_FAILED (the decoder died or hung).
+        Raises:
+            SourceError: BROKEN_FILE, IMAGE_TOO_LARGE, IMAGE_EMPTY, CONVERT_FAILED (the decoder died or hung).
         """
         png, small = self._ask({"kind": "picture", "side_px": SIDE_PX}, data, where, parts=2)
         return png, np.frombuffer(small, np.uint8).astype(np.float32)
 
     def convert_sound(self, data: bytes, *, where: str) -> bytes:
-        """WAV of 16 bits at the sound's own rate.
+        """Return WAV of 16 bits at the sound's own rate.
 
-        Raises ``SourceError``: BROKEN_FILE, AUDIO_FORMAT, AUDIO_TOO_LONG, AUDIO_EMPTY, CONVERT_FAILED.
+        Raises:
+            SourceError: BROKEN_FILE, AUDIO_FORMAT, AUDIO_TOO_LONG, AUDIO_EMPTY, CONVERT_FAILED.
         """
         return self._ask({"kind": "sound", "max_s": MAX_S}, data, where, parts=1)[0]
 
@@ -67,7 +69,7 @@ class MediaConverter:
         return made
 
     def _exchange(self, request: bytes) -> tuple[dict[str, Any], list[bytes]] | None:
-        """Header and parts of the answer; None when the process died or was killed because it took too long."""
+        """Return header and parts of the answer; None when the process died or was killed because it took too long."""
         process = self._start()
         to_worker, from_worker = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
         hung = threading.Timer(_TIMEOUT_S, process.kill)

@@ -31,7 +31,7 @@ class MediaRefusal(Exception):
 
 
 def convert_picture(data: bytes, request: dict[str, Any]) -> list[bytes]:
-    """PNG on white, RGB, no side over ``side_px``; and the same at 24 x 24 px as plain bytes, to find twins."""
+    """Return PNG on white, RGB, no side over ``side_px``; and the same at 24 x 24 px as plain bytes, to find twins."""
     from PIL import Image
 
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses what has twice as many
@@ -52,7 +52,7 @@ def convert_picture(data: bytes, request: dict[str, Any]) -> list[bytes]:
 
 
 def convert_sound(data: bytes, request: dict[str, Any]) -> list[bytes]:
-    """WAV of 16 bits, rate and channels as they are."""
+    """Return WAV of 16 bits, rate and channels as they are."""
     import numpy as np
     import soundfile
 
@@ -76,7 +76,7 @@ def convert_sound(data: bytes, request: dict[str, Any]) -> list[bytes]:
 
 
 def answer(data: bytes, request: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-    """Header and parts of the answer to one request."""
+    """Return the header and parts of the answer to one request."""
     work = convert_picture if request["kind"] == "picture" else convert_sound
     try:
         parts = work(data, request)

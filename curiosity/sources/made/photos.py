@@ -86,7 +86,8 @@ def make_photos(
     keeps at most so many concepts of a split. ``given`` is a folder with the package's files; without it, the package
     is fetched into ``cache``.
 
-    Raises ``SourceError``: LANGUAGE (a language that no caption has), and those of ``open_package`` and ``make_set``.
+    Raises:
+        SourceError: LANGUAGE (a language that no caption has), and those of ``open_package`` and ``make_set``.
     """
     stamps = open_package(STAMPS, given=given, cache=cache or default_package_cache(), say=say)
     parameters = {
@@ -107,7 +108,11 @@ def make_photos(
 
 
 def find_photos(stamps: UnpackedPackage, languages: Sequence[str], left_out: Counter[str]) -> list[FoundMedia]:
-    """Every photo with a caption; ``left_out`` counts the others by reason. Raises ``SourceError`` LANGUAGE."""
+    """Return every photo with a caption; ``left_out`` counts the others by reason.
+
+    Raises:
+        SourceError: LANGUAGE.
+    """
     found: list[FoundMedia] = []
     known: set[tuple[bytes, str]] = set()
     spoken_of: set[str] = set()
@@ -143,13 +148,13 @@ def find_photos(stamps: UnpackedPackage, languages: Sequence[str], left_out: Cou
 
 
 def is_photo(stem: str) -> bool:
-    """Whether the stamp at this path without its extension is a photo; a mirrored one counts as drawn."""
+    """Return whether the stamp at this path without its extension is a photo; a mirrored one counts as drawn."""
     folders = PurePosixPath(stem).parts[:-1]
     return not (_DRAWN_FOLDERS & set(folders) or stem in _DRAWN or stem.endswith("_mirror"))
 
 
 def read_captions(path: Path) -> dict[str, str] | None:
-    """English caption ("") and those of other languages by language; None when there is no English one."""
+    """Return the English caption ("") and those of other languages by language; None when there is no English one."""
     if not path.is_file() or path.is_symlink():
         return None
     try:
@@ -163,5 +168,5 @@ def read_captions(path: Path) -> dict[str, str] | None:
 
 
 def credit(stamps: UnpackedPackage) -> str:
-    """Attribution of what is taken from the stamps."""
+    """Return the attribution of what is taken from the stamps."""
     return f"Tux Paint stamps (Bill Kendrick and others) by way of Debian's {STAMPS.name} {stamps.version}"

@@ -20,7 +20,11 @@ _MAX_BYTES: Final = 32 << 20  # of one unpacked file
 
 
 class ResourceArchive:
-    """The files of one archive by their path, such as ``/gcompris/src/x.ogg``. Raises ``SourceError`` RCC_BROKEN."""
+    """The files of one archive by their path, such as ``/gcompris/src/x.ogg``.
+
+    Raises:
+        SourceError: RCC_BROKEN.
+    """
 
     def __init__(self, data: bytes, *, where: str) -> None:
         self._data = data
@@ -35,11 +39,15 @@ class ResourceArchive:
             raise self._broken(error) from error
 
     def list_paths(self) -> list[str]:
-        """Paths of the files, in order."""
+        """Return the paths of the files, in order."""
         return sorted(self._files)
 
     def read(self, path: str) -> bytes:
-        """The content of a file. Raises ``SourceError``: RCC_BROKEN (also for another compression), FILE_MISSING."""
+        """Return the content of a file.
+
+        Raises:
+            SourceError: RCC_BROKEN (also for another compression), FILE_MISSING.
+        """
         if path not in self._files:
             raise SourceError("FILE_MISSING", f"{self._where} has no {path}", "Unpack the package again.")
         flags, at = self._files[path]
@@ -56,7 +64,7 @@ class ResourceArchive:
             raise self._broken(error) from error
 
     def _walk(self) -> Iterator[tuple[str, tuple[int, int]]]:
-        """Path, flags and data offset of each file. A node is visited once, so that loops end."""
+        """Yield the path, flags and data offset of each file. A node is visited once, so that loops end."""
         left = [(0, "", 0)]
         visited = 0
         while left:
@@ -91,7 +99,7 @@ class ResourceArchive:
 
 
 def _inflate(content: bytes) -> bytes:
-    """What Qt's qCompress made: the size in 4 bytes, and a zlib stream."""
+    """Return what Qt's qCompress made: the size in 4 bytes, and a zlib stream."""
     (size,) = struct.unpack_from(">I", content)
     if size > _MAX_BYTES:
         raise ValueError(f"{size} bytes unpacked")

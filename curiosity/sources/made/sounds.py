@@ -87,7 +87,8 @@ def make_sounds(
     ``limit`` keeps at most so many concepts of a split. ``given`` is a folder with the files of the three packages;
     without it, they are fetched into ``cache``.
 
-    Raises ``SourceError``: RCC_BROKEN, and those of ``open_package`` and ``make_set``.
+    Raises:
+        SourceError: RCC_BROKEN, and those of ``open_package`` and ``make_set``.
     """
     stamps, gcompris, samples = (
         open_package(package, given=given, cache=cache or default_package_cache(), say=say)
@@ -112,7 +113,7 @@ def make_sounds(
 
 
 def find_stamp_sounds(stamps: UnpackedPackage, left_out: Counter[str]) -> list[FoundMedia]:
-    """What the things on the stamps sound like; ``left_out`` counts the others by reason."""
+    """Return what the things on the stamps sound like; ``left_out`` counts the others by reason."""
     found: list[FoundMedia] = []
     captions_of: dict[bytes, str] = {}
     for path in list_files(stamps.folder, ".ogg", ".wav"):
@@ -139,7 +140,7 @@ def find_stamp_sounds(stamps: UnpackedPackage, left_out: Counter[str]) -> list[F
 
 
 def find_recordings(gcompris: UnpackedPackage, left_out: Counter[str]) -> list[FoundMedia]:
-    """Instruments, farm animals and named recordings; ``left_out`` counts what has no clear licence."""
+    """Return instruments, farm animals and named recordings; ``left_out`` counts what has no clear licence."""
     found: list[FoundMedia] = []
     for activity, listing, pattern, folder in (
         ("instruments", "instruments.js", _INSTRUMENT, "resource"),
@@ -156,7 +157,7 @@ def find_recordings(gcompris: UnpackedPackage, left_out: Counter[str]) -> list[F
 
 
 def find_samples(samples: UnpackedPackage, left_out: Counter[str]) -> list[FoundMedia]:
-    """The samples that have a caption here; ``left_out`` counts those whose licence is not stated."""
+    """Return the samples that have a caption here; ``left_out`` counts those whose licence is not stated."""
     found: list[FoundMedia] = []
     for path in list_files(samples.folder, ".flac"):
         caption = SONIC_PI.get(path.stem)
@@ -187,7 +188,10 @@ def _take(
     *,
     ours: bool,
 ) -> list[FoundMedia]:
-    """The recordings at these paths of the archive whose licence is clear. ``ours``: the captions are written here."""
+    """Return the recordings at these paths of the archive whose licence is clear.
+
+    ``ours``: the captions are written here.
+    """
     found: list[FoundMedia] = []
     present = set(archive.list_paths())
     for path, caption in sorted(captions.items()):

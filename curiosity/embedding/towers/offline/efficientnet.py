@@ -33,7 +33,7 @@ class _Planes(nn.Module):
         self.stride, self.groups = stride, groups
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """[B, ceil(H / stride), ceil(W / stride), out] of [B, H, W, C]."""
+        """Return [B, ceil(H / stride), ceil(W / stride), out] of [B, H, W, C]."""
         planes = inputs.permute(0, 3, 1, 2)
         kernel, stride = self.weight.shape[-1], self.stride
         padding = kernel // 2
@@ -57,7 +57,7 @@ class _Residual(nn.Module):
         self.is_residual = stride == 1 and channels == out
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """[B, H, W, out]."""
+        """Return [B, H, W, out]."""
         wide = inputs if self.expand is None else functional.hardtanh_(self.expand(inputs), 0.0, 6.0)
         out: Tensor = self.project(self.depthwise(wide))
         return out.add_(inputs) if self.is_residual else out
@@ -80,7 +80,7 @@ class EfficientNetLite2(nn.Module):
 
     @torch.inference_mode()
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Features float32[B, 1280] and class logits [B, 1000] of normalised pixels float32[B, H, W, 3]."""
+        """Return the features float32[B, 1280] and class logits [B, 1000] of normalised pixels float32[B, H, W, 3]."""
         grid = self.blocks(self.stem(inputs))
         features = functional.hardtanh_(self.head(grid), 0.0, 6.0).mean(dim=(1, 2))
         return features, self.classes(features)

@@ -55,7 +55,7 @@ class NamedClassesImage(Tower):
             self.linear.bias.zero_()
 
     def prepare(self, array: Array) -> Features:
-        """uint8[260, 260, 3]: the picture in the middle of a white square."""
+        """Return uint8[260, 260, 3]: the picture in the middle of a white square."""
         picture = Pillow.fromarray(array)
         side = max(picture.size)
         square = Pillow.new("RGB", (side, side), "white")
@@ -63,11 +63,11 @@ class NamedClassesImage(Tower):
         return np.asarray(square.resize((SIDE, SIDE), Pillow.Resampling.BICUBIC))
 
     def units(self, features: Features) -> int:  # noqa: ARG002 - every picture has as many
-        """169 patches."""
+        """Count 169 patches."""
         return PATCHES**2
 
     def hide(self, features: Features, hidden: NDArray[np.bool_]) -> Features:
-        """uint8[104, 104, 3]: the picture scaled down, with the hidden patches grey."""
+        """Return uint8[104, 104, 3]: the picture scaled down, with the hidden patches grey."""
         small = Pillow.fromarray(features.astype(np.uint8, copy=False)).resize(
             (HALF_SIDE, HALF_SIDE), Pillow.Resampling.BOX
         )
@@ -76,11 +76,11 @@ class NamedClassesImage(Tower):
         return np.where(cells[:, :, None], np.uint8(GREY), np.asarray(small))
 
     def empty(self) -> Features:
-        """The grey picture, as large as a half."""
+        """Return the grey picture, as large as a half."""
         return np.full((HALF_SIDE, HALF_SIDE, 3), GREY, dtype=np.uint8)
 
     def collate(self, batch: Sequence[Features]) -> Tensor:
-        """float32[B, 1280 + 384]: the network's features, and the unit vector that its classes say.
+        """Return float32[B, 1280 + 384]: the network's features, and the unit vector that its classes say.
 
         The network takes one picture at a time: a batch is not faster, and so an output does not depend on the company
         it came in.
@@ -104,7 +104,7 @@ class NamedClassesImage(Tower):
         return torch.cat([seen, told], dim=1)[0].clone()
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """float32[B, D]."""
+        """Return float32[B, D]."""
         told = inputs[:, WIDTH:]
         # Components of a unit vector are small beside normalised features; the map sees both alike.
         both = torch.cat([self.norm(inputs[:, :WIDTH]), told * MINILM_WIDTH**0.5], dim=1)
@@ -112,8 +112,8 @@ class NamedClassesImage(Tower):
         return out
 
     def forget(self) -> None:
-        """Nothing: what is kept does not depend on the company it was computed in."""
+        """Do nothing: what is kept does not depend on the company it was computed in."""
 
     def frozen_sha256(self) -> str:
-        """SHA-256 of the network's weights and of the class names' vectors."""
+        """Return the SHA-256 of the network's weights and of the class names' vectors."""
         return hashlib.sha256(f"{package.FOLDED_SHA256} {names.FILE_SHA256}".encode()).hexdigest()

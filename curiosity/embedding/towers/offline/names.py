@@ -39,7 +39,7 @@ class ClassNames:
 
 
 def embed_names(names: list[str]) -> ClassNames:
-    """The sentence vectors of names; ``vectors`` hold float16 values."""
+    """Return the sentence vectors of names; ``vectors`` hold float16 values."""
     tower = MiniLmText(MINILM_WIDTH)
     rows = tower.collate([tower.prepare(np.frombuffer(name.encode(), dtype=np.uint8)) for name in names]).numpy()
     mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -49,7 +49,7 @@ def embed_names(names: list[str]) -> ClassNames:
 
 @lru_cache(maxsize=1)
 def load_names() -> ClassNames:
-    """What the pinned file holds.
+    """Return what the pinned file holds.
 
     Raises:
         CheckpointError: FROZEN_TOWER_DIFFERS, when it is another file.

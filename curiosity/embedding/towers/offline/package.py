@@ -53,7 +53,7 @@ def _differs(what: str, got: str, wanted: str) -> CheckpointError:
 
 
 def read_file() -> bytes:
-    """The package's file.
+    """Return the package's file.
 
     Raises:
         CheckpointError: FROZEN_TOWER_MISSING; FROZEN_TOWER_DIFFERS, when it is not the one that is known.
@@ -69,7 +69,7 @@ def read_file() -> bytes:
 
 
 def check_file(data: bytes) -> bytes:
-    """``data``, when it is the known file.
+    """Return ``data``, when it is the known file.
 
     Raises:
         CheckpointError: FROZEN_TOWER_DIFFERS.
@@ -81,7 +81,7 @@ def check_file(data: bytes) -> bytes:
 
 
 def read_arrays(data: bytes) -> Arrays:
-    """Every float32 tensor of the known file, flat, by its published name."""
+    """Return every float32 tensor of the known file, flat, by its published name."""
     stream = BytesIO(data)
     for _ in range(3):  # magic number, protocol, sizes of C types
         _strings(stream)
@@ -100,12 +100,12 @@ def read_arrays(data: bytes) -> Arrays:
 
 
 def _strings(stream: BytesIO) -> list[str]:
-    """The strings that one pickle tells, in order; the stream is then behind it. Nothing is run."""
+    """Return the strings that one pickle tells, in order; the stream is then behind it. Nothing is run."""
     return [str(argument) for code, argument, _ in pickletools.genops(stream) if code.name == "BINUNICODE"]
 
 
 def fold(arrays: Arrays, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Names and values of a network of ``shapes``: each convolution times the scale of the batch norm behind it.
+    """Yield the names and values of a network of ``shapes``: each convolution times the scale of its batch norm.
 
     Kernels lie as TensorFlow has them, [height, width, in, out]; those of depthwise ones have ``in`` for ``out``. Every
     step is one correctly rounded operation in float64, so the result is the same on every machine.
@@ -131,7 +131,7 @@ def fold(arrays: Arrays, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tupl
 
 
 def _turn(kernels: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """[out, in, ...] of kernels whose last axis is the output."""
+    """Return [out, in, ...] of kernels whose last axis is the output."""
     return np.ascontiguousarray(
         kernels.reshape(*shape[2:], -1, shape[0]).T
         if len(shape) < 3
@@ -140,7 +140,7 @@ def _turn(kernels: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.fl
 
 
 def digest_arrays(arrays: Arrays) -> str:
-    """SHA-256 over names, sizes and little-endian float32 bytes, by name."""
+    """Return the SHA-256 over names, sizes and little-endian float32 bytes, by name."""
     digest = hashlib.sha256()
     for name, values in sorted(arrays.items()):
         digest.update(f"{name} {values.size}\n".encode() + values.astype("<f4").tobytes())
@@ -149,7 +149,7 @@ def digest_arrays(arrays: Arrays) -> str:
 
 @lru_cache(maxsize=1)
 def load_network() -> EfficientNetLite2:
-    """The network with its weights, on the CPU, for evaluation; one a process.
+    """Return the network with its weights, on the CPU, for evaluation; one a process.
 
     Raises:
         CheckpointError: FROZEN_TOWER_MISSING or FROZEN_TOWER_DIFFERS.

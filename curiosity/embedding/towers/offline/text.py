@@ -28,10 +28,10 @@ class CentredText(MiniLmText):
                     parameter.zero_()
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """float32[B, D]."""
+        """Return float32[B, D]."""
         meant = nn.functional.normalize(inputs - self._mean.to(inputs.device), dim=1)
         return meant + HEAD_SCALE * super().forward(inputs)
 
     def frozen_sha256(self) -> str:
-        """SHA-256 of the MiniLM weights in use and of the pinned mean."""
+        """Return the SHA-256 of the MiniLM weights in use and of the pinned mean."""
         return hashlib.sha256(f"{super().frozen_sha256()} {names.FILE_SHA256}".encode()).hexdigest()
