@@ -61,7 +61,7 @@ class FixedJudge(Judge):
     """Gives every pair the verdict that was fixed beforehand, and adds none to the history."""
 
     def __init__(self, in_force: InForce, verdict: Verdict) -> None:
-        super().__init__(in_force.digest, in_force.calibration, Anchors.from_arrays(in_force.anchors), "loo")
+        super().__init__(in_force.digest, in_force.calibration, Anchors.from_arrays(in_force.anchors), "pinned")
         vector = _vector(in_force)
         digest = embedding_digest(vector)
         measurement = Measurement(0, 0, 0, 0, 0, 0, 0, 0, 0, digest, digest, digest, digest)

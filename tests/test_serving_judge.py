@@ -24,7 +24,7 @@ def make_judge() -> Judge:
         {"image": cloud(24, 1)[0], "text": cloud(25, 1)[0]},
         {NAME: cloud(6, 40, 2 * D)},
     )
-    return Judge(b"\x01" * 32, calibration, anchors, "loo")
+    return Judge(b"\x01" * 32, calibration, anchors, "pinned")
 
 
 def make_opinions(judge: Judge) -> list[Opinion]:

@@ -228,7 +228,7 @@ async def test_what_runs_during_a_swap_says_the_old_checkpoint(
     device.free.clear()
     running = asyncio.create_task(embed_words(embedder, [1]))
     await in_the_end(lambda: device.taken == 1)
-    embedder.switch(in_force.load(child.path, "cpu", "loo"))
+    embedder.switch(in_force.load(child.path, "cpu", "pinned"))
     assert embedder.checkpoint == new
     assert embedder.parent == old
     device.free.set()
@@ -245,11 +245,11 @@ def test_a_checkpoint_that_differs_is_not_put_on_the_device(tmp_path: Path) -> N
     weights[-1] ^= 1
     (tmp_path / "model.safetensors").write_bytes(weights)
     with pytest.raises(CheckpointError, match="CHECKPOINT_DIFFERS"):
-        in_force.load(tmp_path, "cpu", "loo")
+        in_force.load(tmp_path, "cpu", "pinned")
 
 
 async def test_what_is_built_beside_is_embedded_under_itself(embedder: Embedder, child: Checkpoint) -> None:
-    beside = in_force.load(child.path, "cpu", "loo")
+    beside = in_force.load(child.path, "cpu", "pinned")
     under_old = await embedder.embed_whole("text", [words(1)])
     under_new = await embedder.embed_whole("text", [words(1)], beside)
     assert not np.array_equal(under_old, under_new)

@@ -239,7 +239,7 @@ async def test_what_the_rules_say_about_pairs_under_a_checkpoint_that_was_never_
     live: Running, child: Path
 ) -> None:
     """The control arm: to replace what is in force before the entry is written spoils the log for good."""
-    state = load(child, "cpu", "loo")
+    state = load(child, "cpu", "pinned")
     live.service.embedder.switch(state)
     await live.client.post_pair(live.sign(pictures(1)[0]).encode())
     with pytest.raises(BadEntry, match="LEDGER_CHECKPOINT"):

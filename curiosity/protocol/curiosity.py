@@ -30,6 +30,14 @@ def is_inside_loo(_point: Quantised, _history: Neighbours, gap: Gap, thresholds:
     return gap.ratio_micro <= thresholds.max_ratio_micro
 
 
+def is_inside_pinned(point: Quantised, history: Neighbours, _gap: Gap, thresholds: PairThresholds) -> bool:
+    """Return True if `is_inside_loo` holds among the checkpoint's own points, which nobody can add to.
+
+    Who sends the points around a void first cannot make its middle count as inside, whatever wallets they come from.
+    """
+    return history.own.nearest(point).ratio_micro <= thresholds.max_ratio_micro
+
+
 def is_inside_literal(_point: Quantised, _history: Neighbours, gap: Gap, _thresholds: PairThresholds) -> bool:
     """Return True if the offset is at most a third of the gap, as the source says.
 
@@ -52,7 +60,13 @@ def is_inside_pca3(point: Quantised, history: Neighbours, _gap: Gap, _thresholds
     return 3 * flat.offset_micro <= flat.gap_micro
 
 
-RULES: dict[str, Rule] = {"loo": is_inside_loo, "literal": is_inside_literal, "pca3": is_inside_pca3}
+RULES: dict[str, Rule] = {
+    "pinned": is_inside_pinned,
+    "loo": is_inside_loo,
+    "literal": is_inside_literal,
+    "pca3": is_inside_pca3,
+}
+DEFAULT_RULE = "pinned"
 
 
 def is_novel(gap: Gap, thresholds: PairThresholds, *, inside: bool) -> bool:

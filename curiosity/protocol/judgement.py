@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from curiosity.protocol.belief import familiarity_micro
 from curiosity.protocol.calibration import Calibration
-from curiosity.protocol.curiosity import RULES, curiosity_micro, is_novel
+from curiosity.protocol.curiosity import DEFAULT_RULE, RULES, curiosity_micro, is_novel
 from curiosity.protocol.errors import Fault
 from curiosity.protocol.neighbours import Neighbours
 from curiosity.protocol.scoring import (
@@ -195,7 +195,7 @@ def opine(
     return Opinion(outcome, reason, checkpoint, modalities, measurement, kept_a, kept_b)
 
 
-def rank(opinion: Opinion, *, calibration: Calibration, history: Neighbours, rule: str = "loo") -> Judged:
+def rank(opinion: Opinion, *, calibration: Calibration, history: Neighbours, rule: str = DEFAULT_RULE) -> Judged:
     """Measure what an accepted pair adds to the history; it only ranks, and changes no outcome.
 
     ``history`` holds the joint points known so far, in commit order.
@@ -228,7 +228,7 @@ def judge(
     calibration: Calibration,
     anchors: Anchors,
     history: Neighbours,
-    rule: str = "loo",
+    rule: str = DEFAULT_RULE,
 ) -> Judged:
     """Return the verdict about a pair: `opine`, which needs no history, then `rank`, which does.
 

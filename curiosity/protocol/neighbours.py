@@ -133,10 +133,19 @@ class Neighbours:
         self._longest = 0.0
         self._blocks: list[_Block] = []
         self._ahead: dict[bytes, tuple[_Nearest, int]] = {}  # by point: its nearest among so many
+        self._pinned = points
+        self._own: Neighbours | None = None
         self.extend(points, [NOBODY] * len(points))
 
     def __len__(self) -> int:
         return sum(block.size for block in self._blocks)
+
+    @property
+    def own(self) -> "Neighbours":
+        """The checkpoint's own points alone, which nobody adds to."""
+        if self._own is None:
+            self._own = Neighbours(self._pinned, self._k)
+        return self._own
 
     @property
     def points(self) -> Quantised:
@@ -199,6 +208,8 @@ class Neighbours:
 
         This replaces what was looked for before, and changes no answer.
         """
+        if self._own is not None:
+            self._own.look_ahead(points)
         self._ahead = {
             point.tobytes(): (found, len(self)) for point, found in zip(points, self._search(points), strict=True)
         }

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from curiosity.embedding.masks import mask_seed
 from curiosity.embedding.modality import Array
 from curiosity.protocol.calibration import Calibration
+from curiosity.protocol.curiosity import DEFAULT_RULE
 from curiosity.protocol.errors import Overloaded
 from curiosity.protocol.judgement import Embedded
 from curiosity.protocol.scoring import Quantised
@@ -56,7 +57,7 @@ class Embedder:
         self._thread.start()
 
     @classmethod
-    def load(cls, path: Path, device: str | None = None, rule: str = "loo") -> Self:
+    def load(cls, path: Path, device: str | None = None, rule: str = DEFAULT_RULE) -> Self:
         """Return an embedder for the checkpoint in ``path`` on ``device`` ("cuda", "cpu"; None picks).
 
         ``rule`` is the judge's about curiosity.

@@ -20,7 +20,7 @@ def embedded(vector: Quantised) -> Embedded:
     return Embedded(vector, cloud(11, 1)[0], np.stack([np.stack([vector, cloud(12, 1)[0]])] * 2))
 
 
-def judged(a: Quantised, b: Quantised, *, limits: PairThresholds, null: int = 500_000, rule: str = "loo") -> object:
+def judged(a: Quantised, b: Quantised, *, limits: PairThresholds, null: int = 500_000, rule: str = "pinned") -> object:
     history = cloud(6, 300, 2 * D)
     return judge(
         embedded(a),

@@ -33,7 +33,7 @@ class ValidatorConfig:
     )
     device: str = setting("", 'Where the encoders run: "cuda" or "cpu". Empty: cuda where there is one.')
     decode_workers: int = setting(2, "Processes that decode items.")
-    curiosity_rule: str = setting("loo", "How a pair's novelty is measured; docs/scoring.md describes the rules.")
+    curiosity_rule: str = setting("pinned", "How a pair's novelty is measured; docs/scoring.md describes the rules.")
     licenses: tuple[str, ...] = setting(DEFAULT_LICENSES, "Licences under which pairs are accepted.")
     max_queue_pairs: int = setting(
         1024, "Pairs that are admitted and not yet decided; one more gets 503 with Retry-After."
