@@ -78,7 +78,7 @@ async def get_consistency(request: web.Request) -> web.Response:
 
 
 async def get_checkpoint_file(request: web.Request) -> web.Response:
-    """A file of a checkpoint that entries of this ledger were judged under."""
+    """Answer with a file of a checkpoint that entries of this ledger were judged under."""
     s = request.app[SERVICE]
     digest, name = hex_in_path(request, "digest", 32), request.match_info["name"]
     path = await asyncio.to_thread(find_file, s.data_dir, s.embedder.in_force.checkpoint, digest, name)
