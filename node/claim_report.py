@@ -135,11 +135,18 @@ def _epoch_json(seen: ClaimView, one: EpochClaim) -> dict[str, object]:
         "chain_root": "0x" + one.chain_root.hex() if one.chain_root is not None else None,
     }
     if why is None:
-        return plain | {"score_micro": None, "whole_score_micro": None, "emission_wei": None, "pairs": None}
+        return plain | {
+            "score_micro": None,
+            "whole_score_micro": None,
+            "emission_wei": None,
+            "unvested_wei": None,
+            "pairs": None,
+        }
     return plain | {
         "score_micro": why.score_micro,
         "whole_score_micro": why.whole_score_micro,
         "emission_wei": str(why.emission_wei),
+        "unvested_wei": str(why.unvested_wei),
         "pairs": [pair.to_json() for pair in why.pairs],
         "sent": vars(why.tally),
     }
@@ -176,6 +183,9 @@ def show_view(screen: Screen, seen: ClaimView, *, with_pairs: bool, everything: 
             ("epoch", "pays you", "pairs paid", "your score of all", "status"),
             [(one.epoch, show_tokens(one.amount_wei), _pairs(one), _score(one), _status(seen, one)) for one in shown],
         )
+    last = shown[-1].earning.why if shown else None
+    if last is not None and last.unvested_wei:
+        screen.line(f"{show_tokens(last.unvested_wei)} are awarded and vest with the closes to come.")
     for one in shown:
         if everything or (with_pairs and one.status not in (ClaimStatus.CLAIMED, ClaimStatus.NOTHING)):
             _show_pairs(screen, one)

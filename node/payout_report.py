@@ -4,6 +4,7 @@ from curiosity.client.amounts import show_exactly, show_tokens
 from curiosity.protocol.counts import number_of
 from curiosity.protocol.payouts import EpochPayout
 from curiosity.protocol.signing import checksum
+from curiosity.protocol.wire import to_plain
 from curiosity.rewards.check import Recomputed
 from curiosity.rewards.payouts import ChainCheck, EpochCheck
 from node.screen import Screen
@@ -34,12 +35,21 @@ def _epoch_json(payout: EpochPayout, *, with_pairs: bool) -> dict[str, object]:
             "pair": "0x" + pair.pair.hex(),
             "account": "0x" + pair.contributor.hex(),
             "score_micro": pair.curiosity_micro,
+            "amount_wei": None if pair.amount_wei is None else str(pair.amount_wei),
         }
         for pair in payout.paid
     ]
+    unvested: dict[str, int] = {}
+    for award in payout.unvested:
+        account = "0x" + award.contributor.hex()
+        unvested[account] = unvested.get(account, 0) + award.unvested_wei
     return {
         "epoch": payout.epoch,
         "closed": payout.entry is not None,
+        "rule": 1 if payout.rule is None else payout.rule.version,
+        "closing": to_plain(payout.closing) if payout.closing is not None else None,
+        "awarded_wei": str(sum(one.unvested_wei for one in payout.awarded)),
+        "unvested_wei": {account: str(wei) for account, wei in sorted(unvested.items())},
         "first": payout.first,
         "size": payout.size,
         "paid_pairs": len(payout.paid),
@@ -69,6 +79,9 @@ def show_payouts(screen: Screen, found: Recomputed, *, with_pairs: bool) -> None
             screen.table(title, ("account", "in this epoch", "in all"), rows)
         else:
             screen.line(f"epoch {payout.epoch} ({state}): pays nobody")
+        if payout.unvested:
+            left = sum(one.unvested_wei for one in payout.unvested)
+            screen.line(f"{number_of(len(payout.unvested), 'pair')} will get {show_tokens(left)} more as pay vests.")
         if with_pairs and payout.paid:
             screen.table(
                 "the pairs that it pays",

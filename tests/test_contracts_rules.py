@@ -195,24 +195,24 @@ def test_one_wei_over_the_emission(net: Network) -> None:
         assert net.client._endpoints.read(net.client._token, "totalSupply") == PARAMETERS.premint_wei + total
 
 
-def test_an_epoch_that_pays_less_leaves_nothing_for_the_next(net: Network) -> None:
-    net.close_epoch({SOMEBODY: 1})
-    allowed = PARAMETERS.emission(2)
+def test_what_an_epoch_leaves_returns_to_the_pool_and_is_no_windfall(net: Network) -> None:
+    for _ in range(3):
+        net.close_epoch({SOMEBODY: 1})
+    allowed = PARAMETERS.emission_of(PARAMETERS.pool_wei - 3)
+    assert allowed <= PARAMETERS.emission(1)
     over = net.attest(one_leaf(allowed + 1))
     refused(lambda: net.client.post_root(net.owner, over, net.sign(over)), "RewardsEmissionExceeded")
     net.close_epoch({SOMEBODY: allowed})
 
 
-def test_emission_parity_over_many_epochs_and_other_parameters(net: Network) -> None:
-    for epoch in range(1, 401):
-        assert net.client.emission(epoch) == PARAMETERS.emission(epoch)
+def test_emission_parity_with_other_parameters(net: Network) -> None:
     odd = RewardParameters(
         cap_wei=10**24 + 7, premint_wei=0, decay_numerator=1, decay_denominator=3, epoch_length_s=7_201
     )
     client = ChainClient.connect(ChainConfig(net.chain.rpc_url, DEFAULT_CHAIN_ID))
     client.deploy(net.owner, DeploySettings((address_of(net.owner),), 1, odd))
-    for epoch in (*range(1, 60), 999, 4_000):
-        assert client.emission(epoch) == odd.emission(epoch)
+    for epoch in (1, 2, 4_000):
+        assert client.emission(epoch) == odd.emission(1)
     assert client.emission(0) == 0
 
 
@@ -227,8 +227,10 @@ def test_the_emission_of_a_past_epoch_costs_the_same_for_each(net: Network) -> N
 
     assert max(map(gas, range(1, 22))) - min(map(gas, range(1, 22))) < 1_000
     assert gas(21) < 40_000
-    for epoch in range(1, 30):  # from its own record, and walked on from the newest
-        assert net.client.emission(epoch) == PARAMETERS.emission(epoch)
+    paid = 0
+    for epoch in range(1, 22):  # from its own record
+        assert net.client.emission(epoch) == PARAMETERS.emission_of(PARAMETERS.pool_wei - paid)
+        paid += epoch
 
 
 def test_what_the_contracts_would_refuse_is_refused_before_anything_is_sent() -> None:

@@ -6,7 +6,7 @@ import random
 import shutil
 import subprocess
 import time
-from dataclasses import fields, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,12 @@ def test_an_epoch_that_is_none(epoch: Any) -> None:
         {"epoch_length_s": 200_000_000},
         {"top_n": 0},
         {"version": "1"},
+        {"version": 3},
+        {"least_pairs": 0},
+        {"vest_epochs": 0},
+        {"audit_micro": 1_000_001},
+        {"min_epoch_s": -1},
+        {"unpaid_returns": 2},
     ],
 )
 def test_parameters_that_cannot_work(change: dict[str, Any]) -> None:
@@ -117,11 +123,13 @@ def test_parameters_that_cannot_work(change: dict[str, Any]) -> None:
 
 
 def test_the_digest_names_every_parameter() -> None:
+    for base, count in ((RewardParameters(), 7), (RewardParameters(version=2, unpaid_returns=0), 14)):
+        digests = {base.digest()}
+        for name in list(base.values())[1:]:
+            digests.add(replace(base, **{name: getattr(base, name) + 1}).digest())
+        assert len(digests) == len(base.values()) == count
     base = RewardParameters()
-    digests = {base.digest()}
-    for field in fields(base):
-        digests.add(replace(base, **{field.name: getattr(base, field.name) + 1}).digest())
-    assert len(digests) == len(fields(base)) + 1
+    assert {replace(base, least_pairs=7).digest(), replace(base, version=2).digest()} > {base.digest()}
     # Fixed once and for all: a change here forks every running network.
     assert base.digest().hex() == "cb9904ad7170b3d811ff691907b6a30022d0c5f8771b86ed69abf4f91fb81bf0"
 

@@ -26,7 +26,7 @@ from curiosity.chain.evm import ChainClient
 from curiosity.chain.evm.journal import TransactionJournal
 from curiosity.host.settings.chain import ChainSettings
 from curiosity.protocol.errors import ChainError, CuriosityError
-from tests.material.epoch import DELAY_S, EARNER, KEY, Closing, deploy, open_epochs
+from tests.material.epoch import DELAY_S, EARNER, KEY, EpochsOnChain, deploy, open_epochs
 from tests.material.payment import paid_network
 from tests.material.rpc import RpcProxy
 from tests.material.service import running
@@ -65,7 +65,7 @@ def ground(tmp_path: Path) -> Iterator[Ground]:
         yield Ground(chain, addresses, tmp_path)
 
 
-def claim_twice(closing: Closing) -> int:
+def claim_twice(closing: EpochsOnChain) -> int:
     """Claim everything two times over; return what the earner got in all."""
     ticket = closing.epochs.ticket(address_of(EARNER))
     shares = [Share(share.epoch, int(share.amount_wei), share.proof) for share in ticket.shares]
@@ -74,7 +74,7 @@ def claim_twice(closing: Closing) -> int:
     return closing.client.balances(address_of(EARNER)).token_wei
 
 
-def owed(closing: Closing) -> int:
+def owed(closing: EpochsOnChain) -> int:
     return sum(int(share.amount_wei) for share in closing.epochs.ticket(address_of(EARNER)).shares)
 
 
@@ -165,7 +165,7 @@ def test_more_epochs_than_may_wait_are_posted_when_the_first_are_active(ground: 
     with ground.open(finality="depth", finality_depth=0) as closing:
         for _ in range(MAX_WAITING_EPOCHS + 2):  # as while the chain is away
             closing.earn(7)
-            closing.epochs._append_closing()
+            closing.epochs._append_closing(None)
         closing.look()
         assert closing.epochs.standing is not None
         assert (closing.client.state().latest_epoch, closing.epochs.standing.trouble) == (MAX_WAITING_EPOCHS, None)
@@ -243,7 +243,7 @@ def test_an_answer_that_is_lost_does_not_post_twice(ground: Ground) -> None:
         assert proxy.seen["eth_sendRawTransaction"] == 1
 
 
-def post_a_lie(closing: Closing) -> None:
+def post_a_lie(closing: EpochsOnChain) -> None:
     """Post the next epoch with a root that no ledger gives, under the quorum's key."""
     lie = closing.client.state().next_attestation(
         ledger_size=1, ledger_root=bytes(32), reward_root=b"\x66" * 32, cumulative_total_wei=1
@@ -422,7 +422,7 @@ def go_through_trouble(ground: Ground, rounds: int, seed: int) -> None:
             print(f"seed={seed} rounds={rounds} epochs={closed} {dict(trouble)}")
 
 
-def take(closing: Closing, purse: ChainClient) -> None:
+def take(closing: EpochsOnChain, purse: ChainClient) -> None:
     """Claim what is active and was not claimed."""
     active = purse.state().active_epoch
     ticket = closing.epochs.ticket(address_of(EARNER))

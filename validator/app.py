@@ -209,6 +209,8 @@ async def build(settings: ServiceSettings) -> Service:
             attestation_key=keys.attestation,
         )
     )
+    if mirrored is None and config.rule2_epoch:
+        await epochs.name_rule(config.rule2_epoch, RewardParameters(version=2, min_epoch_s=config.min_epoch_s))
     return Service(
         settings=settings,
         data_dir=data_dir,

@@ -9,8 +9,8 @@ from functools import lru_cache
 
 from curiosity.chain.evm import ChainClient
 from curiosity.protocol.counts import number_of
-from curiosity.protocol.entry import encode_entry
-from curiosity.protocol.errors import ChainError, Rejected, StoreError
+from curiosity.protocol.entry import Closing, RuleEntry, encode_entry, parse_entry
+from curiosity.protocol.errors import ChainError, ProofError, Rejected, StoreError
 from curiosity.protocol.messages import (
     ClaimShare,
     ClaimTicket,
@@ -21,8 +21,10 @@ from curiosity.protocol.messages import (
     EpochStanding,
     RewardLeaf,
 )
-from curiosity.protocol.payouts import Earned, EpochPayout, close_epoch, derive, find_candidates
+from curiosity.protocol.payouts import EpochPayout, Replay
 from curiosity.protocol.rewards import RewardParameters, RewardTree
+from curiosity.protocol.vesting import spell_rule
+from validator.closing import Moments
 from validator.ledger import Ledger, NewEntry
 from validator.posting import Poster, nothing_waits
 from validator.store import Store
@@ -53,15 +55,14 @@ class Epochs:
         self._ledger = ledger
         self._threads = threads
         self._parameters = parameters
+        self._moments = Moments(chain, clock)
         self.poster = Poster(chain, attestation_key, ledger.root_at) if chain is not None else None
         self._clock = clock
         self._opened_at = clock()
         self._closed: list[EpochPayout] = []
-        self._earned = Earned()
-        for payout in derive(self._leaves(0, ledger.size), parameters):
-            self._first = payout.first
-            if payout.entry is not None:
-                self._keep(payout)
+        self._replay = Replay(parameters)
+        self._follow()
+        self._replay.check_entries = False  # what comes now is written by this process
         self._tree: Callable[[int], RewardTree] = lru_cache(_TREES)(lambda epoch: self._closed[epoch - 1].tree())
 
     @property
@@ -75,10 +76,42 @@ class Epochs:
             yield from page
             start += len(page)
 
+    def _follow(self) -> None:
+        """Bring what was derived up to the ledger; of a closed epoch only what it pays is kept."""
+        for leaf in self._leaves(self._replay.size, self._ledger.size):
+            payout = self._replay.take(parse_entry(leaf))
+            if payout is not None:
+                self._keep(payout)
+
     def _keep(self, payout: EpochPayout) -> None:
-        """Take in a closed epoch; of all that it was derived from only what it pays is kept."""
-        self._earned.add(payout)
-        self._closed.append(replace(payout, paid=(), cumulative_wei={}))
+        self._closed.append(replace(payout, paid=(), cumulative_wei={}, awarded=(), unvested=()))
+
+    # -- the rule
+
+    async def name_rule(self, epoch: int, rule: RewardParameters) -> int | None:
+        """Log that pay follows version 2 of the rule under these parameters from an epoch on; return the entry's index.
+
+        None if that epoch has begun already, or if the ledger names a version 2 already.
+
+        Raises:
+            ChainError: If the chain does not tell the time.
+            StoreError: If the entry cannot be made durable.
+        """
+        block, at = await asyncio.to_thread(self._moments.now)
+
+        def append() -> int | None:
+            self._follow()
+            replay = self._replay
+            if replay.book is not None or replay.rules or epoch < replay.epoch + replay.has_pairs:
+                return None
+            entry = RuleEntry(epoch, spell_rule(rule), block, at)
+            (receipt,) = self._ledger.append([NewEntry(encode_entry(entry), None)])
+            self._follow()
+            return receipt.index
+
+        index = await self._threads.on_writer(append)
+        log.info("event=rule_named epoch=%d version=%d entry=%s", epoch, rule.version, index)
+        return index
 
     # -- closing
 
@@ -86,11 +119,15 @@ class Epochs:
         """Close the open epoch, append its entry, and post its root where there is a chain.
 
         Raises:
+            Rejected: EPOCH_EARLY (409) under version 2 of the rule, if the epoch's length has not passed.
             StoreError: If the entry cannot be made durable.
-            ChainError: If the root cannot be posted; then the epoch is closed all the same and the root is posted by
-                the next call of `post_missing`.
+            ChainError: If the chain does not tell the time, which version 2 of the rule needs. If the root cannot be
+                posted, the epoch is closed all the same and the next call of `post_missing` posts it.
         """
-        payout, index = await self._threads.on_writer(self._append_closing)
+        await self._threads.on_writer(self._follow)
+        book = self._replay.book
+        closing = await asyncio.to_thread(self._moments.closing, book) if book is not None else None
+        payout, index = await self._threads.on_writer(lambda: self._append_closing(closing))
         transaction: str | None = None
         activates_at: int | None = None
         if self.poster is not None:
@@ -111,14 +148,17 @@ class Epochs:
             activates_at=activates_at,
         )
 
-    def _append_closing(self) -> tuple[EpochPayout, int]:
+    def _append_closing(self, closing: Closing | None) -> tuple[EpochPayout, int]:
         """Derive the open epoch's payout and append its entry. Runs on the writer thread."""
-        size = self._ledger.size
-        candidates = find_candidates(self._leaves(self._first, size), self._first)
-        payout = close_epoch(self.open_epoch, self._first, size, candidates, self._earned, self._parameters)
-        (receipt,) = self._ledger.append([NewEntry(encode_entry(payout.expected_entry(self._parameters)), None)])
+        self._follow()
+        try:
+            payout = derive_open(self._replay, closing)
+        except ProofError as early:
+            raise Rejected("EPOCH_EARLY", early.what, "Close it when the time has come.", status=409) from None
+        entry = payout.expected_entry(self._parameters)
+        (receipt,) = self._ledger.append([NewEntry(encode_entry(entry), None)])
+        self._replay.take(entry)
         self._keep(payout)
-        self._first = receipt.index + 1
         self._opened_at = self._clock()
         return payout, receipt.index
 
@@ -137,14 +177,21 @@ class Epochs:
             await asyncio.sleep(poll_s)
             try:
                 due = epoch_s and self._clock() - self._opened_at >= epoch_s
-                if due and self._ledger.size > self._first:  # an empty epoch is not worth a transaction
+                if due and self._is_worth_closing():
                     await self.close()
                 elif self.poster is not None and not self.poster.is_at_rest(len(self._closed)):
                     await asyncio.to_thread(self.poster.look, tuple(self._closed))
+            except Rejected as early:  # by the clock of the chain, which the epoch's length counts on
+                log.info("event=epoch_early what=%r", early.what)
             except ChainError:
                 continue  # it was logged, and is told by `standing`; the next round looks again
             except StoreError as error:  # the database is away, or the ledger has stopped and the process ends
                 log.warning("event=epoch_round_failed code=%s what=%r", error.code, error.what)
+
+    def _is_worth_closing(self) -> bool:
+        """Whether a close is worth a transaction: something was decided in it, or something vests with it."""
+        book = self._replay.book
+        return self._ledger.size > self._replay.first or (book is not None and not book.is_at_rest)
 
     @property
     def standing(self) -> EpochStanding | None:
@@ -220,6 +267,11 @@ class Epochs:
         payout = self._closed[epoch - 1]
         leaves = tuple(RewardLeaf(account, str(wei)) for account, wei in sorted(payout.amounts_wei.items()))
         return EpochLeaves(epoch, payout.size, payout.reward_root, leaves)
+
+
+def derive_open(replay: Replay, closing: Closing | None) -> EpochPayout:
+    """Return what the open epoch pays if it closes so."""
+    return replay.open_epoch(closing)
 
 
 def _nothing(account: bytes, why: str) -> Rejected:

@@ -42,8 +42,6 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
         bytes32 rewardRoot;
         uint128 cumulativeTotal;
         uint32 attempt;
-        // What the emission schedule leaves after it, in wei.
-        uint96 remaining;
     }
 
     /// @dev What every call needs, in one storage slot.
@@ -89,6 +87,8 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
     uint256 private immutable _minEpochInterval;
     uint256 private immutable _decayNumerator;
     uint256 private immutable _decayDenominator;
+    // All that the cap leaves after the premint, in wei: what all epochs together can pay.
+    uint256 private immutable _emittable;
 
     State private _state;
     mapping(uint256 epoch => Epoch) private _epochs;
@@ -96,9 +96,6 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
     Posted[RING] private _ring;
     // Account whose code is the list of validators.
     address private _members;
-    // What the emission schedule leaves after the active epoch, in wei: 79 thousand million tokens at most. It lies
-    // beside the list, so that posting reads one slot for both.
-    uint96 private _remaining;
     address private _guardian;
     uint48 private _pauseAllowedAt;
 
@@ -123,9 +120,8 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
         _minEpochInterval = settings.minEpochInterval;
         _decayNumerator = settings.decayNumerator;
         _decayDenominator = settings.decayDenominator;
-        // All that the cap leaves after the premint will be emitted, and epoch 1 begins now.
-        _remaining = uint96(settings.cap - settings.premint);
-        _epochs[0].remaining = _remaining;
+        _emittable = settings.cap - settings.premint;
+        // Epoch 1 begins now.
         _ring[0].postedAt = uint64(block.timestamp);
         _setGuardian(settings.guardian);
         _setValidators(settings.validators, settings.threshold);
@@ -176,11 +172,7 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
         if (block.timestamp < activatableAt) revert RewardsNotActivatable(block.timestamp, activatableAt);
         uint256 minted = record.cumulativeTotal - _ring[state.activeEpoch % RING].cumulativeTotal;
         _state.activeEpoch = uint48(epoch);
-        // What an epoch does not pay is never paid: the schedule runs by epoch number alone.
-        uint96 remaining = _remaining;
-        remaining -= uint96(_emissionOf(remaining));
-        _remaining = remaining;
-        _epochs[epoch] = Epoch(record.rewardRoot, record.cumulativeTotal, state.attempt, remaining);
+        _epochs[epoch] = Epoch(record.rewardRoot, record.cumulativeTotal, state.attempt);
         emit RootActivated(epoch, record.rewardRoot, minted);
         _token.mint(epoch, minted);
     }
@@ -273,10 +265,11 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
     /// @inheritdoc ICuriosityRewards
     function emission(uint64 epoch) external view returns (uint256) {
         if (epoch == 0) return 0;
+        State memory state = _state;
         uint64 last = epoch - 1;
-        uint64 activeEpoch = _state.activeEpoch;
-        if (last <= activeEpoch) return _emissionOf(_epochs[last].remaining);
-        return _emissionAfter(last - activeEpoch);
+        if (last < state.activeEpoch) return _emissionAfter(_epochs[last].cumulativeTotal);
+        if (last > state.latestEpoch) last = state.latestEpoch;
+        return _emissionAfter(_ring[last % RING].cumulativeTotal);
     }
 
     /// @inheritdoc ICuriosityRewards
@@ -407,7 +400,7 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
         }
         uint256 waiting = state.latestEpoch - state.activeEpoch;
         if (waiting + 1 == RING) revert RewardsTooManyWaiting(waiting);
-        uint256 allowed = _emissionAfter(waiting);
+        uint256 allowed = _emissionAfter(last.cumulativeTotal);
         uint256 requested = attestation.cumulativeTotal - last.cumulativeTotal;
         if (requested > allowed) revert RewardsEmissionExceeded(requested, allowed);
         uint256 allowedAt = last.postedAt + _minEpochInterval;
@@ -460,25 +453,11 @@ contract CuriosityRewards is ICuriosityRewards, Ownable2Step, EIP712, Nonces, Re
         emit ValidatorsSet(newSetId, validators_, threshold);
     }
 
-    /// @dev What the epoch may pay that comes after the active one and `waiting` more.
-    function _emissionAfter(uint256 waiting) private view returns (uint256 amount) {
-        uint256 remaining = _remaining;
-        amount = _emissionOf(remaining);
-        // Once an epoch emits nothing no later one does, since as much remains.
-        while (waiting != 0 && amount != 0) {
-            // An emission is at most what remains.
-            unchecked {
-                --waiting;
-                remaining -= amount;
-            }
-            amount = _emissionOf(remaining);
-        }
-    }
-
-    /// @dev At most `remaining`, which has 96 bits; the numerator has 64.
-    function _emissionOf(uint256 remaining) private view returns (uint256) {
+    /// @dev What the next epoch may pay once all before it have paid `total`: a share of what is left. What an epoch does
+    /// not pay stays there. A total is at most what can be emitted, which has 96 bits; the numerator has 64.
+    function _emissionAfter(uint256 total) private view returns (uint256) {
         unchecked {
-            return (remaining * _decayNumerator) / _decayDenominator;
+            return ((_emittable - total) * _decayNumerator) / _decayDenominator;
         }
     }
 

@@ -217,9 +217,10 @@ interface ICuriosityRewards {
     /// @notice The 32 bytes that validators sign for an attestation.
     function hashAttestation(Attestation calldata attestation) external view returns (bytes32);
 
-    /// @notice Wei that `epoch` may pay at most. The first epoch is 1. The schedule runs by number alone: what an epoch
-    /// does not pay, and time that passes between two, change nothing. Costs the same gas for every epoch up to the one
-    /// after the active one; for later ones in proportion to the epochs between, until they emit nothing.
+    /// @notice Wei that `epoch` may pay at most: a fixed share of what all epochs before it have left. The first epoch is
+    /// 1. What an epoch does not pay returns to what is left, so that the next may pay no more than that share of it; time
+    /// that passes between two changes nothing. For an epoch after the next one it is what it may pay if those between
+    /// pay nothing.
     function emission(uint64 epoch) external view returns (uint256);
 
     /// @notice Wei claimed so far by `account`, over all epochs. Costs gas in proportion to the epochs.

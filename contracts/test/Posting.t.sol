@@ -71,44 +71,56 @@ contract PostingTest is Network {
         equal(rewards.emission(0), 0, "there is no epoch 0");
     }
 
-    /// @notice What an epoch does not pay is never paid, and neither is time that passes between two epochs.
-    function test_WhatIsNotPaidIsNeverPaid(uint256 seed) external {
+    /// @notice What an epoch does not pay returns to what remains, and the next may pay its share of it and no more. Time
+    /// that passes between two epochs gives nothing.
+    function test_WhatIsNotPaidReturns(uint256 seed) external {
         uint256 remaining = CAP - PREMINT;
         for (uint64 epoch = 1; epoch <= 6; ++epoch) {
             uint256 allowed = (remaining * DECAY_NUMERATOR) / DECAY_DENOMINATOR;
-            remaining -= allowed;
-            equal(rewards.emission(epoch), allowed, "the schedule runs by epoch number alone");
+            equal(rewards.emission(epoch), allowed, "a share of what remains");
+            equal(rewards.emission(epoch + 3), allowed, "as much for those to come, if nothing is paid before");
             refuse(
                 attestationFor("root", allowed + 1),
                 abi.encodeWithSelector(ICuriosityRewards.RewardsEmissionExceeded.selector, allowed + 1, allowed)
             );
             // From nothing at all to all of it; the next comes after a day or after years.
-            post("root", within(uint256(keccak256(abi.encode(seed, epoch))), 0, allowed));
+            uint256 paid = within(uint256(keccak256(abi.encode(seed, epoch))), 0, allowed);
+            post("root", paid);
+            remaining -= paid;
             VM.warp(nowTime() + within(seed >> (32 * epoch), INTERVAL, 4_000 days));
             if (nowTime() >= rewards.status().activatableAt && (seed >> epoch) & 1 == 0) rewards.activate();
-        }
-        for (uint64 epoch = 7; epoch <= 9; ++epoch) {
-            uint256 allowed = (remaining * DECAY_NUMERATOR) / DECAY_DENOMINATOR;
-            remaining -= allowed;
-            equal(rewards.emission(epoch), allowed, "also of those to come");
+            equal(rewards.emission(epoch), allowed, "the same when it is over");
         }
     }
 
-    /// @notice What any epoch may emit is known for less gas than a transfer up to the one after the active one, and far
-    /// into the future within a transaction.
+    /// @notice A hundred epochs that pay nothing leave the next one what the first could pay, and not a wei more.
+    function test_QuietEpochsAreNoWindfall() external {
+        uint256 first = rewards.emission(1);
+        for (uint256 i = 0; i < 100; ++i) {
+            post("root", 0);
+            VM.warp(nowTime() + DELAY + INTERVAL);
+            rewards.activate();
+        }
+        equal(rewards.emission(101), first, "as much as the first");
+        refuse(
+            attestationFor("root", first + 1),
+            abi.encodeWithSelector(ICuriosityRewards.RewardsEmissionExceeded.selector, first + 1, first)
+        );
+        post("root", first);
+    }
+
+    /// @notice What any epoch may emit is known for less gas than a transfer.
     function test_TheEmissionOfAnyEpochIsCheap() external {
         uint256 first = rewards.emission(1);
         for (uint64 epoch = 1; epoch <= 40; ++epoch) {
-            post("root", 0);
+            post("root", 1);
             VM.warp(nowTime() + DELAY);
             rewards.activate();
         }
-        equal(this.gasOfEmission(1), this.gasOfEmission(41), "the same gas for each");
+        isTrue(this.gasOfEmission(1) < 10_000 && this.gasOfEmission(40) < 10_000, "of one that is over");
         isTrue(this.gasOfEmission(41) < 10_000, "less than a transfer");
+        isTrue(this.gasOfEmission(type(uint64).max) < 10_000, "also far into the future");
         equal(rewards.emission(1), first, "and the same amount as ever");
-        isTrue(this.gasOfEmission(58_000) < 16_000_000, "within a transaction");
-        isTrue(this.gasOfEmission(type(uint64).max) < 30_000_000, "within a block");
-        equal(rewards.emission(type(uint64).max), 0, "nothing is left");
     }
 
     /// @dev A call of its own for each, so that all slots are cold.
@@ -169,12 +181,11 @@ contract PostingTest is Network {
     }
 
     /// @notice Ten years of days emit nine tenths of what there is to emit, and never more.
-    function test_NineTenthsInTenYears() external view {
+    function test_NineTenthsInTenYears() external pure {
         uint256 remaining = CAP - PREMINT;
         for (uint256 i = 0; i < 3_653; ++i) remaining -= (remaining * DECAY_NUMERATOR) / DECAY_DENOMINATOR;
         uint256 emitted = CAP - PREMINT - remaining;
         isTrue(emitted * 1_000 >= (CAP - PREMINT) * 899 && emitted * 1_000 <= (CAP - PREMINT) * 901, "90 %");
-        equal(rewards.emission(3_654), (remaining * DECAY_NUMERATOR) / DECAY_DENOMINATOR, "the contract agrees");
     }
 
     /// @notice Ten years of epochs, posted and activated one by one, each at its limit: the emissions are those that

@@ -225,6 +225,15 @@ class EpochRecord:
 
 
 @dataclass(frozen=True)
+class BlockHeader:
+    """A block of the chain: its number, its time in Unix seconds and its hash."""
+
+    number: int
+    time: int
+    hash: bytes
+
+
+@dataclass(frozen=True)
 class Standing:
     """How far the chain has come: the newest block and the newest final one, and what each says of the epochs.
 

@@ -147,17 +147,64 @@ def pay_by_entry(leaves: Iterable[bytes], parameters: RewardParameters) -> dict[
     told: dict[int, str] = {}
     accepted: dict[int, bool] = {}  # of the open epoch: whether it is novel
     gone: set[int] = set()
+    vesting = _Vesting()
     for index, leaf in enumerate(leaves):
         entry = parse_entry(leaf)
         if isinstance(entry, PairEntry) and entry.verdict.is_accepted:
             accepted[index] = entry.verdict.curiosity_micro > 0
         elif isinstance(entry, TakedownEntry):
             gone.add(entry.index)
+            vesting.gone.add(entry.index)
         payout = replay.take(entry)
         if payout is not None:
-            told |= _tell_pay(payout, accepted, gone)
+            told |= _tell_pay(payout, accepted, gone) if payout.rule is None else vesting.take(payout, accepted)
             accepted, gone = {}, set()
-    return told | _tell_pay(replay.open_epoch(), accepted, gone)
+    open_ = replay.open_epoch()
+    return told | (_tell_pay(open_, accepted, gone) if open_.rule is None else vesting.take(open_, accepted))
+
+
+class _Vesting:
+    """What became of pairs under version 2 of the rule of pay, epoch by epoch."""
+
+    def __init__(self) -> None:
+        self.gone: set[int] = set()
+        self._epochs: dict[int, int] = {}  # of each novel pair
+        self._awarded: set[int] = set()
+        self._paid_wei: Counter[int] = Counter()
+
+    def take(self, payout: EpochPayout, accepted: Mapping[int, bool]) -> dict[int, str]:
+        """Take in the next epoch; return what there is to say by now of all pairs."""
+        told = {}
+        for index, novel in accepted.items():
+            if novel:
+                self._epochs[index] = payout.epoch
+            else:
+                told[index] = f"epoch {payout.epoch}: not paid: near to what the network knows already"
+        is_open = payout.entry is None
+        if not is_open:
+            self._awarded.update(one.index for one in payout.awarded)
+            for pair in payout.paid:
+                self._paid_wei[pair.index] += pair.amount_wei or 0
+        unvested = {one.index: one.unvested_wei for one in payout.unvested if one.index in self._awarded}
+        if is_open:
+            for pair in payout.paid:  # what would vest if it closed now has not
+                unvested[pair.index] = unvested.get(pair.index, 0) + (pair.amount_wei or 0)
+        for index, epoch in self._epochs.items():
+            told[index] = f"epoch {epoch}: {self._word(index, epoch, unvested.get(index, 0), payout.epoch)}"
+        return told
+
+    def _word(self, index: int, epoch: int, unvested_wei: int, now: int) -> str:
+        paid_wei = self._paid_wei[index]
+        if index not in self._awarded:
+            if index in self.gone:
+                return "not paid: taken down before it was drawn"
+            return "novel: drawn at the close of the next epoch" if epoch >= now - 1 else "not paid: not drawn"
+        paid = f"paid {show_tokens(paid_wei)}" if paid_wei else "awarded"
+        if unvested_wei:
+            return f"{paid}, {show_tokens(unvested_wei)} to vest"
+        if index in self.gone:
+            return f"{paid}, taken down since"
+        return paid if paid_wei else "not paid: stopped by an audit"
 
 
 def pair_shares(payout: EpochPayout) -> dict[int, int]:

@@ -6,12 +6,22 @@ Steps 12 to 21 of docs/protocol.md, as far as the leaves alone decide them.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from curiosity.protocol.entry import AnyEntry, CheckpointEntry, EpochEntry, PairEntry, TakedownEntry, parse_entry
+from curiosity.protocol.entry import (
+    AnyEntry,
+    AuditEntry,
+    CheckpointEntry,
+    EpochEntry,
+    PairEntry,
+    RuleEntry,
+    TakedownEntry,
+    parse_entry,
+)
 from curiosity.protocol.errors import ProofError, Rejected
 from curiosity.protocol.payouts import Earned, PaidPair, Replay
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.signing import Domain, recover
 from curiosity.protocol.tombstones import check_found, find_takedowns
+from curiosity.protocol.vesting import Book, KeptBook
 from curiosity.protocol.wire import STRICT, Bytes20, Bytes32
 
 _PREFIX_BYTES = 8
@@ -31,8 +41,22 @@ class KeptPair:
 
 
 @dataclass(frozen=True)
+class KeptPay:
+    """What version 2 of the rule of pay needs besides: its book, and rule entries whose epoch has not begun."""
+
+    book: KeptBook | None
+    rules: tuple[RuleEntry, ...]
+    has_pairs: bool
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
 class KeptRules:
-    """Where the rules stand after ``size`` entries, as a state file keeps it."""
+    """Where the rules stand after ``size`` entries, as a state file keeps it.
+
+    ``pay`` is missing in the files of earlier versions, which knew one rule of pay.
+    """
 
     size: int
     checkpoint: Bytes32 | None
@@ -43,6 +67,7 @@ class KeptRules:
     takedowns: tuple[tuple[int, int], ...]  # index of each takedown entry, and of the pair that it takes down
     pairs: int
     accepted: int
+    pay: KeptPay | None = None
 
     __pydantic_config__ = STRICT
 
@@ -81,6 +106,11 @@ class LedgerRules:
             self._replay.size, self._replay.epoch, self._replay.first = kept.size, kept.epoch, kept.first
             self._replay.candidates = {p.index: PaidPair(**vars(p)) for p in kept.candidates}
             self._replay.earned = Earned({account: int(wei) for account, wei in kept.cumulative_wei})
+            self._replay.has_pairs = bool(kept.candidates)
+            if kept.pay is not None:
+                self._replay.has_pairs = kept.pay.has_pairs
+                self._replay.rules = {one.epoch: one for one in kept.pay.rules}
+                self._replay.book = Book.restored(kept.pay.book) if kept.pay.book is not None else None
             self._takedowns = list(kept.takedowns)
             self.checkpoint, self.pairs, self.accepted = kept.checkpoint, kept.pairs, kept.accepted
 
@@ -101,11 +131,18 @@ class LedgerRules:
             checkpoint=self.checkpoint,
             epoch=self._replay.epoch,
             first=self._replay.first,
-            candidates=tuple(KeptPair(**vars(p)) for p in self._replay.candidates.values()),
+            candidates=tuple(
+                KeptPair(p.index, p.pair, p.contributor, p.curiosity_micro) for p in self._replay.candidates.values()
+            ),
             cumulative_wei=tuple((account, str(wei)) for account, wei in self._replay.earned.by_account.items()),
             takedowns=tuple(self._takedowns),
             pairs=self.pairs,
             accepted=self.accepted,
+            pay=KeptPay(
+                book=self._replay.book.keep() if self._replay.book is not None else None,
+                rules=tuple(self._replay.rules.values()),
+                has_pairs=self._replay.has_pairs,
+            ),
         )
 
     def remember(self, start: int, prefixes: Sequence[bytes]) -> None:
@@ -144,7 +181,7 @@ class LedgerRules:
         elif isinstance(entry, TakedownEntry):
             self._take_takedown(index, entry)
         else:
-            assert isinstance(entry, EpochEntry)  # the replay checks it
+            assert isinstance(entry, EpochEntry | RuleEntry | AuditEntry)  # the replay checks them
         return NO_PAIR
 
     def _take_pair(self, index: int, entry: PairEntry) -> bytes:

@@ -12,7 +12,7 @@ from pydantic import Field
 from curiosity.protocol.errors import ProofError
 from curiosity.protocol.takedown import Asker, SignedTakedown, TakedownReason, TakedownRequest
 from curiosity.protocol.verdict import Verdict
-from curiosity.protocol.wire import STRICT, Bytes20, Bytes32, Bytes65, ShortText, Uint53, adapter, encode
+from curiosity.protocol.wire import LATER, STRICT, Bytes20, Bytes32, Bytes65, ShortText, Uint53, adapter, encode
 
 MAX_ENTRY_BYTES = 65_535  # c2sp.org/tlog-tiles: an entry's length is a uint16
 
@@ -53,8 +53,26 @@ class CheckpointEntry:
 
 
 @dataclass(frozen=True)
+class Closing:
+    """When an epoch was closed: the newest block of the chain then, its time in Unix seconds, and the beacon.
+
+    ``beacon`` is the hash of the block that the close of the epoch before appointed, all zero where none was. Without a
+    chain ``block`` is 0, ``time`` is the validator's clock and ``beacon`` are random bytes of the validator's.
+    """
+
+    block: Uint53
+    time: Uint53
+    beacon: Bytes32 = bytes(32)
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
 class EpochEntry:
-    """An epoch was closed: it covers the entries from ``first`` up to the one before this."""
+    """An epoch was closed: it covers the entries from ``first`` up to the one before this.
+
+    Version 2, of epochs that are paid by version 2 of the rule, is version 1 with ``closing``.
+    """
 
     epoch: Uint53
     first: Uint53
@@ -63,7 +81,39 @@ class EpochEntry:
     emission_wei: Wei
     cumulative_wei: Wei
     reward_root: Bytes32
+    closing: Annotated[Closing | None, LATER] = None
     kind: Literal["epoch"] = "epoch"
+    v: Literal[1, 2] = 1
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class RuleEntry:
+    """From epoch ``epoch`` on pay follows these parameters; no pair of that epoch comes before this entry.
+
+    ``parameters`` are the fields of `curiosity.protocol.rewards.RewardParameters` by name, in decimal digits. ``block``
+    and ``time`` say when, as in `Closing`.
+    """
+
+    epoch: Uint53
+    parameters: dict[ShortText, Wei]
+    block: Uint53
+    time: Uint53
+    kind: Literal["rule"] = "rule"
+    v: Literal[1] = 1
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """The pair at ``index``, which a beacon drew, was judged again."""
+
+    index: Uint53
+    pair: Bytes32
+    passed: bool
+    kind: Literal["audit"] = "audit"
     v: Literal[1] = 1
 
     __pydantic_config__ = STRICT
@@ -98,7 +148,7 @@ class TakedownEntry:
         return SignedTakedown(request, self.signature)
 
 
-AnyEntry = PairEntry | CheckpointEntry | EpochEntry | TakedownEntry
+AnyEntry = PairEntry | CheckpointEntry | EpochEntry | TakedownEntry | RuleEntry | AuditEntry
 Entry = Annotated[AnyEntry, Field(discriminator="kind")]
 
 
@@ -140,6 +190,8 @@ def _version_differs(entry: AnyEntry) -> str:
     """Return what is wrong with an entry whose version does not fit its fields; "" if nothing is."""
     if isinstance(entry, PairEntry) and (entry.verdict.crowd is None) is not (entry.v == 2):
         return f"a pair entry of version {entry.v} {'without' if entry.v > 2 else 'with'} verdict.crowd"
+    if isinstance(entry, EpochEntry) and (entry.closing is None) is not (entry.v == 1):
+        return f"an epoch entry of version {entry.v} {'without' if entry.v > 1 else 'with'} closing"
     return ""
 
 

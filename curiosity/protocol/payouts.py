@@ -7,20 +7,34 @@ recovered, so that a validator cannot pay an account in somebody else's name.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from curiosity.protocol.entry import AnyEntry, EpochEntry, PairEntry, TakedownEntry, parse_entry
+from curiosity.protocol.entry import (
+    AnyEntry,
+    AuditEntry,
+    Closing,
+    EpochEntry,
+    PairEntry,
+    RuleEntry,
+    TakedownEntry,
+    parse_entry,
+)
 from curiosity.protocol.errors import ProofError, Rejected
 from curiosity.protocol.rewards import RewardParameters, RewardTree, allocate, cumulate
 from curiosity.protocol.signing import recover
+from curiosity.protocol.vesting import Award, Book, Settled, read_rule
 
 
 @dataclass(frozen=True)
 class PaidPair:
-    """One pair that an epoch pays: its ledger index, its contributor and its score."""
+    """One pair that an epoch pays: its ledger index, its contributor and its score.
+
+    ``amount_wei`` is what the epoch pays for it under version 2 of the rule; None under version 1, which pays accounts.
+    """
 
     index: int
     pair: bytes
     contributor: bytes
     curiosity_micro: int
+    amount_wei: int | None = None
 
 
 @dataclass(frozen=True)
@@ -28,7 +42,8 @@ class EpochPayout:
     """What one epoch pays, and what was earned until then.
 
     ``cumulative_wei``: what each account that the epoch pays has earned since the first one; ``cumulative_total_wei``:
-    what all accounts have.
+    what all accounts have. Of version 2 of the rule: ``paid`` are the pairs of which a part vests; ``awarded`` what the
+    pairs of the epoch before are awarded; ``unvested`` what is awarded and has not vested after it, by pair.
     """
 
     epoch: int
@@ -41,17 +56,28 @@ class EpochPayout:
     cumulative_total_wei: int
     reward_root: bytes
     entry: EpochEntry | None  # what the ledger says of it, None while it is open
+    rule: RewardParameters | None = None  # of version 2; None under version 1
+    closing: Closing | None = None  # of version 2: when it was closed, None while it is open
+    beacon_block: int = 0  # whose hash the beacon is; 0 where it is the validator's random bytes
+    awarded: tuple[Award, ...] = ()
+    unvested: tuple[Award, ...] = ()
+
+    def unvested_wei(self, account: bytes) -> int:
+        """Return what the account is awarded and has not got after this epoch."""
+        return sum(one.unvested_wei for one in self.unvested if one.contributor == account)
 
     def expected_entry(self, parameters: RewardParameters) -> EpochEntry:
-        """Return the entry that closes this epoch."""
+        """Return the entry that closes this epoch, under version 1 of the rule by ``parameters``."""
         return EpochEntry(
             epoch=self.epoch,
             first=self.first,
-            parameters=parameters.digest(),
+            parameters=(self.rule or parameters).digest(),
             paid_pairs=len(self.paid),
             emission_wei=str(self.emission_wei),
             cumulative_wei=str(self.cumulative_total_wei),
             reward_root=self.reward_root,
+            closing=self.closing,
+            v=1 if self.closing is None else 2,
         )
 
     def differences(self, parameters: RewardParameters) -> list[ProofError]:
@@ -69,7 +95,7 @@ class EpochPayout:
                 ProofError(
                     "PAYOUT_PARAMETERS",
                     f"{where} under the reward parameters {_show(self.entry.parameters)}, this program derives with "
-                    f"version {parameters.version}, {_show(derived.parameters)}",
+                    f"version {(self.rule or parameters).version}, {_show(derived.parameters)}",
                     "Derive with the version of the program that this network runs.",
                 )
             ]
@@ -147,29 +173,68 @@ def _take_in(candidates: dict[int, PaidPair], entry: AnyEntry, index: int, check
     if isinstance(entry, TakedownEntry):
         candidate = candidates.pop(entry.index, None)
         if candidate is not None and candidate.pair != entry.pair:
-            raise ProofError(
-                "PAYOUT_TAKEDOWN",
-                f"entry {index} takes down 0x{entry.pair.hex()}, entry {entry.index} is of 0x{candidate.pair.hex()}",
-            )
-    if not isinstance(entry, PairEntry) or not entry.verdict.is_accepted or entry.verdict.curiosity_micro <= 0:
+            raise _other_pair(index, entry, candidate.pair)
+    if not isinstance(entry, PairEntry) or not _may_be_paid(entry):
         return
     if check_signatures:
         _check_signature(entry, index)
     candidates[index] = PaidPair(index, entry.pair, entry.contributor, entry.verdict.curiosity_micro)
 
 
+def _may_be_paid(entry: PairEntry) -> bool:
+    return entry.verdict.is_accepted and entry.verdict.curiosity_micro > 0
+
+
+def _other_pair(index: int, entry: TakedownEntry, known: bytes) -> ProofError:
+    what = f"entry {index} takes down 0x{entry.pair.hex()}, entry {entry.index} is of 0x{known.hex()}"
+    return ProofError("PAYOUT_TAKEDOWN", what)
+
+
+def close_vesting(
+    epoch: int,
+    first: int,
+    size: int,
+    settled: Settled,
+    before: Earned,
+    book: Book,
+    closing: Closing | None,
+) -> EpochPayout:
+    """Return the payout of an epoch under version 2 of the rule from what its close settles in ``book``."""
+    paid = tuple(
+        PaidPair(one.index, one.pair, one.contributor, one.score_micro, one.part_wei) for one in settled.vested
+    )
+    amounts: dict[bytes, int] = {}
+    for pair in settled.vested:
+        amounts[pair.contributor] = amounts.get(pair.contributor, 0) + pair.part_wei
+    amounts = dict(sorted(amounts.items()))
+    emitted_wei = sum(amounts.values())
+    cumulative = cumulate({account: before.by_account.get(account, 0) for account in amounts}, amounts)
+    root = RewardTree(list(amounts.items())).root
+    return EpochPayout(
+        epoch, first, size, emitted_wei, paid, amounts, cumulative, before.total_wei + emitted_wei, root, None,
+        book.rule, closing, book.beacon_block, settled.awarded, settled.awards,
+    )  # fmt: skip
+
+
 class Replay:
-    """The payouts of a ledger, entry by entry: holds the open epoch's candidates and what was earned before it."""
+    """The payouts of a ledger, entry by entry: holds the open epoch's candidates and what was earned before it.
+
+    It begins with version 1 of the rule under ``parameters`` and follows the ledger's rule entries: ``book`` holds what
+    version 2 needs from the epoch on that it begins with, ``rules`` the parameters that a later epoch begins with.
+    """
 
     def __init__(
         self, parameters: RewardParameters, *, check_signatures: bool = True, check_entries: bool = True
     ) -> None:
         self.parameters = parameters
         self.epoch, self.first, self.size = 1, 0, 0
-        self.candidates: dict[int, PaidPair] = {}  # by ledger index
+        self.candidates: dict[int, PaidPair] = {}  # by ledger index, under version 1
         self.earned = Earned()
+        self.book: Book | None = None
+        self.rules: dict[int, RuleEntry] = {}  # by the epoch that they begin with
+        self.has_pairs = False  # whether a pair of the open epoch may be paid
         self._check_signatures = check_signatures
-        self._check_entries = check_entries
+        self.check_entries = check_entries
 
     def take(self, entry: AnyEntry) -> EpochPayout | None:
         """Bring it up to the next entry; return the payout of the epoch that the entry closes, if it closes one.
@@ -178,25 +243,106 @@ class Replay:
 
         Raises:
             ProofError: PAYOUT_SIGNATURE if a pair that may be paid was not signed by the account it pays,
-                PAYOUT_TAKEDOWN if a takedown names another pair than its index, PAYOUT_PARAMETERS if an epoch was
-                closed under other parameters than these, PAYOUT_MISMATCH if an epoch's entry says anything else than
-                what follows from the entries before it.
+                PAYOUT_TAKEDOWN if a takedown names another pair than its index, PAYOUT_RULE for a rule that cannot
+                follow, PAYOUT_AUDIT for an audit that nothing asked for, PAYOUT_EARLY if an epoch was closed before its
+                length had passed, PAYOUT_VERSION if its entry is of another version than its rule, PAYOUT_PARAMETERS if
+                an epoch was closed under other parameters than these, PAYOUT_MISMATCH if an epoch's entry says anything
+                else than what follows from the entries before it.
         """
         index = self.size
-        _take_in(self.candidates, entry, index, self._check_signatures)
         payout = None
         if isinstance(entry, EpochEntry):
-            payout = replace(self.open_epoch(), entry=entry)
-            if self._check_entries and (wrong := payout.differences(self.parameters)):
-                raise wrong[0]
-            self.epoch, self.first, self.candidates = self.epoch + 1, index + 1, {}
-            self.earned.add(payout)
+            payout = self._close(entry)
+        elif isinstance(entry, RuleEntry):
+            self._take_rule(entry)
+        elif isinstance(entry, AuditEntry):
+            self._take_audit(entry)
+        elif self.book is None:
+            _take_in(self.candidates, entry, index, self._check_signatures)
+            self.has_pairs = bool(self.candidates)
+        else:
+            self._take_in_book(self.book, entry, index)
         self.size += 1
         return payout
 
-    def open_epoch(self) -> EpochPayout:
-        """Return what the open epoch would pay if it closed now."""
-        return close_epoch(self.epoch, self.first, self.size, self.candidates.values(), self.earned, self.parameters)
+    def _close(self, entry: EpochEntry) -> EpochPayout:
+        if self.book is not None and entry.closing is not None:
+            self.book.check_time(entry.closing)
+        elif (self.book is None) is not (entry.closing is None):
+            raise ProofError("PAYOUT_VERSION", f"entry {self.size} closes epoch {self.epoch} with version {entry.v}")
+        settled = self._settle(entry.closing)
+        payout = replace(self._payout(settled, entry.closing), entry=entry)
+        if self.check_entries and (wrong := payout.differences(self.parameters)):
+            raise wrong[0]
+        self.epoch, self.first, self.candidates, self.has_pairs = self.epoch + 1, self.size + 1, {}, False
+        self.earned.add(payout)
+        named = self.rules.pop(self.epoch, None)
+        if self.book is not None and settled is not None and entry.closing is not None:
+            rule = self.book.rule if named is None else self._read(named)
+            self.book.close(settled, entry.closing, rule)
+        elif named is not None:
+            self._begin(named)
+        return payout
+
+    def _settle(self, closing: Closing | None) -> Settled | None:
+        """What the close of the open epoch settles; with the beacon still to come, as if it were all zero."""
+        if self.book is None:
+            return None
+        return self.book.settle(self.epoch, closing.beacon if closing is not None else bytes(32))
+
+    def _payout(self, settled: Settled | None, closing: Closing | None) -> EpochPayout:
+        if settled is None or self.book is None:
+            candidates = self.candidates.values()
+            return close_epoch(self.epoch, self.first, self.size, candidates, self.earned, self.parameters)
+        return close_vesting(self.epoch, self.first, self.size, settled, self.earned, self.book, closing)
+
+    def open_epoch(self, closing: Closing | None = None) -> EpochPayout:
+        """Return what the open epoch pays if it closes now: as ``closing`` says under version 2 of the rule.
+
+        Raises:
+            ProofError: PAYOUT_EARLY if it cannot be closed then.
+        """
+        if self.book is not None and closing is not None:
+            self.book.check_time(closing)
+        return self._payout(self._settle(closing), closing)
+
+    def _read(self, entry: RuleEntry) -> RewardParameters:
+        before = self.parameters if self.book is None else self.book.rule
+        return read_rule(entry.parameters, before, is_first=self.book is None)
+
+    def _take_rule(self, entry: RuleEntry) -> None:
+        self._read(entry)
+        if self.rules or entry.epoch < self.epoch + self.has_pairs:
+            what = f"another waits for epoch {min(self.rules)}" if self.rules else f"epoch {self.epoch} is open"
+            raise ProofError("PAYOUT_RULE", f"entry {self.size} names epoch {entry.epoch}, and {what}")
+        if entry.epoch > self.epoch:
+            self.rules[entry.epoch] = entry
+        elif self.book is None:
+            self._begin(entry)
+        else:
+            self.book.rule = self._read(entry)
+
+    def _begin(self, entry: RuleEntry) -> None:
+        """Go over from version 1 of the rule to version 2."""
+        rule = self._read(entry)
+        self.book = Book(rule, rule.pool_wei - self.earned.total_wei, entry.block, entry.time)
+
+    def _take_audit(self, entry: AuditEntry) -> None:
+        if self.book is None:
+            raise ProofError("PAYOUT_AUDIT", f"entry {self.size} is an audit, and version 1 of the rule has none")
+        self.book.audit(entry)
+
+    def _take_in_book(self, book: Book, entry: AnyEntry, index: int) -> None:
+        if isinstance(entry, TakedownEntry):
+            known = book.pair_at(entry.index)
+            if known is not None and known != entry.pair:
+                raise _other_pair(index, entry, known)
+            book.stop(entry.index)
+        elif isinstance(entry, PairEntry) and _may_be_paid(entry):
+            if self._check_signatures:
+                _check_signature(entry, index)
+            book.add(index, entry)
+            self.has_pairs = True
 
 
 def derive(

@@ -21,6 +21,8 @@ SECONDS_PER_DAY = 86_400
 _WEI = 10**18
 _MAX_UINT256 = 2**256 - 1
 _MAX_UINT64 = 2**64 - 1
+_FIELDS_OF_VERSION_1 = 7
+_MAY_BE_ZERO = ("premint_wei", "crowd_power", "audit_micro", "min_epoch_s", "unpaid_returns")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,14 @@ class RewardParameters:
     and treasury). ``decay_numerator / decay_denominator``: share of the remaining pool that one *day* emits; 6.302e-4
     emits 90 % of it in ten years. ``epoch_length_s``: reward period in seconds; the share of an epoch is the day's,
     scaled linearly. ``top_n``: pairs paid in one epoch at most.
+
+    The other fields are of version 2 alone (`curiosity.protocol.vesting`); version 1 does not read them, and its digest
+    does not cover them. ``least_pairs``: one pair gets at most this part of an epoch, 100 being a hundredth.
+    ``vest_epochs``: epochs over which pay vests. ``crowd_power``: a pair's weight is divided by this power of 1 and its
+    largest crowd count. ``audit_micro``: share of the paid pairs that is judged again, in millionths.
+    ``beacon_blocks``: blocks after the one that an epoch closes at until the one whose hash draws. ``min_epoch_s``:
+    least seconds from one epoch's close to the next. ``unpaid_returns``: 1 where what is not paid stays in the pool of
+    the next emissions, 0 under the contracts that lower it by number alone.
 
     Raises:
         ConfigError: ``REWARD_PARAMETER_INVALID`` when a value cannot work.
@@ -43,16 +53,30 @@ class RewardParameters:
     decay_denominator: int = 5_000_000
     epoch_length_s: int = SECONDS_PER_DAY
     top_n: int = 1_024
+    least_pairs: int = 100
+    vest_epochs: int = 4
+    crowd_power: int = 2
+    audit_micro: int = 0
+    beacon_blocks: int = 32
+    min_epoch_s: int = SECONDS_PER_DAY
+    unpaid_returns: int = 1
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            lowest = 0 if field.name == "premint_wei" else 1
+            lowest = 0 if field.name in _MAY_BE_ZERO else 1
             if type(value) is not int or not lowest <= value <= _MAX_UINT256:
                 raise ConfigError(
                     "REWARD_PARAMETER_INVALID",
                     f"{field.name} is {value!r}",
                     f"Give a whole number from {lowest} to 2^256 - 1.",
+                )
+        for name, highest in (("version", 2), ("audit_micro", 1_000_000), ("unpaid_returns", 1)):
+            if getattr(self, name) > highest:
+                raise ConfigError(
+                    "REWARD_PARAMETER_INVALID",
+                    f"{name} is {getattr(self, name)}, at most {highest}",
+                    "Give a smaller number, or use a program that knows a later version.",
                 )
         if self.premint_wei >= self.cap_wei:
             raise ConfigError(
@@ -82,7 +106,8 @@ class RewardParameters:
         """Return the wei that the given epoch may pay at most; the first epoch is 1.
 
         Each epoch emits ``floor(remaining * numerator / denominator)`` and lowers ``remaining`` by it, whether or not
-        it was paid out, exactly as ``CuriosityRewards.emission`` does. Takes time in proportion to the epoch number.
+        it was paid out: the schedule of version 1. A contract that returns what is not paid allows at least as much.
+        Takes time in proportion to the epoch number.
 
         Raises:
             ConfigError: ``EPOCH_INVALID`` for an epoch below 1.
@@ -95,6 +120,11 @@ class RewardParameters:
             return 0
         return self.pool_wei - self._schedule(epoch)[1]
 
+    def emission_of(self, remaining_wei: int) -> int:
+        """Return what an epoch may pay of what remains: ``floor(remaining * numerator / denominator)``."""
+        numerator, denominator = self.epoch_decay
+        return remaining_wei * numerator // denominator
+
     def _schedule(self, epoch: int) -> tuple[int, int]:
         if type(epoch) is not int or epoch < 1:
             raise ConfigError("EPOCH_INVALID", f"epoch is {epoch!r}", "The first epoch is 1.")
@@ -106,9 +136,14 @@ class RewardParameters:
             remaining -= amount
         return amount, remaining
 
+    def values(self) -> dict[str, int]:
+        """Return the fields of its version by name, in the order of the digest."""
+        names = [field.name for field in fields(self)]
+        return {name: getattr(self, name) for name in (names if self.version > 1 else names[:_FIELDS_OF_VERSION_1])}
+
     def digest(self) -> bytes:
         """Return the Keccak-256 over a label and the fields in order, 32 bytes each, big-endian."""
-        values = b"".join(getattr(self, field.name).to_bytes(32, "big") for field in fields(self))
+        values = b"".join(value.to_bytes(32, "big") for value in self.values().values())
         return bytes(keccak_256(b"curiosity-reward-parameters\x00" + values).digest())
 
 

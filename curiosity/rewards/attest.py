@@ -33,7 +33,7 @@ from curiosity.protocol.messages import EpochAttestation, EpochSignature, Networ
 from curiosity.protocol.payouts import EpochPayout, derive
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.signing import checksum
-from curiosity.rewards.payouts import check_emission, check_epoch
+from curiosity.rewards.payouts import check_closing, check_emission, check_epoch
 
 if TYPE_CHECKING:
     from curiosity.chain.evm import ChainClient
@@ -198,7 +198,9 @@ def next_attestation(
     if state.latest_epoch == len(closed):
         return None
     payout = closed[state.latest_epoch]
-    for problem in check_emission(parameters, payout.epoch, chain.emission(payout.epoch)):
+    for problem in check_closing(payout, chain):
+        raise problem
+    for problem in check_emission(parameters, payout, chain.emission(payout.epoch)):
         raise problem
     return state.next_attestation(
         ledger_size=payout.size,

@@ -9,7 +9,16 @@ from curiosity.protocol.errors import CuriosityError, ProofError, SourceError
 from curiosity.protocol.messages import EpochLeaves, Network
 from curiosity.protocol.payouts import EpochPayout, derive
 from curiosity.protocol.rewards import RewardParameters
-from curiosity.rewards.payouts import ChainCheck, EpochCheck, blame_leaves, check_emission, check_epoch, without_leaves
+from curiosity.rewards.payouts import (
+    ChainCheck,
+    EpochCheck,
+    blame_leaves,
+    check_closing,
+    check_emission,
+    check_epoch,
+    with_problems,
+    without_leaves,
+)
 
 if TYPE_CHECKING:
     from curiosity.chain.evm import ChainClient
@@ -85,12 +94,13 @@ def compare_epochs(
     state = chain.state()
     checks = []
     for payout in derived:
-        checks.append(check_epoch(payout, parameters, chain.epoch(payout.epoch, state)))
+        check = check_epoch(payout, parameters, chain.epoch(payout.epoch, state))
+        checks.append(with_problems(check, check_closing(payout, chain)))
         progress("Comparing with the chain", len(checks), len(derived))
     problems: list[ProofError] = []
-    compared = [one.epoch for one in checks if one.is_compared]
+    compared = [payout for payout, one in zip(derived, checks, strict=True) if one.is_compared]
     if compared:
-        problems += check_emission(parameters, compared[-1], chain.emission(compared[-1]))
+        problems += check_emission(parameters, compared[-1], chain.emission(compared[-1].epoch))
     last = derived[-1].epoch
     if is_whole and state.latest_epoch > last:
         problems.append(

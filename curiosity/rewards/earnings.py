@@ -13,7 +13,11 @@ from curiosity.protocol.verdict import Outcome
 
 @dataclass(frozen=True)
 class EarnedPair:
-    """A pair that an epoch pays. ``share_wei`` is its part of what the account earns in the epoch, by score."""
+    """A pair that an epoch pays.
+
+    ``share_wei`` is its part of what the account earns in the epoch: by score under version 1 of the rule of pay, the
+    part that vests under version 2.
+    """
 
     entry: int
     pair: bytes
@@ -51,13 +55,17 @@ class EpochTally:
 
 @dataclass(frozen=True)
 class EpochWhy:
-    """Why an epoch pays an account what it does; only the ledger tells. ``score_micro`` of ``whole_score_micro``."""
+    """Why an epoch pays an account what it does; only the ledger tells. ``score_micro`` of ``whole_score_micro``.
+
+    ``unvested_wei`` is what the account's pairs are awarded and have not got after the epoch.
+    """
 
     score_micro: int
     whole_score_micro: int
     emission_wei: int
     pairs: tuple[EarnedPair, ...]
     tally: EpochTally
+    unvested_wei: int = 0
 
 
 @dataclass(frozen=True)
@@ -107,27 +115,31 @@ def derive_earnings(leaves: Iterable[bytes], account: bytes, parameters: RewardP
     epochs: list[Earning] = []
     problems: list[ProofError] = []
     mine: dict[int, PairEntry] = {}  # by index, of the open epoch
+    kinds: dict[int, str] = {}  # modalities by index, of all that may be paid
     gone: set[int] = set()
     for index, leaf in enumerate(leaves):
         entry = parse_entry(leaf)
         if isinstance(entry, PairEntry) and entry.contributor == account:
             mine[index] = entry
+            if entry.verdict.novel:
+                kinds[index] = entry.modalities
         elif isinstance(entry, TakedownEntry) and entry.index in mine:
             gone.add(entry.index)
         payout = replay.take(entry)
         if payout is not None:
             problems += payout.differences(parameters)
-            epochs += _earning(payout, account, mine, _tally(payout, mine, gone), parameters)
+            epochs += _earning(payout, account, kinds, _tally(payout, mine, gone), parameters)
             mine, gone = {}, set()
     open_ = replay.open_epoch()
-    epochs += _earning(open_, account, mine, _tally(open_, mine, gone), parameters)
+    epochs += _earning(open_, account, kinds, _tally(open_, mine, gone), parameters)
     return Earnings(account, tuple(epochs), open_.epoch - 1, tuple(problems))
 
 
 def _tally(payout: EpochPayout, mine: Mapping[int, PairEntry], gone: Collection[int]) -> EpochTally:
     accepted = {index: one.verdict.curiosity_micro for index, one in mine.items() if one.verdict.is_accepted}
     novel = {index for index, score in accepted.items() if score > 0}
-    paid = {pair.index for pair in payout.paid} & novel
+    # Under version 2 of the rule those that are paid now are of epochs before.
+    paid = {pair.index for pair in payout.paid} & novel if payout.rule is None else novel - set(gone)
     return EpochTally(
         decided=len(mine),
         accepted=len(accepted),
@@ -142,31 +154,35 @@ def _tally(payout: EpochPayout, mine: Mapping[int, PairEntry], gone: Collection[
 def _earning(
     payout: EpochPayout,
     account: bytes,
-    mine: Mapping[int, PairEntry],
+    kinds: Mapping[int, str],
     tally: EpochTally,
     parameters: RewardParameters,
 ) -> list[Earning]:
     amount_wei = payout.amounts_wei.get(account, 0)
-    if not tally.decided and not amount_wei:
+    unvested_wei = payout.unvested_wei(account)
+    if not (tally.decided or amount_wei or unvested_wei):
         return []
     paid = [pair for pair in payout.paid if pair.contributor == account]
     why = EpochWhy(
         score_micro=sum(pair.curiosity_micro for pair in paid),
         whole_score_micro=sum(pair.curiosity_micro for pair in payout.paid),
-        emission_wei=parameters.emission(payout.epoch),
-        pairs=split_by_pair([(pair, mine[pair.index].modalities) for pair in paid], amount_wei),
+        emission_wei=parameters.emission(payout.epoch) if payout.rule is None else payout.emission_wei,
+        pairs=split_by_pair([(pair, kinds[pair.index]) for pair in paid], amount_wei),
         tally=tally,
+        unvested_wei=unvested_wei,
     )
     proof = tuple(payout.tree().proof(account)) if amount_wei else ()
     return [Earning(payout.epoch, payout.entry is None, amount_wei, payout.reward_root, proof, why)]
 
 
 def split_by_pair(paid: Sequence[tuple[PaidPair, str]], amount_wei: int) -> tuple[EarnedPair, ...]:
-    """Return an account's pairs (each with its modalities) with their parts of its amount, by score.
+    """Return an account's pairs (each with its modalities) with their parts of its amount: by score under version 1.
 
     Nobody is paid by this: the leaf of an account holds the sum. The rule is that of
-    `curiosity.protocol.rewards.allocate`.
+    `curiosity.protocol.rewards.allocate`. Under version 2 each pair has its amount.
     """
+    if any(pair.amount_wei is not None for pair, _ in paid):
+        return tuple(EarnedPair(p.index, p.pair, kind, p.curiosity_micro, p.amount_wei or 0) for p, kind in paid)
     parts = allocate([(_place(order), pair.curiosity_micro) for order, (pair, _) in enumerate(paid)], amount_wei)
     return tuple(
         EarnedPair(pair.index, pair.pair, modalities, pair.curiosity_micro, parts.get(_place(order), 0))

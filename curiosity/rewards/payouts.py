@@ -1,14 +1,18 @@
 """Holding what a ledger gives against what a chain holds: every closed epoch, and the leaf that is to blame."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from curiosity.chain.chain import EpochRecord
 from curiosity.client.amounts import show_exactly
 from curiosity.protocol.errors import ConfigError, ProofError
 from curiosity.protocol.payouts import EpochPayout
 from curiosity.protocol.rewards import RewardParameters, RewardTree
+
+if TYPE_CHECKING:
+    from curiosity.chain.evm import ChainClient
 
 
 class EpochState(StrEnum):
@@ -142,6 +146,11 @@ def without_leaves(check: EpochCheck, why: str) -> EpochCheck:
     return _with(check, (), f"which leaf differs cannot be said: {why}")
 
 
+def with_problems(check: EpochCheck, more: Iterable[ProofError]) -> EpochCheck:
+    """Return the check with more problems."""
+    return replace(check, problems=(*check.problems, *more))
+
+
 def _with(check: EpochCheck, leaves: tuple[LeafDifference, ...], note: str) -> EpochCheck:
     return EpochCheck(check.epoch, check.state, check.problems, check.roots, leaves, note)
 
@@ -180,12 +189,44 @@ class ChainCheck:
         }
 
 
-def check_emission(parameters: RewardParameters, epoch: int, on_chain_wei: int) -> Iterable[ProofError]:
-    """Yield what is wrong with the emission that the contract allows for an epoch: it follows the same schedule."""
-    if on_chain_wei != parameters.emission(epoch):
+def check_closing(payout: EpochPayout, chain: "ChainClient") -> Iterable[ProofError]:
+    """Yield what a closed epoch says of time and beacon that the chain does not.
+
+    The codes are CHAIN_TIME_DIFFERS and CHAIN_BEACON_DIFFERS. There is nothing to say of an epoch without a chain.
+
+    Raises:
+        ChainError: CHAIN_ codes.
+    """
+    closing = payout.closing
+    if closing is None or not closing.block:
+        return
+    time = chain.block(closing.block).time
+    if time != closing.time:
+        yield ProofError(
+            "CHAIN_TIME_DIFFERS",
+            f"epoch {payout.epoch}: its entry gives block {closing.block} the time {closing.time}, the chain {time}",
+            "Sign nothing on top of it: whoever closed it lies about time, or follows another chain.",
+        )
+    if payout.beacon_block and (beacon := chain.block(payout.beacon_block).hash) != closing.beacon:
+        yield ProofError(
+            "CHAIN_BEACON_DIFFERS",
+            f"epoch {payout.epoch}: its beacon is 0x{closing.beacon.hex()}, block {payout.beacon_block} has the hash "
+            f"0x{beacon.hex()}",
+            "Sign nothing on top of it: whoever closed it chose who is paid, or follows another chain.",
+        )
+
+
+def check_emission(parameters: RewardParameters, payout: EpochPayout, on_chain_wei: int) -> Iterable[ProofError]:
+    """Yield what is wrong with the emission that the contract allows for an epoch.
+
+    It is the share of what all epochs before have left; that of contracts made before follows a schedule by number.
+    """
+    left_wei = parameters.pool_wei - payout.cumulative_total_wei + payout.emission_wei
+    allowed = parameters.emission_of(left_wei)
+    if on_chain_wei not in (allowed, parameters.emission(payout.epoch)):
         yield ProofError(
             "CHAIN_EMISSION_DIFFERS",
-            f"epoch {epoch}: the contract lets it pay {show_exactly(on_chain_wei)}, version {parameters.version} of "
-            f"the reward parameters gives {show_exactly(parameters.emission(epoch))}",
+            f"epoch {payout.epoch}: the contract lets it pay {show_exactly(on_chain_wei)}, the reward parameters give "
+            f"{show_exactly(allowed)}",
             "The contract was deployed under other parameters than this program derives with.",
         )

@@ -49,6 +49,7 @@ class StageSettings:
                 "port": self.port,
                 "data_dir": str(self.folder / "validator"),
                 "epoch_s": self.epoch_s,
+                "rule2_epoch": 0,  # version 1 pays at the close: nobody waits five epochs for a demonstration
                 "queries_per_minute": 0,
                 "activation_poll_s": 0.5,
             }

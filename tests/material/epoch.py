@@ -15,7 +15,7 @@ from typing import Any
 
 from contracts.devchain import DEFAULT_CHAIN_ID, DevChain
 from curiosity.chain.attestation import address_of
-from curiosity.chain.chain import Addresses, ChainConfig, DeploySettings, journal_path
+from curiosity.chain.chain import Addresses, ChainConfig, DeploySettings, Share, journal_path
 from curiosity.chain.evm import ChainClient
 from curiosity.protocol.entry import PairEntry, encode_entry
 from curiosity.protocol.messages import EpochReport
@@ -34,7 +34,7 @@ DELAY_S = 600
 
 
 @dataclass
-class Closing:
+class EpochsOnChain:
     """A ledger's epochs and the chain that they are posted on."""
 
     epochs: Epochs
@@ -55,6 +55,25 @@ class Closing:
         """Earn, close and post."""
         self.earn(*scores or (7,))
         return asyncio.run(self.epochs.close())
+
+    def close_as_it_is(self) -> EpochReport:
+        """Close and post."""
+        return asyncio.run(self.epochs.close())
+
+    def name_rule(self, epoch: int, rule: RewardParameters) -> int | None:
+        """Log from which epoch on version 2 of the rule pays."""
+        return asyncio.run(self.epochs.name_rule(epoch, rule))
+
+    def leaves(self) -> list[bytes]:
+        """All of the ledger."""
+        return list(self.epochs._leaves(0, self.ledger.size))
+
+    def claim(self) -> int:
+        """Claim everything; return what the earner holds then."""
+        ticket = self.epochs.ticket(address_of(EARNER))
+        shares = [Share(share.epoch, int(share.amount_wei), share.proof) for share in ticket.shares]
+        self.client.claim(EARNER, shares)
+        return self.client.balances(address_of(EARNER)).token_wei
 
     def look(self) -> None:
         """One round of what a running validator does."""
@@ -79,7 +98,7 @@ def deploy(chain: DevChain) -> Addresses:
 
 
 @contextmanager
-def open_epochs(folder: Path, url: str, addresses: Addresses, **changes: Any) -> Iterator[Closing]:
+def open_epochs(folder: Path, url: str, addresses: Addresses, **changes: Any) -> Iterator[EpochsOnChain]:
     """A validator's epochs in a folder, as after a start."""
     settings: dict[str, Any] = {
         "poll_interval_s": 0.02,
@@ -98,7 +117,7 @@ def open_epochs(folder: Path, url: str, addresses: Addresses, **changes: Any) ->
             attestation_key=KEY,
         )
         try:
-            yield Closing(epochs, opened.ledger, client)
+            yield EpochsOnChain(epochs, opened.ledger, client)
         finally:
             threads.close()
 

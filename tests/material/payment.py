@@ -25,9 +25,9 @@ from curiosity.client.client import ValidatorClient
 from curiosity.client.wallet import create_wallet
 from curiosity.host.settings.chain import ChainSettings
 from curiosity.ledger.source import LedgerSource
-from curiosity.protocol.entry import EpochEntry, PairEntry, encode_entry
+from curiosity.protocol.entry import Closing, EpochEntry, PairEntry, encode_entry
 from curiosity.protocol.messages import EpochReport
-from curiosity.protocol.payouts import EpochPayout, close_epoch
+from curiosity.protocol.payouts import EpochPayout, Replay
 from curiosity.protocol.rewards import RewardParameters, RewardTree
 from curiosity.protocol.signing import sign
 from curiosity.protocol.verdict import Outcome, Reason, Verdict
@@ -155,8 +155,8 @@ def lying(lie: Lie, *, honest_entry: bool = False) -> Iterator[None]:
     With ``honest_entry`` the ledger tells the truth and only the chain is lied to.
     """
 
-    def close(*arguments: Any) -> EpochPayout:
-        honest = close_epoch(*arguments)
+    def close(replay: Replay, closing: Closing | None) -> EpochPayout:
+        honest = replay.open_epoch(closing)
         amounts = lie(dict(honest.amounts_wei))
         told = replace(
             honest, amounts_wei=amounts, reward_root=RewardTree(list(amounts.items())).root,
@@ -165,7 +165,7 @@ def lying(lie: Lie, *, honest_entry: bool = False) -> Iterator[None]:
         return _TwoFaced(**vars(told), honest=honest) if honest_entry else told
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(validator.epochs, "close_epoch", close)
+        patch.setattr(validator.epochs, "derive_open", close)
         yield
 
 

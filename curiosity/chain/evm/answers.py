@@ -212,11 +212,12 @@ def octets(value: object, what: str, length: int | None = None) -> bytes:
 
 @dataclass(frozen=True)
 class Block:
-    """Of a block: number (None of one to come), Unix seconds, and the price of gas in wei (0 where there is none)."""
+    """Of a block: number (None of one to come), Unix seconds, the price of gas in wei (0 where there is none), hash."""
 
     number: int | None
     timestamp: int
     base_fee_wei: int
+    hash: bytes | None = None  # of one to come
 
 
 def parse_block(value: object) -> Block | None:
@@ -228,11 +229,12 @@ def parse_block(value: object) -> Block | None:
     if value is None:
         return None
     fields = _object(value, "the block")
-    number, base_fee = fields.get("number"), fields.get("baseFeePerGas")
+    number, base_fee, digest = fields.get("number"), fields.get("baseFeePerGas"), fields.get("hash")
     return Block(
         None if number is None else quantity(number, "the block's number"),
         quantity(fields.get("timestamp"), "the block's time"),
         0 if base_fee is None else quantity(base_fee, "the block's base fee"),
+        None if digest is None else octets(digest, "the block's hash", 32),
     )
 
 

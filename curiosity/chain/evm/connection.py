@@ -10,7 +10,7 @@ from web3.exceptions import BadFunctionCallOutput, Web3Exception
 from web3.types import RPCEndpoint, RPCResponse
 
 from curiosity.chain.artifacts import decode_revert, load_artifact
-from curiosity.chain.chain import hide_secrets, show_endpoint
+from curiosity.chain.chain import BlockHeader, hide_secrets, show_endpoint
 from curiosity.chain.evm.answers import (
     AnswerError,
     Block,
@@ -121,6 +121,13 @@ class Connection:
                 raise
             block = None
         return block.timestamp if block is not None else self._newest().timestamp
+
+    def header(self, block: str | int) -> BlockHeader:
+        """Number, time and hash of a block that is there."""
+        found = self._block(_block_name(block))
+        if found is None or found.number is None or found.hash is None:
+            raise self._failed(f"it has no block {block}")
+        return BlockHeader(found.number, found.timestamp, found.hash)
 
     def code(self, address: bytes, block: str | int = "latest") -> bytes:
         """Return the code of the contract at the address, empty where there is none."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import median_low
 from typing import Any, Literal
 
-from curiosity.chain.chain import ChainConfig
+from curiosity.chain.chain import BlockHeader, ChainConfig
 from curiosity.chain.evm.connection import Connection, ContractTarget, Fees
 from curiosity.protocol.errors import ChainError
 
@@ -128,6 +128,11 @@ class Endpoints:
             at,
             lambda one, block: one.read(target, function, *arguments, block=block),
         )
+
+    def header(self, at: At = "latest") -> BlockHeader:
+        """Number, time and hash of a block, by all endpoints."""
+        header: BlockHeader = self._agree("a block", at, lambda one, block: one.header(block))
+        return header
 
     def code(self, address: bytes, *, at: At = "latest") -> bytes:
         """Return the code at the address, by all endpoints."""

@@ -11,6 +11,7 @@ from curiosity.chain.attestation import Attestation, RewardsDomain
 from curiosity.chain.chain import (
     Addresses,
     Balances,
+    BlockHeader,
     ChainConfig,
     DeploySettings,
     EpochRecord,
@@ -151,6 +152,14 @@ class ChainReader:
     def now(self) -> int:
         """Return the time of the block to come, Unix seconds of the chain's clock."""
         return self._endpoints.first().block_time()
+
+    def block(self, number: int | None = None) -> BlockHeader:
+        """Return the block of that number, the newest without one."""
+        return self._endpoints.header("latest" if number is None else number)
+
+    def final_height(self) -> int:
+        """Return the number of the newest block that is final."""
+        return self._endpoints.height("final")
 
     def claim_nonce(self, account: bytes) -> int:
         """Return the nonce for the account's next `ClaimPermission`."""

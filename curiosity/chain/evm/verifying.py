@@ -59,7 +59,7 @@ def read_terms(endpoints: Endpoints, addresses: Addresses, parameters: RewardPar
         guardian=account("guardian"),
         cap_wei=endpoints.read(token, "cap"),
         emits_as_committed=endpoints.read(token, "cap") == parameters.cap_wei
-        and all(endpoints.read(rewards, "emission", epoch) == parameters.emission(epoch) for epoch in (1, 2, 1000)),
+        and endpoints.read(rewards, "emission", 1) == parameters.emission(1),
     )
 
 

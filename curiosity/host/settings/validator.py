@@ -97,6 +97,14 @@ class ValidatorConfig:
     )
     witness_interval_s: float = setting(1.0, "Seconds between two tree heads that are sent to the witnesses, at least.")
     epoch_s: int = setting(0, "Seconds after which the validator closes an epoch. 0 waits for the operator.")
+    rule2_epoch: int = setting(
+        1,
+        "Epoch from which version 2 of the rule of pay holds (docs/protocol.md, step 15). It is written into the "
+        "ledger, for ever, at the first start at which that epoch has not begun. 0 leaves the ledger's rule.",
+    )
+    min_epoch_s: int = setting(
+        86_400, "Least seconds from one epoch's close to the next, which is written into the ledger with that rule."
+    )
     activation_poll_s: float = setting(2.0, "Seconds between two looks at whether a posted epoch can be activated.")
 
     @property

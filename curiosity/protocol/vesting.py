@@ -1,0 +1,314 @@
+"""Version 2 of the rule of pay: which pairs of an epoch are paid, how much, and when it is theirs.
+
+Steps 15 to 17 of docs/protocol.md; docs/adr/0041-pay-that-vests.md weighs the choices. An epoch n is closed by its
+entry. At the close of epoch n + 1 a beacon that nobody knew when n was closed draws the pairs that n pays, and each of
+them is awarded its share. From the close of n + 2 on the award vests, an equal part with each close. All of it follows
+from the leaves, in integers.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+from curiosity.protocol.entry import AuditEntry, Closing, PairEntry, Wei
+from curiosity.protocol.errors import ConfigError, ProofError
+from curiosity.protocol.rewards import RewardParameters
+from curiosity.protocol.verdict import MAX_CROWD, CrowdCounts
+from curiosity.protocol.wire import STRICT, Bytes20, Bytes32, Uint53
+
+WHOLE_WEIGHT = 1 << 24
+"""Weight of a pair that shares nothing with an earlier one."""
+
+DRAW_TAG = b"curiosity/draw/1\x00"
+AUDIT_TAG = b"curiosity/audit/1\x00"
+_MILLION = 1_000_000
+_LOT_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Earner:
+    """A novel pair whose draw is still to come. ``is_gone``: it counts among the others and gets nothing."""
+
+    index: Uint53
+    pair: Bytes32
+    contributor: Bytes20
+    weight: Uint53
+    score_micro: Uint53
+    is_gone: bool = False
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class Award:
+    """What a paid pair gets: ``part`` wei with each of ``parts`` closes, the first at that of ``epoch`` + 2.
+
+    ``is_drawn``: it gets them only once it is audited, and those that fall due before are lost. Vested parts are left
+    out: ``parts`` are those to come.
+    """
+
+    index: Uint53
+    pair: Bytes32
+    contributor: Bytes20
+    epoch: Uint53  # that the pair belongs to
+    part: Wei
+    parts: Uint53
+    score_micro: Uint53
+    is_drawn: bool = False
+
+    __pydantic_config__ = STRICT
+
+    @property
+    def part_wei(self) -> int:
+        """Wei of one part."""
+        return int(self.part)
+
+    @property
+    def unvested_wei(self) -> int:
+        """Wei that are still to vest."""
+        return self.part_wei * self.parts
+
+
+@dataclass(frozen=True)
+class KeptBook:
+    """A `Book` as a state file keeps it."""
+
+    rule: dict[str, Wei]
+    waiting_rule: dict[str, Wei]
+    block: Uint53
+    time: Uint53
+    remaining: Wei
+    budget: Wei
+    open: tuple[Earner, ...]
+    waiting: tuple[Earner, ...]
+    awards: tuple[Award, ...]
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What the close of an epoch settles.
+
+    ``vested``: the awards of which a part is paid now, as they were before; ``awarded``: what the draw gave to the
+    pairs of the epoch before; ``awards``: all that is still to vest afterwards; ``remaining_wei``: what is not awarded.
+    """
+
+    vested: tuple[Award, ...]
+    awarded: tuple[Award, ...]
+    awards: tuple[Award, ...]
+    remaining_wei: int
+    budget_wei: int  # what the pairs of the epoch that closes may get together
+
+
+def weight_of(crowd: CrowdCounts | None, power: int) -> int:
+    """Return the weight of a novel pair: `WHOLE_WEIGHT` over a power of one more than its largest count."""
+    largest = crowd.largest if crowd is not None else 0
+    return 0 if largest >= MAX_CROWD else WHOLE_WEIGHT // (1 + largest) ** power
+
+
+def lot_of(tag: bytes, beacon: bytes, pair: bytes) -> bytes:
+    """Return 32 bytes that a beacon draws for a pair."""
+    return sha256(tag + beacon + pair).digest()
+
+
+def draw(earners: Sequence[Earner], beacon: bytes, top_n: int) -> list[Earner]:
+    """Return up to ``top_n`` of the pairs, in ledger order: those with the lowest lots."""
+    if len(earners) > top_n:
+        earners = sorted(earners, key=lambda one: lot_of(DRAW_TAG, beacon, one.pair))[:top_n]
+    return sorted(earners, key=lambda one: one.index)
+
+
+def award_all(
+    earners: Sequence[Earner], epoch: int, budget_wei: int, beacon: bytes, rule: RewardParameters
+) -> list[Award]:
+    """Return what the draw gives to the pairs of a closed epoch.
+
+    A pair gets its share by weight, and at most ``budget_wei / least_pairs``: below that many whole weights the rest of
+    the budget is not awarded. What a pair would get that is gone is awarded to nobody.
+    """
+    drawn = draw(earners, beacon, rule.top_n)
+    whole = max(sum(one.weight for one in drawn), WHOLE_WEIGHT * rule.least_pairs)
+    awards = []
+    for one in drawn:
+        part_wei = budget_wei * one.weight // (whole * rule.vest_epochs)
+        if one.is_gone or part_wei == 0:
+            continue
+        lot = int.from_bytes(lot_of(AUDIT_TAG, beacon, one.pair)[:_LOT_BYTES], "big")
+        is_drawn = lot * _MILLION < rule.audit_micro << (8 * _LOT_BYTES)
+        awards.append(
+            Award(
+                one.index, one.pair, one.contributor, epoch, str(part_wei), rule.vest_epochs, one.score_micro, is_drawn
+            )
+        )
+    return awards
+
+
+class Book:
+    """Who earned what under version 2: the open epoch's pairs, those of the epoch before, and what is still to vest.
+
+    ``remaining_wei``: what of the pool was neither paid nor awarded before. ``block`` and ``time`` are those of the
+    entry from which the length of the next epoch counts.
+    """
+
+    def __init__(self, rule: RewardParameters, remaining_wei: int, block: int, time: int) -> None:
+        self.rule = self._waiting_rule = rule
+        self.remaining_wei = remaining_wei
+        self.block, self.time = block, time
+        self.awards: list[Award] = []
+        self._open: dict[int, Earner] = {}
+        self._waiting: dict[int, Earner] = {}
+        self._budget_wei = 0
+
+    @classmethod
+    def restored(cls, kept: KeptBook) -> "Book":
+        """Return the book that was kept."""
+        book = cls(_parameters(kept.rule), int(kept.remaining), kept.block, kept.time)
+        book._waiting_rule = _parameters(kept.waiting_rule)
+        book.awards = list(kept.awards)
+        book._open = {one.index: one for one in kept.open}
+        book._waiting = {one.index: one for one in kept.waiting}
+        book._budget_wei = int(kept.budget)
+        return book
+
+    def keep(self) -> KeptBook:
+        """Return where it stands, to go on from later."""
+        return KeptBook(
+            rule=spell_rule(self.rule),
+            waiting_rule=spell_rule(self._waiting_rule),
+            block=self.block,
+            time=self.time,
+            remaining=str(self.remaining_wei),
+            budget=str(self._budget_wei),
+            open=tuple(self._open.values()),
+            waiting=tuple(self._waiting.values()),
+            awards=tuple(self.awards),
+        )
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether a close would pay and award nothing but what is still to be earned."""
+        return not (self.awards or self._waiting or self._open)
+
+    @property
+    def beacon_block(self) -> int:
+        """Number of the block whose hash the next close must name; 0 where it names random bytes."""
+        return self.block + self._waiting_rule.beacon_blocks if self.block else 0
+
+    # -- entries
+
+    def add(self, index: int, entry: PairEntry) -> None:
+        """Take in a novel pair of the open epoch."""
+        verdict = entry.verdict
+        weight = weight_of(verdict.crowd, self.rule.crowd_power)
+        self._open[index] = Earner(index, entry.pair, entry.contributor, weight, verdict.curiosity_micro)
+
+    def pair_at(self, index: int) -> bytes | None:
+        """Return the digest of a pair that may still get something."""
+        for pairs in (self._open, self._waiting):
+            if index in pairs:
+                return pairs[index].pair
+        return next((one.pair for one in self.awards if one.index == index), None)
+
+    def stop(self, index: int) -> None:
+        """Stop what the pair at ``index`` has not got yet; it stays where it is among the others."""
+        for pairs in (self._open, self._waiting):
+            if index in pairs:
+                pairs[index] = replace(pairs[index], is_gone=True)
+        self._return(one for one in self.awards if one.index == index)
+
+    def audit(self, entry: AuditEntry) -> None:
+        """Take in an audit: what passed may vest; else all that its contributor has not got yet is stopped.
+
+        Raises:
+            ProofError: PAYOUT_AUDIT for a pair that no beacon drew or that is audited.
+        """
+        award = next((one for one in self.awards if one.index == entry.index and one.is_drawn), None)
+        if award is None or award.pair != entry.pair:
+            raise ProofError(
+                "PAYOUT_AUDIT", f"pair 0x{entry.pair.hex()} of entry {entry.index} is not drawn for an audit now"
+            )
+        if entry.passed:
+            self.awards[self.awards.index(award)] = replace(award, is_drawn=False)
+            return
+        for pairs in (self._open, self._waiting):
+            for index, one in pairs.items():
+                if one.contributor == award.contributor:
+                    pairs[index] = replace(one, is_gone=True)
+        self._return(one for one in self.awards if one.contributor == award.contributor)
+
+    def _return(self, stopped: Iterable[Award]) -> None:
+        gone = {one.index: one for one in stopped}
+        self.remaining_wei += sum(one.unvested_wei for one in gone.values())
+        self.awards = [one for one in self.awards if one.index not in gone]
+
+    # -- closing
+
+    def check_time(self, closing: Closing) -> None:
+        """Refuse a close that comes too early.
+
+        Raises:
+            ProofError: PAYOUT_EARLY.
+        """
+        left_s = self.time + self.rule.min_epoch_s - closing.time
+        if left_s > 0:
+            raise ProofError(
+                "PAYOUT_EARLY", f"closed {left_s} s before the {self.rule.min_epoch_s} s of an epoch have passed"
+            )
+        if closing.block < max(self.beacon_block, self.block):
+            raise ProofError(
+                "PAYOUT_EARLY", f"closed at block {closing.block}, the beacon is that of block {self.beacon_block}"
+            )
+
+    def settle(self, epoch: int, beacon: bytes) -> Settled:
+        """Return what the close of ``epoch`` settles with this beacon; nothing changes yet."""
+        awarded = award_all(list(self._waiting.values()), epoch - 1, self._budget_wei, beacon, self._waiting_rule)
+        remaining_wei = self.remaining_wei - sum(one.unvested_wei for one in awarded)
+        vested = tuple(one for one in self.awards if not one.is_drawn)
+        remaining_wei += sum(one.part_wei for one in self.awards if one.is_drawn)
+        left = [replace(one, parts=one.parts - 1) for one in self.awards if one.parts > 1]
+        if self.rule.unpaid_returns:
+            budget_wei = self.rule.emission_of(remaining_wei)
+        else:  # the contract lowers what remains by number alone: the last part must fit in the emission of its close
+            budget_wei = self.rule.emission(epoch + self.rule.vest_epochs + 1)
+        return Settled(vested, tuple(awarded), (*left, *awarded), remaining_wei, budget_wei)
+
+    def close(self, settled: Settled, closing: Closing, rule: RewardParameters) -> None:
+        """Go on to the next epoch, whose pairs are paid by ``rule``."""
+        self.awards = list(settled.awards)
+        self.remaining_wei, self._budget_wei = settled.remaining_wei, settled.budget_wei
+        self._waiting, self._open = self._open, {}
+        self._waiting_rule, self.rule = self.rule, rule
+        self.block, self.time = closing.block, closing.time
+
+
+def spell_rule(rule: RewardParameters) -> dict[str, str]:
+    """Return the parameters as an entry spells them."""
+    return {name: str(value) for name, value in rule.values().items()}
+
+
+def read_rule(values: dict[str, str], before: RewardParameters, *, is_first: bool) -> RewardParameters:
+    """Return the parameters that an entry names.
+
+    Args:
+        values: Their fields, in decimal digits.
+        before: The parameters that are in force.
+        is_first: Whether those are of version 1.
+
+    Raises:
+        ProofError: PAYOUT_RULE unless they are those of version 2 and leave what the contracts fix.
+    """
+    fixed = ["cap_wei", "premint_wei", "decay_numerator", "decay_denominator", "epoch_length_s"]
+    fixed += [] if is_first else ["vest_epochs", "unpaid_returns"]
+    try:
+        rule = _parameters(values)
+    except (TypeError, ConfigError) as error:
+        raise ProofError("PAYOUT_RULE", f"its parameters cannot be used: {error}") from None
+    wrong = [name for name in fixed if getattr(rule, name) != getattr(before, name)]
+    if rule.version != 2 or wrong or set(values) != set(rule.values()):
+        raise ProofError("PAYOUT_RULE", f"version {rule.version} cannot follow here, or {wrong or 'a field'} differs")
+    return rule
+
+
+def _parameters(values: dict[str, str]) -> RewardParameters:
+    return RewardParameters(**{name: int(value) for name, value in values.items()})

@@ -1,0 +1,122 @@
+"""A validator that pays by version 2 of the rule: its ledger, a real chain, what it posts, what others find of it."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from contracts.devchain import DevChain, find_anvil
+from curiosity.chain.attestation import address_of
+from curiosity.protocol.entry import EpochEntry, encode_entry, parse_entry
+from curiosity.protocol.errors import ChainError, ProofError, Rejected
+from curiosity.protocol.payouts import derive
+from curiosity.protocol.rewards import RewardParameters
+from curiosity.rewards.check import compare_epochs
+from curiosity.rewards.payouts import check_closing
+from tests.material.epoch import DELAY_S, EARNER, EpochsOnChain, deploy, open_epochs
+from tests.material.service import running
+
+RULE = RewardParameters(version=2, beacon_blocks=3)
+DAY_S = 86_400
+
+
+@pytest.fixture
+def closing(tmp_path: Path) -> Iterator[tuple[EpochsOnChain, DevChain]]:
+    with DevChain(engine="anvil", slots_in_an_epoch=1) as chain:
+        addresses = deploy(chain)
+        (tmp_path / "addresses.json").write_text(json.dumps(addresses.to_json()))
+        with open_epochs(tmp_path, chain.rpc_url, addresses) as opened:
+            yield opened, chain
+
+
+def a_day(chain: DevChain) -> None:
+    chain.advance(DAY_S)
+    chain.request("anvil_mine", [hex(8)])
+
+
+@pytest.mark.skipif(find_anvil() is None, reason="anvil is absent: only it mines when it is told to")
+def test_a_network_goes_over_and_the_contract_pays_what_vests(closing: tuple[EpochsOnChain, DevChain]) -> None:
+    validator, chain = closing
+    validator.close(7)  # epoch 1, version 1
+    assert validator.name_rule(2, RULE) is not None
+    assert validator.name_rule(3, RULE) is None  # the ledger names one
+    validator.earn(7, 7, 7)
+    with pytest.raises(Rejected, match="EPOCH_EARLY"):
+        validator.close_as_it_is()
+    size = validator.ledger.size
+    for _ in range(7):
+        a_day(chain)
+        validator.close_as_it_is()
+    assert validator.ledger.size == size + 7
+    payouts = list(derive(validator.leaves(), RewardParameters()))
+    vested = [one.emission_wei for one in payouts[1:-1]]
+    assert vested[:2] == [0, 0]
+    assert len(set(vested[2:6])) == 1
+    assert vested[6] == 0
+    budget = RULE.emission_of(RULE.pool_wei - payouts[0].emission_wei)
+    assert sum(vested) == budget * 3 // 100 // 12 * 12
+
+    client = validator.client
+    assert client.state().latest_epoch == 8
+    check = compare_epochs(client, payouts, RewardParameters(), is_whole=True)
+    assert check.error is None, check.error
+    chain.advance(DELAY_S)
+    while client.state().active_epoch < 8:
+        validator.look()
+    ticket = validator.epochs.ticket(address_of(EARNER))
+    assert [share.epoch for share in ticket.shares] == [1, 4, 5, 6, 7]
+    assert validator.claim() == payouts[0].emission_wei + sum(vested)
+
+    # What an entry says of time and beacon is compared with the chain.
+    honest = payouts[3]
+    assert honest.closing is not None
+    assert list(check_closing(honest, client)) == []
+    for changed, code in (
+        ({"time": honest.closing.time + 1}, "CHAIN_TIME_DIFFERS"),
+        ({"beacon": bytes(32)}, "CHAIN_BEACON_DIFFERS"),
+    ):
+        lied = replace(honest, closing=replace(honest.closing, **changed))
+        assert [one.code for one in check_closing(lied, client)] == [code]
+    nowhere = replace(honest, closing=replace(honest.closing, block=10**6))
+    with pytest.raises(ChainError):
+        list(check_closing(nowhere, client))
+
+
+@pytest.mark.skipif(find_anvil() is None, reason="anvil is absent: only it mines when it is told to")
+def test_no_epoch_is_closed_before_its_beacon_is_final(closing: tuple[EpochsOnChain, DevChain]) -> None:
+    validator, chain = closing
+    validator.name_rule(1, RULE)
+    validator.earn(7)
+    chain.advance(DAY_S)
+    chain.request("anvil_mine", ["0x1"])
+    with pytest.raises(Rejected, match="the beacon is the hash of block"):
+        validator.close_as_it_is()
+    a_day(chain)
+    validator.close_as_it_is()
+
+
+async def test_a_new_network_pays_by_version_2_and_a_restart_goes_on(tmp_path: Path) -> None:
+    """Without a chain: block 0, the validator's clock, and a beacon of its own."""
+    for restart in range(2):
+        async with running(tmp_path, rule2_epoch=1, min_epoch_s=1) as live:
+            epochs = live.service.epochs
+            assert live.service.ledger.size == 2 + 2 * restart
+            for forward in (1, 2):
+                start = time.time() + 100 * restart + 10 * forward
+                epochs._moments._clock = lambda start=start: start  # type: ignore[misc]
+                await epochs.close()
+                with pytest.raises(Rejected, match="EPOCH_EARLY"):
+                    await epochs.close()
+            leaves = live.service.store.leaves(0, 100)
+    entries = [entry for leaf in leaves if isinstance(entry := parse_entry(leaf), EpochEntry)]
+    assert [(entry.v, entry.closing is not None and entry.closing.block) for entry in entries] == [(2, 0)] * 4
+    assert len({entry.closing.beacon for entry in entries if entry.closing is not None}) == 4
+    assert len(list(derive(leaves, RewardParameters()))) == 5
+    closing = entries[3].closing
+    assert closing is not None
+    early = replace(entries[3], closing=replace(closing, time=closing.time - 10))
+    with pytest.raises(ProofError, match="PAYOUT_EARLY"):
+        list(derive([*leaves[:-1], encode_entry(early)], RewardParameters()))
