@@ -18,6 +18,7 @@ from typing import Any, Final
 from curiosity.sources import load_source
 from curiosity.sources.made.debian import default_package_cache, list_files, open_package
 from curiosity.sources.made.photos import STAMPS, is_photo, read_captions
+from curiosity.sources.made.sounds import list_spoken
 from curiosity.sources.pairset import SPLITS, read_pairs
 from curiosity.sources.words import content_words, find_shared, leave_out, split_by_words
 
@@ -49,6 +50,7 @@ def measure(given: Path | None, cache: Path, folder: Path, *, limit: int | None 
         }
     stamps = open_package(STAMPS, given=given, cache=cache)
     result["photos"]["languages"] = count_languages(stamps.folder)
+    result["sounds"]["spoken"] = dict(Counter(language for _, _, language in list_spoken(stamps)).most_common())
     animals = sum("-animals." in pair.id for pair in read_pairs(folder / "photos"))
     result["photos"]["share_animals"] = round(animals / len(list(read_pairs(folder / "photos"))), 3)
     result["trainable"] = {
@@ -100,6 +102,8 @@ def print_tables(result: dict[str, Any]) -> None:
     languages = result["photos"]["languages"]
     many = [f"{language} {count}" for language, count in languages.items() if count >= _MANY]
     print(f"\nphotos: captions in {len(languages)} languages, {len(many)} with {_MANY} or more: {', '.join(many)}")
+    spoken = [f"{language} {count}" for language, count in result["sounds"]["spoken"].items()]
+    print(f"sounds: {sum(result['sounds']['spoken'].values())} captions are read out: {', '.join(spoken)}")
     print(f"photos: {result['photos']['share_animals']:.0%} animals\n")
     print("| trained, held-out judged | captions | that share no content word |")
     print("|---|---|---|")

@@ -282,6 +282,41 @@ def test_sounds_come_from_three_packages_with_the_licence_of_each_file(tmp_path:
     }  # fmt: skip
 
 
+def test_spoken_captions_are_added_and_leave_the_other_splits_as_they_are(tmp_path: Path) -> None:
+    root = write_stamps(tmp_path / "tree", STAMPS)
+    stamps = "usr/share/tuxpaint/stamps"
+    heard = dict.fromkeys(ANIMALS[:6])
+    files: dict[str, bytes | str] = {f"{stamps}/animals/{name}.ogg": record(at) for at, name in enumerate(heard)}
+    for at, name in enumerate(ANIMALS):
+        files[f"{stamps}/animals/{name}_desc.ogg"] = record(50 + at)
+        files[f"{stamps}/animals/{name}_desc_de.ogg"] = record(70 + at)
+    for at, name in enumerate(["frog", "owl", "goat", "mouse"]):  # words that have a split, and words that have none
+        files[f"{stamps}/more/{name}.txt"] = f"A young {name}{at}, a {name}.\n"
+        files[f"{stamps}/more/{name}_desc.ogg"] = record(60 + at)
+    files[f"{stamps}/animals/frog_desc_xx.ogg"] = record(90)  # in no caption's language
+    files[f"{stamps}/symbols/a_desc_de.ogg"] = record(91)
+    write(root, files)
+    write_sounds(root, samples={}, sample_copyright=NAMED)
+    (root / "usr/share/sonic-pi/samples").mkdir(parents=True)
+    make("sounds", tmp_path / "plain", root)
+    card = make("sounds", tmp_path / "set", root, spoken=["de", "en", "xx"])
+    pairs = pairs_of(tmp_path / "set")
+    splits = splits_of(pairs)
+    plain = splits_of(pairs_of(tmp_path / "plain"))
+    assert plain.items() <= splits.items()
+    assert {f"a {name}" for name in ANIMALS[6:8]} < set(splits) - set(plain)
+    languages = card["about"]["languages"]
+    assert (languages["en"], languages["none"]) == (9, 6)
+    assert languages["spoken-de"] >= 8 < languages["spoken-en"]
+    assert card["about"]["left_out"]["NO_CAPTION"] == 1
+    german = {pair.concept: pair.b.read().decode() for pair in pairs if pair.id.endswith("-spoken-de")}
+    assert german.items() >= {f"a {name}": f"Ein {name}." for name in ANIMALS[:8]}.items()
+    assert find_shared({concept: content_words(concept) for concept in splits}, splits) == {}
+    with pytest.raises(SourceError) as told:
+        make("sounds", tmp_path / "none", root, spoken=["fr"])
+    assert (told.value.code, told.value.remedy) == ("LANGUAGE", "Use some of de, en, xx.")
+
+
 @pytest.mark.parametrize(
     ("path", "license"),
     [
@@ -339,14 +374,21 @@ def test_a_damaged_archive_is_refused(kind: str) -> None:
     assert told.value.code == "RCC_BROKEN"
 
 
-def test_a_file_that_says_a_wrong_size_is_refused() -> None:
-    whole = bytearray(build_rcc({"/a": b"x" * 100}))
-    assert ResourceArchive(bytes(whole), where="x.rcc").read("/a") == b"x" * 100
-    whole[28:32] = b"\x7f\xff\xff\xff"  # what is unpacked, of a compressed file
-    for data in (bytes(whole), bytes(whole[:24]) + b"\x7f" * 4 + bytes(whole[28:])):
-        with pytest.raises(SourceError) as told:
-            ResourceArchive(data, where="x.rcc").read("/a")
-        assert told.value.code == "RCC_BROKEN"
+@pytest.mark.parametrize("kind", ["cut", "stated", "bomb"])
+def test_a_file_that_says_a_wrong_size_is_refused(kind: str) -> None:
+    files = {"/a": bytes(33 << 20 if kind == "bomb" else 100), "/b": b"plain"}  # the first is compressed
+    whole = build_rcc(files)
+    archive = ResourceArchive(whole, where="x.rcc")
+    assert archive.read("/b") == b"plain"
+    if kind == "cut":
+        at = whole.index(b"plain") - 4
+        archive = ResourceArchive(whole[:at] + b"\x7f" * 4 + whole[at + 4 :], where="x.rcc")
+    elif kind == "stated":
+        assert archive.read("/a") == files["/a"]
+        archive = ResourceArchive(whole[:31] + b"\x63" + whole[32:], where="x.rcc")
+    with pytest.raises(SourceError) as told:
+        archive.read("/b" if kind == "cut" else "/a")
+    assert told.value.code == "RCC_BROKEN"
 
 
 # -- decoding
@@ -361,7 +403,7 @@ def test_a_file_that_ends_its_decoder_costs_only_itself() -> None:
         with pytest.raises(SourceError) as told:
             converter.convert_picture(draw_png(2), where="b")
         assert told.value.code == "CONVERT_FAILED"
-        assert converter.convert_sound(record(3), where="c")[:4] == b"RIFF"
+        assert converter.convert_sound(record(3), where="c")[:4] == b"fLaC"
 
 
 # -- fetching
@@ -399,6 +441,7 @@ def test_a_package_is_announced_fetched_once_and_unpacked(packaged: DebianPackag
     assert asked.read_text() == "-q download tuxpaint-stamps-default=1\n"
     assert len(said) == 1
     assert "not installed" in said[0]
+    assert unpacked.stated == "1"
     assert (unpacked.folder / "animals/frog.png").is_file()
     assert find_license(unpacked.licenses, "stamps/animals/frog.png") == "GPL-2.0-only"
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [f"tuxpaint-stamps-default-{packaged.sha256[:16]}"]
@@ -442,7 +485,7 @@ def test_a_given_copy_says_its_version(tmp_path: Path) -> None:
     root = write_stamps(tmp_path / "tree", STAMPS)
     changes = gzip.compress(b"tuxpaint-stamps (2022.06.04-1) unstable; urgency=medium\n")
     write(root, {"usr/share/doc/tuxpaint-stamps-default/changelog.Debian.gz": changes})
-    assert open_package(photos.STAMPS, given=root, cache=tmp_path).version == "2022.06.04-1 (given, not checked)"
+    assert open_package(photos.STAMPS, given=root, cache=tmp_path).stated == "2022.06.04-1 (given, not checked)"
 
 
 # -- the packages themselves

@@ -1,6 +1,7 @@
 """Splits that share no content word, and wrong captions that are hard to tell."""
 
 import random
+from collections import Counter
 
 import pytest
 
@@ -67,13 +68,21 @@ def test_a_caption_between_two_splits_is_left_out() -> None:
     assert len(find_shared(both, splits | {straddling: "submit"})) == 1
 
 
-def test_sizes_are_met_nearly_and_seeds_differ() -> None:
-    words = {f"thing {number}": frozenset({f"w{number}", f"x{number // 2}"}) for number in range(200)}
+def test_sizes_are_met_where_no_words_are_shared_and_seeds_differ() -> None:
+    words = {f"thing {number}": frozenset({f"w{number}"}) for number in range(200)}
     found = [split_by_words(words, {"held-out": 80, "calibration": 40}, seed=seed, rest="submit") for seed in range(4)]
     for splits in found:
-        held_out = sum(split == "held-out" for split in splits.values())
-        assert abs(held_out - 80) <= 10
+        assert Counter(splits.values()) == {"held-out": 80, "calibration": 40, "submit": 80}
     assert len({frozenset(each.items()) for each in found}) == 4
+
+
+def test_words_that_have_a_split_keep_it() -> None:
+    words = captions_of(1)
+    settled = {"red": "held-out", "big": "calibration"}
+    splits = split_by_words(words, {"held-out": 40}, seed=1, rest="submit", settled=settled)
+    red = {split for concept, split in splits.items() if "red" in words[concept]}
+    assert (red, find_shared(words, splits)) == ({"held-out"}, {})
+    assert {split for concept, split in splits.items() if "big" in words[concept]} == {"calibration"}
 
 
 def test_captions_that_share_a_word_with_judged_ones_are_not_trained_on() -> None:
@@ -126,6 +135,8 @@ def test_the_best_of_64_is_the_best_of_64_drawn() -> None:
     assert chosen == [max(drawn) for drawn in asked]
     assert all(pair not in drawn for pair, drawn in enumerate(asked))
     assert len({tuple(sorted(drawn)) for drawn in asked}) == 300
+    nearest = draw_wrong(captions, way="nearest", seed=3, score=score)
+    assert nearest == [299] * 299 + [298]  # of all, not of 64
 
 
 @pytest.mark.parametrize(

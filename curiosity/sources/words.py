@@ -37,7 +37,12 @@ def content_words(text: str) -> frozenset[str]:
 
 
 def split_by_words(
-    words: Mapping[str, frozenset[str]], sizes: Mapping[str, int], *, seed: int, rest: str
+    words: Mapping[str, frozenset[str]],
+    sizes: Mapping[str, int],
+    *,
+    seed: int,
+    rest: str,
+    settled: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Return the split of each concept, so that no word is in two splits.
 
@@ -52,6 +57,7 @@ def split_by_words(
         sizes: Concepts wanted in each split but ``rest``.
         seed: What is drawn depends on it; the same seed gives the same splits on every version of Python.
         rest: The split that takes what is left.
+        settled: Words that have a split already, such as those of another set.
     """
     often = Counter(word for group in words.values() for word in group)
     room = {**sizes, rest: max(0, len(words) - sum(sizes.values()))}
@@ -59,14 +65,14 @@ def split_by_words(
         (concept for concept in words if words[concept]),
         key=lambda concept: (-max(often[word] for word in words[concept]), _draw(seed, concept), concept),
     )
-    owner: dict[str, str] = {}
+    owner = dict(settled or {})
     splits: dict[str, str] = {}
     for concept in order:
         owners = {owner[word] for word in words[concept] if word in owner}
         if len(owners) > 1:
             continue
         split = owners.pop() if owners else _choose(room, _draw(seed, f"split {concept}"), rest)
-        room[split] -= 1
+        room[split] = room.get(split, 0) - 1
         splits[concept] = split
         owner.update(dict.fromkeys(words[concept], split))
     return splits

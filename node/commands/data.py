@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _FROM_PACKAGES = ("clipart", "photos", "sounds")
 _ONLY = {
     "voices": ("emoji",), "episodes": ("world",), "renderer": ("world",), "languages": ("photos",),
-    "given": _FROM_PACKAGES,
+    "spoken": ("sounds",), "given": _FROM_PACKAGES,
 }  # fmt: skip
 _SPELT = {"given": "from", "languages": "language"}
 
@@ -54,6 +54,7 @@ def data() -> None:
     help="Folder with an unpacked or installed copy of the Debian packages (clipart, photos, sounds).",
 )
 @click.option("--language", "languages", multiple=True, help="Captions in this language too, such as de (photos).")
+@click.option("--spoken", multiple=True, help="Captions that people read out in this language, such as fr (sounds).")
 @click.option("--limit", type=click.IntRange(min=1), help="Make a small set: at most this many things in each split.")
 @click.option("--cache", type=PATH, help="Folder that keeps spoken names, episodes or packages for the next run.")
 @session_options()

@@ -118,7 +118,7 @@ def make_clipart(
         "seed": seed,
         "limit": limit,
         "recipe": RECIPE,
-        "versions": {PICTURES.name: pictures.version, TITLES.name: titles.version, "pillow": version("pillow")},
+        "versions": {PICTURES.name: pictures.stated, TITLES.name: titles.stated, "pillow": version("pillow")},
     }
     card = find_made(out, parameters)
     if card is not None:

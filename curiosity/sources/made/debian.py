@@ -47,11 +47,17 @@ class DebianPackage:
 
 @dataclass(frozen=True)
 class UnpackedPackage:
-    """A package's files. ``share`` is its usr/share; ``version`` as pinned, or as a given copy says."""
+    """A package's files. ``share`` is its usr/share; ``version`` as pinned, or as a copy says that was not checked."""
 
     package: DebianPackage
     share: Path
     version: str
+    is_checked: bool
+
+    @property
+    def stated(self) -> str:
+        """Return the version, with a word on whether the files are known to be of it."""
+        return self.version if self.is_checked else f"{self.version} (given, not checked)"
 
     @property
     def folder(self) -> Path:
@@ -66,7 +72,7 @@ class UnpackedPackage:
     def describe(self) -> Origin:
         """Return the package's entry of a data card."""
         package = self.package
-        return Origin(f"{package.name} (Debian)", self.version, package.takes, package.license, package.stated_in)
+        return Origin(f"{package.name} (Debian)", self.stated, package.takes, package.license, package.stated_in)
 
 
 def open_package(package: DebianPackage, *, given: Path | None, cache: Path, say: Say | None = None) -> UnpackedPackage:
@@ -79,7 +85,7 @@ def open_package(package: DebianPackage, *, given: Path | None, cache: Path, say
     if given is not None:
         for share in (given / "usr" / "share", given / "share", given):
             if inside(share, package.folder, links=True).is_dir():
-                return UnpackedPackage(package, share, _read_version(share, package.name))
+                return UnpackedPackage(package, share, _read_version(share, package.name), False)
         raise SourceError(
             "MATERIAL_MISSING",
             f"{given} does not hold usr/share/{package.folder} of the package {package.name}",
@@ -97,7 +103,7 @@ def open_package(package: DebianPackage, *, given: Path | None, cache: Path, say
                 f"the package {package.name} could not be kept in {cache}: {error.strerror}",
                 f"Free {4 * package.megabytes} MB or choose another cache directory.",
             ) from error
-    return UnpackedPackage(package, place / "usr" / "share", package.version)
+    return UnpackedPackage(package, place / "usr" / "share", package.version, True)
 
 
 def default_package_cache() -> Path:
@@ -220,7 +226,7 @@ def _cannot_fetch(package: DebianPackage, why: str) -> SourceError:
 
 
 def _read_version(share: Path, name: str) -> str:
-    """Return what the first line of the package's list of changes says, with a word that nothing was checked."""
+    """Return what the first line of the package's list of changes says."""
     for file in ("changelog.Debian.gz", "changelog.gz"):
         try:
             with gzip.open(inside(share, f"doc/{name}/{file}", links=True), "rt", errors="replace") as lines:
@@ -228,5 +234,5 @@ def _read_version(share: Path, name: str) -> str:
         except (OSError, EOFError):
             continue
         if entry and entry["package"]:
-            return f"{entry['version']} (given, not checked)"
-    return "unknown (given, not checked)"
+            return entry["version"]
+    return "unknown"

@@ -29,7 +29,9 @@ RECIPE: Final = 1  # raise when the same packages give another set
 class FoundMedia:
     """One pair to make: ``name`` is unique in the set; ``media`` is the file as the package has it.
 
-    ``seen`` is a picture that belongs to a sound; ``captions`` are captions in other languages by language.
+    ``seen`` is a picture that belongs to a sound; ``captions`` are captions in other languages by language. With
+    ``spoken`` the media is the caption in that language, read out. Concepts that are only spoken do not change the
+    splits of the others.
     """
 
     name: str
@@ -39,6 +41,7 @@ class FoundMedia:
     media: bytes
     seen: bytes | None = None
     captions: Mapping[str, str] = field(default_factory=dict)
+    spoken: str | None = None
 
     @property
     def concept(self) -> str:
@@ -89,8 +92,7 @@ def make_set(
         for at in (first, second):
             words[kept[at].concept] |= mark
     words = {concept: group for concept, group in words.items() if group}
-    sizes = {split: int(share * len(words)) for split, share in plan.shares.items()}
-    splits = split_by_words(words, sizes, seed=parameters["seed"], rest=plan.rest)
+    splits = _split(plan, kept, words, parameters["seed"])
     left_out["STRADDLES"] += sum(thing.concept in words and thing.concept not in splits for thing in kept)
     chosen = _limit(splits, parameters["seed"], parameters["limit"])
     drafts = [
@@ -118,6 +120,18 @@ def make_set(
     if progress:
         progress(plan.name, len(drafts), len(drafts))
     return card
+
+
+def _split(plan: Plan, kept: Sequence[FoundMedia], words: Mapping[str, frozenset[str]], seed: int) -> dict[str, str]:
+    """Return the split of each concept: first of those that are not only spoken, then of the others."""
+    splits: dict[str, str] = {}
+    heard = {thing.concept for thing in kept if thing.spoken is None}
+    for group in (heard, words.keys() - heard):
+        some = {concept: words[concept] for concept in words if concept in group}
+        sizes = {split: int(share * len(some)) for split, share in plan.shares.items()}
+        settled = {word: splits[concept] for concept in splits for word in words[concept]}
+        splits |= split_by_words(some, sizes, seed=seed, rest=plan.rest, settled=settled)
+    return splits
 
 
 def _convert(
@@ -152,9 +166,9 @@ def _limit(splits: Mapping[str, str], seed: int, limit: int | None) -> set[str]:
 
 def _draft(plan: Plan, thing: FoundMedia, split: str, media: bytes, picture: bytes | None) -> list[DraftPair]:
     sound = plan.modality == "audio"
-    item = DraftHalf(plan.modality, "audio/wav" if sound else "image/png", media)
+    item = DraftHalf(plan.modality, "audio/flac" if sound else "image/png", media)
     kind = f"{plan.modality}-text"
-    halves = {kind: DraftHalf("text", "text/plain", thing.caption.encode())}
+    halves = {} if thing.spoken else {kind: DraftHalf("text", "text/plain", thing.caption.encode())}
     for language, caption in thing.captions.items():
         halves[f"{kind}-{language}"] = DraftHalf("text", "text/plain", caption.encode())
     if picture is not None:

@@ -43,7 +43,7 @@ class MediaConverter:
         return png, np.frombuffer(small, np.uint8).astype(np.float32)
 
     def convert_sound(self, data: bytes, *, where: str) -> bytes:
-        """Return WAV of 16 bits at the sound's own rate.
+        """Return FLAC of 16 bits at the sound's own rate.
 
         Raises:
             SourceError: BROKEN_FILE, AUDIO_FORMAT, AUDIO_TOO_LONG, AUDIO_EMPTY, CONVERT_FAILED.

@@ -13,7 +13,6 @@ import resource
 import struct
 import sys
 import warnings
-import wave
 import zlib
 from typing import Any
 
@@ -52,7 +51,7 @@ def convert_picture(data: bytes, request: dict[str, Any]) -> list[bytes]:
 
 
 def convert_sound(data: bytes, request: dict[str, Any]) -> list[bytes]:
-    """Return WAV of 16 bits, rate and channels as they are."""
+    """Return FLAC of 16 bits, rate and channels as they are."""
     import numpy as np
     import soundfile
 
@@ -67,11 +66,7 @@ def convert_sound(data: bytes, request: dict[str, Any]) -> list[bytes]:
     if not np.any(samples):
         raise MediaRefusal("AUDIO_EMPTY", "nothing is to be heard")
     sink = io.BytesIO()
-    with wave.open(sink, "wb") as sound:
-        sound.setnchannels(channels)
-        sound.setsampwidth(2)
-        sound.setframerate(rate_hz)
-        sound.writeframes(samples.astype("<i2").tobytes())
+    soundfile.write(sink, samples, rate_hz, format="FLAC", subtype="PCM_16")
     return [sink.getvalue()]
 
 

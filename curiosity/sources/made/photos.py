@@ -95,7 +95,7 @@ def make_photos(
         "languages": list(languages),
         "limit": limit,
         "recipe": RECIPE,
-        "versions": {STAMPS.name: stamps.version, "pillow": version("pillow")},
+        "versions": {STAMPS.name: stamps.stated, "pillow": version("pillow")},
     }
     card = find_made(out, parameters)
     if card is not None:

@@ -101,8 +101,6 @@ class ResourceArchive:
 def _inflate(content: bytes) -> bytes:
     """Return what Qt's qCompress made: the size in 4 bytes, and a zlib stream."""
     (size,) = struct.unpack_from(">I", content)
-    if size > _MAX_BYTES:
-        raise ValueError(f"{size} bytes unpacked")
     unpacker = zlib.decompressobj()
     made = unpacker.decompress(content[4:], _MAX_BYTES)
     if len(made) != size or not unpacker.eof:

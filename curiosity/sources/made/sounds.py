@@ -4,16 +4,19 @@
 - GCompris: instruments and farm animals, named by the program, and recordings under the Free Art License.
 - Sonic Pi's samples, all CC0; of those whose name says what is heard.
 
-Two of the packages are under the GPL, so the set is to measure with and has no split ``genesis``.
+By option, captions of the stamps that people read out, in 13 languages. Two of the packages are under the GPL, so the
+set is to measure with and has no split ``genesis``.
 """
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from curiosity.host.paths import inside
+from curiosity.protocol.errors import SourceError
 from curiosity.sources.made.debian import (
     DebianPackage,
     Say,
@@ -60,6 +63,7 @@ PLAN: Final = Plan(
         "It is small: it shows whether an encoder tells kinds of sound apart, not how well.",
         "Some captions name a thing that was not recorded: a moth with wing beats, a hat with a jingle.",
         "Recordings differ in loudness, rate and length between the packages.",
+        "Spoken captions (by option): who speaks is not stated, so one voice can be in all splits.",
     ),
 )
 _SKIPPED_FOLDERS: Final = frozenset({"symbols", "flags", "roadsigns", "hanukkah"})
@@ -68,6 +72,7 @@ _INSTRUMENT: Final = re.compile(r'qsTr\("Find the ([^"]{1,60})"\)\s*,\s*"audio":
 _ANIMAL: Final = re.compile(
     r'"title":\s*qsTr\("([^"]{1,60})"\)(?:(?!"title").){0,2000}?"audio":[^\n]{0,200}?/([a-z_]{1,40})\.\$CA"', re.DOTALL
 )
+_SPOKEN: Final = re.compile(r"(.+)_desc(?:_([A-Za-z_]{2,10}))?")
 _OURS: Final = "MIT"  # captions written here
 _SAMPLE_LICENSE: Final = "CC0-1.0"
 
@@ -76,6 +81,7 @@ def make_sounds(
     out: Path,
     *,
     seed: int = DEFAULT_SEED,
+    spoken: Sequence[str] = (),
     limit: int | None = None,
     given: Path | None = None,
     cache: Path | None = None,
@@ -84,11 +90,12 @@ def make_sounds(
 ) -> dict[str, Any]:
     """Write the set to ``out`` and return its card; a whole set made with the same arguments is left as it is.
 
-    ``limit`` keeps at most so many concepts of a split. ``given`` is a folder with the files of the three packages;
-    without it, they are fetched into ``cache``.
+    Also the stamps' captions as people read them out in the languages of ``spoken``, each with the words in that
+    language. ``limit`` keeps at most so many concepts of a split. ``given`` is a folder with the files of the three
+    packages; without it, they are fetched into ``cache``.
 
     Raises:
-        SourceError: RCC_BROKEN, and those of ``open_package`` and ``make_set``.
+        SourceError: LANGUAGE (nobody reads in it), RCC_BROKEN, and those of ``open_package`` and ``make_set``.
     """
     stamps, gcompris, samples = (
         open_package(package, given=given, cache=cache or default_package_cache(), say=say)
@@ -96,10 +103,11 @@ def make_sounds(
     )
     parameters = {
         "seed": seed,
+        "spoken": list(spoken),
         "limit": limit,
         "recipe": RECIPE,
         "versions": {
-            **{each.package.name: each.version for each in (stamps, gcompris, samples)},
+            **{each.package.name: each.stated for each in (stamps, gcompris, samples)},
             **{name: version(name) for name in ("pillow", "soundfile")},
         },
     }
@@ -108,6 +116,7 @@ def make_sounds(
         return card
     left_out: Counter[str] = Counter()
     things = find_stamp_sounds(stamps, left_out) + find_recordings(gcompris, left_out) + find_samples(samples, left_out)
+    things += find_spoken(stamps, spoken, left_out)
     origins = [each.describe() for each in (stamps, gcompris, samples)]
     return make_set(out, PLAN, things, parameters=parameters, origins=origins, left_out=left_out, progress=progress)
 
@@ -136,6 +145,52 @@ def find_stamp_sounds(stamps: UnpackedPackage, left_out: Counter[str]) -> list[F
             seen = read_material(picture) if is_photo(stem) and picture.is_file() else None
             name = f"tuxpaint.{stem.replace('/', '.')}"
             found.append(FoundMedia(name, captions[""], license, credit(stamps), data, seen=seen))
+    return found
+
+
+def find_spoken(stamps: UnpackedPackage, languages: Sequence[str], left_out: Counter[str]) -> list[FoundMedia]:
+    """Return captions of stamps read out by people in these languages.
+
+    Raises:
+        SourceError: LANGUAGE.
+    """
+    found: list[FoundMedia] = []
+    heard = list_spoken(stamps)
+    for path, stem, language in heard:
+        if language not in languages:
+            continue
+        captions = read_captions(inside(stamps.folder, f"{stem}.txt", links=True))
+        text = captions and captions.get("" if language == "en" else language)
+        license = find_license(stamps.licenses, f"stamps/{stem}_desc{path.suffix}")
+        if not captions or not text:
+            left_out["NO_CAPTION"] += 1
+        elif license is None:
+            left_out["LICENSE_UNCLEAR"] += 1
+        else:
+            name = f"spoken.{stem.replace('/', '.')}"
+            found.append(
+                FoundMedia(
+                    f"{name}.{language}", captions[""], license, credit(stamps), read_material(path),
+                    captions={f"spoken-{language}": text}, spoken=language,
+                )
+            )  # fmt: skip
+    known = sorted({language for _, _, language in heard})
+    for language in languages:
+        if language not in known:
+            raise SourceError("LANGUAGE", f"no caption is read out in {language!r}", f"Use some of {', '.join(known)}.")
+    return found
+
+
+def list_spoken(stamps: UnpackedPackage) -> list[tuple[Path, str, str]]:
+    """Return file, path of the stamp without extension, and language of each caption read out.
+
+    Letters and digits are not among them.
+    """
+    found: list[tuple[Path, str, str]] = []
+    for path in list_files(stamps.folder, ".ogg", ".wav"):
+        named = _SPOKEN.fullmatch(path.relative_to(stamps.folder).with_suffix("").as_posix())
+        if named and "symbols" not in PurePosixPath(named[1]).parts:
+            found.append((path, named[1], named[2] or "en"))
     return found
 
 
