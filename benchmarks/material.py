@@ -45,6 +45,7 @@ def measure(given: Path | None, cache: Path, folder: Path, *, limit: int | None 
             "left_out": card["about"]["left_out"],
             "licenses": card["licenses"],
             "words_in_two_splits": len(shared),
+            "largest_group": max(len(group) for group in find_groups(words)),
             "straddling_of_seeds": count_straddling(words, card["counts"]),
             "digest": card["digest"],
         }
@@ -69,6 +70,16 @@ def count_straddling(words: dict[str, frozenset[str]], counts: dict[str, dict[st
     """
     sizes = {split: counts[split]["concepts"] for split in SPLITS if split != "submit"}
     return [len(words) - len(split_by_words(words, sizes, seed=seed, rest="submit")) for seed in range(1, _SEEDS + 1)]
+
+
+def find_groups(words: dict[str, frozenset[str]]) -> list[set[str]]:
+    """Return the concepts in groups connected by shared words: a split that loses nothing keeps each together."""
+    groups: list[tuple[set[str], set[str]]] = []
+    for concept, own in words.items():
+        met = [group for group in groups if group[1] & own]
+        groups = [group for group in groups if group not in met]
+        groups.append(({concept}.union(*(group[0] for group in met)), set(own).union(*(group[1] for group in met))))
+    return [concepts for concepts, _ in groups]
 
 
 def count_languages(folder: Path) -> dict[str, int]:
@@ -98,7 +109,10 @@ def print_tables(result: dict[str, Any]) -> None:
     for name in SETS:
         for what in ("licenses", "left_out"):
             print(f"\n{name}, {what}: " + ", ".join(f"{key} {count}" for key, count in result[name][what].items()))
-        print(f"{name}: {result[name]['words_in_two_splits']} content words in two splits")
+        print(
+            f"{name}: {result[name]['words_in_two_splits']} content words in two splits; the largest group that shared "
+            f"words connect has {result[name]['largest_group']} of {result[name]['concepts_kept']} concepts"
+        )
     languages = result["photos"]["languages"]
     many = [f"{language} {count}" for language, count in languages.items() if count >= _MANY]
     print(f"\nphotos: captions in {len(languages)} languages, {len(many)} with {_MANY} or more: {', '.join(many)}")

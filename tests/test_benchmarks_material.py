@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from benchmarks.material import SETS, main
+from benchmarks.material import SETS, find_groups, main
 from tests.material.packages import describe, record, write, write_clipart, write_sounds, write_stamps
 
 
@@ -21,5 +21,12 @@ def test_the_counts_are_those_of_the_sets(tmp_path: Path) -> None:
     assert found["sounds"]["spoken"] == {"de": 1}
     assert found["photos"]["share_animals"] == 1
     assert found["sounds"]["left_out"]["LICENSE_UNCLEAR"] == 2
+    assert {name: found[name]["largest_group"] for name in SETS} == {"photos": 1, "clipart": 1, "sounds": 1}
     held_out = found["photos"]["counts"]["held-out"]["concepts"]
     assert found["trainable"]["sounds with photos judged"] == {"captions": 9, "strict": 9 - held_out}
+
+
+def test_groups_are_connected_by_shared_words() -> None:
+    words = {"red bus": {"red", "bus"}, "owl": {"owl"}, "old tram": {"old", "tram"}, "old bus": {"old", "bus"}}
+    groups = find_groups({concept: frozenset(own) for concept, own in words.items()})
+    assert sorted(map(sorted, groups)) == [["old bus", "old tram", "red bus"], ["owl"]]

@@ -139,6 +139,26 @@ def test_the_best_of_64_is_the_best_of_64_drawn() -> None:
     assert nearest == [299] * 299 + [298]  # of all, not of 64
 
 
+def test_all_wrong_captions_are_candidates_where_there_are_few() -> None:
+    captions = ["red bus"] * 90 + [f"old tram {number}" for number in range(5)]
+    asked: list[list[int]] = []
+
+    def score(_: int, drawn: object) -> list[float]:
+        assert isinstance(drawn, list)
+        asked.append(drawn)
+        return [0.0] * len(drawn)
+
+    draw_wrong(captions, way="best-of-64", seed=0, score=score)
+    assert {tuple(sorted(drawn)) for drawn in asked[:90]} == {(90, 91, 92, 93, 94)}
+    assert all(len(set(drawn)) == len(drawn) >= 64 for drawn in asked[90:])
+
+
+def test_captions_without_a_content_word_are_told_apart_by_their_text() -> None:
+    first, second, third = draw_wrong(["On", "Off", "on "], way="swapped", seed=0)
+    assert (first, third) == (1, 1)
+    assert second in (0, 2)
+
+
 @pytest.mark.parametrize(
     ("captions", "way", "scored", "code"),
     [

@@ -16,6 +16,7 @@ CANDIDATES: Final = 64
 
 Score = Callable[[int, Sequence[int]], Sequence[float]]
 """Called as (pair, captions): how well each of these captions does for it, higher is better."""
+_Said = tuple[frozenset[str], str]  # content words of a caption, and its text without case
 
 
 def draw_wrong(captions: Sequence[str], *, way: str, seed: int, score: Score | None = None) -> list[int]:
@@ -43,27 +44,43 @@ def draw_wrong(captions: Sequence[str], *, way: str, seed: int, score: Score | N
             f"wrong captions cannot be drawn as {way!r} {'without' if score is None else 'with'} a score",
             f"Use swapped without a score, or one of {', '.join(WAYS[1:])} with one.",
         )
-    words = [content_words(caption) for caption in captions]
+    said = [(content_words(caption), caption.strip().casefold()) for caption in captions]
     chosen = []
     for pair in range(len(captions)):
-        wrong = [at for at in range(len(captions)) if _is_wrong(words[pair], words[at])]
+        if way == "nearest":
+            wrong = [at for at in range(len(captions)) if _is_wrong(said[pair], said[at])]
+        else:
+            wrong = _draw(said, pair, seed, 1 if way == "swapped" else CANDIDATES)
         if not wrong:
             raise SourceError(
                 "WRONG_FEW",
                 f"none of {len(captions)} captions is wrong for {captions[pair]!r}",
                 "Give captions of more than one thing.",
             )
-        if way != "nearest":
-            wrong.sort(key=lambda at: _draw(seed, pair, at))
-            wrong = wrong[: 1 if way == "swapped" else CANDIDATES]
         scores = [0.0] if score is None else score(pair, wrong)
         chosen.append(max(zip(wrong, scores, strict=True), key=lambda one: one[1])[0])
     return chosen
 
 
-def _is_wrong(right: frozenset[str], other: frozenset[str]) -> bool:
-    return not (right <= other or other <= right)
+def _draw(said: Sequence[_Said], pair: int, seed: int, count: int) -> list[int]:
+    """Return the places of ``count`` wrong captions for a pair, or all where there are fewer, drawn by SHA-256."""
+    wrong: list[int] = []
+    seen = set()
+    for turn in range(4 * count):
+        number = hashlib.sha256(f"{seed}:{pair}:{turn}".encode()).digest()
+        at = int.from_bytes(number[:8], "big") % len(said)
+        if at not in seen and _is_wrong(said[pair], said[at]):
+            wrong.append(at)
+        seen.add(at)
+        if len(wrong) == count:
+            return wrong
+    # Few are left that are wrong: look at all.
+    others = [at for at in range(len(said)) if at not in seen and _is_wrong(said[pair], said[at])]
+    others.sort(key=lambda at: hashlib.sha256(f"{seed}:{pair}:all:{at}".encode()).digest())
+    return wrong + others[: count - len(wrong)]
 
 
-def _draw(seed: int, pair: int, at: int) -> bytes:
-    return hashlib.sha256(f"{seed}:{pair}:{at}".encode()).digest()
+def _is_wrong(right: _Said, other: _Said) -> bool:
+    if not right[0] or not other[0]:  # no content word: what is left is the text
+        return right[1] != other[1]
+    return not (right[0] <= other[0] or other[0] <= right[0])
