@@ -5,12 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from curiosity.chain.chain import hide_secrets, show_endpoint
 from curiosity.protocol.errors import CuriosityError
+from curiosity.protocol.scoring import MICRO
 from node.config import CommandSettings
 
 
@@ -43,6 +44,7 @@ _NEEDED = (
 _PATCHED = {(3, 11): (3, 11, 13), (3, 12): (3, 12, 11), (3, 13): (3, 13, 4)}
 """The first release of each Python in which tarfile's extraction stays in its folder."""
 _LOW_DISK_BYTES = 2 << 30
+LEAST_AUC_MICRO = 750_000  # below it more than a third of wrong pairs score above the median true one
 
 
 def examine(settings: CommandSettings) -> Iterator[Diagnosis]:
@@ -59,6 +61,22 @@ def examine(settings: CommandSettings) -> Iterator[Diagnosis]:
     yield _disk(settings.node.folder)
     yield Diagnosis("config", "ok", str(settings.file) if settings.file else "no file: every setting at its default")
     yield _chain(settings)
+
+
+def tell_separation(figures: Mapping[str, Mapping[str, int]]) -> Diagnosis:
+    """Return what the checkpoint in force can tell, by held-out set and modality pair; a warning where it cannot."""
+    if not figures:
+        return Diagnosis("judge", "ok", "the checkpoint in force does not say how well it tells true pairs from wrong")
+    lines = [
+        f"{name} AUC {told['auc_micro'] / MICRO:.3f}, wrong accepted {told['wrong_at_5_micro'] / MICRO:.0%} / "
+        f"{told['wrong_at_10_micro'] / MICRO:.0%} at 5 / 10 % false rejects"
+        for name, told in sorted(figures.items())
+    ]
+    blind = [name for name, told in sorted(figures.items()) if told["auc_micro"] < LEAST_AUC_MICRO]
+    if blind:
+        remedy = f"Do not rely on verdicts like those of {', '.join(blind)}; a pretrained preset knows more."
+        return Diagnosis("judge", "warn", "; ".join(lines), remedy)
+    return Diagnosis("judge", "ok", "; ".join(lines))
 
 
 def _guard(name: str, look: Callable[[], Diagnosis]) -> Diagnosis:

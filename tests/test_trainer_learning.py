@@ -15,7 +15,7 @@ from curiosity.embedding.checkpoint import load
 from curiosity.embedding.retrieval import Recall
 from curiosity.embedding.space import EmbeddingSpace
 from curiosity.embedding.weights import read_space
-from curiosity.protocol.comparison import read_shares
+from curiosity.protocol.comparison import read_separation, read_shares
 from curiosity.protocol.errors import CheckpointError, ExitCode
 from curiosity.protocol.merkle import root
 from curiosity.protocol.scoring import cosine_micro, pulls_micro, quantise
@@ -50,6 +50,16 @@ def genesis(all_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def learn(space: EmbeddingSpace, pairs: list[FedPair], recipe: Recipe) -> Trained:
     library = Library(space)
     return train(space, library, library.streams(library.add(pairs)), recipe)
+
+
+def test_the_manifest_says_how_well_true_pairs_are_told_from_wrong_ones(genesis: Path) -> None:
+    made = load(genesis)
+    told = read_separation(made.manifest.evaluation)
+    assert set(told) == {"digits/audio-image", "digits/audio-text", "digits/image-text"}
+    assert told["digits/image-text"]["auc_micro"] > 950_000
+    assert told["digits/image-text"]["pairs"] == 10
+    assert told["digits/image-text"]["wrong_at_10_micro"] < 100_000
+    assert f"{told['digits/image-text']['auc_micro'] / 1e6:.3f}" in (genesis / "README.md").read_text()
 
 
 def test_a_short_training_finds_digits_of_an_unknown_voice(genesis: Path, held_out: list[FedPair]) -> None:

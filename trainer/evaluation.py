@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from curiosity.embedding.checkpoint import GENESIS, Checkpoint, load
+from curiosity.embedding.checkpoint import GENESIS, AnchorArrays, Checkpoint, load
 from curiosity.embedding.retrieval import Recall, measure_recall
 from curiosity.embedding.space import EmbeddingSpace, pick_device
 from curiosity.embedding.weights import read_space
@@ -72,12 +72,14 @@ def survey(
     held_out: Sequence[FedPair] | HeldOut,
     *,
     medians: Mapping[str, int] | None = None,
+    anchors: AnchorArrays | None = None,
     prepared: Prepared | None = None,
 ) -> dict[str, dict[str, PairSurvey]]:
     """Return the alignment, kept neighbourhoods and modality gap of every two modalities of every set.
 
     ``medians`` (median differential loss by modality, in millionths) set how far the cross-average moves each half;
-    without them both move alike. Two modalities that share fewer than three concepts are left out.
+    without them both move alike. With ``anchors`` it also says how well the score tells true pairs from wrong ones.
+    Two modalities that share fewer than three concepts are left out.
     """
     held = held_out if isinstance(held_out, HeldOut) else HeldOut(space, held_out, prepared)
     out: dict[str, dict[str, PairSurvey]] = {}
@@ -86,7 +88,7 @@ def survey(
         for (a, b), pairs in held.partners(set_name).items():
             if len(pairs) >= 3:
                 rows = held.rows(a, [pair.a for pair in pairs]), held.rows(b, [pair.b for pair in pairs])
-                out[set_name][f"{a}-{b}"] = survey_pair(a, b, *rows, medians or {})
+                out[set_name][f"{a}-{b}"] = survey_pair(a, b, *rows, medians or {}, anchors)
     return out
 
 
@@ -213,7 +215,7 @@ def evaluate_checkpoint(checkpoint: Checkpoint, folders: Sequence[Path]) -> Eval
     return Evaluation(
         checkpoint=checkpoint.digest,
         recall=evaluate(space, held, trained=manifest.trained_pairs(), known_voices=manifest.data.get("voices", ())),
-        surveys=survey(space, held, medians=manifest.calibration.median_loss_micro),
+        surveys=survey(space, held, medians=manifest.calibration.median_loss_micro, anchors=checkpoint.anchors),
         held=held,
     )
 
@@ -236,14 +238,18 @@ def recall_table(recall: Recalls) -> list[str]:
 def survey_table(surveys: Surveys) -> list[str]:
     """Return lines of a Markdown table, one for each modality pair."""
     lines = [
-        "| set | pair | concepts | diagonal top-1 | neighbours kept | gap | separability |",
-        "|---|---|---|---|---|---|---|",
+        "| set | pair | concepts | diagonal top-1 | AUC | wrong accepted at 5, 10 % | neighbours kept | gap "
+        "| separability |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, pairs in sorted(surveys.items()):
         for pair, s in sorted(pairs.items()):
             kept = ", ".join(f"{m} {n.kept:.1%}" for m, n in s.neighbourhood.items())
+            told = s.separation
+            wrong = f"{told.auc:.3f} | {told.wrong_at_5:.1%}, {told.wrong_at_10:.1%}" if told else " | "
             lines.append(
-                f"| {name} | {pair} | {s.alignment.pairs} | {s.alignment.score:.1%} | {kept} | {s.gap.distance:.2f} "
+                f"| {name} | {pair} | {s.alignment.pairs} | {s.alignment.score:.1%} | {wrong} | {kept} "
+                f"| {s.gap.distance:.2f} "
                 f"| {s.gap.separability:.1%} |"
             )
     return lines

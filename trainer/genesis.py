@@ -24,6 +24,11 @@ from trainer.recipe import GENESIS_RECIPE
     show_default=True,
     help="Preset, which names the towers and their sizes (docs/encoders.md).",
 )
+@click.option(
+    "--pretrained",
+    is_flag=True,
+    help="Start from the published weights that the preset names, and leave them as they are; they are downloaded.",
+)
 @click.option("--seed", default=GENESIS_RECIPE.seed, show_default=True, help="Seed of the random numbers.")
 @click.option("--steps", default=GENESIS_RECIPE.steps, show_default=True, help="Steps of the training.")
 @threads

@@ -14,7 +14,7 @@ import torch
 
 from curiosity.embedding.checkpoint import Checkpoint
 from curiosity.embedding.space import EmbeddingSpace, pick_device
-from curiosity.embedding.weights import halve_weights
+from curiosity.embedding.weights import freeze_published, halve_weights
 from curiosity.protocol.errors import ExitCode
 from trainer.calibrate import calibrate
 from trainer.evaluation import evaluate, survey
@@ -32,10 +32,14 @@ def make_genesis(
     out: Path,
     *,
     preset: str = "tiny",
+    pretrained: bool = False,
     recipe: Recipe = GENESIS_RECIPE,
     progress: StepProgress | None = None,
 ) -> Checkpoint:
     """Train, calibrate, evaluate and write the genesis checkpoint; weights are rounded to float16 before calibrating.
+
+    With ``pretrained`` the encoders that the preset names published weights for start from those and stay as they are;
+    the checkpoint names them and does not carry them.
 
     Raises:
         SourceError: when a pair set is missing or differs.
@@ -44,7 +48,10 @@ def make_genesis(
     trusted = read_trusted(folders, ["genesis", "calibration"])
     genesis = [pair for pair in trusted if pair.split == "genesis"]
     modalities = sorted({item.modality for pair in trusted for item in (pair.a, pair.b)})
-    space = EmbeddingSpace(preset, seed=recipe.seed, modalities=modalities).to(pick_device())
+    space = EmbeddingSpace(preset, seed=recipe.seed, modalities=modalities, pretrained=pretrained)
+    if pretrained:
+        freeze_published(space)
+    space.to(pick_device())
     library = Library(space)
     done = train(space, library, library.streams(library.add(genesis)), recipe, progress)
     halve_weights(space)
@@ -62,14 +69,14 @@ def make_genesis(
         calibration=calibration,
         anchors=anchors,
         recall=recall,
-        surveys=survey(space, held, medians=calibration.median_loss_micro),
+        surveys=survey(space, held, medians=calibration.median_loss_micro, anchors=anchors),
         recipe=describe_recipe(recipe, done.steps),
         data=describe_trusted(genesis, [pair for pair in trusted if pair.split == "calibration"]),
-        command=_command(folders, preset, recipe),
+        command=_command(folders, preset, recipe, pretrained),
     )
 
 
-def _command(folders: Sequence[Path], preset: str, recipe: Recipe) -> str:
+def _command(folders: Sequence[Path], preset: str, recipe: Recipe, pretrained: bool) -> str:
     """Return the command that makes the same checkpoint again.
 
     The thread count is part of it: sums depend on it in their last bits.
@@ -78,11 +85,13 @@ def _command(folders: Sequence[Path], preset: str, recipe: Recipe) -> str:
     threads = torch.get_num_threads()
     return (
         f"python -m trainer.genesis {sets} --out DIR --preset {preset} --seed {recipe.seed} --steps {recipe.steps} "
-        f"--threads {threads}"
+        f"--threads {threads}" + (" --pretrained" if pretrained else "")
     )
 
 
-def command(pairs: Sequence[Path], out: Path, preset: str, seed: int, steps: int, threads: int) -> int:
+def command(
+    pairs: Sequence[Path], out: Path, preset: str, pretrained: bool, seed: int, steps: int, threads: int
+) -> int:
     """Make the checkpoint that the command asks for and print its digest, folder and evaluation.
 
     Raises:
@@ -95,6 +104,7 @@ def command(pairs: Sequence[Path], out: Path, preset: str, seed: int, steps: int
             list(pairs),
             out,
             preset=preset,
+            pretrained=pretrained,
             recipe=replace(GENESIS_RECIPE, seed=seed, steps=steps),
             progress=lambda step, steps, loss: print(f"step {step}/{steps} loss {loss:.3f}", file=sys.stderr),
         )

@@ -390,7 +390,7 @@ class Training:
             calibration=calibration,
             anchors=anchors,
             recall=from_plain(self.reports[-1]["recall"]),
-            surveys=survey(self.space, held, medians=calibration.median_loss_micro),
+            surveys=survey(self.space, held, medians=calibration.median_loss_micro, anchors=anchors),
             recipe=recipe,
             data=describe_trusted(material.trained, material.calibration),
             command=self.command,

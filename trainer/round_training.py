@@ -168,7 +168,7 @@ def run(
     tell("evaluate", 1, 2, None)
     held = HeldOut(space, held_out, prepared)
     after = evaluate(space, held, trained=names, known_voices=voices)
-    surveys = survey(space, held, medians=calibration.median_loss_micro)
+    surveys = survey(space, held, medians=calibration.median_loss_micro, anchors=anchors)
     falls, uncompared = compare(before, after, checkpoint.manifest.evaluation)
     clock.stop("evaluate_after")
     made = publish(

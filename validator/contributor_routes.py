@@ -8,6 +8,7 @@ from aiohttp import hdrs, web
 from curiosity.embedding.modalities import BY_NAME
 from curiosity.host.port.address import sender_of
 from curiosity.host.port.body import Body, read_body
+from curiosity.protocol.comparison import read_separation
 from curiosity.protocol.errors import Rejected
 from curiosity.protocol.messages import EpochSignature, Network
 from curiosity.protocol.pair import MAX_ENVELOPE_BYTES
@@ -50,6 +51,7 @@ async def get_network(request: web.Request) -> web.Response:
             epoch=s.epochs.open_epoch,
             stake_vkey=s.stake_vkey,
             ledger_size=s.ledger.size,
+            separation=read_separation(in_force.checkpoint.manifest.evaluation),
         )
     )
 

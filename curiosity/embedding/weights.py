@@ -12,6 +12,7 @@ from safetensors.torch import save as encode
 from curiosity.embedding.checkpoint import MODEL, Checkpoint, Manifest
 from curiosity.embedding.presets import Source
 from curiosity.embedding.space import EmbeddingSpace
+from curiosity.embedding.towers.pretrained.files import find_fetched
 from curiosity.protocol.errors import CheckpointError, ConfigError
 
 
@@ -24,6 +25,14 @@ def halve_weights(space: EmbeddingSpace) -> None:
         for parameter in space.parameters():
             if parameter.ndim > 1 and parameter.requires_grad:
                 parameter.copy_(parameter.half().float())
+
+
+def freeze_published(space: EmbeddingSpace) -> None:
+    """Freeze every encoder that started from published weights; checkpoints then name them and do not carry them."""
+    for name in space.modalities:
+        tower = space.tower(name)
+        if tower.weights is not None and "encoder" in tower._modules:
+            tower.freeze(stored=False)
 
 
 def name_unstored(space: EmbeddingSpace) -> dict[str, str]:
@@ -60,6 +69,9 @@ def read_space(
     """
     manifest, given = checkpoint.manifest, dict(pretrained or {})
     unstored: Mapping[str, str] = manifest.data.get("unstored", {})
+    for name in set(unstored) - set(given):
+        if find_fetched(unstored[name]) is not None:
+            given[name] = unstored[name]
     missing = sorted(set(unstored) - set(given))
     if missing:
         raise CheckpointError(

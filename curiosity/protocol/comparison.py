@@ -141,3 +141,23 @@ def _not_compared(why: str) -> CheckpointError:
         "Make it with `curiosity trainer run`, which evaluates both on the held-out pairs of the --trusted sets; give "
         "it every set that the parent was evaluated on; --force switches to it all the same.",
     )
+
+
+SEPARATION = ("auc_micro", "wrong_at_5_micro", "wrong_at_10_micro", "pairs")
+
+
+def read_separation(evaluation: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """Return how well a checkpoint tells true pairs from wrong ones, by set and modality pair (``emoji/image-text``).
+
+    ``auc_micro`` is the chance that a true held-out pair scores above a wrong one; ``wrong_at_5_micro`` and
+    ``wrong_at_10_micro`` are the shares of wrong pairs that pass where 5 and 10 % of true ones are refused, over
+    ``pairs`` pairs. Manifests made before say nothing of it; what is not of this form is left out.
+    """
+    out = {}
+    sets = evaluation.get("alignment")
+    for set_name, pairs in sorted(sets.items()) if isinstance(sets, Mapping) else ():
+        for pair, told in sorted(pairs.items()) if isinstance(pairs, Mapping) else ():
+            found = told.get("separation") if isinstance(told, Mapping) else None
+            if isinstance(found, Mapping) and all(type(found.get(key)) is int for key in SEPARATION):
+                out[f"{set_name}/{pair}"] = {key: int(found[key]) for key in SEPARATION}
+    return out

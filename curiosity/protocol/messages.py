@@ -31,7 +31,7 @@
 Every error is an ErrorMessage with a 4xx or 503 status.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from curiosity.protocol.entry import Wei
 from curiosity.protocol.pair import Submission
@@ -62,6 +62,9 @@ class Network:
     epoch: int  # open epoch
     ledger_size: int
     stake_vkey: str = ""  # key of the line on tree heads that the stake contract judges; empty without one
+    # By held-out set and modality pair, such as emoji/image-text: curiosity.protocol.comparison.read_separation of the
+    # checkpoint; empty for checkpoints that do not say it.
+    separation: dict[str, dict[str, int]] = field(default_factory=dict)
 
     __pydantic_config__ = STRICT
 

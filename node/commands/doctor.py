@@ -25,7 +25,7 @@ def doctor(session: Session) -> int:
     from node.doctor import examine
 
     findings: list[Diagnosis] = []
-    for finding in (*examine(session.settings), asyncio.run(_validator(session))):
+    for finding in (*examine(session.settings), *asyncio.run(_validator(session))):
         findings.append(finding)
         if not session.screen.as_json:
             session.screen.line(f"{finding.state:5} {finding.name}: {finding.what}. {finding.remedy}".rstrip())
@@ -34,17 +34,17 @@ def doctor(session: Session) -> int:
     return int(ExitCode.FAILED if failed else ExitCode.OK)
 
 
-async def _validator(session: Session) -> Diagnosis:
+async def _validator(session: Session) -> list[Diagnosis]:
     from curiosity.client.client import ValidatorClient
-    from node.doctor import Diagnosis
+    from node.doctor import Diagnosis, tell_separation
 
     url = session.settings.node.validator_url
     try:
         async with ValidatorClient(url, patience_s=0.0, timeout_s=5.0) as client:
             health = await client.health()
+            network = await client.network()
     except CuriosityError as error:
-        return Diagnosis("validator", "warn", f"{error.code}: {error.what}", "Start one: make up, or set --url.")
+        return [Diagnosis("validator", "warn", f"{error.code}: {error.what}", "Start one: make up, or set --url.")]
     place = without_userinfo(url)
-    return Diagnosis(
-        "validator", "ok", f"{place}: {number_of(health.ledger_size, 'entry')}, epoch {health.epoch}, {health.device}"
-    )
+    told = f"{place}: {number_of(health.ledger_size, 'entry')}, epoch {health.epoch}, {health.device}"
+    return [Diagnosis("validator", "ok", told), tell_separation(network.separation)]

@@ -16,11 +16,11 @@ MEAN, SPREAD = 127.0, 128.0  # of pixel values in [0, 255]
 
 # Blocks of a stage, kernel, stride of its first block, channels that widen each block's input, channels out: those of
 # B0 times 1.1 in width (rounded to multiples of 8) and 1.2 in depth (rounded up).
-_STAGES = (
+STAGES = (
     (1, 3, 1, 1, 16), (3, 3, 2, 6, 24), (3, 5, 2, 6, 48), (4, 3, 2, 6, 88), (4, 5, 1, 6, 120), (5, 5, 2, 6, 208),
     (1, 3, 1, 6, 352),
 )  # fmt: skip
-_STEM = 32
+STEM = 32
 
 
 class _Planes(nn.Module):
@@ -68,9 +68,9 @@ class EfficientNetLite2(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = _Planes(3, _STEM, 3, 2)
-        blocks, channels = [], _STEM
-        for count, kernel, stride, widen, out in _STAGES:
+        self.stem = _Planes(3, STEM, 3, 2)
+        blocks, channels = [], STEM
+        for count, kernel, stride, widen, out in STAGES:
             for number in range(count):
                 blocks.append(_Residual(channels, out, kernel, stride if number == 0 else 1, widen))
                 channels = out

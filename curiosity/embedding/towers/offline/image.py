@@ -30,6 +30,8 @@ CACHE_ENTRIES = 8_192  # 6.7 KB each
 NORM_EPS = 1e-3
 HEAD_SCALE = 0.0125  # so the head learns a quarter as fast as other towers: faster ones learn pictures by heart
 
+_known: OrderedDict[bytes, Tensor] = OrderedDict()  # what the network gave, by picture; the same in every space
+
 
 class NamedClassesImage(Tower):
     """ConSE (Norouzi et al. 2014) plus a trained linear map.
@@ -46,7 +48,6 @@ class NamedClassesImage(Tower):
         super().__init__()
         self._network = [package.load_network()]  # in a list: it is no part of what a checkpoint carries
         self._names = torch.from_numpy(names.load_names().vectors)
-        self._known: OrderedDict[bytes, Tensor] = OrderedDict()
         self.norm = nn.BatchNorm1d(WIDTH, eps=NORM_EPS, affine=False)
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(WIDTH + MINILM_WIDTH, dim)
@@ -88,13 +89,12 @@ class NamedClassesImage(Tower):
         out = []
         for features in batch:
             key = hashlib.sha256(features.tobytes()).digest()
-            found = self._known.get(key)
-            if found is None:
-                found = self._known[key] = self._look(features)
-            self._known.move_to_end(key)
-            out.append(found)
-        while len(self._known) > CACHE_ENTRIES:
-            self._known.popitem(last=False)
+            if key not in _known:
+                _known[key] = self._look(features)
+            _known.move_to_end(key)
+            out.append(_known[key])
+        while len(_known) > CACHE_ENTRIES:
+            _known.popitem(last=False)
         return torch.stack(out)
 
     def _look(self, features: Features) -> Tensor:

@@ -37,6 +37,9 @@ def find_folder(weights: Weights) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    held = find_fetched(weights.name)
+    if held is not None:
+        return held
     repository, _, revision = weights.name.partition("@")
     try:
         return Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(FETCHED)))
@@ -46,6 +49,18 @@ def find_folder(weights: Weights) -> Path:
             f"{weights.name} is not a folder here and was not fetched ({type(error).__name__})",
             "Connect to the internet, or give the folder of a copy: pretrained={'MODALITY': 'FOLDER'}.",
         ) from error
+
+
+def find_fetched(name: str) -> Path | None:
+    """Return the folder where the hub's cache holds a repository; None where it does not. Nothing is fetched."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    repository, _, revision = name.partition("@")
+    try:
+        return Path(snapshot_download(repository, revision=revision or None, local_files_only=True))
+    except (HFValidationError, LocalEntryNotFoundError, OSError):
+        return None
 
 
 def read_json(folder: Path | None, name: str) -> dict[str, Any]:
