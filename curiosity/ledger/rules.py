@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from curiosity.protocol.entry import (
+    MAX_TRIES,
     AnyEntry,
     AuditEntry,
     CheckpointEntry,
@@ -21,6 +22,7 @@ from curiosity.protocol.payouts import Earned, PaidPair, Replay
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.signing import Domain, recover
 from curiosity.protocol.tombstones import check_found, find_takedowns
+from curiosity.protocol.verdict import Outcome
 from curiosity.protocol.vesting import Book, KeptBook
 from curiosity.protocol.wire import STRICT, Bytes20, Bytes32
 
@@ -96,9 +98,10 @@ class LedgerRules:
     ) -> None:
         self._leaf_at = leaf_at
         self._network = network
-        self._replay = Replay(RewardParameters(), check_signatures=False)  # every pair's is checked here, paid or not
-        self._seen: dict[bytes, int] = {}  # index of each pair's entry by the first bytes of its digest
+        self._replay = Replay(RewardParameters(), check_signatures=False)  # every pair is checked here, paid or not
+        self._seen: dict[bytes, int] = {}  # index of each pair's newest entry by the first bytes of its digest
         self._takedowns: list[tuple[int, int]] = []
+        self._gone: set[int] = set()  # indices of the entries that were taken down
         self._is_complete = True  # every takedown so far was checked against all others
         self.checkpoint: bytes | None = None
         self.pairs = self.accepted = 0
@@ -112,6 +115,7 @@ class LedgerRules:
                 self._replay.rules = {one.epoch: one for one in kept.pay.rules}
                 self._replay.book = Book.restored(kept.pay.book) if kept.pay.book is not None else None
             self._takedowns = list(kept.takedowns)
+            self._gone = {target for _, target in self._takedowns}
             self.checkpoint, self.pairs, self.accepted = kept.checkpoint, kept.pairs, kept.accepted
 
     @property
@@ -155,8 +159,8 @@ class LedgerRules:
         Raises:
             BadEntry: ENTRY_ codes; LEDGER_FIRST unless entry 0 names the first checkpoint; LEDGER_CHECKPOINT for a
                 checkpoint that is no child of the one in force, or a verdict under another than that; LEDGER_SIGNATURE
-                if the contributor did not sign the pair; LEDGER_PAIR_TWICE if the pair was decided before; PAYOUT_ and
-                TAKEDOWN_ codes.
+                if the contributor did not sign the pair; LEDGER_PAIR_TWICE if the pair was decided before; LEDGER_AGAIN
+                if it was, and may not be judged again; PAYOUT_ and TAKEDOWN_ codes.
         """
         index = self.size
         try:
@@ -196,22 +200,51 @@ class LedgerRules:
             raise ProofError("LEDGER_SIGNATURE", error.what) from None
         if signer != entry.contributor:
             raise ProofError("LEDGER_SIGNATURE", f"signed by 0x{signer.hex()}, not by 0x{entry.contributor.hex()}")
+        newest = self._newest(entry.pair)
+        if entry.again is not None:
+            if wrong := self._wrong_again(index, entry, entry.again, newest):
+                raise ProofError("LEDGER_AGAIN", f"pair 0x{entry.pair.hex()} cannot be judged again: {wrong}")
+        elif newest is not None:
+            raise ProofError("LEDGER_PAIR_TWICE", f"pair 0x{entry.pair.hex()} was decided by entry {newest}")
         prefix = entry.pair[:_PREFIX_BYTES]
-        earlier = self._seen.get(prefix)
-        if earlier is not None:
-            known = parse_entry(self._leaf_at(earlier))
-            if isinstance(known, PairEntry) and known.pair == entry.pair:
-                raise ProofError("LEDGER_PAIR_TWICE", f"pair 0x{entry.pair.hex()} was decided by entry {earlier}")
         self._seen[prefix] = index
-        self.pairs += 1
+        self.pairs += entry.again is None
         self.accepted += entry.verdict.is_accepted
         return prefix
 
+    def _newest(self, pair: bytes) -> int | None:
+        """Return the index of the newest entry about a pair; None without one, or if another pair is in its place."""
+        index = self._seen.get(pair[:_PREFIX_BYTES])
+        known = parse_entry(self._leaf_at(index)) if index is not None else None
+        return index if isinstance(known, PairEntry) and known.pair == pair else None
+
+    def _wrong_again(self, index: int, entry: PairEntry, again: int, newest: int | None) -> str:
+        """Return why an entry may not decide again about the pair of entry ``again``; "" if it may."""
+        named = parse_entry(self._leaf_at(again)) if again < index else None
+        if not isinstance(named, PairEntry) or _signed(named) != _signed(entry):
+            return f"entry {again} is not about it"
+        if newest not in (None, again):
+            return f"entry {again} is older than entry {newest}"
+        if named.verdict.outcome is not Outcome.HELD:
+            return f"entry {again} is final, with {named.verdict.outcome}"
+        if named.verdict.checkpoint == entry.verdict.checkpoint:
+            return f"entry {again} is of the same checkpoint"
+        if again in self._gone:
+            return f"entry {again} was taken down"
+        tries = 1
+        while isinstance(named, PairEntry) and named.again is not None:
+            named, tries = parse_entry(self._leaf_at(named.again)), tries + 1
+        return f"it was judged again {MAX_TRIES} times" if tries > MAX_TRIES else ""
+
     def _take_takedown(self, index: int, entry: TakedownEntry) -> None:
         known = parse_entry(self._leaf_at(entry.index)) if entry.index < index else None
-        if not isinstance(known, PairEntry) or known.pair != entry.pair:
-            raise ProofError("TAKEDOWN_OF_NOTHING", f"entry {entry.index} is not about pair 0x{entry.pair.hex()}")
+        newest = self._newest(entry.pair)
+        if not isinstance(known, PairEntry) or known.pair != entry.pair or newest not in (None, entry.index):
+            raise ProofError(
+                "TAKEDOWN_OF_NOTHING", f"entry {entry.index} is not the newest about pair 0x{entry.pair.hex()}"
+            )
         self._takedowns.append((index, entry.index))
+        self._gone.add(entry.index)
         self._is_complete = False
 
     def finish(self) -> set[int]:
@@ -226,7 +259,12 @@ class LedgerRules:
             )
             check_found(found, self._leaf_at, *self._network)
         self._is_complete = True
-        return {target for _, target in self._takedowns}
+        return set(self._gone)
+
+
+def _signed(entry: PairEntry) -> tuple[bytes, bytes, bytes, str, str]:
+    """Return what all entries about one pair have in common."""
+    return entry.pair, entry.contributor, entry.signature, entry.modalities, entry.license
 
 
 def _show(digest: bytes | None) -> str:

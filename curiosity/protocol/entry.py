@@ -15,6 +15,8 @@ from curiosity.protocol.verdict import Verdict
 from curiosity.protocol.wire import LATER, STRICT, Bytes20, Bytes32, Bytes65, ShortText, Uint53, adapter, encode
 
 MAX_ENTRY_BYTES = 65_535  # c2sp.org/tlog-tiles: an entry's length is a uint16
+MAX_TRIES = 3
+"""How often a held pair is judged again, each time under a later checkpoint."""
 
 Wei = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,77})$")]
 """An amount of the smallest token unit, in decimal digits: JSON numbers would lose precision."""
@@ -24,7 +26,8 @@ Wei = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,77})$")]
 class PairEntry:
     """A decision about a pair. The signature over ``pair`` recovers to ``contributor``.
 
-    Version 3, of accepted novel pairs, is version 2 with the counts in ``verdict.crowd``.
+    Version 3, of accepted novel pairs, is version 2 with the counts in ``verdict.crowd``. Version 4 decides again about
+    a held pair: ``again`` is the index of the entry that it follows, the newest one about that pair.
     """
 
     pair: Bytes32
@@ -34,8 +37,9 @@ class PairEntry:
     license: ShortText
     verdict: Verdict
     commitment: Bytes32  # of the curiosity.protocol.verdict.Opening
+    again: Annotated[Uint53 | None, LATER] = None
     kind: Literal["pair"] = "pair"
-    v: Literal[2, 3] = 2
+    v: Literal[2, 3, 4] = 2
 
     __pydantic_config__ = STRICT
 
@@ -188,8 +192,11 @@ def parse_entry(leaf: bytes) -> AnyEntry:
 
 def _version_differs(entry: AnyEntry) -> str:
     """Return what is wrong with an entry whose version does not fit its fields; "" if nothing is."""
-    if isinstance(entry, PairEntry) and (entry.verdict.crowd is None) is not (entry.v == 2):
-        return f"a pair entry of version {entry.v} {'without' if entry.v > 2 else 'with'} verdict.crowd"
+    if isinstance(entry, PairEntry):
+        if (entry.again is None) is (entry.v == 4):
+            return f"a pair entry of version {entry.v} {'without' if entry.v == 4 else 'with'} again"
+        if entry.again is None and (entry.verdict.crowd is None) is not (entry.v == 2):
+            return f"a pair entry of version {entry.v} {'without' if entry.v > 2 else 'with'} verdict.crowd"
     if isinstance(entry, EpochEntry) and (entry.closing is None) is not (entry.v == 1):
         return f"an epoch entry of version {entry.v} {'without' if entry.v > 1 else 'with'} closing"
     return ""

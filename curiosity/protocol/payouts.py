@@ -221,6 +221,7 @@ class Replay:
 
     It begins with version 1 of the rule under ``parameters`` and follows the ledger's rule entries: ``book`` holds what
     version 2 needs from the epoch on that it begins with, ``rules`` the parameters that a later epoch begins with.
+    Without ``check_signatures`` the pairs have been checked before: signed, and no two entries pay one of them.
     """
 
     def __init__(
@@ -234,6 +235,7 @@ class Replay:
         self.rules: dict[int, RuleEntry] = {}  # by the epoch that they begin with
         self.has_pairs = False  # whether a pair of the open epoch may be paid
         self._check_signatures = check_signatures
+        self._payable: set[bytes] = set()  # digests of the pairs that an entry lets be paid
         self.check_entries = check_entries
 
     def take(self, entry: AnyEntry) -> EpochPayout | None:
@@ -242,15 +244,17 @@ class Replay:
         Without ``check_entries`` the last two are left to `EpochPayout.differences`.
 
         Raises:
-            ProofError: PAYOUT_SIGNATURE if a pair that may be paid was not signed by the account it pays,
-                PAYOUT_TAKEDOWN if a takedown names another pair than its index, PAYOUT_RULE for a rule that cannot
-                follow, PAYOUT_AUDIT for an audit that nothing asked for, PAYOUT_EARLY if an epoch was closed before its
-                length had passed, PAYOUT_VERSION if its entry is of another version than its rule, PAYOUT_PARAMETERS if
-                an epoch was closed under other parameters than these, PAYOUT_MISMATCH if an epoch's entry says anything
-                else than what follows from the entries before it.
+            ProofError: PAYOUT_SIGNATURE if a pair that may be paid was not signed by the account it pays, PAYOUT_TWICE
+                if an earlier entry lets it be paid, PAYOUT_TAKEDOWN if a takedown names another pair than its index,
+                PAYOUT_RULE for a rule that cannot follow, PAYOUT_AUDIT for an audit that nothing asked for,
+                PAYOUT_EARLY if an epoch was closed before its length had passed, PAYOUT_VERSION if its entry is of
+                another version than its rule, PAYOUT_PARAMETERS if an epoch was closed under other parameters than
+                these, PAYOUT_MISMATCH if an epoch's entry says anything else than what follows from those before it.
         """
         index = self.size
         payout = None
+        if isinstance(entry, PairEntry) and _may_be_paid(entry) and self._check_signatures:
+            self._check_pair(entry, index)
         if isinstance(entry, EpochEntry):
             payout = self._close(entry)
         elif isinstance(entry, RuleEntry):
@@ -258,7 +262,7 @@ class Replay:
         elif isinstance(entry, AuditEntry):
             self._take_audit(entry)
         elif self.book is None:
-            _take_in(self.candidates, entry, index, self._check_signatures)
+            _take_in(self.candidates, entry, index, check_signatures=False)
             self.has_pairs = bool(self.candidates)
         else:
             self._take_in_book(self.book, entry, index)
@@ -339,10 +343,14 @@ class Replay:
                 raise _other_pair(index, entry, known)
             book.stop(entry.index)
         elif isinstance(entry, PairEntry) and _may_be_paid(entry):
-            if self._check_signatures:
-                _check_signature(entry, index)
             book.add(index, entry)
             self.has_pairs = True
+
+    def _check_pair(self, entry: PairEntry, index: int) -> None:
+        _check_signature(entry, index)
+        if entry.pair in self._payable:
+            raise ProofError("PAYOUT_TWICE", f"entry {index} would pay pair 0x{entry.pair.hex()} once more")
+        self._payable.add(entry.pair)
 
 
 def derive(
