@@ -100,7 +100,9 @@ def test_photos_of_a_given_copy_are_made_and_shown(tmp_path: Path) -> None:
     assert made.json["card"]["about"]["languages"] == {"de": 4, "en": 4}
     shown = run("show", out).out
     assert "GPL-2.0-only" in shown
-    assert "use: To measure with." in shown
+    assert shown.count("use: To measure with.") == 1
+    assert "languages: de 4, en 4" in shown
+    assert "left out: nothing" in shown
     assert run("check", out, "--json").json == {"pairs": 8, "items": 12, "broken": []}
 
 

@@ -428,7 +428,7 @@ def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DebianPackage:
     apt.chmod(apt.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{apt.parent}:/usr/bin:/bin")
     digest = subprocess.run(["sha256sum", str(deb)], check=True, capture_output=True, text=True).stdout.split()[0]
-    return DebianPackage("tuxpaint-stamps-default", "1", digest, 1, "tuxpaint/stamps", "x", "GPL-2.0-only", "x")
+    return DebianPackage("tuxpaint-stamps-default", "1", digest, 1, "tuxpaint/stamps", "GPL-2.0-only", "x")
 
 
 def test_a_package_is_announced_fetched_once_and_unpacked(packaged: DebianPackage, tmp_path: Path) -> None:

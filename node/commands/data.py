@@ -102,7 +102,8 @@ def show(session: Session, folder: Path) -> None:
         screen.table("sources", columns, [[source[key] for key in columns] for source in card["sources"]])
         screen.line(f"made with {card['parameters']}")
         for what, said in card.get("about", {}).items():
-            screen.line(f"{what}: {'; '.join(said) if isinstance(said, list) else said}")
+            if what != "use":  # stands beside the counts
+                screen.line(f"{what.replace('_', ' ')}: {_tell(said)}")
         screen.line(f"{number_of(card['media_files'], 'file')}, digest {card['digest']}")
 
     session.screen.finish({"folder": str(folder), "card": card}, print_card)
@@ -141,6 +142,13 @@ def check(session: Session, folder: Path) -> int:
     return int(ExitCode.SOURCE if broken else ExitCode.OK)
 
 
+def _tell(said: object) -> str:
+    """Return a part of a card in words: a list's sentences, a dictionary's counts."""
+    if isinstance(said, dict):
+        return ", ".join(f"{name} {count}" for name, count in said.items()) or "nothing"
+    return " ".join(map(str, said)) if isinstance(said, list) else str(said)
+
+
 def _show_counts(screen: Screen, folder: Path, card: dict[str, Any]) -> None:
     counts: dict[str, dict[str, int]] = card["counts"]
     kinds = dict.fromkeys(kind for by in counts.values() for kind in by)
@@ -149,3 +157,5 @@ def _show_counts(screen: Screen, folder: Path, card: dict[str, Any]) -> None:
         ("", *counts),
         [(kind, *(by.get(kind, 0) for by in counts.values())) for kind in kinds],
     )
+    if "about" in card:
+        screen.line(f"use: {card['about']['use']}")

@@ -36,7 +36,6 @@ PICTURES: Final = DebianPackage(
     sha256="f07f1545a2970c2cf3fa339bc2405da1a95cf2b1827bfa05bf73eb1c20291c02",
     megabytes=131,
     folder="openclipart/png",
-    takes="pictures, scaled down to at most 384 px and put on white",
     license="CC-PDDC",
     stated_in=_STATED,
 )
@@ -46,7 +45,6 @@ TITLES: Final = DebianPackage(
     sha256="989712d90d57dfa3230049f553bb43b76c30ee4d4b8c5f6e106e33f7db5cbdc5",
     megabytes=25,
     folder="openclipart/svg",
-    takes="titles, authors and licences",
     license="CC-PDDC",
     stated_in=_STATED,
 )
@@ -125,7 +123,10 @@ def make_clipart(
         return card
     left_out: Counter[str] = Counter()
     things = find_clipart(pictures, titles, left_out)
-    origins = [pictures.describe(), titles.describe()]
+    origins = [
+        pictures.describe("pictures, scaled down to at most 384 px and put on white"),
+        titles.describe("titles, authors and licences"),
+    ]
     return make_set(out, PLAN, things, parameters=parameters, origins=origins, left_out=left_out, progress=progress)
 
 

@@ -40,7 +40,6 @@ class DebianPackage:
     sha256: str
     megabytes: int
     folder: str
-    takes: str
     license: str
     stated_in: str
 
@@ -69,10 +68,10 @@ class UnpackedPackage:
         """Patterns of the package's copyright file with their licences, in its order."""
         return read_copyright(inside(self.share, f"doc/{self.package.name}/copyright", links=True))
 
-    def describe(self) -> Origin:
-        """Return the package's entry of a data card."""
+    def describe(self, takes: str) -> Origin:
+        """Return the package's entry of a data card; ``takes`` is what a set takes of it."""
         package = self.package
-        return Origin(f"{package.name} (Debian)", self.stated, package.takes, package.license, package.stated_in)
+        return Origin(f"{package.name} (Debian)", self.stated, takes, package.license, package.stated_in)
 
 
 def open_package(package: DebianPackage, *, given: Path | None, cache: Path, say: Say | None = None) -> UnpackedPackage:

@@ -31,7 +31,6 @@ STAMPS: Final = DebianPackage(
     sha256="6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34",
     megabytes=161,
     folder="tuxpaint/stamps",
-    takes="stamps that are photos, with their captions",
     license="GPL-2.0-only",
     stated_in="its copyright file names GPL-2 for all files; the text there allows any later version",
 )
@@ -103,7 +102,13 @@ def make_photos(
     left_out: Counter[str] = Counter()
     things = find_photos(stamps, languages, left_out)
     return make_set(
-        out, PLAN, things, parameters=parameters, origins=[stamps.describe()], left_out=left_out, progress=progress
+        out,
+        PLAN,
+        things,
+        parameters=parameters,
+        origins=[stamps.describe("stamps that are photos, with their captions")],
+        left_out=left_out,
+        progress=progress,
     )
 
 

@@ -39,8 +39,7 @@ GCOMPRIS: Final = DebianPackage(
     sha256="e9cf06ab2105529068df73085784e835d2ff03f870d2a8091f09125d40abac9f",
     megabytes=44,
     folder="gcompris-qt/rcc",
-    takes="recordings of instruments, farm animals and a few other things, with their names",
-    license="GPL-3.0-or-later AND LAL-1.2",
+    license="GPL-3.0-only AND GPL-3.0-or-later AND LAL-1.2",
     stated_in="its copyright file, file by file; a file whose licence is not listed here is left out",
 )
 SAMPLES: Final = DebianPackage(
@@ -49,7 +48,6 @@ SAMPLES: Final = DebianPackage(
     sha256="25f2312d2fae005e6ad0f4726b8ed3084e776006a5a132083506e960224ac79d",
     megabytes=22,
     folder="sonic-pi/samples",
-    takes="samples whose name says what is heard; the captions are ours",
     license="CC0-1.0",
     stated_in="its copyright file, file by file; samples that it does not name are left out",
 )
@@ -117,7 +115,11 @@ def make_sounds(
     left_out: Counter[str] = Counter()
     things = find_stamp_sounds(stamps, left_out) + find_recordings(gcompris, left_out) + find_samples(samples, left_out)
     things += find_spoken(stamps, spoken, left_out)
-    origins = [each.describe() for each in (stamps, gcompris, samples)]
+    origins = [
+        stamps.describe("what a stamp's thing sounds like, with its caption, and its picture where it is a photo"),
+        gcompris.describe("recordings of instruments, farm animals and a few other things, with their names"),
+        samples.describe("samples whose name says what is heard; the captions are ours"),
+    ]
     return make_set(out, PLAN, things, parameters=parameters, origins=origins, left_out=left_out, progress=progress)
 
 
