@@ -122,7 +122,7 @@ class Neighbours:
     """The joint points known so far, int16[N, n], in the order in which they were added. For one thread at a time.
 
     A point takes ``2 n + 12`` bytes, and room for as many again where a block grows or points were removed; a search
-    takes 4 MiB and ``4 n`` KiB beside them, whatever N is. Finding the nearest reads every point once for all points
+    takes 2 MiB and ``4 n`` KiB beside them, whatever N is. Finding the nearest reads every point once for all points
     that are searched for together.
     """
 
