@@ -67,7 +67,7 @@ class Search:
         self.check(modality, to, k)
         under = self._embedder.in_force  # to the end, even if it is replaced meanwhile
         vector = await self.embed(under, modality, media_type, data, payer)
-        nearest = under.index.search(to, vector, OVERSAMPLE * k)
+        nearest = under.index.search(to, vector, OVERSAMPLE * k, modality)
         found = await self._threads.on_reader(lambda: self._describe_distinct(nearest, k))
         return Answer(modality, to, under.digest, under.index.count(to), found)
 

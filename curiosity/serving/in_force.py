@@ -91,7 +91,7 @@ def put_on_device(checkpoint: Checkpoint, device: str | None, rule: str) -> InFo
         ) from error
     anchors = Anchors.from_arrays(checkpoint.anchors)
     judge = Judge(bytes.fromhex(checkpoint.digest), checkpoint.calibration, anchors, rule)
-    return InForce(checkpoint, space, judge, VectorIndex(checkpoint.manifest.dim))
+    return InForce(checkpoint, space, judge, VectorIndex(checkpoint.manifest.dim, anchors.references))
 
 
 def load(path: Path, device: str | None, rule: str) -> InForce:
