@@ -4,16 +4,20 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from curiosity.protocol.entry import PairEntry, encode_entry, parse_entry
 from curiosity.protocol.errors import ProofError
+from curiosity.protocol.scoring import quantise
 from curiosity.protocol.verdict import MAX_CROWD, CrowdCounts, Outcome, Reason, Verdict
 from curiosity.serving.crowds import Crowds
+from curiosity.serving.paid import PaidContents
 from tests.material.service import pictures, running
 
 VERDICT = Verdict(Outcome.ACCEPTED, Reason.BELONGS_TOGETHER, b"\x01" * 32, None, True, 98_304)
 ENTRY = PairEntry(b"\x02" * 32, b"\x03" * 20, b"\x04" * 65, "image-text", "MIT", VERDICT, b"\x05" * 32)
+POINT = quantise(np.random.default_rng(1).normal(size=256))
 COUNTED = replace(ENTRY, verdict=replace(VERDICT, crowd=CrowdCounts(1, 0, 6)), v=3)
 
 
@@ -52,11 +56,11 @@ def test_an_item_is_counted_on_either_side_and_no_more_when_its_pair_is_gone() -
     crowds.join(2, (c, b))
     crowds.join(3, (b, b))
     crowds.join(3, (b, b))
-    assert crowds.count((a, b)) == CrowdCounts(1, 3, 0)
+    assert crowds.count((a, b), POINT) == CrowdCounts(1, 3, 0)
     crowds.leave(2)
     crowds.leave(2)
     crowds.leave(99)
-    assert (crowds.count((b, c)), crowds.count((a, a))) == (CrowdCounts(2, 0, 0), CrowdCounts(1, 1, 0))
+    assert (crowds.count((b, c), POINT), crowds.count((a, a), POINT)) == (CrowdCounts(2, 0, 0), CrowdCounts(1, 1, 0))
 
 
 async def test_an_entry_counts_the_novel_pairs_before_it_also_after_a_restart(tmp_path: Path) -> None:
@@ -74,3 +78,22 @@ async def test_an_entry_counts_the_novel_pairs_before_it_also_after_a_restart(tm
                     told.append(crowd.largest)
     assert max(told[len(told) // 2 :]) >= 1
     assert told[0] == 0
+
+
+def test_what_was_paid_and_is_erased_counts_on_under_its_key() -> None:
+    crowds, (a, b, c) = Crowds(), (bytes([n]) * 32 for n in range(3))
+    paid = crowds.paid = PaidContents(b"secret", [bytes([7]) * 32])
+    keys = paid.keys_of((a, b), POINT)
+    assert crowds.count((a, b), POINT) == CrowdCounts(0, 0, 0)  # the control arm: it is not taken in
+    paid.add(keys)
+    more = paid.keys_of((a, c), None)
+    more |= paid.keys_of((a, c), None, more)
+    paid.add(more)
+    noise = np.random.default_rng(2).normal(size=(2, 256))
+    near, far = quantise(POINT + 2_000 * 0.1 * noise[0]), quantise(noise[1])
+    assert crowds.count((a, b), near) == CrowdCounts(3, 1, MAX_CROWD)
+    assert crowds.count((c, b), far) == CrowdCounts(2, 1, 0)
+    again = PaidContents(b"secret", keys | more)  # as a restart reads them
+    assert (again.count(a), again.is_near(near), again.is_near(far)) == (3, True, False)
+    other = PaidContents(b"another", keys | more)
+    assert (other.count(a), other.is_near(POINT)) == (0, False)

@@ -57,7 +57,7 @@ async def forgetful(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[t
         signed = [live.sign(pair) for pair in pictures(4)]
         for one in signed:
             await live.client.post_pair(one.encode())
-        await forget(live, signed[1])
+        await forget(live, signed[1], key=None)
         await forget(live, signed[2], key=None, everywhere="image")
         await copy_ledger(live.client, folder / "public")
         for token in ("x" * 64, ""):

@@ -1,23 +1,32 @@
 """A validator that pays by version 2 of the rule: its ledger, a real chain, what it posts, what others find of it."""
 
+import io
 import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from contracts.devchain import DevChain, find_anvil
 from curiosity.chain.attestation import address_of
 from curiosity.protocol.entry import EpochEntry, encode_entry, parse_entry
 from curiosity.protocol.errors import ChainError, ProofError, Rejected
+from curiosity.protocol.messages import Decision
+from curiosity.protocol.pair import Item, SignedPair
 from curiosity.protocol.payouts import derive
 from curiosity.protocol.rewards import RewardParameters
+from curiosity.protocol.takedown import TakedownReason
+from curiosity.protocol.verdict import MAX_CROWD, CrowdCounts, Reason
+from curiosity.protocol.vesting import WHOLE_WEIGHT, weight_of
 from curiosity.rewards.check import compare_epochs
 from curiosity.rewards.payouts import check_closing
 from tests.material.epoch import DELAY_S, EARNER, EpochsOnChain, deploy, open_epochs
-from tests.material.service import running
+from tests.material.service import ALICE, BOB, Running, code_of, pictures, running
+from tests.material.takedown import request
 
 RULE = RewardParameters(version=2, beacon_blocks=3)
 DAY_S = 86_400
@@ -120,3 +129,93 @@ async def test_a_new_network_pays_by_version_2_and_a_restart_goes_on(tmp_path: P
     early = replace(entries[3], closing=replace(closing, time=closing.time - 10))
     with pytest.raises(ProofError, match="PAYOUT_EARLY"):
         list(derive([*leaves[:-1], encode_entry(early)], RewardParameters()))
+
+
+def a_pixel_changed(item: Item) -> Item:
+    """The picture with another pixel: other bytes, and for every eye the same."""
+    with Image.open(io.BytesIO(item.data)) as opened:
+        pixels = np.array(opened.convert("RGB"))
+    pixels[0, 0] ^= 1
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return Item(item.modality, item.media_type, out.getvalue())
+
+
+async def send_novel(live: Running, key: bytes = ALICE) -> tuple[SignedPair, Decision]:
+    """The first picture that is novel, and what was decided."""
+    for picture in pictures(24):
+        signed = live.sign(picture, key)
+        decision = await live.client.post_pair(signed.encode())
+        if decision.verdict.novel:
+            return signed, decision
+    pytest.fail("no picture is novel")
+
+
+async def gone(live: Running, signed: SignedPair, key: bytes) -> None:
+    await live.client.takedown(request(live, signed, key=key, reason=TakedownReason.WITHDRAWN))
+
+
+async def crowd_of(live: Running, a: Item, b: Item, key: bytes) -> CrowdCounts | None:
+    return (await live.client.post_pair(live.sign((a, b), key).encode())).verdict.crowd
+
+
+@pytest.mark.parametrize("is_paid", [True, False])
+async def test_what_was_paid_earns_nothing_when_it_is_washed(tmp_path: Path, *, is_paid: bool) -> None:
+    """Paid, taken down, sent again with a pixel changed from another wallet. Not paid yet, it is like any other."""
+    async with running(tmp_path, rule2_epoch=1, min_epoch_s=0) as live:
+        signed, _ = await send_novel(live)
+        for _ in range(3 if is_paid else 2):
+            await live.service.epochs.close()
+        await gone(live, signed, ALICE)
+        crowd = await crowd_of(live, a_pixel_changed(signed.a), signed.b, BOB)
+        assert crowd is not None
+        assert crowd.near == (MAX_CROWD if is_paid else 0)
+        assert weight_of(crowd, 2) == (0 if is_paid else WHOLE_WEIGHT)
+        assert crowd.b == is_paid
+    if is_paid:  # nor after a restart
+        async with running(tmp_path, rule2_epoch=1, min_epoch_s=0) as live:
+            paid = live.service.embedder.in_force.judge._crowds.paid
+            assert paid is not None
+            assert paid.count(signed.a.digest) == paid.count(signed.b.digest) == 1
+            again = live.sign((signed.a, signed.b), BOB)
+            assert await code_of(live.client.post_pair(again.encode())) == ("CONTENT_TAKEN_DOWN", 410)
+
+
+async def test_whoever_sends_first_and_takes_down_keeps_nobody_out(tmp_path: Path) -> None:
+    async with running(tmp_path, rule2_epoch=1, min_epoch_s=0) as live:
+        # The very bytes, sent first by somebody else.
+        stolen, _ = await send_novel(live, BOB)
+        mine = live.sign((stolen.a, stolen.b))
+        assert (await live.client.post_pair(mine.encode())).verdict.reason is Reason.CONTENT_DUPLICATE
+        await gone(live, stolen, BOB)
+        answered = await live.client.post_pair(live.sign((stolen.a, stolen.b)).encode())
+        assert answered.verdict.crowd == CrowdCounts(0, answered.verdict.crowd.b, 0)  # type: ignore[union-attr]
+        again = live.sign((stolen.a, stolen.b), BOB)
+        assert await code_of(live.client.post_pair(again.encode())) == ("CONTENT_TAKEN_DOWN", 410)
+        for _ in range(3):
+            report = await live.service.epochs.close()
+        assert report.paid_pairs == 1
+        assert list(live.service.epochs._closed[-1].amounts_wei) == [address_of(ALICE)]
+
+
+async def test_a_near_copy_that_is_withdrawn_frees_the_place_that_it_took(tmp_path: Path) -> None:
+    async with running(tmp_path, rule2_epoch=1, min_epoch_s=0) as live:
+        copy, _ = await send_novel(live, BOB)
+        original = a_pixel_changed(copy.a)
+        mine = live.sign((original, copy.b))
+        first = (await live.client.post_pair(mine.encode())).verdict
+        assert (first.is_accepted, first.novel) == (True, False)  # the attack: nothing new beside the copy
+        await gone(live, copy, BOB)
+        once_more = live.sign((original, copy.b))
+        assert (await live.client.post_pair(once_more.encode())).verdict.reason is Reason.CONTENT_DUPLICATE
+        await gone(live, mine, ALICE)
+        assert (await live.client.post_pair(live.sign((original, copy.b)).encode())).verdict.novel
+
+
+async def test_what_the_operator_takes_down_stays_out_for_everybody(tmp_path: Path) -> None:
+    async with running(tmp_path, rule2_epoch=1, min_epoch_s=0) as live:
+        signed, _ = await send_novel(live)
+        await live.client.takedown(request(live, signed, key=None), live.service.keys.admin_token)
+        for key in (ALICE, BOB):
+            again = live.sign((signed.a, signed.b), key)
+            assert await code_of(live.client.post_pair(again.encode())) == ("CONTENT_TAKEN_DOWN", 410)

@@ -176,6 +176,7 @@ async def build(settings: ServiceSettings) -> Service:
         quotas=quotas,
     )
     forgotten = await asyncio.to_thread(load_forgotten, store, ledger, keys.pepper)
+    embedder.in_force.judge.count_paid(forgotten.paid)
     threads, metrics = Threads(), Metrics()
     batches = Batches(
         threads=threads,
@@ -254,6 +255,7 @@ async def build(settings: ServiceSettings) -> Service:
             batches=batches,
             embedder=embedder,
             forgotten=forgotten,
+            was_paid=epochs.was_paid,
             network_id=network_id,
             domain=domain,
         ),

@@ -60,6 +60,7 @@ class Epochs:
         self._clock = clock
         self._opened_at = clock()
         self._closed: list[EpochPayout] = []
+        self._paid: set[int] = set()
         self._replay = Replay(parameters)
         self._follow()
         self._replay.check_entries = False  # what comes now is written by this process
@@ -83,7 +84,12 @@ class Epochs:
             if payout is not None:
                 self._keep(payout)
 
+    def was_paid(self, index: int) -> bool:
+        """Return whether a closed epoch paid anything for the pair of this ledger index."""
+        return index in self._paid
+
     def _keep(self, payout: EpochPayout) -> None:
+        self._paid.update(pair.index for pair in payout.paid)
         self._closed.append(replace(payout, paid=(), cumulative_wei={}, awarded=(), unvested=()))
 
     # -- the rule

@@ -8,6 +8,7 @@ import hmac
 from collections.abc import Iterable
 
 from curiosity.protocol.errors import Rejected
+from curiosity.serving.paid import PaidContents
 
 
 def pepper_id(pepper: bytes) -> bytes:
@@ -22,6 +23,7 @@ class Forgotten:
         self._pepper = pepper
         self._entries: dict[bytes, int] = {}
         self._blocked = set(blocked)
+        self.paid = PaidContents(pepper, self._blocked)
 
     @property
     def pepper_id(self) -> bytes:
@@ -69,6 +71,7 @@ class Forgotten:
             return
         keys = (
             self.pair_key(a, b),
+            self.pair_key(a, b, contributor),
             *(key for one in (a, b) for key in (self.item_key(one), self.item_key(one, contributor))),
         )
         if not self._blocked.isdisjoint(keys):
@@ -79,9 +82,9 @@ class Forgotten:
                 status=410,
             )
 
-    def pair_key(self, a: bytes, b: bytes) -> bytes:
-        """Return the key of two contents as a pair."""
-        return self._key(b"pair", a, b)
+    def pair_key(self, a: bytes, b: bytes, contributor: bytes = b"") -> bytes:
+        """Return the key of two contents as a pair, from one contributor only if that is given."""
+        return self._key(b"own pair", contributor, a, b) if contributor else self._key(b"pair", a, b)
 
     def item_key(self, digest: bytes, contributor: bytes = b"") -> bytes:
         """Return the key of one content in whatever pair, from one contributor only if that is given."""

@@ -8,20 +8,30 @@ not begun, and the request may be sent again, or finishes when the ledger is ope
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from curiosity.protocol.entry import PairEntry, TakedownEntry, encode_entry
 from curiosity.protocol.errors import Overloaded, Rejected
 from curiosity.protocol.messages import TakedownReport
 from curiosity.protocol.pair import Envelope, Submission
 from curiosity.protocol.receipt import Receipt
+from curiosity.protocol.scoring import Quantised, joint
 from curiosity.protocol.signing import Domain
-from curiosity.protocol.takedown import MAX_LIFETIME_S, Asker, Blocked, SignedTakedown, check_everywhere, check_takedown
+from curiosity.protocol.takedown import (
+    MAX_LIFETIME_S,
+    Asker,
+    Blocked,
+    SignedTakedown,
+    TakedownReason,
+    check_everywhere,
+    check_takedown,
+)
 from curiosity.protocol.tombstones import find_takedowns
 from curiosity.protocol.verdict import Reason
 from curiosity.protocol.wire import parse
 from curiosity.serving.embedder import Embedder
 from validator.batches import Batches
+from validator.decided import unpack_embeddings
 from validator.forgotten import Forgotten
 from validator.ledger import Ledger, NewEntry
 from validator.store import Store, StoredSubmission
@@ -67,6 +77,7 @@ class Takedowns:
         batches: Batches,
         embedder: Embedder,
         forgotten: Forgotten,
+        was_paid: Callable[[int], bool],
         network_id: bytes,
         domain: Domain,
         clock: Callable[[], float] = time.time,
@@ -77,6 +88,7 @@ class Takedowns:
         self._batches = batches
         self._embedder = embedder
         self._forgotten = forgotten
+        self._was_paid = was_paid
         self._network_id = network_id
         self._domain = domain
         self._clock = clock
@@ -156,7 +168,8 @@ class Takedowns:
             return TakedownReport(request.pair, (self._receipt(known),), replayed=True)
         rows = self._reached(index, entry, reach, is_operator)
         submissions = {row.index: parse(Envelope, row.envelope).submission for row in rows}
-        keys = self._keys(entry, submissions, reach, is_operator)
+        paid = self._paid_keys(rows, submissions)
+        keys = paid | self._keys(rows, entry, submissions, request.reason, reach, is_operator)
         tombstones = [
             TakedownEntry(
                 index=row.index,
@@ -174,6 +187,7 @@ class Takedowns:
         self._store.block(keys, self._forgotten.pepper_id)
         receipts = self._ledger.append([NewEntry(encode_entry(t), None, erases=(t.index,)) for t in tombstones])
         self._forgotten.block(keys)
+        self._forgotten.paid.add(paid)
         for tombstone, receipt in zip(tombstones, receipts, strict=True):
             self._forgotten.add(tombstone.pair, receipt.index)
             self._forget(tombstone.index, submissions[tombstone.index])
@@ -216,14 +230,54 @@ class Takedowns:
         return [row, *(rows[other] for other in sorted(rows) if other != row.index)]
 
     def _keys(
-        self, entry: PairEntry, submissions: Mapping[int, Submission], reach: frozenset[str], is_operator: bool
+        self,
+        rows: Sequence[StoredSubmission],
+        entry: PairEntry,
+        submissions: Mapping[int, Submission],
+        reason: TakedownReason,
+        reach: frozenset[str],
+        is_operator: bool,
     ) -> set[bytes]:
-        keys = {self._forgotten.pair_key(s.a.sha256, s.b.sha256) for s in submissions.values()}
+        """Return the keys of what must not come back: from anybody, if the operator asks or the pair was paid.
+
+        Else from its contributor only: who sends others' contents first and takes them down must not keep them out.
+        What was accepted and not novel may come back even so, if it was withdrawn: what stood in its way may be gone.
+        """
+        keys: set[bytes] = set()
+        for row in rows:
+            a, b = _contents(row)
+            other = parse(PairEntry, row.leaf)
+            if is_operator or self._was_paid(row.index):
+                keys.add(self._forgotten.pair_key(a, b))
+                continue
+            is_own = other.contributor == entry.contributor
+            is_copy = row is not rows[0] and other.verdict.reason is Reason.CONTENT_DUPLICATE
+            had_no_place = other.verdict.is_accepted and not other.verdict.novel
+            if is_own and not is_copy and not (had_no_place and reason is TakedownReason.WITHDRAWN):
+                keys.add(self._forgotten.pair_key(a, b, entry.contributor))
         (named, *_) = submissions.values()
         owner = b"" if is_operator else entry.contributor
         return keys | {
             self._forgotten.item_key(part.sha256, owner) for part in (named.a, named.b) if part.modality in reach
         }
+
+    def _paid_keys(self, rows: Sequence[StoredSubmission], submissions: Mapping[int, Submission]) -> set[bytes]:
+        """Return what is kept of the pairs that were paid, so that they earn nothing again."""
+        keys: set[bytes] = set()
+        for row in rows:
+            if self._was_paid(row.index):
+                s = submissions[row.index]
+                keys |= self._forgotten.paid.keys_of((s.a.sha256, s.b.sha256), self._point(row), keys)
+        return keys
+
+    def _point(self, row: StoredSubmission) -> Quantised | None:
+        """Return the pair's joint point under the checkpoint in force; None if it was never embedded under that."""
+        in_force = self._embedder.checkpoint
+        if parse(PairEntry, row.leaf).verdict.checkpoint == in_force:
+            packed = row.embeddings
+            return joint(*unpack_embeddings(packed)[2:4]) if packed is not None else None
+        packed = self._store.finals(in_force, row.index, row.index).get(row.index)
+        return joint(*unpack_embeddings(packed, 2)) if packed is not None else None
 
     def _forget(self, index: int, submission: Submission) -> None:
         parts = (submission.a, submission.b)

@@ -13,6 +13,7 @@ from curiosity.protocol.neighbours import Neighbours
 from curiosity.protocol.scoring import Quantised
 from curiosity.protocol.verdict import Outcome, Reason, Verdict
 from curiosity.serving.crowds import Crowds
+from curiosity.serving.paid import PaidContents
 
 
 class Judge:
@@ -67,7 +68,7 @@ class Judge:
             judged = rank(opinion, calibration=self.calibration, history=history, rule=self._rule)
             if judged.joint is None:
                 return judged
-            crowd = self._crowds.count(contents)
+            crowd = self._crowds.count(contents, judged.joint)
             history.add(judged.joint, entry)
             self._crowds.join(entry, contents)
             return replace(judged, verdict=replace(judged.verdict, crowd=crowd))
@@ -84,6 +85,10 @@ class Judge:
             if modalities in self._history:
                 self._history[modalities].forget(entry)
             self._crowds.leave(entry)
+
+    def count_paid(self, paid: PaidContents) -> None:
+        """Let what was paid and taken down count among the earlier pairs."""
+        self._crowds.paid = paid
 
     def refuse(self, reason: Reason) -> Verdict:
         """Return the verdict about a pair whose items are not embedded."""
