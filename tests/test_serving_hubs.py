@@ -104,3 +104,19 @@ def test_the_crowding_is_the_mean_of_the_ten_nearest_probes() -> None:
     assert few.exact_micro(vectors).tolist() == [
         round(sum(cosine_micro(v, p) for p in probes[:3]) / 3) for v in vectors
     ]
+
+
+def test_probes_are_prepared_once_for_each_modality(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared: list[Quantised] = []
+
+    class Counted(Hubness):
+        def __init__(self, probes: Quantised) -> None:
+            prepared.append(probes)
+            super().__init__(probes)
+
+    monkeypatch.setattr(index_module, "Hubness", Counted)
+    index = VectorIndex(D, {"text": cloud(2, 40)})
+    for key in range(5):
+        index.add([key], "image", cloud(key, 1))
+        index.add([key], "audio", cloud(key, 1))
+    assert len(prepared) == 2

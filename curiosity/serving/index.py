@@ -155,7 +155,9 @@ class VectorIndex:
         if len(set(keys)) != len(keys):
             raise ValueError(f"{len(keys)} keys, {len(set(keys))} of them different")
         with self._lock:
-            shelf = self._shelves.setdefault(modality, _Shelf(self._dim, self._probes))
+            shelf = self._shelves.get(modality)
+            if shelf is None:
+                shelf = self._shelves[modality] = _Shelf(self._dim, self._probes)
             shelf.remove(keys)
             shelf.add(keys, vectors)
 
