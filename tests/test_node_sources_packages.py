@@ -365,12 +365,15 @@ def damage(kind: str) -> bytes:
         whole[tree + 10 : tree + 14] = bytes(4)
     elif kind == "wide":
         whole[tree + 6 : tree + 10] = b"\xff" * 4
+    elif kind == "long":  # a name goes on behind the end of the file
+        names = int.from_bytes(whole[16:20], "big")
+        whole[names : names + 2] = b"\xff\xff"
     elif kind == "name":
         whole[tree + 22 : tree + 26] = b"\x7f" * 4
     return bytes(whole)
 
 
-@pytest.mark.parametrize("kind", ["magic", "cut", "loop", "wide", "name"])
+@pytest.mark.parametrize("kind", ["magic", "cut", "loop", "wide", "long", "name"])
 def test_a_damaged_archive_is_refused(kind: str) -> None:
     with pytest.raises(SourceError) as told:
         ResourceArchive(damage(kind), where="x.rcc")
