@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
+from curiosity.protocol import judgement
 from curiosity.protocol.judgement import Opinion
-from curiosity.serving import judge
 
 
 def lie(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     """From now on the judge says something else than its numbers give."""
-    honest = judge.opine
+    honest = judgement.opine
 
     def opine(*args: Any, **kwargs: Any) -> Opinion:
         opinion = honest(*args, **kwargs)
@@ -19,4 +19,4 @@ def lie(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
         outcome = {k: v for k, v in changes.items() if not k.endswith("_micro")}
         return replace(opinion, measurement=measured, **outcome)
 
-    monkeypatch.setattr(judge, "opine", opine)
+    monkeypatch.setattr("curiosity.serving.judge.opine", opine)
