@@ -1,0 +1,340 @@
+"""What the judge accepts, rejects and holds, on material whose words the encoder has never learned from.
+
+    python -m benchmarks.judge --set photos|clipart|emoji|sounds [--seed N] [--halves N] [--json FILE]
+
+Each of ``halves`` rounds draws half of the set's concepts to be judged. The encoder's trained parts learn from the
+other sets, without any pair that shares a content word with what is judged (and for a set that can spare it, from half
+of the rest); thresholds and beliefs come from the rest, which is never trained on. Then
+
+- true and wrong pairs of the judged half are scored: area under the ROC curve, share of wrong captions accepted where
+  5 and 10 % of true ones are refused, recall at 10 of 200;
+- the judge decides about a stream of which one third has swapped captions: how many of the accepted pairs are true, how
+  many true ones are accepted, what is held, the expected calibration error in ten bins;
+- and about harder wrong pairs: the nearest wrong caption, and the best of 64 found with the public checkpoint.
+
+Means and standard deviations over the rounds are printed.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.embedding import ROOT
+from curiosity.embedding.space import EmbeddingSpace, pick_device
+from curiosity.protocol.calibration import Calibration
+from curiosity.protocol.errors import CuriosityError, ExitCode
+from curiosity.protocol.judgement import Anchors, Embedded, Opinion, opine
+from curiosity.protocol.scoring import MICRO, Quantised, csls_micro, quantise
+from curiosity.protocol.verdict import Outcome, Weighed
+from curiosity.sources.made.clipart import make_clipart
+from curiosity.sources.made.emoji import make_emoji
+from curiosity.sources.made.photos import make_photos
+from curiosity.sources.made.sounds import make_sounds
+from curiosity.sources.words import leave_out
+from trainer.belief import Scorer, draw_wrong
+from trainer.calibrate import calibrate
+from trainer.feed import FedPair, read_trusted
+from trainer.library import Library, Prepared
+from trainer.recipe import GENESIS_RECIPE, Recipe
+from trainer.train import train
+
+SPLITS = ("genesis", "calibration", "submit", "held-out")
+SWAPS = 6  # wrong captions that each judged pair is scored with
+GALLERY = 200
+BINS = 10
+BARS: Mapping[str, Mapping[str, tuple[str, float]]] = {
+    "photos": {
+        "auc": (">=", 0.89),
+        "wrong_at_5": ("<=", 0.50),
+        "wrong_at_10": ("<=", 0.34),
+        "recall_at_10": (">=", 0.58),
+        "precision": (">=", 0.90),
+        "honest_accepted": (">=", 0.72),
+        "held": ("<=", 0.40),
+        "ece": ("<=", 0.05),
+    },
+    "sounds": {"auc": (">=", 0.80)},
+}
+
+Maker = Callable[[Path, int, Path], Mapping[str, Any]]
+MAKERS: Mapping[str, Maker] = {
+    "photos": lambda out, seed, cache: make_photos(out, seed=seed, cache=cache),
+    "clipart": lambda out, seed, cache: make_clipart(out, seed=seed, cache=cache),
+    "emoji": lambda out, seed, cache: make_emoji(out, seed=seed, cache=cache / "speech"),
+    "sounds": lambda out, seed, cache: make_sounds(out, seed=seed, cache=cache),
+}
+OTHERS: Mapping[str, Sequence[str]] = {
+    "photos": ("emoji", "clipart"),
+    "clipart": ("emoji",),
+    "emoji": ("clipart",),
+    "sounds": ("emoji",),
+}
+MODALITIES: Mapping[str, tuple[str, str]] = {"sounds": ("audio", "text")}
+LEARNS_FROM_REST = frozenset({"emoji", "clipart"})  # sets large enough to train on half of what is not judged
+
+
+@dataclass(frozen=True)
+class Round:
+    """One split: what is learned, what calibrates, what is judged (one pair of each concept)."""
+
+    learned: Sequence[FedPair]
+    calibrating: Sequence[FedPair]
+    judged: Sequence[FedPair]
+
+
+def one_of_each(pairs: Sequence[FedPair]) -> list[FedPair]:
+    """The pair of each concept whose digest is the lowest, in order of concept."""
+    chosen: dict[str, FedPair] = {}
+    for pair in sorted(pairs, key=lambda pair: pair.digest):
+        chosen.setdefault(pair.concept, pair)
+    return [chosen[concept] for concept in sorted(chosen)]
+
+
+def split(own: Sequence[FedPair], others: Sequence[FedPair], learns: bool, seed: int) -> Round:
+    """Draw a round: the judged half shares no content word with what is learned."""
+    concepts = sorted({pair.concept for pair in own})
+    order = np.random.default_rng(seed).permutation(len(concepts))
+    names = [concepts[i] for i in order]
+    half = len(names) // 2
+    judged, rest = set(names[:half]), names[half:]
+    spare = set(rest[: len(rest) // 2]) if learns else set()
+    wanted = [*others, *(pair for pair in own if pair.concept in spare)]
+    kept = leave_out([pair.concept for pair in wanted], judged)
+    return Round(
+        [replace(pair, split="genesis") for pair, keep in zip(wanted, kept, strict=True) if keep],
+        [replace(pair, split="calibration") for pair in own if pair.concept in set(rest) - spare],
+        one_of_each([pair for pair in own if pair.concept in judged]),
+    )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the judge needs to decide about the judged half."""
+
+    name: str
+    calibration: Calibration
+    anchors: Anchors
+    a: Quantised
+    b: Quantised
+
+    def opinion(self, i: int, j: int) -> Opinion:
+        """What the judge says of the first item of pair i with the second of pair j."""
+        return opine(
+            _whole(self.a[i]),
+            _whole(self.b[j]),
+            modalities=self.name,
+            checkpoint=bytes(32),
+            calibration=self.calibration,
+            anchors=self.anchors,
+        )
+
+
+def _whole(vector: Quantised) -> Embedded:
+    """An item whose masked halves are left out: they decide nothing."""
+    return Embedded(vector, vector, np.stack([vector, vector])[None])
+
+
+def prepare(
+    given: Round, preset: str, recipe: Recipe, modalities: tuple[str, str], prepared: Prepared, progress: bool
+) -> Bench:
+    """Train, calibrate, and embed what is judged."""
+    space = EmbeddingSpace(preset, seed=recipe.seed, modalities=list(modalities)).to(pick_device())
+    library = Library(space, prepared)
+    if given.learned and recipe.steps:
+        train(
+            space,
+            library,
+            library.streams(library.add(list(given.learned))),
+            recipe,
+            (lambda step, steps, loss: print(f"step {step}/{steps} loss {loss:.3f}", file=sys.stderr, end="\r"))
+            if progress
+            else None,
+        )
+    trusted = [*given.learned, *given.calibrating]
+    calibration, anchors = calibrate(space, trusted, prepared=prepared, believes=True)
+    judged = Library(space, prepared)
+    kept = judged.add(list(given.judged))
+    rows = {m: quantise(space.embed_features(m, judged.features[m])) for m in modalities}
+    a, b = (np.stack([rows[m][judged.row(pair.item(m))] for pair in kept]) for m in modalities)
+    return Bench("-".join(modalities), calibration, Anchors.from_arrays(anchors), a, b)
+
+
+def roc_area(true: NDArray[np.float64], wrong: NDArray[np.float64]) -> float:
+    """Area under the ROC curve: how often a true pair scores above a wrong one, ties count half."""
+    ordered = np.sort(wrong)
+    below = np.searchsorted(ordered, true, "left") + np.searchsorted(ordered, true, "right")
+    return float(below.mean() / (2 * len(wrong)))
+
+
+def calibration_error(belief: NDArray[np.float64], is_true: NDArray[np.bool_], weight: NDArray[np.float64]) -> float:
+    """Expected calibration error in ten equal bins (Naeini et al. 2015), with weights that sum to 1."""
+    place = np.minimum((belief * BINS).astype(int), BINS - 1)
+    return float(sum(abs((weight * (belief - is_true))[place == k].sum()) for k in range(BINS)))
+
+
+def measure(bench: Bench, seed: int) -> dict[str, float]:
+    """Every figure of a round; shares of 1."""
+    count = len(bench.a)
+    generator = np.random.default_rng(seed)
+    banks = bench.anchors.banks[bench.name]
+    true = np.array([csls_micro(bench.a[i], bench.b[i], *banks) for i in range(count)], dtype=np.float64)
+    turns = 1 + generator.permutation(count - 1)[:SWAPS]
+    swaps = [(i, int((i + turn) % count)) for turn in turns for i in range(count)]
+    wrong = np.array([csls_micro(bench.a[i], bench.b[j], *banks) for i, j in swaps], dtype=np.float64)
+    ordered = np.sort(true)
+    figures = {
+        "judged": float(count),
+        "auc": roc_area(true, wrong),
+        "wrong_at_5": float((wrong >= ordered[int(0.05 * count)]).mean()),
+        "wrong_at_10": float((wrong >= ordered[int(0.10 * count)]).mean()),
+        "recall_at_10": recall_at_10(bench, generator),
+    }
+    truths = [bench.opinion(i, i) for i in range(count)]
+    stream = [bench.opinion(i, j) for i, j in swaps]
+    cheating = bench.calibration.beliefs[bench.name].cheating_micro / MICRO
+    accepted, wrongly = share(truths, Outcome.ACCEPTED), share(stream, Outcome.ACCEPTED)
+    figures |= {
+        "precision": (1 - cheating) * accepted / max((1 - cheating) * accepted + cheating * wrongly, 1e-9),
+        "honest_accepted": accepted,
+        "honest_rejected": share(truths, Outcome.REJECTED),
+        "swapped_accepted": wrongly,
+        "swapped_rejected": share(stream, Outcome.REJECTED),
+        "held": (1 - cheating) * share(truths, Outcome.HELD, Outcome.GREY)
+        + cheating * share(stream, Outcome.HELD, Outcome.GREY),
+    }
+    belief = np.array([_belief(one) for one in (*truths, *stream)])
+    is_true = np.arange(len(belief)) < count
+    weight = np.where(is_true, (1 - cheating) / count, cheating / len(stream))
+    figures["ece"] = calibration_error(belief, is_true, weight)
+    return figures | hard(bench, seed)
+
+
+def recall_at_10(bench: Bench, generator: np.random.Generator) -> float:
+    """Mean of both directions, by CSLS score, in galleries of at most 200."""
+    count = len(bench.a)
+    banks = bench.anchors.banks[bench.name]
+    empty = {name: rows[:0] for name, rows in (("a", bench.a), ("b", bench.b))}
+    scorer = Scorer(
+        {"bank_a": banks[0], "bank_b": banks[1], "references_a": empty["a"], "references_b": empty["b"]},
+        {"bank_a": [""] * len(banks[0]), "bank_b": [""] * len(banks[1]), "references_a": [], "references_b": []},
+    )
+    crowd_a, crowd_b = scorer.crowds(bench.a, bench.b)
+    unit_a, unit_b = bench.a / 32_767, bench.b / 32_767
+    score = unit_a @ unit_b.T - (crowd_a[:, None] + crowd_b[None, :]) / 2
+    found = []
+    for i in range(count):
+        rivals = np.setdiff1d(generator.permutation(count)[: min(GALLERY, count)], [i])[: GALLERY - 1]
+        found += [(score[i, rivals] > score[i, i]).sum() < 10, (score[rivals, i] > score[i, i]).sum() < 10]
+    return float(np.mean(found))
+
+
+def hard(bench: Bench, seed: int) -> dict[str, float]:
+    """Share of harder wrong pairs that is accepted."""
+    names = [str(i) for i in range(len(bench.a))]
+    crowd = np.zeros(len(bench.a))
+    drawn = draw_wrong(bench.a, bench.b, names, crowd, crowd, seed=seed)
+    return {
+        f"{kind}_accepted": share([bench.opinion(i, int(j)) for i, j in enumerate(rows) if j >= 0], Outcome.ACCEPTED)
+        for kind, rows in drawn.items()
+        if kind != "swapped"
+    }
+
+
+def share(opinions: Sequence[Opinion], *outcomes: Outcome) -> float:
+    """Share of the opinions that have one of these outcomes."""
+    return sum(one.outcome in outcomes for one in opinions) / max(len(opinions), 1)
+
+
+def _belief(opinion: Opinion) -> float:
+    if not isinstance(opinion.measurement, Weighed):
+        raise TypeError("the checkpoint publishes no beliefs")
+    return opinion.measurement.belief_micro / MICRO
+
+
+def run(name: str, seed: int, halves: int, preset: str, recipe: Recipe, cache: Path, progress: bool) -> dict[str, Any]:
+    """All rounds of a set; a row for each figure."""
+    modalities = MODALITIES.get(name, ("image", "text"))
+    own = _read(name, seed, cache, modalities)
+    sets = OTHERS[name] if recipe.steps else ()
+    others = [pair for other in sets for pair in one_of_each(_read(other, seed, cache, modalities))]
+    prepared: Prepared = {}
+    rounds = []
+    for number in range(halves):
+        given = split(own, others, name in LEARNS_FROM_REST, seed * 1_000 + number)
+        bench = prepare(given, preset, replace(recipe, seed=seed + number), modalities, prepared, progress)
+        found = measure(bench, seed * 1_000 + number)
+        rounds.append(found | {"learned": float(len(given.learned)), "calibrating": float(len(given.calibrating))})
+        if progress:
+            print(f"round {number + 1} of {halves}: AUC {found['auc']:.3f}", file=sys.stderr)
+    rows = []
+    for figure in rounds[0]:
+        values = [one[figure] for one in rounds]
+        mean, spread = statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+        row: dict[str, Any] = {"figure": figure, "mean": round(mean, 4), "sd": round(spread, 4)}
+        if figure in BARS.get(name, {}):
+            sign, bar = BARS[name][figure]
+            row |= {"bar": f"{sign} {bar}", "holds": mean >= bar if sign == ">=" else mean <= bar}
+        rows.append(row)
+    return {"set": name, "seed": seed, "halves": halves, "preset": preset, "steps": recipe.steps, "rows": rows}
+
+
+def _read(name: str, seed: int, cache: Path, modalities: tuple[str, str]) -> list[FedPair]:
+    folder = cache / f"judge-{name}-{seed}"
+    MAKERS[name](folder, seed, cache)
+    return [pair for pair in read_trusted([folder], SPLITS) if (pair.a.modality, pair.b.modality) == modalities]
+
+
+def to_markdown(report: Mapping[str, Any]) -> str:
+    """The report as a table."""
+    lines = [
+        f"Set {report['set']}, seed {report['seed']}, {report['halves']} rounds, preset {report['preset']}, "
+        f"{report['steps']} steps",
+        "",
+        "| figure | mean | sd | bar | holds |",
+        "|---|---|---|---|---|",
+    ]
+    for row in report["rows"]:
+        holds = {True: "yes", False: "no", None: ""}[row.get("holds")]
+        lines.append(f"| {row['figure']} | {row['mean']:.3f} | {row['sd']:.3f} | {row.get('bar', '')} | {holds} |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.judge", description=__doc__.splitlines()[0])
+    parser.add_argument("--set", choices=sorted(MAKERS), required=True, dest="name")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--halves", type=int, default=10, help="rounds, each with another half judged")
+    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--steps", type=int, default=GENESIS_RECIPE.steps, help="of training in each round; 0: none")
+    parser.add_argument("--json", type=Path, help="file to write")
+    parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "benchmarks", help="where sets are kept")
+    parser.add_argument("--threads", type=int, default=0, help="processor threads; 0 leaves the choice to torch")
+    given = parser.parse_args(arguments)
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    recipe = replace(GENESIS_RECIPE, steps=given.steps)
+    try:
+        report = run(given.name, given.seed, given.halves, given.preset, recipe, given.cache, progress=True)
+    except CuriosityError as error:
+        print(f"{error.code}: {error.what}. {error.remedy}", file=sys.stderr)
+        return error.exit_code
+    report["command"] = f"python -m benchmarks.judge --set {given.name} --seed {given.seed}"
+    if given.json:
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        given.json.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
+    print(to_markdown(report))
+    return ExitCode.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())
