@@ -65,12 +65,12 @@ BARS: Mapping[str, Mapping[str, tuple[str, float]]] = {
     "sounds": {"auc": (">=", 0.80)},
 }
 
-Maker = Callable[[Path, int, Path], Mapping[str, Any]]
+Maker = Callable[[Path, int, Path, int | None], Mapping[str, Any]]
 MAKERS: Mapping[str, Maker] = {
-    "photos": lambda out, seed, cache: make_photos(out, seed=seed, cache=cache),
-    "clipart": lambda out, seed, cache: make_clipart(out, seed=seed, cache=cache),
-    "emoji": lambda out, seed, cache: make_emoji(out, seed=seed, cache=cache / "speech"),
-    "sounds": lambda out, seed, cache: make_sounds(out, seed=seed, cache=cache),
+    "photos": lambda out, seed, cache, limit: make_photos(out, seed=seed, cache=cache, limit=limit),
+    "clipart": lambda out, seed, cache, limit: make_clipart(out, seed=seed, cache=cache, limit=limit),
+    "emoji": lambda out, seed, cache, limit: make_emoji(out, seed=seed, cache=cache / "speech", limit=limit),
+    "sounds": lambda out, seed, cache, limit: make_sounds(out, seed=seed, cache=cache, limit=limit),
 }
 OTHERS: Mapping[str, Sequence[str]] = {
     "photos": ("emoji", "clipart"),
@@ -260,12 +260,22 @@ def _belief(opinion: Opinion) -> float:
     return opinion.measurement.belief_micro / MICRO
 
 
-def run(name: str, seed: int, halves: int, preset: str, recipe: Recipe, cache: Path, progress: bool) -> dict[str, Any]:
+def run(
+    name: str,
+    seed: int,
+    halves: int,
+    preset: str,
+    recipe: Recipe,
+    cache: Path,
+    *,
+    limit: int | None = None,
+    progress: bool = False,
+) -> dict[str, Any]:
     """All rounds of a set; a row for each figure."""
     modalities = MODALITIES.get(name, ("image", "text"))
-    own = _read(name, seed, cache, modalities)
+    own = _read(name, seed, cache, modalities, limit)
     sets = OTHERS[name] if recipe.steps else ()
-    others = [pair for other in sets for pair in one_of_each(_read(other, seed, cache, modalities))]
+    others = [pair for other in sets for pair in one_of_each(_read(other, seed, cache, modalities, limit))]
     prepared: Prepared = {}
     rounds = []
     for number in range(halves):
@@ -287,9 +297,9 @@ def run(name: str, seed: int, halves: int, preset: str, recipe: Recipe, cache: P
     return {"set": name, "seed": seed, "halves": halves, "preset": preset, "steps": recipe.steps, "rows": rows}
 
 
-def _read(name: str, seed: int, cache: Path, modalities: tuple[str, str]) -> list[FedPair]:
+def _read(name: str, seed: int, cache: Path, modalities: tuple[str, str], limit: int | None) -> list[FedPair]:
     folder = cache / f"judge-{name}-{seed}"
-    MAKERS[name](folder, seed, cache)
+    MAKERS[name](folder, seed, cache, limit)
     return [pair for pair in read_trusted([folder], SPLITS) if (pair.a.modality, pair.b.modality) == modalities]
 
 

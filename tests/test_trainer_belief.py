@@ -120,4 +120,8 @@ def test_wrong_partners_are_drawn_by_kind_and_never_of_the_same_thing() -> None:
     assert list(drawn["nearest"]) == list(np.where(other, likeness, -9).argmax(axis=1))
     found = cosines[np.arange(90), drawn["searched"]].mean()
     assert found > cosines[np.arange(90), drawn["swapped"]].mean() + 0.2
+    collapsed = np.stack([a[0]] * 90)
+    assert all(
+        (rows >= 0).all() for rows in draw_wrong(a, collapsed, concepts, np.zeros(90), np.zeros(90), seed=5).values()
+    )
     assert all(value == -1 for value in draw_wrong(a[:1], b[:1], ["x"], np.zeros(1), np.zeros(1), seed=1)["nearest"])

@@ -24,7 +24,7 @@ from curiosity.protocol.scoring import (
 
 CHEATING_MICRO = 333_333  # share of wrong pairs that beliefs assume
 ACCEPT_PRECISION_MICRO = 900_000  # share of true pairs among the accepted
-REJECT_PRECISION_MICRO = 800_000  # share of wrong pairs among the rejected, who lose nothing but time
+REJECT_PRECISION_MICRO = 880_000  # share of wrong pairs among the rejected, who lose nothing but time
 WRONG_SHARES: Mapping[str, float] = {"swapped": 0.96, "nearest": 0.02, "searched": 0.02}
 SEARCHED_AMONG = 64
 RANGES = 3  # of familiarity
@@ -213,9 +213,11 @@ def draw_wrong(
     drawn = {kind: np.full(len(a), -1, dtype=np.int64) for kind in WRONG_SHARES}
     for i in range(len(a)):
         likeness = unit_b @ unit_b[i]
-        others = np.flatnonzero((names != names[i]) & (likeness < _TWIN))
+        others = np.flatnonzero(names != names[i])
         if not len(others):
             continue
+        apart = others[likeness[others] < _TWIN]
+        others = apart if len(apart) else others  # to a collapsed encoder everything is a twin of everything
         drawn["swapped"][i] = generator.choice(others)
         drawn["nearest"][i] = others[np.argmax(likeness[others])]
         some = generator.choice(others, size=min(SEARCHED_AMONG, len(others)), replace=False)
