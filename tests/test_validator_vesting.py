@@ -27,6 +27,7 @@ from curiosity.rewards.payouts import check_closing
 from tests.material.epoch import DELAY_S, EARNER, EpochsOnChain, deploy, open_epochs
 from tests.material.service import ALICE, BOB, Running, code_of, pictures, running
 from tests.material.takedown import request
+from validator.store import StoredSubmission
 
 RULE = RewardParameters(version=2, beacon_blocks=3)
 DAY_S = 86_400
@@ -179,6 +180,34 @@ async def test_what_was_paid_earns_nothing_when_it_is_washed(tmp_path: Path, *, 
             assert paid.count(signed.a.digest) == paid.count(signed.b.digest) == 1
             again = live.sign((signed.a, signed.b), BOB)
             assert await code_of(live.client.post_pair(again.encode())) == ("CONTENT_TAKEN_DOWN", 410)
+
+
+async def test_what_is_drawn_is_judged_again_before_it_vests(tmp_path: Path) -> None:
+    """By the checkpoint in force, or by whatever judge is given: one that fails a pair stops its contributor's pay."""
+    paid = {}
+    for name in ("nobody audits", "the checkpoint in force", "a judge that fails it"):
+        folder = tmp_path / name.replace(" ", "-")
+        async with running(folder, rule2_epoch=1, min_epoch_s=0, audit_micro=1_000_000) as live:
+            epochs, audits = live.service.epochs, live.service.audits
+            await send_novel(live)
+            assert await audits.audit() == 0
+            for _ in range(2):
+                await epochs.close()
+            (award,) = await epochs.drawn()
+            if name == "a judge that fails it":
+                audits._judge = fails
+            if name != "nobody audits":
+                assert (await audits.audit(), await audits.audit()) == (1, 0)
+                assert await epochs.log_audit(award, passed=True) is False
+            for _ in range(4):
+                await epochs.close()
+            paid[name] = sum(one.emission_wei for one in epochs._closed)
+    assert paid == {"nobody audits": 0, "the checkpoint in force": 4 * award.part_wei, "a judge that fails it": 0}
+
+
+async def fails(row: StoredSubmission) -> bool:
+    assert row.accepted
+    return False
 
 
 async def test_whoever_sends_first_and_takes_down_keeps_nobody_out(tmp_path: Path) -> None:

@@ -281,13 +281,20 @@ def test_a_failed_audit_stops_all_that_its_contributor_has_not_got() -> None:
         ledger = PaidLedger(replace(RULE_2, audit_micro=1_000_000))
         bad, good = ledger.earn(CHEAT, 3), ledger.earn(HONEST, 3)
         ledger.close()
-        ledger.earn(CHEAT, 5)
+        waiting = ledger.earn(CHEAT, 5)
         ledger.close()
         for pair in (*good, *bad[1:]):
             ledger.audit(pair, passed=True)
         ledger.audit(bad[0], passed=passed)
         later = ledger.earn(CHEAT)  # after the audit: not at stake any more
-        ledger.vest(2)
+        ledger.close()
+        for pair in waiting:
+            if passed:
+                ledger.audit(pair, passed=True)
+                continue
+            with pytest.raises(ProofError, match="PAYOUT_AUDIT"):  # it is awarded nothing
+                ledger.audit(pair, passed=True)
+        ledger.close()
         if passed:
             assert ledger.got(CHEAT) > 0
         else:

@@ -33,6 +33,7 @@ from curiosity.protocol.signing import Domain
 from curiosity.serving.decode import Decoder
 from curiosity.serving.embedder import Embedder
 from curiosity.serving.quotas import QuotaLimits, Quotas
+from validator.audits import Audits, judge_under_force
 from validator.batches import Batches
 from validator.checkpoints import adopt, find_checkpoint
 from validator.config import ServiceSettings
@@ -211,7 +212,8 @@ async def build(settings: ServiceSettings) -> Service:
         )
     )
     if mirrored is None and config.rule2_epoch:
-        await epochs.name_rule(config.rule2_epoch, RewardParameters(version=2, min_epoch_s=config.min_epoch_s))
+        rule = RewardParameters(version=2, min_epoch_s=config.min_epoch_s, audit_micro=config.audit_micro)
+        await epochs.name_rule(config.rule2_epoch, rule)
     return Service(
         settings=settings,
         data_dir=data_dir,
@@ -270,6 +272,12 @@ async def build(settings: ServiceSettings) -> Service:
             domain=domain,
             keep_s=config.keep_refused_days * DAY_S,
         ),
+        audits=Audits(
+            store=store,
+            threads=threads,
+            epochs=epochs,
+            judge=judge_under_force(store, threads, decoder, embedder),
+        ),
         mirrored=mirrored,
     )
 
@@ -294,8 +302,12 @@ def make_application(service: Service) -> web.Application:
         rounds = asyncio.create_task(service.epochs.run(epoch_s=epoch_s, poll_s=config.activation_poll_s))
         cosigning = asyncio.create_task(service.witnesses.run())
         expiring = asyncio.create_task(service.refused_items.run(config.expiry_interval_s))
+        audits = asyncio.create_task(service.audits.run(config.expiry_interval_s)) if service.mirrored is None else None
         yield
         rounds.cancel()
+        if audits is not None:
+            audits.cancel()
+            await asyncio.gather(audits, return_exceptions=True)
         cosigning.cancel()
         expiring.cancel()
         await asyncio.gather(rounds, cosigning, expiring, return_exceptions=True)

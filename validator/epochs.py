@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from curiosity.chain.evm import ChainClient
 from curiosity.protocol.counts import number_of
-from curiosity.protocol.entry import Closing, RuleEntry, encode_entry, parse_entry
+from curiosity.protocol.entry import AuditEntry, Closing, RuleEntry, encode_entry, parse_entry
 from curiosity.protocol.errors import ChainError, ProofError, Rejected, StoreError
 from curiosity.protocol.messages import (
     ClaimShare,
@@ -23,7 +23,7 @@ from curiosity.protocol.messages import (
 )
 from curiosity.protocol.payouts import EpochPayout, Replay
 from curiosity.protocol.rewards import RewardParameters, RewardTree
-from curiosity.protocol.vesting import spell_rule
+from curiosity.protocol.vesting import Award, spell_rule
 from validator.closing import Moments
 from validator.ledger import Ledger, NewEntry
 from validator.posting import Poster, nothing_waits
@@ -118,6 +118,38 @@ class Epochs:
         index = await self._threads.on_writer(append)
         log.info("event=rule_named epoch=%d version=%d entry=%s", epoch, rule.version, index)
         return index
+
+    # -- audits
+
+    async def drawn(self) -> list[Award]:
+        """Return what a beacon drew for an audit and nobody has audited."""
+
+        def find() -> list[Award]:
+            self._follow()
+            book = self._replay.book
+            return [one for one in book.awards if one.is_drawn] if book is not None else []
+
+        return await self._threads.on_writer(find)
+
+    async def log_audit(self, award: Award, *, passed: bool) -> bool:
+        """Log what came of an audit; return False if nothing waits for it any more.
+
+        Raises:
+            StoreError: If the entry cannot be made durable.
+        """
+
+        def append() -> bool:
+            self._follow()
+            book = self._replay.book
+            if book is None or not any(one.is_drawn and one.index == award.index for one in book.awards):
+                return False
+            self._ledger.append([NewEntry(encode_entry(AuditEntry(award.index, award.pair, passed)), None)])
+            self._follow()
+            return True
+
+        logged = await self._threads.on_writer(append)
+        log.info("event=audited entry=%d passed=%s logged=%s", award.index, passed, logged)
+        return logged
 
     # -- closing
 

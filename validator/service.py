@@ -19,6 +19,7 @@ from curiosity.serving.decode import Decoder
 from curiosity.serving.embedder import Embedder
 from curiosity.serving.in_force import InForce, put_on_device
 from curiosity.serving.quotas import Quotas
+from validator.audits import Audits
 from validator.batches import Batches
 from validator.checkpoints import CHECKPOINT_PATH, keep_copy, note_of
 from validator.config import ServiceSettings
@@ -72,6 +73,7 @@ class Service:
     forgotten: Forgotten
     takedowns: Takedowns
     refused_items: RefusedItems
+    audits: Audits
     stake_vkey: str = ""  # of the signature on tree heads that the stake contract judges
     mirrored: MirrorRecord | None = None  # whose ledger this is a read-only copy of
     switching: asyncio.Lock = field(default_factory=asyncio.Lock)  # one switch of the checkpoint at a time

@@ -84,7 +84,10 @@ class ValidatorConfig:
     keep_refused_days: int = setting(
         14, "Days for which items of rejected and grey pairs are kept for their contributor and auditors. 0 keeps none."
     )
-    expiry_interval_s: float = setting(600.0, "Seconds between two rounds that delete those kept long enough.")
+    expiry_interval_s: float = setting(
+        600.0,
+        "Seconds between two rounds that delete those kept long enough, or audit.",
+    )
     auditors: tuple[str, ...] = setting(
         (),
         "Addresses (0x and 40 hex digits) that may see those items, besides the validators that the contract names.",
@@ -104,6 +107,11 @@ class ValidatorConfig:
     )
     min_epoch_s: int = setting(
         86_400, "Least seconds from one epoch's close to the next, which is written into the ledger with that rule."
+    )
+    audit_micro: int = setting(
+        0,
+        "Share of the paid pairs that are judged again before they vest, in millionths, which is written into the "
+        "ledger with that rule. A failed audit stops all that its contributor has not got.",
     )
     activation_poll_s: float = setting(2.0, "Seconds between two looks at whether a posted epoch can be activated.")
 
