@@ -154,7 +154,7 @@ def test_an_embedding_does_not_depend_on_its_batch(pictures: list[np.ndarray]) -
 
 
 def test_halves_are_complementary_and_smaller_than_the_picture(pictures: list[np.ndarray]) -> None:
-    tower = NamedClassesImage(384)
+    tower = NamedClassesImage(512)
     features = tower.prepare(pictures[5])
     hidden = hidden_units(tower.units(features), 0.85, 11, 0)
     visible, rest = tower.hide(features, hidden), tower.hide(features, ~hidden)
@@ -183,3 +183,19 @@ def test_what_stands_on_packages_is_named_by_digest_and_licence(space: Embedding
     assert told["image encoder from tensorflow/efficientnet-lite2 (frozen, not stored here)"] == "Apache-2.0"
     stored = sum(tensor.numel() for tensor in space.tower("image").state_dict().values())
     assert stored < sum(tensor.numel() for tensor in EfficientNetLite2().state_dict().values()) / 5
+
+
+def test_training_leaves_the_meaning_of_texts_as_it_is_and_gives_pictures_a_way_to_say_junk() -> None:
+    """Whatever the heads hold, the first 384 dimensions of a text point where the frozen encoder says."""
+    first = EmbeddingSpace("offline", seed=1, modalities=["image", "text"]).eval()
+    second = EmbeddingSpace("offline", seed=2, modalities=["image", "text"]).eval()
+    texts = [decode("text", name.encode(), "text/plain") for name in ("a zebra", "asdfghjkl", "grinning face")]
+    one, other = (each.embed("text", texts) for each in (first, second))
+    np.testing.assert_allclose(one[:, :384], other[:, :384], atol=1e-6)
+    assert np.abs(one[:, 384:] - other[:, 384:]).max() > 0.05
+    lengths = np.linalg.norm(one[:, 384:], axis=1)
+    np.testing.assert_allclose(lengths, lengths[0], atol=1e-6)  # so cosines with pictures keep their order
+    assert np.abs(first.embed_empty("image")[384:]).max() == 0.0
+    with torch.no_grad():
+        first.get_parameter("towers.image.junk.bias").fill_(10.0)
+    assert np.linalg.norm(first.embed_empty("image")[384:]) > 0.3

@@ -31,6 +31,12 @@ from trainer.recipe import GENESIS_RECIPE
 )
 @click.option("--seed", default=GENESIS_RECIPE.seed, show_default=True, help="Seed of the random numbers.")
 @click.option("--steps", default=GENESIS_RECIPE.steps, show_default=True, help="Steps of the training.")
+@click.option(
+    "--junk-pool",
+    default=GENESIS_RECIPE.junk_pool,
+    show_default=True,
+    help="Items of each junk family that teach the null gate; pictures of them cost time with the preset offline.",
+)
 @threads
 @console.logs_option
 @click.option("--json", "_as_json", is_flag=True, help="One JSON object on standard output, as always.")

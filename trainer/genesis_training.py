@@ -85,12 +85,12 @@ def _command(folders: Sequence[Path], preset: str, recipe: Recipe, pretrained: b
     threads = torch.get_num_threads()
     return (
         f"python -m trainer.genesis {sets} --out DIR --preset {preset} --seed {recipe.seed} --steps {recipe.steps} "
-        f"--threads {threads}" + (" --pretrained" if pretrained else "")
+        f"--junk-pool {recipe.junk_pool} --threads {threads}" + (" --pretrained" if pretrained else "")
     )
 
 
 def command(
-    pairs: Sequence[Path], out: Path, preset: str, pretrained: bool, seed: int, steps: int, threads: int
+    pairs: Sequence[Path], out: Path, preset: str, pretrained: bool, seed: int, steps: int, junk_pool: int, threads: int
 ) -> int:
     """Make the checkpoint that the command asks for and print its digest, folder and evaluation.
 
@@ -105,7 +105,7 @@ def command(
             out,
             preset=preset,
             pretrained=pretrained,
-            recipe=replace(GENESIS_RECIPE, seed=seed, steps=steps),
+            recipe=replace(GENESIS_RECIPE, seed=seed, steps=steps, junk_pool=junk_pool),
             progress=lambda step, steps, loss: print(f"step {step}/{steps} loss {loss:.3f}", file=sys.stderr),
         )
     except KeyboardInterrupt:

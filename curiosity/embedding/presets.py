@@ -60,11 +60,11 @@ TINY_SCRATCH = Preset(
 
 OFFLINE = Preset(
     "offline",
-    384,
+    512,
     {
         "text": TowerSpec(
             "curiosity.embedding.towers.offline.text:CentredText",
-            "frozen MiniLM-L6 less a pinned mean, trained head beside it",
+            "frozen MiniLM-L6 less a pinned mean, and a trained head in dimensions of its own",
             weights=_MINILM,
         ),
         "image": TowerSpec(

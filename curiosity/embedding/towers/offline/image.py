@@ -28,6 +28,7 @@ TEMPERATURE = 1.5  # of the class posterior
 TOLD_WEIGHT = 0.4  # of what the classes say; the head starts at nothing and learns its own weight
 CACHE_ENTRIES = 8_192  # 6.7 KB each
 NORM_EPS = 1e-3
+JUNK_SCALE = 0.05
 HEAD_SCALE = 0.0125  # so the head learns a quarter as fast as other towers: faster ones learn pictures by heart
 
 _known: OrderedDict[bytes, Tensor] = OrderedDict()  # what the network gave, by picture; the same in every space
@@ -39,7 +40,8 @@ class NamedClassesImage(Tower):
     The class posterior times the sentence vectors of the class names lies where ``CentredText`` puts texts, so pictures
     find captions before anything is trained. The map learns from pairs what no class says. High dropout keeps it from
     learning pictures by heart: 0.8 gives 0.900 of area under the ROC curve on concepts that it never met, 0.5 gives
-    0.887.
+    0.887. Both lie in the first 384 dimensions; in the rest a picture has one number times one direction, with which
+    junk and the empty picture can say that they are nothing.
     """
 
     is_frozen, is_stored = True, False
@@ -50,10 +52,13 @@ class NamedClassesImage(Tower):
         self._names = torch.from_numpy(names.load_names().vectors)
         self.norm = nn.BatchNorm1d(WIDTH, eps=NORM_EPS, affine=False)
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(WIDTH + MINILM_WIDTH, dim)
+        self.linear = nn.Linear(WIDTH + MINILM_WIDTH, MINILM_WIDTH)
+        self.junk = nn.Linear(WIDTH + MINILM_WIDTH, 1)
+        self.direction = nn.Parameter(torch.randn(dim - MINILM_WIDTH) / (dim - MINILM_WIDTH) ** 0.5)
         with torch.no_grad():
-            self.linear.weight.zero_()
-            self.linear.bias.zero_()
+            for head in (self.linear, self.junk):
+                head.weight.zero_()
+                head.bias.zero_()
 
     def prepare(self, array: Array) -> Features:
         """Return uint8[260, 260, 3]: the picture in the middle of a white square."""
@@ -108,8 +113,9 @@ class NamedClassesImage(Tower):
         told = inputs[:, WIDTH:]
         # Components of a unit vector are small beside normalised features; the map sees both alike.
         both = torch.cat([self.norm(inputs[:, :WIDTH]), told * MINILM_WIDTH**0.5], dim=1)
-        out: Tensor = TOLD_WEIGHT * told + HEAD_SCALE * self.linear(self.dropout(both))
-        return out
+        both = self.dropout(both)
+        meant = TOLD_WEIGHT * told + HEAD_SCALE * self.linear(both)
+        return torch.cat([meant, JUNK_SCALE * self.junk(both) * self.direction], dim=1)
 
     def forget(self) -> None:
         """Do nothing: what is kept does not depend on the company it was computed in."""

@@ -1,4 +1,4 @@
-"""Texts: frozen MiniLM less the mean of the class names, and a trained head beside that."""
+"""Texts: frozen MiniLM less the mean of the class names, and beside it what a trained head hears."""
 
 import hashlib
 
@@ -6,31 +6,30 @@ import torch
 from torch import Tensor, nn
 
 from curiosity.embedding.towers.offline import names
-from curiosity.embedding.towers.text import MiniLmText
+from curiosity.embedding.towers.text import MINILM_WIDTH, MiniLmText
 
-HEAD_SCALE = 0.3
+# Length of the learned part beside the meaning's, which is 1. It is the same for every text, so that it scales the
+# cosines with pictures, which have no such part, all alike.
+HEARD_WEIGHT = 0.7
 
 
 class CentredText(MiniLmText):
-    """The sentence vector less a pinned mean, of unit length, plus the head of ``MiniLmText`` started at nothing.
+    """The sentence vector less a pinned mean, of unit length, in the first 384 dimensions; a trained head in the rest.
 
-    The mean is that of the class names which ``NamedClassesImage`` speaks in. The head learns how words sound, and what
-    trained pictures have in common.
+    The mean is that of the class names which ``NamedClassesImage`` speaks in. The first part stays as it is: a head
+    that may move it forgets what it was not taught (area under the ROC curve on photos whose words were never trained:
+    0.90 without such a head, 0.85 with one). The rest learns how words sound, and which texts are junk.
     """
 
-    def __init__(self, dim: int, width: int = 384, dropout: float = 0.1) -> None:
-        super().__init__(dim, width, dropout)
+    def __init__(self, dim: int, width: int = 256, dropout: float = 0.1) -> None:
+        super().__init__(dim - MINILM_WIDTH, width, dropout)
         self._mean = torch.from_numpy(names.load_names().mean)
-        last = self.layers[-1]
-        with torch.no_grad():
-            for part in (self.linear, last):
-                for parameter in part.parameters():
-                    parameter.zero_()
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return float32[B, D]."""
+        """float32[B, D]."""
         meant = nn.functional.normalize(inputs - self._mean.to(inputs.device), dim=1)
-        return meant + HEAD_SCALE * super().forward(inputs)
+        heard = nn.functional.normalize(super().forward(inputs).float(), dim=1)
+        return torch.cat([meant, HEARD_WEIGHT * heard], dim=1)
 
     def frozen_sha256(self) -> str:
         """Return the SHA-256 of the MiniLM weights in use and of the pinned mean."""
