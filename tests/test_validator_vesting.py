@@ -14,7 +14,7 @@ from PIL import Image
 from contracts.devchain import DevChain, find_anvil
 from curiosity.chain.attestation import address_of
 from curiosity.protocol.entry import EpochEntry, encode_entry, parse_entry
-from curiosity.protocol.errors import ChainError, ProofError, Rejected
+from curiosity.protocol.errors import ChainError, ConfigError, ProofError, Rejected
 from curiosity.protocol.messages import Decision
 from curiosity.protocol.pair import Item, SignedPair
 from curiosity.protocol.payouts import derive
@@ -51,6 +51,8 @@ def a_day(chain: DevChain) -> None:
 def test_a_network_goes_over_and_the_contract_pays_what_vests(closing: tuple[EpochsOnChain, DevChain]) -> None:
     validator, chain = closing
     validator.close(7)  # epoch 1, version 1
+    with pytest.raises(ConfigError, match="RULE_INVALID"):
+        validator.name_rule(2, replace(RULE, min_epoch_s=60))
     assert validator.name_rule(2, RULE) is not None
     assert validator.name_rule(3, RULE) is None  # the ledger names one
     validator.earn(7, 7, 7)

@@ -334,7 +334,7 @@ def test_a_rule_that_cannot_follow_is_refused() -> None:
     ledger.earn(HONEST)
     for rule, epoch in [
         (RULE_1, 2), (replace(RULE_2, cap_wei=RULE_2.cap_wei * 2), 2), (replace(RULE_2, decay_numerator=3_152), 2),
-        (RULE_2, 1), (RULE_2, 0),
+        (RULE_2, 1), (RULE_2, 0), (replace(RULE_2, min_epoch_s=DAY_S - 1), 2),
     ]:  # fmt: skip
         with pytest.raises(ProofError, match="PAYOUT_RULE"):
             ledger.name_rule(rule, epoch)
@@ -342,14 +342,20 @@ def test_a_rule_that_cannot_follow_is_refused() -> None:
     with pytest.raises(ProofError, match="PAYOUT_RULE"):  # one waits
         ledger.name_rule(RULE_2, 3)
     ledger.close()
-    for rule in (replace(RULE_2, vest_epochs=1), replace(RULE_2, unpaid_returns=0)):
+    more = replace(RULE_2, top_n=7, min_epoch_s=2 * DAY_S)
+    for rule, epoch in (
+        (replace(RULE_2, vest_epochs=1), 9), (replace(RULE_2, unpaid_returns=0), 9), (more, 7), (more, 2),
+    ):  # fmt: skip
         with pytest.raises(ProofError, match="PAYOUT_RULE"):
-            ledger.name_rule(rule, 3)
-    ledger.name_rule(replace(RULE_2, top_n=7), 3)
-    ledger.close()
+            ledger.name_rule(rule, epoch)
+    ledger.name_rule(more, 8)  # what was earned before has vested by then
+    for _ in range(6):
+        ledger.close()
     assert ledger.closed[-1].rule == RULE_2
-    ledger.close()
-    assert (ledger.closed[-1].rule or RULE_2).top_n == 7
+    ledger.close(after_s=2 * DAY_S)
+    assert ledger.closed[-1].rule == more
+    with pytest.raises(ProofError, match="PAYOUT_RULE"):  # an epoch does not get shorter again
+        ledger.name_rule(RULE_2, 99)
     for values in ({}, spell_rule(RULE_2) | {"least_pairs": "0"}, spell_rule(RULE_2) | {"more": "1"}):
         with pytest.raises(ProofError, match="PAYOUT_RULE"):
             ledger.append(RuleEntry(9, values, 1, 1))

@@ -10,7 +10,7 @@ from functools import lru_cache
 from curiosity.chain.evm import ChainClient
 from curiosity.protocol.counts import number_of
 from curiosity.protocol.entry import AuditEntry, Closing, RuleEntry, encode_entry, parse_entry
-from curiosity.protocol.errors import ChainError, ProofError, Rejected, StoreError
+from curiosity.protocol.errors import ChainError, ConfigError, ProofError, Rejected, StoreError
 from curiosity.protocol.messages import (
     ClaimShare,
     ClaimTicket,
@@ -100,6 +100,7 @@ class Epochs:
         None if that epoch has begun already, or if the ledger names a version 2 already.
 
         Raises:
+            ConfigError: RULE_INVALID if the ledger cannot name these.
             ChainError: If the chain does not tell the time.
             StoreError: If the entry cannot be made durable.
         """
@@ -111,6 +112,11 @@ class Epochs:
             if replay.book is not None or replay.rules or epoch < replay.epoch + replay.has_pairs:
                 return None
             entry = RuleEntry(epoch, spell_rule(rule), block, at)
+            try:
+                replay.check_rule(entry)
+            except ProofError as error:
+                remedy = "On a chain [validator] min_epoch_s is 86400 at least; correct it and start again."
+                raise ConfigError("RULE_INVALID", error.what, remedy) from None
             (receipt,) = self._ledger.append([NewEntry(encode_entry(entry), None)])
             self._follow()
             return receipt.index

@@ -312,19 +312,27 @@ class Replay:
 
     def _read(self, entry: RuleEntry) -> RewardParameters:
         before = self.parameters if self.book is None else self.book.rule
-        return read_rule(entry.parameters, before, is_first=self.book is None)
+        return read_rule(entry.parameters, before, is_first=self.book is None, is_on_chain=entry.block > 0)
+
+    def check_rule(self, entry: RuleEntry) -> None:
+        """Check that a rule entry may come next.
+
+        Raises:
+            ProofError: PAYOUT_RULE.
+        """
+        self._read(entry)
+        # A change is known before any pair that it pays is sent, and what was earned before has vested by then.
+        first = self.epoch + self.has_pairs if self.book is None else self.epoch + self.book.rule.vest_epochs + 2
+        if self.rules or entry.epoch < first:
+            what = f"another waits for epoch {min(self.rules)}" if self.rules else f"the first that it may is {first}"
+            raise ProofError("PAYOUT_RULE", f"entry {self.size} names epoch {entry.epoch}, and {what}")
 
     def _take_rule(self, entry: RuleEntry) -> None:
-        self._read(entry)
-        if self.rules or entry.epoch < self.epoch + self.has_pairs:
-            what = f"another waits for epoch {min(self.rules)}" if self.rules else f"epoch {self.epoch} is open"
-            raise ProofError("PAYOUT_RULE", f"entry {self.size} names epoch {entry.epoch}, and {what}")
+        self.check_rule(entry)
         if entry.epoch > self.epoch:
             self.rules[entry.epoch] = entry
-        elif self.book is None:
-            self._begin(entry)
         else:
-            self.book.rule = self._read(entry)
+            self._begin(entry)
 
     def _begin(self, entry: RuleEntry) -> None:
         """Go over from version 1 of the rule to version 2."""

@@ -287,13 +287,17 @@ def spell_rule(rule: RewardParameters) -> dict[str, str]:
     return {name: str(value) for name, value in rule.values().items()}
 
 
-def read_rule(values: dict[str, str], before: RewardParameters, *, is_first: bool) -> RewardParameters:
+def read_rule(
+    values: dict[str, str], before: RewardParameters, *, is_first: bool, is_on_chain: bool
+) -> RewardParameters:
     """Return the parameters that an entry names.
 
     Args:
         values: Their fields, in decimal digits.
         before: The parameters that are in force.
         is_first: Whether those are of version 1.
+        is_on_chain: Whether the entry counts on a chain, where tokens are worth something: then an epoch may not be
+            shorter than the length that its emission is for.
 
     Raises:
         ProofError: PAYOUT_RULE unless they are those of version 2 and leave what the contracts fix.
@@ -305,6 +309,8 @@ def read_rule(values: dict[str, str], before: RewardParameters, *, is_first: boo
     except (TypeError, ConfigError) as error:
         raise ProofError("PAYOUT_RULE", f"its parameters cannot be used: {error}") from None
     wrong = [name for name in fixed if getattr(rule, name) != getattr(before, name)]
+    least_s = max(rule.epoch_length_s if is_on_chain else 0, 0 if is_first else before.min_epoch_s)
+    wrong += ["min_epoch_s"] if rule.min_epoch_s < least_s else []
     if rule.version != 2 or wrong or set(values) != set(rule.values()):
         raise ProofError("PAYOUT_RULE", f"version {rule.version} cannot follow here, or {wrong or 'a field'} differs")
     return rule
