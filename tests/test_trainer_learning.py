@@ -12,13 +12,17 @@ import pytest
 import torch
 
 from curiosity.embedding.checkpoint import load
+from curiosity.embedding.modalities import decode
 from curiosity.embedding.retrieval import Recall
 from curiosity.embedding.space import EmbeddingSpace
 from curiosity.embedding.weights import read_space
+from curiosity.protocol.belief import familiarity_micro
+from curiosity.protocol.calibration import Calibration
 from curiosity.protocol.comparison import read_separation, read_shares
 from curiosity.protocol.errors import CheckpointError, ExitCode
+from curiosity.protocol.judgement import Anchors
 from curiosity.protocol.merkle import root
-from curiosity.protocol.scoring import cosine_micro, pulls_micro, quantise
+from curiosity.protocol.scoring import MICRO, cosine_micro, csls_micro, pulls_micro, quantise
 from tests.material.evaluation import Constant
 from trainer.calibrate import calibrate, join_by_concept, measure_pair, spread
 from trainer.evaluation import evaluate, is_fit, to_json, to_micro
@@ -148,6 +152,33 @@ def test_thresholds_keep_their_promise_on_unseen_pairs(all_digits: Path, genesis
         m, partner = gate.split(">")
         over = np.mean([cosine_micro(row, anchors[f"empty/{partner}"]) > limit for row in vectors[m]])
         assert over <= 0.02
+
+
+def test_beliefs_tell_true_digits_from_swapped_ones(genesis: Path, all_digits: Path) -> None:
+    space, known = read_space(load(genesis)), read_trusted([all_digits], ["genesis", "calibration"])
+    calibration, anchors = calibrate(space, known, believes=True)
+    assert set(calibration.beliefs) == set(calibration.pairs)
+    assert Calibration.from_json(calibration.to_json()) == calibration
+    held_out = [pair for pair in read_trusted([all_digits], ["held-out"]) if pair.name == "image-text"][:60]
+    pictures, names = (
+        quantise(space.embed(m, [decode(m, one.item(m).load(), one.item(m).media_type) for one in held_out]))
+        for m in ("image", "text")
+    )
+    beliefs, whole = calibration.beliefs["image-text"], Anchors.from_arrays(anchors)
+
+    def believed(i: int, j: int) -> int:
+        known_by = familiarity_micro(pictures[i], names[j], whole.references["image"], whole.references["text"])
+        return beliefs.at(csls_micro(pictures[i], names[j], *whole.banks["image-text"]), known_by)
+
+    true = [believed(i, i) for i in range(len(held_out))]
+    wrong = [
+        believed(i, j)
+        for i, one in enumerate(held_out)
+        for j, other in enumerate(held_out[:20])
+        if one.concept != other.concept
+    ]
+    assert np.mean(true) > 0.8 * MICRO
+    assert np.mean(wrong) < 0.3 * MICRO
 
 
 def test_thresholds_need_enough_pairs(all_digits: Path) -> None:

@@ -29,6 +29,12 @@ from trainer.recipe import GENESIS_RECIPE
     is_flag=True,
     help="Start from the published weights that the preset names, and leave them as they are; they are downloaded.",
 )
+@click.option(
+    "--beliefs/--no-beliefs",
+    default=True,
+    show_default=True,
+    help="Publish beliefs: accept and reject at a stated precision, and hold what lies between (docs/scoring.md).",
+)
 @click.option("--seed", default=GENESIS_RECIPE.seed, show_default=True, help="Seed of the random numbers.")
 @click.option("--steps", default=GENESIS_RECIPE.steps, show_default=True, help="Steps of the training.")
 @click.option(

@@ -33,13 +33,14 @@ def make_genesis(
     *,
     preset: str = "tiny",
     pretrained: bool = False,
+    beliefs: bool = False,
     recipe: Recipe = GENESIS_RECIPE,
     progress: StepProgress | None = None,
 ) -> Checkpoint:
     """Train, calibrate, evaluate and write the genesis checkpoint; weights are rounded to float16 before calibrating.
 
     With ``pretrained`` the encoders that the preset names published weights for start from those and stay as they are;
-    the checkpoint names them and does not carry them.
+    the checkpoint names them and does not carry them. With ``beliefs`` it says how likely a pair belongs together.
 
     Raises:
         SourceError: when a pair set is missing or differs.
@@ -55,7 +56,7 @@ def make_genesis(
     library = Library(space)
     done = train(space, library, library.streams(library.add(genesis)), recipe, progress)
     halve_weights(space)
-    calibration, anchors = calibrate(space, trusted)
+    calibration, anchors = calibrate(space, trusted, believes=beliefs)
     held = HeldOut(space, read_trusted(folders, ["held-out"]))
     recall = evaluate(
         space,
@@ -72,11 +73,11 @@ def make_genesis(
         surveys=survey(space, held, medians=calibration.median_loss_micro, anchors=anchors),
         recipe=describe_recipe(recipe, done.steps),
         data=describe_trusted(genesis, [pair for pair in trusted if pair.split == "calibration"]),
-        command=_command(folders, preset, recipe, pretrained),
+        command=_command(folders, preset, recipe, pretrained, beliefs),
     )
 
 
-def _command(folders: Sequence[Path], preset: str, recipe: Recipe, pretrained: bool) -> str:
+def _command(folders: Sequence[Path], preset: str, recipe: Recipe, pretrained: bool, beliefs: bool) -> str:
     """Return the command that makes the same checkpoint again.
 
     The thread count is part of it: sums depend on it in their last bits.
@@ -85,12 +86,22 @@ def _command(folders: Sequence[Path], preset: str, recipe: Recipe, pretrained: b
     threads = torch.get_num_threads()
     return (
         f"python -m trainer.genesis {sets} --out DIR --preset {preset} --seed {recipe.seed} --steps {recipe.steps} "
-        f"--junk-pool {recipe.junk_pool} --threads {threads}" + (" --pretrained" if pretrained else "")
+        f"--junk-pool {recipe.junk_pool} --threads {threads}"
+        + (" --pretrained" if pretrained else "")
+        + ("" if beliefs else " --no-beliefs")
     )
 
 
 def command(
-    pairs: Sequence[Path], out: Path, preset: str, pretrained: bool, seed: int, steps: int, junk_pool: int, threads: int
+    pairs: Sequence[Path],
+    out: Path,
+    preset: str,
+    pretrained: bool,
+    beliefs: bool,
+    seed: int,
+    steps: int,
+    junk_pool: int,
+    threads: int,
 ) -> int:
     """Make the checkpoint that the command asks for and print its digest, folder and evaluation.
 
@@ -105,6 +116,7 @@ def command(
             out,
             preset=preset,
             pretrained=pretrained,
+            beliefs=beliefs,
             recipe=replace(GENESIS_RECIPE, seed=seed, steps=steps, junk_pool=junk_pool),
             progress=lambda step, steps, loss: print(f"step {step}/{steps} loss {loss:.3f}", file=sys.stderr),
         )

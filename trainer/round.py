@@ -31,6 +31,9 @@ from trainer.recipe import ROUND_RECIPE, SAFETY_STOP_S
     "--stop-after-s", default=SAFETY_STOP_S, show_default=True, help="Safety stop of the training, in seconds."
 )
 @click.option("--seed", default=ROUND_RECIPE.seed, show_default=True, help="Seed of the random numbers.")
+@click.option(
+    "--beliefs", is_flag=True, help="Publish beliefs, also if the parent has none; a child of one that has them does."
+)
 @threads
 @console.logs_option
 @lines

@@ -122,6 +122,7 @@ def run(
     out: Path,
     *,
     ledger: LedgerSlice,
+    beliefs: bool = False,
     recipe: Recipe = ROUND_RECIPE,
     progress: RoundProgress | None = None,
     command: str = "python -m trainer.round",
@@ -163,7 +164,8 @@ def run(
     )
     clock.stop("train")
     tell("calibrate", 0, 1, None)
-    calibration, anchors = calibrate(space, known, prepared=prepared)
+    believes = beliefs or bool(checkpoint.calibration.beliefs)
+    calibration, anchors = calibrate(space, known, prepared=prepared, believes=believes)
     clock.stop("calibrate")
     tell("evaluate", 1, 2, None)
     held = HeldOut(space, held_out, prepared)
@@ -270,6 +272,7 @@ def command(
     stop_after_s: float,
     seed: int,
     threads: int,
+    beliefs: bool,
 ) -> int:
     """Train as the command asks for and print one event a line; returns the exit status.
 
@@ -290,10 +293,11 @@ def command(
             list(trusted),
             out,
             ledger=covered,
+            beliefs=beliefs,
             recipe=replace(ROUND_RECIPE, steps=steps, stop_after_s=stop_after_s, seed=seed),
             progress=tell,
             command="python -m trainer.round --parent DIR --ledger DIR --trusted DIR --out DIR "
-            f"--steps {steps} --seed {seed}",
+            f"--steps {steps} --seed {seed}" + (" --beliefs" if beliefs else ""),
         )
     except KeyboardInterrupt:
         what = "the training was interrupted; nothing of it is kept"
