@@ -1,14 +1,16 @@
 """Search: an item of one modality in, the nearest accepted items of another out."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from curiosity.embedding.modalities import BY_NAME
 from curiosity.embedding.work import Budget
 from curiosity.protocol.errors import Fault, Rejected
-from curiosity.protocol.messages import Answer, Found
+from curiosity.protocol.floor import rounded_micro
+from curiosity.protocol.messages import Answer, AnswerFloor, Found
 from curiosity.protocol.pair import Envelope, Part
-from curiosity.protocol.scoring import quantise
+from curiosity.protocol.scoring import Quantised, quantise
 from curiosity.protocol.wire import parse
 from curiosity.serving.decode import Decoder
 from curiosity.serving.embedder import Embedder
@@ -19,6 +21,21 @@ from validator.threads import Threads
 
 MAX_SHOWN_CHARS = 500
 OVERSAMPLE = 8  # neighbours looked at for each result, because one content may be in several pairs
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A query under one checkpoint: ``vector`` int16[d] as the encoder gave it."""
+
+    under: InForce
+    modality: str
+    to: str
+    vector: Quantised
+
+    def floor(self) -> AnswerFloor | None:
+        """Return what a hit must reach."""
+        bound = self.under.floor.bound(self.modality, self.to)
+        return None if bound is None else AnswerFloor(bound.measure, bound.least_micro)
 
 
 class Search:
@@ -68,8 +85,11 @@ class Search:
         under = self._embedder.in_force  # to the end, even if it is replaced meanwhile
         vector = await self.embed(under, modality, media_type, data, payer)
         nearest = under.index.search(to, vector, OVERSAMPLE * k, modality)
-        found = await self._threads.on_reader(lambda: self._describe_distinct(nearest, k))
-        return Answer(modality, to, under.digest, under.index.count(to), found)
+        asked = _Asked(under, modality, to, vector)
+        found, floor = await self._threads.on_reader(
+            lambda: (self._describe_distinct(asked, nearest, k), asked.floor())
+        )
+        return Answer(modality, to, under.digest, under.index.count(to), found, floor)
 
     def check(self, modality: str, to: str, k: int) -> None:
         """Refuse what is refused whatever the query's bytes are.
@@ -94,18 +114,18 @@ class Search:
         if not 1 <= k <= self._max_results:
             raise Rejected("QUERY_INVALID", f"k is {k}", f"Ask for 1 to {self._max_results} results.")
 
-    def _describe_distinct(self, nearest: Sequence[tuple[int, int]], k: int) -> tuple[Found, ...]:
+    def _describe_distinct(self, asked: _Asked, nearest: Sequence[tuple[int, int]], k: int) -> tuple[Found, ...]:
         """Return up to ``k`` items of different content: a caption that came with many pictures is one result."""
         found: dict[bytes, Found] = {}
         for key, cosine in nearest:
-            one = self._describe(key, cosine)
+            one = self._describe(asked, key, cosine)
             if one is not None:
                 found.setdefault(one.sha256, one)
             if len(found) == k:
                 break
         return tuple(found.values())
 
-    def _describe(self, key: int, cosine_micro: int) -> Found | None:
+    def _describe(self, asked: _Asked, key: int, cosine_micro: int) -> Found | None:
         """Return what is under a key of the index; None if it was taken down since it was found."""
         entry, side = divmod(key, INDEX_KEYS_PER_ENTRY)
         stored = next(iter(self._store.submissions(entry, 1)), None)
@@ -113,15 +133,21 @@ class Search:
             return None
         submission = parse(Envelope, stored.envelope).submission
         part, partner = (submission.a, submission.b) if side == 0 else (submission.b, submission.a)
+        hit = asked.under.original(key, submission.modalities)
+        if hit is None:
+            return None
+        fit = asked.under.floor.fit(asked.modality, asked.to, asked.vector, hit)
         return Found(
             index=entry,
             sha256=part.sha256,
             modality=part.modality,
             media_type=part.media_type,
-            cosine_micro=cosine_micro,
+            cosine_micro=rounded_micro(cosine_micro),
             license=submission.license,
             text=self._text(part),
             partner_text=self._text(partner),
+            fits=None if fit is None else fit.fits,
+            belief_micro=None if fit is None or fit.belief_micro is None else rounded_micro(fit.belief_micro),
         )
 
     def _text(self, part: Part) -> str | None:

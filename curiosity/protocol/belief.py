@@ -174,9 +174,10 @@ def familiarity_micro(a: Quantised, b: Quantised, references_a: Quantised, refer
     It is the mean of each item's highest cosine to its modality's references ``int16[N, d]``, which the checkpoint
     pins, so that no pair changes another's. A reference that is the item itself does not count.
     """
-    return (_nearest(a, references_a) + _nearest(b, references_b)) // 2
+    return (nearest_reference_micro(a, references_a) + nearest_reference_micro(b, references_b)) // 2
 
 
-def _nearest(item: Quantised, references: Quantised) -> int:
+def nearest_reference_micro(item: Quantised, references: Quantised) -> int:
+    """Return an item's highest cosine to its modality's references ``int16[N, d]``, itself left out, in millionths."""
     nearest = highest_cosine_micro(item, references, below_micro=ITSELF_MICRO)
     return UNKNOWN_MICRO if nearest is None else nearest

@@ -32,13 +32,14 @@ Every error is an ErrorMessage with a 4xx or 503 status.
 """
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from curiosity.protocol.entry import Wei
 from curiosity.protocol.pair import Submission
 from curiosity.protocol.receipt import Receipt
 from curiosity.protocol.signing import Domain
 from curiosity.protocol.verdict import Opening, Verdict
-from curiosity.protocol.wire import STRICT, Bytes20, Bytes32, Bytes65, Uint53
+from curiosity.protocol.wire import LATER, STRICT, Bytes20, Bytes32, Bytes65, Uint53
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,10 @@ class WitnessPage:
 
 @dataclass(frozen=True)
 class Found:
-    """One item found. ``cosine_micro`` is of the final embeddings; ``text`` is the item itself if it is short text."""
+    """One item found. ``cosine_micro`` is of the final embeddings; ``text`` is the item itself if it is short text.
+
+    ``fits``: it reaches the answer's floor; null where there is none. Scores are rounded to thousandths.
+    """
 
     index: int  # of the ledger entry
     sha256: Bytes32
@@ -193,19 +197,37 @@ class Found:
     license: str
     text: str | None
     partner_text: str | None  # what the item was paired with, if that was text
+    fits: Annotated[bool | None, LATER] = None
+    belief_micro: Annotated[int | None, LATER] = None  # that query and item belong together, where that is calibrated
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class AnswerFloor:
+    """What an item must reach to fit a query: ``measure`` is "belief" or "cosine" (docs/scoring.md, "The floor")."""
+
+    measure: str
+    least_micro: int
 
     __pydantic_config__ = STRICT
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Items of modality ``to`` nearest to the query, nearest first."""
+    """Items of modality ``to`` nearest to the query, nearest first; those that do not fit are marked."""
 
     modality: str
     to: str
     checkpoint: Bytes32
     indexed: int  # items of modality `to` that were searched
     found: tuple[Found, ...]
+    floor: Annotated[AnswerFloor | None, LATER] = None  # null under a checkpoint without beliefs
+
+    @property
+    def fitting(self) -> tuple[Found, ...]:
+        """What fits the query: nothing, where all that is known is about other things."""
+        return tuple(one for one in self.found if one.fits is not False)
 
     __pydantic_config__ = STRICT
 

@@ -131,6 +131,16 @@ def cross_average(a: Quantised, b: Quantised, pull_a_micro: int, pull_b_micro: i
     return quantise(_slerp(x, y, pull_a_micro / MICRO)), quantise(_slerp(y, x, pull_b_micro / MICRO))
 
 
+def undo_cross_average(a: Quantised, b: Quantised, pull_a_micro: int, pull_b_micro: int) -> tuple[Quantised, Quantised]:
+    """Return the embeddings that `cross_average` gave ``(a, b)`` for, up to its rounding.
+
+    Both lie on the great circle of the two that they were made from, each moved by a known share of the angle.
+    """
+    x, y = dequantise(a), dequantise(b)
+    left = MICRO - pull_a_micro - pull_b_micro  # share of the raw angle that is between them now
+    return quantise(_slerp(x, y, -pull_a_micro / left)), quantise(_slerp(y, x, -pull_b_micro / left))
+
+
 def csls_micro(a: Quantised, b: Quantised, bank_a: Quantised, bank_b: Quantised) -> int:
     """Return the cross-domain similarity ``a.b - (r(a) + r(b)) / 2`` in millionths (Conneau et al. 2018, eq. 5).
 

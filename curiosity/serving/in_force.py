@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import curiosity.embedding.checkpoint
 from curiosity.embedding.checkpoint import Checkpoint
 from curiosity.protocol.calibration import Calibration
 from curiosity.protocol.errors import ConfigError
+from curiosity.protocol.floor import Floor
 from curiosity.protocol.judgement import Anchors
-from curiosity.protocol.scoring import Quantised
+from curiosity.protocol.scoring import Quantised, pulls_micro, undo_cross_average
 from curiosity.serving.index import VectorIndex
 from curiosity.serving.judge import Judge
 
@@ -56,6 +58,26 @@ class InForce:
     def dim(self) -> int:
         """Components of an embedding."""
         return self.checkpoint.manifest.dim
+
+    @cached_property
+    def floor(self) -> Floor:
+        """What a hit must reach to fit a query."""
+        return Floor(self.calibration, self.judge.anchors)
+
+    def original(self, key: int, modalities: str) -> Quantised | None:
+        """Return the embedding int16[d] of the item under a key of the index as the encoder gave it.
+
+        The index holds the final ones, which lie nearer to their partners than beliefs are calibrated for. None if the
+        pair is not in the index any more.
+        """
+        side = key % INDEX_KEYS_PER_ENTRY
+        names = modalities.split("-")
+        finals = [self.index.find(key - side + place, name) for place, name in enumerate(names)]
+        a, b = finals
+        if a is None or b is None:
+            return None
+        medians = self.calibration.median_loss_micro
+        return undo_cross_average(a, b, *pulls_micro(medians[names[0]], medians[names[1]]))[side]
 
     def show(self, entry: int, modalities: str, finals: tuple[Quantised, Quantised]) -> None:
         """Let searches find the pair of this ledger index by its final embeddings int16[d]. Thread-safe."""

@@ -202,6 +202,13 @@ class VectorIndex:
         order = np.lexsort((keys, -ranks))[:k]
         return [(int(keys[i]), int(cosines[i])) for i in order]
 
+    def find(self, key: int, modality: str) -> Quantised | None:
+        """Return the vector int16[d] under a key, None if there is none."""
+        with self._lock:
+            shelf = self._shelves.get(modality)
+            row = None if shelf is None else shelf.row_of.get(key)
+            return None if shelf is None or row is None else shelf.vectors[row].copy()
+
     def count(self, modality: str) -> int:
         """Return how many items of a modality are indexed."""
         with self._lock:

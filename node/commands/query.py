@@ -13,7 +13,7 @@ from curiosity.host.paths import inside
 from node.command import PATH, Session, open_client, session_options
 
 if TYPE_CHECKING:
-    from curiosity.protocol.messages import Answer
+    from curiosity.protocol.messages import Answer, Found
     from node.screen import Screen
 
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--modality", help="Modality of the file, if neither its name nor its content shows it.")
 @click.option("--to", default="image", show_default=True, help="Modality to find: image, text, audio, video, touch...")
 @click.option("-k", "count", type=click.IntRange(1, 100), default=10, show_default=True, help="How many.")
+@click.option("--all", "shows_all", is_flag=True, help="Also what does not fit the query, nearest first.")
 @click.option("--save", type=PATH, help="Save what was found into this folder.")
 @session_options(network=True)
 def query(
@@ -42,10 +43,16 @@ def query(
     modality: str | None,
     to: str,
     count: int,
+    shows_all: bool,
     save: Path | None,
 ) -> None:
-    """Search the shared space by text, or by a file of any modality."""
+    """Search the shared space by text, or by a file of any modality.
+
+    Only what fits the query is shown: what the checkpoint believes to belong together with it. A search that finds
+    nothing that fits says so and ends with status 0; --all shows what is nearest all the same.
+    """
     import asyncio
+    from dataclasses import replace
 
     from curiosity.protocol.counts import number_of
     from curiosity.protocol.wire import to_plain
@@ -64,12 +71,15 @@ def query(
         kind, media_type, data = item.modality, item.media_type, item.read()
         check_item(item, data, where="the query")
 
+    def chosen(answer: Answer) -> tuple[Found, ...]:
+        return answer.found if shows_all else answer.fitting
+
     async def work() -> Answer:
         async with open_client(session, patience_s=10.0) as client:
             answer = await client.query(kind, media_type, data, to, count)
             if save is not None:
                 await asyncio.to_thread(save.mkdir, parents=True, exist_ok=True)
-                for rank, found in enumerate(answer.found, start=1):
+                for rank, found in enumerate(chosen(answer), start=1):
                     suffix = EXTENSIONS.get(found.media_type, "bin")
                     content = await client.item(found.sha256)
                     file = inside(save, f"{rank:03d}-{found.index}.{suffix}", one=True)
@@ -78,17 +88,29 @@ def query(
 
     answer = asyncio.run(work())
     rows = [
-        (rank, f"{found.cosine_micro / 1e6:.3f}", found.text or found.partner_text or "", found.index, found.license)
-        for rank, found in enumerate(answer.found, start=1)
+        (
+            rank,
+            f"{found.cosine_micro / 1e6:.3f}",
+            "" if found.belief_micro is None else f"{found.belief_micro / 1e4:.0f} %",
+            {True: "yes", False: "no", None: ""}[found.fits],
+            found.text or found.partner_text or "",
+            found.index,
+            found.license,
+        )
+        for rank, found in enumerate(chosen(answer), start=1)
     ]
+    left_out = len(answer.found) - len(rows)
     title = f"{kind} to {to}, {answer.indexed} indexed, checkpoint {answer.checkpoint.hex()[:12]}"
 
     def show(screen: Screen) -> None:
         if not rows:
-            screen.line(f"Nothing was found: {title}.")
+            said = f"Nothing fits. {title[0].upper()}{title[1:]}." if left_out else f"Nothing was found: {title}."
+            screen.line(said + (f" --all shows the {left_out} nearest." if left_out else ""))
             return
-        screen.table(title, ("", "cosine", "text or caption", "entry", "licence"), rows)
+        screen.table(title, ("", "cosine", "belief", "fits", "text or caption", "entry", "licence"), rows)
+        if left_out:
+            screen.line(f"{number_of(left_out, 'item')} did not fit; --all shows them.")
         if save is not None:
             screen.line(f"{number_of(len(rows), 'file')} written to {save}.")
 
-    session.screen.finish(to_plain(answer), show)
+    session.screen.finish(to_plain(replace(answer, found=chosen(answer))) | {"left_out": left_out}, show)

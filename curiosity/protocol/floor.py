@@ -1,0 +1,84 @@
+"""The floor of a search: whether what lies nearest to a query fits it, or nothing does. From a checkpoint's beliefs.
+
+A search always finds what is nearest, however far that is. Across two modalities the floor is a belief: the judge's
+own, of query and hit as a pair. Within one modality, where no pairs are judged, it is a cosine: the median over the
+checkpoint's references of the cosine to the nearest other one. What is farther from the query than references of
+different things usually lie from each other is no answer to it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import median_low
+from typing import Literal
+
+from curiosity.protocol.belief import familiarity_micro, nearest_reference_micro
+from curiosity.protocol.calibration import Calibration
+from curiosity.protocol.judgement import Anchors
+from curiosity.protocol.scoring import Quantised, cosine_micro, csls_micro
+
+LEAST_BELIEF_MICRO = 500_000  # more likely than not that the two belong together
+SCORE_STEP_MICRO = 1_000
+"""What a search says of a hit is rounded to this: finer numbers would help to rebuild what somebody searched for."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a hit must reach: a ``belief`` or a ``cosine``, in millionths."""
+
+    measure: Literal["belief", "cosine"]
+    least_micro: int
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Whether a hit reaches its bound, and the belief where that is the measure."""
+
+    fits: bool
+    belief_micro: int | None = None
+
+
+class Floor:
+    """The floors of one checkpoint. Thread-safe."""
+
+    def __init__(self, calibration: Calibration, anchors: Anchors) -> None:
+        self._beliefs = calibration.beliefs
+        self._anchors = anchors
+        self._cosine = lru_cache(maxsize=None)(self._measure_cosine)
+
+    def bound(self, modality: str, to: str) -> Bound | None:
+        """Return what hits of modality ``to`` must reach; None where the checkpoint has no beliefs to tell by."""
+        if not self._beliefs:
+            return None
+        if modality == to:
+            least = self._cosine(to)
+            return None if least is None else Bound("cosine", least)
+        name = "-".join(sorted((modality, to)))
+        return Bound("belief", LEAST_BELIEF_MICRO) if name in self._beliefs else None
+
+    def fit(self, modality: str, to: str, query: Quantised, hit: Quantised) -> Fit | None:
+        """Return whether a hit fits a query; both int16[d] as the encoder gives them. None where there is no bound."""
+        bound = self.bound(modality, to)
+        if bound is None:
+            return None
+        if bound.measure == "cosine":
+            return Fit(cosine_micro(query, hit) >= bound.least_micro)
+        name = "-".join(sorted((modality, to)))
+        a, b = (query, hit) if modality < to else (hit, query)
+        name_a, name_b = name.split("-")
+        references: Mapping[str, Quantised] = self._anchors.references
+        familiarity = familiarity_micro(a, b, references[name_a], references[name_b])
+        beliefs = self._beliefs[name]
+        belief = beliefs.at(csls_micro(a, b, *self._anchors.banks[name]), familiarity)
+        return Fit(familiarity >= beliefs.least_familiar_micro and belief >= bound.least_micro, belief)
+
+    def _measure_cosine(self, modality: str) -> int | None:
+        references = self._anchors.references.get(modality)
+        if references is None or not len(references):
+            return None
+        return median_low([nearest_reference_micro(one, references) for one in references])
+
+
+def rounded_micro(value_micro: int) -> int:
+    """Return a score as a search gives it out: rounded to `SCORE_STEP_MICRO`."""
+    return round(value_micro / SCORE_STEP_MICRO) * SCORE_STEP_MICRO
