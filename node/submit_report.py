@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from curiosity.client.explain import say_compared
 from curiosity.client.history import Record
 from curiosity.client.outcome import ACCEPTED, PairOutcome, short
 from curiosity.client.preview import Preview
@@ -96,6 +97,29 @@ def show_outcomes(
         rows.append((*cells, *(column[number] for _, column in more)))
     names = ("files", "verdict", "why", "what to do", "pay", *(name for name, _ in more))
     screen.table(title, names, rows)
+
+
+_LABELS: Final = {
+    "null_a_micro": "likeness of {a} to a blank item",
+    "null_b_micro": "likeness of {b} to a blank item",
+    "distance_micro": "distance of the two",
+    "csls_micro": "how much nearer to each other than to others",
+    "familiarity_micro": "how well the checkpoint knows such things",
+    "belief_micro": "probability that they belong together",
+}
+
+
+def show_numbers(screen: Screen, one: PairOutcome) -> None:
+    """Print the numbers of one decision and their thresholds, and what was the problem."""
+    a, b = (short(name) or side for name, side in ((one.a, "a"), (one.b, "b")))
+    rows = []
+    for number in one.numbers:
+        said, _, bounds = say_compared(number).partition(", ")
+        rows.append((_LABELS[number.name].format(a=a, b=b), said, bounds, "" if number.holds else "no"))
+    if rows:
+        screen.table(_files(one), ("number", "measured", "accepted if", "holds"), rows)
+    if (whose := {"a": a, "b": b}.get(one.problem)) is not None:
+        screen.line(f"The problem was {whose}.")
 
 
 def _files(one: PairOutcome) -> str:

@@ -304,7 +304,7 @@ class Batches:
         else:
             a, b = turn.embedded
             judged = judge.rank(opinions[turn], index, contents)
-            verdict, measurement = judged.verdict, judged.measurement
+            verdict, measurement, detail = judged.verdict, judged.measurement, judged.detail
             embeddings = pack_embeddings(a.whole, b.whole, judged.final_a, judged.final_b)
             if verdict.is_accepted:
                 accepted[contents] = index

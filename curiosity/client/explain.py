@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from curiosity.protocol.errors import Fault
-from curiosity.protocol.verdict import Opening, Outcome, Reason, Verdict
+from curiosity.protocol.verdict import NOT_NOVEL, Opening, Outcome, Reason, Verdict
+from curiosity.protocol.weighing import Compared, Weighing
 
+MICRO: Final = 1_000_000
 _AGAIN: Final = "submit it again under a later checkpoint (curiosity submit --again, in a program again=True)"
 
 
@@ -63,17 +65,71 @@ _UNDECIDABLE: Final = (
 """What a better checkpoint may decide otherwise: that the encoders know too little is not the contributor's doing."""
 
 
-def explain(verdict: Verdict, opening: Opening | None = None, names: tuple[str, str] = ("", "")) -> Words:
-    """Return a verdict in words. ``opening`` adds which rule an item broke, ``names`` (a, b) which file it was."""
+def explain(
+    verdict: Verdict,
+    opening: Opening | None = None,
+    names: tuple[str, str] = ("", ""),
+    weighing: Weighing | None = None,
+) -> Words:
+    """Return a verdict in words.
+
+    ``opening`` adds which rule an item broke, ``names`` (a, b) which file it was, ``weighing`` the numbers that decided
+    and their thresholds.
+    """
     words = _REASONS[verdict.reason]
     if verdict.reason is Reason.ITEM_UNDECODABLE and opening is not None and opening.detail:
         return Words(f"an item cannot be decoded: {opening.detail}", words.remedy)
-    if verdict.reason is Reason.ITEM_UNINFORMATIVE and opening is not None and opening.measurement is not None:
-        measured = opening.measurement
-        blamed = names[0] if measured.null_a_micro >= measured.null_b_micro else names[1]
-        if blamed:
-            return Words(f"{blamed} says too little: it is near to a blank item", words.remedy)
-    return words
+    if weighing is None:
+        return words
+    what = words.what
+    if blamed := {"a": names[0], "b": names[1]}.get(weighing.problem):
+        if verdict.reason is Reason.ITEM_UNINFORMATIVE:
+            what = f"{blamed} says too little: it is near to a blank item"
+        elif verdict.reason is Reason.PAIR_UNFAMILIAR:
+            what = f"{blamed} is unlike everything that the checkpoint can judge; this costs you nothing"
+    said = _say_numbers(verdict.reason, weighing)
+    return Words(f"{what} ({said})" if said else what, words.remedy)
+
+
+_DECIDING: Final = {
+    Reason.PAIR_TOO_FAR: ("distance", "distance_micro"),
+    Reason.PAIR_NOT_MUTUAL: ("score", "csls_micro"),
+    Reason.PAIR_UNFAMILIAR: ("familiarity", "familiarity_micro"),
+}
+
+
+def _say_numbers(reason: Reason, weighing: Weighing) -> str:
+    """Return the number that decided, and what it was compared with."""
+    if reason in _DECIDING:
+        label, name = _DECIDING[reason]
+        return f"{label} {say_compared(weighing.of(name))}"
+    if reason is Reason.ITEM_UNINFORMATIVE:
+        of = [one for one in weighing.numbers if one.item and one.item == weighing.problem]
+        return f"likeness {say_compared(of[0])}" if of else ""
+    if reason is Reason.GREY_ZONE:
+        near = [one for one in weighing.numbers if one.has_bound and abs(one.slack_micro) < weighing.margin_micro]
+        return "; ".join(f"{one.name.removesuffix('_micro').replace('_', ' ')} {say_compared(one)}" for one in near)
+    if weighing.belief_micro is not None:
+        return f"probability {say_compared(weighing.of('belief_micro'))}"
+    return ""
+
+
+def say_compared(one: Compared) -> str:
+    """Return a number and its bounds in words: a belief in percent, what else there is as it is."""
+
+    def say(micro: int) -> str:
+        return f"{micro / 1e4:.0f} %" if one.name == "belief_micro" else f"{micro / 1e6:.3f}"
+
+    said = [say(one.value_micro)]
+    if one.name != "belief_micro":
+        said += [f"at least {say(one.least_micro)}"] if one.least_micro is not None else []
+        said += [f"at most {say(one.most_micro)}"] if one.most_micro is not None else []
+        return ", ".join(said)
+    if one.least_micro is not None:
+        said.append(f"accepted from {say(one.least_micro)}" if one.least_micro <= MICRO else "none is accepted yet")
+    if one.reject_below_micro:
+        said.append(f"rejected below {say(one.reject_below_micro)}")
+    return ", ".join(said)
 
 
 def explain_code(code: str) -> Words:
@@ -94,8 +150,8 @@ def fault_of(verdict: Verdict) -> str:
     return (verdict.fault or Fault.CONTRIBUTOR).value
 
 
-def explain_pay(verdict: Verdict) -> str:
-    """Return whether a pair can be paid and why not, as far as its verdict alone tells."""
+def explain_pay(verdict: Verdict, detail: str = "") -> str:
+    """Return whether a pair can be paid and why not, as far as its verdict tells, and the ``detail`` of its opening."""
     if verdict.outcome is Outcome.GREY:
         return "not paid: undecided"
     if verdict.outcome is Outcome.HELD:
@@ -103,5 +159,7 @@ def explain_pay(verdict: Verdict) -> str:
     if not verdict.is_accepted:
         return "not paid: rejected"
     if not verdict.novel or not verdict.curiosity_micro:
+        if detail in NOT_NOVEL:  # nothing else that a validator may write there
+            return f"not paid: {detail}"
         return "not paid: near to what the network knows already"
     return "may be paid when its epoch closes: it fills a gap"

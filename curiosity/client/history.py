@@ -10,6 +10,7 @@ from typing import Any
 
 from curiosity.client.amounts import show_tokens
 from curiosity.client.journal import SubmissionJournal
+from curiosity.client.manifests import Manifests
 from curiosity.client.outcome import REFUSED, TAKEN_DOWN, PairOutcome, decided, recalled, short
 from curiosity.client.receipts import BROKEN_SUFFIX, SavedReceipt, read_saved
 from curiosity.protocol.entry import PairEntry, TakedownEntry, parse_entry
@@ -50,13 +51,14 @@ def read_history(home: Path) -> tuple[list[Record], list[CuriosityError]]:
     """Return every pair that was sent, by entry, then the refusals; and what could not be read."""
     names, refused = _read_journals(home)
     gone = _read_takedowns(home)
+    manifests = Manifests(home)
     records: list[Record] = []
     problems: list[CuriosityError] = []
     for path in sorted((home / "receipts").glob("*.json")):
         if path.name.endswith(BROKEN_SUFFIX):
             continue
         try:
-            records.append(_record(path, read_saved(path), names, gone))
+            records.append(_record(path, read_saved(path), names, gone, manifests))
         except CuriosityError as error:
             problems.append(error)
     records.sort(key=lambda one: one.outcome.entry or 0)
@@ -91,11 +93,17 @@ def _read_takedowns(home: Path) -> frozenset[bytes]:
 
 
 def _record(
-    path: Path, saved: SavedReceipt, names: Mapping[str, tuple[str, str]], gone: Collection[bytes] = ()
+    path: Path,
+    saved: SavedReceipt,
+    names: Mapping[str, tuple[str, str]],
+    gone: Collection[bytes],
+    manifests: Manifests,
 ) -> Record:
     submission = saved.envelope.submission
     pair = saved.pair
-    outcome = decided(names.get(pair.hex(), ("", "")), saved.decision, pair, saved.decision.receipt.index)
+    decision = saved.decision
+    calibration = manifests.kept(decision.verdict.checkpoint)
+    outcome = decided(names.get(pair.hex(), ("", "")), decision, pair, decision.receipt.index, calibration)
     if pair in gone:
         outcome = replace(outcome, pay=TAKEN_DOWN, is_taken_down=True, remedy="")
     return Record(outcome, path, (submission.a.sha256, submission.b.sha256), submission.contributor, _issued_at(saved))

@@ -1,15 +1,20 @@
 """What came of one pair, file by file and in words: what `curiosity submit` and `curiosity receipts` show."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from curiosity.client.explain import explain, explain_code, explain_pay, fault_of
 from curiosity.client.journal import Result
+from curiosity.protocol.entry import PairEntry, parse_entry
 from curiosity.protocol.errors import CuriosityError, Rejected
 from curiosity.protocol.messages import Decision
-from curiosity.protocol.verdict import Outcome
+from curiosity.protocol.verdict import Opening, Outcome, Verdict
+from curiosity.protocol.weighing import Compared, Weighing, weigh, without_bounds
 from curiosity.sources.pairset import SourceItem, SourcePair
+
+if TYPE_CHECKING:
+    from curiosity.protocol.calibration import Calibration
 
 ACCEPTED: Final = Outcome.ACCEPTED.value
 REJECTED: Final = Outcome.REJECTED.value
@@ -31,6 +36,10 @@ _SHOWN_TEXT: Final = 60  # characters of a text that is no file of its own
 class PairOutcome:
     """One pair: where its items came from, what was decided, why, what to do, and whether it can be paid.
 
+    ``belief_micro`` is the probability that the two belong together, where the checkpoint says one; ``numbers`` are
+    what decided, beside the thresholds that the checkpoint publishes, and ``problem`` is "a" or "b" for the item that
+    was the problem, "pair" where it was the two together. Empty where nothing was measured.
+
     ``fault`` is contributor, validator, infrastructure, or empty where nobody is to blame; ``entry`` is the index in
     the ledger, ``pair`` the digest in hex, both missing where no decision was made. ``is_known``: it was decided in an
     earlier run.
@@ -49,6 +58,9 @@ class PairOutcome:
     is_known: bool = False
     is_novel: bool = False
     is_taken_down: bool = False
+    belief_micro: int | None = None
+    problem: str = ""
+    numbers: tuple[Compared, ...] = ()
 
     @property
     def may_be_paid(self) -> bool:
@@ -78,10 +90,21 @@ def short(name: str) -> str:
     return name if name[:1] in "'\"" else Path(name).name
 
 
-def decided(names: tuple[str, str], decision: Decision, pair: bytes, entry: int) -> PairOutcome:
-    """Return what came of a pair that a validator decided about."""
-    verdict = decision.verdict
-    words = explain(verdict, decision.opening, (short(names[0]), short(names[1])))
+def decided(
+    names: tuple[str, str],
+    decision: Decision,
+    pair: bytes,
+    entry: int,
+    calibration: "Calibration | None" = None,
+) -> PairOutcome:
+    """Return what came of a pair that a validator decided about; ``calibration`` is of the verdict's checkpoint."""
+    told = judged(names, decision.verdict, decision.opening, _weigh(decision, calibration))
+    return replace(told, pay=explain_pay(decision.verdict, decision.opening.detail), entry=entry, pair=pair.hex())
+
+
+def judged(names: tuple[str, str], verdict: Verdict, opening: Opening, weighing: Weighing | None) -> PairOutcome:
+    """Return what a verdict says of a pair, decided or not: no pay, no entry."""
+    words = explain(verdict, opening, (short(names[0]), short(names[1])), weighing)
     return PairOutcome(
         *names,
         outcome=verdict.outcome.value,
@@ -89,11 +112,21 @@ def decided(names: tuple[str, str], decision: Decision, pair: bytes, entry: int)
         what=words.what,
         remedy=words.remedy,
         fault=fault_of(verdict),
-        pay=explain_pay(verdict),
-        entry=entry,
-        pair=pair.hex(),
         is_novel=verdict.is_accepted and verdict.novel and verdict.curiosity_micro > 0,
+        belief_micro=weighing.belief_micro if weighing else None,
+        problem=weighing.problem if weighing else "",
+        numbers=weighing.numbers if weighing else (),
     )
+
+
+def _weigh(decision: Decision, calibration: "Calibration | None") -> Weighing | None:
+    measurement, reason = decision.opening.measurement, decision.verdict.reason
+    if measurement is None:
+        return None
+    entry = parse_entry(decision.receipt.entry.encode())
+    if calibration is None or not isinstance(entry, PairEntry) or entry.modalities not in calibration.pairs:
+        return without_bounds(measurement, reason)
+    return weigh(measurement, reason, entry.modalities, calibration)
 
 
 def failed(names: tuple[str, str], outcome: str, error: CuriosityError) -> PairOutcome:

@@ -12,6 +12,7 @@ from typing import Any
 from curiosity.client.client import ValidatorClient
 from curiosity.client.conversions import Conversions
 from curiosity.client.journal import Result, SubmissionJournal, SubmissionPlan, row_key
+from curiosity.client.manifests import Manifests
 from curiosity.client.outcome import (
     GREY,
     HELD,
@@ -204,7 +205,10 @@ async def submit_pairs(
     started = time.monotonic()
     gate = asyncio.Semaphore(rules.concurrency)
     with SubmissionJournal.of(contributor.home, contributor.address, network.network_id) as journal:
-        run = _Run(client, network, contributor, rules, journal, tally, gate, watch or _ignore, told or _ignore)
+        manifests = Manifests(contributor.home)
+        run = _Run(
+            client, network, contributor, rules, journal, manifests, tally, gate, watch or _ignore, told or _ignore
+        )
         chunk: list[tuple[SourcePair, _Row]] = []
         held = 0
         for source in rows:
@@ -233,6 +237,7 @@ class _Run:
     contributor: Contributor
     rules: Rules
     journal: SubmissionJournal
+    manifests: Manifests
     tally: Tally
     gate: asyncio.Semaphore
     watch: Watcher
@@ -285,7 +290,8 @@ class _Run:
             saved = read_saved(receipt_path(self.contributor.home / "receipts", bytes.fromhex(result.pair)))
         except CuriosityError:
             return recalled(row.names, result)
-        told = decided(row.names, saved.decision, bytes.fromhex(result.pair), result.index or 0)
+        calibration = self.manifests.kept(saved.decision.verdict.checkpoint)
+        told = decided(row.names, saved.decision, bytes.fromhex(result.pair), result.index or 0, calibration)
         return replace(told, is_known=True, pay=PAY_OF_KNOWN if told.may_be_paid else told.pay)
 
     def _is_decided(self, row: _Row) -> bool:
@@ -349,7 +355,7 @@ class _Run:
             self.journal.plan([self._plan(row)])
             signed = self._sign(row)
             decision = await self.client.post_pair(signed.encode())
-        self._tell(source, self._keep(row, signed, decision))
+        self._tell(source, await self._keep(row, signed, decision))
         self.watch(source, decision)
 
     def _sign(self, row: _Row) -> SignedPair:
@@ -371,7 +377,7 @@ class _Run:
         self.tally.pairs.append(outcome)
         self.told(source, outcome, error)
 
-    def _keep(self, row: _Row, signed: SignedPair, decision: Decision) -> PairOutcome:
+    async def _keep(self, row: _Row, signed: SignedPair, decision: Decision) -> PairOutcome:
         digest = signed.envelope.submission.digest(self.network.domain)
         vkey = self.rules.receipt_vkey or self.network.receipt_vkey
         checked = check_decision(decision, signed.envelope, digest, self.network.origin, vkey)
@@ -388,4 +394,5 @@ class _Run:
         else:
             self.tally.rejected[verdict.reason.value] += 1
         self.journal.record(Result(row.key, verdict.outcome.value, verdict.reason.value, digest.hex(), checked.index))
-        return decided(row.names, decision, digest, checked.index)
+        calibration = await self.manifests.fetched(self.client, verdict.checkpoint)
+        return decided(row.names, decision, digest, checked.index, calibration)

@@ -17,6 +17,7 @@ from curiosity.protocol.scoring import (
     Quantised,
     measure_gap,
 )
+from curiosity.protocol.verdict import OUTSIDE, TOO_NEAR
 
 SCORE_BITS = 2
 """A score is one of two in an octave: at most the gap, at least two thirds of it. What that tells of a paid pair is
@@ -69,9 +70,19 @@ RULES: dict[str, Rule] = {
 DEFAULT_RULE = "pinned"
 
 
+def why_not_novel(gap: Gap, thresholds: PairThresholds, *, inside: bool) -> str:
+    """Return why a pair is not novel, in words, empty if it is.
+
+    It names no distance: that would tell of other people's pairs, and outlive them in this pair's record.
+    """
+    if gap.nearest_micro < thresholds.nearest_floor_micro:
+        return TOO_NEAR
+    return "" if inside else OUTSIDE
+
+
 def is_novel(gap: Gap, thresholds: PairThresholds, *, inside: bool) -> bool:
     """Return True if the point is paid for: inside a gap by the rule, and no nearer to a known point than the floor."""
-    return inside and gap.nearest_micro >= thresholds.nearest_floor_micro
+    return not why_not_novel(gap, thresholds, inside=inside)
 
 
 def curiosity_micro(gap: Gap) -> int:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from curiosity.protocol.belief import familiarity_micro
 from curiosity.protocol.calibration import Calibration
-from curiosity.protocol.curiosity import DEFAULT_RULE, RULES, curiosity_micro, is_novel
+from curiosity.protocol.curiosity import DEFAULT_RULE, RULES, curiosity_micro, why_not_novel
 from curiosity.protocol.errors import Fault
 from curiosity.protocol.neighbours import Neighbours
 from curiosity.protocol.scoring import (
@@ -77,6 +77,7 @@ class Judged:
     final_a: Quantised
     final_b: Quantised
     joint: Quantised | None  # the point that joins the history, if novel
+    detail: str = ""  # why an accepted pair is not novel; without any distance, for the opening
 
 
 def embedding_digest(embedding: Quantised) -> bytes:
@@ -202,11 +203,13 @@ def rank(opinion: Opinion, *, calibration: Calibration, history: Neighbours, rul
     """
     gap: Gap | None = None
     novel = False
+    detail = ""
     point = opinion.point
     if point is not None:
         limits = calibration.pairs[opinion.modalities]
         gap = history.nearest(point)
-        novel = is_novel(gap, limits, inside=RULES[rule](point, history, gap, limits))
+        detail = why_not_novel(gap, limits, inside=RULES[rule](point, history, gap, limits))
+        novel = not detail
     verdict = Verdict(
         outcome=opinion.outcome,
         reason=opinion.reason,
@@ -216,7 +219,8 @@ def rank(opinion: Opinion, *, calibration: Calibration, history: Neighbours, rul
         novel=novel,
         curiosity_micro=curiosity_micro(gap) if novel and gap is not None else 0,
     )
-    return Judged(verdict, opinion.measurement, gap, opinion.final_a, opinion.final_b, point if novel else None)
+    known = point if novel else None
+    return Judged(verdict, opinion.measurement, gap, opinion.final_a, opinion.final_b, known, detail)
 
 
 def judge(

@@ -61,6 +61,11 @@ class Measurement:
     __pydantic_config__ = STRICT
 
 
+TOO_NEAR = "a known pair is as good as the same"
+OUTSIDE = "it lies in no gap between known pairs"
+NOT_NOVEL = (TOO_NEAR, OUTSIDE)
+"""Why an accepted pair is not novel, as its opening's ``detail`` says it."""
+
 MAX_CROWD = 4_095
 """The largest count in a `CrowdCounts`; a pair that says it earns nothing."""
 

@@ -49,13 +49,13 @@ def receipts(
     """List what was submitted from this machine: the files, the decision, its reason, what to do, and the pay.
 
     FILES are names, paths or patterns; a file that has been renamed is found by its content. The receipts are kept in
-    the folder that `curiosity verify` checks.
+    the folder that `curiosity verify` checks. Of one pair alone the numbers and thresholds are shown too.
     """
     from curiosity.client.history import find, pay_by_entry, read_history, with_pay
     from curiosity.ledger.source import counted
     from curiosity.protocol.counts import number_of
     from node.screen import Stages
-    from node.submit_report import record_columns, show_outcomes
+    from node.submit_report import record_columns, show_numbers, show_outcomes
 
     records, problems = read_history(session.home)
     if files:
@@ -78,6 +78,8 @@ def receipts(
         if records:
             shown = records[:limit]
             show_outcomes(screen, "", [one.outcome for one in shown], record_columns(session.home, shown))
+        if len(records) == 1:
+            show_numbers(screen, records[0].outcome)
         if len(records) > limit:
             screen.line(f"... and {len(records) - limit} more; --limit shows more, --json all.")
         for error in problems:

@@ -1,0 +1,143 @@
+"""The numbers of a decision beside the thresholds of its checkpoint: what decided, and which item it was about."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from curiosity.protocol.verdict import Measurement, Reason, Weighed
+
+if TYPE_CHECKING:
+    from curiosity.protocol.calibration import Calibration
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One number in millionths and what it is compared with; a bound that is missing does not count.
+
+    ``item`` is "a" or "b" for a number of one item, empty for one of the pair. A belief of at least ``least_micro`` is
+    accepted, and one below ``reject_below_micro`` rejected.
+    """
+
+    name: str  # as in the measurement
+    value_micro: int
+    least_micro: int | None = None
+    most_micro: int | None = None
+    reject_below_micro: int | None = None
+    item: str = ""
+
+    @property
+    def has_bound(self) -> bool:
+        """True if the number is compared with something."""
+        return self.least_micro is not None or self.most_micro is not None
+
+    @property
+    def slack_micro(self) -> int:
+        """How far the number is on the right side of its bound; negative on the wrong one, 0 where it has none."""
+        if self.least_micro is not None:
+            return self.value_micro - self.least_micro
+        return 0 if self.most_micro is None else self.most_micro - self.value_micro
+
+    @property
+    def holds(self) -> bool:
+        """True unless the number is on the wrong side of its bound."""
+        return self.slack_micro >= 0
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """What a decision came from.
+
+    ``problem`` is "a" or "b" where one item was the problem, "pair" where only the two together were, and empty for an
+    accepted pair. ``belief_micro`` is the probability that the two belong together, None under a checkpoint without
+    beliefs. A number within ``margin_micro`` of its bound decides nothing.
+    """
+
+    numbers: tuple[Compared, ...]
+    margin_micro: int
+    belief_micro: int | None
+    problem: str
+
+    def of(self, name: str) -> Compared:
+        """Return the number of this name.
+
+        Raises:
+            KeyError: If it is not among them.
+        """
+        for one in self.numbers:
+            if one.name == name:
+                return one
+        raise KeyError(name)
+
+
+def weigh(
+    measurement: Measurement,
+    reason: Reason,
+    modalities: str,
+    calibration: "Calibration",
+    familiarities_micro: tuple[int, int] | None = None,
+) -> Weighing:
+    """Return the numbers of a decision beside their thresholds (docs/protocol.md, step 9).
+
+    ``familiarities_micro`` are those of the two items, for who has measured them: a measurement holds their mean alone.
+
+    Raises:
+        KeyError: If the checkpoint is not calibrated for ``modalities``.
+    """
+    name_a, name_b = modalities.split("-")
+    limits, beliefs = calibration.pairs[modalities], calibration.beliefs.get(modalities)
+    most_a, most_b = calibration.null_max_micro[f"{name_a}>{name_b}"], calibration.null_max_micro[f"{name_b}>{name_a}"]
+    numbers = [
+        Compared("null_a_micro", measurement.null_a_micro, most_micro=most_a, item="a"),
+        Compared("null_b_micro", measurement.null_b_micro, most_micro=most_b, item="b"),
+        Compared("distance_micro", measurement.distance_micro, most_micro=limits.max_distance_micro),
+    ]
+    belief: int | None = None
+    if beliefs is None or not isinstance(measurement, Weighed):
+        numbers.append(Compared("csls_micro", measurement.csls_micro, least_micro=limits.min_csls_micro))
+    else:
+        belief, known = measurement.belief_micro, beliefs.range_of(measurement.familiarity_micro)
+        numbers += [
+            Compared("csls_micro", measurement.csls_micro),
+            Compared("familiarity_micro", measurement.familiarity_micro, least_micro=beliefs.least_familiar_micro),
+            Compared(
+                "belief_micro", belief, least_micro=known.accept_micro, reject_below_micro=known.reject_micro
+            ),
+        ]  # fmt: skip
+    problem = _problem(reason, numbers, limits.margin_micro, familiarities_micro)
+    return Weighing(tuple(numbers), limits.margin_micro, belief, problem)
+
+
+def without_bounds(measurement: Measurement, reason: Reason) -> Weighing:
+    """Return the numbers of a decision where the checkpoint that has their thresholds is not known."""
+    numbers = [
+        Compared("null_a_micro", measurement.null_a_micro, item="a"),
+        Compared("null_b_micro", measurement.null_b_micro, item="b"),
+        Compared("distance_micro", measurement.distance_micro),
+        Compared("csls_micro", measurement.csls_micro),
+    ]
+    belief: int | None = None
+    if isinstance(measurement, Weighed):
+        belief = measurement.belief_micro
+        numbers += [
+            Compared("familiarity_micro", measurement.familiarity_micro),
+            Compared("belief_micro", belief),
+        ]  # fmt: skip
+    problem = "" if reason is Reason.BELONGS_TOGETHER else "pair"
+    if reason is Reason.ITEM_UNINFORMATIVE:
+        problem = "a" if measurement.null_a_micro >= measurement.null_b_micro else "b"
+    return Weighing(tuple(numbers), 0, belief, problem)
+
+
+def _problem(
+    reason: Reason, numbers: list[Compared], margin_micro: int, familiarities_micro: tuple[int, int] | None
+) -> str:
+    if reason is Reason.BELONGS_TOGETHER:
+        return ""
+    null_a, null_b = numbers[:2]
+    if reason is Reason.ITEM_UNINFORMATIVE:
+        return "a" if null_a.slack_micro <= null_b.slack_micro else "b"
+    if reason is Reason.GREY_ZONE:
+        near = [one.item for one in (null_a, null_b) if one.slack_micro < margin_micro]
+        return near[0] if len(near) == 1 else "pair"
+    if reason is Reason.PAIR_UNFAMILIAR and familiarities_micro is not None:
+        return "a" if familiarities_micro[0] <= familiarities_micro[1] else "b"
+    return "pair"
