@@ -1,0 +1,293 @@
+"""What a judge would say of pairs that were not sent, on this machine.
+
+Decoder, encoders and rule are those of a validator, and nothing leaves the machine. Whether a pair is novel depends on
+what others have sent: with a copy of the ledger that is told as of its head, without one as far as the checkpoint's own
+points tell.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from curiosity.client.client import ValidatorClient
+from curiosity.client.explain import explain_pay
+from curiosity.client.outcome import ACCEPTED, PairOutcome, judged, names_of, withheld
+from curiosity.client.submission import check_taken, stated_license
+from curiosity.client.submit import ask_network
+from curiosity.embedding.checkpoint import GENESIS, Checkpoint, load
+from curiosity.host.paths import inside
+from curiosity.ledger.known_pairs import KnownPairs, NearestPair, Progress
+from curiosity.ledger.reader import LedgerCopy
+from curiosity.ledger.rescore import fetch_checkpoint
+from curiosity.protocol.belief import nearest_reference_micro
+from curiosity.protocol.counts import number_of
+from curiosity.protocol.curiosity import DEFAULT_RULE
+from curiosity.protocol.errors import CheckpointError, Rejected, SourceError
+from curiosity.protocol.judgement import Embedded, Opinion
+from curiosity.protocol.messages import Network
+from curiosity.protocol.pair import Item
+from curiosity.protocol.scoring import Quantised, cross_average, joint, quantise
+from curiosity.protocol.verdict import Opening, Reason, Verdict
+from curiosity.protocol.weighing import weigh
+from curiosity.serving.decode import Decoder
+from curiosity.serving.embedder import Embedder
+from curiosity.serving.in_force import put_on_device
+from curiosity.sources.own.item import check_item
+from curiosity.sources.pairset import SourcePair
+
+_TOGETHER: Final = 16  # pairs that are decoded and embedded together
+_ITEMS_KEPT: Final = 4096  # embedded items: one may be in many pairs
+_PAY_WITHOUT_COPY: Final = "may be paid: it lies in a gap; --copy DIR says whether others have filled it"
+_NO_SALT: Final = bytes(32)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a judge would say of one pair, and with a copy of the ledger the accepted pair that is nearest to it."""
+
+    outcome: PairOutcome
+    nearest: NearestPair | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        plain = self.outcome.to_json()
+        for name in ("entry", "pair", "is_known", "is_taken_down"):  # nothing was decided
+            del plain[name]
+        return plain | {"nearest": asdict(self.nearest) if self.nearest is not None else None}
+
+
+@dataclass(frozen=True)
+class ChosenCheckpoint:
+    """The checkpoint to judge by, the network that takes pairs under it if that is known, and where it came from."""
+
+    checkpoint: Checkpoint
+    network: Network | None
+    origin: str
+
+
+async def choose_checkpoint(
+    client: ValidatorClient, home: Path, *, own: Path | None = None, copy: LedgerCopy | None = None
+) -> ChosenCheckpoint:
+    """Return the checkpoint in the folder ``own``, else the one in force at the validator, fetched once and kept.
+
+    Where the validator does not answer it is the copy's, or genesis, if they are on this machine.
+
+    Raises:
+        CheckpointError: If a file is not the one that the digest names.
+    """
+    if own is not None:
+        return ChosenCheckpoint(await asyncio.to_thread(load, own), None, f"the one in {own}")
+    told = await ask_network(client)
+    if isinstance(told, Network):
+        kept = await asyncio.to_thread(_at_hand, told.checkpoint, home)
+        checkpoint = kept or await fetch_checkpoint(client, told.checkpoint, home)
+        return ChosenCheckpoint(checkpoint, told, f"in force at {client.url}")
+    if copy is not None:
+        kept = await asyncio.to_thread(_at_hand, copy.network.checkpoint, home)
+        if kept is not None:
+            return ChosenCheckpoint(kept, copy.network, f"the copy's; {told.code}: {told.what}")
+    return ChosenCheckpoint(await asyncio.to_thread(load, GENESIS), None, f"the genesis one; {told.code}: {told.what}")
+
+
+def _at_hand(digest: bytes, home: Path) -> Checkpoint | None:
+    """Return the checkpoint with a digest if it came with the program or was fetched before."""
+    for folder in (GENESIS, inside(home, f"checkpoints/{digest.hex()}", links=True)):
+        try:
+            return load(folder, expected=digest.hex())
+        except CheckpointError:
+            continue
+    return None
+
+
+class Forecaster:
+    """Judges pairs under one checkpoint; use it as an asynchronous context manager."""
+
+    def __init__(self, chosen: ChosenCheckpoint, *, copy: LedgerCopy | None = None, device: str | None = None) -> None:
+        self._chosen = chosen
+        self._copy = copy
+        self._device = device
+        self._decoder = Decoder(1)
+        self._embedder: Embedder | None = None
+        self._known: KnownPairs | None = None
+        self._embedded: dict[tuple[str, bytes], Embedded] = {}
+        self._accepted: dict[tuple[bytes, bytes], int] = {}
+        self._next = 0  # the entry that the next accepted pair would get, as far as this machine knows
+
+    async def __aenter__(self) -> Self:
+        """Load the encoders and start the process that decodes.
+
+        Raises:
+            StoreError: DECODER_NOT_STARTING.
+            ConfigError: DEVICE_NOT_USABLE.
+        """
+        state = await asyncio.to_thread(put_on_device, self._chosen.checkpoint, self._device, DEFAULT_RULE)
+        self._embedder = Embedder(state)
+        await self._decoder.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the process and the encoders' thread."""
+        await self._decoder.close()
+        if self._embedder is not None:
+            self._embedder.close()
+
+    async def read_copy(self, tell: Progress = lambda *_: None) -> None:
+        """Read the accepted pairs of the copy, if there is one.
+
+        Raises:
+            ProofError: If it does not hold what its head promises.
+        """
+        if self._copy is not None:
+            self._known = await KnownPairs(self._copy).read(self._running.in_force.judge, self._whole, tell)
+            self._accepted |= self._known.contents
+            self._next = self._known.size
+
+    async def forecast(
+        self,
+        rows: Iterable[SourcePair | SourceError],
+        *,
+        license: str = "",
+        watch: Callable[[Forecast], None] = lambda _: None,
+    ) -> list[Forecast]:
+        """Return what a judge would say of every pair, in order, each as if those before it had been sent.
+
+        ``license`` is for pairs that state none.
+
+        Raises:
+            Overloaded, StoreError: If the decoder does not work.
+        """
+        done: list[Forecast] = []
+        for some in _in_groups(rows, _TOGETHER):
+            opinions = await asyncio.gather(*(self._look(row, license) for row in some))
+            for row, opinion in zip(some, opinions, strict=True):
+                one = Forecast(opinion) if isinstance(opinion, PairOutcome) else self._judge(row, *opinion)
+                done.append(one)
+                watch(one)
+        return done
+
+    @property
+    def _running(self) -> Embedder:
+        assert self._embedder is not None, "the context is entered first"
+        return self._embedder
+
+    async def _look(
+        self, row: SourcePair | SourceError, license: str
+    ) -> PairOutcome | tuple[tuple[bytes, bytes], Opinion | Rejected, tuple[Embedded, ...]]:
+        """Return what a pair is judged by, or why it would not be sent."""
+        if isinstance(row, SourceError):
+            return withheld(("", ""), row)
+        try:
+            items = [Item(part.modality, part.media_type, part.read()) for part in (row.a, row.b)]
+            self._check(row, items, license)
+        except SourceError as error:
+            return withheld(names_of(row), error)
+        contents = (items[0].digest, items[1].digest)
+        try:
+            a, b = [await self._measure(item) for item in items]
+        except Rejected as refusal:
+            return contents, refusal, ()
+        return contents, self._running.in_force.judge.opine(row.modalities, a, b), (a, b)
+
+    def _check(self, row: SourcePair, items: Sequence[Item], license: str) -> None:
+        """Check what `curiosity submit` checks before it sends.
+
+        Raises:
+            SourceError: What `stated_license`, `check_taken` and `check_item` raise; PAIR_NOT_TAKEN, ITEM_TOO_LARGE.
+        """
+        network, judge = self._chosen.network, self._running.in_force.judge
+        stated_license(row, license, network.licenses if network else None)
+        if network is not None:
+            check_taken(row, network)
+        if row.modalities not in judge.pairs:
+            raise SourceError(
+                "PAIR_NOT_TAKEN",
+                f"{row.id} is {row.modalities}, which this checkpoint does not judge",
+                f"It judges {', '.join(sorted(judge.pairs))}.",
+            )
+        for part, item in zip((row.a, row.b), items, strict=True):
+            limit = network.max_item_bytes.get(item.modality) if network is not None else None
+            if limit is not None and len(item.data) > limit:
+                raise SourceError(
+                    "ITEM_TOO_LARGE",
+                    f"{row.id}: the {item.modality} has {number_of(len(item.data), 'byte')}, at most {limit}",
+                    "Make it smaller.",
+                )
+            if (item.modality, item.digest) not in self._embedded:
+                check_item(part, item.data, where=row.id)
+
+    async def _measure(self, item: Item) -> Embedded:
+        key = (item.modality, item.digest)
+        if key not in self._embedded:
+            array = await self._decoder.decode(item.modality, item.media_type, item.data)
+            if len(self._embedded) >= _ITEMS_KEPT:
+                self._embedded.pop(next(iter(self._embedded)))
+            self._embedded[key] = await self._running.embed(item.modality, item.digest, array)
+        return self._embedded[key]
+
+    async def _whole(self, item: Item) -> Quantised:
+        array = await self._decoder.decode(item.modality, item.media_type, item.data)
+        whole: Quantised = quantise(await self._running.embed_whole(item.modality, [array]))[0]
+        return whole
+
+    def _judge(
+        self,
+        row: SourcePair | SourceError,
+        contents: tuple[bytes, bytes],
+        opinion: Opinion | Rejected,
+        embedded: tuple[Embedded, ...],
+    ) -> Forecast:
+        """Return what the judge says, as `validator.batches` has it decide."""
+        assert isinstance(row, SourcePair), "errors have no opinion"
+        state, names, index = self._running.in_force, names_of(row), self._next
+        if isinstance(opinion, Rejected):
+            detail = f"{opinion.code}: {opinion.what}"
+            verdict = state.judge.refuse(Reason.ITEM_UNDECODABLE)
+            return Forecast(judged(names, verdict, Opening(_NO_SALT, *contents, detail), None))
+        if contents in self._accepted:
+            verdict = state.judge.refuse(Reason.CONTENT_DUPLICATE)
+            return Forecast(judged(names, verdict, Opening(_NO_SALT, *contents), None))
+        ranked = state.judge.rank(opinion, index, contents)
+        name_a, name_b = row.modalities.split("-")
+        references = state.judge.anchors.references
+        familiarities = (
+            nearest_reference_micro(embedded[0].whole, references[name_a]),
+            nearest_reference_micro(embedded[1].whole, references[name_b]),
+        )
+        verdict, measurement = ranked.verdict, ranked.measurement
+        weighing = weigh(measurement, verdict.reason, row.modalities, state.calibration, familiarities)
+        told = judged(names, verdict, Opening(_NO_SALT, *contents, ranked.detail, measurement), weighing)
+        told = replace(told, pay=self._pay(verdict, ranked.detail))
+        if verdict.is_accepted:
+            self._accepted[contents] = index
+            self._next = index + 1
+        if self._known is None:
+            return Forecast(told)
+        pulls = measurement.pull_a_micro, measurement.pull_b_micro
+        point = joint(*cross_average(embedded[0].whole, embedded[1].whole, *pulls))
+        return Forecast(told, self._known.nearest(row.modalities, point))
+
+    def _pay(self, verdict: Verdict, detail: str) -> str:
+        if self._known is None and verdict.is_accepted and verdict.novel:
+            return _PAY_WITHOUT_COPY
+        return explain_pay(verdict, detail)
+
+
+def _in_groups(rows: Iterable[SourcePair | SourceError], count: int) -> Iterator[list[SourcePair | SourceError]]:
+    group: list[SourcePair | SourceError] = []
+    for row in rows:
+        group.append(row)
+        if len(group) == count:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def all_accepted(forecasts: Sequence[Forecast]) -> bool:
+    """Return True if there are pairs and every one would be accepted."""
+    return bool(forecasts) and all(one.outcome.outcome == ACCEPTED for one in forecasts)

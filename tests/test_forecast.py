@@ -1,0 +1,133 @@
+"""`curiosity check`: what it says before anything is sent is what the validator then decides."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+from curiosity.client.client import ValidatorClient
+from curiosity.client.outcome import PairOutcome
+from curiosity.embedding.checkpoint import GENESIS, load
+from curiosity.ledger.copy import copy_ledger
+from curiosity.ledger.forecast import Forecast, Forecaster, all_accepted, choose_checkpoint
+from curiosity.ledger.reader import LedgerCopy
+from curiosity.protocol.messages import Decision
+from curiosity.protocol.verdict import Outcome, Reason
+from curiosity.sources.pairset import SourcePair
+from tests.material.believing import believing
+from tests.material.service import Running, pictures, running
+from tests.material.shell import NOWHERE, Shell
+
+MARGIN_MICRO = 1  # another batch may flip the last bit of an embedding
+
+
+def with_text(pair: SourcePair, text: str) -> SourcePair:
+    return replace(pair, id=f"{pair.id} {text}", b=replace(pair.b, content=text.encode()))
+
+
+def rows(count: int, start: int = 0) -> list[SourcePair]:
+    """Return digits with their names, one with another digit's, and one with a text about nothing that is known."""
+    true = pictures(count, start)
+    return [*true, with_text(true[0], "a green elephant on a bicycle")]
+
+
+async def forecast(
+    client: ValidatorClient, home: Path, pairs: list[SourcePair], copy: LedgerCopy | None = None
+) -> list[Forecast]:
+    chosen = await choose_checkpoint(client, home, copy=copy)
+    async with Forecaster(chosen, copy=copy) as forecaster:
+        await forecaster.read_copy()
+        return await forecaster.forecast(pairs)
+
+
+async def send(live: Running, pairs: list[SourcePair]) -> list[Decision]:
+    return [await live.client.post_pair(live.sign(pair).encode()) for pair in pairs]
+
+
+def assert_same(said: PairOutcome, decided: Decision) -> None:
+    verdict, measured = decided.verdict, decided.opening.measurement
+    assert (said.outcome, said.code, said.is_novel) == (verdict.outcome, verdict.reason, verdict.novel)
+    if measured is not None:
+        numbers = {one.name: one.value_micro for one in said.numbers}
+        assert numbers
+        for name, value in numbers.items():
+            assert abs(value - getattr(measured, name)) <= MARGIN_MICRO, name
+
+
+async def test_what_is_said_before_is_what_the_validator_then_decides(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with running(tmp_path / "v", genesis=believing(tmp_path / "believing")) as live:
+        first, later = rows(8), rows(4, start=8)
+        said = await forecast(live.client, home, first)
+        assert (await live.client.entries(0, 100)).size == 1, "nothing was sent"
+        decided = await send(live, first)
+        for one, decision in zip(said, decided, strict=True):
+            assert_same(one.outcome, decision)
+            assert one.nearest is None
+        outcomes = {one.outcome.outcome for one in said}
+        assert outcomes >= {"accepted", "rejected"}
+        assert said[-1].outcome.code == Reason.PAIR_UNLIKELY
+        assert said[-1].outcome.problem == "pair"
+        assert "rejected below 30 %" in said[-1].outcome.what
+
+        alone = await forecast(live.client, home, first[:1])
+        assert alone[0].outcome.code == Reason.BELONGS_TOGETHER, "without a copy nobody knows that it is there"
+        await copy_ledger(live.client, tmp_path / "mirror")
+        copy = LedgerCopy(tmp_path / "mirror")
+        known = await forecast(live.client, home, [first[0], *later], copy)
+        assert known[0].outcome.code == Reason.CONTENT_DUPLICATE
+        accepted = {d.receipt.index for d in decided if d.verdict.is_accepted}
+        assert {one.nearest.entry for one in known[1:] if one.nearest is not None} <= accepted
+        assert known[1].nearest is not None
+        assert known[1].nearest.text
+        for one, decision in zip(known[1:], await send(live, later), strict=True):
+            assert_same(one.outcome, decision)
+        digest = live.service.embedder.checkpoint
+    async with ValidatorClient(NOWHERE, patience_s=0.0) as nobody:
+        chosen = await choose_checkpoint(nobody, home, copy=copy)
+        assert chosen.checkpoint.digest == digest.hex(), "kept since it was fetched"
+        assert (await choose_checkpoint(nobody, home)).checkpoint.digest == load(GENESIS).digest
+    assert not all_accepted([]), "no pairs are no success"
+
+
+async def test_pairs_of_the_same_run_are_judged_as_if_those_before_them_had_been_sent(tmp_path: Path) -> None:
+    pair = pictures(1)[0]
+    async with ValidatorClient(NOWHERE, patience_s=0.0) as nobody:
+        first, second = await forecast(nobody, tmp_path, [pair, pair])
+    assert first.outcome.outcome == Outcome.ACCEPTED
+    assert second.outcome.code == Reason.CONTENT_DUPLICATE
+
+
+async def test_pairs_of_an_earlier_checkpoint_are_embedded_again(tmp_path: Path) -> None:
+    async with running(tmp_path / "v") as live:
+        await send(live, pictures(2))
+        await copy_ledger(live.client, tmp_path / "mirror")
+    copy, own = LedgerCopy(tmp_path / "mirror"), believing(tmp_path / "believing")
+    async with ValidatorClient(NOWHERE, patience_s=0.0) as nobody:
+        chosen = await choose_checkpoint(nobody, tmp_path / "home", own=own, copy=copy)
+        async with Forecaster(chosen, copy=copy) as forecaster:
+            await forecaster.read_copy()
+            (one,) = await forecaster.forecast([with_text(pictures(1)[0], "something new")])
+    assert one.nearest is not None
+    assert one.nearest.distance_micro > 0
+
+
+async def test_the_command_says_by_its_status_whether_all_would_be_accepted(tmp_path: Path) -> None:
+    own, shell = believing(tmp_path / "believing"), Shell(tmp_path / "home")
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "right.png").write_bytes(pictures(1)[0].a.read())
+    (folder / "right.txt").write_bytes(pictures(1)[0].b.read())
+    given = ("--checkpoint", own, "--json")
+    said = await asyncio.to_thread(shell.run, "check", folder, *given)
+    assert said.status == 0, said.err
+    (pair,) = said.json["pairs"]
+    assert pair["belief_micro"] >= 800_000
+    assert {one["name"] for one in pair["numbers"]} >= {"belief_micro", "familiarity_micro", "distance_micro"}
+    (folder / "wrong.png").write_bytes(pictures(1)[0].a.read())
+    (folder / "wrong.txt").write_text("a green elephant on a bicycle")
+    said = await asyncio.to_thread(shell.run, "check", folder, "--checkpoint", own)
+    assert said.status == 3, said.err
+    assert "PAIR_UNLIKELY" in said.out
+    assert not (tmp_path / "home" / "receipts").exists()
+    said = await asyncio.to_thread(shell.run, "check", tmp_path / "nothing", *given)
+    assert (said.status, said.json["error"]["code"]) == (8, "SOURCE_MISSING")
