@@ -128,7 +128,7 @@ def choose_precision() -> str:
 
 
 def _choose_recipe(recipe: Recipe, options: Options, scratch_steps: int) -> Recipe:
-    steps = options.steps or (recipe.steps if options.preset == PRESET else scratch_steps)
+    steps = options.steps or (scratch_steps if options.preset == "tiny-scratch" else recipe.steps)
     return replace(recipe, seed=options.seed, steps=steps, precision=options.precision or choose_precision())
 
 
@@ -214,7 +214,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, help="file to write")
     parser.add_argument("--split", choices=("families", "concepts"), default="concepts", help="emoji only")
-    parser.add_argument("--preset", choices=(PRESET, "tiny-scratch"), default=PRESET, help="emoji and digits only")
+    parser.add_argument(
+        "--preset", choices=(PRESET, "offline", "tiny-scratch"), default=PRESET, help="emoji and digits only"
+    )
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="of training; what this processor is best at")
     parser.add_argument("--steps", type=int, help="of training, if not the set's own")
     parser.add_argument("--limit", type=int, help="make the set this small (tests)")

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from curiosity.embedding.checkpoint import GENESIS, find_genesis, load
 from curiosity.embedding.masks import hidden_units
 from curiosity.embedding.modalities import decode
 from curiosity.embedding.retrieval import measure_recall
@@ -15,6 +16,7 @@ from curiosity.embedding.space import EmbeddingSpace
 from curiosity.embedding.towers.offline import names, package
 from curiosity.embedding.towers.offline.efficientnet import SIDE, EfficientNetLite2
 from curiosity.embedding.towers.offline.image import GREY, HALF_SIDE, NamedClassesImage
+from curiosity.embedding.weights import read_space
 from curiosity.protocol.errors import CheckpointError
 from curiosity.protocol.json_reader import read_json
 from curiosity.protocol.scoring import cosine_micro, quantise
@@ -175,6 +177,24 @@ def test_pictures_find_their_names_before_anything_is_trained(
     seen = space.embed("image", pictures)
     read = space.embed("text", [decode("text", name.encode(), "text/plain") for name in told])
     assert measure_recall(seen, read, told, told).r10 > 0.3  # chance: 0.17
+
+
+def test_the_shipped_genesis_is_read_and_finds_pictures_it_never_saw(pictures: list[np.ndarray]) -> None:
+    made = load(find_genesis(Path("offline")))
+    assert made.manifest.preset == "offline"
+    assert made.manifest.data["fit"]
+    assert set(made.calibration.pairs) == {"audio-image", "audio-text", "image-text"}
+    assert sum(file.stat().st_size for file in made.path.iterdir()) < 11_000_000
+    shipped = read_space(made)
+    every = load_emoji(ROOT / "node_modules")
+    told = [each.name for each in every[:: len(every) // 60][:60]]
+    seen = shipped.embed("image", pictures)
+    read = shipped.embed("text", [decode("text", name.encode(), "text/plain") for name in told])
+    assert measure_recall(seen, read, told, told).r10 > 0.5  # chance: 0.17
+    grey = quantise(shipped.embed_empty("image"))
+    assert cosine_micro(grey, made.anchors["empty/text"]) > made.calibration.null_max_micro["image>text"]
+    assert find_genesis(None) == GENESIS
+    assert find_genesis(Path("some/folder")) == Path("some/folder")
 
 
 def test_what_stands_on_packages_is_named_by_digest_and_licence(space: EmbeddingSpace) -> None:

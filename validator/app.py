@@ -132,7 +132,7 @@ async def build(settings: ServiceSettings) -> Service:
         head_path=data_dir / "tree-head.txt",
         clock=lambda: int(time.time()),
     )
-    genesis_path = (config.genesis or curiosity.embedding.checkpoint.GENESIS).expanduser()
+    genesis_path = curiosity.embedding.checkpoint.find_genesis(config.genesis)
     genesis = curiosity.embedding.checkpoint.load(genesis_path)
     domain = Domain(addresses.chain_id, addresses.rewards)
     network_id = network_id_of(config.name, domain, bytes.fromhex(genesis.digest))

@@ -36,10 +36,19 @@ MANIFEST, MODEL, ANCHORS, CARD = "manifest.json", "model.safetensors", "anchors.
 CONFIG = "config.json"
 FILES = (MANIFEST, MODEL, ANCHORS, CARD, CONFIG)
 GENESIS = Path(__file__).parent / "genesis"
+# By the name of their preset.
+SHIPPED = {"tiny": GENESIS, "offline": Path(__file__).parent / "genesis_offline"}
 
 AnchorArrays = Mapping[str, Quantised]
 """``ref/<modality>`` int16[N, d] real items for the differential loss; ``bank/<pair>/<modality>`` int16[N, d] for CSLS;
 ``empty/<modality>`` int16[d]; ``history/<pair>`` int16[N, 2d] joint points of trusted pairs, cross-averaged."""
+
+
+def find_genesis(given: Path | None) -> Path:
+    """Return the folder of a genesis checkpoint: the one given, or a shipped one by name; that of `tiny` if None."""
+    if given is None:
+        return GENESIS
+    return SHIPPED.get(str(given), given.expanduser())
 
 
 @dataclass(frozen=True)

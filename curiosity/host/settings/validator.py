@@ -29,7 +29,9 @@ class ValidatorConfig:
     data_dir: Path = setting(Path("~/.curiosity/validator"), "Folder of the ledger, the keys and the checkpoints.")
     store_url: str = setting("", "SQLAlchemy URL of the database. Empty: SQLite in data_dir.", secret=True)
     genesis: Path | None = setting(
-        None, "Checkpoint folder that a new network starts with. Empty: the one that is shipped."
+        None,
+        "Checkpoint folder that a new network starts with. Empty or tiny: the shipped one; offline: the shipped "
+        "one that knows real pictures.",
     )
     device: str = setting("", 'Where the encoders run: "cuda" or "cpu". Empty: cuda where there is one.')
     decode_workers: int = setting(2, "Processes that decode items.")
