@@ -1,12 +1,24 @@
 """The judge's history: pairs that are ranked together get the verdicts of pairs that are ranked one by one."""
 
-import numpy as np
+from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
+import pytest
+
+from curiosity.client.client import ValidatorClient
 from curiosity.protocol.calibration import Calibration, PairThresholds
+from curiosity.protocol.errors import CuriosityError, StoreError
 from curiosity.protocol.judgement import Anchors, Opinion
+from curiosity.protocol.neighbours import NOBODY
+from curiosity.protocol.receipt import Receipt
 from curiosity.protocol.scoring import MICRO, measure_gap
+from curiosity.protocol.verdict import CrowdCounts
 from curiosity.serving.judge import Judge
+from tests.material.ledger import make_entry
 from tests.material.scoring import D, cloud, embedded, near
+from tests.material.service import Running, pictures, running
+from validator.ledger import NewEntry
 
 NAME = "image-text"
 CONTENTS = (b"\x01" * 32, b"\x02" * 32)
@@ -64,3 +76,66 @@ def test_a_pair_that_is_taken_down_frees_its_place() -> None:
     assert not judge.rank(opinion, 8, CONTENTS).verdict.novel
     judge.forget(NAME, 7)
     assert judge.rank(opinion, 9, CONTENTS).verdict.novel
+
+
+def test_a_pair_that_was_not_written_leaves_the_history() -> None:
+    judge = make_judge()
+    one, other = make_opinions(judge)[:2]
+    assert judge.rank(one, 7, CONTENTS).verdict.novel
+    judge.place(NAME, 7, None, CONTENTS)
+    assert judge.known(NAME) == 40
+    again = judge.rank(one, 7, CONTENTS).verdict
+    assert (again.novel, again.crowd) == (True, CrowdCounts(0, 0, 0))
+    assert judge.rank(other, 8, (b"\x03" * 32, b"\x04" * 32)).verdict.novel
+    judge.place(NAME, 8, 5, CONTENTS)
+    judge.forget(NAME, 8)
+    assert judge.known(NAME) == 42
+    judge.forget(NAME, 5)
+    assert judge.known(NAME) == 41
+
+
+async def test_a_pair_whose_commit_failed_is_no_copy_of_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(tmp_path / "v") as live:
+        signed = [live.sign(pair) for pair in pictures(9, start=8)]
+        ledger = live.service.batches._ledger
+        append = ledger.append
+
+        def away(entries: Sequence[NewEntry]) -> list[Receipt]:
+            monkeypatch.setattr(ledger, "append", append)
+            raise StoreError("STORE_UNREACHABLE", "gone for a moment", "Wait.")
+
+        answers = []
+        async with ValidatorClient(live.url, patience_s=0.0) as impatient:
+            for one in signed:
+                monkeypatch.setattr(ledger, "append", away)
+                with pytest.raises(CuriosityError):
+                    await impatient.post_pair(one.encode())
+                answers.append(await live.client.post_pair(one.encode()))
+        novel = [answer.receipt.index for answer in answers if answer.verdict.novel]
+        assert novel
+        assert entries_of(live) == novel
+
+
+async def test_a_pair_is_kept_under_the_entry_that_it_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path / "v") as live:
+        ledger = live.service.batches._ledger
+        append = ledger.append
+
+        def late(entries: Sequence[NewEntry]) -> list[Receipt]:
+            append([make_entry(ledger.size)])  # as if the pair were ranked as an entry that another one became
+            return append(entries)
+
+        monkeypatch.setattr(ledger, "append", late)
+        decisions = [await live.client.post_pair(live.sign(pair).encode()) for pair in pictures(9, start=8)]
+        novel = [decision.receipt.index for decision in decisions if decision.verdict.novel]
+        assert novel
+        assert entries_of(live) == novel
+
+
+def entries_of(live: Running) -> list[int]:
+    """Whose points the history of pictures and texts holds, in order."""
+    history = live.service.embedder.in_force.judge._history["image-text"]
+    entries = np.concatenate([block.entries for block in history._blocks])
+    return [int(entry) for entry in entries if entry != NOBODY]

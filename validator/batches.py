@@ -316,13 +316,31 @@ class Batches:
         """Append in one transaction; return what is answered to each pair."""
         entries = [entry for entry, _, _ in judged.values()]
         self.nonces.expect((new.contributor, new.nonce) for entry in entries if (new := entry.submission) is not None)
-        receipts = self._ledger.append(entries)
+        first = self._ledger.size
+        try:
+            receipts = self._ledger.append(entries)
+        except StoreError:
+            self._place(judged, first, [None] * len(judged))
+            raise
+        fresh = [
+            receipt.index == first + n or receipt.entry.encode() == entry.leaf
+            for n, (receipt, entry) in enumerate(zip(receipts, entries, strict=True))
+        ]
+        self._place(judged, first, [r.index if new else None for r, new in zip(receipts, fresh, strict=True)])
         in_force = self._embedder.in_force
         for receipt, (entry, verdict, _) in zip(receipts, judged.values(), strict=True):
             if verdict.is_accepted and (new := entry.submission) is not None and new.embeddings is not None:
                 final_a, final_b = unpack_embeddings(new.embeddings)[_FINALS]
                 in_force.show(receipt.index, f"{new.a.modality}-{new.b.modality}", (final_a, final_b))
         return [self._answer(*row) for row in zip(receipts, judged.values(), strict=True)]
+
+    def _place(self, judged: dict[Turn, _Judgement], first: int, indexes: Sequence[int | None]) -> None:
+        """Tell the judge of novel pairs whose entries are not those from ``first`` on that they were ranked as."""
+        for ranked, (turn, (_, verdict, _)) in enumerate(judged.items(), first):
+            index, pair = indexes[ranked - first], turn.admitted.pair
+            if verdict.novel and index != ranked:
+                contents = (pair.a.digest, pair.b.digest)
+                self._embedder.in_force.judge.place(pair.envelope.submission.modalities, ranked, index, contents)
 
     def _answer(self, receipt: Receipt, judgement: _Judgement) -> Decision:
         entry, verdict, opening = judgement

@@ -183,6 +183,11 @@ class Neighbours:
             self._ahead.clear()  # it may be among these
             self._blocks = _merged(self._blocks)
 
+    def rename(self, entry: int, index: int) -> None:
+        """Let the points of ledger index ``entry`` be those of ``index`` from now on."""
+        for block in self._blocks:
+            block.entries[block.entries == entry] = index
+
     def nearest(self, point: Quantised) -> Gap:
         """Return the gap that ``point`` int16[n] fills; equal to `measure_gap` of it and `points`.
 

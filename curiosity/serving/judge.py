@@ -73,6 +73,19 @@ class Judge:
             self._crowds.join(entry, contents)
             return replace(judged, verdict=replace(judged.verdict, crowd=crowd))
 
+    def place(self, modalities: str, ranked: int, index: int | None, contents: tuple[bytes, bytes]) -> None:
+        """Keep a novel pair that was ranked as entry ``ranked`` under the ``index`` that it was given.
+
+        It is forgotten if it was given none, because nothing was written or it was decided before.
+        """
+        with self._lock:
+            self._crowds.leave(ranked)
+            if index is None:
+                self._history[modalities].forget(ranked)
+            else:
+                self._history[modalities].rename(ranked, index)
+                self._crowds.join(index, contents)
+
     def remember(self, modalities: str, point: Quantised, entry: int, contents: tuple[bytes, bytes]) -> None:
         """Add a novel pair that was judged before: its joint point and the SHA-256 of its two items."""
         with self._lock:
