@@ -11,7 +11,7 @@ from curiosity.ledger.copy import copy_ledger
 from curiosity.ledger.forecast import Forecast, Forecaster, all_accepted, choose_checkpoint
 from curiosity.ledger.reader import LedgerCopy
 from curiosity.protocol.messages import Decision
-from curiosity.protocol.verdict import Outcome, Reason
+from curiosity.protocol.verdict import TOO_NEAR, Outcome, Reason
 from curiosity.sources.pairset import SourcePair
 from tests.material.believing import believing
 from tests.material.service import Running, pictures, running
@@ -55,7 +55,7 @@ def assert_same(said: PairOutcome, decided: Decision) -> None:
 
 async def test_what_is_said_before_is_what_the_validator_then_decides(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    async with running(tmp_path / "v", genesis=believing(tmp_path / "believing")) as live:
+    async with running(tmp_path / "v", genesis=believing(tmp_path / "believing", max_ratio_micro=10_000_000)) as live:
         first, later = rows(8), rows(4, start=8)
         said = await forecast(live.client, home, first)
         assert (await live.client.entries(0, 100)).size == 1, "nothing was sent"
@@ -81,6 +81,14 @@ async def test_what_is_said_before_is_what_the_validator_then_decides(tmp_path: 
         assert known[1].nearest.text
         for one, decision in zip(known[1:], await send(live, later), strict=True):
             assert_same(one.outcome, decision)
+        twin = next(
+            with_text(pair, f"{pair.concept} ") for pair, d in zip(first, decided, strict=True) if d.verdict.novel
+        )
+        assert (await forecast(live.client, home, [twin]))[0].outcome.is_novel, "without a copy nobody knows its twin"
+        (one,) = await forecast(live.client, home, [twin], copy)
+        assert one.outcome.outcome == "accepted"
+        assert not one.outcome.is_novel
+        assert one.outcome.pay == f"not paid: {TOO_NEAR}"
         digest = live.service.embedder.checkpoint
     async with ValidatorClient(NOWHERE, patience_s=0.0) as nobody:
         chosen = await choose_checkpoint(nobody, home, copy=copy)

@@ -11,10 +11,12 @@ RISING = Range(Curve((-300_000, 300_000), (20_000, 980_000)), 800_000, 300_000)
 BELIEFS = Beliefs((), (RISING,), 500_000, 900_000, 800_000, 333_333)
 
 
-def believing(path: Path, beliefs: Beliefs = BELIEFS) -> Path:
-    """Write the checkpoint to a folder and return that."""
+def believing(path: Path, beliefs: Beliefs = BELIEFS, **limits: int) -> Path:
+    """Write the checkpoint to a folder and return that; ``limits`` replace thresholds of pictures with texts."""
     genesis = load(GENESIS)
-    manifest = replace(genesis.manifest, calibration=replace(genesis.calibration, beliefs={"image-text": beliefs}))
+    pairs = genesis.calibration.pairs | {"image-text": replace(genesis.calibration.pairs["image-text"], **limits)}
+    calibration = replace(genesis.calibration, pairs=pairs, beliefs={"image-text": beliefs})
+    manifest = replace(genesis.manifest, calibration=calibration)
     model = (GENESIS / "model.safetensors").read_bytes()
     save(path, manifest=manifest, model=model, anchors=genesis.anchors, card="believes")
     return path
