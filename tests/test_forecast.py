@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from curiosity.client.client import ValidatorClient
+from curiosity.client.manifests import Manifests
 from curiosity.client.outcome import PairOutcome
-from curiosity.embedding.checkpoint import GENESIS, load
+from curiosity.embedding.checkpoint import GENESIS, SHIPPED, load
 from curiosity.ledger.copy import copy_ledger
-from curiosity.ledger.forecast import Forecast, Forecaster, all_accepted, choose_checkpoint
+from curiosity.ledger.forecast import Forecast, Forecaster, all_accepted, at_hand, choose_checkpoint
 from curiosity.ledger.reader import LedgerCopy
 from curiosity.protocol.messages import Decision
 from curiosity.protocol.verdict import TOO_NEAR, Outcome, Reason
@@ -95,6 +96,16 @@ async def test_what_is_said_before_is_what_the_validator_then_decides(tmp_path: 
         assert chosen.checkpoint.digest == digest.hex(), "kept since it was fetched"
         assert (await choose_checkpoint(nobody, home)).checkpoint.digest == load(GENESIS).digest
     assert not all_accepted([]), "no pairs are no success"
+
+
+def test_what_comes_with_the_program_is_at_hand(tmp_path: Path) -> None:
+    for folder in SHIPPED.values():
+        digest = load(folder).digest
+        found = at_hand(bytes.fromhex(digest), tmp_path)
+        assert found is not None
+        assert found.digest == digest
+        assert Manifests(tmp_path).kept(bytes.fromhex(digest)) == load(folder).calibration
+    assert at_hand(bytes(32), tmp_path) is None
 
 
 async def test_pairs_of_the_same_run_are_judged_as_if_those_before_them_had_been_sent(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ _MANIFEST = "manifest.json"
 
 
 class Manifests:
-    """Calibrations by the digest of their checkpoint: of the genesis that comes with the program, kept, or fetched."""
+    """Calibrations by the digest of their checkpoint: of one that comes with the program, kept, or fetched."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -55,9 +55,10 @@ class Manifests:
         write_whole(path, data)
 
     def _read(self, digest: bytes) -> "Calibration | None":
-        from curiosity.embedding.checkpoint import GENESIS  # here: only whoever explains a verdict needs arrays
+        from curiosity.embedding.checkpoint import SHIPPED  # here: only whoever explains a verdict needs arrays
 
-        for path in (GENESIS / _MANIFEST, self._path(digest), self._home / "checkpoints" / digest.hex() / _MANIFEST):
+        folders = (*SHIPPED.values(), self._home / "checkpoints" / digest.hex())
+        for path in (*(folder / _MANIFEST for folder in folders), self._path(digest)):
             try:
                 return _decode(path.read_bytes(), digest)
             except (OSError, CheckpointError):

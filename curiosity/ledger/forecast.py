@@ -17,7 +17,7 @@ from curiosity.client.explain import explain_pay
 from curiosity.client.outcome import ACCEPTED, PairOutcome, judged, names_of, withheld
 from curiosity.client.submission import check_taken, stated_license
 from curiosity.client.submit import ask_network
-from curiosity.embedding.checkpoint import GENESIS, Checkpoint, load
+from curiosity.embedding.checkpoint import GENESIS, SHIPPED, Checkpoint, load
 from curiosity.host.paths import inside
 from curiosity.ledger.known_pairs import KnownPairs, NearestPair, Progress
 from curiosity.ledger.reader import LedgerCopy
@@ -82,19 +82,19 @@ async def choose_checkpoint(
         return ChosenCheckpoint(await asyncio.to_thread(load, own), None, f"the one in {own}")
     told = await ask_network(client)
     if isinstance(told, Network):
-        kept = await asyncio.to_thread(_at_hand, told.checkpoint, home)
+        kept = await asyncio.to_thread(at_hand, told.checkpoint, home)
         checkpoint = kept or await fetch_checkpoint(client, told.checkpoint, home)
         return ChosenCheckpoint(checkpoint, told, f"in force at {client.url}")
     if copy is not None:
-        kept = await asyncio.to_thread(_at_hand, copy.network.checkpoint, home)
+        kept = await asyncio.to_thread(at_hand, copy.network.checkpoint, home)
         if kept is not None:
             return ChosenCheckpoint(kept, copy.network, f"the copy's; {told.code}: {told.what}")
     return ChosenCheckpoint(await asyncio.to_thread(load, GENESIS), None, f"the genesis one; {told.code}: {told.what}")
 
 
-def _at_hand(digest: bytes, home: Path) -> Checkpoint | None:
+def at_hand(digest: bytes, home: Path) -> Checkpoint | None:
     """Return the checkpoint with a digest if it came with the program or was fetched before."""
-    for folder in (GENESIS, inside(home, f"checkpoints/{digest.hex()}", links=True)):
+    for folder in (*SHIPPED.values(), inside(home, f"checkpoints/{digest.hex()}", links=True)):
         try:
             return load(folder, expected=digest.hex())
         except CheckpointError:
