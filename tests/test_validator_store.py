@@ -278,7 +278,8 @@ def test_a_database_of_the_schema_before_is_brought_up_to_date(store_url: str, t
             connection.execute(text(f"DROP INDEX {index}"))
         for table, column in (("pairs", "items_since"), ("items", "accepted_uses")):
             connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
-        connection.execute(text("DROP TABLE finals"))
+        for table in ("finals", "held", "earlier"):
+            connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("CREATE TABLE epochs (epoch INTEGER PRIMARY KEY)"))
         connection.execute(text("CREATE TABLE rewards (epoch INTEGER REFERENCES epochs (epoch))"))
     with open_ledger(store_url, tmp_path / "head") as opened:
@@ -323,7 +324,7 @@ def test_processes_that_open_a_new_database_at_once_do_not_race(store_url: str) 
 
 def test_a_new_file_that_another_is_about_to_write_is_waited_for(tmp_path: Path) -> None:
     other = dbapi2.connect(tmp_path / "ledger.db", isolation_level=None, check_same_thread=False)
-    other.execute("CREATE TABLE held (x)")
+    other.execute("CREATE TABLE another (x)")
     other.execute("BEGIN IMMEDIATE")  # SQLite answers "locked" to this at once, whatever the busy timeout
     released = threading.Timer(0.5, other.execute, ["ROLLBACK"])
     released.start()

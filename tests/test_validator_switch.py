@@ -14,15 +14,15 @@ import curiosity.embedding.checkpoint
 import validator.reindex as reindex
 import validator.service as service_module
 from curiosity.host.port.shares import Shares
-from curiosity.ledger.rules import BadEntry, LedgerRules
-from curiosity.protocol.entry import PairEntry, parse_entry
+from curiosity.ledger.rules import BadEntry
 from curiosity.protocol.errors import CheckpointError, Overloaded, Rejected, StoreError
-from curiosity.protocol.messages import Answer, Decision
+from curiosity.protocol.messages import Decision
 from curiosity.protocol.pair import Part
 from curiosity.serving.embedder import Embedder
 from curiosity.serving.in_force import InForce, load
 from tests.material.child_checkpoint import child_of_genesis
 from tests.material.service import BOB, Running, pictures, running
+from tests.material.switch import FAULT, audited, is_right, search
 from tests.material.takedown import digest_of, forget, submit
 from validator.service import switch_checkpoint
 
@@ -32,37 +32,6 @@ WAIT_S = 60.0
 @pytest.fixture
 def child(tmp_path: Path) -> Path:
     return child_of_genesis(tmp_path / "child", fit=True)
-
-
-async def audited(live: Running) -> LedgerRules:
-    """The rules of an audit after every entry. Raises BadEntry."""
-    leaves = [entry.encode() for entry in (await live.client.entries(0, 1000)).entries]
-    rules = LedgerRules(lambda index: leaves[index])
-    for leaf in leaves:
-        rules.take(leaf)
-    return rules
-
-
-async def search(live: Running) -> Answer:
-    return await live.client.query("text", "text/plain", b"three", "image", 50)
-
-
-async def is_right(live: Running) -> LedgerRules:
-    """Everything that is in force says the same checkpoint, which the ledger names, about all that is accepted."""
-    rules = await audited(live)
-    judge, network, answer = live.service.embedder.in_force.judge, await live.client.network(), await search(live)
-    assert rules.checkpoint == judge.checkpoint == network.checkpoint == answer.checkpoint
-    rows = list(live.service.store.accepted())
-    assert answer.indexed == len(rows)
-    trusted = len(judge.anchors.history["image-text"])
-    assert judge.known("image-text") == trusted + sum(_is_novel(row.leaf) for row in rows)
-    return rules
-
-
-def _is_novel(leaf: bytes) -> bool:
-    entry = parse_entry(leaf)
-    assert isinstance(entry, PairEntry)
-    return entry.verdict.novel
 
 
 @contextmanager
@@ -135,7 +104,6 @@ async def test_a_query_is_answered_under_one_checkpoint(live: Running, child: Pa
 
 
 STEPS = ("load", "copy", "device", "read a page", "read an item", "decode", "embed", "note the path", "log")
-FAULT = StoreError("BROKEN", "something broke here", "Try again.")
 
 
 def _break(live: Running, step: str, at: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,6 +79,7 @@ async def get_health(request: web.Request) -> web.Response:
             queue=s.pipeline.queued,
             epoch=s.epochs.open_epoch,
             epochs=s.epochs.standing,
+            held=await s.held.count(),
         ),
         status=200 if s.batches.failure is None else 503,
     )
@@ -89,6 +90,7 @@ async def get_metrics(request: web.Request) -> web.Response:
     s = request.app[SERVICE]
     s.metrics.ledger_size.set(s.ledger.size)
     s.metrics.queued.set(s.pipeline.queued)
+    s.metrics.held.set(await s.held.count())
     s.metrics.work.set(s.decoder.units)
     s.metrics.bodies.set(s.bodies.used)
     s.metrics.answers.set(s.answers.used)

@@ -40,6 +40,7 @@ from validator.config import ServiceSettings
 from validator.contributor_routes import straight_to_pairs
 from validator.edge import SERVICE, edge
 from validator.epochs import Epochs
+from validator.held import HeldPairs
 from validator.importer import check_checkpoint, read_mark
 from validator.intake import Intake, IntakeRules, RateLimit
 from validator.keys import load_keys
@@ -278,6 +279,16 @@ async def build(settings: ServiceSettings) -> Service:
             epochs=epochs,
             judge=judge_under_force(store, threads, decoder, embedder),
         ),
+        held=HeldPairs(
+            store=store,
+            ledger=ledger,
+            decoder=decoder,
+            embedder=embedder,
+            threads=threads,
+            batches=batches,
+            forgotten=forgotten,
+            on_decision=metrics.count_decision,
+        ),
         mirrored=mirrored,
     )
 
@@ -301,16 +312,14 @@ def make_application(service: Service) -> web.Application:
         epoch_s = config.epoch_s if service.mirrored is None else 0
         rounds = asyncio.create_task(service.epochs.run(epoch_s=epoch_s, poll_s=config.activation_poll_s))
         cosigning = asyncio.create_task(service.witnesses.run())
-        expiring = asyncio.create_task(service.refused_items.run(config.expiry_interval_s))
-        audits = asyncio.create_task(service.audits.run(config.expiry_interval_s)) if service.mirrored is None else None
+        tasks = [rounds, cosigning, asyncio.create_task(service.refused_items.run(config.expiry_interval_s))]
+        if service.mirrored is None:
+            tasks.append(asyncio.create_task(service.audits.run(config.expiry_interval_s)))
+            tasks.append(asyncio.create_task(service.held.run()))
         yield
-        rounds.cancel()
-        if audits is not None:
-            audits.cancel()
-            await asyncio.gather(audits, return_exceptions=True)
-        cosigning.cancel()
-        expiring.cancel()
-        await asyncio.gather(rounds, cosigning, expiring, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await close(service)
 
     app.cleanup_ctx.append(run)

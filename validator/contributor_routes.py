@@ -91,13 +91,17 @@ def straight_to_pairs(service: Service, router: Callable[[Any], Awaitable[Any]])
 
 
 async def get_receipt(request: web.Request) -> web.Response:
-    """Answer again with the decision about a pair."""
+    """Answer again with the newest decision about a pair, or with that of the entry at an index."""
     s = request.app[SERVICE]
-    digest = hex_in_path(request, "pair", 32)
+    digest, index = hex_in_path(request, "pair", 32), number(request, "index", -1)
     s.forgotten.check_pair(digest)
     decided = await s.threads.on_reader(lambda: s.store.find_pair(digest))
     if decided is None:
         raise not_found(f"pair 0x{digest.hex()} is not in this ledger")
+    if index not in (-1, decided.index):
+        decided = await s.threads.on_reader(lambda: s.store.find_earlier(digest, index))
+        if decided is None:
+            raise not_found(f"entry {index} about pair 0x{digest.hex()}")
     return answer(replay(decided))
 
 

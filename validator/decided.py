@@ -9,8 +9,9 @@ import numpy as np
 from curiosity.protocol.entry import PairEntry, encode_entry
 from curiosity.protocol.errors import Rejected
 from curiosity.protocol.messages import Decision, Embeddings
+from curiosity.protocol.pair import Item, Part
 from curiosity.protocol.scoring import Quantised
-from curiosity.protocol.verdict import Opening, Verdict
+from curiosity.protocol.verdict import Opening, Outcome, Verdict
 from curiosity.protocol.wire import parse
 from validator.intake import Admitted
 from validator.ledger import NewEntry, NewSubmission
@@ -20,7 +21,12 @@ _SALTS_DRAWN = 64
 
 
 def seal_entry(
-    admitted: Admitted, verdict: Verdict, opening: Opening, embeddings: bytes | None, came: int | None
+    admitted: Admitted,
+    verdict: Verdict,
+    opening: Opening,
+    embeddings: bytes | None,
+    came: int | None,
+    again: int | None = None,
 ) -> NewEntry:
     """Return the leaf with what the store keeps behind it.
 
@@ -30,6 +36,7 @@ def seal_entry(
         opening: What the entry's commitment hides.
         embeddings: Both embeddings of both items (`pack_embeddings`), None where they were not embedded.
         came: When the items came, Unix seconds; None keeps of them their hash only.
+        again: Index of the newest entry about the pair, which holds it; None for a pair that was not decided before.
     """
     pair, submission = admitted.pair, admitted.pair.envelope.submission
     commitment, sealed = opening.seal()
@@ -42,7 +49,8 @@ def seal_entry(
             license=submission.license,
             verdict=verdict,
             commitment=commitment,
-            v=2 if verdict.crowd is None else 3,
+            again=again,
+            v=4 if again is not None else 2 if verdict.crowd is None else 3,
         )
     )
     return NewEntry(
@@ -58,8 +66,17 @@ def seal_entry(
             embeddings=embeddings,
             opening=sealed,
             items_since=came,
+            again=again is not None,
+            held_under=verdict.checkpoint if verdict.outcome is Outcome.HELD else None,
         ),
     )
+
+
+def without_bytes(part: Part) -> Item:
+    """Return the item that a part of a submission names, without its bytes."""
+    item = Item(part.modality, part.media_type, b"")
+    vars(item)["digest"] = part.sha256  # of the bytes that are not here
+    return item
 
 
 def pack_embeddings(*vectors: Quantised) -> bytes:

@@ -13,9 +13,10 @@ asked of a ledger, under the owner's last head, and takes nothing in (`MirrorRec
 
 import base64
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 from curiosity.host.files import write_whole
@@ -30,7 +31,9 @@ from curiosity.protocol.receipt import issue_receipt
 from curiosity.protocol.takedown import Blocked
 from curiosity.protocol.tiles import WIDTH, bundles_for
 from curiosity.protocol.tlog import Bundle, Signer, TreeHead, sign_note
+from curiosity.protocol.verdict import Outcome
 from curiosity.protocol.wire import STRICT, encode, parse
+from validator.decided import without_bytes
 from validator.forgotten import pepper_id
 from validator.keys import Keys
 from validator.ledger import NewSubmission
@@ -215,7 +218,9 @@ class _Importer:
         rows = [
             self._row(index, leaf, pairs.get(index)) for index, leaf in enumerate(leaves[skip:], start=self._edge.size)
         ]
-        self._store.append(rows, self._edge.append(hashes[skip:]))
+        # A pair that is judged again has its entries in one bundle, perhaps, and each is of a transaction of its own.
+        for start, end in pairwise([*_parts(rows), len(rows)]):
+            self._store.append(rows[start:end], self._edge.append(hashes[skip + start : skip + end]))
 
     def _row(self, index: int, leaf: bytes, pair: ExportedPair | None) -> NewRow:
         entry = parse_entry(leaf)
@@ -224,7 +229,8 @@ class _Importer:
         if not isinstance(entry, PairEntry):
             return NewRow(index, leaf, self._promise(index, leaf), None)
         if index in self._erased:
-            erased = ErasedPair(entry.pair, entry.contributor, entry.verdict.is_accepted)
+            again = entry.again is not None
+            erased = ErasedPair(entry.pair, entry.contributor, entry.verdict.is_accepted, again)
             return NewRow(index, leaf, self._promise(index, leaf), erased)
         if pair is None:
             if entry.verdict.is_accepted:
@@ -258,15 +264,28 @@ class _Importer:
                 items_since=self._now if is_accepted else None,
                 embeddings=b"".join(map(base64.b64decode, texts)) or None,
                 opening=encode(decision.opening),
+                again=entry.again is not None,
+                held_under=entry.verdict.checkpoint if entry.verdict.outcome is Outcome.HELD else None,
             ),
         )
 
     def _item(self, index: int, part: Part, is_accepted: bool) -> Item:
         if is_accepted:
             return self._export.item(index, part)
-        item = Item(part.modality, part.media_type, b"")
-        vars(item)["digest"] = part.sha256  # of the bytes that are not here
-        return item
+        return without_bytes(part)
+
+
+def _parts(rows: Sequence[NewRow]) -> list[int]:
+    """Return where to part rows so that no part has a pair twice, the beginning included."""
+    parts, seen = [0], set[bytes]()
+    for place, row in enumerate(rows):
+        if row.submission is None:
+            continue
+        if row.submission.pair in seen:
+            parts.append(place)
+            seen.clear()
+        seen.add(row.submission.pair)
+    return parts
 
 
 def last_checkpoint(store: Store) -> bytes | None:

@@ -29,6 +29,7 @@ class Metrics:
         self._seconds_of = lru_cache(maxsize=None)(self._seconds.labels)  # routes are few, looking one up is slow
         self.ledger_size = Gauge("curiosity_ledger_entries", "Entries in the ledger", registry=self.registry)
         self.queued = Gauge("curiosity_queued_pairs", "Pairs admitted and not yet decided", registry=self.registry)
+        self.held = Gauge("curiosity_held_pairs", "Held pairs to be judged again", registry=self.registry)
         self.work = Gauge("curiosity_work_units", "Units of work done since the start", registry=self.registry)
         self.bodies = Gauge("curiosity_body_bytes", "Bytes of bodies that are held", registry=self.registry)
         self.answers = Gauge(

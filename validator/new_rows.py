@@ -33,7 +33,7 @@ def plan_rows(
 
     Args:
         entries: The batch, in order.
-        known_before: What was answered before; such an entry gets its old receipt and no row.
+        known_before: What was answered before; such an entry gets its old receipt and no row, unless it decides again.
         first: Index of the first new row.
         origin: Name of the log.
         now_s: Unix seconds that the receipts name.
@@ -48,7 +48,7 @@ def plan_rows(
     slots: list[Receipt | int] = []  # a receipt that was issued, or a place among the fresh entries
     for entry in entries:
         submission, index = entry.submission, first + len(fresh)
-        if submission is not None:
+        if submission is not None and not submission.again:
             known = answered.get((submission.contributor, submission.nonce))
             if known is not None:
                 _check_same_pair(submission, known[0])

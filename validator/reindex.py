@@ -148,7 +148,7 @@ class Reindexer:
         for modality in sorted({part.modality for part, _ in held}):
             chosen = [(part.sha256, array) for part, array in held if part.modality == modality]
             arrays = [array for _, array in chosen]
-            vectors = await _patiently(lambda m=modality, some=arrays: self._embedder.embed_whole(m, some, state))  # type: ignore[misc]
+            vectors = await patiently(lambda m=modality, some=arrays: self._embedder.embed_whole(m, some, state))  # type: ignore[misc]
             wholes.update(zip((digest for digest, _ in chosen), quantise(vectors), strict=True))
         return wholes
 
@@ -161,7 +161,7 @@ class Reindexer:
         content = await self._threads.on_reader(lambda: self._store.blob(part.sha256))
         if content is None:
             return None
-        return await _patiently(lambda: self._decoder.decode(part.modality, part.media_type, content))
+        return await patiently(lambda: self._decoder.decode(part.modality, part.media_type, content))
 
 
 def waves(parts: Iterable[Part]) -> Iterator[list[Part]]:
@@ -176,7 +176,7 @@ def waves(parts: Iterable[Part]) -> Iterator[list[Part]]:
         yield wave
 
 
-async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
+async def patiently(work: Callable[[], Awaitable[T]]) -> T:
     """Return what ``work`` returns, tried again while there is no place for it.
 
     Raises:

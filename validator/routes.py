@@ -77,7 +77,10 @@ ROUTES: tuple[tuple[Operation, Handler], ...] = (
     (Operation("GET", "/openapi.json", "This document", "application/json"), get_openapi),
     (Operation("GET", "/v1/network", "What a contributor needs to know before signing", Network), get_network),
     (Operation("POST", PAIRS_PATH, "Submit a signed pair", Decision, takes=PAIR_MEDIA_TYPE), post_pair),
-    (Operation("GET", "/v1/receipts/{pair}", "The decision about a pair, again", Decision), get_receipt),
+    (
+        Operation("GET", "/v1/receipts/{pair}", "The newest decision about a pair, again", Decision, query=("index",)),
+        get_receipt,
+    ),
     (Operation("GET", "/v1/entries", "Leaves of the ledger", EntryPage, query=("start", "count")), get_entries),
     (
         Operation("GET", "/v1/submissions", "Signed submissions", SubmissionPage, query=("start", "count")),

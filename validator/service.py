@@ -25,6 +25,7 @@ from validator.checkpoints import CHECKPOINT_PATH, keep_copy, note_of
 from validator.config import ServiceSettings
 from validator.epochs import Epochs
 from validator.forgotten import Forgotten
+from validator.held import HeldPairs
 from validator.importer import MirrorRecord, check_checkpoint, last_checkpoint
 from validator.intake import RateLimit
 from validator.keys import Keys
@@ -74,6 +75,7 @@ class Service:
     takedowns: Takedowns
     refused_items: RefusedItems
     audits: Audits
+    held: HeldPairs
     stake_vkey: str = ""  # of the signature on tree heads that the stake contract judges
     mirrored: MirrorRecord | None = None  # whose ledger this is a read-only copy of
     switching: asyncio.Lock = field(default_factory=asyncio.Lock)  # one switch of the checkpoint at a time
@@ -96,7 +98,7 @@ async def switch_checkpoint(s: Service, path: Path, *, force: bool = False) -> t
     It is copied into the data folder first: ``path`` is not needed any more once this returns.
     All that is needed is built beside what is in force, under which pairs and searches go on meanwhile. If anything
     fails before the entry is written, nothing has changed. Only what was accepted last, at most a batch, is embedded
-    while pairs wait. Orders are followed one after another.
+    while pairs wait. Orders are followed one after another. Held pairs are judged again afterwards, in the background.
 
     Raises:
         CheckpointError: CHECKPOINT_NOT_CHILD unless its parent is in force, CHECKPOINT_UNFIT if it is near chance by
@@ -119,6 +121,7 @@ async def switch_checkpoint(s: Service, path: Path, *, force: bool = False) -> t
         await s.threads.on_writer(lambda: s.store.drop_finals(keep))
         with s.batches.building(state):
             index, count = await _fill_and_switch(s, state)
+    s.held.wake()
     log.info("event=checkpoint_switched checkpoint=%s reindexed=%d", state.digest.hex(), count)
     return index, count
 

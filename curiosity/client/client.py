@@ -100,9 +100,10 @@ class ValidatorClient:
         """Return the decision about a signed pair; safe to repeat, the nonce makes it one submission."""
         return await self._ask(Decision, "POST", "/v1/pairs", data=body, content_type=PAIR_MEDIA_TYPE)
 
-    async def receipt(self, pair: bytes) -> Decision:
-        """Return the decision about a pair by its digest."""
-        return await self._ask(Decision, "GET", f"/v1/receipts/0x{pair.hex()}")
+    async def receipt(self, pair: bytes, index: int | None = None) -> Decision:
+        """Return the newest decision about a pair by its digest, or that of the entry at ``index``."""
+        query = "" if index is None else f"?index={index}"
+        return await self._ask(Decision, "GET", f"/v1/receipts/0x{pair.hex()}{query}")
 
     async def takedown(self, signed: SignedTakedown, token: str = "") -> TakedownReport:
         """Have a pair forgotten; ``token`` is the operator's, whose request is not signed. Safe to repeat."""

@@ -43,11 +43,11 @@ _REASONS: Final = {
     ),
     Reason.PAIR_UNDECIDED: Words(
         "the checkpoint cannot tell whether the two belong together; this costs you nothing",
-        "Nothing now: the validator judges the pair again under its next checkpoints.",
+        "Nothing now: the validator judges it again under its next checkpoints (curiosity receipts --refresh).",
     ),
     Reason.PAIR_UNFAMILIAR: Words(
         "the pair is unlike everything that the checkpoint can judge; this costs you nothing",
-        "Nothing now: the validator judges the pair again under its next checkpoints.",
+        "Nothing now: the validator judges it again under its next checkpoints (curiosity receipts --refresh).",
     ),
     Reason.GREY_ZONE: Words(
         "too near to a threshold to decide; this costs you nothing", f"Nothing now; {_AGAIN}."

@@ -181,7 +181,8 @@ class _ContentCopy:
             ProofError: If something does not hold.
         """
         leaves = await asyncio.to_thread(self._leaves)
-        erased = set(check_takedowns(leaves, self._network.network_id, self._network.domain))
+        takedowns = check_takedowns(leaves, self._network.network_id, self._network.domain)
+        erased = {entry.pair for entry in takedowns.values()}  # with all entries about them
         pairs = accepted = 0
         wanted: dict[bytes, None] = {}
         for bundle in bundles_for(self._head.size):
@@ -215,13 +216,13 @@ class _ContentCopy:
 
     # -- pairs
 
-    async def _take_pairs(self, bundle: Bundle, leaves: Sequence[bytes], erased: set[int]) -> dict[int, ExportedPair]:
+    async def _take_pairs(self, bundle: Bundle, leaves: Sequence[bytes], erased: set[bytes]) -> dict[int, ExportedPair]:
         """Return what is given out of a bundle's pairs, by index; what is here and holds is not fetched."""
         first = bundle.index * WIDTH
         wanted = {
             index: leaves[index]
             for index in range(first, first + bundle.width)
-            if index not in erased and isinstance(parse_entry(leaves[index]), PairEntry)
+            if isinstance(entry := parse_entry(leaves[index]), PairEntry) and entry.pair not in erased
         }
         pairs = await asyncio.to_thread(self._kept_pairs, bundle, wanted)
         missing = {index: leaf for index, leaf in wanted.items() if index not in pairs}
@@ -256,7 +257,7 @@ class _ContentCopy:
         async def complete(index: int, envelope: Envelope) -> ExportedPair:
             async with self._gate:
                 try:
-                    decision = await self._client.receipt(envelope.submission.digest(self._network.domain))
+                    decision = await self._client.receipt(envelope.submission.digest(self._network.domain), index)
                 except Rejected as error:
                     raise _Gone(ProofError("EXPORT_MISSING", f"entry {index}: {error.what}")) from None
             pair = ExportedPair(index, envelope.submission, envelope.signature, decision)

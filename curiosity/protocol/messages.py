@@ -4,7 +4,7 @@
 |---|---|---|
 | GET /v1/network | | Network |
 | POST /v1/pairs | body of `curiosity.protocol.pair.SignedPair.encode` | Decision |
-| GET /v1/receipts/{pair digest} | | Decision without embeddings |
+| GET /v1/receipts/{pair digest}?index= | | Decision: the newest about the pair, or that of an entry |
 | GET /v1/entries?start=&count= | | EntryPage |
 | GET /v1/submissions?start=&count= | | SubmissionPage |
 | GET /v1/proof/inclusion?index=&size= | | InclusionProof |
@@ -377,6 +377,7 @@ class Health:
     queue: int
     epoch: int
     epochs: EpochStanding | None = None  # null without a chain
+    held: int = 0  # pairs that wait to be judged again under a later checkpoint
 
     __pydantic_config__ = STRICT
 

@@ -121,6 +121,8 @@ def derive_earnings(leaves: Iterable[bytes], account: bytes, parameters: RewardP
         entry = parse_entry(leaf)
         if isinstance(entry, PairEntry) and entry.contributor == account:
             mine[index] = entry
+            if entry.again is not None:
+                mine.pop(entry.again, None)
             if entry.verdict.novel:
                 kinds[index] = entry.modalities
         elif isinstance(entry, TakedownEntry) and entry.index in mine:

@@ -4,10 +4,11 @@
 that a single changed bit shows. This takes about a quarter of a millisecond an entry, and reads every item.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
+from typing import Any
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import select
 
 from curiosity.protocol.entry import PairEntry, parse_entry
 from curiosity.protocol.errors import CuriosityError
@@ -45,7 +46,8 @@ class PairAudit:
         for start in range(0, size, _PAGE):
             end = min(start + _PAGE, size)
             rows = self._store.read(select(schema.pairs).where(c.leaf_index.between(start, end - 1)))
-            pairs = {row["leaf_index"]: row for row in rows}
+            pairs = {row["leaf_index"]: dict(row) for row in rows}
+            pairs |= self._earlier(start, end)
             for index, leaf, note in self._store.entries(start, end - start):
                 try:
                     what = self._damage(index, leaf, note, pairs.get(index))
@@ -57,7 +59,19 @@ class PairAudit:
                 progress(end, size)
         return None
 
-    def _damage(self, index: int, leaf: bytes, note: str, pair: RowMapping | None) -> str:
+    def _earlier(self, start: int, end: int) -> dict[int, dict[str, Any]]:
+        """Return what is held of pairs that were judged again, as their earlier entries saw them."""
+        c = schema.earlier.c
+        kept = self._store.read(select(schema.earlier).where(c.leaf_index.between(start, end - 1)))
+        pairs = schema.pairs.c.pair.in_([row["pair"] for row in kept])
+        newest = {row["pair"]: row for row in self._store.read(select(schema.pairs).where(pairs))} if kept else {}
+        gone = {name.name: None for name in schema.pairs.c}
+        return {
+            row["leaf_index"]: {**newest.get(row["pair"], gone), **row, "is_accepted": False, "items_since": None}
+            for row in kept
+        }
+
+    def _damage(self, index: int, leaf: bytes, note: str, pair: Mapping[str, Any] | None) -> str:
         if b'"kind":"pair"' not in leaf:
             return "an entry that decides about no pair has one" if pair is not None else ""
         entry = parse_entry(leaf)
@@ -75,7 +89,7 @@ class PairAudit:
             return "" if all(pair[name] is None for name in held) else "the pair is erased and still holds something"
         return self._difference(entry, pair)
 
-    def _difference(self, entry: PairEntry, pair: RowMapping) -> str:
+    def _difference(self, entry: PairEntry, pair: Mapping[str, Any]) -> str:
         envelope = parse(Envelope, pair["envelope"])
         s = envelope.submission
         if check_signature(envelope, self._domain) != entry.pair or envelope.signature != entry.signature:

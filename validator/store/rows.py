@@ -10,7 +10,9 @@ from curiosity.protocol.receipt import Receipt
 class NewSubmission:
     """The pair behind a new entry. ``envelope`` is JSON of `curiosity.protocol.pair.Envelope`, as it came.
 
-    ``items_since`` is when its items came, Unix seconds, 0 if nobody knows; None: they are not to be kept.
+    ``items_since`` is when its items came, Unix seconds, 0 if nobody knows; None: they are not to be kept. ``again``:
+    the entry is a later one about a pair that was held. ``held_under`` is the checkpoint that holds the pair, None if
+    it is not held.
     """
 
     pair: bytes  # digest, 32 bytes
@@ -23,6 +25,8 @@ class NewSubmission:
     embeddings: bytes | None = field(repr=False)
     opening: bytes = field(repr=False)  # canonical JSON of `curiosity.protocol.verdict.Opening`
     items_since: int | None = 0
+    again: bool = False
+    held_under: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class ErasedPair:
     pair: bytes
     contributor: bytes
     accepted: bool
+    again: bool = False
 
 
 @dataclass(frozen=True)

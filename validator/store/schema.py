@@ -5,6 +5,8 @@
 | entries | one leaf of the ledger and the note of its receipt |
 | tiles | 256 hashes of one level of the tree, as c2sp.org/tlog-tiles cuts it, and the one above them; full ones only |
 | pairs | what is known of the pair behind an entry, with the signed envelope and its embeddings |
+| held | a held pair that is judged again: the checkpoint that holds it, and how often it was judged again |
+| earlier | what an earlier entry about a held pair commits to: its opening and the embeddings that were measured |
 | finals | final embeddings of an accepted pair under a checkpoint that did not judge it, as int16, both items |
 | items | one content by SHA-256: ``data`` holds it, or ``pack`` and ``start`` say where it lies |
 | scrubs | an extent of a pack whose bytes are to be overwritten: its contents were erased |
@@ -59,8 +61,9 @@ class TileColumns(TypedColumns):
 
 
 class PairColumns(TypedColumns):
-    """The pair behind an entry. Erasing it leaves the row, without nonce, contents, envelope, embeddings, opening.
+    """The pair behind its newest entry.
 
+    Erasing it leaves the row, without nonce, contents, envelope, embeddings, opening.
     Its contents' hashes stay when its items are let go, or if they were never kept.
     """
 
@@ -76,6 +79,23 @@ class PairColumns(TypedColumns):
     embeddings: Column[bytes | None] = Column(LargeBinary, nullable=True)
     opening: Column[bytes | None] = Column(LargeBinary, nullable=True)
     items_since: Column[int | None] = Column(BigInteger, nullable=True)  # Unix seconds; None: it holds no items
+
+
+class HeldColumns(TypedColumns):
+    """A held pair, by its newest entry, whose items are kept until it is judged again for the last time."""
+
+    leaf_index = Column(_Index, primary_key=True, autoincrement=False)
+    checkpoint = Column(LargeBinary(32), nullable=False)
+    tries = Column(SmallInteger, nullable=False)
+
+
+class EarlierColumns(TypedColumns):
+    """An entry about a pair that a newer one follows. The pair's row is of the newest."""
+
+    leaf_index = Column(_Index, primary_key=True, autoincrement=False)
+    pair = Column(LargeBinary(32), nullable=False, index=True)
+    embeddings: Column[bytes | None] = Column(LargeBinary, nullable=True)
+    opening = Column(LargeBinary, nullable=False)
 
 
 class FinalColumns(TypedColumns):
@@ -126,6 +146,8 @@ entries = Table("entries", metadata, EntryColumns)
 tiles = Table("tiles", metadata, TileColumns)
 items = Table("items", metadata, ItemColumns)
 pairs = Table("pairs", metadata, PairColumns, UniqueConstraint("contributor", "nonce", name="pairs_nonce"))
+held = Table("held", metadata, HeldColumns)
+earlier = Table("earlier", metadata, EarlierColumns)
 finals = Table("finals", metadata, FinalColumns)
 scrubs = Table("scrubs", metadata, ScrubColumns)
 blocked = Table("blocked", metadata, BlockedColumns, sqlite_with_rowid=False)

@@ -17,7 +17,7 @@ from validator.store import schema
 from validator.store.bulk import with_keys
 from validator.store.contents import SeenContents
 from validator.store.database import AnyRow, Database
-from validator.store.finals import FinalRows
+from validator.store.held import HeldRows
 from validator.store.packs import Packs
 from validator.store.rows import LetGo, NewRow, StoredDecision, StoredItem, StoredSubmission
 from validator.store.tree import FullTile
@@ -29,7 +29,7 @@ _CONTENTS = {"is_accepted": "pairs_accepted_contents", "NOT is_accepted": "pairs
 """Which pairs each index of contents holds, as it is spelled there."""
 
 
-class Store(FinalRows):
+class Store(HeldRows):
     """One open store. Made by `Store.open`."""
 
     def __init__(self, database: Database, packs: Packs | None) -> None:
@@ -234,11 +234,12 @@ class Store(FinalRows):
         return found
 
     def submissions(self, start: int, count: int) -> list[StoredSubmission]:
-        """Return the pairs behind the entries from index ``start`` on, at most ``count`` pairs, in order.
+        """Return the pairs behind the entries from index ``start`` on, at most ``count`` entries, in order.
 
-        Erased pairs are left out.
+        A pair that was judged again comes with each of its entries. Erased pairs are left out.
         """
-        return self._submissions(start, count)
+        rows = [*self._submissions(start, count), *self.earlier_submissions(start, count)]
+        return sorted(rows, key=lambda row: row.index)[:count]
 
     def pairs_with(self, digests: Collection[bytes]) -> list[StoredSubmission]:
         """Return the pairs, refused ones too, that hold one of these contents as either half, in order.

@@ -7,7 +7,7 @@ to be kept are not written at all.
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, func, insert, or_, select, update
@@ -23,6 +23,7 @@ from validator.store.bulk import (
 )
 from validator.store.contents import SeenContents
 from validator.store.database import Database
+from validator.store.held import erase_held, give_way, hold, replaced_by_erased
 from validator.store.packs import MAX_INLINE_BYTES, Packs
 from validator.store.rows import ErasedPair, LetGo, NewRow, NewSubmission
 from validator.store.tree import FullTile
@@ -56,15 +57,19 @@ class Writer:
     def append(self, rows: Sequence[NewRow], tiles: Sequence[FullTile]) -> None:
         """See `Store.append`."""
         erases = [index for row in rows for index in row.erases]
-        submissions = [row.submission for row in rows if isinstance(row.submission, NewSubmission)]
         with self._database.write() as connection:
-            described = _describe(submissions)
+            if gone := replaced_by_erased(connection, rows):
+                _erase(connection, gone)
+            rows, here = give_way(connection, rows)
+            submissions = [row.submission for row in rows if isinstance(row.submission, NewSubmission)]
+            described = _describe(submissions, here)
             known = self._known(connection, described.values())
             if self.seen is not None:
                 self.seen.note(described)
             pairs = [_pair_row(row.index, row.submission) for row in rows if row.submission is not None]
             insert_rows(connection, schema.entries, [(row.index, row.leaf, row.note) for row in rows])
             insert_rows(connection, schema.pairs, pairs)
+            hold(connection, rows, here)
             insert_rows(connection, schema.tiles, [_tile_row(tile) for tile in tiles])
             new = [use for digest, use in described.items() if digest not in known]
             places = self._pack(connection, new)
@@ -75,7 +80,7 @@ class Writer:
                 connection.execute(_USE_AGAIN, again)
             if erases:
                 _erase(connection, erases)
-        if erases:
+        if erases or gone:
             self.scrub()
 
     def _known(self, connection: Connection, uses: Iterable[_Use]) -> set[bytes]:
@@ -104,7 +109,8 @@ class Writer:
     def expire(self, before: int, most: int) -> LetGo:
         """See `Store.expire`."""
         c = schema.pairs.c
-        is_due = ~c.is_accepted & (c.items_since < before)
+        is_held = c.leaf_index.in_(select(schema.held.c.leaf_index))
+        is_due = ~c.is_accepted & (c.items_since < before) & ~is_held
         with self._database.write() as connection:
             due = connection.scalars(
                 select(c.leaf_index).where(is_due).order_by(c.items_since, c.leaf_index).limit(most)
@@ -170,23 +176,26 @@ class Writer:
         return False
 
 
-def _describe(submissions: Sequence[NewSubmission]) -> dict[bytes, _Use]:
-    """Return each content that is to be kept once; the first accepted pair says what it is, not a refused one."""
+def _describe(submissions: Sequence[NewSubmission], here: Collection[bytes] = ()) -> dict[bytes, _Use]:
+    """Return each content that is to be kept once; the first accepted pair says what it is, not a refused one.
+
+    Pairs with a digest in ``here`` hold their items already.
+    """
     described: dict[bytes, _Use] = {}
     for submission in submissions:
         if submission.items_since is None:
             continue
-        accepted = submission.accepted
+        accepted, more = submission.accepted, int(submission.pair not in here)
         for item in (submission.a, submission.b):
             known = described.get(item.digest)
             if known is None:
-                described[item.digest] = _Use(item, accepted, 1, int(accepted))
+                described[item.digest] = _Use(item, accepted, more, int(accepted))
                 continue
             says_better = accepted and not known.is_accepted
             described[item.digest] = _Use(
                 item if says_better else known.item,
                 known.is_accepted or accepted,
-                known.uses + 1,
+                known.uses + more,
                 known.accepted_uses + accepted,
             )
     return described
@@ -259,6 +268,7 @@ def _erase(connection: Connection, indices: Sequence[int]) -> None:
     """Remove what the pairs at these entries hold, and note the extents of packs that nobody needs any more."""
     c = schema.pairs.c
     is_due = c.leaf_index.in_(indices) & ~c.is_erased
+    erase_held(connection, indices)
     connection.execute(delete(schema.finals).where(schema.finals.c.leaf_index.in_(indices)))
     _let_go(connection, is_due & c.items_since.is_not(None))
     connection.execute(
