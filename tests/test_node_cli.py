@@ -277,7 +277,7 @@ def test_a_pair_is_taken_down_by_its_contributor_or_by_the_operator(
     assert Path(done["kept"]).is_file()
     again = online.run("takedown", first.stem, "--wallet", "alice", *asked).json
     assert (again["replayed"], again["receipts"]) == (True, done["receipts"])
-    assert "taken down" in online.run("takedown", second, "--yes").out  # the receipt says whose wallet
+    assert "Took down 1 pair" in online.run("takedown", second, "--yes").out  # the receipt says whose wallet
     kept = {one["pair"]: one for one in online.run("receipts", "--json").json["receipts"]}
     assert {pair for pair, one in kept.items() if one["is_taken_down"]} == {first.stem, second.stem}
     assert kept[first.stem]["pay"].startswith("taken down")
