@@ -1,0 +1,179 @@
+"""What a stream of pairs earns, by the product's own functions: with the defences, and without them.
+
+Without: verdicts by thresholds, gaps among everything known, and version 1 of the rule of pay. With: verdicts by
+beliefs, gaps among the checkpoint's own points, counts of shared items, and version 2.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+from benchmarks.attack_world import PAIR, Sent, World
+from curiosity.protocol.entry import (
+    AnyEntry,
+    AuditEntry,
+    CheckpointEntry,
+    Closing,
+    PairEntry,
+    RuleEntry,
+    TakedownEntry,
+)
+from curiosity.protocol.payouts import EpochPayout, Replay
+from curiosity.protocol.rewards import RewardParameters
+from curiosity.protocol.scoring import Quantised
+from curiosity.protocol.takedown import Asker, TakedownReason
+from curiosity.protocol.verdict import CrowdCounts, Outcome, Reason, Verdict
+from curiosity.protocol.vesting import WHOLE_WEIGHT, spell_rule, weight_of
+from curiosity.serving.judge import Judge
+from curiosity.serving.paid import PaidContents
+
+RULE_1 = RewardParameters()
+RULE_2 = RewardParameters(version=2)
+DAY_S = 86_400
+BLOCKS = 7_200
+BEGUN = 1_800_000_000
+VESTED_AFTER = 7  # closes until all that an epoch awards has vested, with the default parameters
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What was decided about a sent pair."""
+
+    sent: Sent
+    verdict: Verdict
+
+    @property
+    def weight(self) -> float:
+        """Of what an ordinary pair is paid by version 2."""
+        return self.weighs(RULE_2.crowd_power)
+
+    def weighs(self, power: int) -> float:
+        """Of what an ordinary pair is paid, with this power of the count."""
+        return weight_of(self.verdict.crowd, power) / WHOLE_WEIGHT if self.verdict.novel else 0.0
+
+
+def decide(world: World, stream: Sequence[Sent], *, defended: bool) -> list[Decided]:
+    """Decide about pairs one after another, as a validator does."""
+    world.encoder.of([thing for one in stream for thing in (one.a, one.b)])
+    judging = Judging(world, defended=defended)
+    return [judging.decide(index, one) for index, one in enumerate(stream)]
+
+
+class Judging:
+    """A judge with its history, what it refuses before it judges, and what it remembers of what was taken down."""
+
+    def __init__(self, world: World, *, defended: bool) -> None:
+        calibration = world.calibration if defended else replace(world.calibration, beliefs={})
+        self._judge = Judge(bytes(32), calibration, world.anchors, "pinned" if defended else "loo")
+        self._world, self._defended = world, defended
+        self._paid = PaidContents(b"only the validator knows this")
+        if defended:
+            self._judge.count_paid(self._paid)
+        self._seen: set[tuple[bytes, bytes]] = set()
+        self._points: dict[int, tuple[tuple[bytes, bytes], Quantised | None]] = {}
+
+    def decide(self, index: int, one: Sent) -> Decided:
+        """Decide about the pair of ledger index ``index``."""
+        contents = one.a.digest, one.b.digest
+        if contents in self._seen:
+            return Decided(one, Verdict(Outcome.REJECTED, Reason.CONTENT_DUPLICATE, bytes(32)))
+        self._seen.add(contents)
+        judged = self._judge.rank(self._world.opinion(one.a, one.b, believes=self._defended), index, contents)
+        self._points[index] = contents, judged.joint
+        return Decided(one, judged.verdict)
+
+    def take_down(self, index: int, *, was_paid: bool) -> None:
+        """Forget a pair; what was paid is remembered under a key."""
+        if was_paid:
+            self._paid.add(self._paid.keys_of(*self._points[index]))
+        self._judge.forget(PAIR, index)
+
+
+class Network:
+    """A ledger of decided pairs that is closed epoch by epoch. Everything that is paid follows from its entries."""
+
+    def __init__(self, rule: RewardParameters = RULE_1, start: int = 0) -> None:
+        self.replay = Replay(RULE_1, check_signatures=False)
+        self.entries: list[AnyEntry] = []
+        self.closed: list[EpochPayout] = []
+        self.block, self.time = 100 + start, BEGUN  # beacons follow from the block
+        self.append(CheckpointEntry(bytes(32), None))
+        if rule.version == 2:
+            self.append(RuleEntry(1, spell_rule(rule), self.block, self.time))
+
+    def append(self, entry: AnyEntry) -> None:
+        """Take in an entry."""
+        self.entries.append(entry)
+        if (payout := self.replay.take(entry)) is not None:
+            self.closed.append(payout)
+
+    def add(self, one: Decided) -> int:
+        """Enter a decided pair; return its index."""
+        index = len(self.entries)
+        verdict = one.verdict
+        if not verdict.novel:
+            verdict = replace(verdict, crowd=None)
+        pair = sha256(b"%d" % index).digest()
+        self.append(
+            PairEntry(
+                pair, one.sent.who, bytes(65), PAIR, "MIT", verdict, bytes(32), v=3 if verdict.crowd is not None else 2
+            )
+        )
+        return index
+
+    def take_down(self, index: int) -> None:
+        """As the operator does, who needs no signature."""
+        pair = self._pair(index)
+        self.append(
+            TakedownEntry(index, pair, pair, TakedownReason.WITHDRAWN, "", Asker.OPERATOR, expiry=0, signature=None)
+        )
+
+    def audit(self, index: int, *, passed: bool) -> None:
+        """Say what a second look at a drawn pair found."""
+        self.append(AuditEntry(index, self._pair(index), passed))
+
+    def drawn(self) -> int | None:
+        """Index of a pair that waits for its audit."""
+        book = self.replay.book
+        return None if book is None else next((one.index for one in book.awards if one.is_drawn), None)
+
+    def _pair(self, index: int) -> bytes:
+        entry = self.entries[index]
+        if not isinstance(entry, PairEntry):
+            raise TypeError(f"entry {index} is no pair")
+        return entry.pair
+
+    def close(self, after_s: int = DAY_S) -> EpochPayout:
+        """Close the open epoch; the beacon is what nobody knew before.
+
+        Raises:
+            ProofError: PAYOUT_EARLY.
+        """
+        self.block, self.time = self.block + BLOCKS * after_s // DAY_S, self.time + after_s
+        beacon = sha256(b"beacon %d" % self.block).digest()
+        closing = Closing(self.block, self.time, beacon) if self.replay.book is not None else None
+        self.append(self.replay.open_epoch(closing).expected_entry(RULE_1))
+        return self.closed[-1]
+
+    def got(self) -> Mapping[bytes, int]:
+        """Wei that each account got so far."""
+        total: dict[bytes, int] = {}
+        for payout in self.closed:
+            for account, amount in payout.amounts_wei.items():
+                total[account] = total.get(account, 0) + amount
+        return total
+
+
+def pay(decided: Sequence[Decided], rule: RewardParameters) -> Mapping[bytes, int]:
+    """Wei that each account gets for one epoch, once all of it has vested."""
+    network = Network(rule)
+    for one in decided:
+        network.add(one if rule.version == 2 else Decided(one.sent, replace(one.verdict, crowd=None)))
+    for _ in range(VESTED_AFTER if rule.version == 2 else 1):
+        network.close()
+    return network.got()
+
+
+def novel(crowd: CrowdCounts | None = None) -> Verdict:
+    """The verdict about an ordinary novel pair."""
+    return Verdict(Outcome.ACCEPTED, Reason.BELONGS_TOGETHER, bytes(32), None, True, 524_288, crowd or CrowdCounts())

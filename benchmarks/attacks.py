@@ -1,0 +1,344 @@
+"""What each attack on judging and pay earns, without the defences and with them.
+
+    python -m benchmarks.attacks [--seed N] [--rounds N] [--json FILE]
+
+Photos that the encoder never learned from, by the preset ``offline`` with no training at all. In each round half of
+their concepts calibrates the judge; of the other half one part is honest people's pairs, the other is what a cheat has.
+A row says what a cheating pair earns in multiples of an honest one, both counted as sent (a picture that the cheat
+screens in private counts too), unless it says otherwise; mean of the rounds. ``undefended``: thresholds, gaps among
+everything known and version 1 of the rule of pay; ``defended``: beliefs, gaps among the checkpoint's own points, counts
+of shared items and version 2. Rows with ``adaptive`` in their name are of an attacker who knows the defence.
+
+``honest_pay_kept`` is the pay of honest pairs, without an attack and with all defences, over what they would get if
+each accepted, novel one were paid alike. Embeddings are kept in ``--cache``.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.attack_audits import audit_search
+from benchmarks.attack_gradients import follow_gradient
+from benchmarks.attack_pay import RULE_1, RULE_2, Decided, decide, pay
+from benchmarks.attack_rules import every_rule
+from benchmarks.attack_streams import (
+    ATTACKS,
+    CHEAT,
+    HONEST,
+    LIMITS,
+    Attack,
+    Scene,
+    drain,
+    flood,
+    one_picture,
+    search_judge,
+)
+from benchmarks.attack_world import PAIR, Encoder, Sent, Thing, World, build, read_set
+from benchmarks.embedding import ROOT
+from benchmarks.judge import calibration_error
+from curiosity.protocol.errors import CuriosityError, ExitCode
+from curiosity.protocol.rewards import RewardParameters
+from curiosity.protocol.scoring import MICRO
+from curiosity.protocol.verdict import CrowdCounts, Weighed
+from curiosity.protocol.vesting import WHOLE_WEIGHT, weight_of
+from trainer.feed import FedPair
+
+LABELS = "digits"
+HONEST_SETS = ("photos", "clipart", "emoji", LABELS)
+OTHERS = 200  # pairs that calibrate, and that are judged, of the sets that nobody attacks
+FLOODS = (1, 4, 16, 32, 64, 128)
+POWERS = (0, 1, 2, 3)
+FLOOD = 1_024
+SWAPS = 4
+EPSILON = 1e-9
+MADE = ("swapped-adaptive",)  # rows in which the pairs that the cheat made count, not those that it sent
+CURVE = Attack("flood", "", None, lambda _: [])
+GRADIENT = Attack("gradient", "swapped captions, pictures altered by the encoder's gradient", None, follow_gradient)
+DRAINS = "rule: who comes first with a picture is taken for its owner"
+
+Sides = tuple[float | None, ...]
+
+
+def relate(scene: Scene, attack: Attack, stream: Sequence[Sent], *, defended: bool) -> float | None:
+    """What a cheating pair earns in multiples of an honest one; None if honest pairs earn nothing."""
+    decided = decide(scene.world, stream, defended=defended)
+    got = pay(decided, RULE_2 if defended else RULE_1)
+    if not got.get(HONEST):
+        return None
+    cheat, honest = got.get(CHEAT, 0), [one for one in decided if one.sent.who == HONEST]
+    if attack.in_all:  # in multiples of an honest pair that is paid
+        return cheat * len([one for one in honest if one.verdict.novel]) / got[HONEST]
+    made = len(scene.own) if attack.id in MADE else len(decided) - len(honest)
+    return cheat * len(honest) / (max(made, 1) * got[HONEST])
+
+
+def drained(scene: Scene, *, defended: bool) -> float:
+    """Share of their pay that honest people lose to a stranger who sends wrong captions of their pictures first."""
+    rule = RULE_2 if defended else RULE_1
+    weights = [
+        sum(_worth(one, rule) for one in decide(scene.world, stream, defended=defended) if not one.sent.is_wrong)
+        for stream in (scene.honest, drain(scene))
+    ]
+    return 1 - weights[1] / weights[0]
+
+
+def _worth(one: Decided, rule: RewardParameters) -> float:
+    return one.weight if rule.version == 2 else float(one.verdict.curiosity_micro)
+
+
+def mean_row(id: str, attack: str, bar: float | None, pairs: Sequence[Sides], limited_by: str) -> dict[str, Any]:
+    """A row of the report from what each round found, without the defences and with them."""
+    sides = []
+    for side in zip(*pairs, strict=True):
+        known = [value for value in side if value is not None]
+        sides.append(statistics.fmean(known) if len(known) == len(side) else None)
+    undefended, defended = sides
+    holds = None if bar is None else defended is not None and defended <= bar + EPSILON
+    return {
+        "id": id,
+        "attack": attack,
+        "undefended": _rounded(undefended),
+        "defended": _rounded(defended),
+        "bar": bar,
+        "holds": holds,
+        "limited_by": limited_by if holds is False else "",
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def honest_figures(world: World, seed: int) -> dict[str, float]:
+    """What happens to honest people where nobody attacks, and how well the judge's beliefs are calibrated."""
+    honest = [Sent(a, b, HONEST) for a, b in world.pairs]
+    decided = decide(world, honest, defended=True)
+    accepted = [one for one in decided if one.verdict.is_accepted]
+    novel = [one for one in accepted if one.verdict.novel]
+    turns = 1 + np.random.default_rng(seed).permutation(len(world.pairs) - 1)[:SWAPS]
+    wrong = [(a, world.pairs[(i + turn) % len(honest)][1]) for turn in turns for i, (a, _) in enumerate(world.pairs)]
+    beliefs = []
+    for a, b in (*world.pairs, *wrong):
+        measured = world.opinion(a, b).measurement
+        beliefs.append(measured.belief_micro / MICRO if isinstance(measured, Weighed) else 0.0)
+    cheating = world.calibration.beliefs[PAIR].cheating_micro / MICRO
+    is_true = np.arange(len(beliefs)) < len(honest)
+    weight = np.where(is_true, (1 - cheating) / len(honest), cheating / len(wrong))
+    return {
+        "honest_accept": len(accepted) / len(honest),
+        "honest_novel": len(novel) / max(len(accepted), 1),
+        "honest_pay_kept": sum(one.weight for one in novel) / max(len(novel), 1),
+        "ece": calibration_error(np.array(beliefs), is_true, weight),
+    }
+
+
+def kept_of_labels(pairs: Sequence[FedPair], seed: int) -> float:
+    """Share of pay that pairs of few labels keep if the judge accepts them all."""
+    seen: Counter[str] = Counter()
+    total = 0.0
+    for index in np.random.default_rng(seed).permutation(len(pairs)).tolist():
+        a, b = pairs[index].a.digest, pairs[index].b.digest
+        total += weight_of(CrowdCounts.rounded(seen[a], seen[b], 0), RULE_2.crowd_power) / WHOLE_WEIGHT
+        seen.update((a, b))
+    return total / len(pairs)
+
+
+def run(seed: int, rounds: int, preset: str, cache: Path, names: Sequence[str] = HONEST_SETS) -> dict[str, Any]:
+    """The whole report; the first of ``names`` is the set that is attacked."""
+    encoder = Encoder.opened(preset, cache)
+    own = read_set(names[0], cache)
+    captions = _captions(names[:2], cache)
+    scenes = []
+    for number in range(rounds):
+        scenes.append(Scene(build(names[0], own, seed * 1_000 + number, encoder), captions, seed * 1_000 + number))
+        _say(f"round {number + 1} of {rounds} is embedded")
+    report: dict[str, Any] = {"rows": attack_all(scenes)}
+    report["rows"] += [
+        mean_row(one.id, one.attack, one.bar, [(one.undefended, one.defended)], one.limited_by)
+        for one in every_rule(scenes[0])
+    ]
+    report |= vary_rule(scenes[0], seed)
+    others = {
+        name: build(name, read_set(name, cache), seed * 1_000, encoder, OTHERS, OTHERS)
+        for name in names[1:]
+        if name != LABELS
+    }
+    honest = {name: [world] for name, world in others.items()} | {names[0]: [scene.world for scene in scenes]}
+    report["honest"] = {name: mean_figures(honest[name], seed) for name in names if name in honest}
+    if LABELS in names:  # ten texts calibrate no judge: pay alone
+        report["honest"][LABELS] = {"honest_pay_kept": round(kept_of_labels(read_set(LABELS, cache), seed), 4)}
+    encoder.keep()
+    return report | {"seed": seed, "rounds": rounds, "preset": preset, "set": names[0]}
+
+
+def attack_all(scenes: Sequence[Scene], attacks: Sequence[Attack] = (*ATTACKS, GRADIENT)) -> list[dict[str, Any]]:
+    """The rows of attacks that send pairs."""
+    rows = []
+    for attack in attacks:
+        found = []
+        for scene in scenes[:1] if attack is GRADIENT else scenes:
+            stream = attack.stream(scene)
+            found.append(tuple(relate(scene, attack, stream, defended=defended) for defended in (False, True)))
+        rows.append(mean_row(attack.id, attack.what, attack.bar, found, limit_of(attack.id)))
+        _say(f"{attack.id}: {rows[-1]['undefended']} {rows[-1]['defended']}")
+        scenes[0].world.encoder.keep()
+    rows.insert(0, mean_copies(rows))
+    lost = [(drained(scene, defended=False), drained(scene, defended=True)) for scene in scenes]
+    rows.append(mean_row("drain", "wrong captions of a public picture first: what its owner loses", 0.0, lost, DRAINS))
+    return rows
+
+
+def vary_rule(scene: Scene, seed: int) -> dict[str, Any]:
+    """What the number of pictures, the power of the count and audits do."""
+    curve = {
+        str(pictures): [
+            _rounded(relate(scene, CURVE, flood(scene, pictures, FLOOD, adapts=adapts), defended=True))
+            for adapts in (False, True)
+        ]
+        for pictures in FLOODS
+        if pictures <= len(scene.own)
+    }
+    searched = decide(scene.world, search_judge(scene), defended=True)
+    return {
+        "flood_by_pictures": curve,
+        "powers": by_power(scene, FLOOD),
+        "audits": [asdict(one) for one in audit_search(searched, seed)],
+    }
+
+
+def mean_figures(worlds: Sequence[World], seed: int) -> dict[str, float]:
+    """The honest figures of a set, mean of its worlds."""
+    each = [honest_figures(world, seed) for world in worlds]
+    figures = {figure: round(statistics.fmean(one[figure] for one in each), 4) for figure in each[0]}
+    _say(f"honest {worlds[0].name}: {figures}")
+    return figures
+
+
+def by_power(scene: Scene, many: int) -> dict[str, dict[str, float]]:
+    """What the power of the count does: pay that honest pairs keep, and what two attacks earn by it."""
+    streams = {
+        "honest": scene.honest,
+        "one picture, in all": one_picture(scene, many, adapts=True),
+        "flood of 64 pictures": flood(scene, 64, many, adapts=True),
+    }
+    decided = {name: decide(scene.world, stream, defended=True) for name, stream in streams.items()}
+    figures: dict[str, dict[str, float]] = {}
+    for power in POWERS:
+        row = figures[str(power)] = {}
+        for name, all_of in decided.items():
+            weights = {
+                wrong: [one.weighs(power) for one in all_of if one.sent.is_wrong is wrong] for wrong in (False, True)
+            }
+            novel = max(len([weight for weight in weights[False] if weight]), 1)
+            if name == "honest":
+                row[name] = round(sum(weights[False]) / novel, 4)
+            elif "in all" in name:
+                row[name] = round(sum(weights[True]) * novel / sum(weights[False]), 4)
+            else:
+                row[name] = round(
+                    sum(weights[True]) / len(weights[True]) * len(weights[False]) / sum(weights[False]), 4
+                )
+    return figures
+
+
+def mean_copies(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The mean of the rows of copied pictures of whom nobody knows the defence."""
+    copies = [row for row in rows if row["id"].startswith("copy-") and not row["id"].endswith("adaptive")]
+    found = [(row["undefended"], row["defended"]) for row in copies]
+    return mean_row("copies", "pictures copied, mean of the ways", 0.10, found, limit_of("copy"))
+
+
+def limit_of(id: str) -> str:
+    """What limits an attack's row."""
+    return next((limit for start, limit in LIMITS.items() if id.startswith(start)), "")
+
+
+def _captions(names: Sequence[str], cache: Path) -> list[Thing]:
+    texts = {pair.b.digest: pair.b for name in names for pair in read_set(name, cache)}
+    return [Thing.of(texts[digest]) for digest in sorted(texts)]
+
+
+def _say(what: str) -> None:
+    print(what, file=sys.stderr)
+
+
+def _shown(value: float | None) -> str:
+    return "honest pairs get nothing" if value is None else f"{value:.3f}"
+
+
+def to_markdown(report: dict[str, Any]) -> str:
+    """The report as tables."""
+    lines = [
+        f"Set {report['set']}, seed {report['seed']}, {report['rounds']} rounds, preset {report['preset']}",
+        "",
+        "| attack | undefended | defended | bar | holds | limited by |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in report["rows"]:
+        holds = {True: "yes", False: "no", None: ""}[row["holds"]]
+        values = [_shown(row["undefended"]), _shown(row["defended"])]
+        bar = "" if row["bar"] is None else row["bar"]
+        lines.append(f"| {row['attack']} | {' | '.join(values)} | {bar} | {holds} | {row['limited_by']} |")
+    lines += ["", "| pictures of 1,024 pairs | a pair earns | with the best captions |", "|---|---|---|"]
+    lines += [
+        f"| {n} | {_shown(any_of)} | {_shown(best)} |" for n, (any_of, best) in report["flood_by_pictures"].items()
+    ]
+    lines += [
+        "",
+        "| power of the count | honest pay kept | one picture, in all | flood of 64 pictures |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {power} | " + " | ".join(f"{v:.3f}" for v in row.values()) + " |" for power, row in report["powers"].items()
+    ]
+    lines += [
+        "",
+        "| audited | honest wallet | cheat's wallet | best of 64 earns | honest pay kept |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['share']:.2f} | {row['honest_wallet']} | {row['cheat_wallet']} | {row['cheat']:.3f} | "
+        f"{row['honest_kept']:.3f} |"
+        for row in report["audits"]
+    ]
+    lines += ["", "| honest | accepted | novel of them | pay kept | calibration error |", "|---|---|---|---|---|"]
+    for name, figures in report["honest"].items():
+        shown = (figures.get(one) for one in ("honest_accept", "honest_novel", "honest_pay_kept", "ece"))
+        lines.append(f"| {name} | " + " | ".join("" if one is None else f"{one:.3f}" for one in shown) + " |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.attacks", description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3, help="each with another half of the concepts")
+    parser.add_argument("--preset", default="offline")
+    parser.add_argument("--json", type=Path, help="file to write")
+    parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "benchmarks", help="where sets are kept")
+    given = parser.parse_args(arguments)
+    try:
+        report = run(given.seed, given.rounds, given.preset, given.cache)
+    except CuriosityError as error:
+        print(f"{error.code}: {error.what}. {error.remedy}", file=sys.stderr)
+        return error.exit_code
+    first = report["honest"][report["set"]]
+    report |= {figure: first[figure] for figure in ("honest_accept", "honest_pay_kept", "ece")}
+    report["command"] = f"python -m benchmarks.attacks --seed {given.seed}"
+    if given.json:
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        given.json.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
+    print(to_markdown(report))
+    return ExitCode.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())
