@@ -346,7 +346,7 @@ def test_commands_exist_with_the_options_used(name: str) -> None:
                 break
             words.append(word)
         shown = subprocess.run(
-            [program(command[0]), *words, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+            [program(command[0]), *words, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=600, check=True
         ).stdout
         known = set(re.findall(r"(?<![\w-])--?[\w][\w-]*", shown))
         used = {word for word in command[1:] if word.startswith("-") and word != "-m"}
@@ -486,7 +486,7 @@ class Stack:
             cwd=self.folder / "app",
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
 
     def start(self, name: str) -> None:

@@ -64,7 +64,7 @@ def test_members_are_those_that_gnu_tar_wrote(options: list[str], tmp_path: Path
     (folder / "blobs").mkdir(parents=True)
     (folder / "network.json").write_bytes(b"{}")
     (folder / "blobs" / ("ab" * 32)).write_bytes(b"item")
-    subprocess.run(["tar", *options, "-cf", tmp_path / "a.tar", "-C", folder, "."], check=True, timeout=60)
+    subprocess.run(["tar", *options, "-cf", tmp_path / "a.tar", "-C", folder, "."], check=True, timeout=600)
     data = (tmp_path / "a.tar").read_bytes()
     files = {one.name: data[one.offset : one.offset + one.size] for one in read(data) if not one.is_folder}
     assert files == {"./network.json": b"{}", "./blobs/" + "ab" * 32: b"item"}

@@ -14,7 +14,7 @@ from tests.material.packages import write_stamps
 def run(*arguments: str | Path) -> Said:
     done = subprocess.run(
         [sys.executable, "-m", "node.cli", "data", *map(str, arguments)],
-        capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
     return Said(done.returncode, done.stdout, done.stderr)

@@ -128,7 +128,7 @@ def test_programs_that_make_one_set_at_once_all_get_it(digits: Path, speech: Pat
         assert one.stdin is not None
         one.stdin.write("now\n")
         one.stdin.flush()
-    made = {one.communicate(timeout=120)[0].strip() for one in running}
+    made = {one.communicate(timeout=600)[0].strip() for one in running}
     assert made == {json.loads((digits / "card.json").read_text())["digest"]}
     assert check_pair_set(tmp_path / "set") > 0
 

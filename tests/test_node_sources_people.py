@@ -303,7 +303,7 @@ def test_a_console_that_cannot_show_a_caption_ends_no_run(encoding: str, tmp_pat
     lay(tmp_path, {"x.png": png(), "x.txt": "a \U0001f431 cat", "\u6f22.png": b"no picture"})
     asked = [sys.executable, "-m", "node.cli", "submit", str(tmp_path), "--dry-run", "--license", "CC0-1.0"]
     environment = {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(Path(__file__).parents[1]), "PATH": "/usr/bin"}
-    done = subprocess.run(asked, capture_output=True, env=environment, timeout=120, check=False)
+    done = subprocess.run(asked, capture_output=True, env=environment, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     assert b"INTERNAL" not in done.stderr
     assert b"\\u6f22" in done.stdout + done.stderr

@@ -290,7 +290,7 @@ def ask_openzeppelin(trees: list[list[tuple[bytes, int]]], folder: Path) -> str:
     request = folder / "trees.json"
     request.write_text(json.dumps([[["0x" + a.hex(), str(amount)] for a, amount in leaves] for leaves in trees]))
     command = [str(NODE), str(VECTORS / "rewards.mjs"), str(request)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout
 
 
 def compare_with(answers: list[dict[str, Any]]) -> int:

@@ -25,7 +25,7 @@ _MIB = 1 << 20
 
 def run(*command: object) -> str:
     """Run a command of the system and return what it printed."""
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True, timeout=600)
     return done.stdout.strip()
 
 

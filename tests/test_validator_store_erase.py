@@ -119,7 +119,7 @@ def test_an_erasure_cut_short_is_finished_at_start(sqlite_url: str, tmp_path: Pa
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, sqlite_url, str(tmp_path / "head")],
         cwd=Path(__file__).parent.parent,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL

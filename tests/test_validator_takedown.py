@@ -384,7 +384,7 @@ async def test_a_takedown_cut_short_is_finished_at_start(tmp_path: Path) -> None
         subprocess.run,
         [sys.executable, "-c", KILLED, str(tmp_path / "validator"), nonce.hex()],
         cwd=Path(__file__).parent.parent,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL
