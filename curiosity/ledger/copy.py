@@ -255,9 +255,11 @@ class _ContentCopy:
         page = await self._client.submissions(first, WIDTH)
 
         async def complete(index: int, envelope: Envelope) -> ExportedPair:
+            digest = envelope.submission.digest(self._network.domain)
+            is_meant = f'"pair":"0x{digest.hex()}"'.encode() in missing[index]
             async with self._gate:
                 try:
-                    decision = await self._client.receipt(envelope.submission.digest(self._network.domain), index)
+                    decision = await self._client.receipt(digest, index if is_meant else None)
                 except Rejected as error:
                     raise _Gone(ProofError("EXPORT_MISSING", f"entry {index}: {error.what}")) from None
             pair = ExportedPair(index, envelope.submission, envelope.signature, decision)
