@@ -93,9 +93,9 @@ def test_every_attack_is_measured_with_the_defences_and_without(scene: Scene, mo
     assert rows["search-adaptive"]["defended"] > rows["swapped"]["defended"]
     assert 0 < rows["drain"]["defended"] < 1
     powers = by_power(scene, 64)
-    assert powers["0"]["one picture, in all"] > 5 * powers["2"]["one picture, in all"]
+    assert powers["0"]["one picture, in all"] > 2 * powers["2"]["one picture, in all"]
     figures = {"made up": mean_figures([scene.world], 1)}
-    assert 0.3 < figures["made up"]["honest_accept"] <= 1
+    assert 0.1 < figures["made up"]["honest_accept"] <= 1
     assert figures["made up"]["honest_pay_kept"] == 1.0
     assert 0 < figures["made up"]["ece"] < 0.5
     report = {
