@@ -567,7 +567,7 @@ def test_the_services_run_together(stack: Stack) -> None:
     assert "2 receipts verified" in done.stdout, done.stdout + done.stderr
     done = stack.run("mirror")
     assert done.stdout.startswith("4 entries verified, root"), done.stdout + done.stderr
-    assert len(read_leaves(stack.place("mirror"))) == 3
+    assert len(read_leaves(stack.place("mirror"))) == 4
 
     # What was decided is provable under a head that the witness cosigned, to whoever trusts its key.
     address, vkey = stack.hosts["validator:8440"], (stack.place("network") / "witness.vkey").read_text().strip()
