@@ -64,7 +64,7 @@ def _share_out(decided: Sequence[Decided], honest_wallet: int, cheat_wallet: int
 
 
 def _pay(owned: Sequence[Decided], share: float, seed: int) -> tuple[int, int]:
-    """Wei that honest and cheating wallets got, once everything has vested."""
+    """Return wei that honest and cheating wallets got, once everything has vested."""
     generator = np.random.default_rng(seed)
     network = Network(replace(RULE_2, audit_micro=round(MILLION * share)), start=seed)
     wrong = {network.add(one): one.sent.is_wrong for one in owned}

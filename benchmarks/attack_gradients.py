@@ -41,7 +41,7 @@ def craft(thing: Thing, wanted: Quantised, steps: int = STEPS) -> Thing:
 
 
 def _told(pixels: Tensor) -> Tensor:
-    """What the picture's classes say, as the preset ``offline`` does before it is trained, with gradient."""
+    """Return what the picture's classes say, as the preset ``offline`` does before it is trained, with gradient."""
     network, names = load_network(), torch.from_numpy(load_names().vectors)
     spread = torch.tensor(np.asarray(SPREAD, dtype=np.float32))
     grid = network.blocks(network.stem(((pixels - torch.tensor(np.asarray(MEAN, dtype=np.float32))) / spread)[None]))
@@ -51,7 +51,7 @@ def _told(pixels: Tensor) -> Tensor:
 
 
 def follow_gradient(scene: Scene) -> list[Sent]:
-    """Some of the cheat's pictures, altered for another one's caption, among the honest pairs."""
+    """Return some of the cheat's pictures, altered for another one's caption, among the honest pairs."""
     texts = [b for _, b in scene.own]
     wanted = scene.world.encoder.of(texts)
     wrong = [

@@ -48,7 +48,7 @@ class Decided:
         return self.weighs(RULE_2.crowd_power)
 
     def weighs(self, power: int) -> float:
-        """Of what an ordinary pair is paid, with this power of the count."""
+        """Return of what an ordinary pair is paid, with this power of the count."""
         return weight_of(self.verdict.crowd, power) / WHOLE_WEIGHT if self.verdict.novel else 0.0
 
 
@@ -122,7 +122,7 @@ class Network:
         return index
 
     def take_down(self, index: int) -> None:
-        """As the operator does, who needs no signature."""
+        """Take down a pair as the operator does, who needs no signature."""
         pair = self._pair(index)
         self.append(
             TakedownEntry(index, pair, pair, TakedownReason.WITHDRAWN, "", Asker.OPERATOR, expiry=0, signature=None)
@@ -133,7 +133,7 @@ class Network:
         self.append(AuditEntry(index, self._pair(index), passed))
 
     def drawn(self) -> int | None:
-        """Index of a pair that waits for its audit."""
+        """Return the index of a pair that waits for its audit."""
         book = self.replay.book
         return None if book is None else next((one.index for one in book.awards if one.is_drawn), None)
 
@@ -156,7 +156,7 @@ class Network:
         return self.closed[-1]
 
     def got(self) -> Mapping[bytes, int]:
-        """Wei that each account got so far."""
+        """Return wei that each account got so far."""
         total: dict[bytes, int] = {}
         for payout in self.closed:
             for account, amount in payout.amounts_wei.items():
@@ -165,7 +165,7 @@ class Network:
 
 
 def pay(decided: Sequence[Decided], rule: RewardParameters) -> Mapping[bytes, int]:
-    """Wei that each account gets for one epoch, once all of it has vested."""
+    """Return wei that each account gets for one epoch, once all of it has vested."""
     network = Network(rule)
     for one in decided:
         network.add(one if rule.version == 2 else Decided(one.sent, replace(one.verdict, crowd=None)))
@@ -175,5 +175,5 @@ def pay(decided: Sequence[Decided], rule: RewardParameters) -> Mapping[bytes, in
 
 
 def novel(crowd: CrowdCounts | None = None) -> Verdict:
-    """The verdict about an ordinary novel pair."""
+    """Return the verdict about an ordinary novel pair."""
     return Verdict(Outcome.ACCEPTED, Reason.BELONGS_TOGETHER, bytes(32), None, True, 524_288, crowd or CrowdCounts())

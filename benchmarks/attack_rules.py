@@ -76,7 +76,7 @@ def _emission(network: Network) -> float:
 
 
 def operate(rule: RewardParameters) -> float:
-    """The operator takes down everybody's pair but his own wrong one; in multiples of what it gets otherwise."""
+    """Return the operator takes down everybody's pair but his own wrong one; in multiples of what it gets otherwise."""
     got = []
     for takes_down in (False, True):
         network = Network(rule)
@@ -91,7 +91,7 @@ def operate(rule: RewardParameters) -> float:
 
 
 def alone(rule: RewardParameters) -> float:
-    """One wrong pair in an otherwise empty epoch: its share of it."""
+    """Return one wrong pair in an otherwise empty epoch: its share of it."""
     network = Network(rule)
     _enter(network, _ordinary(CHEAT, is_wrong=True))
     for _ in range(VESTED_AFTER):
@@ -100,7 +100,7 @@ def alone(rule: RewardParameters) -> float:
 
 
 def hurry(rule: RewardParameters, closes: int = 5) -> float:
-    """Epochs that can be closed within so many seconds."""
+    """Return epochs that can be closed within so many seconds."""
     network = Network(rule)
     for number in range(closes):
         _enter(network, _ordinary(CHEAT, is_wrong=True))
@@ -112,7 +112,7 @@ def hurry(rule: RewardParameters, closes: int = 5) -> float:
 
 
 def split_wallets(rule: RewardParameters, wallets: int = 100) -> float:
-    """What pairs earn from so many wallets, in multiples of what they earn from one."""
+    """Return what pairs earn from so many wallets, in multiples of what they earn from one."""
     got = []
     for count in (1, wallets):
         network = Network(rule)
@@ -126,14 +126,14 @@ def split_wallets(rule: RewardParameters, wallets: int = 100) -> float:
 
 
 def vouch(scene: Scene, rule: str) -> float:
-    """Share of voids that pay once the cheat's own pairs, from any wallets, surround them."""
+    """Return the share of voids that pay once the cheat's own pairs, from any wallets, surround them."""
     known, limits = scene.world.anchors.history[PAIR], scene.world.calibration.pairs[PAIR]
     voids = draw_voids(known, limits, VOIDS)
     return frame(voids, known, limits, AROUND, rule) / VOIDS
 
 
 def every_rule(scene: Scene) -> list[Found]:
-    """All of them."""
+    """Choose all of them."""
     copies = "copies: an altered picture of what was taken down counts as new"
     return [
         _found("wash", "paid, taken down, altered, sent again, three times, in multiples of one pay", 1.0, copies,

@@ -60,11 +60,11 @@ class Scene:
         return self.world.encoder.of([a for a, _ in self.own])
 
     def generator(self, tag: int) -> np.random.Generator:
-        """Draws of one attack."""
+        """Make draws of one attack."""
         return np.random.default_rng([self.seed, tag])
 
     def mixed(self, wrong: Sequence[Sent], tag: int) -> list[Sent]:
-        """The cheat's pairs among the honest ones, in a drawn order that keeps each side's own."""
+        """Make the cheat's pairs among the honest ones, in a drawn order that keeps each side's own."""
         turns = self.generator(tag).permutation(len(wrong) + len(self.honest)) < len(wrong)
         sides = iter(wrong), iter(self.honest)
         return [next(sides[0] if turn else sides[1]) for turn in turns.tolist()]
@@ -75,20 +75,20 @@ def _cheat(a: Thing, b: Thing) -> Sent:
 
 
 def swap(scene: Scene) -> list[Sent]:
-    """Each of the cheat's pictures with another one's caption."""
+    """Make each of the cheat's pictures with another one's caption."""
     texts = [b for _, b in scene.own]
     return scene.mixed([_cheat(a, texts[i - 1]) for i, (a, _) in enumerate(scene.own)], 1)
 
 
 def screen(scene: Scene) -> list[Sent]:
-    """The same, but only what the public judge accepts: the rest costs no wallet its name. See ``MADE``."""
+    """Make the same, but only what the public judge accepts: the rest costs no wallet its name. See ``MADE``."""
     return [
         one for one in swap(scene) if not one.is_wrong or scene.world.opinion(one.a, one.b).outcome is Outcome.ACCEPTED
     ]
 
 
 def search_cosine(scene: Scene) -> list[Sent]:
-    """For each picture the caption of 64 with the highest cosine; the same caption may come often."""
+    """Find for each picture the caption of 64 with the highest cosine; the same caption may come often."""
     draw = scene.generator(2)
     wrong = []
     for i, (a, _) in enumerate(scene.own):
@@ -98,7 +98,7 @@ def search_cosine(scene: Scene) -> list[Sent]:
 
 
 def search_judge(scene: Scene) -> list[Sent]:
-    """For each picture the best of 64 captions that the judge accepts as new; each caption once.
+    """Find for each picture the best of 64 captions that the judge accepts as new; each caption once.
 
     The best is the one that it scores highest; where it accepts none, that one is sent.
     """
@@ -115,20 +115,20 @@ def search_judge(scene: Scene) -> list[Sent]:
 
 
 def one_picture(scene: Scene, count: int, *, adapts: bool) -> list[Sent]:
-    """One picture with so many captions: any, or those that the judge scores highest."""
+    """Make one picture with so many captions: any, or those that the judge scores highest."""
     picture = int(np.argmax(np.sort(scene.scores, axis=1)[:, -count:].mean(axis=1))) if adapts else 0
     order = np.argsort(-scene.scores[picture]) if adapts else scene.generator(4).permutation(len(scene.foreign))
     return scene.mixed([_cheat(scene.own[picture][0], scene.foreign[i]) for i in order[:count]], 4)
 
 
 def one_caption(scene: Scene, *, adapts: bool) -> list[Sent]:
-    """One caption with all the cheat's pictures: any, or the one that the judge scores highest with them."""
+    """Make one caption with all the cheat's pictures: any, or the one that the judge scores highest with them."""
     text = int(np.argmax(scene.scores.mean(axis=0))) if adapts else int(scene.generator(5).integers(len(scene.foreign)))
     return scene.mixed([_cheat(a, scene.foreign[text]) for a, _ in scene.own], 5)
 
 
 def flood(scene: Scene, pictures: int, count: int, *, adapts: bool) -> list[Sent]:
-    """So many pairs of so many pictures: with any captions, or with those that the judge scores highest."""
+    """Make so many pairs of so many pictures: with any captions, or with those that the judge scores highest."""
     pictures = min(pictures, len(scene.own))
     each = count // pictures
     draw = scene.generator(6)
@@ -141,13 +141,13 @@ def flood(scene: Scene, pictures: int, count: int, *, adapts: bool) -> list[Sent
 
 
 def copy(scene: Scene, variant: str) -> list[Sent]:
-    """Every honest pair again after it came, its picture altered."""
+    """Make every honest pair again after it came, its picture altered."""
     copied = scene.honest[:COPIED]
     return scene.honest + [_cheat(vary(one.a, variant), one.b) for one in copied]
 
 
 def copy_best(scene: Scene) -> list[Sent]:
-    """Every honest pair again, with the alteration that gets most copies paid when each is tried in private."""
+    """Make every honest pair again, with the alteration that gets most copies paid when each is tried in private."""
     paid: Counter[str] = Counter()
     for variant in VARIANTS:
         decided = decide(scene.world, copy(scene, variant), defended=True)
@@ -156,13 +156,13 @@ def copy_best(scene: Scene) -> list[Sent]:
 
 
 def reword(scene: Scene) -> list[Sent]:
-    """Every honest pair again with five wordings of its caption."""
+    """Make every honest pair again with five wordings of its caption."""
     copied = scene.honest[:COPIED]
     return scene.honest + [_cheat(one.a, Thing.text(w.format(one.b.words))) for one in copied for w in REWORDED]
 
 
 def reword_both(scene: Scene) -> list[Sent]:
-    """The same with the picture shifted."""
+    """Make the same with the picture shifted."""
     copied = scene.honest[:COPIED]
     return scene.honest + [
         _cheat(vary(one.a, "shifted by 2 px"), Thing.text(w.format(one.b.words)))
@@ -171,7 +171,7 @@ def reword_both(scene: Scene) -> list[Sent]:
 
 
 def drain(scene: Scene, count: int = 3) -> list[Sent]:
-    """Before an honest pair comes, a stranger sends its picture with the captions that the judge scores highest."""
+    """Make what a stranger sends before an honest pair: its picture with the captions that the judge scores highest."""
     victims = scene.honest[:COPIED]
     scores = scene.world.scores(
         scene.world.encoder.of([one.a for one in victims]), scene.world.encoder.of(scene.foreign)

@@ -50,12 +50,12 @@ class Thing:
 
     @classmethod
     def of(cls, item: FedItem) -> "Thing":
-        """The item of a pair set."""
+        """Return the item of a pair set."""
         return cls(item.modality, item.media_type, item.load())
 
     @classmethod
     def text(cls, words: str) -> "Thing":
-        """A caption."""
+        """Return A caption."""
         return cls("text", "text/plain", words.encode())
 
     @property
@@ -90,7 +90,7 @@ class Encoder:
 
     @classmethod
     def opened(cls, preset: str, cache: Path) -> "Encoder":
-        """Without any training: the preset's published weights."""
+        """Return the space without any training: the preset's published weights."""
         space = EmbeddingSpace(preset, seed=0, modalities=["image", "text"]).to(pick_device())
         weights = hashlib.sha256(encode_weights(space))
         for modality in ("image", "text"):
@@ -113,7 +113,7 @@ class Encoder:
         return np.stack([self.known[thing.digest.hex()] for thing in things])
 
     def features(self, things: Sequence[Thing]) -> Floats:
-        """What the image tower's network says of pictures, before any head: float64[n, w]."""
+        """Return what the image tower's network says of pictures, before any head: float64[n, w]."""
         tower = self.space.tower("image")
         for thing in things:
             name = f"features-{thing.digest.hex()}"
@@ -148,7 +148,7 @@ class World:
     opinions: dict[tuple[bytes, bytes, bool], Opinion] = field(default_factory=dict)
 
     def opinion(self, a: Thing, b: Thing, *, believes: bool = True) -> Opinion:
-        """What the judge says of two items; without ``believes`` by thresholds alone, as before."""
+        """Return what the judge says of two items; without ``believes`` by thresholds alone, as before."""
         key = a.digest, b.digest, believes
         if key not in self.opinions:
             one, other = (
@@ -169,12 +169,12 @@ class World:
         return Neighbours(self.anchors.history[PAIR])
 
     def is_paid_alone(self, a: Thing, b: Thing) -> bool:
-        """Whether a pair would be paid if nobody had sent anything before: anybody can find out in private."""
+        """Return whether a pair would be paid if nobody had sent anything before: anybody can find out in private."""
         opinion = self.opinion(a, b)
         return rank(opinion, calibration=self.calibration, history=self._pinned).verdict.novel
 
     def scores(self, a: Quantised, b: Quantised) -> Floats:
-        """CSLS scores of each of a with each of b, float64[n, m]: what an attacker searches by who knows the judge."""
+        """Return CSLS scores of each of a with each of b, float64[n, m]: what who knows the judge searches by."""
         banks, empty = self.anchors.banks[PAIR], a[:0]
         names: Mapping[str, Sequence[str]] = {
             "bank_a": [""] * len(banks[0]), "bank_b": [""] * len(banks[1]), "references_a": [], "references_b": [],
@@ -185,7 +185,7 @@ class World:
 
 
 def read_set(name: str, cache: Path) -> list[FedPair]:
-    """The set's pairs of a picture and a text, whatever split they are in; it is made unless it lies in the cache."""
+    """Return the set's pairs of a picture and a text, of any split; the set is made unless it lies in the cache."""
     folder = cache / f"set-{name}"
     if not (folder / "pairs.jsonl").exists():
         if name == "digits":

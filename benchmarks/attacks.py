@@ -68,7 +68,7 @@ Sides = tuple[float | None, ...]
 
 
 def relate(scene: Scene, attack: Attack, stream: Sequence[Sent], *, defended: bool) -> float | None:
-    """What a cheating pair earns in multiples of an honest one; None if honest pairs earn nothing."""
+    """Return what a cheating pair earns in multiples of an honest one; None if honest pairs earn nothing."""
     decided = decide(scene.world, stream, defended=defended)
     got = pay(decided, RULE_2 if defended else RULE_1)
     if not got.get(HONEST):
@@ -81,7 +81,7 @@ def relate(scene: Scene, attack: Attack, stream: Sequence[Sent], *, defended: bo
 
 
 def drained(scene: Scene, *, defended: bool) -> float:
-    """Share of their pay that honest people lose to a stranger who sends wrong captions of their pictures first."""
+    """Return the share of pay that honest people lose to one who first sends wrong captions of their pictures."""
     rule = RULE_2 if defended else RULE_1
     weights = [
         sum(_worth(one, rule) for one in decide(scene.world, stream, defended=defended) if not one.sent.is_wrong)
@@ -95,7 +95,7 @@ def _worth(one: Decided, rule: RewardParameters) -> float:
 
 
 def mean_row(id: str, attack: str, bar: float | None, pairs: Sequence[Sides], limited_by: str) -> dict[str, Any]:
-    """A row of the report from what each round found, without the defences and with them."""
+    """Return A row of the report from what each round found, without the defences and with them."""
     sides = []
     for side in zip(*pairs, strict=True):
         known = [value for value in side if value is not None]
@@ -118,7 +118,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def honest_figures(world: World, seed: int) -> dict[str, float]:
-    """What happens to honest people where nobody attacks, and how well the judge's beliefs are calibrated."""
+    """Return what happens to honest people where nobody attacks, and how well the judge's beliefs are calibrated."""
     honest = [Sent(a, b, HONEST) for a, b in world.pairs]
     decided = decide(world, honest, defended=True)
     accepted = [one for one in decided if one.verdict.is_accepted]
@@ -141,7 +141,7 @@ def honest_figures(world: World, seed: int) -> dict[str, float]:
 
 
 def kept_of_labels(pairs: Sequence[FedPair], seed: int) -> float:
-    """Share of pay that pairs of few labels keep if the judge accepts them all."""
+    """Return the share of pay that pairs of few labels keep if the judge accepts them all."""
     seen: Counter[str] = Counter()
     total = 0.0
     for index in np.random.default_rng(seed).permutation(len(pairs)).tolist():
@@ -152,7 +152,7 @@ def kept_of_labels(pairs: Sequence[FedPair], seed: int) -> float:
 
 
 def run(seed: int, rounds: int, preset: str, cache: Path, names: Sequence[str] = HONEST_SETS) -> dict[str, Any]:
-    """The whole report; the first of ``names`` is the set that is attacked."""
+    """Return the whole report; the first of ``names`` is the set that is attacked."""
     encoder = Encoder.opened(preset, cache)
     own = read_set(names[0], cache)
     captions = _captions(names[:2], cache)
@@ -180,7 +180,7 @@ def run(seed: int, rounds: int, preset: str, cache: Path, names: Sequence[str] =
 
 
 def attack_all(scenes: Sequence[Scene], attacks: Sequence[Attack] = (*ATTACKS, GRADIENT)) -> list[dict[str, Any]]:
-    """The rows of attacks that send pairs."""
+    """Return the rows of attacks that send pairs."""
     rows = []
     for attack in attacks:
         found = []
@@ -197,7 +197,7 @@ def attack_all(scenes: Sequence[Scene], attacks: Sequence[Attack] = (*ATTACKS, G
 
 
 def vary_rule(scene: Scene, seed: int) -> dict[str, Any]:
-    """What the number of pictures, the power of the count and audits do."""
+    """Return what the number of pictures, the power of the count and audits do."""
     curve = {
         str(pictures): [
             _rounded(relate(scene, CURVE, flood(scene, pictures, FLOOD, adapts=adapts), defended=True))
@@ -215,7 +215,7 @@ def vary_rule(scene: Scene, seed: int) -> dict[str, Any]:
 
 
 def mean_figures(worlds: Sequence[World], seed: int) -> dict[str, float]:
-    """The honest figures of a set, mean of its worlds."""
+    """Return the honest figures of a set, mean of its worlds."""
     each = [honest_figures(world, seed) for world in worlds]
     figures = {figure: round(statistics.fmean(one[figure] for one in each), 4) for figure in each[0]}
     _say(f"honest {worlds[0].name}: {figures}")
@@ -223,7 +223,7 @@ def mean_figures(worlds: Sequence[World], seed: int) -> dict[str, float]:
 
 
 def by_power(scene: Scene, many: int) -> dict[str, dict[str, float]]:
-    """What the power of the count does: pay that honest pairs keep, and what two attacks earn by it."""
+    """Return what the power of the count does: pay that honest pairs keep, and what two attacks earn by it."""
     streams = {
         "honest": scene.honest,
         "one picture, in all": one_picture(scene, many, adapts=True),
@@ -250,14 +250,14 @@ def by_power(scene: Scene, many: int) -> dict[str, dict[str, float]]:
 
 
 def mean_copies(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The mean of the rows of copied pictures of whom nobody knows the defence."""
+    """Return the mean of the rows of copied pictures of whom nobody knows the defence."""
     copies = [row for row in rows if row["id"].startswith("copy-") and not row["id"].endswith("adaptive")]
     found = [(row["undefended"], row["defended"]) for row in copies]
     return mean_row("copies", "pictures copied, mean of the ways", 0.10, found, limit_of("copy"))
 
 
 def limit_of(id: str) -> str:
-    """What limits an attack's row."""
+    """Return what limits an attack's row."""
     return next((limit for start, limit in LIMITS.items() if id.startswith(start)), "")
 
 
@@ -275,7 +275,7 @@ def _shown(value: float | None) -> str:
 
 
 def to_markdown(report: dict[str, Any]) -> str:
-    """The report as tables."""
+    """Return the report as tables."""
     lines = [
         f"Set {report['set']}, seed {report['seed']}, {report['rounds']} rounds, preset {report['preset']}",
         "",
@@ -317,7 +317,7 @@ def to_markdown(report: dict[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
+    """Return the command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attacks", description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3, help="each with another half of the concepts")

@@ -92,7 +92,7 @@ class Round:
 
 
 def one_of_each(pairs: Sequence[FedPair]) -> list[FedPair]:
-    """The pair of each concept whose digest is the lowest, in order of concept."""
+    """Return the pair of each concept whose digest is the lowest, in order of concept."""
     chosen: dict[str, FedPair] = {}
     for pair in sorted(pairs, key=lambda pair: pair.digest):
         chosen.setdefault(pair.concept, pair)
@@ -127,7 +127,7 @@ class Bench:
     b: Quantised
 
     def opinion(self, i: int, j: int) -> Opinion:
-        """What the judge says of the first item of pair i with the second of pair j."""
+        """Return what the judge says of the first item of pair i with the second of pair j."""
         return opine(
             _whole(self.a[i]),
             _whole(self.b[j]),
@@ -139,7 +139,7 @@ class Bench:
 
 
 def _whole(vector: Quantised) -> Embedded:
-    """An item whose masked halves are left out: they decide nothing."""
+    """Return an item whose masked halves are left out: they decide nothing."""
     return Embedded(vector, vector, np.stack([vector, vector])[None])
 
 
@@ -169,20 +169,20 @@ def prepare(
 
 
 def roc_area(true: NDArray[np.float64], wrong: NDArray[np.float64]) -> float:
-    """Area under the ROC curve: how often a true pair scores above a wrong one, ties count half."""
+    """Return the area under the ROC curve: how often a true pair scores above a wrong one, ties count half."""
     ordered = np.sort(wrong)
     below = np.searchsorted(ordered, true, "left") + np.searchsorted(ordered, true, "right")
     return float(below.mean() / (2 * len(wrong)))
 
 
 def calibration_error(belief: NDArray[np.float64], is_true: NDArray[np.bool_], weight: NDArray[np.float64]) -> float:
-    """Expected calibration error in ten equal bins (Naeini et al. 2015), with weights that sum to 1."""
+    """Return the expected calibration error in ten equal bins (Naeini et al. 2015), with weights that sum to 1."""
     place = np.minimum((belief * BINS).astype(int), BINS - 1)
     return float(sum(abs((weight * (belief - is_true))[place == k].sum()) for k in range(BINS)))
 
 
 def measure(bench: Bench, seed: int) -> dict[str, float]:
-    """Every figure of a round; shares of 1."""
+    """Return every figure of a round; shares of 1."""
     count = len(bench.a)
     generator = np.random.default_rng(seed)
     banks = bench.anchors.banks[bench.name]
@@ -219,7 +219,7 @@ def measure(bench: Bench, seed: int) -> dict[str, float]:
 
 
 def recall_at_10(bench: Bench, generator: np.random.Generator) -> float:
-    """Mean of both directions, by CSLS score, in galleries of at most 200."""
+    """Return the mean of both directions, by CSLS score, in galleries of at most 200."""
     count = len(bench.a)
     banks = bench.anchors.banks[bench.name]
     empty = {name: rows[:0] for name, rows in (("a", bench.a), ("b", bench.b))}
@@ -238,7 +238,7 @@ def recall_at_10(bench: Bench, generator: np.random.Generator) -> float:
 
 
 def hard(bench: Bench, seed: int) -> dict[str, float]:
-    """Share of harder wrong pairs that is accepted."""
+    """Return the share of harder wrong pairs that is accepted."""
     names = [str(i) for i in range(len(bench.a))]
     crowd = np.zeros(len(bench.a))
     drawn = draw_wrong(bench.a, bench.b, names, crowd, crowd, seed=seed)
@@ -250,7 +250,7 @@ def hard(bench: Bench, seed: int) -> dict[str, float]:
 
 
 def share(opinions: Sequence[Opinion], *outcomes: Outcome) -> float:
-    """Share of the opinions that have one of these outcomes."""
+    """Return the share of the opinions that have one of these outcomes."""
     return sum(one.outcome in outcomes for one in opinions) / max(len(opinions), 1)
 
 
@@ -271,7 +271,7 @@ def run(
     limit: int | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """All rounds of a set; a row for each figure."""
+    """Return all rounds of a set; a row for each figure."""
     modalities = MODALITIES.get(name, ("image", "text"))
     own = _read(name, seed, cache, modalities, limit)
     sets = OTHERS[name] if recipe.steps else ()
@@ -304,7 +304,7 @@ def _read(name: str, seed: int, cache: Path, modalities: tuple[str, str], limit:
 
 
 def to_markdown(report: Mapping[str, Any]) -> str:
-    """The report as a table."""
+    """Return the report as a table."""
     lines = [
         f"Set {report['set']}, seed {report['seed']}, {report['halves']} rounds, preset {report['preset']}, "
         f"{report['steps']} steps",
@@ -319,7 +319,7 @@ def to_markdown(report: Mapping[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
+    """Return the command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.judge", description=__doc__.splitlines()[0])
     parser.add_argument("--set", choices=sorted(MAKERS), required=True, dest="name")
     parser.add_argument("--seed", type=int, default=1)

@@ -54,7 +54,7 @@ Rows = NDArray[np.float32]
 
 
 def read_sets(cache: Path, given: Path | None, limit: int | None) -> dict[str, list[FedPair]]:
-    """The picture-text pairs of the three sets, made where they are not there yet, one of each concept."""
+    """Return the picture-text pairs of the three sets, made where they are not there yet, one of each concept."""
     made = {}
     for name in ("photos", "clipart"):
         load_source(name)(cache / name, given=given, cache=default_package_cache(), limit=limit)
@@ -69,7 +69,7 @@ def read_sets(cache: Path, given: Path | None, limit: int | None) -> dict[str, l
 
 
 def measure(sets: Mapping[str, list[FedPair]], halves: int, seed: int, recipe: Recipe = RECIPE) -> dict[str, Any]:
-    """Figures of every half, for what nothing was trained of and for trained heads, by bank."""
+    """Return figures of every half, for what nothing was trained of and for trained heads, by bank."""
     words = {id(pair): content_words(pair.concept) for pairs in sets.values() for pair in pairs}
     photos = sets["photos"]
     judged_each = min(JUDGED, len(photos) // 2)
@@ -116,7 +116,7 @@ def _spread(pairs: Sequence[FedPair], count: int, seed: int) -> list[FedPair]:
 
 
 def embed(space: EmbeddingSpace, pairs: Sequence[FedPair]) -> tuple[Rows, Rows]:
-    """Unit embeddings of the pictures and of the captions, row by row."""
+    """Return unit embeddings of the pictures and of the captions, row by row."""
     library = Library(space)
     kept = library.add(pairs)
     sides = []
@@ -141,7 +141,7 @@ def judge(judged: tuple[Rows, Rows], bank: tuple[Rows, Rows]) -> dict[str, float
 
 
 def plain_network() -> nn.Module:
-    """The published network as its layers are: convolution, batch norm, ReLU6, each on its own; random weights."""
+    """Return the published network as its layers are: convolution, batch norm, ReLU6 apart; random weights."""
 
     def layer(channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
         conv = nn.Conv2d(channels, out, kernel, stride, kernel // 2, groups=groups, bias=False)
@@ -165,7 +165,7 @@ def plain_network() -> nn.Module:
 
 
 def measure_speed(pictures: int = 16, rounds: int = 5) -> dict[str, float]:
-    """CPU milliseconds of one picture, ours and the plain network's in turn; least of the rounds."""
+    """Return CPU milliseconds of one picture, ours and the plain network's in turn; least of the rounds."""
     ours, plain = load_network(), plain_network()
     grid = torch.rand(pictures, SIDE, SIDE, 3)
     planes = grid.permute(0, 3, 1, 2).contiguous()
@@ -187,7 +187,7 @@ def measure_speed(pictures: int = 16, rounds: int = 5) -> dict[str, float]:
 
 
 def to_markdown(report: Mapping[str, Any]) -> str:
-    """The table of one run."""
+    """Return the table of one run."""
     lines = [
         f"{report['halves']} halves, {report['judged']} photos judged, {report['trained_on']} pairs trained on, "
         f"seed {report['seed']}; mean (standard deviation)",

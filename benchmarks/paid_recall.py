@@ -40,7 +40,7 @@ DRAWS = 5
 
 
 def streams(pairs: Sequence[tuple[Thing, Thing]], seed: int) -> dict[str, list[Sent]]:
-    """The three streams, made from the same true pairs."""
+    """Return the three streams, made from the same true pairs."""
     draw = np.random.default_rng(seed)
     clean = [Sent(a, b, HONEST) for a, b in pairs]
     texts = [b for _, b in pairs]
@@ -66,26 +66,26 @@ class Offer:
 
 
 def choose_by_rule(offer: Offer) -> list[int]:
-    """All that is paid, by weight and then by lot."""
+    """Return all that is paid, by weight and then by lot."""
     lots = offer.draw.random(len(offer.decided))
     paid = [i for i, one in enumerate(offer.decided) if one.weight > 0]
     return sorted(paid, key=lambda i: (-offer.decided[i].weight, lots[i]))
 
 
 def choose_at_random(offer: Offer) -> list[int]:
-    """Any."""
+    """Choose any."""
     return [int(i) for i in offer.draw.permutation(len(offer.decided))]
 
 
 def choose_novel(offer: Offer) -> list[int]:
-    """Those farthest from the nearest that came before."""
+    """Choose those farthest from the nearest that came before."""
     nearest = offer.points @ offer.points.T
     before = [float(nearest[i, :i].max()) if i else -1.0 for i in range(len(offer.points))]
     return [int(i) for i in np.argsort(before, kind="stable")]
 
 
 def choose_centres(offer: Offer) -> list[int]:
-    """Greedily the one farthest from all that are chosen."""
+    """Choose greedily the one farthest from all that are chosen."""
     chosen = [int(offer.draw.integers(len(offer.points)))]
     closest = offer.points @ offer.points[chosen[0]]
     while len(chosen) < min(max(BUDGETS), len(offer.points)):
@@ -122,7 +122,7 @@ def teach(features: Floats, texts: Floats, rows: Sequence[int]) -> Callable[[Flo
 
 
 def recall_at_10(pictures: Floats, texts: Floats) -> float:
-    """Mean of both directions, each item among all of the other kind, with CSLS."""
+    """Return the mean of both directions, each item among all of the other kind, with CSLS."""
     cosines = pictures @ texts.T
     crowd_a = np.sort(cosines, axis=1)[:, -10:].mean(axis=1)
     crowd_b = np.sort(cosines, axis=0)[-10:].mean(axis=0)
@@ -132,7 +132,7 @@ def recall_at_10(pictures: Floats, texts: Floats) -> float:
 
 
 def measure(world: World, seed: int) -> list[dict[str, Any]]:
-    """A row for each stream, way and budget."""
+    """Return A row for each stream, way and budget."""
     held, offered = world.pairs[:GALLERY], world.pairs[GALLERY:]
     encoder = world.encoder
     held_features, held_told = encoder.features([a for a, _ in held]), dequantise(encoder.of([a for a, _ in held]))
@@ -164,7 +164,7 @@ def measure(world: World, seed: int) -> list[dict[str, Any]]:
 
 
 def run(seed: int, cache: Path, preset: str = "offline") -> dict[str, Any]:
-    """The whole report."""
+    """Return the whole report."""
     encoder = Encoder.opened(preset, cache)
     world = build(SET, read_set(SET, cache), seed * 1_000, encoder, CALIBRATING, JUDGED)
     rows = measure(world, seed)
@@ -173,7 +173,7 @@ def run(seed: int, cache: Path, preset: str = "offline") -> dict[str, Any]:
 
 
 def to_markdown(report: Mapping[str, Any]) -> str:
-    """A table of recall for each stream: ways by budgets; behind it the share of true pairs among the chosen."""
+    """Return A table of recall for each stream: ways by budgets; behind it the share of true pairs among the chosen."""
     rows = report["rows"]
     lines = [f"Nothing learned: {rows[0]['recall']:.3f}", ""]
     for name in ("clean", "spammed", "junk"):
@@ -189,7 +189,7 @@ def to_markdown(report: Mapping[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
+    """Return the command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.paid_recall", description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, help="file to write")

@@ -14,14 +14,14 @@ FOLDERS = ("curiosity", "node", "validator", "trainer", "witness", "contracts", 
 VERBS = frozenset(
     """
     Accept Activate Adapt Add Admit Align Allow Analyse Announce Answer Append Apply Ask Assign Audit Avoid
-    Await Begin Bring Build Call Catch Change Charge Check Choose Claim Clear Close Collect Combine Commit
+    Await Begin Bring Build Calibrate Call Catch Change Charge Check Choose Claim Clear Close Collect Combine Commit
     Compare Compile Compute Connect Continue Contrast Convert Copy Cosign Count Create Cut Deal Decide Declare
     Decode Define Delete Deploy Derive Describe Destroy Detect Discard Divide Do Draw Drop Embed Empty Encode
-    Encrypt End Ensure Erase Evaluate Expand Expire Explain Extend Extract Fail Fetch Fill Find Finish Fit
+    Encrypt End Ensure Enter Erase Evaluate Expand Expire Explain Extend Extract Fail Fetch Fill Find Finish Fit
     Follow Forget Free Freeze Fuzz Gather Generate Get Give Go Grant Hand Handle Hash Have Hide Hold Initialise
     Insert Interrupt Invoke Join Judge Keep Learn Leave Let List Listen Load Lock Log Look Make Measure Merge
-    Move Normalise Note Notify Obtain Offer Open Overwrite Pack Paint Parse Pass Pause Pick Plan Play Post
-    Predict Prepare Print Prove Prune Publish Put Raise Reach Read Rebuild Recall Recompute Record Reduce Refuse
+    Move Normalise Note Notify Obtain Offer Open Overwrite Pack Paint Parse Pass Pause Pay Pick Plan Play Post
+    Predict Prepare Print Prove Prune Publish Put Raise Rate Reach Read Rebuild Recall Recompute Record Reduce Refuse
     Register Reject Relay Reload Remove Rename Render Renew Reorder Repair Repeat Replace Require Reserve Reset
     Resolve Restore Resume Retry Return Reuse Rewrite Round Run Save Say Search See Select Send Separate Serve
     Set Show Shut Sign Silence Simulate Skip Solve Sort Spell Split Start Stop Store Strip Submit Suspend Switch

@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from curiosity.embedding.checkpoint import MANIFEST
 from curiosity.host.port.address import sender_of
 from curiosity.host.settings.validator import ValidatorConfig
 from curiosity.protocol.messages import ErrorMessage
@@ -206,6 +207,7 @@ async def test_head_answers_as_get_does_without_the_body(tmp_path: Path) -> None
             for name in ("pair", "sha256", "path"):
                 path = path.replace("{" + name + "}", known[name][0].decode())
             path = path.replace("{account}", "0x" + "11" * 20).replace("{epoch}", "1")
+            path = path.replace("{digest}", "0x" + live.service.embedder.checkpoint.hex()).replace("{name}", MANIFEST)
             query = "?" + "&".join(f"{name}={known[name][0].decode()}" for name in operation.query if name in known)
             if operation.method == "GET":
                 seen += 1

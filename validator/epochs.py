@@ -233,7 +233,7 @@ class Epochs:
                 log.warning("event=epoch_round_failed code=%s what=%r", error.code, error.what)
 
     def _is_worth_closing(self) -> bool:
-        """Whether a close is worth a transaction: something was decided in it, or something vests with it."""
+        """Return whether a close is worth a transaction: something was decided in it, or something vests with it."""
         book = self._replay.book
         return self._ledger.size > self._replay.first or (book is not None and not book.is_at_rest)
 

@@ -289,7 +289,7 @@ class Replay:
         return payout
 
     def _settle(self, closing: Closing | None) -> Settled | None:
-        """What the close of the open epoch settles; with the beacon still to come, as if it were all zero."""
+        """Return what the close of the open epoch settles; with the beacon still to come, as if it were all zero."""
         if self.book is None:
             return None
         return self.book.settle(self.epoch, closing.beacon if closing is not None else bytes(32))

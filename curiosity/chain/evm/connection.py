@@ -123,7 +123,7 @@ class Connection:
         return block.timestamp if block is not None else self._newest().timestamp
 
     def header(self, block: str | int) -> BlockHeader:
-        """Number, time and hash of a block that is there."""
+        """Return number, time and hash of a block that is there."""
         found = self._block(_block_name(block))
         if found is None or found.number is None or found.hash is None:
             raise self._failed(f"it has no block {block}")

@@ -130,7 +130,7 @@ class Endpoints:
         )
 
     def header(self, at: At = "latest") -> BlockHeader:
-        """Number, time and hash of a block, by all endpoints."""
+        """Return number, time and hash of a block, by all endpoints."""
         header: BlockHeader = self._agree("a block", at, lambda one, block: one.header(block))
         return header
 

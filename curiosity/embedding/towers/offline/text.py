@@ -26,7 +26,7 @@ class CentredText(MiniLmText):
         self._mean = torch.from_numpy(names.load_names().mean)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """float32[B, D]."""
+        """Return float32[B, D]."""
         meant = nn.functional.normalize(inputs - self._mean.to(inputs.device), dim=1)
         heard = nn.functional.normalize(super().forward(inputs).float(), dim=1)
         return torch.cat([meant, HEARD_WEIGHT * heard], dim=1)
