@@ -48,7 +48,7 @@ class Decided:
         return self.weighs(RULE_2.crowd_power)
 
     def weighs(self, power: int) -> float:
-        """Return of what an ordinary pair is paid, with this power of the count."""
+        """Return the share of what an ordinary pair is paid, with this power of the count."""
         return weight_of(self.verdict.crowd, power) / WHOLE_WEIGHT if self.verdict.novel else 0.0
 
 

@@ -25,6 +25,7 @@ import soundfile
 from PIL import Image
 
 from benchmarks import dear
+from curiosity.embedding.checkpoint import MODEL
 from curiosity.embedding.work import Budget, measure
 from curiosity.host.settings.chain import ChainSettings
 from curiosity.host.settings.validator import ValidatorConfig
@@ -222,6 +223,7 @@ def asks(service: Service, network: Network, first: SignedPair) -> Iterator[Ask]
         searches, "100 results", lambda: request("POST", "/v1/query?modality=text&to=image&k=100", b"a"), is_attack=True
     )
     digest, size = f"0x{first.envelope.submission.digest(network.domain).hex()}", service.ledger.size
+    checkpoint = f"0x{service.embedder.checkpoint.hex()}"
     account, item = f"0x{first.envelope.submission.contributor.hex()}", f"0x{first.a.digest.hex()}"
     for path, hostile in (
         ("/health", "/health"),
@@ -239,6 +241,7 @@ def asks(service: Service, network: Network, first: SignedPair) -> Iterator[Ask]
         ("/v1/witnesses", "/v1/witnesses"),
         (f"/v1/proof/inclusion?index=1&size={size}", f"/v1/proof/inclusion?index=0&size={size - 1}"),
         (f"/v1/proof/consistency?first=1&size={size}", f"/v1/proof/consistency?first=3&size={size - 1}"),
+        (f"/v1/checkpoints/{checkpoint}/{MODEL}", f"/v1/checkpoints/{checkpoint}/{'a' * 3_000}"),
         (f"/v1/items/{item}", f"/v1/items/0x{'f' * 64}"),
         (f"/v1/claims/{account}", f"/v1/claims/0x{'0' * 40}?first=1"),
         ("/v1/epochs/1/leaves", "/v1/epochs/999999999999999/leaves"),
@@ -248,6 +251,7 @@ def asks(service: Service, network: Network, first: SignedPair) -> Iterator[Ask]
     ):
         route = (
             f"GET {path.partition('?')[0]}".replace(digest, "{pair}")
+            .replace(checkpoint, "{digest}")
             .replace(account, "{account}")
             .replace(item, "{sha256}")
         )
@@ -268,7 +272,7 @@ def asks(service: Service, network: Network, first: SignedPair) -> Iterator[Ask]
 
 async def run(folder: Path, *, has_defence: bool) -> list[Row]:
     """Start a validator with some pairs in its ledger, and weigh every kind of request."""
-    config = ValidatorConfig(data_dir=folder, port=0, decode_workers=1, queries_per_minute=0)
+    config = ValidatorConfig(rule2_epoch=0, data_dir=folder, port=0, decode_workers=1, queries_per_minute=0)
     off = {} if has_defence else {"pair_budget": _OFF, "search_budget": _OFF}
     service = await build(ServiceSettings(config, ChainSettings()))
     runner = await listen(service)
