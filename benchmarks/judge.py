@@ -338,7 +338,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CuriosityError as error:
         print(f"{error.code}: {error.what}. {error.remedy}", file=sys.stderr)
         return error.exit_code
-    report["command"] = f"python -m benchmarks.judge --set {given.name} --seed {given.seed}"
+    report["command"] = (
+        f"python -m benchmarks.judge --set {given.name} --seed {given.seed} --halves {given.halves} "
+        f"--preset {given.preset} --steps {given.steps}"
+    )
     if given.json:
         given.json.parent.mkdir(parents=True, exist_ok=True)
         given.json.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")

@@ -25,7 +25,7 @@ from curiosity.protocol.scoring import (
 CHEATING_MICRO = 333_333  # share of wrong pairs that beliefs assume
 ACCEPT_PRECISION_MICRO = 900_000  # share of true pairs among the accepted
 REJECT_PRECISION_MICRO = 880_000  # share of wrong pairs among the rejected, who lose nothing but time
-WRONG_SHARES: Mapping[str, float] = {"swapped": 0.96, "nearest": 0.02, "searched": 0.02}
+WRONG_SHARES: Mapping[str, float] = {"swapped": 0.98, "nearest": 0.01, "searched": 0.01}
 SEARCHED_AMONG = 64
 RANGES = 3  # of familiarity
 LEAST_IN_RANGE = 80  # true pairs: with fewer, ranges are merged

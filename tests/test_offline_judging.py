@@ -1,0 +1,40 @@
+"""A network on the genesis checkpoint `offline`: what it cannot tell it holds, and anybody repeats that."""
+
+from pathlib import Path
+
+from curiosity.embedding.checkpoint import SHIPPED, load
+from curiosity.ledger.rescore import Rescorer, rescore_all
+from curiosity.protocol.pair import Item
+from curiosity.protocol.verdict import Outcome, Weighed
+from tests.material.service import ALICE, item_of, pictures, running
+
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+async def test_what_the_checkpoint_cannot_tell_is_held_and_anybody_repeats_it(tmp_path: Path) -> None:
+    assert load(SHIPPED["offline"]).calibration.beliefs
+    async with running(tmp_path / "v", genesis=Path("offline")) as live:
+        beliefs: dict[bool, list[int]] = {True: [], False: []}
+        outcomes: dict[bool, list[Outcome]] = {True: [], False: []}
+        for number, pair in enumerate(pictures(40)[::4]):
+            right = item_of(pair, "b").data.decode()
+            wrong = NAMES[(NAMES.index(right) + 1 + number % 8) % 10]
+            for name in (right, wrong):
+                sent = (item_of(pair, "a"), Item("text", "text/plain", name.encode()))
+                decision = await live.client.post_pair(live.sign(sent).encode())
+                measured = decision.opening.measurement
+                assert isinstance(measured, Weighed)
+                beliefs[name == right].append(measured.belief_micro)
+                outcomes[name == right].append(decision.verdict.outcome)
+        found = await live.client.query("text", "text/plain", b"asdfghjkl", "image", 5)
+        leaves = [entry.encode() for entry in (await live.client.entries(0, 1000)).entries]
+        decided = [i for i, leaf in enumerate(leaves) if b'"kind":"pair"' in leaf]
+        async with Rescorer(live.client, live.network, tmp_path / "home", private_key=ALICE) as rescorer:
+            again = await rescore_all(rescorer, live.client, decided, leaves.__getitem__)
+    assert sum(beliefs[True]) > sum(beliefs[False])
+    # Handwritten digits are what this checkpoint knows worst (its card): it says that it cannot tell.
+    assert outcomes[True].count(Outcome.HELD) > 5
+    assert outcomes[False].count(Outcome.ACCEPTED) == 0
+    assert found.floor is not None
+    assert not found.fitting
+    assert {one.result for one in again} == {"agrees"}
