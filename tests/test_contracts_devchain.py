@@ -18,7 +18,7 @@ from curiosity.chain.chain import ChainConfig
 from curiosity.chain.evm import ChainClient
 from curiosity.protocol.errors import ChainError, ConfigError, ExitCode
 from tests.material.network import wait_for_receipt
-from tests.material.waiting import eventually
+from tests.material.waiting import PATIENCE_S, eventually
 
 ENGINES: tuple[Engine, ...] = ("anvil", "eth-tester")
 ROOT = Path(__file__).parent.parent
@@ -156,12 +156,20 @@ def test_a_taken_port_in_the_foreground(words: list[str], capsys: pytest.Capture
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_in_the_foreground_it_says_where_it_answers_until_it_is_stopped(words: list[str], stop: signal.Signals) -> None:
     command = [sys.executable, "-m", "contracts.devchain", *words, "--json", "--port", "0", "--chain-id", "4242"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as chain:
-        assert chain.stdout is not None
-        assert chain.stderr is not None
-        facts = json.loads(chain.stdout.readline())
-        assert facts["engine"] == ("eth-tester" if words else "anvil")
-        ChainClient.connect(ChainConfig(facts["url"], 4242))  # refuses a chain of another id
-        chain.send_signal(stop)
-        assert chain.wait(120) == ExitCode.OK
-        assert (chain.stdout.read(), chain.stderr.read()) == (b"", b"")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it
+    try:
+        started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with started as chain:
+        try:
+            assert chain.stdout is not None
+            assert chain.stderr is not None
+            facts = json.loads(chain.stdout.readline())
+            assert facts["engine"] == ("eth-tester" if words else "anvil")
+            ChainClient.connect(ChainConfig(facts["url"], 4242))  # refuses a chain of another id
+            chain.send_signal(stop)
+            assert chain.wait(PATIENCE_S) == ExitCode.OK
+            assert (chain.stdout.read(), chain.stderr.read()) == (b"", b"")
+        finally:
+            chain.kill()  # else leaving the block would wait for it

@@ -463,5 +463,5 @@ def test_missing_npm_parts_say_what_to_do(tmp_path: Path) -> None:
 
 
 def test_unknown_source_names_the_known() -> None:
-    with pytest.raises(SourceError, match=r"UNKNOWN_SOURCE.*digits, emoji, world"):
-        load_source("photos")
+    with pytest.raises(SourceError, match=r"UNKNOWN_SOURCE.*clipart, digits, emoji, photos, sounds, world"):
+        load_source("paintings")

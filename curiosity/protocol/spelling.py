@@ -76,11 +76,22 @@ def _dataclass(type_: type) -> Spell:
     later = sorted(name for name, hint in hints.items() if _is_later(hint))
     if not later:
         return _fields(type_, hints, sorted(hints))
-    without, whole = (_fields(type_, hints, sorted(hints.keys() - left_out)) for left_out in (set(later), set()))
-    if len(later) > 1:
-        raise TypeError(f"{type_.__name__} has {len(later)} fields of a later version, one is known to be spelled")
-    get = attrgetter(later[0])
-    return lambda value: without(value) if get(value) is None else whole(value)
+    return _by_what_is_there(type_, hints, later)
+
+
+def _by_what_is_there(type_: type, hints: dict[str, Any], later: list[str]) -> Spell:
+    """Return what spells a value without those of its later fields that are None: a form for each combination."""
+    forms: dict[tuple[bool, ...], Spell] = {(True,) * len(later): _fields(type_, hints, sorted(hints))}
+
+    def spell(value: Any) -> str:
+        there = tuple(getattr(value, name) is not None for name in later)
+        form = forms.get(there)
+        if form is None:
+            left_out = {name for name, is_there in zip(later, there, strict=True) if not is_there}
+            form = forms[there] = _fields(type_, hints, sorted(hints.keys() - left_out))
+        return form(value)
+
+    return spell
 
 
 def _is_later(hint: Any) -> bool:
