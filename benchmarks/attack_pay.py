@@ -140,7 +140,7 @@ class Network:
     def _pair(self, index: int) -> bytes:
         entry = self.entries[index]
         if not isinstance(entry, PairEntry):
-            raise TypeError(f"entry {index} is no pair")
+            raise TypeError(f"entry {index} is not a pair")
         return entry.pair
 
     def close(self, after_s: int = DAY_S) -> EpochPayout:

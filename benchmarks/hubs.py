@@ -1,4 +1,4 @@
-"""What items that are near to every query do to searches, and what leaving them out and discounting them mends.
+"""What items that are near to every query do to searches, and what leaving them out and discounting them repairs.
 
     python -m benchmarks.hubs [--json FILE]
 

@@ -52,7 +52,7 @@ def refusing(router: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitab
 
 
 def _check_expectation(request: web.BaseRequest) -> None:
-    """Refuse what nobody can meet; the library's own check fails where it is no text.
+    """Refuse what nobody can meet; the library's own check fails where it is not a text.
 
     Raises:
         HTTPExpectationFailed: For everything but ``100-continue``.

@@ -48,7 +48,7 @@ class NamedClassesImage(Tower):
 
     def __init__(self, dim: int, dropout: float = 0.8) -> None:
         super().__init__()
-        self._network = [package.load_network()]  # in a list: it is no part of what a checkpoint carries
+        self._network = [package.load_network()]  # in a list: a checkpoint does not carry it
         self._names = torch.from_numpy(names.load_names().vectors)
         self.norm = nn.BatchNorm1d(WIDTH, eps=NORM_EPS, affine=False)
         self.dropout = nn.Dropout(dropout)
