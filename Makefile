@@ -8,6 +8,8 @@ export OMP_NUM_THREADS ?= 1
 ARGS ?=
 # Files of tests that run at once; each file's tests stay in order in one process.
 TEST_PROCESSES ?= 2
+# A safety stop for a test that waits for ever: it prints every stack, names the test and ends the run.
+TEST_STOP_S ?= 1500
 
 .PHONY: help install demo up test test-slow lint format contracts audit bench clean
 
@@ -24,7 +26,8 @@ up: install ## Start a network on this machine and leave it running until Ctrl-C
 	$(BIN)/curiosity up $(ARGS)
 
 test: install ## All fast tests
-	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile --max-worker-restart 0 \
+		-o faulthandler_timeout=$(TEST_STOP_S) -o faulthandler_exit_on_timeout=true
 
 test-slow: install ## The long campaigns
 	$(BIN)/pytest -m slow
