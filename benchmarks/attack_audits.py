@@ -1,7 +1,8 @@
 """What audits by a second judge do to caption search, by the share of pairs audited and by how wallets are used.
 
 The second judge is assumed: it finds wrong pairs with a probability, and condemns true ones with another. Decisions,
-awards, draws, audits and stops are the product's. A failed audit stops all that its wallet has not got.
+awards, draws, audits and stops are the product's. A failed audit stops its pair. ``stops`` "wallet" is another
+rule, for comparison: it stops all that the pair's wallet has not got.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ import numpy as np
 from benchmarks.attack_pay import RULE_2, VESTED_AFTER, Decided, Network
 
 FOUND, CONDEMNED = 0.7, 0.1  # of wrong pairs, and of true ones
+SETTINGS = (("pair", 10, 10), ("wallet", 10, 1), ("wallet", 10, 10))
+"""What a failed audit stops, and how many pairs are in an honest wallet and in a cheat's."""
 SHARES = (0.0, 0.1, 0.2, 0.35, 0.5, 1.0)
 DRAWS = 10
 MILLION = 1_000_000
@@ -22,6 +25,7 @@ CHEATS = 1 << 80  # wallets from this number on are the cheat's
 class Audited:
     """What a cheating pair earns in multiples of an honest one, and what of their pay honest pairs keep."""
 
+    stops: str  # "pair" or "wallet"
     share: float
     honest_wallet: int  # pairs in each honest wallet
     cheat_wallet: int
@@ -30,18 +34,19 @@ class Audited:
 
 
 def audit_search(decided: Sequence[Decided], seed: int, draws: int = DRAWS) -> list[Audited]:
-    """Pay the decided pairs for each audited share, with wallets of one pair and of ten."""
+    """Pay the decided pairs for each audited share: stopping pairs, and stopping wallets of one pair and of ten."""
     rows = []
-    for honest_wallet, cheat_wallet in ((1, 1), (10, 1), (10, 10)):
+    for stops, honest_wallet, cheat_wallet in SETTINGS:
         owned = _share_out(decided, honest_wallet, cheat_wallet)
         whole = 0.0
         for share in SHARES:
-            got = [_pay(owned, share, seed * 1_000 + draw) for draw in range(draws if share else 1)]
+            got = [_pay(owned, share, seed * 1_000 + draw, stops) for draw in range(draws if share else 1)]
             honest, cheat = (sum(side) / len(got) for side in zip(*got, strict=True))
             whole = whole or honest
             counts = [sum(one.sent.is_wrong is wrong for one in decided) for wrong in (False, True)]
             rows.append(
                 Audited(
+                    stops,
                     share,
                     honest_wallet,
                     cheat_wallet,
@@ -63,7 +68,7 @@ def _share_out(decided: Sequence[Decided], honest_wallet: int, cheat_wallet: int
     return owned
 
 
-def _pay(owned: Sequence[Decided], share: float, seed: int) -> tuple[int, int]:
+def _pay(owned: Sequence[Decided], share: float, seed: int, stops: str) -> tuple[int, int]:
     """Return wei that honest and cheating wallets got, once everything has vested."""
     generator = np.random.default_rng(seed)
     network = Network(replace(RULE_2, audit_micro=round(MILLION * share)), start=seed)
@@ -71,7 +76,10 @@ def _pay(owned: Sequence[Decided], share: float, seed: int) -> tuple[int, int]:
     for _ in range(VESTED_AFTER):
         network.close()
         while (drawn := network.drawn()) is not None:
-            network.audit(drawn, passed=generator.random() >= (FOUND if wrong[drawn] else CONDEMNED))
+            passed = generator.random() >= (FOUND if wrong[drawn] else CONDEMNED)
+            network.audit(drawn, passed=passed)
+            if not passed and stops == "wallet":
+                network.stop_all(drawn)
     got = network.got()
     cheat = sum(amount for account, amount in got.items() if int.from_bytes(account, "big") >= CHEATS)
     return sum(got.values()) - cheat, cheat

@@ -96,6 +96,7 @@ class Network:
         self.replay = Replay(RULE_1, check_signatures=False)
         self.entries: list[AnyEntry] = []
         self.closed: list[EpochPayout] = []
+        self._gone: set[int] = set()
         self.block, self.time = 100 + start, BEGUN  # beacons follow from the block
         self.append(CheckpointEntry(bytes(32), None))
         if rule.version == 2:
@@ -123,25 +124,33 @@ class Network:
 
     def take_down(self, index: int) -> None:
         """Take down a pair as the operator does, who needs no signature."""
-        pair = self._pair(index)
+        pair = self._pair(index).pair
+        self._gone.add(index)
         self.append(
             TakedownEntry(index, pair, pair, TakedownReason.WITHDRAWN, "", Asker.OPERATOR, expiry=0, signature=None)
         )
 
     def audit(self, index: int, *, passed: bool) -> None:
         """Say what a second look at a drawn pair found."""
-        self.append(AuditEntry(index, self._pair(index), passed))
+        self.append(AuditEntry(index, self._pair(index).pair, passed))
+
+    def stop_all(self, index: int) -> None:
+        """Stop, by takedowns, all that the contributor of a pair has not got."""
+        who = self._pair(index).contributor
+        for at, entry in enumerate(self.entries):
+            if isinstance(entry, PairEntry) and entry.contributor == who and at not in self._gone:
+                self.take_down(at)
 
     def drawn(self) -> int | None:
         """Return the index of a pair that waits for its audit."""
         book = self.replay.book
         return None if book is None else next((one.index for one in book.awards if one.is_drawn), None)
 
-    def _pair(self, index: int) -> bytes:
+    def _pair(self, index: int) -> PairEntry:
         entry = self.entries[index]
         if not isinstance(entry, PairEntry):
             raise TypeError(f"entry {index} is not a pair")
-        return entry.pair
+        return entry
 
     def close(self, after_s: int = DAY_S) -> EpochPayout:
         """Close the open epoch; the beacon is what nobody knew before.

@@ -301,12 +301,12 @@ def to_markdown(report: dict[str, Any]) -> str:
     ]
     lines += [
         "",
-        "| audited | honest wallet | cheat's wallet | best of 64 earns | honest pay kept |",
-        "|---|---|---|---|---|",
+        "| a failed audit stops | audited | honest wallet | cheat's wallet | best of 64 earns | honest pay kept |",
+        "|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row['share']:.2f} | {row['honest_wallet']} | {row['cheat_wallet']} | {row['cheat']:.3f} | "
-        f"{row['honest_kept']:.3f} |"
+        f"| the {row['stops']} | {row['share']:.2f} | {row['honest_wallet']} | {row['cheat_wallet']} | "
+        f"{row['cheat']:.3f} | {row['honest_kept']:.3f} |"
         for row in report["audits"]
     ]
     lines += ["", "| honest | accepted | novel of them | pay kept | calibration error |", "|---|---|---|---|---|"]

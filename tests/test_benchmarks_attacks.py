@@ -147,13 +147,14 @@ def test_what_the_rule_of_pay_promises() -> None:
 
 def test_audits_take_from_cheats_and_a_little_from_the_honest() -> None:
     decided = [Decided(Sent(NOTHING, NOTHING, who, who == CHEAT), novel()) for who in (HONEST, CHEAT) * 30]
-    rows = {(row.share, row.honest_wallet, row.cheat_wallet): row for row in audit_search(decided, 1, draws=2)}
-    assert rows[0.0, 1, 1].cheat == pytest.approx(1.0)
-    assert rows[0.0, 1, 1].honest_kept == 1.0
-    assert rows[1.0, 1, 1].cheat < 0.5
-    assert 0.8 < rows[1.0, 1, 1].honest_kept < 1.0
-    assert rows[1.0, 10, 1].honest_kept < rows[1.0, 1, 1].honest_kept  # one failed audit stops all of a wallet
-    assert rows[1.0, 10, 10].cheat < rows[1.0, 10, 1].cheat
+    found = audit_search(decided, 1, draws=2)
+    rows = {(row.stops, row.share, row.honest_wallet, row.cheat_wallet): row for row in found}
+    assert rows["pair", 0.0, 10, 10].cheat == pytest.approx(1.0)
+    assert rows["pair", 0.0, 10, 10].honest_kept == 1.0
+    assert rows["pair", 1.0, 10, 10].cheat < 0.5
+    assert 0.8 < rows["pair", 1.0, 10, 10].honest_kept < 1.0
+    assert rows["wallet", 1.0, 10, 1].honest_kept < rows["pair", 1.0, 10, 10].honest_kept
+    assert rows["wallet", 1.0, 10, 10].cheat < rows["wallet", 1.0, 10, 1].cheat
 
 
 def test_a_network_pays_a_cheat_what_the_rule_says() -> None:

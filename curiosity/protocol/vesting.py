@@ -218,7 +218,7 @@ class Book:
         self._return(one for one in self.awards if one.index == index)
 
     def audit(self, entry: AuditEntry) -> None:
-        """Take in an audit: what passed may vest; else all that its contributor has not got yet is stopped.
+        """Take in an audit: what passed may vest; of what did not, nothing more does.
 
         Raises:
             ProofError: PAYOUT_AUDIT for a pair that no beacon drew or that is audited.
@@ -231,11 +231,7 @@ class Book:
         if entry.passed:
             self.awards[self.awards.index(award)] = replace(award, is_drawn=False)
             return
-        for pairs in (self._open, self._waiting):
-            for index, one in pairs.items():
-                if one.contributor == award.contributor:
-                    pairs[index] = replace(one, is_gone=True)
-        self._return(one for one in self.awards if one.contributor == award.contributor)
+        self.stop(award.index)
 
     def _return(self, stopped: Iterable[Award]) -> None:
         gone = {one.index: one for one in stopped}
