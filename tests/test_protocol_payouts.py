@@ -12,7 +12,7 @@ from curiosity.host.settings.validator import ValidatorConfig
 from curiosity.protocol.entry import CheckpointEntry, PairEntry, encode_entry, parse_entry
 from curiosity.protocol.errors import ConfigError, Fault, ProofError
 from curiosity.protocol.merkle import inclusion_path, leaf_hash
-from curiosity.protocol.payouts import EpochPayout, derive, find_candidates, select_paid
+from curiosity.protocol.payouts import EpochPayout, derive, select_paid
 from curiosity.protocol.receipt import Receipt, issue_receipt, issue_receipts, verify_receipt
 from curiosity.protocol.rewards import RewardParameters, verify_claim
 from curiosity.protocol.signing import address_of, sign
@@ -269,7 +269,9 @@ def test_of_equal_gaps_the_earlier_entries_are_paid() -> None:
     (open_,) = derive(ledger([pair_entry(KEYS[n % 4], score) for n, score in enumerate(scores)]), PARAMETERS)
     # The ledger's first entry is the checkpoint's: the pairs begin at 1.
     assert [p.index for p in open_.paid] == [1, 2, 3, 4, 5]
-    candidates = find_candidates(ledger([pair_entry(KEYS[n % 4], score) for n, score in enumerate(scores)]), 0)
+    candidates = list(open_.paid) + [
+        replace(open_.paid[0], index=index, curiosity_micro=scores[index - 1]) for index in (6, 7, 8)
+    ]
     for top_n, indices in ((1, [2]), (2, [2, 5]), (3, [1, 2, 5]), (6, [1, 2, 3, 4, 5, 6]), (7, [1, 2, 3, 4, 5, 6, 8])):
         for given in (candidates, candidates[::-1], candidates[3:] + candidates[:3]):
             assert [p.index for p in select_paid(given, top_n)] == indices

@@ -13,7 +13,7 @@ from curiosity.protocol.curiosity import curiosity_micro
 from curiosity.protocol.entry import CheckpointEntry, PairEntry, TakedownEntry, encode_entry, parse_entry
 from curiosity.protocol.errors import ProofError, Rejected
 from curiosity.protocol.judgement import Judged, embedding_digest
-from curiosity.protocol.payouts import derive, find_candidates
+from curiosity.protocol.payouts import derive
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.scoring import MICRO, Gap, Quantised, quantise
 from curiosity.protocol.signing import Domain, address_of, keccak, sign
@@ -288,13 +288,11 @@ def test_payouts_leave_out_what_was_taken_down_in_time() -> None:
     leaves = [*LEDGER, encode_entry(early)]
     (open_,) = derive(leaves, PARAMETERS)
     assert [one.index for one in open_.paid] == [2, 3]
-    assert [one.index for one in find_candidates(leaves[2:], 2)] == [2, 3]
     leaves += [encode_entry(open_.expected_entry(PARAMETERS)), encode_entry(late)]
     closed, open_ = derive(leaves, PARAMETERS)
     assert [one.index for one in closed.paid] == [2, 3]
     assert address_of(BOB) in closed.cumulative_wei  # paid stays paid
     assert open_.cumulative_total_wei == closed.cumulative_total_wei > 0
     wrong = encode_entry(replace(early, pair=TWO.pair))
-    for take_in in (lambda: list(derive([*LEDGER, wrong], PARAMETERS)), lambda: find_candidates([*LEDGER, wrong], 0)):
-        with pytest.raises(ProofError, match="PAYOUT_TAKEDOWN"):
-            take_in()
+    with pytest.raises(ProofError, match="PAYOUT_TAKEDOWN"):
+        list(derive([*LEDGER, wrong], PARAMETERS))

@@ -3,16 +3,18 @@
 import random
 from collections import Counter
 from dataclasses import replace
+from hashlib import sha256
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from curiosity.client.amounts import show_tokens
 from curiosity.client.history import pay_by_entry
 from curiosity.ledger.rules import KeptRules, LedgerRules
-from curiosity.protocol.entry import Closing, EpochEntry, RuleEntry, encode_entry, parse_entry
+from curiosity.protocol.entry import AuditEntry, Closing, EpochEntry, RuleEntry, encode_entry, parse_entry
 from curiosity.protocol.errors import ProofError
-from curiosity.protocol.payouts import Replay
+from curiosity.protocol.payouts import Replay, derive
 from curiosity.protocol.rewards import RewardParameters, verify_claim
 from curiosity.protocol.signing import address_of
 from curiosity.protocol.verdict import MAX_CROWD, CrowdCounts
@@ -23,6 +25,9 @@ from tests.material.vesting import DAY_S, RULE_1, RULE_2, PaidLedger, account
 
 CHEAT, HONEST = account(1), account(2)
 TOKEN = 10**18
+MOVED = Path(__file__).parent / "fixtures" / "moved.jsonl"
+PAID = "ab21e42b7dfa419a44e5c767c465cf8e2656caf84d1edaf376f2d6af15fc3ec8"
+"""Of what `make_moved.py` paid when it wrote the file."""
 SAME_PICTURE = [CrowdCounts.rounded(earlier, 0, 0) for earlier in range(1_000)]
 
 
@@ -446,3 +451,22 @@ def test_a_contributor_sees_what_vested_what_is_to_come_and_why_not() -> None:
     assert pay_by_entry(ledger.leaves, RULE_1)[8] == "epoch 1: not paid: taken down before it was drawn"
     ledger.earn(who, 1, key=key)
     assert "epoch 5: novel: drawn at the close of the next epoch" in pay_by_entry(ledger.leaves, RULE_1).values()
+
+
+def test_a_ledger_that_moved_derives_as_it_did() -> None:
+    """A committed one: two epochs of version 1, then version 2 with takedowns, audits and a change of parameters."""
+    leaves = MOVED.read_bytes().splitlines()
+    payouts = list(derive(leaves, RULE_1))
+    versions = [one.rule.version if one.rule else 1 for one in payouts]
+    assert versions == [1, 1, *[2] * (len(payouts) - 2)]
+    assert [one.rule.top_n for one in payouts[2:] if one.rule] == [4] * 8 + [3] * (len(payouts) - 10)
+    audits = [one.passed for leaf in leaves if isinstance(one := parse_entry(leaf), AuditEntry)]
+    assert set(audits) == {True, False}
+    assert sha256(repr([(one.epoch, dict(one.amounts_wei)) for one in payouts[:-1]]).encode()).hexdigest() == PAID
+    rules = LedgerRules(leaves.__getitem__)
+    for leaf in leaves:
+        rules.take(leaf)
+    assert rules.closed_epochs == len(payouts) - 1
+    place = next(index for index, leaf in enumerate(leaves) if isinstance(parse_entry(leaf), RuleEntry))
+    with pytest.raises(ProofError, match="PAYOUT_"):  # without the entry that names the rule nothing after it holds
+        list(derive(leaves[:place] + leaves[place + 1 :], RULE_1))

@@ -10,7 +10,7 @@ from aiohttp import web
 from curiosity.host.port.body import read_body
 from curiosity.protocol.errors import CheckpointError, Rejected
 from curiosity.protocol.messages import Health
-from curiosity.protocol.orders import CheckpointOrder, CheckpointReport, ExpiryReport
+from curiosity.protocol.orders import CheckpointOrder, CheckpointReport, ExpiryReport, RuleOrder
 from curiosity.protocol.pair import MAX_ENVELOPE_BYTES
 from curiosity.protocol.wire import parse
 from validator.edge import SERVICE, answer
@@ -41,6 +41,13 @@ async def post_epoch(request: web.Request) -> web.Response:
     """Close the open epoch."""
     require_admin(request)
     return answer(await request.app[SERVICE].epochs.close())
+
+
+async def post_rule(request: web.Request) -> web.Response:
+    """Announce another rule of pay."""
+    require_admin(request)
+    order = parse(RuleOrder, await read_body(request, MAX_ENVELOPE_BYTES))
+    return answer(await request.app[SERVICE].epochs.announce(order))
 
 
 async def post_expiry(request: web.Request) -> web.Response:

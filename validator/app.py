@@ -213,7 +213,12 @@ async def build(settings: ServiceSettings) -> Service:
         )
     )
     if mirrored is None and config.rule2_epoch:
-        rule = RewardParameters(version=2, min_epoch_s=config.min_epoch_s, audit_micro=config.audit_micro)
+        rule = RewardParameters(
+            version=2,
+            min_epoch_s=config.min_epoch_s,
+            audit_micro=config.audit_micro,
+            unpaid_returns=config.unpaid_returns,
+        )
         await epochs.name_rule(config.rule2_epoch, rule)
     return Service(
         settings=settings,

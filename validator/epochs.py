@@ -21,9 +21,11 @@ from curiosity.protocol.messages import (
     EpochStanding,
     RewardLeaf,
 )
+from curiosity.protocol.orders import RuleOrder, RuleReport
 from curiosity.protocol.payouts import EpochPayout, Replay
 from curiosity.protocol.rewards import RewardParameters, RewardTree
-from curiosity.protocol.vesting import Award, spell_rule
+from curiosity.protocol.vesting import Award, parse_rule, spell_rule
+from validator.announcing import plan_rule
 from validator.closing import Moments
 from validator.ledger import Ledger, NewEntry
 from validator.posting import Poster, nothing_waits
@@ -124,6 +126,31 @@ class Epochs:
         index = await self._threads.on_writer(append)
         log.info("event=rule_named epoch=%d version=%d entry=%s", epoch, rule.version, index)
         return index
+
+    async def announce(self, order: RuleOrder) -> RuleReport:
+        """Log that pay follows other parameters from an epoch on; after a dry run nothing is logged.
+
+        Raises:
+            Rejected: As `plan_rule`.
+            ChainError: If the chain does not tell the time.
+            StoreError: If the entry cannot be made durable.
+        """
+        block, at = await asyncio.to_thread(self._moments.now)
+
+        def append() -> RuleReport:
+            self._follow()
+            before = spell_rule(self._replay.rule)
+            entry = plan_rule(self._replay, order, block, at)
+            digest = parse_rule(entry.parameters).digest()
+            if order.dry_run:
+                return RuleReport(entry.epoch, None, before, entry.parameters, digest)
+            (receipt,) = self._ledger.append([NewEntry(encode_entry(entry), None)])
+            self._follow()
+            return RuleReport(entry.epoch, receipt.index, before, entry.parameters, digest)
+
+        report = await self._threads.on_writer(append)
+        log.info("event=rule_announced epoch=%d entry=%s dry_run=%s", report.epoch, report.entry, order.dry_run)
+        return report
 
     # -- audits
 

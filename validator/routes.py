@@ -24,9 +24,9 @@ from curiosity.protocol.messages import (
     TakedownReport,
     WitnessPage,
 )
-from curiosity.protocol.orders import CheckpointOrder, CheckpointReport, ExpiryReport
+from curiosity.protocol.orders import CheckpointOrder, CheckpointReport, ExpiryReport, RuleOrder, RuleReport
 from curiosity.protocol.takedown import Blocked, SignedTakedown
-from validator.admin_routes import VERSION, get_health, get_metrics, post_checkpoint, post_epoch, post_expiry
+from validator.admin_routes import VERSION, get_health, get_metrics, post_checkpoint, post_epoch, post_expiry, post_rule
 from validator.contributor_routes import (
     PAIRS_PATH,
     get_attestation,
@@ -147,6 +147,10 @@ ROUTES: tuple[tuple[Operation, Handler], ...] = (
         post_expiry,
     ),
     (Operation("POST", "/v1/admin/epochs", "Close the open epoch", EpochReport, admin=True), post_epoch),
+    (
+        Operation("POST", "/v1/admin/rules", "Announce a rule of pay", RuleReport, takes=RuleOrder, admin=True),
+        post_rule,
+    ),
     (
         Operation(
             "POST",

@@ -33,7 +33,7 @@ from curiosity.protocol.messages import (
     SubmissionPage,
     TakedownReport,
 )
-from curiosity.protocol.orders import CheckpointOrder, CheckpointReport, ExpiryReport
+from curiosity.protocol.orders import CheckpointOrder, CheckpointReport, ExpiryReport, RuleOrder, RuleReport
 from curiosity.protocol.takedown import Blocked, SignedTakedown
 from curiosity.protocol.url import check_url, without_userinfo
 from curiosity.protocol.wire import encode, parse
@@ -194,6 +194,10 @@ class ValidatorClient:
     async def close_epoch(self, token: str) -> EpochReport:
         """Close the open epoch."""
         return await self._ask(EpochReport, "POST", "/v1/admin/epochs", token=token)
+
+    async def announce_rule(self, token: str, order: RuleOrder) -> RuleReport:
+        """Have pay follow other parameters from an epoch on."""
+        return await self._ask(RuleReport, "POST", "/v1/admin/rules", data=encode(order), token=token)
 
     async def switch_checkpoint(self, token: str, path: str, *, force: bool = False) -> CheckpointReport:
         """Switch to the checkpoint in a folder on the validator's machine; ``force``: also to a worse one."""

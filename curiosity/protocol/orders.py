@@ -1,8 +1,9 @@
-"""Messages of an operator's orders: switch the checkpoint, let items of refused pairs go."""
+"""Messages of an operator's orders: switch the checkpoint, change the rule of pay, let items of refused pairs go."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from curiosity.protocol.wire import STRICT, Bytes32
+from curiosity.protocol.entry import Wei
+from curiosity.protocol.wire import STRICT, Bytes32, ShortText, Uint53
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,34 @@ class CheckpointReport:
     entry: int
     reindexed: int
     seconds: int
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class RuleOrder:
+    """Pay by version 2 of the rule from an epoch on, 0 being the first that may be named, with these changes.
+
+    ``changes`` are parameters by name, in decimal digits; all others stay as they are in force. With ``dry_run``
+    nothing is written.
+    """
+
+    epoch: Uint53 = 0
+    changes: dict[ShortText, Wei] = field(default_factory=dict)
+    dry_run: bool = False
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class RuleReport:
+    """From ``epoch`` on pay follows ``parameters``; until then ``before``. ``entry`` is missing after a dry run."""
+
+    epoch: Uint53
+    entry: Uint53 | None
+    before: dict[ShortText, Wei]
+    parameters: dict[ShortText, Wei]
+    digest: Bytes32
 
     __pydantic_config__ = STRICT
 

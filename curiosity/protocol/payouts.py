@@ -151,20 +151,6 @@ def close_epoch(
     )
 
 
-def find_candidates(leaves: Iterable[bytes], first: int, *, check_signatures: bool = True) -> list[PaidPair]:
-    """Return the accepted, novel pairs that an epoch may pay.
-
-    They are among leaves ``first``, ``first + 1``, ... and are not taken down in them.
-
-    Raises:
-        ProofError: ENTRY_ codes, PAYOUT_SIGNATURE, PAYOUT_TAKEDOWN.
-    """
-    candidates: dict[int, PaidPair] = {}
-    for index, leaf in enumerate(leaves, start=first):
-        _take_in(candidates, parse_entry(leaf), index, check_signatures)
-    return list(candidates.values())
-
-
 def _take_in(candidates: dict[int, PaidPair], entry: AnyEntry, index: int, check_signatures: bool) -> None:
     """Bring the open epoch's candidates, by ledger index, up to the entry at ``index``.
 
@@ -310,9 +296,21 @@ class Replay:
             self.book.check_time(closing)
         return self._payout(self._settle(closing), closing)
 
+    @property
+    def rule(self) -> RewardParameters:
+        """The parameters by which the pairs of the open epoch are paid."""
+        return self.parameters if self.book is None else self.book.rule
+
+    @property
+    def first_to_change(self) -> int:
+        """The first epoch that a rule entry may name now.
+
+        A change is known before any pair that it pays is sent, and what was earned before has vested by then.
+        """
+        return self.epoch + (self.has_pairs if self.book is None else self.book.rule.vest_epochs + 2)
+
     def _read(self, entry: RuleEntry) -> RewardParameters:
-        before = self.parameters if self.book is None else self.book.rule
-        return read_rule(entry.parameters, before, is_first=self.book is None, is_on_chain=entry.block > 0)
+        return read_rule(entry.parameters, self.rule, is_first=self.book is None, is_on_chain=entry.block > 0)
 
     def check_rule(self, entry: RuleEntry) -> None:
         """Check that a rule entry may come next.
@@ -321,10 +319,9 @@ class Replay:
             ProofError: PAYOUT_RULE.
         """
         self._read(entry)
-        # A change is known before any pair that it pays is sent, and what was earned before has vested by then.
-        first = self.epoch + self.has_pairs if self.book is None else self.epoch + self.book.rule.vest_epochs + 2
-        if self.rules or entry.epoch < first:
-            what = f"another waits for epoch {min(self.rules)}" if self.rules else f"the first that it may is {first}"
+        if self.rules or entry.epoch < self.first_to_change:
+            first = f"the first that it may is {self.first_to_change}"
+            what = f"another waits for epoch {min(self.rules)}" if self.rules else first
             raise ProofError("PAYOUT_RULE", f"entry {self.size} names epoch {entry.epoch}, and {what}")
 
     def _take_rule(self, entry: RuleEntry) -> None:

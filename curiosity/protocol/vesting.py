@@ -163,8 +163,8 @@ class Book:
     @classmethod
     def restored(cls, kept: KeptBook) -> "Book":
         """Return the book that was kept."""
-        book = cls(_parameters(kept.rule), int(kept.remaining), kept.block, kept.time)
-        book._waiting_rule = _parameters(kept.waiting_rule)
+        book = cls(parse_rule(kept.rule), int(kept.remaining), kept.block, kept.time)
+        book._waiting_rule = parse_rule(kept.waiting_rule)
         book.awards = list(kept.awards)
         book._open = {one.index: one for one in kept.open}
         book._waiting = {one.index: one for one in kept.waiting}
@@ -283,6 +283,12 @@ def spell_rule(rule: RewardParameters) -> dict[str, str]:
     return {name: str(value) for name, value in rule.values().items()}
 
 
+def fixed_fields(*, is_first: bool) -> tuple[str, ...]:
+    """Return the parameters that a rule entry cannot change; ``is_first``: version 1 of the rule is in force."""
+    chain = ("cap_wei", "premint_wei", "decay_numerator", "decay_denominator", "epoch_length_s")
+    return chain if is_first else (*chain, "vest_epochs", "unpaid_returns")
+
+
 def read_rule(
     values: dict[str, str], before: RewardParameters, *, is_first: bool, is_on_chain: bool
 ) -> RewardParameters:
@@ -298,13 +304,11 @@ def read_rule(
     Raises:
         ProofError: PAYOUT_RULE unless they are those of version 2 and leave what the contracts fix.
     """
-    fixed = ["cap_wei", "premint_wei", "decay_numerator", "decay_denominator", "epoch_length_s"]
-    fixed += [] if is_first else ["vest_epochs", "unpaid_returns"]
     try:
-        rule = _parameters(values)
+        rule = parse_rule(values)
     except (TypeError, ConfigError) as error:
         raise ProofError("PAYOUT_RULE", f"its parameters cannot be used: {error}") from None
-    wrong = [name for name in fixed if getattr(rule, name) != getattr(before, name)]
+    wrong = [name for name in fixed_fields(is_first=is_first) if getattr(rule, name) != getattr(before, name)]
     least_s = max(rule.epoch_length_s if is_on_chain else 0, 0 if is_first else before.min_epoch_s)
     wrong += ["min_epoch_s"] if rule.min_epoch_s < least_s else []
     if rule.version != 2 or wrong or set(values) != set(rule.values()):
@@ -312,5 +316,11 @@ def read_rule(
     return rule
 
 
-def _parameters(values: dict[str, str]) -> RewardParameters:
+def parse_rule(values: dict[str, str]) -> RewardParameters:
+    """Return the parameters that an entry spells, whether or not they may follow.
+
+    Raises:
+        TypeError: For a field that there is not.
+        ConfigError: For a value that cannot work.
+    """
     return RewardParameters(**{name: int(value) for name, value in values.items()})

@@ -20,6 +20,7 @@ from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import CuriosityError, Rejected
 from node.choices import REASONS
 from node.command import PATH, Session, session_options
+from node.commands.rule import rule
 from node.commands.takedown import take_down_as_operator
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def check_ledger(arguments: tuple[str, ...]) -> None:
     become("validator", ("check", *arguments))
 
 
+validator.add_command(rule)
 _token = click.option("--token-file", type=PATH, required=True, help="keys/admin.token in the validator's data folder.")
 
 

@@ -113,7 +113,12 @@ class ValidatorConfig:
     audit_micro: int = setting(
         0,
         "Share of the paid pairs that are judged again before they vest, in millionths, which is written into the "
-        "ledger with that rule. A failed audit stops all that its contributor has not got.",
+        "ledger with that rule. A failed audit stops what its pair has not got.",
+    )
+    unpaid_returns: int = setting(
+        1,
+        "With 1 what is not paid remains for later epochs. Set 0 under contracts of earlier versions, which lower what "
+        "remains by number alone. It is written into the ledger with that rule.",
     )
     activation_poll_s: float = setting(2.0, "Seconds between two looks at whether a posted epoch can be activated.")
 
