@@ -6,7 +6,7 @@ from pathlib import Path
 
 from curiosity.client.client import ValidatorClient
 from curiosity.client.manifests import Manifests
-from curiosity.client.outcome import PairOutcome
+from curiosity.client.outcome import PairOutcome, short
 from curiosity.embedding.checkpoint import GENESIS, SHIPPED, load
 from curiosity.ledger.copy import copy_ledger
 from curiosity.ledger.forecast import Forecast, Forecaster, all_accepted, at_hand, choose_checkpoint
@@ -47,6 +47,9 @@ async def send(live: Running, pairs: list[SourcePair]) -> list[Decision]:
 def assert_same(said: PairOutcome, decided: Decision) -> None:
     verdict, measured = decided.verdict, decided.opening.measurement
     assert (said.outcome, said.code, said.is_novel) == (verdict.outcome, verdict.reason, verdict.novel)
+    assert said.crowd == verdict.crowd
+    shared = verdict.crowd.largest if verdict.crowd is not None else 0
+    assert (f"weighs 1/{(1 + shared) ** 2} of" in said.pay) is (shared > 0), said.pay
     if measured is not None:
         numbers = {one.name: one.value_micro for one in said.numbers}
         assert numbers
@@ -114,6 +117,26 @@ async def test_pairs_of_the_same_run_are_judged_as_if_those_before_them_had_been
         first, second = await forecast(nobody, tmp_path, [pair, pair])
     assert first.outcome.outcome == Outcome.ACCEPTED
     assert second.outcome.code == Reason.CONTENT_DUPLICATE
+
+
+async def test_earlier_pairs_with_the_same_items_count_in_what_is_said_of_pay(tmp_path: Path) -> None:
+    """The digits have ten names: most of the novel pairs have a name that others had before."""
+    home, later = tmp_path / "home", pictures(14, 14)
+    async with running(tmp_path / "v") as live:
+        await send(live, pictures(14))
+        await copy_ledger(live.client, tmp_path / "mirror")
+        known = await forecast(live.client, home, later, LedgerCopy(tmp_path / "mirror"))
+        blind = await forecast(live.client, home, later)
+        for one, decision in zip(known, await send(live, later), strict=True):
+            assert_same(one.outcome, decision)
+    shared = [place for place, one in enumerate(known) if one.outcome.crowd is not None and one.outcome.crowd.b]
+    assert shared
+    for one in (known[place].outcome for place in shared):
+        assert f"with {short(one.b)}: by version 2" in one.pay, "the item that they share is told"
+    first = blind[shared[0]].outcome
+    assert first.crowd is None or first.crowd.b < known[shared[0]].outcome.crowd.b  # type: ignore[union-attr]
+    counted = [one.outcome for one in blind if one.outcome.crowd is not None and one.outcome.crowd.b]
+    assert all("--copy DIR" in one.pay and "weighs 1/" in one.pay for one in counted), "those of the run itself"
 
 
 async def test_pairs_of_an_earlier_checkpoint_are_embedded_again(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from curiosity.chain import reverts
 from curiosity.chain.artifacts import CONTRACT_NAMES, Revert, load_artifact
 from curiosity.client.amounts import parse_amount, show_coins, show_tokens
 from curiosity.client.client import ValidatorClient, _refusal
-from curiosity.client.explain import explain, explain_pay, fault_of
+from curiosity.client.explain import explain, explain_crowd, explain_pay, fault_of
 from curiosity.client.history import find, pair_shares, pay_by_entry, read_history
 from curiosity.client.outcome import withheld
 from curiosity.client.takedowns import find_digest, find_digests
@@ -43,7 +43,7 @@ from curiosity.protocol.messages import Health
 from curiosity.protocol.payouts import derive
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.url import check_url
-from curiosity.protocol.verdict import Outcome, Reason, Verdict
+from curiosity.protocol.verdict import MAX_CROWD, CrowdCounts, Outcome, Reason, Verdict
 from curiosity.protocol.wire import encode
 from node.cli import run
 from node.screen import Screen
@@ -74,6 +74,12 @@ def test_every_reason_has_words_a_remedy_and_a_fault_that_is_fair() -> None:
     }
     assert blamed == {Reason.ITEM_UNDECODABLE, Reason.ITEM_UNINFORMATIVE}
     assert explain_pay(verdict(Outcome.ACCEPTED, Reason.BELONGS_TOGETHER, score=5)).startswith("may be paid")
+    assert explain_crowd(None) == explain_crowd(CrowdCounts()) == ""
+    names, rule = ("a.png", "'a cat'"), "by version 2 of the rule"
+    assert f"1 earlier pair with a.png: {rule} it weighs 1/4 of" in explain_crowd(CrowdCounts(1), names)
+    assert "3 earlier pairs with 'a cat'" in explain_crowd(CrowdCounts(2, 3, 1), names)
+    assert "2 earlier pairs with both items" in explain_crowd(CrowdCounts(2, 2, 2), names)
+    assert "weighs nothing" in explain_crowd(CrowdCounts(near=MAX_CROWD), names)
     assert "knows already" in explain_pay(verdict(Outcome.ACCEPTED, Reason.BELONGS_TOGETHER))
     assert explain_pay(verdict(Outcome.GREY, Reason.GREY_ZONE)) == "not paid: undecided"
 

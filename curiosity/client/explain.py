@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Final
 
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import Fault
-from curiosity.protocol.verdict import NOT_NOVEL, Opening, Outcome, Reason, Verdict
+from curiosity.protocol.rewards import RewardParameters
+from curiosity.protocol.verdict import MAX_CROWD, NOT_NOVEL, CrowdCounts, Opening, Outcome, Reason, Verdict
 from curiosity.protocol.weighing import Compared, Weighing
 
 MICRO: Final = 1_000_000
@@ -150,8 +152,11 @@ def fault_of(verdict: Verdict) -> str:
     return (verdict.fault or Fault.CONTRIBUTOR).value
 
 
-def explain_pay(verdict: Verdict, detail: str = "") -> str:
-    """Return whether a pair can be paid and why not, as far as its verdict tells, and the ``detail`` of its opening."""
+def explain_pay(verdict: Verdict, detail: str = "", names: tuple[str, str] = ("", "")) -> str:
+    """Return whether a pair can be paid and why not, as far as its verdict tells, and the ``detail`` of its opening.
+
+    ``names`` (a, b) are of the items' files.
+    """
     if verdict.outcome is Outcome.GREY:
         return "not paid: undecided"
     if verdict.outcome is Outcome.HELD:
@@ -162,4 +167,16 @@ def explain_pay(verdict: Verdict, detail: str = "") -> str:
         if detail in NOT_NOVEL:  # nothing else that a validator may write there
             return f"not paid: {detail}"
         return "not paid: near to what the network knows already"
-    return "may be paid when its epoch closes: it fills a gap"
+    return "may be paid when its epoch closes: it fills a gap" + explain_crowd(verdict.crowd, names)
+
+
+def explain_crowd(crowd: CrowdCounts | None, names: tuple[str, str] = ("", "")) -> str:
+    """Return what earlier pairs with the same items leave of a pair's pay, after a semicolon; empty without any."""
+    if crowd is None or not crowd.largest:
+        return ""
+    if crowd.largest == MAX_CROWD:
+        return "; by version 2 of the rule it weighs nothing: too many pairs share its items, or a copy was paid before"
+    held = "both items" if crowd.near == crowd.largest else names[crowd.b > crowd.a] or "an item of it"
+    pairs = number_of(crowd.largest, "earlier pair")
+    weight = (1 + crowd.largest) ** RewardParameters().crowd_power
+    return f"; {pairs} with {held}: by version 2 of the rule it weighs 1/{weight} of a pair of new items"

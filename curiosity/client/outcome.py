@@ -9,7 +9,7 @@ from curiosity.client.journal import Result
 from curiosity.protocol.entry import PairEntry, parse_entry
 from curiosity.protocol.errors import CuriosityError, Rejected
 from curiosity.protocol.messages import Decision
-from curiosity.protocol.verdict import Opening, Outcome, Verdict
+from curiosity.protocol.verdict import CrowdCounts, Opening, Outcome, Verdict
 from curiosity.protocol.weighing import Compared, Weighing, weigh, without_bounds
 from curiosity.sources.pairset import SourceItem, SourcePair
 
@@ -42,7 +42,7 @@ class PairOutcome:
 
     ``fault`` is contributor, validator, infrastructure, or empty where nobody is to blame; ``entry`` is the index in
     the ledger, ``pair`` the digest in hex, both missing where no decision was made. ``is_known``: it was decided in an
-    earlier run.
+    earlier run. ``crowd``: of a novel pair, how many earlier ones hold the same items, which its pay falls with.
     """
 
     a: str
@@ -61,6 +61,7 @@ class PairOutcome:
     belief_micro: int | None = None
     problem: str = ""
     numbers: tuple[Compared, ...] = ()
+    crowd: CrowdCounts | None = None
 
     @property
     def may_be_paid(self) -> bool:
@@ -99,7 +100,8 @@ def decided(
 ) -> PairOutcome:
     """Return what came of a pair that a validator decided about; ``calibration`` is of the verdict's checkpoint."""
     told = judged(names, decision.verdict, decision.opening, _weigh(decision, calibration))
-    return replace(told, pay=explain_pay(decision.verdict, decision.opening.detail), entry=entry, pair=pair.hex())
+    pay = explain_pay(decision.verdict, decision.opening.detail, (short(names[0]), short(names[1])))
+    return replace(told, pay=pay, entry=entry, pair=pair.hex())
 
 
 def judged(names: tuple[str, str], verdict: Verdict, opening: Opening, weighing: Weighing | None) -> PairOutcome:
@@ -116,6 +118,7 @@ def judged(names: tuple[str, str], verdict: Verdict, opening: Opening, weighing:
         belief_micro=weighing.belief_micro if weighing else None,
         problem=weighing.problem if weighing else "",
         numbers=weighing.numbers if weighing else (),
+        crowd=verdict.crowd,
     )
 
 

@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from curiosity.client.client import ValidatorClient
-from curiosity.client.explain import explain_pay
-from curiosity.client.outcome import ACCEPTED, PairOutcome, judged, names_of, withheld
+from curiosity.client.explain import explain_crowd, explain_pay
+from curiosity.client.outcome import ACCEPTED, PairOutcome, judged, names_of, short, withheld
 from curiosity.client.submission import check_taken, stated_license
 from curiosity.client.submit import ask_network
 from curiosity.embedding.checkpoint import GENESIS, SHIPPED, Checkpoint, load
@@ -40,7 +40,9 @@ from curiosity.sources.pairset import SourcePair
 
 _TOGETHER: Final = 16  # pairs that are decoded and embedded together
 _ITEMS_KEPT: Final = 4096  # embedded items: one may be in many pairs
-_PAY_WITHOUT_COPY: Final = "may be paid: it lies in a gap; --copy DIR says whether others have filled it"
+_PAY_WITHOUT_COPY: Final = (
+    "may be paid: it lies in a gap; --copy DIR says whether others have filled it or hold its items"
+)
 _NO_SALT: Final = bytes(32)
 
 
@@ -261,7 +263,7 @@ class Forecaster:
         verdict, measurement = ranked.verdict, ranked.measurement
         weighing = weigh(measurement, verdict.reason, row.modalities, state.calibration, familiarities)
         told = judged(names, verdict, Opening(_NO_SALT, *contents, ranked.detail, measurement), weighing)
-        told = replace(told, pay=self._pay(verdict, ranked.detail))
+        told = replace(told, pay=self._pay(verdict, ranked.detail, (short(names[0]), short(names[1]))))
         if verdict.is_accepted:
             self._accepted[contents] = index
             self._next = index + 1
@@ -271,10 +273,10 @@ class Forecaster:
         point = joint(*cross_average(embedded[0].whole, embedded[1].whole, *pulls))
         return Forecast(told, self._known.nearest(row.modalities, point))
 
-    def _pay(self, verdict: Verdict, detail: str) -> str:
+    def _pay(self, verdict: Verdict, detail: str, names: tuple[str, str]) -> str:
         if self._known is None and verdict.is_accepted and verdict.novel:
-            return _PAY_WITHOUT_COPY
-        return explain_pay(verdict, detail)
+            return _PAY_WITHOUT_COPY + explain_crowd(verdict.crowd, names)
+        return explain_pay(verdict, detail, names)
 
 
 def _in_groups(rows: Iterable[SourcePair | SourceError], count: int) -> Iterator[list[SourcePair | SourceError]]:
