@@ -131,10 +131,11 @@ async def test_earlier_pairs_with_the_same_items_count_in_what_is_said_of_pay(tm
             assert_same(one.outcome, decision)
     shared = [place for place, one in enumerate(known) if one.outcome.crowd is not None and one.outcome.crowd.b]
     assert shared
-    for one in (known[place].outcome for place in shared):
-        assert f"with {short(one.b)}: by version 2" in one.pay, "the item that they share is told"
-    first = blind[shared[0]].outcome
-    assert first.crowd is None or first.crowd.b < known[shared[0]].outcome.crowd.b  # type: ignore[union-attr]
+    for told in (known[place].outcome for place in shared):
+        assert f"with {short(told.b)}: by version 2" in told.pay, "the item that they share is told"
+    seen, unseen = known[shared[0]].outcome.crowd, blind[shared[0]].outcome.crowd
+    assert seen is not None
+    assert unseen is None or unseen.b < seen.b
     counted = [one.outcome for one in blind if one.outcome.crowd is not None and one.outcome.crowd.b]
     assert all("--copy DIR" in one.pay and "weighs 1/" in one.pay for one in counted), "those of the run itself"
 
