@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -211,6 +212,28 @@ async def test_pairs_that_the_checkpoint_does_not_judge_wait(
             assert (await live.client.health()).held == 1
         assert await live.service.held.judge_again() == 1
         assert (await newest(live, sent[0][0])).verdict.is_accepted
+
+
+@pytest.mark.parametrize("most", [10 << 30, 3_000])
+async def test_items_of_held_pairs_stay_within_so_many_bytes(
+    tmp_path: Path, line: list[Path], believer: Path, most: int
+) -> None:
+    """Without the bound they are kept for as long as no other checkpoint comes."""
+    async with holding(tmp_path / "v", line, 12, max_held_bytes=most, keep_refused_days=0) as (live, sent):
+        size = sum(len(one.a.data) for one, _ in sent)
+        assert 3_000 < size < 10 << 30
+        await live.service.refused_items.expire(int(time.time()) + 1)
+        waiting = (await live.client.health()).held
+        kept = [live.service.store.blob(one.a.digest) is not None for one, _ in sent]
+        assert kept == [False] * (12 - waiting) + [True] * waiting  # the oldest went
+        assert waiting == 12 if most > size else 0 < waiting < 12
+        await switch_checkpoint(live.service, believer, force=True)
+        await settled(live)
+        outcomes = [(await newest(live, one)).verdict.outcome for one, _ in sent]
+        assert outcomes == [Outcome.HELD] * (12 - waiting) + [Outcome.ACCEPTED] * waiting
+        again = await live.client.post_pair(live.sign((sent[0][0].a, sent[0][0].b), BOB).encode())  # may be sent again
+        assert again.verdict.outcome is Outcome.ACCEPTED if waiting < 12 else Outcome.REJECTED
+        await is_whole(live)
 
 
 async def test_a_takedown_reaches_every_entry_of_a_pair(tmp_path: Path, line: list[Path], believer: Path) -> None:

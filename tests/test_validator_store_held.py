@@ -115,3 +115,33 @@ def test_a_changed_bit_of_what_an_earlier_entry_commits_to_is_found(store_url: s
         with tamper(store_url) as connection:
             values = {"opening": before.opening, "embeddings": before.embeddings}
             connection.execute(text("UPDATE earlier SET opening = :opening, embeddings = :embeddings"), values)
+
+
+def test_held_pairs_are_given_up_beyond_so_many_bytes_the_oldest_first(store_url: str, tmp_path: Path) -> None:
+    with open_ledger(store_url, tmp_path / "head") as opened:
+        store = opened.store
+        made = [submission_of(make_entry(number)) for number in range(1, 5)]
+        sizes = [len(one.a.data) + len(one.b.data) for one in made]
+        opened.ledger.append([decided(number, Outcome.HELD, 0) for number in range(1, 5)])
+        assert (store.held_beyond(sum(sizes)), store.held_beyond(0)) == (-1, 3)
+        last = store.held_beyond(sum(sizes[2:]))
+        assert last == 1
+        assert store.expire(100, 100).pairs == 0, "as long as they wait"
+        assert (store.give_up(last), store.give_up(last)) == (2, 0)
+        assert waiting(opened, 1) == [2, 3]
+        assert (store.expire(100, 100).pairs, store.expire(100, 100).pairs) == (2, 0)
+        assert [uses(opened, number)[0][0] for number in range(1, 5)] == [False, False, True, True]
+        opened.ledger.append([decided(3, Outcome.HELD, 1, again=2)])  # those that wait go on
+        assert waiting(opened, 2) == [3, 4]
+        opened.ledger.verify_pairs(DOMAIN)
+
+
+def test_a_content_that_many_held_pairs_share_is_counted_once(store_url: str, tmp_path: Path) -> None:
+    with open_ledger(store_url, tmp_path / "head") as opened:
+        entries = [decided(number, Outcome.HELD, 0) for number in (1, 2, 3)]
+        shared = submission_of(entries[0]).a
+        entries = [replace(one, submission=replace(submission_of(one), a=shared)) for one in entries]
+        opened.ledger.append(entries)
+        size = len(shared.data) + sum(len(submission_of(one).b.data) for one in entries)
+        assert opened.store.held_beyond(size) == -1
+        assert opened.store.held_beyond(size - 1) == 0

@@ -277,6 +277,7 @@ async def build(settings: ServiceSettings) -> Service:
             network_id=network_id,
             domain=domain,
             keep_s=config.keep_refused_days * DAY_S,
+            most_held=config.max_held_bytes,
         ),
         audits=Audits(
             store=store,

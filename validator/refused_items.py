@@ -68,7 +68,8 @@ def parse_auditors(lines: Collection[str]) -> frozenset[bytes]:
 class RefusedItems:
     """Answers signed requests for items, and lets items of refused pairs go once they were kept for ``keep_s``.
 
-    ``clock`` gives Unix seconds.
+    Items of held pairs are not among them as long as they have at most ``most_held`` bytes; beyond that the oldest of
+    these pairs wait no more. ``clock`` gives Unix seconds.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class RefusedItems:
         network_id: bytes,
         domain: Domain,
         keep_s: int,
+        most_held: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -90,6 +92,7 @@ class RefusedItems:
         self._network_id = network_id
         self._domain = domain
         self._keep_s = keep_s
+        self._most_held = most_held
         self._clock = clock
         self._started = int(clock())
         self._answered: dict[tuple[bytes, bytes], int] = {}  # (signer, nonce): until when it could come again
@@ -199,11 +202,16 @@ class RefusedItems:
     async def expire(self, now: int) -> LetGo:
         """Let go all items of refused pairs that were kept long enough at ``now`` (Unix seconds), the oldest first.
 
-        In steps of 256 pairs between two batches; an interruption loses none.
+        Before, held pairs that are too many become refused ones. In steps of 256 pairs between two batches; an
+        interruption loses none.
 
         Raises:
             StoreError: If they cannot be removed.
         """
+        last = await self._threads.on_reader(lambda: self._store.held_beyond(self._most_held))
+        if last >= 0:
+            given_up = await self._threads.on_writer(lambda: self._store.give_up(last))
+            log.warning("event=held_given_up pairs=%d last=%d most_bytes=%d", given_up, last, self._most_held)
         before, done = now - self._keep_s, LetGo()
         while True:
             step = await self._threads.on_writer(lambda: self._store.expire(before, _STEP))

@@ -7,7 +7,7 @@ entry commits to goes into a table of its own, in the transaction that writes th
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from sqlalchemy import Connection, RowMapping, delete, func, insert, literal, select
+from sqlalchemy import Connection, RowMapping, delete, func, insert, literal, select, true
 
 from curiosity.protocol.entry import MAX_TRIES
 from validator.store import schema
@@ -15,6 +15,7 @@ from validator.store.bulk import SqlRow, insert_rows
 from validator.store.finals import FinalRows
 from validator.store.rows import ErasedPair, NewRow, NewSubmission, StoredDecision, StoredSubmission
 
+_PAGE = 4096
 _pairs, _held, _earlier, _entries = schema.pairs.c, schema.held.c, schema.earlier.c, schema.entries.c
 
 
@@ -40,6 +41,32 @@ class HeldRows(FinalRows):
             .limit(most)
         )  # fmt: skip
         return [_submission(row) for row in rows]
+
+    def held_beyond(self, most_bytes: int) -> int:
+        """Return the index of the newest held pair that is one too many; -1 if none is.
+
+        The items of the held pairs behind it have at most ``most_bytes`` together, each content counted once.
+        """
+        a, b = schema.items.alias("a"), schema.items.alias("b")
+        what = select(
+            _held.leaf_index, _pairs.a_sha256, _pairs.b_sha256, a.c.size.label("a_size"), b.c.size.label("b_size")
+        ).join(schema.pairs, _held.leaf_index == _pairs.leaf_index)
+        what = what.join(a, a.c.sha256 == _pairs.a_sha256).join(b, b.c.sha256 == _pairs.b_sha256)
+        seen: set[bytes] = set()
+        size, last = 0, None
+        while rows := self._database.read(
+            what.where(true() if last is None else _held.leaf_index < last)
+            .order_by(_held.leaf_index.desc())
+            .limit(_PAGE)
+        ):
+            for row in rows:
+                new = {row["a_sha256"]: row["a_size"], row["b_sha256"]: row["b_size"]}
+                size += sum(new[digest] for digest in new.keys() - seen)
+                seen.update(new)
+                last = int(row["leaf_index"])
+                if size > most_bytes:
+                    return last
+        return -1
 
     def earlier_submissions(self, start: int, count: int) -> list[StoredSubmission]:
         """Return the pairs behind the earlier entries from index ``start`` on, at most ``count``, in order."""

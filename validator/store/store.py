@@ -112,6 +112,14 @@ class Store(HeldRows):
         """
         return self._writer.scrub()
 
+    def give_up(self, last: int) -> int:
+        """Judge the held pairs up to index ``last`` no more: their items are those of refused ones. Return how many.
+
+        Raises:
+            StoreError: If it cannot be written.
+        """
+        return self._writer.give_up(last)
+
     def expire(self, before: int, most: int) -> LetGo:
         """Let go the items of refused pairs that came before a time (Unix seconds): the oldest ``most`` pairs.
 

@@ -106,6 +106,11 @@ class Writer:
         places = self._packs.append([item.data for item in large])
         return {item.digest: place for item, place in zip(large, places, strict=True)}
 
+    def give_up(self, last: int) -> int:
+        """See `Store.give_up`."""
+        with self._database.write() as connection:
+            return connection.execute(delete(schema.held).where(schema.held.c.leaf_index <= last)).rowcount
+
     def expire(self, before: int, most: int) -> LetGo:
         """See `Store.expire`."""
         c = schema.pairs.c

@@ -86,6 +86,11 @@ class ValidatorConfig:
     keep_refused_days: int = setting(
         14, "Days for which items of rejected and grey pairs are kept for their contributor and auditors. 0 keeps none."
     )
+    max_held_bytes: int = setting(
+        10 << 30,
+        "Bytes of the items of held pairs that wait for another checkpoint. Beyond them the oldest of these pairs are "
+        "judged no more, and their items are kept as those of rejected pairs are.",
+    )
     expiry_interval_s: float = setting(
         600.0,
         "Seconds between two rounds that delete those kept long enough, or audit.",
