@@ -40,7 +40,7 @@ from curiosity.sources.made.emoji import make_emoji
 from curiosity.sources.made.photos import make_photos
 from curiosity.sources.made.sounds import make_sounds
 from curiosity.sources.words import leave_out
-from trainer.belief import Scorer, draw_wrong
+from trainer.belief import Scorer, draw_wrong_pairs
 from trainer.calibrate import calibrate
 from trainer.feed import FedPair, read_trusted
 from trainer.library import Library, Prepared
@@ -241,10 +241,10 @@ def hard(bench: Bench, seed: int) -> dict[str, float]:
     """Return the share of harder wrong pairs that is accepted."""
     names = [str(i) for i in range(len(bench.a))]
     crowd = np.zeros(len(bench.a))
-    drawn = draw_wrong(bench.a, bench.b, names, crowd, crowd, seed=seed)
+    drawn = draw_wrong_pairs(bench.a, bench.b, names, crowd, crowd, seed=seed)
     return {
-        f"{kind}_accepted": share([bench.opinion(i, int(j)) for i, j in enumerate(rows) if j >= 0], Outcome.ACCEPTED)
-        for kind, rows in drawn.items()
+        f"{kind}_accepted": share([bench.opinion(i, j) for i, j in pairs], Outcome.ACCEPTED)
+        for kind, pairs in drawn.items()
         if kind != "swapped"
     }
 

@@ -2,13 +2,14 @@
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
 from curiosity.protocol.errors import SourceError
 from curiosity.sources.made.families import order_by_seed
 from curiosity.sources.words import content_words, find_shared, leave_out, split_by_words
-from curiosity.sources.wrong import CANDIDATES, draw_wrong
+from curiosity.sources.wrong import CANDIDATES, draw_wrong, wrong_captions
 
 NOUNS = [
     f"{first}{second}" for first in ("bal", "car", "dom", "fil", "gor", "hul") for second in ("ka", "mo", "ti", "vu")
@@ -97,64 +98,70 @@ CAPTIONS = ["An apple", "A red apple", "A bus", "Red apples", "A dog barking", "
 
 
 def test_a_swapped_caption_never_says_the_same() -> None:
+    places = range(len(CAPTIONS))
     for seed in range(20):
-        chosen = draw_wrong(CAPTIONS, way="swapped", seed=seed)
-        for own, other in zip(CAPTIONS, (CAPTIONS[at] for at in chosen), strict=True):
-            right, wrong = content_words(own), content_words(other)
-            assert not right <= wrong
-            assert not wrong <= right
-    assert draw_wrong(CAPTIONS, way="swapped", seed=1) != draw_wrong(CAPTIONS, way="swapped", seed=2)
+        drawn = draw_wrong(places, wrong_captions(CAPTIONS), way="swapped", seed=seed, each=3)
+        for own, others in zip(CAPTIONS, drawn, strict=True):
+            assert len(set(others)) == 3
+            for at in others:
+                right, wrong = content_words(own), content_words(CAPTIONS[at])
+                assert not right <= wrong
+                assert not wrong <= right
+    first, second = (draw_wrong(places, wrong_captions(CAPTIONS), way="swapped", seed=seed) for seed in (1, 2))
+    assert first != second
+    assert first == draw_wrong(places, wrong_captions(CAPTIONS), way="swapped", seed=1)
+    # What one pair gets does not depend on the others.
+    assert first[3:] == draw_wrong(places[3:], wrong_captions(CAPTIONS), way="swapped", seed=1)
 
 
 def test_the_nearest_wrong_caption_is_the_best_of_all_that_are_wrong() -> None:
     asked: list[int] = []
 
-    def score(pair: int, captions: object) -> list[float]:
-        assert isinstance(captions, list)
+    def score(pair: int, captions: Sequence[int]) -> list[float]:
         asked.append(len(captions))
         return [-abs(pair - at) + at / 100 for at in captions]
 
-    chosen = draw_wrong(CAPTIONS, way="nearest", seed=0, score=score)
+    drawn = draw_wrong(range(len(CAPTIONS)), wrong_captions(CAPTIONS), way="nearest", seed=0, score=score)
     # Beside "An apple" is "A red apple", which is not wrong for it.
-    assert [CAPTIONS[at] for at in chosen[:3]] == ["A bus", "A bus", "Red apples"]
-    assert CAPTIONS[chosen[4]] == "Red apples"  # not "A barking dog"
+    assert [[CAPTIONS[at] for at in one] for one in drawn[:3]] == [["A bus"], ["A bus"], ["Red apples"]]
+    assert [CAPTIONS[at] for at in drawn[4]] == ["Red apples"]  # not "A barking dog"
     assert max(asked) == 7
 
 
-def test_the_best_of_64_is_the_best_of_64_drawn() -> None:
-    captions = [f"thing{number}" for number in range(300)]
+def test_what_is_searched_is_the_best_of_64_drawn() -> None:
+    wrong_for = wrong_captions([f"thing{number}" for number in range(300)])
     asked: list[list[int]] = []
 
-    def score(_: int, drawn: object) -> list[float]:
-        assert isinstance(drawn, list)
-        asked.append(drawn)
+    def score(_: int, drawn: Sequence[int]) -> list[float]:
+        asked.append(list(drawn))
         return [float(at) for at in drawn]
 
-    chosen = draw_wrong(captions, way="best-of-64", seed=3, score=score)
-    assert {len(drawn) for drawn in asked} == {CANDIDATES}
-    assert chosen == [max(drawn) for drawn in asked]
-    assert all(pair not in drawn for pair, drawn in enumerate(asked))
-    assert len({tuple(sorted(drawn)) for drawn in asked}) == 300
-    nearest = draw_wrong(captions, way="nearest", seed=3, score=score)
-    assert nearest == [299] * 299 + [298]  # of all, not of 64
+    drawn = draw_wrong(range(300), wrong_for, way="searched", seed=3, score=score)
+    assert {len(some) for some in asked} == {CANDIDATES}
+    assert drawn == [[max(some)] for some in asked]
+    assert all(pair not in some for pair, some in enumerate(asked))
+    assert len({tuple(sorted(some)) for some in asked}) == 300
+    nearest = draw_wrong(range(300), wrong_for, way="nearest", seed=3, score=score)
+    assert nearest == [[299]] * 299 + [[298]]  # of all, not of 64
 
 
 def test_all_wrong_captions_are_candidates_where_there_are_few() -> None:
-    captions = ["red bus"] * 90 + [f"old tram {number}" for number in range(5)]
+    wrong_for = wrong_captions(["red bus"] * 90 + [f"old tram {number}" for number in range(5)])
     asked: list[list[int]] = []
 
-    def score(_: int, drawn: object) -> list[float]:
-        assert isinstance(drawn, list)
-        asked.append(drawn)
+    def score(_: int, drawn: Sequence[int]) -> list[float]:
+        asked.append(list(drawn))
         return [0.0] * len(drawn)
 
-    draw_wrong(captions, way="best-of-64", seed=0, score=score)
-    assert {tuple(sorted(drawn)) for drawn in asked[:90]} == {(90, 91, 92, 93, 94)}
-    assert all(len(set(drawn)) == len(drawn) >= 64 for drawn in asked[90:])
+    draw_wrong(range(95), wrong_for, way="searched", seed=0, score=score)
+    assert {tuple(sorted(some)) for some in asked[:90]} == {(90, 91, 92, 93, 94)}
+    assert all(len(set(some)) == len(some) >= 64 for some in asked[90:])
+    swapped = draw_wrong([0], wrong_for, way="swapped", seed=0, each=50)
+    assert sorted(swapped[0]) == [90, 91, 92, 93, 94]
 
 
 def test_captions_without_a_content_word_are_told_apart_by_their_text() -> None:
-    first, second, third = draw_wrong(["On", "Off", "on "], way="swapped", seed=0)
+    (first,), (second,), (third,) = draw_wrong(range(3), wrong_captions(["On", "Off", "on "]), way="swapped", seed=0)
     assert (first, third) == (1, 1)
     assert second in (0, 2)
 
@@ -169,6 +176,7 @@ def test_captions_without_a_content_word_are_told_apart_by_their_text() -> None:
     ],
 )
 def test_what_cannot_be_drawn_is_told(captions: list[str], way: str, scored: bool, code: str) -> None:
+    score = (lambda _, at: [0.0] * len(at)) if scored else None
     with pytest.raises(SourceError) as told:
-        draw_wrong(captions, way=way, seed=0, score=(lambda _, at: [0.0] * len(at)) if scored else None)
+        draw_wrong(range(len(captions)), wrong_captions(captions), way=way, seed=0, score=score)
     assert told.value.code == code

@@ -9,7 +9,8 @@ from curiosity.protocol.belief import Beliefs, familiarity_micro
 from curiosity.protocol.scoring import MICRO, csls_micro, dequantise, quantise
 from curiosity.protocol.verdict import Outcome
 from tests.material.scoring import cloud
-from trainer.belief import Scored, Scorer, draw_wrong, fit_beliefs
+from trainer import belief
+from trainer.belief import Scored, Scorer, draw_wrong_pairs, fit_beliefs
 
 KNOWN, NEW = 600_000, 200_000  # familiarity
 MARGIN = 500
@@ -108,20 +109,67 @@ def test_a_true_partner_among_the_anchors_would_make_a_wrong_pair_look_easy() ->
     assert np.mean([h.score_micro - s.score_micro for h, s in zip(hidden, shown, strict=True)]) > 50_000
 
 
-def test_wrong_partners_are_drawn_by_kind_and_never_of_the_same_thing() -> None:
+def test_wrong_partners_are_drawn_by_kind_and_never_of_the_same_thing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(belief, "SWAPPED", 270)
     a, b = cloud(1, 90), cloud(2, 90)
     concepts = [str(i // 2) for i in range(90)]
-    drawn = draw_wrong(a, b, concepts, np.zeros(90), np.zeros(90), seed=5)
+    drawn = draw_wrong_pairs(a, b, concepts, np.zeros(90), np.zeros(90), seed=5)
     cosines = dequantise(a) @ dequantise(b).T
     likeness = dequantise(b) @ dequantise(b).T
-    for kind, partners in drawn.items():
-        assert all(concepts[i] != concepts[j] for i, j in enumerate(partners)), kind
+    assert all(concepts[i] != concepts[j] for pairs in drawn.values() for i, j in pairs)
+    assert len(set(drawn["swapped"])) == 270, "three of each"
     other = np.array(concepts)[:, None] != np.array(concepts)[None, :]
-    assert list(drawn["nearest"]) == list(np.where(other, likeness, -9).argmax(axis=1))
-    found = cosines[np.arange(90), drawn["searched"]].mean()
-    assert found > cosines[np.arange(90), drawn["swapped"]].mean() + 0.2
+    assert drawn["nearest"] == list(enumerate(np.where(other, likeness, -9).argmax(axis=1)))
+    found = {kind: np.mean([cosines[i, j] for i, j in pairs]) for kind, pairs in drawn.items()}
+    assert found["searched"] > found["swapped"] + 0.2
     collapsed = np.stack([a[0]] * 90)
-    assert all(
-        (rows >= 0).all() for rows in draw_wrong(a, collapsed, concepts, np.zeros(90), np.zeros(90), seed=5).values()
+    everything = draw_wrong_pairs(a, collapsed, concepts, np.zeros(90), np.zeros(90), seed=5)
+    assert {i for i, _ in everything["nearest"]} == set(range(90))
+    assert draw_wrong_pairs(a[:1], b[:1], ["x"], np.zeros(1), np.zeros(1), seed=1)["nearest"] == []
+
+
+def bent(seed: int, count: int) -> tuple[list[Scored], list[Scored]]:
+    """Return pairs with a shape that no logistic curve has: hardly any is true below 0, four in five above."""
+    generator = np.random.default_rng(seed)
+    scores = generator.uniform(-1.0, 1.0, count)
+    is_true = generator.random(count) < np.where(scores < 0.0, 0.02, 0.8)
+    scored = [Scored(round(MICRO * s), KNOWN + i % 1000) for i, s in enumerate(scores)]
+    return [one for one, t in zip(scored, is_true, strict=True) if t], [
+        one for one, t in zip(scored, is_true, strict=True) if not t
+    ]
+
+
+def test_a_curve_takes_the_shape_that_its_pairs_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    true, wrong = bent(1, 2_000)
+    unseen = bent(2, 20_000)
+    share_of_wrong = len(wrong) / (len(true) + len(wrong))
+    monkeypatch.setattr(belief, "LEAST_IN_RANGE", 10_000)
+    error = calibration_error(
+        fit_beliefs(true, wrong, cheating_micro=round(MICRO * share_of_wrong)), *unseen, share_of_wrong
     )
-    assert all(value == -1 for value in draw_wrong(a[:1], b[:1], ["x"], np.zeros(1), np.zeros(1), seed=1)["nearest"])
+    assert error < 0.05
+    monkeypatch.setattr(belief, "STIFFNESS", 1e9)  # no bend: Platt's curve
+    straight = calibration_error(
+        fit_beliefs(true, wrong, cheating_micro=round(MICRO * share_of_wrong)), *unseen, share_of_wrong
+    )
+    assert straight > 2 * error
+
+
+def test_few_pairs_give_nearly_a_straight_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With bends that cost nothing the curve follows chance: farther from the probability that is known here."""
+    scores = np.linspace(-0.2, 0.4, 50)
+    odds = 2.0 * np.exp(((scores - 0.0) ** 2 - (scores - 0.2) ** 2) / (2 * 0.1**2))  # of two normal distributions
+    off = {}
+    for stiffness in (1.0, 1e-6):
+        monkeypatch.setattr(belief, "STIFFNESS", stiffness)
+        fitted = [fit_beliefs(pairs(seed, 40, 0.2, 0.1), pairs(50 + seed, 40, 0.0, 0.1)) for seed in range(10)]
+        believed = np.array([[one.at(round(MICRO * s), KNOWN) for s in scores] for one in fitted]) / MICRO
+        off[stiffness] = float(np.mean((believed - odds / (1.0 + odds)) ** 2))
+    assert off[1.0] < 0.006
+    assert off[1e-6] > 1.5 * off[1.0]
+
+
+def test_knots_that_fall_are_pooled_by_weight() -> None:
+    values, weight = np.array([0.1, 0.5, 0.3, 0.2, 0.9]), np.array([1.0, 1.0, 1.0, 2.0, 1.0])
+    pooled = (0.5 + 0.3 + 2 * 0.2) / 4
+    assert list(belief._rising(values, weight)) == pytest.approx([0.1, pooled, pooled, pooled, 0.9])

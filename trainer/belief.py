@@ -2,8 +2,8 @@
 
 The wrong pairs are what a cheat would send, and the manifest says in which shares: another pair's item (swapped), the
 most similar wrong item (nearest), and the best of 64 that a search under the public checkpoint finds (searched). In
-each range of familiarity a logistic curve (Platt 1999) is fitted to the scores and written down as knots, so that a
-judge needs no floating point. Source: docs/scoring.md, "Belief".
+each range of familiarity a logistic curve that may bend (Platt 1999, Lucena 2018) is fitted to the scores and written
+down as knots, so that a judge needs no floating point. Source: docs/scoring.md, "Belief".
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,16 +21,19 @@ from curiosity.protocol.scoring import (
     csls_micro,
     dequantise,
 )
+from curiosity.sources.wrong import Score, draw_wrong
 
 CHEATING_MICRO = 333_333  # share of wrong pairs that beliefs assume
 ACCEPT_PRECISION_MICRO = 900_000  # share of true pairs among the accepted
 REJECT_PRECISION_MICRO = 880_000  # share of wrong pairs among the rejected, who lose nothing but time
 WRONG_SHARES: Mapping[str, float] = {"swapped": 0.98, "nearest": 0.01, "searched": 0.01}
-SEARCHED_AMONG = 64
+SWAPPED = 2_500  # swapped pairs of a set, about; one of each true pair at least
 RANGES = 3  # of familiarity
-LEAST_IN_RANGE = 80  # true pairs: with fewer, ranges are merged
+LEAST_IN_RANGE = 160  # true pairs: with fewer, ranges are merged
 UNFAMILIAR_MICRO = 10_000  # one true pair in a hundred is less familiar than the least familiar one that is judged
 KNOTS = 33
+BENDS = 8  # quantiles of the scores at which a curve may bend
+STIFFNESS = 1.0  # what a bend costs: weights are pairs
 _TWIN = 0.95  # cosine above which a wrong item says the same as the right one
 
 Floats = npt.NDArray[np.float64]
@@ -77,7 +80,7 @@ def fit_beliefs(
     ranges = []
     for number in range(len(edges) + 1):
         here = place == number
-        curve = _curve(*_fit(score[here], is_true[here], weight[here], len(pairs)), span)
+        curve = _curve(score[here], is_true[here], weight[here] * len(pairs), span)
         believed = np.array([curve.at(round(MICRO * s)) for s in score[here]], dtype=np.int64)
         accept, reject = _cuts(believed, weight[here], *(precision / MICRO for precision in precisions_micro))
         accept, reject = max(accept, MICRO - cheating_micro), min(reject, MICRO // 2)
@@ -93,36 +96,73 @@ def _edges(familiarity: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted({ordered[len(ordered) * r // ranges] for r in range(1, ranges)} - {ordered[0]}))
 
 
-def _fit(score: Floats, is_true: npt.NDArray[np.bool_], weight: Floats, count: int) -> tuple[float, float]:
-    """Return slope and offset of the weighted logistic regression of being true on the score, by Newton's method.
+def _curve(score: Floats, is_true: npt.NDArray[np.bool_], weight: Floats, span: tuple[float, float]) -> Curve:
+    """Return the share of true pairs by score: a logistic regression on a line with bends (Lucena 2018), as knots.
 
-    The targets are Platt's, so that scores which separate perfectly give no infinite slope. A falling curve becomes a
-    flat one.
+    The log-odds are a line that may bend at quantiles of the scores. A bend costs ``STIFFNESS`` times its square: few
+    pairs give a straight line, which is Platt's curve, many the shape that they have. Where the fit falls, neighbouring
+    knots are pooled.
+
+    Args:
+        score: Scores, float64[n].
+        is_true: Whether a pair is true, bool[n].
+        weight: What a pair counts, float64[n]; their sum says how many pairs the evidence is worth.
+        span: The lowest and the highest score of the curve.
     """
-    scaled = weight * count  # so that weights are pairs again
-    positives, negatives = float(scaled[is_true].sum()), float(scaled[~is_true].sum())
+    low, high = round(MICRO * span[0]), max(round(MICRO * span[1]), round(MICRO * span[0]) + KNOTS)
+    knots = [low + (high - low) * knot // (KNOTS - 1) for knot in range(KNOTS)]
+    at = np.array(knots, dtype=np.float64) / MICRO
+    centre, spread = float(score.mean()), max(float(score.std()), 1.0 / MICRO)
+    order = np.argsort(score, kind="stable")
+    places = np.searchsorted(np.cumsum(weight[order]), weight.sum() * np.arange(1, BENDS + 1) / (BENDS + 1))
+    bends = np.unique(score[order][places])
+
+    def inputs(scores: Floats) -> Floats:
+        line = (scores - centre) / spread
+        bent = np.maximum(scores[:, None] - bends[None, :], 0.0) / spread
+        return np.concatenate([np.stack([np.ones_like(line), line], axis=1), bent], axis=1)
+
+    log_odds = inputs(at) @ _fit(inputs(score), is_true, weight)
+    nearest = np.clip(np.round((score - at[0]) / (at[1] - at[0])).astype(np.int64), 0, KNOTS - 1)
+    mass = np.bincount(nearest, weights=weight, minlength=KNOTS) + 1e-6 * weight.sum()
+    beliefs = _rising(1.0 / (1.0 + np.exp(-log_odds)), mass)
+    return Curve(tuple(knots), tuple(round(MICRO * float(belief)) for belief in beliefs))
+
+
+def _fit(inputs: Floats, is_true: npt.NDArray[np.bool_], weight: Floats) -> Floats:
+    """Return the coefficients of the weighted logistic regression, float64[k], by Newton's method.
+
+    All but the first two of ``inputs`` float64[n, k] are bends. The targets are Platt's, so that scores which separate
+    perfectly give no infinite slope.
+    """
+    positives, negatives = float(weight[is_true].sum()), float(weight[~is_true].sum())
     target = np.where(is_true, (positives + 1.0) / (positives + 2.0), 1.0 / (negatives + 2.0))
-    prior = np.log((positives + 1.0) / (negatives + 1.0))
-    centre = float(score.mean())
-    inputs = np.stack([score - centre, np.ones_like(score)], axis=1)
-    parameters = np.array([0.0, prior])
+    stiffness = np.full(inputs.shape[1], STIFFNESS)
+    stiffness[:2] = 1e-9
+    fitted = np.zeros(inputs.shape[1])
+    fitted[0] = np.log((positives + 1.0) / (negatives + 1.0))
     for _ in range(100):
-        belief = 1.0 / (1.0 + np.exp(-inputs @ parameters))
-        gradient = inputs.T @ (scaled * (belief - target))
-        hessian = (inputs * (scaled * belief * (1.0 - belief))[:, None]).T @ inputs + 1e-9 * np.eye(2)
+        belief = 1.0 / (1.0 + np.exp(-inputs @ fitted))
+        gradient = inputs.T @ (weight * (belief - target)) + stiffness * fitted
+        hessian = (inputs * (weight * belief * (1.0 - belief))[:, None]).T @ inputs + np.diag(stiffness)
         step = np.linalg.solve(hessian, gradient)
-        parameters = parameters - step * min(1.0, 20.0 / max(1e-12, float(np.abs(step).max())))
+        fitted = fitted - step * min(1.0, 5.0 / max(1e-12, float(np.abs(step).max())))
         if float(np.abs(step).max()) < 1e-9:
             break
-    slope, offset = float(parameters[0]), float(parameters[1])
-    return (slope, offset - slope * centre) if slope > 0.0 else (0.0, float(prior))
+    return fitted
 
 
-def _curve(slope: float, offset: float, span: tuple[float, float]) -> Curve:
-    low, high = round(MICRO * span[0]), max(round(MICRO * span[1]), round(MICRO * span[0]) + KNOTS)
-    scores = [low + (high - low) * knot // (KNOTS - 1) for knot in range(KNOTS)]
-    beliefs = [round(MICRO / (1.0 + np.exp(-(slope * score / MICRO + offset)))) for score in scores]
-    return Curve(tuple(scores), tuple(int(b) for b in np.maximum.accumulate(beliefs)))
+def _rising(values: Floats, weight: Floats) -> Floats:
+    """Return the nearest values that do not fall, by weighted squares: neighbours that fall are pooled."""
+    pools: list[tuple[float, float, int]] = []  # mean, weight, how many
+    for value, mass in zip(values, weight, strict=True):
+        pool = (float(value), float(mass), 1)
+        while pools and pools[-1][0] > pool[0]:
+            mean, before, count = pools.pop()
+            total = before + pool[1]
+            pool = ((mean * before + pool[0] * pool[1]) / total, total, count + pool[2])
+        pools.append(pool)
+    return np.repeat([mean for mean, _, _ in pools], [count for _, _, count in pools])
 
 
 def _cuts(believed: npt.NDArray[np.int64], weight: Floats, true: float, wrong: float) -> tuple[int, int]:
@@ -193,10 +233,13 @@ def _crowd(items: Quantised, bank: Quantised) -> Floats:
     return mean
 
 
-def draw_wrong(
+def draw_wrong_pairs(
     a: Quantised, b: Quantised, concepts: Sequence[str], crowd_a: Floats, crowd_b: Floats, seed: int
-) -> dict[str, npt.NDArray[np.int64]]:
-    """Return for each true pair i the row of b that makes it wrong, by kind of wrong pair; -1 where there is none.
+) -> dict[str, list[tuple[int, int]]]:
+    """Return wrong pairs by kind: row of a, and row of b that is wrong for it.
+
+    About `SWAPPED` pairs are swapped ones. To a collapsed encoder everything is a twin of everything; then all of
+    another concept are wrong.
 
     Args:
         a: Embeddings of the first items, int16[n, d].
@@ -207,19 +250,32 @@ def draw_wrong(
         crowd_b: The same of each b.
         seed: Of the drawing.
     """
-    generator = np.random.default_rng(seed)
     unit_a, unit_b = dequantise(a), dequantise(b)
     names = np.array(concepts)
-    drawn = {kind: np.full(len(a), -1, dtype=np.int64) for kind in WRONG_SHARES}
-    for i in range(len(a)):
-        likeness = unit_b @ unit_b[i]
+    likeness = unit_b @ unit_b.T
+
+    def wrong_for(i: int) -> list[int]:
         others = np.flatnonzero(names != names[i])
-        if not len(others):
-            continue
-        apart = others[likeness[others] < _TWIN]
-        others = apart if len(apart) else others  # to a collapsed encoder everything is a twin of everything
-        drawn["swapped"][i] = generator.choice(others)
-        drawn["nearest"][i] = others[np.argmax(likeness[others])]
-        some = generator.choice(others, size=min(SEARCHED_AMONG, len(others)), replace=False)
-        drawn["searched"][i] = some[np.argmax(unit_b[some] @ unit_a[i] - (crowd_a[i] + crowd_b[some]) / 2.0)]
-    return drawn
+        apart = others[likeness[i, others] < _TWIN]
+        return [int(at) for at in (apart if len(apart) else others)]
+
+    def is_like_its_own(i: int, partners: Sequence[int]) -> list[float]:
+        return [float(value) for value in likeness[i, list(partners)]]
+
+    def scores_with(i: int, partners: Sequence[int]) -> list[float]:
+        some = list(partners)
+        return [float(value) for value in unit_b[some] @ unit_a[i] - (crowd_a[i] + crowd_b[some]) / 2.0]
+
+    scores: Mapping[str, Score | None] = {"swapped": None, "nearest": is_like_its_own, "searched": scores_with}
+    pairs = [i for i in range(len(a)) if wrong_for(i)]
+    each = max(1, SWAPPED // max(len(pairs), 1))
+    return {
+        kind: [
+            (i, j)
+            for i, partners in zip(
+                pairs, draw_wrong(pairs, wrong_for, way=kind, seed=seed, score=scores[kind], each=each), strict=True
+            )
+            for j in partners
+        ]
+        for kind in WRONG_SHARES
+    }

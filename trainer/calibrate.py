@@ -32,7 +32,7 @@ from curiosity.protocol.scoring import (
     pulls_micro,
     quantise,
 )
-from trainer.belief import WRONG_SHARES, Scored, Scorer, draw_wrong, fit_beliefs
+from trainer.belief import WRONG_SHARES, Scored, Scorer, draw_wrong_pairs, fit_beliefs
 from trainer.feed import FedItem, FedPair
 from trainer.library import Library, Prepared
 
@@ -288,11 +288,10 @@ def _beliefs(
         a, b = np.stack([known.of(p.a) for p in pairs]), np.stack([known.of(p.b) for p in pairs])
         things = [f"{p.set}/{p.concept}" for p in pairs]
         true += scorer.score(a, b, things, things)
-        for kind, drawn in draw_wrong(a, b, things, *scorer.crowds(a, b), seed=len(pairs)).items():
-            found = np.flatnonzero(drawn >= 0)
-            partners = drawn[found]
-            scored = scorer.score(a[found], b[partners], [things[i] for i in found], [things[i] for i in partners])
-            wrong += [replace(each, weight=WRONG_SHARES[kind]) for each in scored]
+        for kind, drawn in draw_wrong_pairs(a, b, things, *scorer.crowds(a, b), seed=len(pairs)).items():
+            left, right = [i for i, _ in drawn], [j for _, j in drawn]
+            scored = scorer.score(a[left], b[right], [things[i] for i in left], [things[j] for j in right])
+            wrong += [replace(one, weight=WRONG_SHARES[kind] * len(pairs) / len(drawn)) for one in scored]
     return fit_beliefs(true, wrong)
 
 
