@@ -12,14 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from curiosity.protocol.belief import Beliefs, Curve, Range, familiarity_micro
+from curiosity.protocol.belief import ITSELF_MICRO, UNKNOWN_MICRO, Beliefs, Curve, Range
 from curiosity.protocol.scoring import (
     CSLS_NEIGHBOURS,
     MICRO,
     Quantised,
     conformal_low,
-    csls_micro,
+    cosine_micro,
+    cosines_micro,
+    crowd_micro,
     dequantise,
+    highest_micro,
 )
 from curiosity.sources.wrong import Score, draw_wrong
 
@@ -200,26 +203,44 @@ class Scorer:
 
     def __init__(self, anchors: Mapping[str, Quantised], hidden: Mapping[str, Sequence[str]]) -> None:
         self._anchors = anchors
-        self._hidden = {name: np.array(of, dtype=object) for name, of in hidden.items()}
+        self._hidden: dict[str, dict[str, list[int]]] = {name: {} for name in anchors}
+        for name, things in hidden.items():
+            for row, thing in enumerate(things):
+                self._hidden[name].setdefault(thing, []).append(row)
 
     def score(self, a: Quantised, b: Quantised, of_a: Sequence[str], of_b: Sequence[str]) -> list[Scored]:
         """Return the score and familiarity of the pairs (a[i], b[i]), int16[n, d].
 
-        ``of_a[i]`` and ``of_b[i]`` name what each item is of, as ``hidden`` does.
+        ``of_a[i]`` and ``of_b[i]`` name what each item is of, as ``hidden`` does. The cosines of an item that is in
+        several pairs are computed once.
         """
+        known: dict[tuple[str, bytes], npt.NDArray[np.int64]] = {}
+
+        def cosines(item: Quantised, name: str, keeps: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+            key = (name, item.tobytes())
+            if key not in known:
+                known[key] = cosines_micro(item, self._anchors[name])
+            return known[key][keeps]
+
         scored = []
         for one, other, one_of, other_of in zip(a, b, of_a, of_b, strict=True):
-            left = {name: rows[self._keeps(name, one_of, other_of)] for name, rows in self._anchors.items()}
-            scored.append(
-                Scored(
-                    csls_micro(one, other, left["bank_a"], left["bank_b"]),
-                    familiarity_micro(one, other, left["references_a"], left["references_b"]),
-                )
-            )
+            keeps = {name: self._keeps(name, one_of, other_of) for name in self._anchors}
+            bank_a, bank_b = keeps["bank_a"], keeps["bank_b"]
+            crowd_a = crowd_micro(cosines(one, "bank_b", bank_b), cosines(other, "bank_b", bank_b))
+            crowd_b = crowd_micro(cosines(other, "bank_a", bank_a), cosines(one, "bank_a", bank_a))
+            nearest = [
+                highest_micro(cosines(item, name, keeps[name]), ITSELF_MICRO)
+                for item, name in ((one, "references_a"), (other, "references_b"))
+            ]
+            familiarity = sum(UNKNOWN_MICRO if value is None else value for value in nearest) // 2
+            scored.append(Scored(cosine_micro(one, other) - (crowd_a + crowd_b) // 2, familiarity))
         return scored
 
     def _keeps(self, name: str, *things: str) -> npt.NDArray[np.bool_]:
-        keeps: npt.NDArray[np.bool_] = ~np.isin(self._hidden[name], [thing for thing in things if thing])
+        keeps = np.ones(len(self._anchors[name]), dtype=np.bool_)
+        for thing in things:
+            if thing:
+                keeps[self._hidden[name].get(thing, [])] = False
         return keeps
 
     def crowds(self, a: Quantised, b: Quantised) -> tuple[Floats, Floats]:

@@ -48,13 +48,14 @@ def _cosines(point: Quantised, others: Quantised) -> Floats:
     return cosines
 
 
-def _cosines_micro(point: Quantised, others: Quantised) -> npt.NDArray[np.int64]:
+def cosines_micro(point: Quantised, others: Quantised) -> npt.NDArray[np.int64]:
+    """Return the cosines of ``point`` (d) with each row of ``others`` (N, d) in millionths, int64[N]."""
     return np.rint(MICRO * _cosines(point, others)).astype(np.int64)
 
 
 def cosine_micro(a: Quantised, b: Quantised) -> int:
     """Return the cosine of two embeddings ``int16[d]`` in millionths; 0 where one of them is zero."""
-    return int(_cosines_micro(a, b[None, :])[0])
+    return int(cosines_micro(a, b[None, :])[0])
 
 
 def highest_cosine_micro(point: Quantised, others: Quantised, below_micro: int) -> int | None:
@@ -62,7 +63,11 @@ def highest_cosine_micro(point: Quantised, others: Quantised, below_micro: int) 
 
     None if there is no such row.
     """
-    cosines = _cosines_micro(point, others)
+    return highest_micro(cosines_micro(point, others), below_micro)
+
+
+def highest_micro(cosines: npt.NDArray[np.int64], below_micro: int) -> int | None:
+    """Return the highest of cosines int64[N] in millionths that are at most ``below_micro``, None if there is none."""
     kept = cosines[cosines <= below_micro]
     return int(kept.max()) if len(kept) else None
 
@@ -147,13 +152,19 @@ def csls_micro(a: Quantised, b: Quantised, bank_a: Quantised, bank_b: Quantised)
     ``r(a)`` is the mean cosine of ``a`` with its ten nearest entries of ``bank_b`` (N, d), and the reverse for ``b``;
     entries with a cosine above 0.95 to the partner are left out. A text that is near everything gains nothing.
     """
+    crowd_a = crowd_micro(cosines_micro(a, bank_b), cosines_micro(b, bank_b))
+    crowd_b = crowd_micro(cosines_micro(b, bank_a), cosines_micro(a, bank_a))
+    return cosine_micro(a, b) - (crowd_a + crowd_b) // 2
 
-    def crowd(point: Quantised, partner: Quantised, bank: Quantised) -> int:
-        rivals = _cosines_micro(point, bank)[_cosines_micro(partner, bank) <= CSLS_TWIN_MICRO]
-        top = np.sort(rivals)[::-1][:CSLS_NEIGHBOURS]
-        return round(int(top.sum()) / len(top)) if len(top) else 0
 
-    return cosine_micro(a, b) - (crowd(a, b, bank_b) + crowd(b, a, bank_a)) // 2
+def crowd_micro(cosines: npt.NDArray[np.int64], partner: npt.NDArray[np.int64]) -> int:
+    """Return ``r``: the mean of the ten highest of an item's cosines with its partner's bank, int64[N], in millionths.
+
+    ``partner`` are the cosines of the partner with the same entries; where they are above 0.95 an entry is left out.
+    """
+    rivals = cosines[partner <= CSLS_TWIN_MICRO]
+    top = np.sort(rivals)[::-1][:CSLS_NEIGHBOURS]
+    return round(int(top.sum()) / len(top)) if len(top) else 0
 
 
 def conformal_low(values: Sequence[int], alpha_micro: int) -> int:
