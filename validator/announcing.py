@@ -7,10 +7,11 @@ from curiosity.protocol.payouts import Replay
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.vesting import fixed_fields, spell_rule
 
+BY_NUMBER = "the contract on the chain lowers what remains by each epoch's number, whatever the epoch pays"
 _UNPROCESSABLE, _CONFLICT = 422, 409
 
 
-def plan_rule(replay: Replay, order: RuleOrder, block: int, at: int) -> RuleEntry:
+def plan_rule(replay: Replay, order: RuleOrder, block: int, at: int, *, returns: bool) -> RuleEntry:
     """Return the entry that an order asks for, which may come next in the ledger.
 
     Args:
@@ -18,9 +19,10 @@ def plan_rule(replay: Replay, order: RuleOrder, block: int, at: int) -> RuleEntr
         order: What is to change.
         block: Number of the newest block, 0 without a chain.
         at: Its time in Unix seconds.
+        returns: Whether the contract lets what is not paid stay for later epochs.
 
     Raises:
-        Rejected: RULE_WAITS, RULE_EPOCH, RULE_SAME (409); RULE_UNKNOWN, RULE_FIXED, RULE_INVALID,
+        Rejected: RULE_WAITS, RULE_EPOCH, RULE_SAME, RULE_CONTRACT (409); RULE_UNKNOWN, RULE_FIXED, RULE_INVALID,
             REWARD_PARAMETER_INVALID (422).
     """
     if replay.rules:
@@ -42,6 +44,8 @@ def plan_rule(replay: Replay, order: RuleOrder, block: int, at: int) -> RuleEntr
     rule = _changed(replay, order)
     if rule == replay.rule:
         raise Rejected("RULE_SAME", "nothing would change", "Name what is to change (--set).", status=_CONFLICT)
+    if rule.unpaid_returns and not returns and replay.book is None:
+        raise Rejected("RULE_CONTRACT", BY_NUMBER, "Add --set unpaid_returns=0.", status=_CONFLICT)
     entry = RuleEntry(order.epoch or first, spell_rule(rule), block, at)
     try:
         replay.check_rule(entry)

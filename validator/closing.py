@@ -27,6 +27,14 @@ class Moments:
         newest = self._chain.block()
         return newest.number, newest.time
 
+    def returns_unpaid(self) -> bool:
+        """Return whether what is not paid may stay for later epochs: always without a chain.
+
+        Raises:
+            ChainError: CHAIN_ codes.
+        """
+        return self._chain is None or self._chain.returns_unpaid()
+
     def closing(self, book: Book) -> Closing:
         """Return what an entry says that closes the open epoch now.
 

@@ -25,7 +25,7 @@ from curiosity.protocol.orders import RuleOrder, RuleReport
 from curiosity.protocol.payouts import EpochPayout, Replay
 from curiosity.protocol.rewards import RewardParameters, RewardTree
 from curiosity.protocol.vesting import Award, parse_rule, spell_rule
-from validator.announcing import plan_rule
+from validator.announcing import BY_NUMBER, plan_rule
 from validator.closing import Moments
 from validator.ledger import Ledger, NewEntry
 from validator.posting import Poster, nothing_waits
@@ -102,17 +102,20 @@ class Epochs:
         None if that epoch has begun already, or if the ledger names a version 2 already.
 
         Raises:
-            ConfigError: RULE_INVALID if the ledger cannot name these.
-            ChainError: If the chain does not tell the time.
+            ConfigError: RULE_INVALID if the ledger cannot name these, RULE_CONTRACT if the contract cannot follow.
+            ChainError: If the chain does not tell the time, or what the contract allows.
             StoreError: If the entry cannot be made durable.
         """
         block, at = await asyncio.to_thread(self._moments.now)
+        returns = await asyncio.to_thread(self._moments.returns_unpaid)
 
         def append() -> int | None:
             self._follow()
             replay = self._replay
             if replay.book is not None or replay.rules or epoch < replay.epoch + replay.has_pairs:
                 return None
+            if rule.unpaid_returns and not returns:
+                raise ConfigError("RULE_CONTRACT", BY_NUMBER, "Set [validator] unpaid_returns = 0 and start again.")
             entry = RuleEntry(epoch, spell_rule(rule), block, at)
             try:
                 replay.check_rule(entry)
@@ -132,15 +135,16 @@ class Epochs:
 
         Raises:
             Rejected: As `plan_rule`.
-            ChainError: If the chain does not tell the time.
+            ChainError: If the chain does not tell the time, or what the contract allows.
             StoreError: If the entry cannot be made durable.
         """
         block, at = await asyncio.to_thread(self._moments.now)
+        returns = await asyncio.to_thread(self._moments.returns_unpaid)
 
         def append() -> RuleReport:
             self._follow()
             before = spell_rule(self._replay.rule)
-            entry = plan_rule(self._replay, order, block, at)
+            entry = plan_rule(self._replay, order, block, at, returns=returns)
             digest = parse_rule(entry.parameters).digest()
             if order.dry_run:
                 return RuleReport(entry.epoch, None, before, entry.parameters, digest)

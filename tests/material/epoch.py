@@ -19,6 +19,7 @@ from curiosity.chain.chain import Addresses, ChainConfig, DeploySettings, Share,
 from curiosity.chain.evm import ChainClient
 from curiosity.protocol.entry import PairEntry, encode_entry
 from curiosity.protocol.messages import EpochReport
+from curiosity.protocol.orders import RuleOrder, RuleReport
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.signing import sign
 from curiosity.protocol.verdict import Outcome, Reason, Verdict
@@ -63,6 +64,10 @@ class EpochsOnChain:
     def name_rule(self, epoch: int, rule: RewardParameters) -> int | None:
         """Log from which epoch on version 2 of the rule pays."""
         return asyncio.run(self.epochs.name_rule(epoch, rule))
+
+    def announce(self, changes: dict[str, str], *, epoch: int = 0, dry_run: bool = False) -> RuleReport:
+        """Announce a rule as the operator does."""
+        return asyncio.run(self.epochs.announce(RuleOrder(epoch, changes, dry_run)))
 
     def leaves(self) -> list[bytes]:
         """All of the ledger."""

@@ -169,6 +169,14 @@ class ChainReader:
         """Return the wei that the contract lets an epoch pay at most."""
         return int(self._read("emission", epoch))
 
+    def returns_unpaid(self) -> bool:
+        """Return whether what an epoch does not pay stays for later ones.
+
+        Contracts of earlier versions lower what remains by each epoch's number, whatever it pays.
+        """
+        coming = self.state().latest_epoch + 1
+        return self.emission(coming) == self.emission(coming + 1)
+
     def state(self) -> RewardsState:
         """Return what the rewards contract holds now.
 
