@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.attack_auditors import measure_auditors
 from benchmarks.attack_audits import audit_search
 from benchmarks.attack_gradients import follow_gradient
 from benchmarks.attack_pay import RULE_1, RULE_2, Decided, decide, pay
@@ -44,6 +45,7 @@ from benchmarks.attack_streams import (
 from benchmarks.attack_world import PAIR, Encoder, Sent, Thing, World, build, read_set
 from benchmarks.embedding import ROOT
 from benchmarks.judge import calibration_error
+from curiosity.embedding.checkpoint import SHIPPED
 from curiosity.protocol.errors import CuriosityError, ExitCode
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.scoring import MICRO
@@ -166,6 +168,8 @@ def run(seed: int, rounds: int, preset: str, cache: Path, names: Sequence[str] =
         for one in every_rule(scenes[0])
     ]
     report |= vary_rule(scenes[0], seed)
+    searched = [one for scene in scenes for one in decide(scene.world, search_judge(scene), defended=True)]
+    report["auditors"] = measure_auditors(searched, SHIPPED)
     others = {
         name: build(name, read_set(name, cache), seed * 1_000, encoder, OTHERS, OTHERS)
         for name in names[1:]
@@ -309,6 +313,10 @@ def to_markdown(report: dict[str, Any]) -> str:
         f"{row['cheat']:.3f} | {row['honest_kept']:.3f} |"
         for row in report["audits"]
     ]
+    lines += ["", "| second judge | finds | condemns | AUC | finds if it condemns a tenth |", "|---|---|---|---|---|"]
+    for row in report["auditors"]:
+        figures = (row[name] for name in ("found", "condemned", "auc", "found_at_tenth"))
+        lines.append(f"| {row['judge']} | " + " | ".join(f"{one:.3f}" for one in figures) + " |")
     lines += ["", "| honest | accepted | novel of them | pay kept | calibration error |", "|---|---|---|---|---|"]
     for name, figures in report["honest"].items():
         shown = (figures.get(one) for one in ("honest_accept", "honest_novel", "honest_pay_kept", "ece"))

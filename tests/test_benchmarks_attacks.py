@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,18 +10,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.attack_auditors import measure_auditors
 from benchmarks.attack_audits import audit_search
 from benchmarks.attack_pay import RULE_1, RULE_2, Decided, Network, novel
 from benchmarks.attack_rules import NOTHING, alone, hurry, operate, split_wallets, wash
 from benchmarks.attack_streams import ATTACKS, CHEAT, HONEST, REWORDED, Scene
 from benchmarks.attack_world import PAIR, VARIANTS, Encoder, Floats, Sent, Thing, World, build, read_set, vary
 from benchmarks.attacks import attack_all, by_power, kept_of_labels, mean_figures, to_markdown
+from curiosity.embedding.checkpoint import GENESIS
 from curiosity.embedding.space import EmbeddingSpace
 from curiosity.protocol.belief import familiarity_micro
 from curiosity.protocol.calibration import Calibration, PairThresholds
 from curiosity.protocol.judgement import Anchors
 from curiosity.protocol.scoring import Quantised, csls_micro, joint, leave_one_out, quantise
 from curiosity.sources.made.emoji import load_emoji
+from tests.material.service import pictures
 from trainer.belief import Scored, fit_beliefs
 
 PACKAGES = Path(__file__).parents[1] / "node_modules"
@@ -103,6 +107,7 @@ def test_every_attack_is_measured_with_the_defences_and_without(scene: Scene, mo
         "flood_by_pictures": {"4": [0.1, None]},
         "powers": powers,
         "audits": [],
+        "auditors": [],
         "honest": figures,
     }
     text = to_markdown(report | {"set": "made up", "seed": 1, "rounds": 1, "preset": "none"})
@@ -169,3 +174,22 @@ def test_every_variant_is_another_picture_of_the_same_thing() -> None:
     copies = [vary(picture, variant) for variant in VARIANTS]
     assert len({picture.digest, *(copy.digest for copy in copies)}) == 1 + len(VARIANTS)
     assert all(copy.pixels.ndim == 3 for copy in copies)
+
+
+def test_second_judges_that_exist_are_measured_on_what_pay_awards() -> None:
+    """Digits with their names, and with another digit's: those the shipped checkpoint tells apart."""
+    digits = pictures(40)
+    things = [
+        (Thing(one.a.modality, one.a.media_type, one.a.read()), Thing.text(one.b.read().decode())) for one in digits
+    ]
+    sent = [Sent(a, b, HONEST) for a, b in things]
+    for place, (a, _) in enumerate(things):
+        other = next(i for i, one in enumerate(digits) if one.concept != digits[place].concept)
+        sent.append(Sent(a, things[other][1], CHEAT, is_wrong=True))
+    decided = [Decided(one, novel()) for one in sent]
+    unpaid = Decided(sent[0], replace(novel(), novel=False))
+    (row,) = measure_auditors([*decided, unpaid], {"tiny": GENESIS})
+    assert row["judge"] == "tiny"
+    assert row["found"] > 0.3 > 0.1 > row["condemned"], row
+    assert row["auc"] > 0.9
+    assert row["found_at_tenth"] > 0.8

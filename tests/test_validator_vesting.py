@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,15 +20,18 @@ from curiosity.protocol.messages import Decision
 from curiosity.protocol.pair import Item, SignedPair
 from curiosity.protocol.payouts import derive
 from curiosity.protocol.rewards import RewardParameters
+from curiosity.protocol.signing import keccak
 from curiosity.protocol.takedown import TakedownReason
 from curiosity.protocol.verdict import MAX_CROWD, CrowdCounts, Reason
 from curiosity.protocol.vesting import WHOLE_WEIGHT, weight_of
 from curiosity.rewards.check import compare_epochs
 from curiosity.rewards.payouts import check_closing
+from tests.material.believing import believing
+from tests.material.child_checkpoint import REJECTS_ALL, child_of_genesis
 from tests.material.epoch import DELAY_S, EARNER, EpochsOnChain, deploy, open_epochs
+from tests.material.rpc import RpcProxy
 from tests.material.service import ALICE, BOB, Running, code_of, pictures, running
 from tests.material.takedown import request
-from validator.store import StoredSubmission
 
 RULE = RewardParameters(version=2, beacon_blocks=3)
 DAY_S = 86_400
@@ -53,6 +57,9 @@ def test_a_network_goes_over_and_the_contract_pays_what_vests(closing: tuple[Epo
     validator.close(7)  # epoch 1, version 1
     with pytest.raises(ConfigError, match="RULE_INVALID"):
         validator.name_rule(2, replace(RULE, min_epoch_s=60))
+    with pytest.raises(Rejected, match="RULE_INVALID") as caught:
+        validator.announce({"min_epoch_s": "60"})
+    assert "86400" in caught.value.remedy
     assert validator.name_rule(2, RULE) is not None
     assert validator.name_rule(3, RULE) is None  # the ledger names one
     validator.earn(7, 7, 7)
@@ -95,6 +102,29 @@ def test_a_network_goes_over_and_the_contract_pays_what_vests(closing: tuple[Epo
     nowhere = replace(honest, closing=replace(honest.closing, block=10**6))
     with pytest.raises(ChainError):
         list(check_closing(nowhere, client))
+
+
+@pytest.mark.skipif(find_anvil() is None, reason="anvil is absent: only it mines when it is told to")
+def test_what_is_not_paid_returns_only_under_a_contract_that_lets_it(tmp_path: Path) -> None:
+    """A contract of before, of which the emission falls with the epoch's number: its answers, through a proxy."""
+
+    def fall(method: str, parameters: list[Any], result: Any) -> Any:
+        asked = parameters[0].get("data") or parameters[0].get("input", "") if method == "eth_call" else ""
+        if not asked.startswith("0x" + keccak(b"emission(uint64)")[:4].hex()):
+            return result
+        return f"0x{int(result, 16) - int(asked[10:], 16):064x}"
+
+    with DevChain(engine="anvil", slots_in_an_epoch=1) as chain, RpcProxy(chain.rpc_url) as proxy:
+        addresses = deploy(chain)
+        with open_epochs(tmp_path, proxy.url, addresses) as validator:
+            assert validator.client.returns_unpaid()
+            proxy.alter = fall
+            with pytest.raises(ConfigError, match="RULE_CONTRACT"):
+                validator.name_rule(1, RULE)
+            with pytest.raises(Rejected, match="RULE_CONTRACT"):
+                validator.announce({})
+            assert validator.announce({"unpaid_returns": "0"}).entry is not None
+            assert validator.announce({"top_n": "7"}, epoch=7, dry_run=True).parameters["unpaid_returns"] == "0"
 
 
 @pytest.mark.skipif(find_anvil() is None, reason="anvil is absent: only it mines when it is told to")
@@ -185,31 +215,33 @@ async def test_what_was_paid_earns_nothing_when_it_is_washed(tmp_path: Path, *, 
 
 
 async def test_what_is_drawn_is_judged_again_before_it_vests(tmp_path: Path) -> None:
-    """By the checkpoint in force, or by whatever judge is given: one that fails a pair stops its contributor's pay."""
-    paid = {}
-    for name in ("nobody audits", "the checkpoint in force", "a judge that fails it"):
+    """By the checkpoint in force, or by another that the operator names: what that rejects is not paid."""
+    paid, rejecting = {}, believing(tmp_path / "rejecting", REJECTS_ALL)
+    for name in ("nobody audits", "the checkpoint in force", "another that rejects it"):
         folder = tmp_path / name.replace(" ", "-")
-        async with running(folder, rule2_epoch=1, min_epoch_s=0, audit_micro=1_000_000) as live:
+        other = rejecting if name.startswith("another") else None
+        settings = {"rule2_epoch": 1, "min_epoch_s": 0, "audit_micro": 1_000_000, "audit_checkpoint": other}
+        async with running(folder, **settings) as live:
             epochs, audits = live.service.epochs, live.service.audits
             await send_novel(live)
             assert await audits.audit() == 0
             for _ in range(2):
                 await epochs.close()
             (award,) = await epochs.drawn()
-            if name == "a judge that fails it":
-                audits._judge = fails
             if name != "nobody audits":
                 assert (await audits.audit(), await audits.audit()) == (1, 0)
                 assert await epochs.log_audit(award, passed=True) is False
             for _ in range(4):
                 await epochs.close()
             paid[name] = sum(one.emission_wei for one in epochs._closed)
-    assert paid == {"nobody audits": 0, "the checkpoint in force": 4 * award.part_wei, "a judge that fails it": 0}
+    assert paid == {"nobody audits": 0, "the checkpoint in force": 4 * award.part_wei, "another that rejects it": 0}
 
 
-async def fails(row: StoredSubmission) -> bool:
-    assert row.accepted
-    return False
+async def test_no_checkpoint_audits_that_may_have_learned_from_who_is_audited(tmp_path: Path) -> None:
+    child = child_of_genesis(tmp_path / "child", fit=True)
+    with pytest.raises(ConfigError, match="AUDITOR_LEARNED"):
+        async with running(tmp_path / "v", audit_checkpoint=child):
+            pass
 
 
 async def test_whoever_sends_first_and_takes_down_keeps_nobody_out(tmp_path: Path) -> None:

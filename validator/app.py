@@ -33,7 +33,7 @@ from curiosity.protocol.signing import Domain
 from curiosity.serving.decode import Decoder
 from curiosity.serving.embedder import Embedder
 from curiosity.serving.quotas import QuotaLimits, Quotas
-from validator.audits import Audits, judge_under_force
+from validator.audits import Audits, judge_by, load_auditor
 from validator.batches import Batches
 from validator.checkpoints import adopt, find_checkpoint
 from validator.config import ServiceSettings
@@ -140,6 +140,10 @@ async def build(settings: ServiceSettings) -> Service:
     current = find_checkpoint(store, data_dir, genesis_path)
     log.info("event=starting step=encoders checkpoint=%s", current)
     embedder = await asyncio.to_thread(Embedder.load, current, config.device or None, config.curiosity_rule)
+    auditor = None
+    if config.audit_checkpoint is not None and mirrored is None:
+        folder = curiosity.embedding.checkpoint.find_genesis(config.audit_checkpoint)
+        auditor = await asyncio.to_thread(load_auditor, folder, config.device or None, config.curiosity_rule)
     stake_key, stake_vkey = None, ""
     if mirrored is not None:
         domain, network_id = mirrored.network.domain, mirrored.network.network_id
@@ -283,7 +287,8 @@ async def build(settings: ServiceSettings) -> Service:
             store=store,
             threads=threads,
             epochs=epochs,
-            judge=judge_under_force(store, threads, decoder, embedder),
+            judge=judge_by(store, threads, decoder, embedder, auditor),
+            auditor=auditor,
         ),
         held=HeldPairs(
             store=store,

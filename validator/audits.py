@@ -4,14 +4,17 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 
-from curiosity.protocol.errors import CuriosityError, Rejected
+from curiosity.embedding.checkpoint import load
+from curiosity.protocol.errors import ConfigError, CuriosityError, Rejected
 from curiosity.protocol.judgement import Embedded
 from curiosity.protocol.pair import Envelope, Part
 from curiosity.protocol.verdict import Outcome
 from curiosity.protocol.wire import parse
 from curiosity.serving.decode import Decoder
 from curiosity.serving.embedder import Embedder
+from curiosity.serving.in_force import put_on_device
 from validator.epochs import Epochs
 from validator.store import Store, StoredSubmission
 from validator.threads import Threads
@@ -23,13 +26,24 @@ JudgeAgain = Callable[[StoredSubmission], Awaitable[bool]]
 
 
 class Audits:
-    """Has the pairs judged again that wait for it. The rule of pay demands no judge of its own: ``judge`` is given."""
+    """Has the pairs judged again that wait for it. The rule of pay demands no judge of its own: ``judge`` is given.
 
-    def __init__(self, *, store: Store, threads: Threads, epochs: Epochs, judge: JudgeAgain) -> None:
+    ``auditor`` are the encoders that it alone uses, closed with this.
+    """
+
+    def __init__(
+        self, *, store: Store, threads: Threads, epochs: Epochs, judge: JudgeAgain, auditor: Embedder | None = None
+    ) -> None:
         self._store = store
         self._threads = threads
         self._epochs = epochs
         self._judge = judge
+        self._auditor = auditor
+
+    def close(self) -> None:
+        """Close the auditor's encoders."""
+        if self._auditor is not None:
+            self._auditor.close()
 
     async def audit(self) -> int:
         """Judge every pair again that is drawn and not audited; return how many audits were logged.
@@ -62,23 +76,51 @@ class Audits:
                 log.warning("event=audits_failed code=%s what=%r", error.code, error.what)
 
 
-def judge_under_force(store: Store, threads: Threads, decoder: Decoder, embedder: Embedder) -> JudgeAgain:
-    """Return the judge that asks the checkpoint in force: a pair fails that this would reject.
+def load_auditor(path: Path, device: str | None, rule: str) -> Embedder:
+    """Return the encoders of a checkpoint that judges audits and nothing else.
 
-    It knows more than the first judge only if the checkpoint was switched since.
+    It has learned from nobody's pairs: whoever is audited did not teach it.
+
+    Args:
+        path: The checkpoint's folder.
+        device: "cuda" or "cpu"; None picks.
+        rule: The judge's about curiosity, which no audit asks.
+
+    Raises:
+        CheckpointError: If it does not verify.
+        ConfigError: AUDITOR_LEARNED, DEVICE_NOT_USABLE.
+    """
+    checkpoint = load(path)
+    manifest = checkpoint.manifest
+    if manifest.parent or manifest.ledger is not None:
+        what = f"the checkpoint in {path} follows 0x{manifest.parent}, and may have learned from who is audited"
+        remedy = "Name a genesis checkpoint as [validator] audit_checkpoint: such learned from no ledger."
+        raise ConfigError("AUDITOR_LEARNED", what, remedy)
+    return Embedder(put_on_device(checkpoint, device, rule))
+
+
+def judge_by(
+    store: Store, threads: Threads, decoder: Decoder, in_force: Embedder, auditor: Embedder | None
+) -> JudgeAgain:
+    """Return the judge of audits: a pair fails that ``auditor`` would reject.
+
+    The checkpoint in force is asked about pairs of modalities that the auditor does not judge, or without one. It
+    knows more than the first judge only if the checkpoint was switched since, and then it may have learned from the
+    contributor who is audited.
     """
 
-    async def embed(part: Part) -> Embedded:
+    async def embed(part: Part, by: Embedder) -> Embedded:
         content = await threads.on_reader(partial(store.blob, part.sha256))
         if content is None:
             raise Rejected("ITEM_GONE", f"item 0x{part.sha256.hex()} is not in the store", "Restore the blobs.")
         array = await decoder.decode(part.modality, part.media_type, content)
-        return await embedder.embed(part.modality, part.sha256, array)
+        return await by.embed(part.modality, part.sha256, array)
 
     async def judge(row: StoredSubmission) -> bool:
         submission = parse(Envelope, row.envelope).submission
-        a, b = await asyncio.gather(embed(submission.a), embed(submission.b))
-        opinion = embedder.in_force.judge.opine(submission.modalities, a, b)
-        return opinion.outcome is not Outcome.REJECTED
+        knows = auditor is not None and submission.modalities in auditor.in_force.judge.pairs
+        by = auditor if auditor is not None and knows else in_force
+        a, b = await asyncio.gather(embed(submission.a, by), embed(submission.b, by))
+        return by.in_force.judge.opine(submission.modalities, a, b).outcome is not Outcome.REJECTED
 
     return judge

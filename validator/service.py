@@ -235,4 +235,5 @@ async def close(service: Service) -> None:
     service.threads.close()
     await service.decoder.close()
     await asyncio.to_thread(service.embedder.close)
+    await asyncio.to_thread(service.audits.close)
     service.store.close()

@@ -18,7 +18,8 @@ def _always(accept_micro: int, reject_micro: int) -> Beliefs:
 
 HOLDS_ALL = _always(MICRO, 0)
 ACCEPTS_ALL = _always(0, 0)
-"""Beliefs under which every pair that passes the tests before is held or accepted."""
+REJECTS_ALL = _always(MICRO, MICRO)
+"""Beliefs under which every pair that passes the tests before is held, accepted or rejected."""
 
 
 def child_of_genesis(

@@ -120,6 +120,11 @@ class ValidatorConfig:
         "Share of the paid pairs that are judged again before they vest, in millionths, which is written into the "
         "ledger with that rule. A failed audit stops what its pair has not got.",
     )
+    audit_checkpoint: Path | None = setting(
+        None,
+        "Genesis checkpoint (a folder; tiny or offline: a shipped one) that judges audits. Contributors cannot search "
+        "for what one likes that nobody publishes. Empty: that in force, which may have learned from who is audited.",
+    )
     unpaid_returns: int = setting(
         1,
         "With 1 what is not paid remains for later epochs. Set 0 under contracts of earlier versions, which lower what "
