@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional
 
 from curiosity.embedding.checkpoint import GENESIS, find_genesis, load
@@ -19,9 +20,13 @@ from curiosity.embedding.towers.offline.image import GREY, HALF_SIDE, NamedClass
 from curiosity.embedding.weights import read_space
 from curiosity.protocol.errors import CheckpointError
 from curiosity.protocol.json_reader import read_json
-from curiosity.protocol.scoring import cosine_micro, quantise
+from curiosity.protocol.judgement import Anchors, Embedded, opine
+from curiosity.protocol.scoring import Quantised, cosine_micro, quantise
+from curiosity.protocol.verdict import Outcome
 from curiosity.sources.made.emoji import load_emoji
 from curiosity.sources.made.pictures import load_picture
+from tests.material.service import item_of
+from tests.material.service import pictures as digit_pictures
 
 ROOT = Path(__file__).parents[1]
 MARGIN_MICRO = 500  # trainer.calibrate.MARGIN_MICRO: what a verdict keeps from a threshold
@@ -47,6 +52,18 @@ def pictures() -> list[np.ndarray]:
     """Sixty emoji of all kinds, as they are decoded."""
     every = load_emoji(ROOT / "node_modules")
     return [load_picture(each.picture) for each in every[:: len(every) // 60][:60]]
+
+
+@pytest.fixture(scope="module")
+def scans() -> list[tuple[np.ndarray, str]]:
+    """Handwritten digits that nothing was trained on, as they are decoded, and their names."""
+    pairs = digit_pictures(100)
+    return [(decode("image", item_of(p, "a").data, "image/png"), item_of(p, "b").data.decode()) for p in pairs]
+
+
+def whole(row: Quantised) -> Embedded:
+    """An item whose masked halves, which decide nothing, are itself."""
+    return Embedded(row, row, np.stack([row, row])[None])
 
 
 def reference(published: dict[str, torch.Tensor], pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -169,6 +186,55 @@ def test_halves_are_complementary_and_smaller_than_the_picture(pictures: list[np
     assert np.array_equal(tower.hide(features, np.ones_like(hidden)), tower.empty())
 
 
+def test_a_picture_is_plain_where_32_px_hold_everything(
+    pictures: list[np.ndarray], scans: list[tuple[np.ndarray, str]]
+) -> None:
+    tower = NamedClassesImage(512)
+    blank = np.full((40, 60, 3), 200, dtype=np.uint8)
+    sharp = np.kron(np.indices((64, 64)).sum(axis=0) % 2, np.ones((4, 4)))[:, :, None].repeat(3, axis=2)
+    sides = {
+        side
+        for picture in [*pictures, blank, (255 * sharp).astype(np.uint8)]
+        for side in tower.prepare(picture).shape[:2]
+    }
+    assert sides == {SIDE}
+    assert {tower.prepare(scan).shape for scan, _ in scans} == {(32, 32, 3)}
+    large = np.asarray(Image.fromarray(scans[0][0]).resize((400, 400), Image.Resampling.BICUBIC))
+    assert tower.prepare(large).shape == (32, 32, 3)
+
+
+def test_halves_of_a_plain_picture_are_complementary_and_stay_plain(scans: list[tuple[np.ndarray, str]]) -> None:
+    tower = NamedClassesImage(512)
+    features = tower.prepare(scans[3][0])
+    hidden = hidden_units(tower.units(features), 0.85, 11, 0)
+    visible, rest = tower.hide(features, hidden), tower.hide(features, ~hidden)
+    assert visible.shape == rest.shape == features.shape
+    cells = np.kron(hidden.reshape(8, 8), np.ones((4, 4), dtype=bool))[:, :, None]
+    assert (np.where(cells, visible, rest) == GREY).all()
+    assert np.array_equal(np.where(cells, rest, visible), features)
+
+
+def test_plain_and_other_pictures_share_a_batch_in_any_mixture(
+    pictures: list[np.ndarray], scans: list[tuple[np.ndarray, str]]
+) -> None:
+    torch.manual_seed(5)
+    tower = NamedClassesImage(512)
+    batch = tower.collate([tower.prepare(picture) for picture in (pictures[0], scans[0][0], pictures[1], scans[1][0])])
+    plain, other = batch[[1, 3]], batch[[0, 2]]
+    for part in (batch, plain, other, batch[:2], other[:1], plain[:1]):  # training: each kind alone, one of a kind
+        seen = tower.train()(tower.augment(part, 3))
+        assert seen.shape == (len(part), 512)
+        seen.square().sum().backward()
+    with torch.no_grad():
+        whole = tower.eval()(batch)
+        assert torch.allclose(whole[[1, 3]], tower(plain), atol=1e-6)
+        assert torch.allclose(whole[[0, 2]], tower(other), atol=1e-6)
+        assert torch.allclose(whole[[1, 3]], tower.small(plain[:, 1:].view(2, 3, 32, 32)), atol=1e-6)
+    changed = tower.augment(batch, 3)
+    assert torch.equal(changed[[0, 2]], other)
+    assert (changed[[1, 3]] != plain).any(dim=1).all()
+
+
 def test_pictures_find_their_names_before_anything_is_trained(
     space: EmbeddingSpace, pictures: list[np.ndarray]
 ) -> None:
@@ -184,7 +250,7 @@ def test_the_shipped_genesis_is_read_and_finds_pictures_it_never_saw(pictures: l
     assert made.manifest.preset == "offline"
     assert made.manifest.data["fit"]
     assert set(made.calibration.pairs) == {"audio-image", "audio-text", "image-text"}
-    assert sum(file.stat().st_size for file in made.path.iterdir()) < 11_000_000
+    assert sum(file.stat().st_size for file in made.path.iterdir()) < 12_000_000
     shipped = read_space(made)
     every = load_emoji(ROOT / "node_modules")
     told = [each.name for each in every[:: len(every) // 60][:60]]
@@ -195,6 +261,36 @@ def test_the_shipped_genesis_is_read_and_finds_pictures_it_never_saw(pictures: l
     assert cosine_micro(grey, made.anchors["empty/text"]) > made.calibration.null_max_micro["image>text"]
     assert find_genesis(None) == GENESIS
     assert find_genesis(Path("some/folder")) == Path("some/folder")
+
+
+def test_the_shipped_genesis_reads_handwritten_digits_and_accepts_them(scans: list[tuple[np.ndarray, str]]) -> None:
+    made = load(find_genesis(Path("offline")))
+    shipped = read_space(made)
+    told = sorted({name for _, name in scans})
+    seen = quantise(shipped.embed("image", [scan for scan, _ in scans]))
+    read = quantise(shipped.embed("text", [decode("text", name.encode(), "text/plain") for name in told]))
+    right = np.array([told.index(name) for _, name in scans])
+    nearest = (seen.astype(np.int64) @ read.astype(np.int64).T).argmax(axis=1)
+    assert (nearest == right).mean() >= 0.95  # a linear map of the large network's features: 0.81
+    anchors = Anchors.from_arrays(made.anchors)
+
+    def accepted(turn: int) -> float:
+        said = [
+            opine(
+                whole(seen[row]),
+                whole(read[(name + turn) % 10]),
+                modalities="image-text",
+                checkpoint=bytes(32),
+                calibration=made.calibration,
+                anchors=anchors,
+            ).outcome
+            for row, name in enumerate(right)
+        ]
+        return said.count(Outcome.ACCEPTED) / len(said)
+
+    true, wrong = accepted(0), np.mean([accepted(turn) for turn in range(1, 10)])
+    assert true >= 0.95
+    assert 2 * true / (2 * true + wrong) >= 0.85  # where a third of the pairs are wrong
 
 
 def test_what_stands_on_packages_is_named_by_digest_and_licence(space: EmbeddingSpace) -> None:

@@ -1,4 +1,4 @@
-"""A network on the genesis checkpoint `offline`: what it cannot tell it holds, and anybody repeats that."""
+"""A network on the genesis checkpoint `offline`: it accepts what it knows, holds the rest, and anybody repeats that."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.material.service import ALICE, item_of, pictures, running
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
-async def test_what_the_checkpoint_cannot_tell_is_held_and_anybody_repeats_it(tmp_path: Path) -> None:
+async def test_digits_are_accepted_under_their_names_alone_and_anybody_repeats_it(tmp_path: Path) -> None:
     assert load(SHIPPED["offline"]).calibration.beliefs
     async with running(tmp_path / "v", genesis=Path("offline")) as live:
         beliefs: dict[bool, list[int]] = {True: [], False: []}
@@ -32,9 +32,10 @@ async def test_what_the_checkpoint_cannot_tell_is_held_and_anybody_repeats_it(tm
         async with Rescorer(live.client, live.network, tmp_path / "home", private_key=ALICE) as rescorer:
             again = await rescore_all(rescorer, live.client, decided, leaves.__getitem__)
     assert sum(beliefs[True]) > sum(beliefs[False])
-    # Handwritten digits are what this checkpoint knows worst (its card): it says that it cannot tell.
-    assert outcomes[True].count(Outcome.HELD) > 5
-    assert outcomes[False].count(Outcome.ACCEPTED) == 0
+    assert outcomes[True].count(Outcome.ACCEPTED) >= 9
+    # A wrong name is not accepted but for a few that look alike; most are held, since a picture may be something new.
+    assert outcomes[False].count(Outcome.ACCEPTED) <= 4
+    assert Outcome.HELD in outcomes[False]
     assert found.floor is not None
     assert not found.fitting
     assert {one.result for one in again} == {"agrees"}

@@ -69,7 +69,7 @@ OFFLINE = Preset(
         ),
         "image": TowerSpec(
             "curiosity.embedding.towers.offline.image:NamedClassesImage",
-            "frozen EfficientNet-Lite2 at 260 px, its classes in words, trained head beside it",
+            "frozen EfficientNet-Lite2, its classes in words, trained head beside it; small tower for plain pictures",
             weights=Weights(
                 "tensorflow/efficientnet-lite2",
                 "Apache-2.0",
@@ -80,7 +80,7 @@ OFFLINE = Preset(
         "audio": _AUDIO,
         **_SENSORS,
     },
-    "offline/1",
+    "offline/2",
 )
 
 DEFAULT = "balanced"
