@@ -60,7 +60,9 @@ def test_a_network_goes_over_and_the_contract_pays_what_vests(closing: tuple[Epo
     with pytest.raises(Rejected, match="RULE_INVALID") as caught:
         validator.announce({"min_epoch_s": "60"})
     assert "86400" in caught.value.remedy
-    assert validator.name_rule(2, RULE) is not None
+    said = validator.announce({"beacon_blocks": "3"}, epoch=2)
+    assert said.entry is not None
+    assert said.digest == RULE.digest()
     assert validator.name_rule(3, RULE) is None  # the ledger names one
     validator.earn(7, 7, 7)
     with pytest.raises(Rejected, match="EPOCH_EARLY"):
