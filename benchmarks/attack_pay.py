@@ -24,6 +24,7 @@ from curiosity.protocol.scoring import Quantised
 from curiosity.protocol.takedown import Asker, TakedownReason
 from curiosity.protocol.verdict import CrowdCounts, Outcome, Reason, Verdict
 from curiosity.protocol.vesting import WHOLE_WEIGHT, spell_rule, weight_of
+from curiosity.serving.crowds import Crowds
 from curiosity.serving.judge import Judge
 from curiosity.serving.paid import PaidContents
 
@@ -67,8 +68,7 @@ class Judging:
         self._judge = Judge(bytes(32), calibration, world.anchors, "pinned" if defended else "loo")
         self._world, self._defended = world, defended
         self._paid = PaidContents(b"only the validator knows this")
-        if defended:
-            self._judge.count_paid(self._paid)
+        self._crowds = Crowds(self._paid if defended else None)
         self._seen: set[tuple[bytes, bytes]] = set()
         self._points: dict[int, tuple[tuple[bytes, bytes], Quantised | None]] = {}
 
@@ -78,7 +78,10 @@ class Judging:
         if contents in self._seen:
             return Decided(one, Verdict(Outcome.REJECTED, Reason.CONTENT_DUPLICATE, bytes(32)))
         self._seen.add(contents)
-        judged = self._judge.rank(self._world.opinion(one.a, one.b, believes=self._defended), index, contents)
+        opinion = self._world.opinion(one.a, one.b, believes=self._defended)
+        judged = self._judge.rank(opinion, index, self._crowds.find(contents, (), opinion.point).crowd)
+        if judged.verdict.novel:
+            self._crowds.join(index, contents, is_novel=True)
         self._points[index] = contents, judged.joint
         return Decided(one, judged.verdict)
 
@@ -87,6 +90,7 @@ class Judging:
         if was_paid:
             self._paid.add(self._paid.keys_of(*self._points[index]))
         self._judge.forget(PAIR, index)
+        self._crowds.leave(index)
 
 
 class Network:

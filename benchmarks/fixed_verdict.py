@@ -15,7 +15,7 @@ from curiosity.embedding.modality import Array
 from curiosity.embedding.work import Budget
 from curiosity.protocol.judgement import Anchors, Embedded, Judged, Opinion, embedding_digest
 from curiosity.protocol.scoring import Quantised
-from curiosity.protocol.verdict import Measurement, Verdict
+from curiosity.protocol.verdict import CrowdCounts, Measurement, Verdict
 from curiosity.serving.decode import Decoder
 from curiosity.serving.embedder import Embedder
 from curiosity.serving.in_force import InForce
@@ -82,7 +82,7 @@ class FixedJudge(Judge):
     def look_ahead(self, opinions: Iterable[Opinion]) -> None:
         """Search for nothing."""
 
-    def rank(self, opinion: Opinion, entry: int, contents: tuple[bytes, bytes]) -> Judged:
+    def rank(self, opinion: Opinion, entry: int, crowd: CrowdCounts) -> Judged:
         """Return the fixed verdict."""
         return self._judged
 
@@ -102,6 +102,7 @@ async def build_fixed(settings: ServiceSettings, verdict: Verdict) -> Service:
         embedder=OneEmbedding(service.embedder.in_force),
         batches=service.batches,
         forgotten=service.forgotten,
+        threads=service.threads,
     )
     return replace(service, pipeline=pipeline)
 

@@ -52,15 +52,15 @@ def test_counts_tell_two_bits() -> None:
 
 def test_an_item_is_counted_on_either_side_and_no_more_when_its_pair_is_gone() -> None:
     crowds, (a, b, c) = Crowds(), (bytes([n]) * 32 for n in range(3))
-    crowds.join(1, (a, b))
-    crowds.join(2, (c, b))
-    crowds.join(3, (b, b))
-    crowds.join(3, (b, b))
-    assert crowds.count((a, b), POINT) == CrowdCounts(1, 3, 0)
+    for entry, contents in ((1, (a, b)), (2, (c, b)), (3, (b, b)), (3, (b, b))):
+        crowds.join(entry, contents, is_novel=True)
+    crowds.join(4, (a, c), is_novel=False)
+    assert crowds.find((a, b)).crowd == CrowdCounts(1, 3, 1)
     crowds.leave(2)
     crowds.leave(2)
     crowds.leave(99)
-    assert (crowds.count((b, c), POINT), crowds.count((a, a), POINT)) == (CrowdCounts(2, 0, 0), CrowdCounts(1, 1, 0))
+    assert crowds.find((b, c)).crowd == CrowdCounts(2, 0, 0)
+    assert crowds.find((a, a)).crowd == CrowdCounts(1, 1, 0)
 
 
 async def test_an_entry_counts_the_novel_pairs_before_it_also_after_a_restart(tmp_path: Path) -> None:
@@ -81,18 +81,19 @@ async def test_an_entry_counts_the_novel_pairs_before_it_also_after_a_restart(tm
 
 
 def test_what_was_paid_and_is_erased_counts_on_under_its_key() -> None:
-    crowds, (a, b, c) = Crowds(), (bytes([n]) * 32 for n in range(3))
-    paid = crowds.paid = PaidContents(b"secret", [bytes([7]) * 32])
+    (a, b, c) = (bytes([n]) * 32 for n in range(3))
+    paid = PaidContents(b"secret", [bytes([7]) * 32])
+    crowds = Crowds(paid)
     keys = paid.keys_of((a, b), POINT)
-    assert crowds.count((a, b), POINT) == CrowdCounts(0, 0, 0)  # the control arm: it is not taken in
+    assert crowds.find((a, b), (), POINT).crowd == CrowdCounts(0, 0, 0)  # the control arm: it is not taken in
     paid.add(keys)
     more = paid.keys_of((a, c), None)
     more |= paid.keys_of((a, c), None, more)
     paid.add(more)
     noise = np.random.default_rng(2).normal(size=(2, 256))
     near, far = quantise(POINT + 2_000 * 0.1 * noise[0]), quantise(noise[1])
-    assert crowds.count((a, b), near) == CrowdCounts(3, 1, MAX_CROWD)
-    assert crowds.count((c, b), far) == CrowdCounts(2, 1, 0)
+    assert crowds.find((a, b), (), near).crowd == CrowdCounts(3, 1, MAX_CROWD)
+    assert crowds.find((c, b), (), far).crowd == CrowdCounts(2, 1, 0)
     again = PaidContents(b"secret", keys | more)  # as a restart reads them
     assert (again.count(a), again.is_near(near), again.is_near(far)) == (3, True, False)
     other = PaidContents(b"another", keys | more)

@@ -21,7 +21,6 @@ from tests.material.service import Running, pictures, running
 from validator.ledger import NewEntry
 
 NAME = "image-text"
-CONTENTS = (b"\x01" * 32, b"\x02" * 32)
 
 
 def make_judge() -> Judge:
@@ -56,10 +55,10 @@ def test_ranking_together_gives_the_verdicts_of_ranking_one_by_one() -> None:
         together.look_ahead(batch)
         for entry, opinion in enumerate(batch, start):
             history = one_by_one._history[NAME].points
-            expected = one_by_one.rank(opinion, entry, CONTENTS)
+            expected = one_by_one.rank(opinion, entry, CrowdCounts())
             assert opinion.point is not None
             assert expected.gap == measure_gap(opinion.point, history)
-            judged = together.rank(opinion, entry, CONTENTS)
+            judged = together.rank(opinion, entry, CrowdCounts())
             assert (judged.verdict, judged.gap) == (expected.verdict, expected.gap)
             if entry % 7 == 5:  # somebody takes down the pair before, or another of this batch
                 for judge in (one_by_one, together):
@@ -72,22 +71,21 @@ def test_ranking_together_gives_the_verdicts_of_ranking_one_by_one() -> None:
 def test_a_pair_that_is_taken_down_frees_its_place() -> None:
     judge = make_judge()
     opinion = make_opinions(judge)[0]
-    assert judge.rank(opinion, 7, CONTENTS).verdict.novel
-    assert not judge.rank(opinion, 8, CONTENTS).verdict.novel
+    assert judge.rank(opinion, 7, CrowdCounts()).verdict.novel
+    assert not judge.rank(opinion, 8, CrowdCounts()).verdict.novel
     judge.forget(NAME, 7)
-    assert judge.rank(opinion, 9, CONTENTS).verdict.novel
+    assert judge.rank(opinion, 9, CrowdCounts()).verdict.novel
 
 
 def test_a_pair_that_was_not_written_leaves_the_history() -> None:
     judge = make_judge()
     one, other = make_opinions(judge)[:2]
-    assert judge.rank(one, 7, CONTENTS).verdict.novel
-    judge.place(NAME, 7, None, CONTENTS)
+    assert judge.rank(one, 7, CrowdCounts()).verdict.novel
+    judge.place(NAME, 7, None)
     assert judge.known(NAME) == 40
-    again = judge.rank(one, 7, CONTENTS).verdict
-    assert (again.novel, again.crowd) == (True, CrowdCounts(0, 0, 0))
-    assert judge.rank(other, 8, (b"\x03" * 32, b"\x04" * 32)).verdict.novel
-    judge.place(NAME, 8, 5, CONTENTS)
+    assert judge.rank(one, 7, CrowdCounts()).verdict.novel
+    assert judge.rank(other, 8, CrowdCounts()).verdict.novel
+    judge.place(NAME, 8, 5)
     judge.forget(NAME, 8)
     assert judge.known(NAME) == 42
     judge.forget(NAME, 5)

@@ -278,7 +278,7 @@ def test_a_database_of_the_schema_before_is_brought_up_to_date(store_url: str, t
             connection.execute(text(f"DROP INDEX {index}"))
         for table, column in (("pairs", "items_since"), ("items", "accepted_uses")):
             connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
-        for table in ("finals", "held", "earlier"):
+        for table in ("finals", "held", "earlier", "sketches"):
             connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("CREATE TABLE epochs (epoch INTEGER PRIMARY KEY)"))
         connection.execute(text("CREATE TABLE rewards (epoch INTEGER REFERENCES epochs (epoch))"))

@@ -17,6 +17,7 @@ from sqlalchemy import event
 
 from curiosity.client.client import ValidatorClient
 from curiosity.client.takedowns import find_digest, take_down
+from curiosity.embedding.sketch import Sketch
 from curiosity.ledger.copy import copy_ledger
 from curiosity.protocol.entry import TakedownEntry, parse_entry
 from curiosity.protocol.errors import ProofError, Rejected, SourceError, StoreError
@@ -38,9 +39,9 @@ from tests.material.ledger import make_entry, make_pair, open_ledger
 from tests.material.service import ALICE, BOB, Running, code_of, item_of, pictures, running
 from tests.material.takedown import digest_of, forget, request, submit
 from trainer.mirror import read_mirror
-from validator.batches import Turn
 from validator.intake import Admitted
 from validator.ledger import NewEntry
+from validator.turn import Turn
 
 
 def pieces_of(signed: SignedPair, decision: Decision) -> dict[str, bytes]:
@@ -318,9 +319,11 @@ async def test_what_is_on_its_way_when_it_is_taken_down_is_refused(live: Running
     batches, is_ready = live.service.batches, asyncio.Event()
     judge = batches.judge
 
-    async def noticed(admitted: Admitted, embedded: tuple[Embedded, Embedded] | Rejected) -> Turn:
+    async def noticed(
+        admitted: Admitted, embedded: tuple[Embedded, Embedded] | Rejected, sketches: tuple[Sketch, ...] = ()
+    ) -> Turn:
         is_ready.set()
-        return await judge(admitted, embedded)
+        return await judge(admitted, embedded, sketches)
 
     batches.judge = noticed  # type: ignore[method-assign]
 

@@ -30,6 +30,7 @@ from curiosity.protocol.json_reader import read_json
 from curiosity.protocol.pair import network_id_of
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.signing import Domain
+from curiosity.serving.crowds import Crowds
 from curiosity.serving.decode import Decoder
 from curiosity.serving.embedder import Embedder
 from curiosity.serving.quotas import QuotaLimits, Quotas
@@ -182,14 +183,14 @@ async def build(settings: ServiceSettings) -> Service:
         quotas=quotas,
     )
     forgotten = await asyncio.to_thread(load_forgotten, store, ledger, keys.pepper)
-    embedder.in_force.judge.count_paid(forgotten.paid)
-    threads, metrics = Threads(), Metrics()
+    threads, metrics, crowds = Threads(), Metrics(), Crowds(forgotten.paid)
     batches = Batches(
         threads=threads,
         embedder=embedder,
         ledger=ledger,
         store=store,
         forgotten=forgotten,
+        crowds=crowds,
         places=Shares(config.max_queue_pairs, is_fair=config.fair_queues),
         max_batch_pairs=config.max_batch_pairs,
         is_fair=config.fair_queues,
@@ -201,9 +202,10 @@ async def build(settings: ServiceSettings) -> Service:
         embedder=embedder,
         batches=batches,
         forgotten=forgotten,
+        threads=threads,
         budget=Budget(*config.pair_budget),
     )
-    reindexer = Reindexer(store, decoder, embedder, threads, forgotten)
+    reindexer = Reindexer(store, decoder, embedder, threads, forgotten, crowds)
     log.info("event=starting step=index entries=%d", ledger.size)
     await reindexer.fill(embedder.in_force)
     epochs = await asyncio.to_thread(

@@ -9,15 +9,16 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from curiosity.embedding.sketch import Sketch
 from curiosity.host.port.shares import Shares
 from curiosity.protocol.errors import Rejected, StoreError
 from curiosity.protocol.judgement import Embedded, Opinion
 from curiosity.protocol.messages import Decision
 from curiosity.protocol.receipt import Receipt
-from curiosity.protocol.verdict import Measurement, Opening, Reason, Verdict
+from curiosity.protocol.verdict import Measurement, Opening, Outcome, Reason, Verdict
+from curiosity.serving.crowds import Crowds, Likeness, Packed
 from curiosity.serving.embedder import Embedder
 from curiosity.serving.fair import FairQueue
 from curiosity.serving.in_force import InForce
@@ -28,6 +29,7 @@ from validator.ledger import Ledger, NewEntry
 from validator.lookup import SharedLookup
 from validator.store import Store, StoredDecision
 from validator.threads import Threads
+from validator.turn import PAIR_BYTES, Turn
 
 log = logging.getLogger(__name__)
 
@@ -38,43 +40,12 @@ _Judgement = tuple[NewEntry, Verdict, Opening]
 _GATHER_S = 0.01  # about what a batch of one takes
 _GATHER_STEP_S = 0.001
 _GATHER_STILL = 3  # steps in which nobody came
-_PAIR_BYTES = 4096  # what a pair costs the writer beside its items, in bytes written
 _DETAIL_CHARS = 500
 _FINALS = slice(2, 4)  # of the four embeddings that are kept of a pair
 
 
 class StaleEmbeddings(Exception):
     """The checkpoint was switched between embedding and judging; embed again."""
-
-
-def _future() -> "asyncio.Future[Any]":
-    return asyncio.get_running_loop().create_future()
-
-
-@dataclass(frozen=True, eq=False)
-class Turn:
-    """A pair in the line for the writer: what it is judged by, two embedded items or why there are none."""
-
-    admitted: Admitted
-    embedded: tuple[Embedded, Embedded] | Rejected
-    judged: "asyncio.Future[None]" = field(default_factory=_future)
-    decision: "asyncio.Future[Decision]" = field(default_factory=_future)
-
-    @property
-    def cost(self) -> int:
-        """What the pair costs the writer: its bytes, which are written, and a constant beside them."""
-        return _PAIR_BYTES + len(self.admitted.pair.a.data) + len(self.admitted.pair.b.data)
-
-    def is_stale(self, checkpoint: bytes) -> bool:
-        """Return whether an item was embedded under another checkpoint."""
-        return not isinstance(self.embedded, Rejected) and any(one.checkpoint != checkpoint for one in self.embedded)
-
-    def fail(self, error: Exception) -> None:
-        """Fail the step that is not done: whoever waits for it gets ``error``."""
-        waited = self.decision if self.judged.done() else self.judged
-        if not waited.done():
-            waited.set_exception(error)
-            waited.exception()  # nobody has to be waiting for it
 
 
 class Batches:
@@ -91,6 +62,7 @@ class Batches:
         ledger: Ledger,
         store: Store,
         forgotten: Forgotten,
+        crowds: Crowds,
         places: Shares,
         max_batch_pairs: int,
         is_fair: bool = True,
@@ -106,6 +78,7 @@ class Batches:
         self._ledger = ledger
         self._store = store
         self._forgotten = forgotten
+        self.crowds = crowds
         self._max_batch_pairs = max_batch_pairs
         self._on_decision = on_decision
         self._salts = fresh_salts()  # the writer's
@@ -169,6 +142,7 @@ class Batches:
         for state in (self._building, self._embedder.in_force):
             if state is not None:
                 state.forget(index, modalities)
+        self.crowds.leave(index)
 
     def check_forgotten(self, admitted: Admitted) -> None:
         """Check that the pair may come back; if it may not, forget its embeddings too.
@@ -185,17 +159,20 @@ class Batches:
 
     # -- the two steps, for one pair
 
-    async def judge(self, admitted: Admitted, embedded: tuple[Embedded, Embedded] | Rejected) -> Turn:
+    async def judge(
+        self, admitted: Admitted, embedded: tuple[Embedded, Embedded] | Rejected, sketches: tuple[Sketch, ...] = ()
+    ) -> Turn:
         """Wait for the pair's turn and return it once the pair is judged; the writer goes on to append it.
 
-        A pair with ``embedded`` Rejected could not be decoded, and is judged by that.
+        A pair with ``embedded`` Rejected could not be decoded, and is judged by that; one without ``sketches`` is a
+        copy of none but that of the same bytes.
 
         Raises:
             StaleEmbeddings: If the checkpoint was switched meanwhile.
             Rejected: CONTENT_TAKEN_DOWN.
             StoreError: If the store cannot be read.
         """
-        turn = Turn(admitted, embedded)
+        turn = Turn(admitted, embedded, sketches)
         self._queue.put(admitted.payer.path, turn)
         self._is_queued.set()
         await turn.judged
@@ -238,7 +215,7 @@ class Batches:
                     turn.decision.set_result(decision)
 
     def _next(self) -> Turn:
-        taken = self._queue.take(_PAIR_BYTES)
+        taken = self._queue.take(PAIR_BYTES)
         self._queue.settle(taken, taken.item.cost)
         return taken.item
 
@@ -295,22 +272,35 @@ class Batches:
         contents = (pair.a.digest, pair.b.digest)
         measurement: Measurement | None = None
         embeddings: bytes | None = None
+        sketches: Packed = ()
         detail = ""
         if isinstance(turn.embedded, Rejected):
             verdict = judge.refuse(Reason.ITEM_UNDECODABLE)
             detail = f"{turn.embedded.code}: {turn.embedded.what}"[:_DETAIL_CHARS]
         elif (known := accepted.get(contents)) is not None:
             verdict, detail = judge.refuse(Reason.CONTENT_DUPLICATE), f"entry {known} holds the same two contents"
+        elif (found := self._find(turn, opinions[turn])).copy_of is not None:
+            verdict, detail = judge.refuse(Reason.PAIR_COPY, None), f"entry {found.copy_of} holds near copies of both"
         else:
             a, b = turn.embedded
-            judged = judge.rank(opinions[turn], index, contents)
+            judged = judge.rank(opinions[turn], index, found.crowd)
             verdict, measurement, detail = judged.verdict, judged.measurement, judged.detail
             embeddings = pack_embeddings(a.whole, b.whole, judged.final_a, judged.final_b)
             if verdict.is_accepted:
                 accepted[contents] = index
+                sketches = turn.packed()
+                self.crowds.join(index, contents, sketches, is_novel=verdict.novel)
         opening = Opening(next(self._salts), *contents, detail, measurement)
         came = None if isinstance(turn.embedded, Rejected) else now
-        return seal_entry(turn.admitted, verdict, opening, embeddings, came), verdict, opening
+        return seal_entry(turn.admitted, verdict, opening, embeddings, came, sketches=sketches), verdict, opening
+
+    def _find(self, turn: Turn, opinion: Opinion) -> Likeness:
+        """Return what the pair shares with earlier ones; of a pair that is not accepted nobody asks."""
+        pair = turn.admitted.pair
+        contents = (pair.a.digest, pair.b.digest)
+        if opinion.outcome is not Outcome.ACCEPTED:
+            return Likeness()
+        return self.crowds.find(contents, turn.sketches, opinion.point)
 
     def _append(self, judged: dict[Turn, _Judgement]) -> list[Decision]:
         """Append in one transaction; return what is answered to each pair."""
@@ -338,9 +328,13 @@ class Batches:
         """Tell the judge of novel pairs whose entries are not those from ``first`` on that they were ranked as."""
         for ranked, (turn, (_, verdict, _)) in enumerate(judged.items(), first):
             index, pair = indexes[ranked - first], turn.admitted.pair
-            if verdict.novel and index != ranked:
-                contents = (pair.a.digest, pair.b.digest)
-                self._embedder.in_force.judge.place(pair.envelope.submission.modalities, ranked, index, contents)
+            if not verdict.is_accepted or index == ranked:
+                continue
+            self.crowds.leave(ranked)
+            if index is not None:
+                self.crowds.join(index, (pair.a.digest, pair.b.digest), turn.packed(), is_novel=verdict.novel)
+            if verdict.novel:
+                self._embedder.in_force.judge.place(pair.envelope.submission.modalities, ranked, index)
 
     def _answer(self, receipt: Receipt, judgement: _Judgement) -> Decision:
         entry, verdict, opening = judgement

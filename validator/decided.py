@@ -13,6 +13,7 @@ from curiosity.protocol.pair import Item, Part
 from curiosity.protocol.scoring import Quantised
 from curiosity.protocol.verdict import Opening, Outcome, Verdict
 from curiosity.protocol.wire import parse
+from curiosity.serving.crowds import Packed
 from validator.intake import Admitted
 from validator.ledger import NewEntry, NewSubmission
 from validator.store import StoredDecision
@@ -27,6 +28,7 @@ def seal_entry(
     embeddings: bytes | None,
     came: int | None,
     again: int | None = None,
+    sketches: Packed = (),
 ) -> NewEntry:
     """Return the leaf with what the store keeps behind it.
 
@@ -37,6 +39,7 @@ def seal_entry(
         embeddings: Both embeddings of both items (`pack_embeddings`), None where they were not embedded.
         came: When the items came, Unix seconds; None keeps of them their hash only.
         again: Index of the newest entry about the pair, which holds it; None for a pair that was not decided before.
+        sketches: Both items' packed sketches, of an accepted pair.
     """
     pair, submission = admitted.pair, admitted.pair.envelope.submission
     commitment, sealed = opening.seal()
@@ -68,6 +71,7 @@ def seal_entry(
             items_since=came,
             again=again is not None,
             held_under=verdict.checkpoint if verdict.outcome is Outcome.HELD else None,
+            sketches=(sketches[0][1], sketches[1][1]) if sketches else None,
         ),
     )
 

@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from curiosity.embedding.sketch import Sketch, sketch_item
 from curiosity.protocol.entry import PairEntry
 from curiosity.protocol.errors import CuriosityError, Rejected
-from curiosity.protocol.judgement import Embedded
+from curiosity.protocol.judgement import Embedded, Opinion
 from curiosity.protocol.pair import Envelope, Part, SignedPair
-from curiosity.protocol.verdict import Measurement, Opening, Reason, Verdict
+from curiosity.protocol.verdict import Measurement, Opening, Outcome, Reason, Verdict
 from curiosity.protocol.wire import parse
+from curiosity.serving.crowds import Likeness, Packed
 from curiosity.serving.decode import Decoder, Unjudged
 from curiosity.serving.embedder import Embedder
 from curiosity.serving.quotas import OWN
@@ -44,6 +46,7 @@ class _Turn:
     entry: PairEntry
     envelope: Envelope
     embedded: tuple[Embedded, Embedded] | Rejected
+    sketches: tuple[Sketch, ...] = ()
 
     @property
     def contents(self) -> tuple[bytes, bytes]:
@@ -142,14 +145,17 @@ class HeldPairs:
             raise
         except Rejected as refusal:
             return _Turn(row, entry, envelope, refusal)
-        return _Turn(row, entry, envelope, (a, b)) if a is not None and b is not None else None
+        if a is None or b is None:
+            return None
+        return _Turn(row, entry, envelope, (a[0], b[0]), (a[1], b[1]))
 
-    async def _embed_item(self, part: Part) -> Embedded | None:
+    async def _embed_item(self, part: Part) -> tuple[Embedded, Sketch] | None:
         content = await self._threads.on_reader(lambda: self._store.blob(part.sha256))
         if content is None:  # taken down since the page was read
             return None
         array = await patiently(lambda: self._decoder.decode(part.modality, part.media_type, content))
-        return await patiently(lambda: self._embedder.embed(part.modality, part.sha256, array))
+        embedded = await patiently(lambda: self._embedder.embed(part.modality, part.sha256, array))
+        return embedded, await self._threads.on_reader(lambda: sketch_item(part.modality, array))
 
     # -- on the writer thread
 
@@ -168,6 +174,7 @@ class HeldPairs:
             if is_away(error) and not self._ledger.is_stopped:
                 for index, turn in enumerate(turns, start=first):  # nothing was written: these points are nobody's
                     self._embedder.in_force.judge.forget(turn.entry.modalities, index)
+                    self._batches.crowds.leave(index)
             else:
                 self._batches.stop(error)
             raise
@@ -205,23 +212,36 @@ class HeldPairs:
             measurement: Measurement | None = None
             embeddings: bytes | None = None
             detail = ""
+            sketches: Packed = ()
             if isinstance(turn.embedded, Rejected):
                 verdict = judge.refuse(Reason.ITEM_UNDECODABLE)
                 detail = f"{turn.embedded.code}: {turn.embedded.what}"[:_DETAIL_CHARS]
             elif copy := self._copy_of(turn, accepted):
                 # Whoever came second was decided first: that is nobody's fault.
                 verdict, detail = replace(judge.refuse(Reason.CONTENT_DUPLICATE), fault=None), copy
+            elif (found := self._find(turn, opinions[turn.row.index])).copy_of is not None:
+                verdict, detail = (
+                    judge.refuse(Reason.PAIR_COPY, None),
+                    f"entry {found.copy_of} holds near copies of both",
+                )
             else:
                 a, b = turn.embedded
-                judged = judge.rank(opinions[turn.row.index], index, turn.contents)
+                judged = judge.rank(opinions[turn.row.index], index, found.crowd)
                 verdict, measurement, detail = judged.verdict, judged.measurement, judged.detail
                 embeddings = pack_embeddings(a.whole, b.whole, judged.final_a, judged.final_b)
                 if verdict.is_accepted:
                     accepted[turn.contents] = index
+                    sketches = tuple((one.modality, one.pack()) for one in turn.sketches)
+                    self._batches.crowds.join(index, turn.contents, sketches, is_novel=verdict.novel)
             opening = Opening(next(self._salts), *turn.contents, detail, measurement)
-            entries.append(seal_entry(turn.admitted(), verdict, opening, embeddings, now, turn.row.index))
+            entries.append(seal_entry(turn.admitted(), verdict, opening, embeddings, now, turn.row.index, sketches))
             verdicts.append(verdict)
         return entries, verdicts
+
+    def _find(self, turn: _Turn, opinion: Opinion) -> Likeness:
+        if opinion.outcome is not Outcome.ACCEPTED:
+            return Likeness()
+        return self._batches.crowds.find(turn.contents, turn.sketches, opinion.point)
 
     def _copy_of(self, turn: _Turn, accepted: dict[tuple[bytes, bytes], int]) -> str:
         """Return which pair of the same contents is or was in the ledger; empty if none is."""

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from curiosity.embedding.modality import Array
+from curiosity.embedding.sketch import Sketch, sketch_item
 from curiosity.embedding.work import Budget
 from curiosity.host.port.address import UNKNOWN, Sender
 from curiosity.host.port.shares import keys_of
@@ -14,10 +15,12 @@ from curiosity.protocol.pair import Envelope, Item
 from curiosity.serving.decode import Decoder, Unjudged
 from curiosity.serving.embedder import Embedder
 from curiosity.serving.quotas import Payer
-from validator.batches import Batches, StaleEmbeddings, Turn, interrupted
+from validator.batches import Batches, StaleEmbeddings, interrupted
 from validator.decided import replay
 from validator.forgotten import Forgotten
 from validator.intake import Admitted, Intake, nonce_reused
+from validator.threads import Threads
+from validator.turn import Turn
 
 _MAX_EMBED_ROUNDS = 5  # a checkpoint switch makes a pair's embeddings stale; more than a few in a row is a fault
 
@@ -39,6 +42,7 @@ class Pipeline:
         embedder: Embedder,
         batches: Batches,
         forgotten: Forgotten,
+        threads: Threads,
         budget: Budget | None = None,
     ) -> None:
         self.intake = intake
@@ -46,6 +50,7 @@ class Pipeline:
         self._embedder = embedder
         self._batches = batches
         self._forgotten = forgotten
+        self._threads = threads
         self._budget = budget
         self._in_flight: dict[tuple[bytes, bytes], _InFlight] = {}
 
@@ -67,7 +72,7 @@ class Pipeline:
 
         1. Admit: signature, network, form, licence, expiry, quota. Decodes nothing.
         2. Decode both items, in sandboxed processes. A pair with an item that cannot be decoded goes on without.
-        3. Embed both items, on the one device thread.
+        3. Embed both items, on the one device thread, and sketch them, on a reader thread.
         4. Judge, in commit order, on the one writer thread. A pair that is too far apart is a verdict, no exception.
         5. Append: one durable transaction for the batch. The receipt is part of the reply.
 
@@ -77,8 +82,8 @@ class Pipeline:
         """
         admitted = self._admit(body, checked, payer)  # 1
         arrays = await self._decode(admitted)  # 2
-        embedded = await self._embed(admitted, arrays)  # 3
-        turn = await self._judge(admitted, arrays, embedded)  # 4
+        embedded, sketches = await asyncio.gather(self._embed(admitted, arrays), self._sketch(admitted, arrays))  # 3
+        turn = await self._judge(admitted, arrays, embedded, sketches)  # 4
         return await self._batches.append(turn)  # 5
 
     def _admit(self, body: bytes, checked: tuple[Envelope, int, bytes], payer: Payer) -> Admitted:
@@ -132,16 +137,25 @@ class Pipeline:
         )
         return a, b
 
+    async def _sketch(self, admitted: Admitted, arrays: tuple[Array, Array] | Rejected) -> tuple[Sketch, ...]:
+        """Return the sketches of both items, none where they cannot be decoded."""
+        if isinstance(arrays, Rejected):
+            return ()
+        pair = admitted.pair
+        names = (pair.a.modality, pair.b.modality)
+        return await self._threads.on_reader(lambda: tuple(map(sketch_item, names, arrays)))
+
     async def _judge(
         self,
         admitted: Admitted,
         arrays: tuple[Array, Array] | Rejected,
         embedded: tuple[Embedded, Embedded] | Rejected,
+        sketches: tuple[Sketch, ...],
     ) -> Turn:
         """Judge in the pair's turn; embed again for as long as the checkpoint was switched meanwhile."""
         for _ in range(_MAX_EMBED_ROUNDS):
             try:
-                return await self._batches.judge(admitted, embedded)
+                return await self._batches.judge(admitted, embedded, sketches)
             except StaleEmbeddings:
                 embedded = await self._embed(admitted, arrays)
         raise Overloaded(

@@ -10,11 +10,13 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from typing import TypeVar
 
 from curiosity.embedding.modality import Array
+from curiosity.embedding.sketch import is_of_this_form, sketch_item
 from curiosity.protocol.entry import PairEntry
 from curiosity.protocol.errors import Overloaded, Rejected
 from curiosity.protocol.pair import Envelope, Part
 from curiosity.protocol.scoring import Quantised, cross_average, joint, pulls_micro, quantise
 from curiosity.protocol.wire import parse
+from curiosity.serving.crowds import Crowds
 from curiosity.serving.decode import Decoder
 from curiosity.serving.embedder import Embedder
 from curiosity.serving.in_force import InForce
@@ -40,13 +42,20 @@ class Reindexer:
     """Fills an index and a judge's history from the accepted pairs in the store."""
 
     def __init__(
-        self, store: Store, decoder: Decoder, embedder: Embedder, threads: Threads, forgotten: Forgotten
+        self,
+        store: Store,
+        decoder: Decoder,
+        embedder: Embedder,
+        threads: Threads,
+        forgotten: Forgotten,
+        crowds: Crowds,
     ) -> None:
         self._store = store
         self._decoder = decoder
         self._embedder = embedder
         self._threads = threads
         self._forgotten = forgotten
+        self._crowds = crowds
 
     async def fill(self, state: InForce, start: int = 0) -> tuple[int, int]:
         """Add the accepted pairs from ledger index ``start`` on; return the index to go on from and how many they are.
@@ -65,6 +74,7 @@ class Reindexer:
         while page := await self.after(start, _PAGE):
             finals = await self._finals(state, page)
             await asyncio.to_thread(self._add, state, page, finals)
+            await self._join(page)
             count += len(finals)
             start = page[-1].index + 1
         return start, count
@@ -80,11 +90,48 @@ class Reindexer:
             modalities, final_a, final_b = finals[row.index]
             state.show(row.index, modalities, (final_a, final_b))
             if parse(PairEntry, row.leaf).verdict.novel:
-                submission = parse(Envelope, row.envelope).submission
-                contents = (submission.a.sha256, submission.b.sha256)
-                state.judge.remember(modalities, joint(final_a, final_b), row.index, contents)
+                state.judge.remember(modalities, joint(final_a, final_b), row.index)
             if row.pair in self._forgotten:  # taken down since the page was read
                 state.forget(row.index, modalities)
+
+    async def _join(self, page: Sequence[StoredSubmission]) -> None:
+        """Let pairs be found by copies of them, unless they are. Sketches that the store lacks are made and kept."""
+        new = [row for row in page if row.index not in self._crowds]
+        if not new:
+            return
+        known = await self._threads.on_reader(lambda: self._store.sketches(new[0].index, new[-1].index))
+        made: dict[int, tuple[bytes, tuple[bytes, bytes]]] = {}
+        for row in new:
+            submission = parse(Envelope, row.envelope).submission
+            parts = (submission.a, submission.b)
+            packed = known.get(row.index)
+            if packed is not None and not all(map(is_of_this_form, packed)):
+                packed = None
+            if packed is None and (packed := await self._sketch(*parts)) is not None:
+                made[row.index] = (row.pair, packed)
+            contents = (submission.a.sha256, submission.b.sha256)
+            names = [part.modality for part in parts]
+            sketches = tuple(zip(names, packed, strict=True)) if packed is not None else ()
+            self._crowds.join(row.index, contents, sketches, is_novel=parse(PairEntry, row.leaf).verdict.novel)
+            if row.pair in self._forgotten:  # taken down since the page was read
+                self._crowds.leave(row.index)
+        if made:
+            await self._threads.on_writer(lambda: self._keep_sketches(made))
+
+    async def _sketch(self, a: Part, b: Part) -> tuple[bytes, bytes] | None:
+        """Return the packed sketches of two items, None if one is not in the store."""
+        arrays = [await self._decode(part) for part in (a, b)]
+        first, second = arrays
+        if first is None or second is None:
+            return None
+        return await self._threads.on_reader(
+            lambda: (sketch_item(a.modality, first).pack(), sketch_item(b.modality, second).pack())
+        )
+
+    def _keep_sketches(self, made: Mapping[int, tuple[bytes, tuple[bytes, bytes]]]) -> None:
+        """Keep sketches of what is not taken down by now; on the writer, as takedowns are."""
+        living = {index: packed for index, (pair, packed) in made.items() if pair not in self._forgotten}
+        self._store.keep_sketches(living)
 
     async def _finals(self, state: InForce, page: Sequence[StoredSubmission]) -> dict[int, _Finals]:
         """Return modalities and final embeddings by index; pairs that were taken down meanwhile are left out."""

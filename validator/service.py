@@ -116,7 +116,6 @@ async def switch_checkpoint(s: Service, path: Path, *, force: bool = False) -> t
         state = await asyncio.to_thread(put_on_device, loaded, s.embedder.device, rule)
         # Whoever repeats a verdict under the one in force until now needs its files.
         await asyncio.to_thread(keep_copy, s.data_dir, s.embedder.in_force.checkpoint)
-        state.judge.count_paid(s.forgotten.paid)
         keep = (s.embedder.checkpoint, state.digest)
         await s.threads.on_writer(lambda: s.store.drop_finals(keep))
         with s.batches.building(state):

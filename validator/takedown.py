@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from curiosity.embedding.sketch import is_of_this_form, unpack
 from curiosity.protocol.entry import PairEntry, TakedownEntry, encode_entry
 from curiosity.protocol.errors import Overloaded, Rejected
 from curiosity.protocol.messages import TakedownReport
@@ -30,6 +31,7 @@ from curiosity.protocol.tombstones import find_takedowns
 from curiosity.protocol.verdict import Reason
 from curiosity.protocol.wire import parse
 from curiosity.serving.embedder import Embedder
+from curiosity.serving.paid import LIKE_ROWS
 from validator.batches import Batches
 from validator.decided import unpack_embeddings
 from validator.forgotten import Forgotten
@@ -268,7 +270,21 @@ class Takedowns:
             if self._was_paid(row.index):
                 s = submissions[row.index]
                 keys |= self._forgotten.paid.keys_of((s.a.sha256, s.b.sha256), self._point(row), keys)
+                keys.update(self._likeness(row.index, s))
         return keys
+
+    def _likeness(self, index: int, submission: Submission) -> list[bytes]:
+        """Return keyed sketches of a pair with a text, by which a near copy of it is known under any checkpoint."""
+        packed = self._store.sketches(index, index).get(index)
+        if packed is None or not all(map(is_of_this_form, packed)):
+            return []
+        names = (submission.a.modality, submission.b.modality)
+        kept = dict(zip(names, map(unpack, packed), strict=True))
+        text = kept.pop("text", None)
+        if text is None:
+            return []
+        (shown,) = kept.values()
+        return self._forgotten.paid.likeness(shown.bank[:LIKE_ROWS], text.kept)
 
     def _point(self, row: StoredSubmission) -> Quantised | None:
         """Return the pair's joint point under the checkpoint in force; None if it was never embedded under that."""

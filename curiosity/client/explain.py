@@ -26,6 +26,11 @@ _REASONS: Final = {
     Reason.CONTENT_DUPLICATE: Words(
         "a pair of exactly these two items is in the ledger already", "Nothing: a pair counts once, whoever sends it."
     ),
+    Reason.PAIR_COPY: Words(
+        "both items are near copies of those of a pair that is in the ledger; this costs you nothing",
+        "Nothing, if you changed somebody's pair. If yours was there first, ask its sender or the operator to take the "
+        "copy down, and submit again.",
+    ),
     Reason.ITEM_UNDECODABLE: Words("an item cannot be decoded", "Open the file, save it again and submit it anew."),
     Reason.ITEM_UNINFORMATIVE: Words(
         "an item says too little: such as a blank picture, silence, noise, or an empty phrase",

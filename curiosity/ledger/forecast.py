@@ -18,6 +18,7 @@ from curiosity.client.outcome import ACCEPTED, PairOutcome, judged, names_of, sh
 from curiosity.client.submission import check_taken, stated_license
 from curiosity.client.submit import ask_network
 from curiosity.embedding.checkpoint import GENESIS, SHIPPED, Checkpoint, load
+from curiosity.embedding.sketch import Sketch, sketch_item
 from curiosity.host.paths import inside
 from curiosity.ledger.known_pairs import KnownPairs, NearestPair, Progress
 from curiosity.ledger.reader import LedgerCopy
@@ -30,8 +31,9 @@ from curiosity.protocol.judgement import Embedded, Opinion
 from curiosity.protocol.messages import Network
 from curiosity.protocol.pair import Item
 from curiosity.protocol.scoring import Quantised, cross_average, joint, quantise
-from curiosity.protocol.verdict import Opening, Reason, Verdict
+from curiosity.protocol.verdict import Opening, Outcome, Reason, Verdict
 from curiosity.protocol.weighing import weigh
+from curiosity.serving.crowds import Crowds
 from curiosity.serving.decode import Decoder
 from curiosity.serving.embedder import Embedder
 from curiosity.serving.in_force import put_on_device
@@ -116,6 +118,8 @@ class Forecaster:
         self._known: KnownPairs | None = None
         self._embedded: dict[tuple[str, bytes], Embedded] = {}
         self._accepted: dict[tuple[bytes, bytes], int] = {}
+        self._crowds = Crowds()
+        self._sketches: dict[tuple[str, bytes], Sketch] = {}
         self._next = 0  # the entry that the next accepted pair would get, as far as this machine knows
 
     async def __aenter__(self) -> Self:
@@ -145,7 +149,9 @@ class Forecaster:
             ProofError: If it does not hold what its head promises.
         """
         if self._copy is not None:
-            self._known = await KnownPairs(self._copy).read(self._running.in_force.judge, self._whole, tell)
+            self._known = await KnownPairs(self._copy).read(
+                self._running.in_force.judge, self._whole, self._sketch, tell
+            )
             self._accepted |= self._known.contents
             self._next = self._known.size
 
@@ -227,9 +233,14 @@ class Forecaster:
         if key not in self._embedded:
             array = await self._decoder.decode(item.modality, item.media_type, item.data)
             if len(self._embedded) >= _ITEMS_KEPT:
-                self._embedded.pop(next(iter(self._embedded)))
+                self._embedded.pop(oldest := next(iter(self._embedded)))
+                self._sketches.pop(oldest)
+            self._sketches[key] = sketch_item(item.modality, array)
             self._embedded[key] = await self._running.embed(item.modality, item.digest, array)
         return self._embedded[key]
+
+    async def _sketch(self, item: Item) -> Sketch:
+        return sketch_item(item.modality, await self._decoder.decode(item.modality, item.media_type, item.data))
 
     async def _whole(self, item: Item) -> Quantised:
         array = await self._decoder.decode(item.modality, item.media_type, item.data)
@@ -253,7 +264,13 @@ class Forecaster:
         if contents in self._accepted:
             verdict = state.judge.refuse(Reason.CONTENT_DUPLICATE)
             return Forecast(judged(names, verdict, Opening(_NO_SALT, *contents), None))
-        ranked = state.judge.rank(opinion, index, contents)
+        crowds = self._known.crowds if self._known is not None else self._crowds
+        sketches = [self._sketches[key] for key in zip(row.modalities.split("-"), contents, strict=True)]
+        found = crowds.find(contents, sketches)
+        if opinion.outcome is Outcome.ACCEPTED and found.copy_of is not None:
+            verdict = state.judge.refuse(Reason.PAIR_COPY, None)
+            return Forecast(judged(names, verdict, Opening(_NO_SALT, *contents), None))
+        ranked = state.judge.rank(opinion, index, found.crowd)
         name_a, name_b = row.modalities.split("-")
         references = state.judge.anchors.references
         familiarities = (
@@ -266,6 +283,7 @@ class Forecaster:
         told = replace(told, pay=self._pay(verdict, ranked.detail, (short(names[0]), short(names[1]))))
         if verdict.is_accepted:
             self._accepted[contents] = index
+            crowds.join(index, contents, [(s.modality, s.pack()) for s in sketches], is_novel=verdict.novel)
             self._next = index + 1
         if self._known is None:
             return Forecast(told)

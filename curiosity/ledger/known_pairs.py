@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from curiosity.embedding.sketch import Sketch
 from curiosity.ledger.reader import LedgerCopy
 from curiosity.protocol.decision import ExportedPair, check_exported
 from curiosity.protocol.entry import PairEntry, parse_entry
@@ -19,6 +20,7 @@ from curiosity.protocol.messages import Embeddings
 from curiosity.protocol.pair import Item
 from curiosity.protocol.scoring import MICRO, SCALE, Quantised, cross_average, joint, pulls_micro
 from curiosity.protocol.tiles import WIDTH, bundles_for
+from curiosity.serving.crowds import Crowds
 from curiosity.serving.judge import Judge
 
 _SHOWN_CHARS = 200
@@ -26,6 +28,8 @@ _SHOWN_CHARS = 200
 Embed = Callable[[Item], Awaitable[Quantised]]
 """Returns the embedding int16[d] of an item under the checkpoint."""
 Progress = Callable[[str, int, int], None]
+
+Sketching = Callable[[Item], Awaitable[Sketch]]
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,13 @@ class KnownPairs:
     def __init__(self, copy: LedgerCopy) -> None:
         self.size = copy.head.size
         self.contents: dict[tuple[bytes, bytes], int] = {}  # SHA-256 of both items of each accepted pair: its entry
+        self.crowds = Crowds()
         self._copy = copy
         self._known: dict[str, _Known] = {}
 
-    async def read(self, judge: Judge, embed: Embed, tell: Progress = lambda *_: None) -> "KnownPairs":
+    async def read(
+        self, judge: Judge, embed: Embed, sketch: Sketching, tell: Progress = lambda *_: None
+    ) -> "KnownPairs":
         """Read every accepted pair, and let the judge remember the novel ones as a validator's does.
 
         Raises:
@@ -71,6 +78,12 @@ class KnownPairs:
                 if isinstance(entry, PairEntry) and entry.verdict.is_accepted and entry.modalities in judge.pairs:
                     check_exported(pair, leaf, network.domain, network.origin, network.receipt_vkey)
                     await self._add(judge, embed, index, entry, pair)
+                    parts = pair.submission.a, pair.submission.b
+                    packed = [
+                        (one.modality, one.pack()) for one in [await sketch(self._copy.item(index, p)) for p in parts]
+                    ]
+                    contents = (parts[0].sha256, parts[1].sha256)
+                    self.crowds.join(index, contents, packed, is_novel=entry.verdict.novel)
             tell("Reading the copy", first + bundle.width, self.size)
         return self
 
@@ -91,7 +104,7 @@ class KnownPairs:
         known.pairs.append((index, pair))
         self.contents[contents] = index
         if entry.verdict.novel:
-            judge.remember(entry.modalities, point, index, contents)
+            judge.remember(entry.modalities, point, index)
 
     def nearest(self, modalities: str, point: Quantised) -> NearestPair | None:
         """Return the accepted pair nearest to a joint point int16[2d], None if there is none of these modalities."""

@@ -30,6 +30,7 @@ class Reason(StrEnum):
 
     BELONGS_TOGETHER = "BELONGS_TOGETHER"
     CONTENT_DUPLICATE = "CONTENT_DUPLICATE"  # another pair of the same two contents is in the ledger
+    PAIR_COPY = "PAIR_COPY"  # both items are near copies of those of one earlier accepted pair
     ITEM_UNDECODABLE = "ITEM_UNDECODABLE"  # `detail` says which item and which rule
     ITEM_UNINFORMATIVE = "ITEM_UNINFORMATIVE"  # null gate: near to the other modality's empty item
     PAIR_TOO_FAR = "PAIR_TOO_FAR"  # final distance above the threshold

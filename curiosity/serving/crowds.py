@@ -1,38 +1,204 @@
-"""How often an item was in a pair before: the counts that an entry's `curiosity.protocol.verdict.CrowdCounts` hold."""
+"""What earlier accepted pairs share with a new one: its counts (`CrowdCounts`), and the pair that it is a copy of.
 
-from collections import Counter
+An item is *near* an earlier one if both decode to the same, or if their sketches differ in few bits. A pair is a *copy*
+of an earlier one if both its items are like those of it (`curiosity.serving.alike`). Nothing here depends on a
+checkpoint.
+"""
 
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from curiosity.embedding.sketch import Sketch, recheck, unpack
 from curiosity.protocol.scoring import Quantised
 from curiosity.protocol.verdict import MAX_CROWD, CrowdCounts
+from curiosity.serving import alike
+from curiosity.serving.near import NearItems
 from curiosity.serving.paid import PaidContents
+
+Packed = Sequence[tuple[str, bytes]]
+"""Of both items of a pair the modality and `Sketch.pack`; empty if they are to be found by their bytes only."""
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """What is known of a pair beside its embeddings. ``copy_of`` is the first entry that holds near copies of both."""
+
+    crowd: CrowdCounts = field(default_factory=CrowdCounts)
+    copy_of: int | None = None
+
+
+@dataclass(frozen=True)
+class _Pair:
+    items: tuple[int, int]
+    is_novel: bool
 
 
 class Crowds:
-    """Counts of the accepted, novel pairs that hold an item, by the item's SHA-256. Used by one thread at a time.
+    """The accepted pairs of the ledger by their items. Thread-safe; fed in commit order.
 
-    Copies are found by their exact bytes. Pairs that were paid and taken down count on (``paid``), and a near copy of
-    one has the largest count there is.
+    Pairs that were paid and taken down count on (``paid``), and a near copy of one has the largest count there is.
     """
 
-    def __init__(self) -> None:
-        self.paid: PaidContents | None = None
-        self._pairs: Counter[bytes] = Counter()  # by item
-        self._held: dict[int, tuple[bytes, bytes]] = {}  # by ledger index
+    def __init__(self, paid: PaidContents | None = None) -> None:
+        self._paid = paid or PaidContents(b"")
+        self._lock = threading.Lock()
+        self._numbers: dict[bytes, int] = {}  # of items, by the SHA-256 of their bytes
+        self._canonical: dict[bytes, set[int]] = defaultdict(set)
+        self._entries: dict[int, set[int]] = defaultdict(set)  # of the pairs that hold an item
+        self._names: dict[int, tuple[str, bytes, bytes]] = {}  # modality, SHA-256 and canonical digest of an item
+        self._near: dict[str, NearItems] = defaultdict(NearItems)
+        self._pairs: dict[int, _Pair] = {}  # by ledger index
+        self._next = 0
 
-    def count(self, contents: tuple[bytes, bytes], point: Quantised) -> CrowdCounts:
-        """Return how many earlier pairs share an item with these two, whose joint point int16[2d] is ``point``."""
-        if self.paid is None:
-            a, b = (self._pairs[one] for one in contents)
-            return CrowdCounts.rounded(a, b, 0)
-        a, b = (self._pairs[one] + self.paid.count(one) for one in contents)
-        return CrowdCounts.rounded(a, b, MAX_CROWD if self.paid.is_near(point) else 0)
+    def __contains__(self, entry: object) -> bool:
+        """Return whether the pair of this ledger index can be found."""
+        return entry in self._pairs
 
-    def join(self, entry: int, contents: tuple[bytes, bytes]) -> None:
-        """Count the pair of ledger index ``entry`` from now on."""
-        if entry not in self._held:
-            self._held[entry] = contents
-            self._pairs.update(set(contents))
+    def find(
+        self, contents: tuple[bytes, bytes], sketches: Sequence[Sketch] = (), point: Quantised | None = None
+    ) -> Likeness:
+        """Return what earlier pairs share with that of two items.
+
+        Args:
+            contents: SHA-256 of item a and of item b.
+            sketches: Of both, if they are to be found by more than their bytes.
+            point: Their joint point int16[2d].
+        """
+        with self._lock:
+            sides = [self._look(digest, *sketches[side : side + 1]) for side, digest in enumerate(contents)]
+            near_ones = zip(sides, sketches or (None, None), strict=True)
+            same = [self._novel(self._near_ones(side, sketch)) for side, sketch in near_ones]
+            copies = self._copies(sketches, sides)
+            near = sum(self._pairs[entry].is_novel for entry in copies)
+            if (point is not None and self._paid.is_near(point)) or self._was_paid(sketches):
+                near = MAX_CROWD
+            a, b = (len(one) + self._paid.count(digest) for one, digest in zip(same, contents, strict=True))
+            crowd = CrowdCounts.rounded(a, b, near)
+            return Likeness(crowd, min(copies, default=None) if sketches else None)
+
+    def join(self, entry: int, contents: tuple[bytes, bytes], packed: Packed = (), *, is_novel: bool) -> None:
+        """Let the accepted pair of ledger index ``entry`` be found.
+
+        Args:
+            entry: Its index; of one that is there nothing changes.
+            contents: SHA-256 of item a and of item b.
+            packed: Both items' sketches.
+            is_novel: Whether it counts in a crowd. Others are only what copies are copies of.
+        """
+        with self._lock:
+            if entry in self._pairs:
+                return
+            a, b = (self._take(digest, *packed[side : side + 1]) for side, digest in enumerate(contents))
+            self._pairs[entry] = _Pair((a, b), is_novel)
+            for item in (a, b):
+                self._entries[item].add(entry)
 
     def leave(self, entry: int) -> None:
-        """Count the pair of ledger index ``entry`` no more."""
-        self._pairs -= Counter(set(self._held.pop(entry, ())))
+        """Let the pair of ledger index ``entry`` not be found any more."""
+        with self._lock:
+            pair = self._pairs.pop(entry, None)
+            for item in set(pair.items) if pair is not None else ():
+                self._entries[item].discard(entry)
+                if not self._entries[item]:
+                    self._drop(item)
+
+    def _look(self, digest: bytes, sketch: Sketch | None = None) -> dict[int, int]:
+        """Return the items that may be the same as this one, and in how many bits they differ from it."""
+        found: dict[int, int] = {}
+        if sketch is not None:
+            near = self._near[sketch.modality]
+            passed = near.find(sketch.probes, alike.FILTER_BITS.get(sketch.modality, -1))
+            for item in sorted(passed, key=lambda item: (passed[item], item))[: alike.MAX_RECHECKED]:
+                passed[item] = recheck(sketch, near.kept(item), passed[item])
+            found |= passed
+            found |= dict.fromkeys(self._canonical.get(sketch.canonical, ()), 0)
+        if (number := self._numbers.get(digest)) is not None:
+            found[number] = 0
+        return found
+
+    def _was_paid(self, sketches: Sequence[Sketch]) -> bool:
+        """Return whether a pair with a text is like one that was paid and taken down."""
+        told = [sketch for sketch in sketches if sketch.modality == "text"]
+        shown = [sketch for sketch in sketches if sketch.modality != "text"]
+        return bool(told and shown) and self._paid.is_like(shown[0].probes, told[0].kept)
+
+    def _near_ones(self, side: Mapping[int, int], sketch: Sketch | None) -> list[int]:
+        """Return the items that are near this one by themselves."""
+        if sketch is None:
+            return list(side)
+        limit, of_texts = alike.NEAR_BITS.get(sketch.modality, 0), self._near["text"]
+        return [
+            item
+            for item, bits in side.items()
+            if bits <= limit
+            and (not bits or sketch.modality != "text" or alike.says_the_same(sketch.kept, of_texts.kept(item)))
+        ]
+
+    def _copies(self, sketches: Sequence[Sketch], sides: Sequence[Mapping[int, int]]) -> list[int]:
+        """Return the entries that hold items like both."""
+        holding = [self._holding(side) for side in sides]
+        if not sketches:
+            return [entry for entry in holding[0] & holding[1] if _are_two(self._pairs[entry].items, sides)]
+        if (text := next((side for side, one in enumerate(sketches) if one.modality == "text"), None)) is None:
+            limits = [alike.media_bits(one.modality, alike.UNNAMED) for one in sketches]
+            close = [
+                {item: bits for item, bits in side.items() if bits <= limit}
+                for side, limit in zip(sides, limits, strict=True)
+            ]
+            both = self._holding(close[0]) & self._holding(close[1])
+            return [entry for entry in both if _are_two(self._pairs[entry].items, close)]
+        told, shown, media = sides[text], sides[1 - text], sketches[1 - text].modality
+        level, of_texts = alike.level_of(sketches[text].kept, len(holding[text])), self._near["text"]
+        copies = []
+        for entry in holding[1 - text]:
+            first, second = self._pairs[entry].items
+            for thing, words in ((first, second), (second, first)):
+                if thing not in shown:
+                    continue
+                limit = alike.media_bits(media, level) if words in told else alike.reworded_bits(media)
+                if (
+                    shown[thing] <= limit
+                    and (told.get(words) == 0 or alike.says_the_same(sketches[text].kept, of_texts.kept(words)))
+                    and not alike.is_other(sketches[1 - text], self._near[media].kept(thing))
+                ):
+                    copies.append(entry)
+                    break
+        return copies
+
+    def _holding(self, items: Iterable[int]) -> set[int]:
+        return {entry for item in items for entry in self._entries[item]}
+
+    def _novel(self, items: Iterable[int]) -> set[int]:
+        return {entry for item in items for entry in self._entries[item] if self._pairs[entry].is_novel}
+
+    def _take(self, digest: bytes, packed: tuple[str, bytes] | None = None) -> int:
+        known = self._numbers.get(digest)
+        if known is not None:
+            return known
+        number, self._next = self._next, self._next + 1
+        self._numbers[digest] = number
+        if packed is None:
+            self._names[number] = ("", digest, b"")
+            return number
+        modality, sketch = packed[0], unpack(packed[1])
+        self._names[number] = (modality, digest, sketch.canonical)
+        self._canonical[sketch.canonical].add(number)
+        self._near[modality].add(number, sketch.bank, sketch.kept)
+        return number
+
+    def _drop(self, item: int) -> None:
+        modality, digest, canonical = self._names.pop(item)
+        del self._numbers[digest], self._entries[item]
+        if canonical:
+            self._canonical[canonical].discard(item)
+            if not self._canonical[canonical]:
+                del self._canonical[canonical]
+            self._near[modality].remove(item)
+
+
+def _are_two(items: tuple[int, int], sides: Sequence[Mapping[int, int]]) -> bool:
+    """Return whether one of two items is among those of one side and the other among those of the other."""
+    (a, b), (first, second) = items, sides
+    return (a in first and b in second) or (b in first and a in second)

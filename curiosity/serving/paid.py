@@ -1,7 +1,9 @@
 """What was paid and then taken down: it is known under a key, counts on, and earns nothing a second time.
 
-Beside each keyed hash of an item lies a *sketch* of the pair's joint point: the signs of 256 projections whose
-directions follow from the key. Near copies have near sketches; without the key neither tells anything of a guess.
+Beside each keyed hash of an item lie *sketches* of the pair: the signs of 256 projections whose directions follow from
+the key. One is of the pair's joint point, and holds under the checkpoint of the takedown. Up to three are of the bits
+of its picture or sound, mixed with a keyed hash of the text's words, and hold under any. Near copies have near
+sketches; without the key none of it tells anything of a guess.
 """
 
 import hmac
@@ -10,12 +12,20 @@ from collections.abc import Collection, Iterable
 import numpy as np
 import numpy.typing as npt
 
+from curiosity.embedding.sketch import Bits
 from curiosity.protocol.scoring import Quantised
 
 _BITS = 256
 _NEAR_BITS = 29
 """At most so many signs differ between sketches of near copies; of unrelated pairs half of them do."""
 
+_LIKE_BITS = 60
+"""The same for sketches of bits, of which 32 of 256 differ between near copies; of unrelated ones 128, about."""
+
+LIKE_ROWS = 3
+"""Rows of an item's bank of which a sketch is kept: the whole of it comes first."""
+
+_WORDS_TAG = b"curiosity/words/1\x00"
 _ITEM_TAG = b"curiosity/paid-item/1\x00"
 _SKETCH_TAG = b"curiosity/sketch/1\x00"
 
@@ -26,7 +36,6 @@ class PaidContents:
     """Keyed hashes and sketches, 32 bytes each, of what was paid and is erased. One writer, many readers.
 
     ``keys`` may hold other hashes: none of them is a hash of these or near a sketch but by a chance of one in 2**100.
-    A sketch is of an embedding: it finds near copies only under the checkpoint that was in force at the takedown.
     """
 
     def __init__(self, secret: bytes, keys: Iterable[bytes] = ()) -> None:
@@ -68,16 +77,41 @@ class PaidContents:
         different = np.bitwise_count(self._sketches ^ sketch).sum(axis=1)
         return bool(different.min() <= _NEAR_BITS)
 
+    def likeness(self, rows: Bits, words: bytes) -> list[bytes]:
+        """Return sketches of a pair by its picture or sound and its text.
+
+        Args:
+            rows: Of the picture or sound, uint64[n, 4].
+            words: The text's normal words.
+        """
+        if not len(rows):
+            return []
+        signs = 2.0 * np.unpackbits(rows.astype("<u8").view(np.uint8), axis=1).astype(np.float32) - 1
+        mixed = np.frombuffer(hmac.digest(self._secret, _WORDS_TAG + words, "sha256"), dtype=np.uint8)
+        drawn = np.packbits(signs @ self._directions_for(_BITS).T > 0, axis=1)
+        return [row.tobytes() for row in drawn ^ mixed]
+
+    def is_like(self, probes: Bits, words: bytes) -> bool:
+        """Return whether a pair has the words of a known pair, and a picture or sound that is near that one's."""
+        known = self._sketches.view(np.uint64)
+        return len(known) > 0 and any(
+            np.bitwise_count(known ^ np.frombuffer(sketch, dtype=np.uint64)).sum(axis=1).min() <= _LIKE_BITS
+            for sketch in self.likeness(probes, words)
+        )
+
     def _item_key(self, item: bytes, order: int) -> bytes:
         return hmac.digest(self._secret, _ITEM_TAG + order.to_bytes(8, "big") + item, "sha256")
 
     def _sketch(self, point: Quantised) -> bytes:
-        directions = self._directions.get(len(point))
+        return np.packbits(self._directions_for(len(point)) @ point.astype(np.float32) > 0).tobytes()
+
+    def _directions_for(self, components: int) -> npt.NDArray[np.float32]:
+        directions = self._directions.get(components)
         if directions is None:
             seed = int.from_bytes(hmac.digest(self._secret, _SKETCH_TAG, "sha256"), "big")
-            directions = np.random.default_rng(seed).standard_normal((_BITS, len(point)), dtype=np.float32)
-            self._directions[len(point)] = directions
-        return np.packbits(directions @ point.astype(np.float32) > 0).tobytes()
+            directions = np.random.default_rng(seed).standard_normal((_BITS, components), dtype=np.float32)
+            self._directions[components] = directions
+        return directions
 
 
 def _rows(keys: Iterable[bytes]) -> Signs:

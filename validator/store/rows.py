@@ -27,6 +27,7 @@ class NewSubmission:
     items_since: int | None = 0
     again: bool = False
     held_under: bytes | None = None
+    sketches: tuple[bytes, bytes] | None = field(default=None, repr=False)  # of an accepted pair, both items packed
 
 
 @dataclass(frozen=True)

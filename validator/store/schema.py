@@ -8,6 +8,7 @@
 | held | a held pair that is judged again: the checkpoint that holds it, and how often it was judged again |
 | earlier | what an earlier entry about a held pair commits to: its opening and the embeddings that were measured |
 | finals | final embeddings of an accepted pair under a checkpoint that did not judge it, as int16, both items |
+| sketches | sketches of the two items of an accepted pair (`curiosity.embedding.sketch`), by which copies are found |
 | items | one content by SHA-256: ``data`` holds it, or ``pack`` and ``start`` say where it lies |
 | scrubs | an extent of a pack whose bytes are to be overwritten: its contents were erased |
 | blocked | a keyed hash of contents that must not come back |
@@ -106,6 +107,14 @@ class FinalColumns(TypedColumns):
     vectors = Column(LargeBinary, nullable=False)
 
 
+class SketchColumns(TypedColumns):
+    """`curiosity.embedding.sketch.Sketch.pack` of both items of one accepted pair."""
+
+    leaf_index = Column(_Index, primary_key=True, autoincrement=False)
+    a = Column(LargeBinary, nullable=False)
+    b = Column(LargeBinary, nullable=False)
+
+
 class ItemColumns(TypedColumns):
     """One content."""
 
@@ -149,6 +158,7 @@ pairs = Table("pairs", metadata, PairColumns, UniqueConstraint("contributor", "n
 held = Table("held", metadata, HeldColumns)
 earlier = Table("earlier", metadata, EarlierColumns)
 finals = Table("finals", metadata, FinalColumns)
+sketches = Table("sketches", metadata, SketchColumns)
 scrubs = Table("scrubs", metadata, ScrubColumns)
 blocked = Table("blocked", metadata, BlockedColumns, sqlite_with_rowid=False)
 meta = Table("meta", metadata, MetaColumns, sqlite_with_rowid=False)

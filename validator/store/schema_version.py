@@ -7,7 +7,7 @@ from sqlalchemy import Connection, inspect, text
 from curiosity.protocol.errors import StoreError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
-NEWEST = "0008"
+NEWEST = "0009"
 _ABANDONED = {"0001", "0002"}  # kept tree nodes as rows, and one file for each large item
 
 

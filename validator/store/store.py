@@ -17,9 +17,9 @@ from validator.store import schema
 from validator.store.bulk import with_keys
 from validator.store.contents import SeenContents
 from validator.store.database import AnyRow, Database
-from validator.store.held import HeldRows
 from validator.store.packs import Packs
 from validator.store.rows import LetGo, NewRow, StoredDecision, StoredItem, StoredSubmission
+from validator.store.sketches import SketchRows
 from validator.store.tree import FullTile
 from validator.store.write import Writer
 
@@ -29,7 +29,7 @@ _CONTENTS = {"is_accepted": "pairs_accepted_contents", "NOT is_accepted": "pairs
 """Which pairs each index of contents holds, as it is spelled there."""
 
 
-class Store(HeldRows):
+class Store(SketchRows):
     """One open store. Made by `Store.open`."""
 
     def __init__(self, database: Database, packs: Packs | None) -> None:

@@ -70,6 +70,7 @@ class Writer:
             insert_rows(connection, schema.entries, [(row.index, row.leaf, row.note) for row in rows])
             insert_rows(connection, schema.pairs, pairs)
             hold(connection, rows, here)
+            insert_rows(connection, schema.sketches, _sketch_rows(rows))
             insert_rows(connection, schema.tiles, [_tile_row(tile) for tile in tiles])
             new = [use for digest, use in described.items() if digest not in known]
             places = self._pack(connection, new)
@@ -225,6 +226,15 @@ def _pair_row(index: int, pair: NewSubmission | ErasedPair) -> SqlRow:
     return *key, *contents, pair.accepted, False, pair.envelope, pair.embeddings, pair.opening, pair.items_since
 
 
+def _sketch_rows(rows: Sequence[NewRow]) -> list[SqlRow]:
+    pairs = [(row.index, row.submission) for row in rows]
+    return [
+        (index, *pair.sketches)
+        for index, pair in pairs
+        if isinstance(pair, NewSubmission) and pair.sketches is not None
+    ]
+
+
 _items = schema.items.c
 _says_better = bindparam("accepted") & ~_items.is_accepted  # an accepted pair, where only refused ones spoke yet
 _USE_AGAIN = (
@@ -275,6 +285,7 @@ def _erase(connection: Connection, indices: Sequence[int]) -> None:
     is_due = c.leaf_index.in_(indices) & ~c.is_erased
     erase_held(connection, indices)
     connection.execute(delete(schema.finals).where(schema.finals.c.leaf_index.in_(indices)))
+    connection.execute(delete(schema.sketches).where(schema.sketches.c.leaf_index.in_(indices)))
     _let_go(connection, is_due & c.items_since.is_not(None))
     connection.execute(
         update(schema.pairs)

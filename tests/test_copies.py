@@ -1,0 +1,343 @@
+"""Near copies of items and pairs: what is recognised as one, and that a copy is paid once."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+from sqlalchemy import delete, update
+
+from curiosity.embedding.modalities.image import IMAGE
+from curiosity.embedding.modality import Array
+from curiosity.embedding.sketch import Sketch, recheck, sketch_item, unpack
+from curiosity.embedding.sketch.texts import normal_words
+from curiosity.protocol.pair import Item
+from curiosity.protocol.verdict import MAX_CROWD, CrowdCounts, Outcome, Reason
+from curiosity.serving import alike
+from curiosity.serving.alike import FILTER_BITS, NEAR_BITS
+from curiosity.serving.crowds import Crowds
+from curiosity.serving.near import NearItems
+from curiosity.serving.paid import LIKE_ROWS, PaidContents
+from tests.material.service import BOB, item_of, pictures, running
+from tests.material.takedown import forget, submit
+from validator.store import schema
+
+TRANSFORMS: dict[str, Callable[[Array], Array]] = {
+    "flipped": lambda a: a[:, ::-1],
+    "upside down": lambda a: a[::-1],
+    "turned": np.rot90,
+    "brighter": lambda a: np.clip(a * 1.2, 0, 255).astype(np.uint8),
+    "cut": lambda a: a[8:-10, 6:-14],
+    "padded": lambda a: np.pad(a, ((20, 20), (30, 10), (0, 0)), constant_values=255),
+    "framed": lambda a: np.pad(a, ((20, 20), (20, 20), (0, 0))),
+    "tilted": lambda a: np.asarray(Pillow.fromarray(a).rotate(3, fillcolor=(255, 255, 255))),
+    "recoded": lambda a: _jpeg(a, 30),
+    "small": lambda a: np.asarray(Pillow.fromarray(a).resize((48, 48))),
+}
+
+
+def _jpeg(array: Array, quality: int) -> Array:
+    file = io.BytesIO()
+    Pillow.fromarray(array).save(file, "JPEG", quality=quality)
+    return np.asarray(Pillow.open(file))
+
+
+def scene(seed: int) -> Array:
+    """Blobs on a slope of grey: a picture of many waves, without a margin."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:160, 0:200].astype(np.float64)
+    plane = np.zeros((160, 200, 3))
+    for _ in range(40):
+        at, size, colour = random.uniform((0, 0), (160, 200)), random.uniform(6, 30), random.uniform(-120, 120, 3)
+        plane += np.exp(-((y - at[0]) ** 2 + (x - at[1]) ** 2) / size**2)[..., None] * colour
+    return np.clip(plane + 128, 0, 255).astype(np.uint8)
+
+
+def tune(seed: int) -> Array:
+    """Ten notes with overtones, 2.5 s."""
+    random = np.random.default_rng(seed)
+    notes = []
+    for pitch in random.uniform(200, 900, 10):
+        t = np.arange(4_000) / 16_000
+        wave = sum(np.sin(2 * np.pi * pitch * n * t) / n for n in range(1, 5))
+        notes.append(wave * np.exp(-t * random.uniform(2, 9)))
+    whole: Array = np.concatenate(notes)
+    loud: Array = (whole / np.abs(whole).max() * 0.8).astype(np.float32)
+    return loud
+
+
+def text(words: str) -> Array:
+    array: Array = np.frombuffer(words.encode(), dtype=np.uint8)
+    return array
+
+
+def bits(original: Sketch, copy: Sketch) -> int:
+    """Fewest bits in which the copy differs from the original, looked at again if it passes the filter."""
+    items = NearItems()
+    items.add(0, original.bank)
+    found = items.find(copy.probes, FILTER_BITS[copy.modality]).get(0)
+    return 256 if found is None else recheck(copy, original.kept, found)
+
+
+def test_a_picture_is_near_its_copies_and_no_other_picture() -> None:
+    originals = [sketch_item("image", scene(seed)) for seed in range(8)]
+    for name, transform in TRANSFORMS.items():
+        own = 0
+        for seed in range(8):
+            copy = sketch_item("image", np.ascontiguousarray(transform(scene(seed))))
+            found = {other for other, original in enumerate(originals) if bits(original, copy) <= 44}
+            assert found <= {seed}, name
+            own += len(found)
+        assert own >= 7, name
+
+
+def test_a_sound_is_near_its_copies_and_no_other_sound() -> None:
+    originals = [sketch_item("audio", tune(seed)) for seed in range(8)]
+    steps = np.arange(0, 39_990, 2 ** (1 / 12))
+    copies: dict[str, Callable[[Array], Array]] = {
+        "a semitone up": lambda a: np.interp(steps, np.arange(len(a)), a).astype(np.float32),
+        "trimmed": lambda a: a[len(a) // 10 :],
+        "quieter": lambda a: a * np.float32(0.3),
+        "after a silence": lambda a: np.pad(a, (8_000, 3_000)),
+        "with noise": lambda a: a + np.random.default_rng(0).normal(0, 0.005, len(a)).astype(np.float32),
+    }
+    for name, transform in copies.items():
+        for seed in range(8):
+            copy = sketch_item("audio", transform(tune(seed)))
+            found = [bits(original, copy) <= NEAR_BITS["audio"] for original in originals]
+            assert found == [other == seed for other in range(8)], name
+
+
+def test_a_cut_that_no_row_of_the_bank_shows_is_found_by_a_second_look() -> None:
+    random, alone, again = np.random.default_rng(0), 0, 0
+    for seed in range(8):
+        top, left = random.integers(0, 32), random.integers(0, 40)
+        original = sketch_item("image", scene(seed))
+        cut = sketch_item("image", np.ascontiguousarray(scene(seed)[top : top + 128, left : left + 160]))
+        first = NearItems()
+        first.add(0, original.bank)
+        alone += first.find(cut.probes, 256)[0] <= 40
+        again += bits(original, cut) <= 40
+    assert alone <= 4
+    assert again >= 7
+
+
+def test_a_text_is_near_the_same_words_and_not_one_that_shares_a_word() -> None:
+    original = sketch_item("text", text("a red fox in the snow"))
+    for same in (
+        "Red Fox in the snow.",
+        "icon: red fox, snow",
+        "THE ＲＥＤ fox's snow",
+        "a picture of a red fox in snow",
+    ):
+        assert bits(original, sketch_item("text", text(same))) <= NEAR_BITS["text"], same
+    for other in ("a red apple", "a fox", "a grey wolf in the forest", "snow on a red roof"):
+        assert bits(original, sketch_item("text", text(other))) > FILTER_BITS["text"], other
+    assert normal_words("the picture") == ["the", "picture"]
+
+
+def test_what_decodes_to_the_same_is_the_same_item_in_any_file() -> None:
+    array = scene(1)
+    files = []
+    for level in (0, 9):
+        file = io.BytesIO()
+        Pillow.fromarray(array).save(file, "PNG", compress_level=level)
+        files.append(sketch_item("image", IMAGE.decode(file.getvalue(), "image/png")))
+    assert files[0].canonical == files[1].canonical != sketch_item("image", scene(2)).canonical
+    assert sketch_item("emg", array).canonical != files[0].canonical
+    left = unpack(files[0].pack())
+    assert (left.canonical, left.kept) == (files[0].canonical, files[0].kept)
+    np.testing.assert_array_equal(left.bank, files[0].bank)
+    with pytest.raises(ValueError, match="expected at least"):
+        unpack(files[0].pack()[:300])
+
+
+def test_what_is_plain_or_silent_is_near_nothing() -> None:
+    for modality, array in (
+        ("image", np.full((90, 90, 3), 200, np.uint8)),
+        ("audio", np.zeros(16_000, np.float32)),
+        ("audio", np.ones(3, np.float32)),
+        ("text", text("?!")),
+        ("emg", np.ones((8, 8), np.float32)),
+    ):
+        sketch = sketch_item(modality, array)
+        assert (len(sketch.probes), len(sketch.bank)) == (0, 0)
+
+
+def test_the_oldest_items_make_room_and_a_removed_one_is_not_found() -> None:
+    random = np.random.default_rng(3)
+    banks = [random.integers(0, 2**63, (5, 4), dtype=np.uint64) for _ in range(600)]
+    items = NearItems(max_rows=1_500)
+    for number, bank in enumerate(banks):
+        items.add(number, bank)
+        items.add(number, bank)
+        if number % 3 == 0:
+            items.remove(number)
+    living = [number for number, bank in enumerate(banks) if items.find(bank[:1], 0) == {number: 0}]
+    expected = [number for number in range(600) if number % 3][-len(living) :]
+    assert living == expected
+    assert len(items) == len(living) == 300
+
+
+def _join(crowds: Crowds, entry: int, pair: tuple[Sketch, Sketch], *, is_novel: bool = True) -> None:
+    packed = [(sketch.modality, sketch.pack()) for sketch in pair]
+    crowds.join(entry, (pair[0].canonical, pair[1].canonical), packed, is_novel=is_novel)
+
+
+def test_a_pair_is_a_copy_only_where_both_items_are_near_those_of_one_pair() -> None:
+    fox, hen = sketch_item("image", scene(1)), sketch_item("image", scene(2))
+    flipped = sketch_item("image", np.ascontiguousarray(scene(1)[:, ::-1]))
+    red, again, other = (sketch_item("text", text(words)) for words in ("a red fox", "Red fox!", "two white hens"))
+    crowds = Crowds()
+    _join(crowds, 5, (fox, red))
+    _join(crowds, 6, (hen, other), is_novel=False)
+
+    def find(a: Sketch, b: Sketch) -> tuple[CrowdCounts, int | None]:
+        found = crowds.find((b"a" * 32, b"b" * 32), (a, b))
+        return found.crowd, found.copy_of
+
+    assert find(flipped, again) == (CrowdCounts(1, 1, 1), 5)
+    assert find(again, flipped) == (CrowdCounts(1, 1, 1), 5)  # the other way round is the same pair
+    assert find(flipped, other) == (CrowdCounts(1, 0, 0), None)  # one picture, another name
+    assert find(hen, again) == (CrowdCounts(0, 1, 0), None)
+    assert find(hen, other) == (CrowdCounts(0, 0, 0), 6)  # accepted and not novel: a copy, and no crowd
+    assert crowds.find((b"a" * 32, b"b" * 32)).copy_of is None
+    crowds.leave(5)
+    assert find(flipped, again) == (CrowdCounts(0, 0, 0), None)
+
+
+@pytest.mark.parametrize("is_defended", [False, True])
+def test_two_recordings_of_one_label_are_no_copies(monkeypatch: pytest.MonkeyPatch, is_defended: bool) -> None:
+    """A voice says "seven" again, in another rhythm: a limit that does not see how little the word says refuses it."""
+    if not is_defended:
+        monkeypatch.setattr(alike, "level_of", lambda *_: 3)
+    steps = np.arange(40_000) + 300 * np.sin(np.arange(40_000) / 5_000)
+    crowds, refused, label = Crowds(), 0, sketch_item("text", text("seven"))
+    for seed in range(8):
+        _join(crowds, seed, (sketch_item("audio", tune(seed)), label))
+    for seed in range(8):
+        take = np.interp(steps, np.arange(40_000), tune(seed)).astype(np.float32)
+        other = sketch_item("audio", take)
+        refused += crowds.find((b"a" * 32, b"b" * 32), (other, label)).copy_of is not None
+    assert refused == (0 if is_defended else 8)
+
+
+def test_the_more_a_text_says_and_the_rarer_it_is_the_more_its_picture_may_differ() -> None:
+    levels = [[alike.level_of(words, pairs) for pairs in (1, 3, 4, 15, 16, 64)] for words in (b"fox", b"fox red snow")]
+    assert levels == [[1, 1, 0, 0, 0, 0], [3, 3, 2, 2, 1, 0]]
+    for modality in ("image", "audio"):
+        limits = [alike.media_bits(modality, level) for level in range(4)]
+        assert limits == sorted(set(limits))
+    assert alike.media_bits("emg", 3) == 0
+
+
+def test_a_pair_with_a_word_replaced_or_other_colours_is_no_copy() -> None:
+    def red(array: Array) -> Array:
+        warmer: Array = np.clip(array + np.array([60.0, -31.0, 0.0]), 0, 255).astype(np.uint8)
+        return warmer
+
+    original = sketch_item("image", scene(1)), sketch_item("text", text("red fox in snow"))
+    flipped = sketch_item("image", np.ascontiguousarray(scene(1)[:, ::-1]))
+    crowds = Crowds()
+    _join(crowds, 5, original)
+    for words, is_copy in (
+        ("red fox in snow, photo", True),
+        ("a beautiful red fox in snow", True),
+        ("red fox", True),
+        ("red foxx in snow", True),
+        ("grey fox in snow", False),
+        ("two hens", False),
+    ):
+        copy = flipped, sketch_item("text", text(words))
+        assert (crowds.find((b"a" * 32, b"b" * 32), copy).copy_of == 5) is is_copy, words
+    recoloured = sketch_item("image", red(scene(1)))
+    assert bits(original[0], recoloured) <= NEAR_BITS["image"]
+    found = crowds.find((b"a" * 32, b"b" * 32), (recoloured, original[1]))
+    assert (found.copy_of, found.crowd) == (None, CrowdCounts(1, 1, 0))
+
+
+def test_a_near_copy_of_what_was_paid_and_is_gone_weighs_nothing_under_any_checkpoint() -> None:
+    """The pair is erased: what is left of it is three sketches under a key, and no embedding of the copy is given."""
+    picture, words = sketch_item("image", scene(1)), sketch_item("text", text("a red fox in snow"))
+    paid = PaidContents(b"the validator's key")
+    sketches = paid.likeness(picture.bank[:LIKE_ROWS], words.kept)
+    copy = sketch_item("image", np.ascontiguousarray(scene(1)[:, ::-1])), sketch_item("text", text("Red fox, snow!"))
+    other = sketch_item("image", scene(2)), copy[1]
+    named = copy[0], sketch_item("text", text("a red hen"))
+
+    def near(known: PaidContents, pair: tuple[Sketch, Sketch]) -> int:
+        return Crowds(known).find((b"a" * 32, b"b" * 32), pair).crowd.near
+
+    assert near(paid, copy) == 0  # the control arm: it is not remembered
+    paid.add(sketches)
+    assert [near(paid, pair) for pair in (copy, copy[::-1], other, named)] == [MAX_CROWD, MAX_CROWD, 0, 0]
+    assert near(PaidContents(b"a stranger's guess", sketches), copy) == 0
+
+
+def copies_of(item: Item) -> list[Item]:
+    """The same picture with a margin, mirrored and in other bytes."""
+    picture = Pillow.open(io.BytesIO(item.data)).convert("RGB")
+    made = []
+    for changed in (
+        picture.transpose(Pillow.Transpose.FLIP_LEFT_RIGHT),
+        picture.transpose(Pillow.Transpose.ROTATE_90),
+        picture.resize((picture.width * 2, picture.height * 2), Pillow.Resampling.BICUBIC),
+    ):
+        file = io.BytesIO()
+        changed.save(file, "PNG")
+        made.append(Item("image", "image/png", file.getvalue()))
+    return made
+
+
+@pytest.mark.parametrize("is_defended", [False, True])
+async def test_a_copy_of_an_accepted_pair_is_not_accepted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_defended: bool
+) -> None:
+    """Mirrored, turned and enlarged copies of somebody's pictures, with the same names, from another account."""
+    if not is_defended:
+        monkeypatch.setattr(alike, "media_bits", lambda *_: -1)
+    answers, originals = [], []
+    async with running(tmp_path) as live:
+        for pair in pictures(6):
+            original = await live.client.post_pair(live.sign(pair).encode())
+            if original.verdict.is_accepted:
+                originals.append(original)
+                copies = [live.sign((copy, item_of(pair, "b")), BOB) for copy in copies_of(item_of(pair, "a"))]
+                answers += [await live.client.post_pair(copy.encode()) for copy in copies]
+    found = [answer.verdict for answer in answers if answer.verdict.reason is Reason.PAIR_COPY]
+    assert len(originals) >= 3
+    if is_defended:
+        assert not any(answer.verdict.is_accepted for answer in answers)
+        assert {(verdict.outcome, verdict.fault, verdict.novel) for verdict in found} == {
+            (Outcome.REJECTED, None, False)
+        }
+    else:
+        assert not found
+        assert sum(answer.verdict.is_accepted for answer in answers) >= 3
+
+
+async def test_copies_are_known_after_a_restart_and_free_once_the_original_is_gone(tmp_path: Path) -> None:
+    """The copy is the same picture in other bytes: the checkpoint says of it what it says of the original."""
+    async with running(tmp_path) as live:
+        original, decided = (await submit(live, 6))[0]
+    picture, file = Pillow.open(io.BytesIO(original.a.data)), io.BytesIO()
+    picture.save(file, "PNG", compress_level=0)
+    copy = Item("image", "image/png", file.getvalue()), original.b
+    of_another_form = update(schema.sketches).values(a=b"\x00" + bytes(40))
+    for spoil in (of_another_form, delete(schema.sketches)):
+        async with running(tmp_path) as live:
+            answer = await live.client.post_pair(live.sign(copy, BOB).encode())
+            assert answer.verdict.reason is Reason.PAIR_COPY
+            assert answer.opening.detail == f"entry {decided.receipt.index} holds near copies of both"
+            assert live.service.store.sketches(0, 1_000)[decided.receipt.index][0][:1] == b"\x01"
+            with (
+                live.service.store._database.write() as connection
+            ):  # as in a ledger of before: the next start makes them
+                connection.execute(spoil)
+    async with running(tmp_path) as live:
+        assert decided.receipt.index in live.service.store.sketches(0, 1_000)
+        await forget(live, original)
+        assert decided.receipt.index not in live.service.store.sketches(0, 1_000)
+        assert (await live.client.post_pair(live.sign(copy, BOB).encode())).verdict.is_accepted
