@@ -4,6 +4,8 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from curiosity.client.client import ValidatorClient
 from curiosity.client.manifests import Manifests
 from curiosity.client.outcome import PairOutcome, short
@@ -11,6 +13,7 @@ from curiosity.embedding.checkpoint import GENESIS, SHIPPED, load
 from curiosity.ledger.copy import copy_ledger
 from curiosity.ledger.forecast import Forecast, Forecaster, all_accepted, at_hand, choose_checkpoint
 from curiosity.ledger.reader import LedgerCopy
+from curiosity.protocol.errors import ConfigError
 from curiosity.protocol.messages import Decision
 from curiosity.protocol.verdict import Outcome, Reason
 from curiosity.sources.pairset import SourcePair
@@ -172,3 +175,27 @@ async def test_the_command_says_by_its_status_whether_all_would_be_accepted(tmp_
     assert not (tmp_path / "home" / "receipts").exists()
     said = await asyncio.to_thread(shell.run, "check", tmp_path / "nothing", *given)
     assert (said.status, said.json["error"]["code"]) == (8, "SOURCE_MISSING")
+
+
+async def test_novelty_is_measured_by_the_rule_of_the_network(tmp_path: Path) -> None:
+    pairs = pictures(6)
+    genesis = believing(tmp_path / "believing", max_ratio_micro=10_000_000)
+    async with running(tmp_path / "v", genesis=genesis, curiosity_rule="literal") as live:
+        assert live.network.curiosity_rule == "literal"
+        said = await forecast(live.client, tmp_path / "home", pairs)
+        for one, decision in zip(said, await send(live, pairs), strict=True):
+            assert_same(one.outcome, decision)
+        assert not any(one.outcome.is_novel for one in said), "the literal rule admits nothing"
+        chosen = await choose_checkpoint(live.client, tmp_path / "home")
+    for rule, novel in (("", True), ("pinned", True)):  # a network that does not tell its rule has the default one
+        other = replace(chosen, network=replace(live.network, curiosity_rule=rule))
+        async with Forecaster(other) as forecaster:
+            assert any(one.outcome.is_novel for one in await forecaster.forecast(pairs)) is novel
+    with pytest.raises(ConfigError, match=r"RULE_NOT_KNOWN"):
+        await Forecaster(replace(chosen, network=replace(live.network, curiosity_rule="later"))).__aenter__()
+
+
+async def test_a_validator_with_a_rule_that_is_none_does_not_start(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"CURIOSITY_RULE"):
+        async with running(tmp_path / "v", curiosity_rule="typo"):
+            raise AssertionError("it started")

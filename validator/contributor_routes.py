@@ -52,6 +52,7 @@ async def get_network(request: web.Request) -> web.Response:
             stake_vkey=s.stake_vkey,
             ledger_size=s.ledger.size,
             separation=read_separation(in_force.checkpoint.manifest.evaluation),
+            curiosity_rule=judge.rule,
         )
     )
 

@@ -25,8 +25,8 @@ from curiosity.ledger.reader import LedgerCopy
 from curiosity.ledger.rescore import fetch_checkpoint
 from curiosity.protocol.belief import nearest_reference_micro
 from curiosity.protocol.counts import number_of
-from curiosity.protocol.curiosity import DEFAULT_RULE
-from curiosity.protocol.errors import CheckpointError, Rejected, SourceError
+from curiosity.protocol.curiosity import DEFAULT_RULE, RULES
+from curiosity.protocol.errors import CheckpointError, ConfigError, Rejected, SourceError
 from curiosity.protocol.judgement import Embedded, Opinion
 from curiosity.protocol.messages import Network
 from curiosity.protocol.pair import Item
@@ -127,9 +127,18 @@ class Forecaster:
 
         Raises:
             StoreError: DECODER_NOT_STARTING.
-            ConfigError: DEVICE_NOT_USABLE.
+            ConfigError: RULE_NOT_KNOWN (the network measures novelty by a rule that this version lacks),
+                DEVICE_NOT_USABLE.
         """
-        state = await asyncio.to_thread(put_on_device, self._chosen.checkpoint, self._device, DEFAULT_RULE)
+        network = self._chosen.network
+        rule = (network.curiosity_rule if network is not None else "") or DEFAULT_RULE
+        if rule not in RULES:
+            raise ConfigError(
+                "RULE_NOT_KNOWN",
+                f"the network measures novelty by the rule {rule!r}, which this version does not know",
+                "Install the version that the network's operator runs.",
+            )
+        state = await asyncio.to_thread(put_on_device, self._chosen.checkpoint, self._device, rule)
         self._embedder = Embedder(state)
         await self._decoder.start()
         return self

@@ -66,6 +66,7 @@ class Network:
     # By held-out set and modality pair, such as emoji/image-text: curiosity.protocol.comparison.read_separation of the
     # checkpoint; empty for checkpoints that do not say it.
     separation: dict[str, dict[str, int]] = field(default_factory=dict)
+    curiosity_rule: str = ""  # how novelty is measured: a name of curiosity.protocol.curiosity.RULES; empty: not told
 
     __pydantic_config__ = STRICT
 

@@ -9,6 +9,7 @@ from typing import Any
 import curiosity.embedding.checkpoint
 from curiosity.embedding.checkpoint import Checkpoint
 from curiosity.protocol.calibration import Calibration
+from curiosity.protocol.curiosity import RULES
 from curiosity.protocol.errors import ConfigError
 from curiosity.protocol.floor import Floor
 from curiosity.protocol.judgement import Anchors
@@ -97,8 +98,14 @@ def put_on_device(checkpoint: Checkpoint, device: str | None, rule: str) -> InFo
     Its index is empty.
 
     Raises:
-        ConfigError: DEVICE_NOT_USABLE.
+        ConfigError: CURIOSITY_RULE (no such rule), DEVICE_NOT_USABLE.
     """
+    if rule not in RULES:
+        raise ConfigError(
+            "CURIOSITY_RULE",
+            f"there is no rule of novelty {rule!r}",
+            f"Use one of {', '.join(RULES)}: pinned unless you know why not.",
+        )
     from curiosity.embedding.space import pick_device
     from curiosity.embedding.weights import read_space
 

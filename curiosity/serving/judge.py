@@ -21,7 +21,7 @@ class Judge:
         self.checkpoint = checkpoint
         self.calibration = calibration
         self.anchors = anchors
-        self._rule = rule
+        self.rule = rule
         self._history: Mapping[str, Neighbours] = {name: Neighbours(points) for name, points in anchors.history.items()}
         self._lock = threading.Lock()  # the index is rebuilt on another thread than pairs are judged and forgotten on
 
@@ -65,7 +65,7 @@ class Judge:
         """
         with self._lock:
             history = self._history[opinion.modalities]
-            judged = rank(opinion, calibration=self.calibration, history=history, rule=self._rule)
+            judged = rank(opinion, calibration=self.calibration, history=history, rule=self.rule)
             if judged.joint is None:
                 return judged
             history.add(judged.joint, entry)
