@@ -1,10 +1,11 @@
 """What the judge accepts, rejects and holds, on material whose words the encoder has never learned from.
 
-    python -m benchmarks.judge --set photos|clipart|emoji|sounds [--seed N] [--halves N] [--json FILE]
+    python -m benchmarks.judge --set photos|clipart|emoji|digits|sounds [--seed N] [--halves N] [--json FILE]
 
-Each of ``halves`` rounds draws half of the set's concepts to be judged. The encoder's trained parts learn from the
-other sets, without any pair that shares a content word with what is judged (and for a set that can spare it, from half
-of the rest); thresholds and beliefs come from the rest, which is never trained on. Then
+Each of ``halves`` rounds draws half of the set's concepts to be judged (of the ten digits, half of the scans), at most
+300 pairs. The encoder's trained parts learn from the other sets, without any pair that shares a content word with what
+is judged (and for a set that can spare it, from half of the rest); thresholds and beliefs come from the rest, which is
+never trained on. Then
 
 - true and wrong pairs of the judged half are scored: area under the ROC curve, share of wrong captions accepted where
   5 and 10 % of true ones are refused, recall at 10 of 200;
@@ -36,6 +37,7 @@ from curiosity.protocol.judgement import Anchors, Embedded, Opinion, opine
 from curiosity.protocol.scoring import MICRO, Quantised, csls_micro, quantise
 from curiosity.protocol.verdict import Outcome, Weighed
 from curiosity.sources.made.clipart import make_clipart
+from curiosity.sources.made.digits import make_digits
 from curiosity.sources.made.emoji import make_emoji
 from curiosity.sources.made.photos import make_photos
 from curiosity.sources.made.sounds import make_sounds
@@ -50,6 +52,8 @@ from trainer.train import train
 SPLITS = ("genesis", "calibration", "submit", "held-out")
 SWAPS = 6  # wrong captions that each judged pair is scored with
 GALLERY = 200
+MOST_JUDGED = 300  # pairs of a round, drawn
+BY_PAIR = frozenset({"digits"})  # sets of few concepts: their pairs are drawn, and every concept is on both sides
 BINS = 10
 BARS: Mapping[str, Mapping[str, tuple[str, float]]] = {
     "photos": {
@@ -70,12 +74,14 @@ MAKERS: Mapping[str, Maker] = {
     "photos": lambda out, seed, cache, limit: make_photos(out, seed=seed, cache=cache, limit=limit),
     "clipart": lambda out, seed, cache, limit: make_clipart(out, seed=seed, cache=cache, limit=limit),
     "emoji": lambda out, seed, cache, limit: make_emoji(out, seed=seed, cache=cache / "speech", limit=limit),
+    "digits": lambda out, seed, cache, limit: make_digits(out, seed=seed, cache=cache / "speech", limit=limit),
     "sounds": lambda out, seed, cache, limit: make_sounds(out, seed=seed, cache=cache, limit=limit),
 }
 OTHERS: Mapping[str, Sequence[str]] = {
     "photos": ("emoji", "clipart"),
     "clipart": ("emoji",),
     "emoji": ("clipart",),
+    "digits": ("emoji",),
     "sounds": ("emoji",),
 }
 MODALITIES: Mapping[str, tuple[str, str]] = {"sounds": ("audio", "text")}
@@ -99,28 +105,39 @@ def one_of_each(pairs: Sequence[FedPair]) -> list[FedPair]:
     return [chosen[concept] for concept in sorted(chosen)]
 
 
-def split(own: Sequence[FedPair], others: Sequence[FedPair], learns: bool, seed: int) -> Round:
-    """Draw a round: the judged half shares no content word with what is learned."""
-    concepts = sorted({pair.concept for pair in own})
-    order = np.random.default_rng(seed).permutation(len(concepts))
-    names = [concepts[i] for i in order]
+def split(
+    own: Sequence[FedPair], others: Sequence[FedPair], learns: bool, seed: int, *, by_pair: bool = False
+) -> Round:
+    """Draw a round: the judged half shares no content word with what is learned.
+
+    With ``by_pair`` the pairs are halved and not the concepts.
+    """
+
+    def name(pair: FedPair) -> str:
+        return pair.digest.hex() if by_pair else pair.concept
+
+    unordered = sorted({name(pair) for pair in own})
+    names = [unordered[i] for i in np.random.default_rng(seed).permutation(len(unordered))]
     half = len(names) // 2
     judged, rest = set(names[:half]), names[half:]
     spare = set(rest[: len(rest) // 2]) if learns else set()
-    wanted = [*others, *(pair for pair in own if pair.concept in spare)]
-    kept = leave_out([pair.concept for pair in wanted], judged)
+    wanted = [*others, *(pair for pair in own if name(pair) in spare)]
+    drawn = [pair for pair in own if name(pair) in judged]
+    kept = leave_out([pair.concept for pair in wanted], {pair.concept for pair in drawn})
+    chosen = sorted(drawn, key=name) if by_pair else one_of_each(drawn)
     return Round(
         [replace(pair, split="genesis") for pair, keep in zip(wanted, kept, strict=True) if keep],
-        [replace(pair, split="calibration") for pair in own if pair.concept in set(rest) - spare],
-        one_of_each([pair for pair in own if pair.concept in judged]),
+        [replace(pair, split="calibration") for pair in own if name(pair) in set(rest) - spare],
+        chosen,
     )
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What the judge needs to decide about the judged half."""
+    """What the judge needs to decide about the judged half; ``concepts`` says what each of its pairs is of."""
 
     name: str
+    concepts: Sequence[str]
     calibration: Calibration
     anchors: Anchors
     a: Quantised
@@ -165,7 +182,7 @@ def prepare(
     kept = judged.add(list(given.judged))
     rows = {m: quantise(space.embed_features(m, judged.features[m])) for m in modalities}
     a, b = (np.stack([rows[m][judged.row(pair.item(m))] for pair in kept]) for m in modalities)
-    return Bench("-".join(modalities), calibration, Anchors.from_arrays(anchors), a, b)
+    return Bench("-".join(modalities), [pair.concept for pair in kept], calibration, Anchors.from_arrays(anchors), a, b)
 
 
 def roc_area(true: NDArray[np.float64], wrong: NDArray[np.float64]) -> float:
@@ -188,7 +205,8 @@ def measure(bench: Bench, seed: int) -> dict[str, float]:
     banks = bench.anchors.banks[bench.name]
     true = np.array([csls_micro(bench.a[i], bench.b[i], *banks) for i in range(count)], dtype=np.float64)
     turns = 1 + generator.permutation(count - 1)[:SWAPS]
-    swaps = [(i, int((i + turn) % count)) for turn in turns for i in range(count)]
+    turned = [(i, int((i + turn) % count)) for turn in turns for i in range(count)]
+    swaps = [(i, j) for i, j in turned if bench.concepts[i] != bench.concepts[j]]
     wrong = np.array([csls_micro(bench.a[i], bench.b[j], *banks) for i, j in swaps], dtype=np.float64)
     ordered = np.sort(true)
     figures = {
@@ -231,17 +249,18 @@ def recall_at_10(bench: Bench, generator: np.random.Generator) -> float:
     unit_a, unit_b = bench.a / 32_767, bench.b / 32_767
     score = unit_a @ unit_b.T - (crowd_a[:, None] + crowd_b[None, :]) / 2
     found = []
+    names = np.array(bench.concepts)
     for i in range(count):
         rivals = np.setdiff1d(generator.permutation(count)[: min(GALLERY, count)], [i])[: GALLERY - 1]
+        rivals = rivals[names[rivals] != names[i]]
         found += [(score[i, rivals] > score[i, i]).sum() < 10, (score[rivals, i] > score[i, i]).sum() < 10]
     return float(np.mean(found))
 
 
 def hard(bench: Bench, seed: int) -> dict[str, float]:
     """Return the share of harder wrong pairs that is accepted."""
-    names = [str(i) for i in range(len(bench.a))]
     crowd = np.zeros(len(bench.a))
-    drawn = draw_wrong_pairs(bench.a, bench.b, names, crowd, crowd, seed=seed)
+    drawn = draw_wrong_pairs(bench.a, bench.b, bench.concepts, crowd, crowd, seed=seed)
     return {
         f"{kind}_accepted": share([bench.opinion(i, j) for i, j in pairs], Outcome.ACCEPTED)
         for kind, pairs in drawn.items()
@@ -279,7 +298,9 @@ def run(
     prepared: Prepared = {}
     rounds = []
     for number in range(halves):
-        given = split(own, others, name in LEARNS_FROM_REST, seed * 1_000 + number)
+        given = split(own, others, name in LEARNS_FROM_REST, seed * 1_000 + number, by_pair=name in BY_PAIR)
+        some = np.random.default_rng([seed, number]).permutation(len(given.judged))[:MOST_JUDGED]
+        given = replace(given, judged=[given.judged[i] for i in sorted(some)])
         bench = prepare(given, preset, replace(recipe, seed=seed + number), modalities, prepared, progress)
         found = measure(bench, seed * 1_000 + number)
         rounds.append(found | {"learned": float(len(given.learned)), "calibrating": float(len(given.calibrating))})
