@@ -32,6 +32,7 @@ from curiosity.protocol.pair import Item, SignedPair
 from curiosity.protocol.signing import address_of, checksum
 from curiosity.protocol.takedown import TakedownReason
 from curiosity.protocol.verdict import Opening, Reason, Verdict
+from curiosity.serving.crowds import Packed
 from tests.material.http import Listening
 from tests.material.ledger import NOW, make_entry, make_pair, open_ledger, submission_of
 from tests.material.route import Asked, Given, ask
@@ -111,9 +112,15 @@ async def test_bytes_that_are_not_what_they_claim_are_neither_kept_nor_served(
         item = Store.item
 
         def keeps_all(
-            admitted: Admitted, verdict: Verdict, opening: Opening, embeddings: bytes | None, _came: int | None
+            admitted: Admitted,
+            verdict: Verdict,
+            opening: Opening,
+            embeddings: bytes | None,
+            _came: int | None,
+            *,
+            sketches: Packed,
         ) -> NewEntry:
-            return seal_entry(admitted, verdict, opening, embeddings, int(time.time()))
+            return seal_entry(admitted, verdict, opening, embeddings, int(time.time()), sketches=sketches)
 
         def for_everybody(self: Store, digest: bytes) -> StoredItem | None:
             found = item(self, digest)
