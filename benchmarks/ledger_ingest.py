@@ -78,7 +78,7 @@ def _serve_validator(pipe: Connection, folder: str) -> None:
     fixed = Verdict(Outcome.ACCEPTED, Reason.BELONGS_TOGETHER, bytes(32))
 
     async def serve() -> None:
-        config = ValidatorConfig(data_dir=Path(folder), port=0, decode_workers=1)
+        config = ValidatorConfig(data_dir=Path(folder), port=0, decode_workers=1, genesis=Path("tiny"))
         runner = await listen(await build_fixed(ServiceSettings(config), fixed))
         settle_memory()
         await _until_told(pipe, runner.addresses[0][1])

@@ -272,7 +272,9 @@ def asks(service: Service, network: Network, first: SignedPair) -> Iterator[Ask]
 
 async def run(folder: Path, *, has_defence: bool) -> list[Row]:
     """Start a validator with some pairs in its ledger, and weigh every kind of request."""
-    config = ValidatorConfig(rule2_epoch=0, data_dir=folder, port=0, decode_workers=1, queries_per_minute=0)
+    config = ValidatorConfig(
+        rule2_epoch=0, data_dir=folder, port=0, decode_workers=1, queries_per_minute=0, genesis=Path("tiny")
+    )
     off = {} if has_defence else {"pair_budget": _OFF, "search_budget": _OFF}
     service = await build(ServiceSettings(config, ChainSettings()))
     runner = await listen(service)

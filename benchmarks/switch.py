@@ -126,7 +126,13 @@ def make_child(service: Service, folder: Path) -> Path:
 async def measure(accepted: int, switches: int, folder: Path) -> dict[str, object]:
     """Return the figures."""
     config = ValidatorConfig(
-        data_dir=folder / "v", port=0, decode_workers=1, queries_per_minute=0, bytes_per_hour=0, work_per_hour=0
+        data_dir=folder / "v",
+        port=0,
+        decode_workers=1,
+        queries_per_minute=0,
+        bytes_per_hour=0,
+        work_per_hour=0,
+        genesis=GENESIS,
     )
     service = await build(ServiceSettings(config))
     runner = await listen(service)

@@ -132,7 +132,7 @@ def look_at_every_pair(store: Store) -> float:
 
 async def measure(pairs: int, folder: Path) -> dict[str, object]:
     """Return the figures for a store of so many pairs."""
-    settings = ServiceSettings(ValidatorConfig(data_dir=folder, port=0, decode_workers=1))
+    settings = ServiceSettings(ValidatorConfig(data_dir=folder, port=0, decode_workers=1, genesis=Path("tiny")))
     service = await build(settings)  # makes keys and the first entry
     runner = await listen(service)
     await runner.cleanup()

@@ -9,7 +9,7 @@ import pytest
 from curiosity.client.client import ValidatorClient
 from curiosity.client.manifests import Manifests
 from curiosity.client.outcome import PairOutcome, short
-from curiosity.embedding.checkpoint import GENESIS, SHIPPED, load
+from curiosity.embedding.checkpoint import SHIPPED, find_genesis, load
 from curiosity.ledger.copy import copy_ledger
 from curiosity.ledger.forecast import Forecast, Forecaster, all_accepted, at_hand, choose_checkpoint
 from curiosity.ledger.reader import LedgerCopy
@@ -98,7 +98,7 @@ async def test_what_is_said_before_is_what_the_validator_then_decides(tmp_path: 
     async with ValidatorClient(NOWHERE, patience_s=0.0) as nobody:
         chosen = await choose_checkpoint(nobody, home, copy=copy)
         assert chosen.checkpoint.digest == digest.hex(), "kept since it was fetched"
-        assert (await choose_checkpoint(nobody, home)).checkpoint.digest == load(GENESIS).digest
+        assert (await choose_checkpoint(nobody, home)).checkpoint.digest == load(find_genesis(None)).digest
     assert not all_accepted([]), "no pairs are no success"
 
 

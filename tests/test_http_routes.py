@@ -245,7 +245,11 @@ def test_addresses_are_counted_by_who_has_them() -> None:
 @pytest.mark.parametrize("is_one_network", [True, False], ids=["one /64", "three /64"])
 async def test_queries_are_limited_by_ipv6_network(tmp_path: Path, *, is_one_network: bool) -> None:
     """Whoever has one address of a /64 has all of them; another network has a limit of its own."""
-    service = await build(ServiceSettings(ValidatorConfig(data_dir=tmp_path, decode_workers=1, queries_per_minute=2)))
+    service = await build(
+        ServiceSettings(
+            ValidatorConfig(data_dir=tmp_path, decode_workers=1, queries_per_minute=2, genesis=Path("tiny"))
+        )
+    )
     app = make_application(service)
     addresses = [f"2001:db8:0:{0 if is_one_network else number}::{number + 1}" for number in range(3)]
 

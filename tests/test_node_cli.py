@@ -40,7 +40,9 @@ def shell(tmp_path: Path) -> Shell:
 def validator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValidatorProcess]:
     folder = tmp_path_factory.mktemp("network")
     config = folder / "curiosity.toml"
-    config.write_text(f'[validator]\nport = 0\ndata_dir = "{folder / "v"}"\ndecode_workers = 1\nrule2_epoch = 0\n')
+    config.write_text(
+        f'[validator]\nport = 0\ndata_dir = "{folder / "v"}"\ndecode_workers = 1\nrule2_epoch = 0\ngenesis = "tiny"\n'
+    )
     with ValidatorProcess(config, folder / "validator.log") as process:
         process.start()
         yield process
@@ -381,7 +383,9 @@ def test_nothing_is_lost_or_doubled_when_both_sides_are_killed(tmp_path: Path) -
     network = tmp_path / "network"
     network.mkdir()
     config = network / "curiosity.toml"
-    config.write_text(f'[validator]\nport = 0\ndata_dir = "{network / "v"}"\ndecode_workers = 1\nrule2_epoch = 0\n')
+    config.write_text(
+        f'[validator]\nport = 0\ndata_dir = "{network / "v"}"\ndecode_workers = 1\nrule2_epoch = 0\ngenesis = "tiny"\n'
+    )
     folder = captioned(tmp_path / "mine", 110)
     with ValidatorProcess(config, network / "log") as validator:
         port = int(validator.start()["url"].rpartition(":")[2])

@@ -81,7 +81,9 @@ async def test_a_copy_shows_its_owners_receipt_key_when_it_starts(ledger: tuple[
     owner, exported = ledger
     bring(exported, tmp_path / "v")
     config = tmp_path / "curiosity.toml"
-    config.write_text(f'[validator]\nport = 0\nname = "mine.example"\ndata_dir = "{tmp_path / "v"}"\n')
+    config.write_text(
+        f'[validator]\nport = 0\nname = "mine.example"\ndata_dir = "{tmp_path / "v"}"\ngenesis = "tiny"\n'
+    )
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "validator", "run", "--config", str(config), "--json", stdout=asyncio.subprocess.PIPE
     )

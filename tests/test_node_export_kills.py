@@ -52,7 +52,9 @@ class Owner:
 
 async def make_owner(folder: Path, count: int) -> Owner:
     """A real validator that takes pairs in under a verdict fixed beforehand; every seventh picture is large."""
-    config = ValidatorConfig(data_dir=folder / "validator", port=0, decode_workers=1, rule2_epoch=0)
+    config = ValidatorConfig(
+        data_dir=folder / "validator", port=0, decode_workers=1, rule2_epoch=0, genesis=Path("tiny")
+    )
     service = await build_fixed(ServiceSettings(config), ACCEPTED)
     runner = await listen(service)
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"

@@ -259,7 +259,8 @@ def test_the_shipped_genesis_is_read_and_finds_pictures_it_never_saw(pictures: l
     assert measure_recall(seen, read, told, told).r10 > 0.5  # chance: 0.17
     grey = quantise(shipped.embed_empty("image"))
     assert cosine_micro(grey, made.anchors["empty/text"]) > made.calibration.null_max_micro["image>text"]
-    assert find_genesis(None) == GENESIS
+    assert find_genesis(None) == made.path, "a new network starts with it"
+    assert find_genesis(Path("tiny")) == GENESIS
     assert find_genesis(Path("some/folder")) == Path("some/folder")
 
 

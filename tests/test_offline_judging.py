@@ -39,3 +39,12 @@ async def test_digits_are_accepted_under_their_names_alone_and_anybody_repeats_i
     assert found.floor is not None
     assert not found.fitting
     assert {one.result for one in again} == {"agrees"}
+
+
+async def test_a_new_network_starts_with_it_and_one_that_began_with_another_keeps_that(tmp_path: Path) -> None:
+    async with running(tmp_path / "v", genesis=Path("tiny")) as live:
+        began = live.network
+    async with running(tmp_path / "v", genesis=None) as live:
+        assert (live.network.network_id, live.network.checkpoint) == (began.network_id, began.checkpoint)
+    async with running(tmp_path / "new", genesis=None) as live:
+        assert live.network.checkpoint.hex() == load(SHIPPED["offline"]).digest

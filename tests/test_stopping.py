@@ -69,7 +69,7 @@ def _is_up_or_over(ready: Path, process: subprocess.Popen[str]) -> bool:
 def test_a_validator_and_a_witness_finish_what_they_took(tmp_path: Path, number: signal.Signals) -> None:
     config = tmp_path / "curiosity.toml"
     config.write_text(
-        f'[validator]\nport = 0\ndata_dir = "{tmp_path / "v"}"\ndecode_workers = 1\n'
+        f'[validator]\nport = 0\ndata_dir = "{tmp_path / "v"}"\ndecode_workers = 1\ngenesis = "tiny"\n'
         f'[witness]\nport = 0\nname = "w.example"\nlogs = ["{ORIGIN} {LOG_VKEY}"]\ndata_dir = "{tmp_path / "w"}"\n'
     )
     for role in ("validator", "witness"):

@@ -6,10 +6,12 @@ import signal
 import socket
 import subprocess
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
 from contracts.devchain import DevChain
+from curiosity.embedding.checkpoint import SHIPPED, load
 from node.demo.processes import ValidatorProcess
 from tests.material.up import command, environment, network, running_below
 from tests.material.waiting import eventually
@@ -46,6 +48,9 @@ def test_it_comes_up_empty_and_goes_on_after_every_kind_of_end(tmp_path: Path) -
             timeout=600,
         )
         assert json.loads(asked.stdout)["indexed"] == 0, asked.stderr  # of this network, not of one on the default port
+        with urlopen(f"{up.url()}/v1/network", timeout=600) as answer:
+            begun = json.loads(answer.read())["checkpoint"]
+        assert begun == f"0x{load(SHIPPED['offline']).digest}"
         key, contracts = up.line("receipt key"), json.loads(Path(up.line("contracts")).read_text())
         status, words = refused("--port", "0", "--chain-port", "0", "--folder", folder)
         assert (status, words.split(":")[0]) == (6, "ALREADY_UP")

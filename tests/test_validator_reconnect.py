@@ -188,7 +188,8 @@ async def test_a_stopped_ledger_ends_the_process(postgres_url: str, tmp_path: Pa
         body = live.sign(pictures(1)[0]).encode()
     config, ready = tmp_path / "v.toml", tmp_path / "ready"
     config.write_text(
-        f'[validator]\ndata_dir = "{tmp_path / "v"}"\nport = 0\ndecode_workers = 1\nstore_url = "{postgres_url}"\n'
+        f'[validator]\ndata_dir = "{tmp_path / "v"}"\nport = 0\ndecode_workers = 1\ngenesis = "tiny"\n'
+        f'store_url = "{postgres_url}"\n'
     )
     command = [sys.executable, "-m", "validator", "run", "--config", str(config), "--ready-file", str(ready)]
     process = await asyncio.create_subprocess_exec(*command, env=environment(), stderr=asyncio.subprocess.PIPE)

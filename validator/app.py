@@ -36,7 +36,7 @@ from curiosity.serving.embedder import Embedder
 from curiosity.serving.quotas import QuotaLimits, Quotas
 from validator.audits import Audits, judge_by, load_auditor
 from validator.batches import Batches
-from validator.checkpoints import adopt, find_checkpoint
+from validator.checkpoints import adopt, find_checkpoint, find_first
 from validator.config import ServiceSettings
 from validator.contributor_routes import straight_to_pairs
 from validator.edge import SERVICE, edge
@@ -134,7 +134,7 @@ async def build(settings: ServiceSettings) -> Service:
         head_path=data_dir / "tree-head.txt",
         clock=lambda: int(time.time()),
     )
-    genesis_path = curiosity.embedding.checkpoint.find_genesis(config.genesis)
+    genesis_path = find_first(store, config.genesis)
     genesis = curiosity.embedding.checkpoint.load(genesis_path)
     domain = Domain(addresses.chain_id, addresses.rewards)
     network_id = network_id_of(config.name, domain, bytes.fromhex(genesis.digest))

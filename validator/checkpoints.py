@@ -1,12 +1,14 @@
 """Where the checkpoint in force lies: in the data folder, so that it moves with the ledger."""
 
+import hashlib
 import logging
 from pathlib import Path
 from typing import Final
 
 import curiosity.embedding.checkpoint
-from curiosity.embedding.checkpoint import FILES, MANIFEST, Checkpoint
+from curiosity.embedding.checkpoint import FILES, MANIFEST, SHIPPED, Checkpoint, find_genesis
 from curiosity.host.paths import inside
+from curiosity.protocol.entry import CheckpointEntry, parse_entry
 from curiosity.protocol.errors import CheckpointError
 from validator.importer import last_checkpoint
 from validator.store import Store
@@ -45,6 +47,21 @@ def find_file(data_dir: Path, in_force: Checkpoint, digest: bytes, name: str) ->
     folder = in_force.path if in_force.digest == digest.hex() else inside(data_dir, note_of(digest), links=True)
     path = inside(folder, name, one=True, links=True)
     return path if path.is_file() else None
+
+
+def find_first(store: Store, given: Path | None) -> Path:
+    """Return the folder of the checkpoint that the network begins with, or began with.
+
+    Where none is ``given``, a ledger that has entries says with which of the shipped ones it began: the network's id
+    depends on it, and which one a new network starts with changes between versions.
+    """
+    if given is None and store.size():
+        first = parse_entry(store.leaves(0, 1)[0])
+        for folder in SHIPPED.values():
+            digest = hashlib.sha256((folder / MANIFEST).read_bytes()).digest()
+            if isinstance(first, CheckpointEntry) and first.checkpoint == digest:
+                return folder
+    return find_genesis(given)
 
 
 def find_checkpoint(store: Store, data_dir: Path, genesis: Path) -> Path:

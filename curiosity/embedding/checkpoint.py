@@ -37,7 +37,7 @@ CONFIG = "config.json"
 FILES = (MANIFEST, MODEL, ANCHORS, CARD, CONFIG)
 GENESIS = Path(__file__).parent / "genesis"
 # By the name of their preset.
-SHIPPED = {"tiny": GENESIS, "offline": Path(__file__).parent / "genesis_offline"}
+SHIPPED = {"offline": Path(__file__).parent / "genesis_offline", "tiny": GENESIS}
 
 AnchorArrays = Mapping[str, Quantised]
 """``ref/<modality>`` int16[N, d] real items for the differential loss; ``bank/<pair>/<modality>`` int16[N, d] for CSLS;
@@ -45,9 +45,9 @@ AnchorArrays = Mapping[str, Quantised]
 
 
 def find_genesis(given: Path | None) -> Path:
-    """Return the folder of a genesis checkpoint: the one given, or a shipped one by name; that of `tiny` if None."""
+    """Return the folder of a genesis checkpoint: the one given, or a shipped one by name; that of `offline` if None."""
     if given is None:
-        return GENESIS
+        return SHIPPED["offline"]
     return SHIPPED.get(str(given), given.expanduser())
 
 

@@ -17,7 +17,7 @@ from curiosity.client.explain import explain_crowd, explain_pay
 from curiosity.client.outcome import ACCEPTED, PairOutcome, judged, names_of, short, withheld
 from curiosity.client.submission import check_taken, stated_license
 from curiosity.client.submit import ask_network
-from curiosity.embedding.checkpoint import GENESIS, SHIPPED, Checkpoint, load
+from curiosity.embedding.checkpoint import SHIPPED, Checkpoint, find_genesis, load
 from curiosity.embedding.sketch import Sketch, sketch_item
 from curiosity.host.paths import inside
 from curiosity.ledger.known_pairs import KnownPairs, NearestPair, Progress
@@ -93,7 +93,8 @@ async def choose_checkpoint(
         kept = await asyncio.to_thread(at_hand, copy.network.checkpoint, home)
         if kept is not None:
             return ChosenCheckpoint(kept, copy.network, f"the copy's; {told.code}: {told.what}")
-    return ChosenCheckpoint(await asyncio.to_thread(load, GENESIS), None, f"the genesis one; {told.code}: {told.what}")
+    genesis = await asyncio.to_thread(load, find_genesis(None))
+    return ChosenCheckpoint(genesis, None, f"the genesis one; {told.code}: {told.what}")
 
 
 def at_hand(digest: bytes, home: Path) -> Checkpoint | None:

@@ -14,7 +14,7 @@ from curiosity.client.amounts import show_tokens
 from curiosity.client.client import ValidatorClient
 from curiosity.client.receipts import check_proof, read_saved, verify_saved
 from curiosity.client.submission import Contributor, Rules, Tally, submit_pairs
-from curiosity.embedding.checkpoint import GENESIS
+from curiosity.embedding.checkpoint import SHIPPED
 from curiosity.ledger.copy import copy_ledger
 from curiosity.ledger.leaves import fetch_leaves
 from curiosity.ledger.source import LedgerSource
@@ -40,6 +40,7 @@ T = TypeVar("T")
 RUN = "run"  # below the demo's folder; made anew by every run
 PLAYED = "played"  # this file marks a run that came to its end
 CHECKPOINTS = "checkpoints"  # below the demo's folder; kept, for networks that go on under them
+GENESIS = "tiny"  # a picture takes it a thirtieth of the time; `curiosity up` begins with what any new network does
 BAD_EACH = 60
 ATTACKS_EACH = 12
 _POLL_S = 0.5  # between two looks at what is waited for
@@ -74,7 +75,9 @@ def run(options: Options, screen: Screen) -> dict[str, Any]:
     """
     report = Report(screen)
     shutil.rmtree(options.folder / RUN, ignore_errors=True)
-    with open_stage(options.folder / RUN, report, port=options.port, chain_port=options.chain_port) as made:
+    with open_stage(
+        options.folder / RUN, report, port=options.port, chain_port=options.chain_port, genesis=GENESIS
+    ) as made:
         play(made, options)
     (options.folder / RUN / PLAYED).touch()  # chain and ledger are written: `curiosity up` can go on with them
     return finish(report, options.out)
@@ -345,7 +348,7 @@ async def _train(made: Stage, options: Options, material: DemoMaterial, client: 
         f"{number_of(copy.accepted, 'pair')} to learn from"
     )
     arguments = ["--ledger", str(folder / "mirror"), "--out", str(options.folder / CHECKPOINTS / secrets.token_hex(4))]
-    arguments += ["--parent", str(GENESIS)]
+    arguments += ["--parent", str(SHIPPED[GENESIS])]
     arguments += ["--steps", str(options.steps), "--stop-after-s", str(options.stop_after_s)]
     arguments += ["--seed", str(options.seed)]
     for pair_set in material.folders:

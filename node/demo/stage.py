@@ -39,6 +39,7 @@ class StageSettings:
     port: int
     epoch_s: int
     patient: bool = False
+    genesis: str = ""  # name of a shipped checkpoint; empty: the one that a new network starts with
 
     def write(self, *, validator_url: str = "") -> None:
         """Write the file; ``validator_url`` tells contributors where the validator listens, once that is known."""
@@ -53,6 +54,7 @@ class StageSettings:
                 "queries_per_minute": 0,
                 "activation_poll_s": 0.5,
             }
+            | ({"genesis": self.genesis} if self.genesis else {})
             | (waits | {"min_body_bytes_per_s": 1} if self.patient else {}),
             "chain": {
                 "rpc_url": self.rpc_url,
@@ -107,6 +109,7 @@ def open_stage(
     chain_port: int | None = None,
     epoch_s: int = 0,
     patient: bool = True,
+    genesis: str = "",
 ) -> Iterator[Stage]:
     """Start the chain (with the state that ``folder`` holds), deploy what is not there, prepare the validator.
 
@@ -121,7 +124,7 @@ def open_stage(
         chain = DevChain(port=chain_port, state_path=state).__enter__()
     try:
         config = folder / "curiosity.toml"
-        settings = StageSettings(config, folder, chain.rpc_url, port, epoch_s, patient)
+        settings = StageSettings(config, folder, chain.rpc_url, port, epoch_s, patient, genesis)
         settings.write()
         client = _bind_contracts(chain, config, folder, report.screen)
         addresses = client.addresses

@@ -79,10 +79,14 @@ def item_of(pair: SourcePair, side: str) -> Item:
 
 @asynccontextmanager
 async def running(data_dir: Path, **changes: object) -> AsyncIterator[Running]:
-    """Run a validator in ``data_dir`` on a free port; ``changes`` are settings, ``chain`` those of the chain."""
+    """Run a validator in ``data_dir`` on a free port; ``changes`` are settings, ``chain`` those of the chain.
+
+    A new network starts with `tiny`: most tests are about the protocol, and it is the fastest.
+    """
     chain = changes.pop("chain", ChainSettings())
     assert isinstance(chain, ChainSettings)
-    config = replace(ValidatorConfig(data_dir=data_dir, port=0, decode_workers=1, rule2_epoch=0), **changes)  # type: ignore[arg-type]
+    config = ValidatorConfig(data_dir=data_dir, port=0, decode_workers=1, rule2_epoch=0, genesis=Path("tiny"))
+    config = replace(config, **changes)  # type: ignore[arg-type]
     service = await build(ServiceSettings(config, chain))
     runner = await listen(service)
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
