@@ -114,6 +114,11 @@ def test_an_epoch_that_is_none(epoch: Any) -> None:
         {"audit_micro": 1_000_001},
         {"min_epoch_s": -1},
         {"unpaid_returns": 2},
+        {"crowd_power": 9},
+        {"vest_epochs": 1_001},
+        {"beacon_blocks": 2**200},
+        {"min_epoch_s": 2**53},
+        {"least_pairs": 2**255},
     ],
 )
 def test_parameters_that_cannot_work(change: dict[str, Any]) -> None:

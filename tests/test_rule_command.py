@@ -13,6 +13,7 @@ from curiosity.protocol.rewards import RewardParameters
 from node.commands.rule import read_change
 from tests.material.service import ALICE, BOB, Running, pictures, running
 from tests.material.shell import Shell
+from validator.announcing import MOST_AHEAD
 
 SOON = {"min_epoch_s": "0", "unpaid_returns": "0"}
 
@@ -48,6 +49,9 @@ async def test_a_running_network_moves_with_one_command(tmp_path: Path) -> None:
         assert await refused(live, {"version": "3"}) == "RULE_UNKNOWN"
         assert await refused(live, {"cap_wei": "1"}) == "RULE_FIXED"
         assert await refused(live, {"audit_micro": "1000001"}) == "REWARD_PARAMETER_INVALID"
+        # A power of that size would never be computed, in the close of this network and in every reader's.
+        assert await refused(live, SOON | {"crowd_power": "1" + "0" * 26}) == "REWARD_PARAMETER_INVALID"
+        assert await refused(live, SOON, epoch=3 + MOST_AHEAD + 1) == "RULE_EPOCH"  # nothing could follow it
         assert await refused(live, SOON, token="00" * 32) == "ADMIN_TOKEN"
 
         tried = await asyncio.to_thread(shell.run, *command, *changed, "--dry-run")

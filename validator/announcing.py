@@ -8,6 +8,8 @@ from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.vesting import fixed_fields, spell_rule
 
 BY_NUMBER = "the contract on the chain lowers what remains by each epoch's number, whatever the epoch pays"
+MOST_AHEAD = 366
+"""Epochs by which an order may be ahead of the first that may change: until it begins no other can be given."""
 _UNPROCESSABLE, _CONFLICT = 422, 409
 
 
@@ -39,6 +41,13 @@ def plan_rule(replay: Replay, order: RuleOrder, block: int, at: int, *, returns:
             "RULE_EPOCH",
             f"epoch {order.epoch} is too early: what is earned until then is paid by the rule in force",
             f"Name epoch {first} or a later one (--epoch), or none: then it is the first that may be.",
+            status=_CONFLICT,
+        )
+    if order.epoch > first + MOST_AHEAD:
+        raise Rejected(
+            "RULE_EPOCH",
+            f"epoch {order.epoch} is too far ahead: no other rule could be announced until it begins",
+            f"Name an epoch up to {first + MOST_AHEAD} (--epoch).",
             status=_CONFLICT,
         )
     rule = _changed(replay, order)

@@ -22,6 +22,17 @@ _WEI = 10**18
 _MAX_UINT256 = 2**256 - 1
 _MAX_UINT64 = 2**64 - 1
 _FIELDS_OF_VERSION_1 = 7
+_HIGHEST = {
+    "version": 2,
+    "least_pairs": 1_000_000,
+    "vest_epochs": 1_000,
+    "crowd_power": 8,
+    "audit_micro": 1_000_000,
+    "beacon_blocks": 1_000_000,
+    "min_epoch_s": 10 * 366 * SECONDS_PER_DAY,
+    "unpaid_returns": 1,
+}
+"""Whoever derives pay computes with these for ever: powers and loops stay small, and no epoch waits for centuries."""
 _MAY_BE_ZERO = ("premint_wei", "crowd_power", "audit_micro", "min_epoch_s", "unpaid_returns")
 
 
@@ -71,7 +82,7 @@ class RewardParameters:
                     f"{field.name} is {value!r}",
                     f"Give a whole number from {lowest} to 2^256 - 1.",
                 )
-        for name, highest in (("version", 2), ("audit_micro", 1_000_000), ("unpaid_returns", 1)):
+        for name, highest in _HIGHEST.items():
             if getattr(self, name) > highest:
                 raise ConfigError(
                     "REWARD_PARAMETER_INVALID",
