@@ -1,7 +1,7 @@
 """Near copies of items and pairs: what is recognised as one, and that a copy is paid once."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +11,17 @@ from sqlalchemy import delete, update
 
 from curiosity.embedding.modalities.image import IMAGE
 from curiosity.embedding.modality import Array
-from curiosity.embedding.sketch import Sketch, recheck, sketch_item, unpack
-from curiosity.embedding.sketch.texts import normal_words
+from curiosity.embedding.sketch import Sketch, recheck, sketch_item, texts, unpack
+from curiosity.embedding.sketch.pictures import colour_cells, is_recoloured
+from curiosity.embedding.sketch.texts import is_reworded, normal_words, words_of
 from curiosity.protocol.pair import Item
 from curiosity.protocol.verdict import MAX_CROWD, CrowdCounts, Outcome, Reason
 from curiosity.serving import alike
+from curiosity.serving import crowds as crowds_of_pairs
+from curiosity.serving import paid as paid_contents
 from curiosity.serving.alike import FILTER_BITS, NEAR_BITS
 from curiosity.serving.crowds import Crowds
-from curiosity.serving.near import NearItems
+from curiosity.serving.near import MAX_FOUND, NearItems
 from curiosity.serving.paid import LIKE_ROWS, PaidContents
 from tests.material.service import BOB, item_of, pictures, running
 from tests.material.takedown import forget, submit
@@ -262,7 +265,7 @@ def test_a_near_copy_of_what_was_paid_and_is_gone_weighs_nothing_under_any_check
     """The pair is erased: what is left of it is three sketches under a key, and no embedding of the copy is given."""
     picture, words = sketch_item("image", scene(1)), sketch_item("text", text("a red fox in snow"))
     paid = PaidContents(b"the validator's key")
-    sketches = paid.likeness(picture.bank[:LIKE_ROWS], words.kept)
+    sketches = paid.likeness("image", picture.bank[:LIKE_ROWS], picture.kept, words.kept)
     copy = sketch_item("image", np.ascontiguousarray(scene(1)[:, ::-1])), sketch_item("text", text("Red fox, snow!"))
     other = sketch_item("image", scene(2)), copy[1]
     named = copy[0], sketch_item("text", text("a red hen"))
@@ -274,6 +277,186 @@ def test_a_near_copy_of_what_was_paid_and_is_gone_weighs_nothing_under_any_check
     paid.add(sketches)
     assert [near(paid, pair) for pair in (copy, copy[::-1], other, named)] == [MAX_CROWD, MAX_CROWD, 0, 0]
     assert near(PaidContents(b"a stranger's guess", sketches), copy) == 0
+
+
+@pytest.mark.parametrize("is_defended", [False, True])
+def test_takes_of_a_label_weigh_their_own_when_others_were_paid_and_are_gone(
+    monkeypatch: pytest.MonkeyPatch, is_defended: bool
+) -> None:
+    """Nobody knows any more how many pairs had the label, so it says as little as one that all share."""
+    if not is_defended:
+        monkeypatch.setattr(paid_contents, "_LIKE_BITS", {"audio": 60})
+    steps = np.arange(40_000) + 300 * np.sin(np.arange(40_000) / 5_000)
+    paid, zeroed, label = PaidContents(b"key"), [0, 0], sketch_item("text", text("seven"))
+    for seed in range(8):
+        take = sketch_item("audio", tune(seed))
+        paid.add(paid.likeness("audio", take.bank[:LIKE_ROWS], take.kept, label.kept))
+    for seed in range(8):
+        quieter = tune(seed) * np.float32(0.3)
+        for kind, wave in enumerate((np.interp(steps, np.arange(40_000), tune(seed)).astype(np.float32), quieter)):
+            found = Crowds(paid).find((b"a" * 32, b"b" * 32), (sketch_item("audio", wave), label))
+            zeroed[kind] += found.crowd.near == MAX_CROWD
+    assert zeroed[0] == 0 if is_defended else zeroed[0] >= 6
+    assert zeroed[1] == 8  # the same take is known all the same
+
+
+@pytest.mark.parametrize("is_defended", [False, True])
+def test_a_drawing_in_other_colours_than_one_that_was_paid_and_is_gone_is_another(
+    monkeypatch: pytest.MonkeyPatch, is_defended: bool
+) -> None:
+    if not is_defended:
+        monkeypatch.setattr(paid_contents, "_cells", lambda *_: [b""])
+    original, words = sketch_item("image", scene(1)), sketch_item("text", text("a red fox in snow"))
+    paid = PaidContents(b"key")
+    paid.add(paid.likeness("image", original.bank[:LIKE_ROWS], original.kept, words.kept))
+    zeroed = []
+    for tint in ((0.0, 0.0, 0.0), (8.0, -4.0, 0.0), (60.0, -31.0, 0.0)):
+        tinted = sketch_item("image", np.clip(scene(1) + np.array(tint), 0, 255).astype(np.uint8))
+        found = Crowds(paid).find((b"a" * 32, b"b" * 32), (tinted, words))
+        zeroed.append(found.crowd.near == MAX_CROWD)
+    assert zeroed == [True, True, not is_defended]
+
+
+def test_colours_of_a_common_cell_are_no_other_colours() -> None:
+    def kept(blue: int, red: int) -> bytes:
+        return bytes((64, 64, blue, red))
+
+    for earlier in range(0, 256, 5):
+        own = colour_cells(kept(earlier, 128))[0]
+        for later in range(256):
+            is_common = own in colour_cells(kept(later, 130))
+            assert not (is_common and is_recoloured(kept(later, 130), kept(earlier, 128)))
+            assert is_common or abs(later - earlier) > 7
+
+
+def _misspelt(seed: int) -> str:
+    """Sixteen words that are like those of every other seed, one that no other has, and many that all have."""
+    random = np.random.default_rng(seed)
+    ends = random.choice(list("bcdfghjk"), 16)
+    words = [f"{chr(97 + place) * 2}ndering{end}" for place, end in enumerate(ends)]
+    return " ".join([*words, *(f"common{place:02}" for place in range(40)), f"only{seed:06}zzzz"])
+
+
+@pytest.mark.parametrize("is_defended", [False, True])
+def test_a_flood_of_captions_of_one_picture_makes_no_decision_slow(
+    monkeypatch: pytest.MonkeyPatch, is_defended: bool
+) -> None:
+    """Each entry has the picture and another long caption; the copy of the first is found among them."""
+    if not is_defended:
+        monkeypatch.setattr(alike, "MAX_TEXTS", 10_000)
+    compared = 0
+    looked: list[int] = []
+
+    def compare(a: frozenset[str], b: frozenset[str]) -> bool:
+        nonlocal compared
+        compared += 1
+        return is_reworded(a, b)
+
+    def first(items: Iterable[int], entries: Mapping[int, Iterable[int]], most: int) -> Collection[int]:
+        found = listed(items, entries, most)
+        looked.append(len(found))
+        return found
+
+    listed = crowds_of_pairs._first
+    monkeypatch.setattr(alike, "is_reworded", compare)
+    monkeypatch.setattr(crowds_of_pairs, "_first", first)
+    picture, crowds = sketch_item("image", scene(1)), Crowds()
+    flipped = sketch_item("image", np.ascontiguousarray(scene(1)[:, ::-1]))
+    _join(crowds, 0, (picture, sketch_item("text", text("a red fox in snow"))))
+    for seed in range(1, 201):
+        _join(crowds, seed, (picture, sketch_item("text", text(_misspelt(seed)))))
+    later = flipped, sketch_item("text", text("Fox, snow, red: photo"))
+    assert crowds.find((b"a" * 32, b"b" * 32), later).copy_of == 0
+    compared, looked = 0, []
+    found = crowds.find((b"a" * 32, b"b" * 32), (flipped, sketch_item("text", text(_misspelt(0)))))
+    assert found.crowd.a == CrowdCounts.rounded(201, 0, 0).a
+    assert min(looked) <= alike.SHARED_BY_MOST  # for what the text says, no more is counted
+    assert compared <= 64 if is_defended else compared >= 201
+
+
+def test_one_text_in_many_entries_is_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def compare(a: frozenset[str], b: frozenset[str]) -> bool:
+        calls.append((a, b))
+        return is_reworded(a, b)
+
+    monkeypatch.setattr(alike, "is_reworded", compare)
+    wording = alike.Wording(b"fox red snow")
+    assert [wording.is_of(b"fox red") for _ in range(5)] == [True] * 5
+    assert len(calls) == 1
+
+
+def test_the_words_of_two_long_texts_are_compared_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = 0
+
+    def spelled(first: set[str], second: set[str]) -> bool:
+        nonlocal calls
+        calls += 1
+        return False
+
+    monkeypatch.setattr(texts, "_is_spelled", spelled)
+    many = [frozenset(f"{name}{number}" for number in range(400)) for name in ("aa", "bb")]
+    assert not is_reworded(*many)
+    assert calls == 0  # so many words are spelled by no mistake
+    few = frozenset(f"cc{number}" for number in range(16))
+    assert not is_reworded(few, many[0])
+    assert not is_reworded(many[0], few)
+    assert calls == 2 * 64
+
+
+def test_what_is_near_to_a_flood_is_found_up_to_a_number_the_nearest_and_oldest_first() -> None:
+    items = NearItems()
+    for number in range(1_500):
+        row = np.zeros((1, 4), np.uint64)
+        row[0, 3] = number >= 1_400  # one bit more
+        items.add(number, row)
+    found = items.find(np.array([[0, 0, 0, 1]], np.uint64), 8)
+    assert list(found.items()) == [(n, 0) for n in range(1_400, 1_500)] + [(n, 1) for n in range(MAX_FOUND - 100)]
+
+
+def test_marks_signs_and_negations_are_part_of_what_a_text_says() -> None:
+    for a, b in (
+        ("दिन", "दान"),
+        ("ก้าว", "กาว"),
+        ("-5 degrees", "5 degrees"),
+        ("3 + 4", "3 - 4"),
+        ("left arrow ←", "left arrow →"),
+        ("arrow <-", "arrow ->"),
+        ("C", "C++"),
+        ("C#", "C"),
+        ("no dog", "dog"),
+        ("a dog isn't seen", "dog"),
+        ("dog without tail", "dog tail"),
+        ("Hund ohne Schwanz", "Hund Schwanz"),
+        ("😀", "😢"),
+    ):
+        first, second = (sketch_item("text", text(one)) for one in (a, b))
+        assert bits(first, second) > 0, (a, b)
+        assert not is_reworded(words_of(first.kept), words_of(second.kept)), (a, b)
+    for a, b in (
+        ("a red fox - photo", "red fox"),
+        ("well-known fox", "well known fox"),
+        ("red fox ★", "red fox"),
+        ("red\u200bfox", "redfox"),
+        ("dog, no tail", "no tail dog!"),
+        ("دِن", "دِن."),
+    ):
+        first, second = (sketch_item("text", text(one)) for one in (a, b))
+        assert is_reworded(words_of(first.kept), words_of(second.kept)), (a, b)
+    assert normal_words("−5 °C, x-ray 10-12, #1 news") == [
+        "-5",
+        "°",
+        "c",
+        "x",
+        "ray",
+        "10",
+        "-",
+        "12",
+        "#",
+        "1",
+        "news",
+    ]
 
 
 def copies_of(item: Item) -> list[Item]:
@@ -331,7 +514,7 @@ async def test_copies_are_known_after_a_restart_and_free_once_the_original_is_go
             answer = await live.client.post_pair(live.sign(copy, BOB).encode())
             assert answer.verdict.reason is Reason.PAIR_COPY
             assert answer.opening.detail == f"entry {decided.receipt.index} holds near copies of both"
-            assert live.service.store.sketches(0, 1_000)[decided.receipt.index][0][:1] == b"\x01"
+            assert live.service.store.sketches(0, 1_000)[decided.receipt.index][0][:1] == b"\x02"
             with (
                 live.service.store._database.write() as connection
             ):  # as in a ledger of before: the next start makes them

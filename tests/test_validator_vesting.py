@@ -206,8 +206,9 @@ async def test_what_was_paid_earns_nothing_when_it_is_washed(tmp_path: Path, *, 
         await gone(live, signed, ALICE)
         turned = np.rot90(decode("image", signed.a.data, signed.a.media_type))
         words = decode("text", signed.b.data, signed.b.media_type)
-        probes, kept = sketch_item("image", turned).probes, sketch_item("text", words).kept
-        assert live.service.forgotten.paid.is_like(probes, kept) == is_paid  # under whatever checkpoint
+        shown, kept = sketch_item("image", turned), sketch_item("text", words).kept
+        is_known = live.service.forgotten.paid.is_like("image", shown.probes, shown.kept, kept)
+        assert is_known == is_paid  # under whatever checkpoint
         crowd = await crowd_of(live, a_pixel_changed(signed.a), signed.b, BOB)
         assert crowd is not None
         assert crowd.near == (MAX_CROWD if is_paid else 0)

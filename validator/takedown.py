@@ -283,8 +283,8 @@ class Takedowns:
         text = kept.pop("text", None)
         if text is None:
             return []
-        (shown,) = kept.values()
-        return self._forgotten.paid.likeness(shown.bank[:LIKE_ROWS], text.kept)
+        ((modality, shown),) = kept.items()
+        return self._forgotten.paid.likeness(modality, shown.bank[:LIKE_ROWS], shown.kept, text.kept)
 
     def _point(self, row: StoredSubmission) -> Quantised | None:
         """Return the pair's joint point under the checkpoint in force; None if it was never embedded under that."""

@@ -20,6 +20,12 @@ NEAR_BITS: Mapping[str, int] = {"image": 32, "audio": 40, "text": 56}
 MAX_RECHECKED = 8
 """Items that are looked at again, those with the fewest bits."""
 
+MAX_ENTRIES = 4096
+"""Entries with a like item that a pair is compared with: those with the nearest items, and of these the oldest."""
+
+MAX_TEXTS = 32
+"""Different texts that one text is compared with by their words, for the counts and once more for copies."""
+
 UNNAMED = 1
 """The level of a pair without a text."""
 
@@ -30,6 +36,9 @@ _PAIR_BITS: Mapping[str, tuple[int, ...]] = {"image": (40, 48, 56, 64), "audio":
 
 _REWORDED_BITS: Mapping[str, int] = {"image": 40, "audio": 32}
 """The same where one text says more than the other."""
+
+SHARED_BY_MOST = 64
+"""Pairs with a near text beyond which no level is left."""
 
 _SHARED_BY = 4  # for each power of it that the pairs with a text number, the level is one lower
 
@@ -42,6 +51,7 @@ def level_of(text: bytes, pairs: int) -> int:
         pairs: How many earlier accepted pairs have a text that is near it.
     """
     level = min(len(words_of(text)), _HIGHEST)
+    pairs = min(pairs, SHARED_BY_MOST)
     while pairs >= _SHARED_BY and level > 0:
         pairs, level = pairs // _SHARED_BY, level - 1
     return level
@@ -57,9 +67,23 @@ def reworded_bits(modality: str) -> int:
     return _REWORDED_BITS.get(modality, 0)
 
 
-def says_the_same(later: bytes, earlier: bytes) -> bool:
-    """Return whether one of two texts, of which the normal words were kept, is the other one in more words."""
-    return is_reworded(words_of(later), words_of(earlier))
+class Wording:
+    """Whether one of two texts is the other one in more words, for one later text and at most `MAX_TEXTS` earlier ones.
+
+    Each earlier text is compared once, however many entries hold it; those beyond are taken for others.
+    """
+
+    def __init__(self, later: bytes) -> None:
+        self._words = words_of(later)
+        self._known: dict[bytes, bool] = {}
+
+    def is_of(self, earlier: bytes) -> bool:
+        """Return whether it says the same as a text of which these normal words were kept."""
+        if (known := self._known.get(earlier)) is None:
+            if len(self._known) == MAX_TEXTS:
+                return False
+            known = self._known[earlier] = is_reworded(self._words, words_of(earlier))
+        return known
 
 
 def is_other(later: Sketch, earlier: bytes) -> bool:

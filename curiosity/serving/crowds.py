@@ -7,18 +7,22 @@ checkpoint.
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from curiosity.embedding.sketch import Sketch, recheck, unpack
 from curiosity.protocol.scoring import Quantised
 from curiosity.protocol.verdict import MAX_CROWD, CrowdCounts
 from curiosity.serving import alike
-from curiosity.serving.near import NearItems
+from curiosity.serving.near import MAX_FOUND, NearItems
 from curiosity.serving.paid import PaidContents
 
 Packed = Sequence[tuple[str, bytes]]
 """Of both items of a pair the modality and `Sketch.pack`; empty if they are to be found by their bytes only."""
+
+
+_FAR = 257  # bits, of a text that is not near
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,11 @@ class Crowds:
         self._paid = paid or PaidContents(b"")
         self._lock = threading.Lock()
         self._numbers: dict[bytes, int] = {}  # of items, by the SHA-256 of their bytes
-        self._canonical: dict[bytes, set[int]] = defaultdict(set)
-        self._entries: dict[int, set[int]] = defaultdict(set)  # of the pairs that hold an item
+        self._canonical: dict[bytes, dict[int, None]] = defaultdict(dict)
+        self._entries: dict[int, dict[int, None]] = defaultdict(
+            dict
+        )  # of the pairs that hold an item, the oldest first
+        self._novels: dict[int, dict[int, None]] = defaultdict(dict)  # the novel ones of these
         self._names: dict[int, tuple[str, bytes, bytes]] = {}  # modality, SHA-256 and canonical digest of an item
         self._near: dict[str, NearItems] = defaultdict(NearItems)
         self._pairs: dict[int, _Pair] = {}  # by ledger index
@@ -69,7 +76,7 @@ class Crowds:
         with self._lock:
             sides = [self._look(digest, *sketches[side : side + 1]) for side, digest in enumerate(contents)]
             near_ones = zip(sides, sketches or (None, None), strict=True)
-            same = [self._novel(self._near_ones(side, sketch)) for side, sketch in near_ones]
+            same = [_first(self._near_ones(*one), self._novels, MAX_CROWD) for one in near_ones]
             copies = self._copies(sketches, sides)
             near = sum(self._pairs[entry].is_novel for entry in copies)
             if (point is not None and self._paid.is_near(point)) or self._was_paid(sketches):
@@ -93,19 +100,22 @@ class Crowds:
             a, b = (self._take(digest, *packed[side : side + 1]) for side, digest in enumerate(contents))
             self._pairs[entry] = _Pair((a, b), is_novel)
             for item in (a, b):
-                self._entries[item].add(entry)
+                self._entries[item][entry] = None
+                if is_novel:
+                    self._novels[item][entry] = None
 
     def leave(self, entry: int) -> None:
         """Let the pair of ledger index ``entry`` not be found any more."""
         with self._lock:
             pair = self._pairs.pop(entry, None)
             for item in set(pair.items) if pair is not None else ():
-                self._entries[item].discard(entry)
+                self._entries[item].pop(entry, None)
+                self._novels[item].pop(entry, None)
                 if not self._entries[item]:
                     self._drop(item)
 
     def _look(self, digest: bytes, sketch: Sketch | None = None) -> dict[int, int]:
-        """Return the items that may be the same as this one, and in how many bits they differ from it."""
+        """Return the items that may be the same as this one, the nearest first, and in how many bits they differ."""
         found: dict[int, int] = {}
         if sketch is not None:
             near = self._near[sketch.modality]
@@ -113,65 +123,64 @@ class Crowds:
             for item in sorted(passed, key=lambda item: (passed[item], item))[: alike.MAX_RECHECKED]:
                 passed[item] = recheck(sketch, near.kept(item), passed[item])
             found |= passed
-            found |= dict.fromkeys(self._canonical.get(sketch.canonical, ()), 0)
+            found |= dict.fromkeys(islice(self._canonical.get(sketch.canonical, ()), MAX_FOUND), 0)
         if (number := self._numbers.get(digest)) is not None:
             found[number] = 0
-        return found
+        return dict(sorted(found.items(), key=lambda one: (one[1], one[0])))
 
     def _was_paid(self, sketches: Sequence[Sketch]) -> bool:
         """Return whether a pair with a text is like one that was paid and taken down."""
         told = [sketch for sketch in sketches if sketch.modality == "text"]
         shown = [sketch for sketch in sketches if sketch.modality != "text"]
-        return bool(told and shown) and self._paid.is_like(shown[0].probes, told[0].kept)
+        return bool(told and shown) and self._paid.is_like(
+            shown[0].modality, shown[0].probes, shown[0].kept, told[0].kept
+        )
 
     def _near_ones(self, side: Mapping[int, int], sketch: Sketch | None) -> list[int]:
         """Return the items that are near this one by themselves."""
         if sketch is None:
             return list(side)
         limit, of_texts = alike.NEAR_BITS.get(sketch.modality, 0), self._near["text"]
+        wording = alike.Wording(sketch.kept)
         return [
             item
             for item, bits in side.items()
-            if bits <= limit
-            and (not bits or sketch.modality != "text" or alike.says_the_same(sketch.kept, of_texts.kept(item)))
+            if bits <= limit and (not bits or sketch.modality != "text" or wording.is_of(of_texts.kept(item)))
         ]
 
-    def _copies(self, sketches: Sequence[Sketch], sides: Sequence[Mapping[int, int]]) -> list[int]:
-        """Return the entries that hold items like both."""
-        holding = [self._holding(side) for side in sides]
-        if not sketches:
-            return [entry for entry in holding[0] & holding[1] if _are_two(self._pairs[entry].items, sides)]
-        if (text := next((side for side, one in enumerate(sketches) if one.modality == "text"), None)) is None:
+    def _copies(self, sketches: Sequence[Sketch], sides: Sequence[Mapping[int, int]]) -> Collection[int]:
+        """Return the entries that hold items like both, among the first `alike.MAX_ENTRIES` that hold one like one."""
+        text = next((side for side, one in enumerate(sketches) if one.modality == "text"), None)
+        if text is not None:
+            return self._captioned(sketches[text], sides[text], sketches[1 - text], sides[1 - text])
+        if sketches:
             limits = [alike.media_bits(one.modality, alike.UNNAMED) for one in sketches]
-            close = [
+            sides = [
                 {item: bits for item, bits in side.items() if bits <= limit}
                 for side, limit in zip(sides, limits, strict=True)
             ]
-            both = self._holding(close[0]) & self._holding(close[1])
-            return [entry for entry in both if _are_two(self._pairs[entry].items, close)]
-        told, shown, media = sides[text], sides[1 - text], sketches[1 - text].modality
-        level, of_texts = alike.level_of(sketches[text].kept, len(holding[text])), self._near["text"]
-        copies = []
-        for entry in holding[1 - text]:
+        fewest = min((_first(side, self._entries, alike.MAX_ENTRIES) for side in sides), key=len)
+        return [entry for entry in fewest if _are_two(self._pairs[entry].items, sides)]
+
+    def _captioned(
+        self, text: Sketch, told: Mapping[int, int], other: Sketch, shown: Mapping[int, int]
+    ) -> Collection[int]:
+        """Return the entries that hold items like a text and another item. Nearer texts are compared first."""
+        media, of_texts, wording = self._near[other.modality], self._near["text"], alike.Wording(text.kept)
+        level = alike.level_of(text.kept, len(_first(told, self._entries, alike.SHARED_BY_MOST)))
+        named, reworded = alike.media_bits(other.modality, level), alike.reworded_bits(other.modality)
+        close = [thing for thing, bits in shown.items() if bits <= max(named, reworded)]
+        candidates = []
+        for entry in _first(close, self._entries, alike.MAX_ENTRIES):
             first, second = self._pairs[entry].items
             for thing, words in ((first, second), (second, first)):
-                if thing not in shown:
-                    continue
-                limit = alike.media_bits(media, level) if words in told else alike.reworded_bits(media)
-                if (
-                    shown[thing] <= limit
-                    and (told.get(words) == 0 or alike.says_the_same(sketches[text].kept, of_texts.kept(words)))
-                    and not alike.is_other(sketches[1 - text], self._near[media].kept(thing))
-                ):
-                    copies.append(entry)
-                    break
+                if thing in shown and shown[thing] <= (named if words in told else reworded):
+                    candidates.append((told.get(words, _FAR), entry, thing, words))
+        copies = set()
+        for bits, entry, thing, words in sorted(candidates):
+            if (not bits or wording.is_of(of_texts.kept(words))) and not alike.is_other(other, media.kept(thing)):
+                copies.add(entry)
         return copies
-
-    def _holding(self, items: Iterable[int]) -> set[int]:
-        return {entry for item in items for entry in self._entries[item]}
-
-    def _novel(self, items: Iterable[int]) -> set[int]:
-        return {entry for item in items for entry in self._entries[item] if self._pairs[entry].is_novel}
 
     def _take(self, digest: bytes, packed: tuple[str, bytes] | None = None) -> int:
         known = self._numbers.get(digest)
@@ -184,18 +193,29 @@ class Crowds:
             return number
         modality, sketch = packed[0], unpack(packed[1])
         self._names[number] = (modality, digest, sketch.canonical)
-        self._canonical[sketch.canonical].add(number)
+        self._canonical[sketch.canonical][number] = None
         self._near[modality].add(number, sketch.bank, sketch.kept)
         return number
 
     def _drop(self, item: int) -> None:
         modality, digest, canonical = self._names.pop(item)
-        del self._numbers[digest], self._entries[item]
+        del self._numbers[digest], self._entries[item], self._novels[item]
         if canonical:
-            self._canonical[canonical].discard(item)
+            self._canonical[canonical].pop(item, None)
             if not self._canonical[canonical]:
                 del self._canonical[canonical]
             self._near[modality].remove(item)
+
+
+def _first(items: Iterable[int], entries: Mapping[int, Iterable[int]], most: int) -> Collection[int]:
+    """Return at most so many entries of items, in the items' order and then the oldest first."""
+    found: dict[int, None] = {}
+    for item in items:
+        for entry in entries.get(item, ()):
+            found[entry] = None
+            if len(found) == most:
+                return found
+    return found
 
 
 def _are_two(items: tuple[int, int], sides: Sequence[Mapping[int, int]]) -> bool:

@@ -10,6 +10,9 @@ from curiosity.embedding.sketch import Bits
 MAX_ROWS = 1 << 20
 """Rows of 256 bits that are kept of one modality, 45 MB: about 11,000 pictures, 70,000 sounds or a million texts."""
 
+MAX_FOUND = 1024
+"""Items that one search returns."""
+
 _FIRST_BITS_SHARE = 5  # a copy differs in at most a fifth of its limit's bits in the first 64: see benchmarks.copies
 _FIRST_MIN = 14
 
@@ -64,19 +67,27 @@ class NearItems:
         return self._kept.get(item, b"")
 
     def find(self, probes: Bits, limit: int) -> dict[int, int]:
-        """Return items with a row that differs in at most ``limit`` of 256 bits from a probe, with the fewest bits."""
-        found: dict[int, int] = {}
+        """Return items with a row that differs in at most ``limit`` of 256 bits from a probe, with the fewest bits.
+
+        At most `MAX_FOUND`: those with the fewest bits, and of these the oldest.
+        """
         first_limit = max(_FIRST_MIN, limit // _FIRST_BITS_SHARE)
         first, items = self._first[: self._used], self._items[: self._used]
+        near_items, near_bits = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for probe in probes:
             close = np.flatnonzero((np.bitwise_count(first ^ probe[0]) <= first_limit) & (items >= 0))
             if not len(close):
                 continue
             bits: npt.NDArray[np.int64] = np.bitwise_count(self._rows[close] ^ probe).sum(axis=1, dtype=np.int64)
-            for row in np.flatnonzero(bits <= limit):
-                item = int(items[close[row]])
-                found[item] = min(found.get(item, limit), int(bits[row]))
-        return found
+            near = bits <= limit
+            near_items.append(items[close[near]])
+            near_bits.append(bits[near])
+        found, of_bits = np.concatenate(near_items), np.concatenate(near_bits)
+        order = np.lexsort((found, of_bits))
+        numbers, places = np.unique(found[order], return_index=True)  # an item's first place has its fewest bits
+        nearest = np.argsort(places)[:MAX_FOUND]
+        fewest = of_bits[order][places[nearest]]
+        return dict(zip(numbers[nearest].tolist(), fewest.tolist(), strict=True))
 
     def _make_room(self, more: int) -> None:
         """Pack what is left of the rows, into arrays with as much room again."""

@@ -2,25 +2,31 @@
 
 Beside each keyed hash of an item lie *sketches* of the pair: the signs of 256 projections whose directions follow from
 the key. One is of the pair's joint point, and holds under the checkpoint of the takedown. Up to three are of the bits
-of its picture or sound, mixed with a keyed hash of the text's words, and hold under any. Near copies have near
-sketches; without the key none of it tells anything of a guess.
+of its picture or sound, mixed with a keyed hash of the text's words and of colours, and hold under any. Near copies
+have near sketches; without the key none of it tells anything of a guess.
 """
 
 import hmac
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from curiosity.embedding.sketch import Bits
+from curiosity.embedding.sketch.pictures import colour_cells
 from curiosity.protocol.scoring import Quantised
+from curiosity.protocol.verdict import MAX_CROWD
 
 _BITS = 256
 _NEAR_BITS = 29
 """At most so many signs differ between sketches of near copies; of unrelated pairs half of them do."""
 
-_LIKE_BITS = 60
-"""The same for sketches of bits, of which 32 of 256 differ between near copies; of unrelated ones 128, about."""
+_LIKE_BITS: Mapping[str, int] = {"image": 60, "audio": 30}
+"""The same for sketches of bits: where so many signs differ, about 33 and 9 of 256 bits do.
+
+How many pairs had the text is not known any more, so every text counts as a label does among accepted pairs
+(`curiosity.serving.alike`: 40 and 12 bits), less what projections err by. Who is taken for a copy here is never paid.
+"""
 
 LIKE_ROWS = 3
 """Rows of an item's bank of which a sketch is kept: the whole of it comes first."""
@@ -63,9 +69,9 @@ class PaidContents:
         return keys
 
     def count(self, item: bytes, besides: Collection[bytes] = ()) -> int:
-        """Return how many pairs with the item of this SHA-256 are known, or among the keys ``besides``."""
+        """Return how many pairs with the item of this SHA-256 are known, or among the keys ``besides``, up to 4,095."""
         count = 0
-        while (key := self._item_key(item, count)) in self._keys or key in besides:
+        while count < MAX_CROWD and ((key := self._item_key(item, count)) in self._keys or key in besides):
             count += 1
         return count
 
@@ -77,27 +83,42 @@ class PaidContents:
         different = np.bitwise_count(self._sketches ^ sketch).sum(axis=1)
         return bool(different.min() <= _NEAR_BITS)
 
-    def likeness(self, rows: Bits, words: bytes) -> list[bytes]:
+    def likeness(self, modality: str, rows: Bits, kept: bytes, words: bytes) -> list[bytes]:
         """Return sketches of a pair by its picture or sound and its text.
 
         Args:
-            rows: Of the picture or sound, uint64[n, 4].
+            modality: Of the picture or sound.
+            rows: Its rows, uint64[n, 4].
+            kept: What is kept of it.
             words: The text's normal words.
         """
-        if not len(rows):
-            return []
-        signs = 2.0 * np.unpackbits(rows.astype("<u8").view(np.uint8), axis=1).astype(np.float32) - 1
-        mixed = np.frombuffer(hmac.digest(self._secret, _WORDS_TAG + words, "sha256"), dtype=np.uint8)
-        drawn = np.packbits(signs @ self._directions_for(_BITS).T > 0, axis=1)
-        return [row.tobytes() for row in drawn ^ mixed]
+        drawn = self._drawn(rows)
+        return [row.tobytes() for row in drawn ^ self._mixed(words, _cells(modality, kept)[0])]
 
-    def is_like(self, probes: Bits, words: bytes) -> bool:
-        """Return whether a pair has the words of a known pair, and a picture or sound that is near that one's."""
-        known = self._sketches.view(np.uint64)
-        return len(known) > 0 and any(
-            np.bitwise_count(known ^ np.frombuffer(sketch, dtype=np.uint64)).sum(axis=1).min() <= _LIKE_BITS
-            for sketch in self.likeness(probes, words)
+    def is_like(self, modality: str, probes: Bits, kept: bytes, words: bytes) -> bool:
+        """Return whether a pair has the words of a known pair, and a picture or sound that is near that one's.
+
+        A picture in other colours is none: those it may have are mixed into the sketches as the words are.
+        """
+        known, limit = self._sketches.view(np.uint64), _LIKE_BITS.get(modality, -1)
+        if not len(known) or not len(probes):
+            return False
+        drawn = self._drawn(probes)
+        return any(
+            np.bitwise_count(known ^ sketch).sum(axis=1).min() <= limit
+            for cell in _cells(modality, kept)
+            for sketch in (drawn ^ self._mixed(words, cell)).view(np.uint64)
         )
+
+    def _drawn(self, rows: Bits) -> Signs:
+        if not len(rows):
+            return np.zeros((0, _BITS // 8), dtype=np.uint8)
+        signs = 2.0 * np.unpackbits(rows.astype("<u8").view(np.uint8), axis=1).astype(np.float32) - 1
+        return np.packbits(signs @ self._directions_for(_BITS).T > 0, axis=1)
+
+    def _mixed(self, words: bytes, cell: bytes) -> Signs:
+        digest = hmac.digest(self._secret, _WORDS_TAG + bytes((len(cell),)) + cell + words, "sha256")
+        return np.frombuffer(digest, dtype=np.uint8)
 
     def _item_key(self, item: bytes, order: int) -> bytes:
         return hmac.digest(self._secret, _ITEM_TAG + order.to_bytes(8, "big") + item, "sha256")
@@ -112,6 +133,10 @@ class PaidContents:
             directions = np.random.default_rng(seed).standard_normal((_BITS, components), dtype=np.float32)
             self._directions[components] = directions
         return directions
+
+
+def _cells(modality: str, kept: bytes) -> list[bytes]:
+    return colour_cells(kept) if modality == "image" and kept else [b""]
 
 
 def _rows(keys: Iterable[bytes]) -> Signs:

@@ -30,6 +30,7 @@ _BACKGROUND_LEVELS = 24  # how far from the border's median a pixel is still bac
 _MIN_CELLS = 8  # a figure that is smaller is not cut out
 _CENTRE = 0.85
 _COLOUR_LEVELS = 24  # of 256 of Cb or Cr
+_CELL_LEVELS = 16  # two thirds of it: half a cell and a whole one are as far apart as two pictures may be
 _RECHECK_DEGREES = (-10, -7.5, -5, -2.5, 2.5, 5, 7.5, 10)
 _BILINEAR = Pillow.Resampling.BILINEAR
 _FINE = 0.025  # of a side: how far apart the cuts lie that are compared with an earlier picture
@@ -86,6 +87,18 @@ def recheck_picture(probes: npt.NDArray[np.uint64], kept: bytes) -> int:
 def is_recoloured(later: bytes, earlier: bytes) -> bool:
     """Return whether two pictures of which this was kept have other colours."""
     return any(abs(a - b) > _COLOUR_LEVELS for a, b in zip(later[2:4], earlier[2:4], strict=True))
+
+
+def colour_cells(kept: bytes) -> list[bytes]:
+    """Return cells of colours: the one that a picture is in, and the three next to its colours.
+
+    Two pictures of which one is in a cell of the other have no other colours by `is_recoloured`.
+    """
+    sides = []
+    for level in kept[2:4]:
+        cell, rest = divmod(level, _CELL_LEVELS)
+        sides.append((cell, cell + 1 if 2 * rest >= _CELL_LEVELS else max(0, cell - 1)))
+    return [bytes((blue, red)) for blue in sides[0] for red in sides[1]]
 
 
 def _mean(colour: Pillow.Image, figure: Rectangle) -> int:

@@ -22,18 +22,52 @@ _COMMON: Final = """
     sign sketch view scene close closeup shows showing show shown depicts depicting depicted see seen
 """
 _STOP: Final = frozenset(_COMMON.split())
-_WORD: Final = re.compile(r"[^\W_]+")
 _POSSESSIVE: Final = re.compile(r"[’']s\b")
+_CONTRACTED: Final = re.compile(r"n[’']t\b")
+_NEGATING: Final = """
+    no not without never none nor neither cannot ohne nicht kein keine keinen keinem keiner nie sans pas jamais non sin
+    nunca sem não nao senza niet geen zonder bez нет не без değil नहीं
+"""
+_NEGATIONS: Final = frozenset(_NEGATING.split())
+_SEPARATORS: Final = frozenset("`^|~©®")
+_NO_PLURALS: Final = frozenset({"news", "lens"})
+_MAX_MISSPELT: Final = 16
+_MAX_SPELLINGS: Final = 64
 
 
 def normal_words(text: str) -> list[str]:
     """Return the words that say what a caption is about: NFKC, lower case, singular, without words that many have.
 
-    A text of nothing but such words keeps them.
+    Vowel signs and other marks stay in their words. Symbols are words of their own, but for a minus before a number and
+    for plus and hash after a letter: "-5", "c++". A text of nothing but words that many have keeps them.
     """
-    folded = _POSSESSIVE.sub("", unicodedata.normalize("NFKC", text).casefold())
-    words = [_singular(word) for word in _WORD.findall(folded)]
+    folded = unicodedata.normalize("NFKC", text).casefold().replace("\u2212", "-")
+    words = [_singular(word) for word in _split(_CONTRACTED.sub(" not", _POSSESSIVE.sub("", folded)))]
     return [word for word in words if word not in _STOP] or words
+
+
+def _split(text: str) -> list[str]:
+    found, word = [], ""
+    for place, char in enumerate(text + " "):
+        kind, before, after = unicodedata.category(char), text[max(0, place - 1) : place], text[place + 1 : place + 2]
+        if kind == "Cf":
+            continue  # what joins letters and is not seen
+        is_of_word = (
+            kind[0] in "LN"
+            or (kind[0] == "M" and word)
+            or (char in "+#" and word and not word[-1].isdigit() and not after.isalnum())
+            or (char == "-" and after.isdigit() and not before.isalnum())
+        )
+        if is_of_word:
+            word += char
+            continue
+        if word:
+            found.append(word)
+            word = ""
+        is_between = found and found[-1][-1].isdigit() and text[place + 1 : place + 4].lstrip()[:1].isdigit()
+        if char == "#" or (char == "-" and is_between) or (kind[0] == "S" and char not in _SEPARATORS):
+            found.append(char)
+    return found
 
 
 def sketch_text(array: Array) -> Parts:
@@ -60,16 +94,21 @@ def words_of(kept: bytes) -> frozenset[str]:
 def is_reworded(a: frozenset[str], b: frozenset[str]) -> bool:
     """Return whether one text says what the other says, with more words or with letters changed.
 
-    That is where every word of one of them is among the other's, or is spelled nearly so. "A red fox" and "fox" are, "a
-    red fox" and "a grey fox" are not.
+    That is where every word of one of them is among the other's, or is spelled nearly so, and both or none of them have
+    a negation. "A red fox" and "fox" are, "a red fox" and "a grey fox" are not. At most 16 words may be spelled
+    otherwise, each is compared with at most 64, and so a comparison takes no longer for long texts.
     """
     fewer, more = (a, b) if len(a) <= len(b) else (b, a)
-    return bool(fewer) and all(word in more or any(_is_spelled(word, one) for one in more - fewer) for word in fewer)
+    misspelt = fewer - more
+    if not fewer or len(misspelt) > _MAX_MISSPELT or a.isdisjoint(_NEGATIONS) != b.isdisjoint(_NEGATIONS):
+        return False
+    spellings = [_runs(word) for word in sorted(more - fewer)[:_MAX_SPELLINGS]] if misspelt else []
+    return all(any(_is_spelled(runs, one) for one in spellings) for runs in map(_runs, misspelt))
 
 
-def _is_spelled(word: str, other: str) -> bool:
-    first, second = _runs(word), _runs(other)
-    return _ALIKE * len(first & second) >= len(first | second)
+def _is_spelled(first: set[str], second: set[str]) -> bool:
+    shared = len(first & second)
+    return _ALIKE * shared >= len(first) + len(second) - shared
 
 
 def _runs(word: str) -> set[str]:
@@ -88,6 +127,8 @@ def shingles_of(words: list[str]) -> set[str]:
 
 
 def _singular(word: str) -> str:
+    if word in _NEGATIONS or word in _NO_PLURALS:
+        return word
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
     if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
