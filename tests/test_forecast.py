@@ -120,6 +120,17 @@ async def test_pairs_of_the_same_run_are_judged_as_if_those_before_them_had_been
     assert second.outcome.code == Reason.CONTENT_DUPLICATE
 
 
+async def test_items_that_are_forgotten_before_their_pair_is_judged_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = rows(20)
+    async with ValidatorClient(NOWHERE, patience_s=0.0) as nobody:
+        kept = await forecast(nobody, tmp_path, pairs)
+        monkeypatch.setattr("curiosity.ledger.forecast._ITEMS_KEPT", 3)
+        forgotten = await forecast(nobody, tmp_path, pairs)
+    assert forgotten == kept
+
+
 async def test_earlier_pairs_with_the_same_items_count_in_what_is_said_of_pay(tmp_path: Path) -> None:
     """The digits have ten names: most of the novel pairs have a name that others had before."""
     home, later = tmp_path / "home", pictures(14, 14)
@@ -164,6 +175,7 @@ async def test_the_command_says_by_its_status_whether_all_would_be_accepted(tmp_
     given = ("--checkpoint", own, "--json")
     said = await asyncio.to_thread(shell.run, "check", folder, *given)
     assert said.status == 0, said.err
+    assert "Judging: 1 pair" in said.err.splitlines()
     (pair,) = said.json["pairs"]
     assert pair["belief_micro"] >= 800_000
     assert {one["name"] for one in pair["numbers"]} >= {"belief_micro", "familiarity_micro", "distance_micro"}
@@ -172,6 +184,7 @@ async def test_the_command_says_by_its_status_whether_all_would_be_accepted(tmp_
     said = await asyncio.to_thread(shell.run, "check", folder, "--checkpoint", own)
     assert said.status == 3, said.err
     assert "PAIR_UNLIKELY" in said.out
+    assert "Judging: 2 pairs" in said.err.splitlines()
     assert not (tmp_path / "home" / "receipts").exists()
     said = await asyncio.to_thread(shell.run, "check", tmp_path / "nothing", *given)
     assert (said.status, said.json["error"]["code"]) == (8, "SOURCE_MISSING")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from curiosity.protocol.counts import number_of
+from curiosity.protocol.counts import noun_of, number_of
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = ("node", "validator", "witness")
@@ -34,6 +34,7 @@ NEVER_ONE = ("pairs share", "pairs wait", "pairs accepted, {sum", "accepted pair
 )
 def test_a_count_agrees_with_its_noun(count: int, noun: str, shown: str) -> None:
     assert number_of(count, noun) == shown
+    assert f"{count} {noun_of(count, noun)}" == shown
 
 
 def counted_without_agreement(path: Path) -> list[str]:

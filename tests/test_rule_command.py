@@ -10,7 +10,7 @@ from curiosity.protocol.errors import ConfigError, Rejected
 from curiosity.protocol.orders import RuleOrder
 from curiosity.protocol.payouts import derive
 from curiosity.protocol.rewards import RewardParameters
-from node.commands.rule import read_change
+from node.commands.rule import read_change, read_changes
 from tests.material.service import ALICE, BOB, Running, pictures, running
 from tests.material.shell import Shell
 from validator.announcing import MOST_AHEAD
@@ -92,3 +92,10 @@ def test_a_change_that_is_none_is_refused() -> None:
         with pytest.raises(ConfigError, match="RULE_CHANGE"):
             read_change(change)
     assert read_change("top_n=07") == ("top_n", "7")
+
+
+def test_two_values_of_one_parameter_are_refused() -> None:
+    assert read_changes(("top_n=5", "unpaid_returns=0")) == {"top_n": "5", "unpaid_returns": "0"}
+    for twice in (("top_n=5", "top_n=7"), ("top_n=5", "unpaid_returns=0", "top_n=5")):
+        with pytest.raises(ConfigError, match="RULE_CHANGE"):
+            read_changes(twice)

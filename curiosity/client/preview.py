@@ -28,6 +28,11 @@ class Preview:
     unreadable: list[SourceError] = field(default_factory=list)
     converted: Conversions = field(default_factory=Conversions)
 
+    @property
+    def looked_at(self) -> int:
+        """How many rows were read, or could not be."""
+        return self.pairs.total() + len(self.unreadable)
+
     def to_json(self) -> dict[str, Any]:
         """Return the preview as plain JSON values."""
         return {

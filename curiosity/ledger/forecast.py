@@ -117,10 +117,9 @@ class Forecaster:
         self._decoder = Decoder(1)
         self._embedder: Embedder | None = None
         self._known: KnownPairs | None = None
-        self._embedded: dict[tuple[str, bytes], Embedded] = {}
+        self._measured: dict[tuple[str, bytes], tuple[Embedded, Sketch]] = {}
         self._accepted: dict[tuple[bytes, bytes], int] = {}
         self._crowds = Crowds()
-        self._sketches: dict[tuple[str, bytes], Sketch] = {}
         self._next = 0  # the entry that the next accepted pair would get, as far as this machine knows
 
     async def __aenter__(self) -> Self:
@@ -195,7 +194,7 @@ class Forecaster:
 
     async def _look(
         self, row: SourcePair | SourceError, license: str
-    ) -> PairOutcome | tuple[tuple[bytes, bytes], Opinion | Rejected, tuple[Embedded, ...]]:
+    ) -> PairOutcome | tuple[tuple[bytes, bytes], Opinion | Rejected, tuple[tuple[Embedded, Sketch], ...]]:
         """Return what a pair is judged by, or why it would not be sent."""
         if isinstance(row, SourceError):
             return withheld(("", ""), row)
@@ -209,7 +208,7 @@ class Forecaster:
             a, b = [await self._measure(item) for item in items]
         except Rejected as refusal:
             return contents, refusal, ()
-        return contents, self._running.in_force.judge.opine(row.modalities, a, b), (a, b)
+        return contents, self._running.in_force.judge.opine(row.modalities, a[0], b[0]), (a, b)
 
     def _check(self, row: SourcePair, items: Sequence[Item], license: str) -> None:
         """Check what `curiosity submit` checks before it sends.
@@ -235,19 +234,18 @@ class Forecaster:
                     f"{row.id}: the {item.modality} has {number_of(len(item.data), 'byte')}, at most {limit}",
                     "Make it smaller.",
                 )
-            if (item.modality, item.digest) not in self._embedded:
+            if (item.modality, item.digest) not in self._measured:
                 check_item(part, item.data, where=row.id)
 
-    async def _measure(self, item: Item) -> Embedded:
+    async def _measure(self, item: Item) -> tuple[Embedded, Sketch]:
         key = (item.modality, item.digest)
-        if key not in self._embedded:
+        if key not in self._measured:
             array = await self._decoder.decode(item.modality, item.media_type, item.data)
-            if len(self._embedded) >= _ITEMS_KEPT:
-                self._embedded.pop(oldest := next(iter(self._embedded)))
-                self._sketches.pop(oldest)
-            self._sketches[key] = sketch_item(item.modality, array)
-            self._embedded[key] = await self._running.embed(item.modality, item.digest, array)
-        return self._embedded[key]
+            found = await self._running.embed(item.modality, item.digest, array), sketch_item(item.modality, array)
+            if len(self._measured) >= _ITEMS_KEPT:
+                del self._measured[next(iter(self._measured))]
+            self._measured[key] = found
+        return self._measured[key]
 
     async def _sketch(self, item: Item) -> Sketch:
         return sketch_item(item.modality, await self._decoder.decode(item.modality, item.media_type, item.data))
@@ -262,7 +260,7 @@ class Forecaster:
         row: SourcePair | SourceError,
         contents: tuple[bytes, bytes],
         opinion: Opinion | Rejected,
-        embedded: tuple[Embedded, ...],
+        measured: tuple[tuple[Embedded, Sketch], ...],
     ) -> Forecast:
         """Return what the judge says, as `validator.batches` has it decide."""
         assert isinstance(row, SourcePair), "errors have no opinion"
@@ -275,7 +273,7 @@ class Forecaster:
             verdict = state.judge.refuse(Reason.CONTENT_DUPLICATE)
             return Forecast(judged(names, verdict, Opening(_NO_SALT, *contents), None))
         crowds = self._known.crowds if self._known is not None else self._crowds
-        sketches = [self._sketches[key] for key in zip(row.modalities.split("-"), contents, strict=True)]
+        (a, b), sketches = [one for one, _ in measured], [sketch for _, sketch in measured]
         found = crowds.find(contents, sketches)
         if opinion.outcome is Outcome.ACCEPTED and found.copy_of is not None:
             verdict = state.judge.refuse(Reason.PAIR_COPY, None)
@@ -284,8 +282,8 @@ class Forecaster:
         name_a, name_b = row.modalities.split("-")
         references = state.judge.anchors.references
         familiarities = (
-            nearest_reference_micro(embedded[0].whole, references[name_a]),
-            nearest_reference_micro(embedded[1].whole, references[name_b]),
+            nearest_reference_micro(a.whole, references[name_a]),
+            nearest_reference_micro(b.whole, references[name_b]),
         )
         verdict, measurement = ranked.verdict, ranked.measurement
         weighing = weigh(measurement, verdict.reason, row.modalities, state.calibration, familiarities)
@@ -298,7 +296,7 @@ class Forecaster:
         if self._known is None:
             return Forecast(told)
         pulls = measurement.pull_a_micro, measurement.pull_b_micro
-        point = joint(*cross_average(embedded[0].whole, embedded[1].whole, *pulls))
+        point = joint(*cross_average(a.whole, b.whole, *pulls))
         return Forecast(told, self._known.nearest(row.modalities, point))
 
     def _pay(self, verdict: Verdict, detail: str, names: tuple[str, str]) -> str:

@@ -13,10 +13,15 @@ def number_of(count: int, noun: str) -> str:
         count: How many there are.
         noun: The singular; words before the last one stay as they are.
     """
+    return f"{count} {noun_of(count, noun)}"
+
+
+def noun_of(count: int, noun: str) -> str:
+    """Return the noun as `number_of` puts it behind the number, for a number that is shown by itself."""
     if count == 1:
-        return f"1 {noun}"
+        return noun
     before, space, last = noun.rpartition(" ")
-    return f"{count} {before}{space}{_plural(last)}"
+    return f"{before}{space}{_plural(last)}"
 
 
 def _plural(word: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from curiosity.host.console import example
+from curiosity.protocol.counts import noun_of
 from curiosity.protocol.errors import ExitCode, SourceError
 from node.command import PATH, Session, open_client, session_options
 
@@ -57,6 +58,7 @@ def check(
     all would be accepted. 3: some would not. 8: nothing could be read.
     """
     import asyncio
+    from itertools import count
 
     from curiosity.ledger.forecast import Forecaster, all_accepted, choose_checkpoint
     from curiosity.ledger.reader import opened_copy
@@ -74,7 +76,10 @@ def check(
             with Stages(session.screen) as progress:
                 await forecaster.read_copy(progress)
             with session.screen.progress("Judging", None) as meter:
-                done = await forecaster.forecast(rows, license=license_, watch=lambda _one: meter.advance(1, "pairs"))
+                numbers = count(1)
+                done = await forecaster.forecast(
+                    rows, license=license_, watch=lambda _one: meter.advance(1, noun_of(next(numbers), "pair"))
+                )
         return chosen, done
 
     with ExitStack() as opened:

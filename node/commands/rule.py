@@ -45,7 +45,7 @@ def rule(session: Session, epoch: int | None, changes: tuple[str, ...], dry_run:
     from curiosity.protocol.orders import RuleOrder
     from curiosity.protocol.wire import to_plain
 
-    order = RuleOrder(epoch or 0, dict(read_change(change) for change in changes), dry_run)
+    order = RuleOrder(epoch or 0, read_changes(changes), dry_run)
     token, node = read_token(token_file), session.settings.node
 
     async def ask() -> RuleReport:
@@ -54,6 +54,20 @@ def rule(session: Session, epoch: int | None, changes: tuple[str, ...], dry_run:
 
     report = asyncio.run(ask())
     session.screen.finish(to_plain(report), lambda screen: _show(screen, report))
+
+
+def read_changes(changes: tuple[str, ...]) -> dict[str, str]:
+    """Return the parameters that the arguments change, and their values.
+
+    Raises:
+        ConfigError: RULE_CHANGE, also for two values of one parameter.
+    """
+    found: dict[str, str] = {}
+    for name, value in map(read_change, changes):
+        if name in found:
+            raise ConfigError("RULE_CHANGE", f"--set names {name!r} more than once", "Give each parameter once.")
+        found[name] = value
+    return found
 
 
 def read_change(change: str) -> tuple[str, str]:

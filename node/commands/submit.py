@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from curiosity.host.console import example
-from curiosity.protocol.counts import number_of
+from curiosity.protocol.counts import noun_of, number_of
 from curiosity.protocol.errors import CuriosityError, ExitCode, SourceError
 from node.command import PATH, Session, open_client, session_options, wallet_named
 from node.completion import WALLET_NAME
@@ -128,7 +128,9 @@ def _preview(session: Session, rows: Iterable[SourcePair | SourceError], license
             rows,
             license=license,
             network=network,
-            watch=lambda so_far: meter.advance(1, f"pairs, {number_of(so_far.items, 'item')}"),
+            watch=lambda so_far: meter.advance(
+                1, f"{noun_of(so_far.looked_at + 1, 'pair')}, {number_of(so_far.items, 'item')}"
+            ),
         )
     if isinstance(told, CuriosityError):
         checked = f"Licences and modalities were not compared with a network's: {told.code}: {told.what}."

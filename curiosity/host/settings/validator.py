@@ -90,6 +90,8 @@ class ValidatorConfig:
         10 << 30,
         "Bytes of the items of held pairs that wait for another checkpoint. Beyond them the oldest of these pairs are "
         "judged no more, and their items are kept as those of rejected pairs are.",
+        least=1,
+        most=1 << 60,
     )
     expiry_interval_s: float = setting(
         600.0,
