@@ -259,7 +259,10 @@ def test_a_pair_is_taken_down_by_its_contributor_or_by_the_operator(
 ) -> None:
     folder = captioned(tmp_path / "mine", 3, 40)
     assert online.run("submit", folder, "--wallet", "alice", "--license", "CC0-1.0").status == 0
-    first, second, third = sorted((online.home / "receipts").glob("*.json"))
+    pay = {one["pair"]: one["pay"] for one in online.run("receipts", "--json").json["receipts"]}
+    assert sorted(said.startswith("not paid") for said in pay.values()) == [False, True, True]
+    files = (online.home / "receipts").glob("*.json")
+    first, second, third = sorted(files, key=lambda file: not pay[file.stem].startswith("not paid"))
     assert online.run("wallet", "new", "bob").status == 0
     asked = ("--reason", "privacy", "--yes", "--json")
 
