@@ -1,14 +1,17 @@
 """Repeating verdicts: an honest validator's agree, and each way of lying is found at its step."""
 
 import asyncio
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image as Pillow
 
 from curiosity.embedding.checkpoint import MANIFEST, MODEL
 from curiosity.ledger.rescore import Rescored, Rescorer, check_rescored, choose, fetch_checkpoint, rescore_all
 from curiosity.protocol.errors import CheckpointError, ProofError, Rejected, SourceError
+from curiosity.protocol.pair import Item
 from curiosity.protocol.verdict import Outcome, Reason
 from tests.material.child_checkpoint import child_of_genesis
 from tests.material.command import Said
@@ -93,6 +96,21 @@ async def test_what_was_taken_down_or_belongs_to_a_refused_pair_cannot_be_told(
     with pytest.raises(ProofError, match=r"RESCORE_WITHHELD"):
         check_rescored([gone], leaves[:2])
     check_rescored([gone], leaves)
+
+
+async def test_of_a_near_copy_it_is_told_which_entry_it_was_refused_as_a_copy_of(tmp_path: Path) -> None:
+    async with running(tmp_path / "v") as live:
+        original, decided = next(one for one in await submit(live, 4) if one[1].verdict.is_accepted)
+        file = io.BytesIO()
+        Pillow.open(io.BytesIO(original.a.data)).save(file, "PNG", compress_level=0)
+        copy = live.sign((Item("image", "image/png", file.getvalue()), original.b), BOB)
+        assert (await live.client.post_pair(copy.encode())).verdict.reason is Reason.PAIR_COPY
+        told = (await look(live, tmp_path / "home", private_key=BOB))[-1]
+    assert told.result == "cannot tell"
+    assert told.why == (
+        f"the pair was refused as a near copy of entry {decided.receipt.index}; "
+        "this command does not repeat that comparison"
+    )
 
 
 async def test_files_of_another_checkpoint_are_refused(tmp_path: Path) -> None:

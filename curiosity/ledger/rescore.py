@@ -25,7 +25,7 @@ from curiosity.protocol.judgement import Numbers, Opinion, decide, opine
 from curiosity.protocol.merkle import root
 from curiosity.protocol.messages import IndexedSubmission, Network
 from curiosity.protocol.pair import Part
-from curiosity.protocol.verdict import Measurement, Weighed
+from curiosity.protocol.verdict import Measurement, Reason, Weighed
 from curiosity.serving.decode import Decoder
 from curiosity.serving.embedder import Embedder
 
@@ -130,7 +130,7 @@ class Rescorer:
             return Rescored(*known, DIFFERS, "12", f"{error.code}: {error.what}")
         recorded = row.opening.measurement
         if recorded is None:
-            return Rescored(*known, UNKNOWN, "9", f"the pair was refused before it was embedded ({_reason(entry)})")
+            return Rescored(*known, UNKNOWN, "9", _why_unmeasured(entry, row.opening.detail))
         embedder = await self._embedder(entry.verdict.checkpoint)
         if entry.modalities not in embedder.calibration.pairs:
             return Rescored(*known, DIFFERS, "9", f"the checkpoint does not judge {entry.modalities}")
@@ -215,6 +215,16 @@ def _checked(name: str, data: bytes, expected: str) -> bytes:
             "The validator gives out another checkpoint than the one it judged under; keep the answer.",
         )
     return data
+
+
+def _why_unmeasured(entry: PairEntry, detail: str) -> str:
+    """Return why an opening without numbers cannot be judged again; ``detail`` is what it says of the verdict."""
+    if entry.verdict.reason is not Reason.PAIR_COPY:
+        return f"the pair was refused before it was embedded ({_reason(entry)})"
+    named = detail.removesuffix(" holds near copies of both")
+    is_named = named.removeprefix("entry ").isdecimal()
+    original = named if is_named else "an earlier entry"
+    return f"the pair was refused as a near copy of {original}; this command does not repeat that comparison"
 
 
 def _reason(entry: PairEntry) -> str:
