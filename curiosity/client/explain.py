@@ -152,7 +152,7 @@ def fault_of(verdict: Verdict) -> str:
 
     A pair that the encoders cannot place may be wrong, or be new to them: the contributor is not blamed for that.
     """
-    if verdict.is_accepted or verdict.reason in _UNDECIDABLE or verdict.reason is Reason.CONTENT_DUPLICATE:
+    if verdict.is_accepted or verdict.reason in {*_UNDECIDABLE, Reason.CONTENT_DUPLICATE, Reason.PAIR_COPY}:
         return ""
     return (verdict.fault or Fault.CONTRIBUTOR).value
 
