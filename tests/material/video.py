@@ -1,5 +1,6 @@
 """Small films and animations that carry a secret in their metadata."""
 
+import functools
 import io
 import struct
 from typing import Any
@@ -21,6 +22,7 @@ CODECS = {
 TEXTS = {"title": SECRET, "comment": SECRET, "location": "+47.3245+008.5460/", "creation_time": "2026-01-02T03:04:05Z"}
 
 
+@functools.cache
 def film(
     codec: str = "h264", *, frames: int = 10, turned: int = 0, cover: bool = False, tagged: bool = True, form: str = ""
 ) -> bytes:
@@ -33,7 +35,8 @@ def film(
         track: Any = out.add_stream(encoder, rate=10)
         track.width, track.height, track.pix_fmt = 64, 48, "yuv420p"
         if encoder == "libx265":
-            track.options = {"x265-params": "log-level=none"}
+            # Without a pool of threads: a run of the suite stood for ever in the test that encodes one.
+            track.options = {"x265-params": "log-level=none:pools=none:frame-threads=1"}
         if turned:
             track.set_display_rotation(turned)
         sound: Any = out.add_stream("aac" if form != "webm" else "libopus", rate=48_000)
