@@ -7,7 +7,7 @@ else. ``defended``: sketches. A copy of a picture or a sound is changed in one f
 
 - the same caption, in other bytes (upper case), or
 - the caption with one more word ("beautiful ..."), or
-- the caption of another pair, which is no copy of the pair but one more caption of the picture.
+- the caption of another pair, which is not a copy of the pair but one more caption of the picture.
 
 Limits were chosen on one half of the concepts of each set (of the files, for digits), with seeds 1, 2 and 5; what is
 printed is of the other half, unless ``--half tuned`` asks for the first. ``--cache`` holds the sets.
