@@ -103,7 +103,7 @@ def put_on_device(checkpoint: Checkpoint, device: str | None, rule: str) -> InFo
     if rule not in RULES:
         raise ConfigError(
             "CURIOSITY_RULE",
-            f"there is no rule of novelty {rule!r}",
+            f"the rule of novelty {rule!r} is not known",
             f"Use one of {', '.join(RULES)}: pinned unless you know why not.",
         )
     from curiosity.embedding.space import pick_device
