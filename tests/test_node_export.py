@@ -13,7 +13,8 @@ import pytest
 import pytest_asyncio
 
 from curiosity.client.client import ValidatorClient
-from curiosity.ledger.copy import copy_ledger, pack
+from curiosity.ledger.copy import copy_ledger
+from curiosity.ledger.packing import pack
 from curiosity.ledger.reader import LedgerCopy, opened_copy
 from curiosity.protocol.decision import ExportedPair
 from curiosity.protocol.errors import ConfigError, ProofError, Rejected, ServiceError, StoreError

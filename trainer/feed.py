@@ -11,6 +11,7 @@ from pathlib import Path
 from curiosity.host.paths import inside
 from curiosity.protocol.errors import SourceError
 from curiosity.protocol.json_reader import read_json
+from curiosity.protocol.license import NO_FILTER, LicenseFilter
 
 PAIR_TAG = b"curiosity/trusted-pair/1\x00"
 
@@ -47,6 +48,7 @@ class LedgerSlice:
     """Entries ``first`` to ``first + size - 1`` of the ledger ``origin``; ``ledger_root`` in hex, at their end.
 
     ``takedowns`` are the indices of the entries among them that take a pair down: none of those pairs is fed.
+    ``licenses`` says which accepted pairs are fed by their licence, ``left_out`` how many others there are.
     """
 
     origin: str
@@ -54,13 +56,16 @@ class LedgerSlice:
     size: int
     ledger_root: str
     takedowns: tuple[int, ...] = ()
+    licenses: LicenseFilter = NO_FILTER
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
 class FedPair:
     """Two items that belong together, a before b by modality name. ``digest`` goes into the manifest's pairs root.
 
-    ``concept``, ``voice``, ``set`` and ``split`` are known of trusted pairs only; training never looks at them.
+    ``license`` is an SPDX expression, empty for a trusted pair that states none. ``concept``, ``voice``, ``set`` and
+    ``split`` are known of trusted pairs only; training never looks at them.
     """
 
     digest: bytes
@@ -70,6 +75,7 @@ class FedPair:
     voice: str = ""
     set: str = ""
     split: str = ""
+    license: str = ""
 
     @property
     def name(self) -> str:
@@ -126,4 +132,5 @@ def _read_row(folder: Path, line: str) -> FedPair:
     digest = hashlib.sha256(
         PAIR_TAG + b"\x00".join(f"{i.modality}:{i.media_type}:{i.digest}".encode() for i in (a, b))
     ).digest()
-    return FedPair(digest, a, b, row["concept"], row.get("voice") or "", row["set"], row["split"])
+    license = row.get("license") or ""
+    return FedPair(digest, a, b, row["concept"], row.get("voice") or "", row["set"], row["split"], license)

@@ -1,6 +1,7 @@
 """A trained space becomes a checkpoint: calibrated, evaluated, named by digest, written whole or not at all."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,9 +12,10 @@ from curiosity.embedding.space import EmbeddingSpace
 from curiosity.embedding.weights import encode_weights, name_unstored
 from curiosity.protocol.calibration import Calibration
 from curiosity.protocol.comparison import Fall
+from curiosity.protocol.counts import number_of
 from curiosity.protocol.merkle import root
 from trainer.evaluation import Recalls, Surveys, is_fit, recall_table, survey_table, to_manifest
-from trainer.feed import FedPair
+from trainer.feed import FedPair, LedgerSlice
 from trainer.step import Recipe
 
 
@@ -45,6 +47,18 @@ def describe_trusted(
         "trained": sorted({pair.name for pair in [*trained, *accepted]}),
         "voices": sorted({pair.voice for pair in [*trained, *unseen] if pair.voice}),
     }
+
+
+def describe_licenses(ledger: LedgerSlice, accepted: Sequence[FedPair], replayed: Sequence[FedPair]) -> dict[str, Any]:
+    """Return by which licences the pairs were chosen (``filter``, empty: all) and under which they are, with counts.
+
+    ``left_out`` counts the accepted pairs of the ledger that the filter left out.
+    """
+    counted = {
+        name: dict(sorted(Counter(pair.license for pair in pairs).items()))
+        for name, pairs in (("accepted", accepted), ("replayed", replayed))
+    }
+    return {"filter": list(ledger.licenses.ids), "left_out": ledger.left_out, **counted}
 
 
 def describe_recipe(recipe: Recipe, steps_taken: int) -> dict[str, Any]:
@@ -117,6 +131,17 @@ def _erased(manifest: Manifest) -> str:
     return f" Nothing of what {count} takedowns among these entries erased was used." if count else ""
 
 
+def _chosen(manifest: Manifest) -> str:
+    """Say by which licences the pairs were chosen, where they were."""
+    chosen = manifest.data.get("pair_licenses", {})
+    if not chosen.get("filter"):
+        return ""
+    return (
+        f" Only pairs were used that these licences alone allow to be used: {', '.join(chosen['filter'])}; "
+        f"{number_of(chosen['left_out'], 'accepted pair')} of the ledger were left out."
+    )
+
+
 def _worse(falls: Sequence[Fall]) -> list[str]:
     """Return lines for the card of a child that is worse than its parent; none for others."""
     if not falls:
@@ -134,7 +159,7 @@ def _card(manifest: Manifest, recall: Recalls, surveys: Surveys, command: str, w
         f"Entries {manifest.ledger.first} to {manifest.ledger.first + manifest.ledger.size - 1} of the ledger "
         f"`{manifest.ledger.origin}` ({manifest.ledger.pairs} accepted pairs, root `{manifest.ledger.pairs_root}`), "
         f"from the parent `{manifest.parent}`, with replay of the trusted pairs below."
-        f"{_erased(manifest)}"
+        f"{_erased(manifest)}{_chosen(manifest)}"
         if manifest.ledger
         else "Trusted pairs only: concepts that nobody submits. No ledger entry."
     )

@@ -26,6 +26,12 @@ from trainer.recipe import ROUND_RECIPE, SAFETY_STOP_S
 @click.option("--ledger", type=FOLDER, required=True, help="Folder that `curiosity ledger mirror` made.")
 @click.option("--trusted", type=FOLDER, multiple=True, required=True, help="Folder of a trusted pair set; repeatable.")
 @click.option("--out", type=FOLDER, required=True, help="Folder to write; must not exist.")
+@click.option(
+    "--license",
+    "licenses",
+    multiple=True,
+    help="SPDX id, such as CC0-1.0: learn only from pairs that the ids given let you use; repeatable.",
+)
 @click.option("--steps", default=ROUND_RECIPE.steps, show_default=True, help="Steps of the training.")
 @click.option(
     "--stop-after-s", default=SAFETY_STOP_S, show_default=True, help="Safety stop of the training, in seconds."

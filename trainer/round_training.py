@@ -32,7 +32,7 @@ from trainer.held_out import HeldOut
 from trainer.library import Library, Prepared
 from trainer.mirror import read_mirror
 from trainer.progressive import Interrupted
-from trainer.publish import describe_recipe, describe_trusted, pairs_root, publish
+from trainer.publish import describe_licenses, describe_recipe, describe_trusted, pairs_root, publish
 from trainer.recipe import ROUND_RECIPE, Recipe
 from trainer.train import train
 
@@ -130,7 +130,8 @@ def run(
     """Train from ``parent`` on the accepted ``pairs`` with replay, calibrate, evaluate, write the folder ``out``.
 
     ``trusted`` are the folders of trusted pair sets: their split ``genesis`` is replayed, ``calibration`` gives the
-    thresholds, ``held-out`` the evaluation. Modalities that the parent lacks get a new tower of its preset; pairs of
+    thresholds, ``held-out`` the evaluation. What is replayed passes the filter of licences in ``ledger`` too; what only
+    measures need not. Modalities that the parent lacks get a new tower of its preset; pairs of
     modalities that the preset has no tower for are left out, and named when they were accepted.
 
     Raises:
@@ -145,7 +146,7 @@ def run(
     known, _ = extend(space, read_trusted(trusted, ["genesis", "calibration"]), recipe.seed)
     held_out, _ = extend(space, read_trusted(trusted, ["held-out"]), recipe.seed)
     voices = {pair.voice for pair in known if pair.voice}
-    replayed = [pair for pair in known if pair.split == "genesis"]
+    replayed = [pair for pair in known if pair.split == "genesis" and ledger.licenses.permits(pair.license)]
     names = checkpoint.manifest.trained_pairs() | {pair.name for pair in [*pairs, *replayed]}
     tell("evaluate", 0, 2, None)
     prepared: Prepared = {}
@@ -184,7 +185,8 @@ def run(
         surveys=surveys,
         recipe=describe_recipe(recipe, done.steps),
         data=describe_trusted(replay, [pair for pair in known if pair.split == "calibration"], usable)
-        | {"trained": sorted(names), "takedowns": list(ledger.takedowns)},
+        | {"trained": sorted(names), "takedowns": list(ledger.takedowns)}
+        | {"pair_licenses": describe_licenses(ledger, usable, replay)},
         parent=checkpoint.digest,
         ledger=LedgerRange(
             ledger.origin, ledger.first, ledger.size, ledger.ledger_root, pairs_root(usable), len(usable)
@@ -273,6 +275,7 @@ def command(
     seed: int,
     threads: int,
     beliefs: bool,
+    licenses: Sequence[str],
 ) -> int:
     """Train as the command asks for and print one event a line; returns the exit status.
 
@@ -286,7 +289,7 @@ def command(
         _print({"event": "progress", "what": what, "done": done, "total": total} | ({"loss": loss} if loss else {}))
 
     try:
-        covered, pairs = read_mirror(ledger)
+        covered, pairs = read_mirror(ledger, licenses=licenses)
         result = run(
             parent,
             pairs,
@@ -297,7 +300,9 @@ def command(
             recipe=replace(ROUND_RECIPE, steps=steps, stop_after_s=stop_after_s, seed=seed),
             progress=tell,
             command="python -m trainer.round --parent DIR --ledger DIR --trusted DIR --out DIR "
-            f"--steps {steps} --seed {seed}" + (" --beliefs" if beliefs else ""),
+            f"--steps {steps} --seed {seed}"
+            + (" --beliefs" if beliefs else "")
+            + "".join(f" --license {one}" for one in licenses),
         )
     except KeyboardInterrupt:
         what = "the training was interrupted; nothing of it is kept"

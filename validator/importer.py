@@ -94,10 +94,16 @@ def import_ledger(
     Raises:
         ProofError: Naming the first bad index: IMPORT_DIFFERS if the store holds another history, IMPORT_PAIRS,
             IMPORT_ITEM, IMPORT_MISSING for an accepted pair that is neither there nor taken down, TILE_ and BUNDLE_
-            codes, what `check_exported` raises, TAKEDOWN_ codes.
+            codes, what `check_exported` raises, TAKEDOWN_ codes; IMPORT_FILTERED for a copy of only some licences.
         StoreError: IMPORT_OLDER if this ledger has signed more than the export holds; PEPPER_DIFFERS and IMPORT_FORGETS
             if this validator is to go on with the log and cannot tell what was taken down.
     """
+    if export.licenses.ids:
+        raise ProofError(
+            "IMPORT_FILTERED",
+            f"the export holds only pairs under {', '.join(export.licenses.ids)}, a validator needs all",
+            "Export again without --license.",
+        )
     network, head, log_signer = export.network, export.head, keys.log
     kept = KeptHead(head_path, network.origin, log_signer.verifier.vkey())
     store.claim_ledger()

@@ -7,8 +7,7 @@ and nothing else is.
 
 import asyncio
 import hashlib
-import shutil
-import tarfile
+from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from curiosity.client.client import ValidatorClient
-from curiosity.host.files import is_left_over, make_folder, replacing, write_whole
+from curiosity.host.files import is_left_over, make_folder, write_whole
 from curiosity.host.paths import inside
 from curiosity.ledger.layout import (
     BLOBS,
@@ -27,6 +26,8 @@ from curiosity.ledger.layout import (
     OLD_HEAD,
     OLD_LEAVES,
     PAIRS,
+    SELECTION,
+    Selection,
     blob_path,
     pairs_path,
 )
@@ -37,6 +38,7 @@ from curiosity.protocol.counts import number_of
 from curiosity.protocol.decision import ExportedPair, check_exported
 from curiosity.protocol.entry import PairEntry, is_accepted, parse_entry
 from curiosity.protocol.errors import ProofError, Rejected, SourceError
+from curiosity.protocol.license import NO_FILTER, LicenseFilter
 from curiosity.protocol.messages import Network
 from curiosity.protocol.pair import Envelope
 from curiosity.protocol.tiles import WIDTH, bundles_for, parse_bundle
@@ -62,6 +64,8 @@ class CopiedLedger:
     fetched: int  # items that were not there yet, or were torn or changed
     taken_down: int  # pairs whose content is not kept any more
     blocked: int | None = None  # keyed hashes of contents that must not come back; None: whoever copied was not told
+    licenses: tuple[str, ...] = ()  # the only ones under which there are pairs; none: all
+    left_out: int = 0  # accepted pairs under others
 
 
 async def copy_ledger(
@@ -71,6 +75,7 @@ async def copy_ledger(
     log_vkey: str = "",
     receipt_vkey: str = "",
     token: str = "",
+    licenses: Collection[str] = (),
     progress: Progress | None = None,
 ) -> CopiedLedger:
     """Copy a whole ledger to ``out``, going on from what is there, and verify all of it.
@@ -81,6 +86,7 @@ async def copy_ledger(
         log_vkey: Key that must have signed the tree head; empty trusts the one that the validator shows.
         receipt_vkey: Key that must have signed the receipts, likewise.
         token: The operator's; with it the list of what must not come back is copied too.
+        licenses: Pairs are copied that these let one use; none: all. Entries and proofs are copied of all.
         progress: Told what is copied, how much of it is done and how much there is.
 
     Raises:
@@ -88,7 +94,7 @@ async def copy_ledger(
             EXPORT_MISSING for an accepted pair or an item of one that is neither given out nor taken down, EXPORT_ITEM
             for an item that came with another hash, EXPORT_BLOCKED for a list that is older than the log, TAKEDOWN_
             codes, what `verify_checkpoint`, `curiosity.protocol.decision.check_exported` and `copy_tiles` raise.
-        SourceError: SYNC_NOT_WRITTEN.
+        SourceError: SYNC_NOT_WRITTEN, LICENSE_UNKNOWN.
         Rejected: ADMIN_TOKEN.
     """
     tell = progress or (lambda *_: None)
@@ -104,7 +110,7 @@ async def copy_ledger(
                 known = await asyncio.to_thread(_old_leaves, out)
                 await copy_tiles(files, out, note, head, progress=tell, last=False, known=known)
                 copy = _ContentCopy(client, out, network, head, receipt_vkey or network.receipt_vkey, tell)
-                return await copy.run(note, token)
+                return await copy.run(note, token, licenses)
             except OSError as error:
                 raise not_written(out, error) from None
             except _Gone as gone:
@@ -171,40 +177,47 @@ class _ContentCopy:
         self._client, self._out, self._network, self._head, self._tell = client, out, network, head, tell
         self._receipt_vkey = receipt_vkey
         self._gate = asyncio.Semaphore(_PARALLEL)
+        self._filter = NO_FILTER
+        self._left_out = 0
 
-    async def run(self, note: str, token: str) -> CopiedLedger:
+    async def run(self, note: str, token: str, licenses: Collection[str]) -> CopiedLedger:
         """Copy it, and write the head at the end.
 
         Raises:
             _Gone: If the source does not give something any more.
             OSError: If the folder cannot be written.
             ProofError: If something does not hold.
+            SourceError: LICENSE_UNKNOWN.
         """
         leaves = await asyncio.to_thread(self._leaves)
+        if licenses:
+            self._filter = LicenseFilter.named(licenses, [*map(_license_of, leaves), *self._network.licenses])
         takedowns = check_takedowns(leaves, self._network.network_id, self._network.domain)
         erased = {entry.pair for entry in takedowns.values()}  # with all entries about them
-        pairs = accepted = 0
+        pairs, accepted = 0, Counter[str]()
         wanted: dict[bytes, None] = {}
         for bundle in bundles_for(self._head.size):
             kept = await self._take_pairs(bundle, leaves, erased)
             pairs += len(kept)
             mine = [pair.submission for pair in kept.values() if pair.decision.verdict.is_accepted]
-            accepted += len(mine)
+            accepted.update(one.license for one in mine)
             wanted |= dict.fromkeys(part.sha256 for one in mine for part in (one.a, one.b))
             self._tell("pairs", bundle.index * WIDTH + bundle.width, self._head.size)
         await asyncio.to_thread(self._forget, wanted)
         fetched = await self._take_items(list(wanted))
         blocked = await self._take_blocked(token) if token else None
-        await asyncio.to_thread(self._finish, note)
+        await asyncio.to_thread(self._finish, note, accepted)
         return CopiedLedger(
             size=self._head.size,
             root=self._head.root,
             pairs=pairs,
-            accepted=accepted,
+            accepted=accepted.total(),
             items=len(wanted),
             fetched=fetched,
             taken_down=len(erased),
             blocked=blocked,
+            licenses=self._filter.ids,
+            left_out=self._left_out,
         )
 
     def _path(self, name: str) -> Path:
@@ -219,11 +232,14 @@ class _ContentCopy:
     async def _take_pairs(self, bundle: Bundle, leaves: Sequence[bytes], erased: set[bytes]) -> dict[int, ExportedPair]:
         """Return what is given out of a bundle's pairs, by index; what is here and holds is not fetched."""
         first = bundle.index * WIDTH
-        wanted = {
-            index: leaves[index]
-            for index in range(first, first + bundle.width)
-            if isinstance(entry := parse_entry(leaves[index]), PairEntry) and entry.pair not in erased
-        }
+        wanted: dict[int, bytes] = {}
+        for index in range(first, first + bundle.width):
+            entry = parse_entry(leaves[index])
+            if isinstance(entry, PairEntry) and entry.pair not in erased:
+                if self._filter.permits(entry.license):
+                    wanted[index] = leaves[index]
+                else:
+                    self._left_out += entry.verdict.is_accepted
         pairs = await asyncio.to_thread(self._kept_pairs, bundle, wanted)
         missing = {index: leaf for index, leaf in wanted.items() if index not in pairs}
         if missing:
@@ -329,9 +345,14 @@ class _ContentCopy:
         await asyncio.to_thread(write_whole, self._out / BLOCKED, encode(blocked), mode=0o600)
         return len(blocked.keys)
 
-    def _finish(self, note: str) -> None:
+    def _finish(self, note: str, accepted: Mapping[str, int]) -> None:
         """Write whose ledger it is and the head, and remove what is of earlier heads, of killed runs and of old."""
         _write_changed(self._out / NETWORK, encode(self._network))
+        if self._filter.ids:
+            selection = Selection(self._filter.ids, dict(sorted(accepted.items())), self._left_out)
+            _write_changed(self._out / SELECTION, encode(selection))
+        else:
+            (self._out / SELECTION).unlink(missing_ok=True)
         finish_tiles(self._out, note, self._head)
         expected = {pairs_path(bundle) for bundle in bundles_for(self._head.size)}
         old = [inside(self._out, name, one=True, links=True) for name in OLD_FILES]
@@ -352,6 +373,10 @@ async def _all(tasks: Iterable[Coroutine[object, object, T]]) -> list[T]:
     return [task.result() for task in started]
 
 
+def _license_of(leaf: bytes) -> str:
+    return entry.license if isinstance(entry := parse_entry(leaf), PairEntry) else ""
+
+
 def _has(path: Path, digest: bytes) -> bool:
     """Return True if the file is there with that SHA-256."""
     try:
@@ -364,28 +389,3 @@ def _has(path: Path, digest: bytes) -> bool:
 def _write_changed(path: Path, data: bytes) -> None:
     if not path.is_file() or path.read_bytes() != data:
         write_whole(path, data)
-
-
-def pack(folder: Path, out: Path) -> None:
-    """Put a copied ledger into a tar file, the same bytes for the same ledger, and remove the folder.
-
-    Raises:
-        SourceError: SYNC_NOT_WRITTEN.
-    """
-
-    def plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
-        member.uid = member.gid = member.mtime = 0
-        member.uname = member.gname = ""
-        member.mode = 0o755 if member.isdir() else 0o600 if member.name == BLOCKED else 0o644
-        return member
-
-    try:
-        with (
-            replacing(out, mode=0o600 if (folder / BLOCKED).exists() else 0o666) as part,
-            tarfile.open(part, "w", format=tarfile.PAX_FORMAT) as archive,
-        ):
-            for path in sorted(folder.rglob("*")):
-                archive.add(path, str(path.relative_to(folder)), recursive=False, filter=plain)
-        shutil.rmtree(folder)
-    except OSError as error:
-        raise not_written(out, error) from None

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Final
 
 from curiosity.ledger.archive import Archive, Folder
-from curiosity.ledger.layout import BLOCKED, HEAD, NETWORK, blob_path, pairs_path
+from curiosity.ledger.layout import BLOCKED, HEAD, NETWORK, SELECTION, Selection, blob_path, pairs_path
 from curiosity.protocol.decision import ExportedPair
 from curiosity.protocol.entry import TakedownEntry
 from curiosity.protocol.errors import ProofError, Rejected
+from curiosity.protocol.license import NO_FILTER, LicenseFilter
 from curiosity.protocol.messages import Network
 from curiosity.protocol.pair import Item, Part
 from curiosity.protocol.takedown import Blocked
@@ -53,12 +54,22 @@ class LedgerCopy:
         self.log_vkey = log_vkey or self.network.log_vkey
         self.head = verify_checkpoint(self.note, self.network.origin, [self.log_vkey])
         self.reader = TileReader(self.head, self._fetch)
+        self.licenses = self._licenses()
 
     def _fetch(self, path: str) -> bytes | None:
         try:
             return self._source.read(path, _MAX_BUNDLE_BYTES)
         except FileNotFoundError:
             return None
+
+    def _licenses(self) -> LicenseFilter:
+        """Return by which licences the copy was filtered."""
+        try:
+            return LicenseFilter(parse(Selection, self._source.read(SELECTION, _MAX_NETWORK_BYTES)).licenses)
+        except FileNotFoundError:
+            return NO_FILTER
+        except (OSError, Rejected) as error:
+            raise ProofError("IMPORT_MALFORMED", f"{SELECTION}: {error}", "Export again.") from None
 
     def entries(self, bundle: Bundle) -> list[bytes]:
         """Return the leaves of a bundle.
@@ -116,7 +127,7 @@ class LedgerCopy:
         """Return the pairs of a bundle by index, not yet checked.
 
         Raises:
-            ProofError: IMPORT_PAIRS naming the first.
+            ProofError: IMPORT_PAIRS naming the first, IMPORT_LICENSE for one that the copy says it leaves out.
         """
         first = bundle.index * WIDTH
         try:
@@ -132,6 +143,9 @@ class LedgerCopy:
                 raise bad_entry(last + 1, "IMPORT_PAIRS", f"{pairs_path(bundle)}: {error.what}") from None
             if pair.index in pairs or not first <= pair.index < first + bundle.width:
                 raise bad_entry(pair.index, "IMPORT_PAIRS", f"{pairs_path(bundle)} has it twice, or not at its place")
+            if not self.licenses.permits(pair.submission.license):
+                what = f"it is under {pair.submission.license!r}, and {SELECTION} leaves that out"
+                raise bad_entry(pair.index, "IMPORT_LICENSE", what)
             pairs[pair.index] = pair
         return pairs
 

@@ -114,7 +114,7 @@ def check_submission(row: IndexedSubmission, leaf: bytes, domain: Domain) -> byt
         digest = check_signature(Envelope(row.submission, row.signature), domain)
     except Rejected as error:
         raise ProofError("MIRROR_SUBMISSION", f"entry {row.index}: {error.what}") from None
-    if not isinstance(entry, PairEntry) or entry.pair != digest:
+    if not isinstance(entry, PairEntry) or entry.pair != digest or entry.license != row.submission.license:
         raise ProofError("MIRROR_SUBMISSION", f"entry {row.index} is not about pair 0x{digest.hex()}")
     if row.opening.commitment() != entry.commitment:
         raise ProofError("MIRROR_OPENING", f"what came with entry {row.index} is not what its commitment hides")

@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from node.screen import ProgressMeter
 
 
+_license = click.option(
+    "--license",
+    "licenses",
+    multiple=True,
+    help="SPDX id, such as CC0-1.0: copy only pairs that the ids given let you use; repeatable.",
+)
+
+
 @click.group(epilog=example("curiosity ledger audit", "curiosity ledger mirror --out mirror/"))
 def ledger() -> None:
     """Look at a ledger without trusting who keeps it."""
@@ -37,8 +45,9 @@ ledger.add_command(slash)
 @ledger.command("mirror", epilog=example("curiosity ledger mirror --out mirror/"))
 @click.option("--out", type=PATH, required=True, help="Folder to copy to; continues from what is there.")
 @click.option("--log-vkey", default="", help="Tree head key to trust; by default the pinned one, else the validator's.")
+@_license
 @session_options(network=True)
-def mirror_(session: Session, out: Path, log_vkey: str) -> None:
+def mirror_(session: Session, out: Path, log_vkey: str, licenses: tuple[str, ...]) -> None:
     """Copy leaves, submissions and items, and verify all of it against the signed tree head."""
     import asyncio
 
@@ -52,6 +61,7 @@ def mirror_(session: Session, out: Path, log_vkey: str) -> None:
                     client,
                     out,
                     log_vkey=log_vkey or node.log_vkey,
+                    licenses=licenses,
                     progress=_words(meter),
                 )
 
@@ -62,7 +72,7 @@ def mirror_(session: Session, out: Path, log_vkey: str) -> None:
         lambda screen: screen.line(
             f"{number_of(done.size, 'entry')} verified, root 0x{done.root.hex()}; "
             f"{number_of(done.accepted, 'accepted pair')} with {number_of(done.items, 'different item')} in {out} "
-            f"({done.fetched} fetched now), {done.taken_down} taken down."
+            f"({done.fetched} fetched now), {done.taken_down} taken down.{_of_licenses(done)}"
         ),
     )
 
@@ -105,9 +115,15 @@ def tiles_(session: Session, where: str | None, out: Path, trust: Trust) -> None
 @click.option(
     "--token-file", type=PATH, help="keys/admin.token, for the operator: also export what must not come back."
 )
+@_license
 @session_options(network=True)
-def export_(session: Session, out: Path, log_vkey: str, vkey: str, token_file: Path | None) -> None:
+def export_(
+    session: Session, out: Path, log_vkey: str, vkey: str, token_file: Path | None, licenses: tuple[str, ...]
+) -> None:
     """Copy a whole ledger, verified, from which a validator or a read-only copy can be built (ledger import).
+
+    With --license it holds all entries and proofs and only the pairs that you may use, for a trainer; it cannot be
+    imported then.
 
     With the operator's token, the export also lists what must not come back after a takedown. A validator that is to
     continue the log needs that list. Keep such an export like the keys.
@@ -115,7 +131,8 @@ def export_(session: Session, out: Path, log_vkey: str, vkey: str, token_file: P
     import asyncio
 
     from curiosity.client.admin import read_token
-    from curiosity.ledger.copy import copy_ledger, pack
+    from curiosity.ledger.copy import copy_ledger
+    from curiosity.ledger.packing import pack
 
     token = read_token(token_file) if token_file is not None else ""
     is_packed = out.suffix == ".tar"
@@ -131,6 +148,7 @@ def export_(session: Session, out: Path, log_vkey: str, vkey: str, token_file: P
                     log_vkey=log_vkey or node.log_vkey,
                     receipt_vkey=vkey or node.receipt_vkey,
                     token=token,
+                    licenses=licenses,
                     progress=_words(meter),
                 )
 
@@ -143,7 +161,7 @@ def export_(session: Session, out: Path, log_vkey: str, vkey: str, token_file: P
         lambda screen: screen.line(
             f"{number_of(done.size, 'entry')} verified, root 0x{done.root.hex()}; {number_of(done.pairs, 'pair')}, "
             f"{done.accepted} of them accepted with {number_of(done.items, 'different item')}, in {out}; "
-            f"{done.taken_down} taken down. {_of_blocked(done)}".rstrip()
+            f"{done.taken_down} taken down.{_of_licenses(done)} {_of_blocked(done)}".rstrip()
         ),
     )
 
@@ -153,6 +171,14 @@ def export_(session: Session, out: Path, log_vkey: str, vkey: str, token_file: P
 def import_(arguments: tuple[str, ...]) -> None:
     """Build a validator's store from an exported ledger, or bring a copy up to date (see --help)."""
     become("validator", ("import", *arguments))
+
+
+def _of_licenses(done: CopiedLedger) -> str:
+    if not done.licenses:
+        return ""
+    return (
+        f" {number_of(done.left_out, 'accepted pair')} under other licences than {', '.join(done.licenses)} left out."
+    )
 
 
 def _of_blocked(done: CopiedLedger) -> str:

@@ -85,6 +85,15 @@ def write_set(folder: Path, pairs: Sequence[FedPair]) -> Path:
             path = f"media/{item.digest}.bin"
             (folder / path).write_bytes(item.load())
             halves[side] = {"modality": item.modality, "media_type": item.media_type, "path": path}
-        rows.append({"set": pair.set, "split": pair.split, "concept": pair.concept, "voice": None, **halves})
+        rows.append(
+            {
+                "set": pair.set,
+                "split": pair.split,
+                "concept": pair.concept,
+                "voice": None,
+                "license": pair.license,
+                **halves,
+            }
+        )
     (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder

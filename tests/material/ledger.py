@@ -45,15 +45,19 @@ def make_pair(
 
 def make_entry(number: int, *, accepted: bool = True, pair: SignedPair | None = None) -> NewEntry:
     """Return the entry that decides about pair ``number``."""
-    pair = pair or make_pair(number)
+    return decide(pair or make_pair(number), DOMAIN, number, accepted=accepted)
+
+
+def decide(pair: SignedPair, domain: Domain, number: int = 0, *, accepted: bool = True) -> NewEntry:
+    """Return an entry that decides about a signed pair; vectors and salt are made from ``number``."""
     submission = pair.envelope.submission
-    digest = submission.digest(DOMAIN)
+    digest = submission.digest(domain)
     verdict = Verdict(
         Outcome.ACCEPTED if accepted else Outcome.REJECTED,
         Reason.BELONGS_TOGETHER if accepted else Reason.PAIR_TOO_FAR,
         b"\x55" * 32,
     )
-    vectors = [b"vector %d of %09d" % (n, number) for n in range(4)]
+    vectors = [b"vector %d of %010d" % (n, number) for n in range(4)]
     measured = Measurement(*range(9), *(sha256(vector).digest() for vector in vectors))
     opening = Opening(sha256(b"salt %d" % number).digest(), pair.a.digest, pair.b.digest, measurement=measured)
     leaf = encode_entry(
