@@ -1,7 +1,7 @@
 """What a stream of pairs earns, by the product's own functions: with the defences, and without them.
 
 Without: verdicts by thresholds, gaps among everything known, and version 1 of the rule of pay. With: verdicts by
-beliefs, gaps among the checkpoint's own points, counts of shared items, and version 2.
+beliefs, near copies by their sketches, gaps among the checkpoint's own points, counts of shared items, and version 2.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from benchmarks.attack_world import PAIR, Sent, World
+from curiosity.embedding.sketch import Sketch
 from curiosity.protocol.entry import (
     AnyEntry,
     AuditEntry,
@@ -24,9 +25,9 @@ from curiosity.protocol.scoring import Quantised
 from curiosity.protocol.takedown import Asker, TakedownReason
 from curiosity.protocol.verdict import CrowdCounts, Outcome, Reason, Verdict
 from curiosity.protocol.vesting import WHOLE_WEIGHT, spell_rule, weight_of
-from curiosity.serving.crowds import Crowds
+from curiosity.serving.crowds import Crowds, Likeness
 from curiosity.serving.judge import Judge
-from curiosity.serving.paid import PaidContents
+from curiosity.serving.paid import LIKE_ROWS, PaidContents
 
 RULE_1 = RewardParameters()
 RULE_2 = RewardParameters(version=2)
@@ -70,25 +71,38 @@ class Judging:
         self._paid = PaidContents(b"only the validator knows this")
         self._crowds = Crowds(self._paid if defended else None)
         self._seen: set[tuple[bytes, bytes]] = set()
-        self._points: dict[int, tuple[tuple[bytes, bytes], Quantised | None]] = {}
+        self._known: dict[int, tuple[Sent, Quantised | None]] = {}
 
     def decide(self, index: int, one: Sent) -> Decided:
         """Decide about the pair of ledger index ``index``."""
         contents = one.a.digest, one.b.digest
         if contents in self._seen:
-            return Decided(one, Verdict(Outcome.REJECTED, Reason.CONTENT_DUPLICATE, bytes(32)))
-        self._seen.add(contents)
+            return Decided(one, self._judge.refuse(Reason.CONTENT_DUPLICATE))
         opinion = self._world.opinion(one.a, one.b, believes=self._defended)
-        judged = self._judge.rank(opinion, index, self._crowds.find(contents, (), opinion.point).crowd)
-        if judged.verdict.novel:
-            self._crowds.join(index, contents, is_novel=True)
-        self._points[index] = contents, judged.joint
+        found, sketches = Likeness(), self._sketches(one) if opinion.point is not None else ()
+        if opinion.point is not None:
+            found = self._crowds.find(contents, sketches, opinion.point)
+        if found.copy_of is not None:
+            return Decided(one, self._judge.refuse(Reason.PAIR_COPY, None))
+        judged = self._judge.rank(opinion, index, found.crowd)
+        if judged.verdict.is_accepted:
+            self._seen.add(contents)
+            packed = [(sketch.modality, sketch.pack()) for sketch in sketches]
+            self._crowds.join(index, contents, packed, is_novel=judged.verdict.novel)
+        self._known[index] = one, judged.joint
         return Decided(one, judged.verdict)
+
+    def _sketches(self, one: Sent) -> Sequence[Sketch]:
+        return [self._world.encoder.sketch(thing) for thing in (one.a, one.b)] if self._defended else ()
 
     def take_down(self, index: int, *, was_paid: bool) -> None:
         """Forget a pair; what was paid is remembered under a key."""
+        one, point = self._known[index]
         if was_paid:
-            self._paid.add(self._paid.keys_of(*self._points[index]))
+            self._paid.add(self._paid.keys_of((one.a.digest, one.b.digest), point))
+        if was_paid and self._defended:
+            shown, text = self._sketches(one)
+            self._paid.add(self._paid.likeness(shown.modality, shown.bank[:LIKE_ROWS], shown.kept, text.kept))
         self._judge.forget(PAIR, index)
         self._crowds.leave(index)
 

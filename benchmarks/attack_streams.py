@@ -244,7 +244,7 @@ ATTACKS: Sequence[Attack] = (
 LIMITS: Mapping[str, str] = {
     "swapped": "encoder: it gives wrong captions scores that true ones have",
     "search": "encoder: with 64 tries some wrong caption scores as high as a true one",
-    "copy": "copies: only equal bytes are recognised",
+    "copy": "copies: what no sketch recognises",
     "one-picture": "rule: the square of the count is summed over all pairs",
     "one-caption": "rule: the square of the count is summed over all pairs",
     "flood": "rule: each picture is worth 1.7 pairs",

@@ -16,6 +16,7 @@ from PIL import Image, ImageEnhance
 
 from benchmarks.judge import MAKERS, SPLITS, one_of_each, split
 from curiosity.embedding.modalities import decode
+from curiosity.embedding.sketch import Sketch, sketch_item
 from curiosity.embedding.space import EmbeddingSpace, pick_device
 from curiosity.embedding.weights import encode_weights
 from curiosity.protocol.calibration import Calibration
@@ -24,6 +25,8 @@ from curiosity.protocol.neighbours import Neighbours
 from curiosity.protocol.scoring import Quantised, dequantise, quantise
 from curiosity.sources.made.digits import make_digits
 from curiosity.sources.made.emoji import DEFAULT_SEED
+from trainer import belief
+from trainer import calibrate as fit
 from trainer.belief import Scorer
 from trainer.calibrate import calibrate
 from trainer.feed import FedItem, FedPair, read_trusted
@@ -31,6 +34,7 @@ from trainer.feed import FedItem, FedPair, read_trusted
 PAIR = "image-text"
 MOST = 400  # pairs that calibrate, and pairs that are judged, of a large set
 BATCH = 64
+_FIT = hashlib.sha256(b"".join(Path(str(one.__file__)).read_bytes() for one in (belief, fit))).hexdigest()[:8]
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
@@ -86,6 +90,7 @@ class Encoder:
     space: EmbeddingSpace
     path: Path
     known: dict[str, NDArray[Any]] = field(default_factory=dict)
+    sketched: dict[bytes, Sketch] = field(default_factory=dict)
     made: int = 0
 
     @classmethod
@@ -122,6 +127,13 @@ class Encoder:
                 self.known[name] = tower.collate(prepared)[0].numpy()
                 self.made += 1
         return np.stack([self.known[f"features-{thing.digest.hex()}"] for thing in things]).astype(np.float64)
+
+    def sketch(self, thing: Thing) -> Sketch:
+        """Return the sketch by which near copies of an item are found."""
+        if thing.digest not in self.sketched:
+            array = decode(thing.modality, thing.data, thing.media_type)
+            self.sketched[thing.digest] = sketch_item(thing.modality, array)
+        return self.sketched[thing.digest]
 
     def keep(self) -> None:
         """Write what was embedded, beside what other runs have written meanwhile."""
@@ -215,7 +227,7 @@ def _calibrated(
     name: str, pairs: Sequence[FedPair], encoder: Encoder
 ) -> tuple[Calibration, Mapping[str, NDArray[np.int16]]]:
     tag = hashlib.sha256(b"".join(sorted(pair.digest for pair in pairs))).hexdigest()[:12]
-    path = encoder.path.with_name(f"{encoder.path.stem}-{name}-{tag}.npz")
+    path = encoder.path.with_name(f"{encoder.path.stem}-{name}-{tag}-{_FIT}.npz")
     if path.exists():
         kept = dict(np.load(path))
         return Calibration.from_json(json.loads(str(kept.pop("calibration")))), kept

@@ -6,8 +6,9 @@ Photos that the encoder never learned from, by the preset ``offline`` with no tr
 their concepts calibrates the judge; of the other half one part is honest people's pairs, the other is what a cheat has.
 A row says what a cheating pair earns in multiples of an honest one, both counted as sent (a picture that the cheat
 screens in private counts too), unless it says otherwise; mean of the rounds. ``undefended``: thresholds, gaps among
-everything known and version 1 of the rule of pay; ``defended``: beliefs, gaps among the checkpoint's own points, counts
-of shared items and version 2. Rows with ``adaptive`` in their name are of an attacker who knows the defence.
+everything known and version 1 of the rule of pay; ``defended``: beliefs, near copies by their sketches, gaps among the
+checkpoint's own points, counts of shared items and version 2. Rows with ``adaptive`` in their name are of an attacker
+who knows the defence.
 
 ``honest_pay_kept`` is the pay of honest pairs, without an attack and with all defences, over what they would get if
 each accepted, novel one were paid alike. Embeddings are kept in ``--cache``.

@@ -12,9 +12,9 @@ from PIL import Image
 
 from benchmarks.attack_auditors import measure_auditors
 from benchmarks.attack_audits import audit_search
-from benchmarks.attack_pay import RULE_1, RULE_2, Decided, Network, novel
+from benchmarks.attack_pay import RULE_1, RULE_2, Decided, Network, decide, novel
 from benchmarks.attack_rules import NOTHING, alone, hurry, operate, split_wallets, wash
-from benchmarks.attack_streams import ATTACKS, CHEAT, HONEST, REWORDED, Scene
+from benchmarks.attack_streams import ATTACKS, CHEAT, HONEST, REWORDED, Scene, copy
 from benchmarks.attack_world import PAIR, VARIANTS, Encoder, Floats, Sent, Thing, World, build, read_set, vary
 from benchmarks.attacks import attack_all, by_power, kept_of_labels, mean_figures, to_markdown
 from curiosity.embedding.checkpoint import GENESIS
@@ -23,6 +23,7 @@ from curiosity.protocol.belief import familiarity_micro
 from curiosity.protocol.calibration import Calibration, PairThresholds
 from curiosity.protocol.judgement import Anchors
 from curiosity.protocol.scoring import Quantised, csls_micro, joint, leave_one_out, quantise
+from curiosity.protocol.verdict import Reason
 from curiosity.sources.made.emoji import load_emoji
 from tests.material.service import pictures
 from trainer.belief import Scored, fit_beliefs
@@ -34,6 +35,11 @@ TRIED = ("swapped", "search", "search-adaptive", "copy-flipped", "reword", "one-
 
 def near(draw: np.random.Generator, points: Floats, noise: float) -> Quantised:
     return quantise(quantise(points) / 32_767 + noise * draw.normal(size=points.shape) / np.sqrt(points.shape[1]))
+
+
+def word(draw: np.random.Generator) -> str:
+    """Twelve letters: no two captions are alike."""
+    return "".join(draw.choice(list("abcdefghijklmnopqrstuvwxyz"), 12))
 
 
 @pytest.fixture(scope="module")
@@ -62,22 +68,21 @@ def scene() -> Scene:
         {PAIR: fit_beliefs(*scored)},
     )  # fmt: skip
     concepts = draw.normal(size=(PAIRS, DIM))
-    picture = Image.new("RGB", (16, 12), "white")
     pairs: list[tuple[Thing, Thing]] = []
     vectors: dict[str, Quantised] = {}
-    for i, (one, other) in enumerate(zip(near(draw, concepts, 0.9), near(draw, concepts, 0.9), strict=True)):
-        picture.putpixel((i % 16, i // 16), (i, 0, 200))
+    for one, other in zip(near(draw, concepts, 0.9), near(draw, concepts, 0.9), strict=True):
         packed = io.BytesIO()
-        picture.save(packed, "PNG")
-        a_thing, b_thing = Thing("image", "image/png", packed.getvalue()), Thing.text(f"text {i}")
+        blocks = Image.fromarray(draw.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+        blocks.resize((64, 48), Image.Resampling.BICUBIC).save(packed, "PNG")
+        a_thing, b_thing = Thing("image", "image/png", packed.getvalue()), Thing.text(word(draw))
         pairs.append((a_thing, b_thing))
         vectors |= {a_thing.digest.hex(): one, b_thing.digest.hex(): other}
-        copies = [vary(a_thing, variant) for variant in ("flipped", "shifted by 2 px")]
-        copies += [vary(copy, "shifted by 2 px") for copy in copies]
-        vectors |= {copy.digest.hex(): near(draw, one[None] / 1.0, 0.2)[0] for copy in copies}
+        altered = [vary(a_thing, variant) for variant in ("flipped", "shifted by 2 px")]
+        altered += [vary(again, "shifted by 2 px") for again in altered]
+        vectors |= {again.digest.hex(): near(draw, one[None] / 1.0, 0.4)[0] for again in altered}
         reworded = [Thing.text(words.format(b_thing.words)) for words in REWORDED]
-        vectors |= {copy.digest.hex(): near(draw, other[None] / 1.0, 0.6)[0] for copy in reworded}
-    foreign = [Thing.text(f"foreign {i}") for i in range(120)]
+        vectors |= {again.digest.hex(): near(draw, other[None] / 1.0, 0.6)[0] for again in reworded}
+    foreign = [Thing.text(word(draw)) for _ in range(120)]
     for thing, vector in zip(foreign, near(draw, draw.normal(size=(120, DIM)), 0.9), strict=True):
         vectors[thing.digest.hex()] = vector
     encoder = Encoder(cast(EmbeddingSpace, None), Path("nowhere"), vectors)  # it knows every vector already
@@ -112,6 +117,18 @@ def test_every_attack_is_measured_with_the_defences_and_without(scene: Scene, mo
     }
     text = to_markdown(report | {"set": "made up", "seed": 1, "rounds": 1, "preset": "none"})
     assert text.count("\n") > len(rows)
+
+
+@pytest.mark.parametrize(("defended", "paid"), [(False, True), (True, False)])
+def test_a_copy_of_an_accepted_pair_earns_nothing(scene: Scene, *, defended: bool, paid: bool) -> None:
+    decided = decide(scene.world, copy(scene, "flipped"), defended=defended)
+    originals, copies = decided[: len(scene.honest)], decided[len(scene.honest) :]
+    of_accepted = [
+        one for first, one in zip(originals, copies, strict=False) if first.verdict.is_accepted and one.sent.is_wrong
+    ]
+    assert len(of_accepted) > 5
+    assert any(one.verdict.novel for one in of_accepted) is paid
+    assert any(one.verdict.reason is Reason.PAIR_COPY for one in of_accepted) is not paid
 
 
 def test_who_washes_a_pair_is_paid_once(scene: Scene) -> None:
