@@ -3,11 +3,13 @@
 import json
 import shutil
 import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from curiosity.protocol.rewards import RewardParameters
 from tests.material.up import command, environment, network, running_below
 
 FOLDER = Path(__file__).parent.parent / ".cache" / "tests" / "demo"
@@ -44,12 +46,22 @@ def test_no_attack_succeeds(figures: dict[str, Any]) -> None:
         assert attack["succeeded"] == 0, name
 
 
-def test_what_was_claimed_is_what_the_ledger_gives(figures: dict[str, Any]) -> None:
-    from curiosity.protocol.rewards import RewardParameters
-
+def test_what_vested_is_what_was_claimed_and_what_the_ledger_gives(figures: dict[str, Any]) -> None:
+    rule = RewardParameters(version=2)
     assert figures["claimed_wei"] == figures["derived_wei"]
-    assert int(figures["claimed_wei"]) == RewardParameters().emission(1)
-    assert all(claim["transaction"] for claim in figures["claims"])
+    epochs = figures["epochs"]
+    assert [one["number"] for one in epochs] == list(range(1, len(epochs) + 1))
+    assert [int(one["emission_wei"]) for one in epochs[:2]] == [0, 0]
+    assert sum(int(one["emission_wei"]) for one in epochs) == int(figures["claimed_wei"]) < rule.emission(1)
+    assert epochs[-1]["unvested_wei"] == "0" != epochs[1]["unvested_wei"]
+    claims = figures["claims"]
+    assert all(claim["transaction"] for claim in claims)
+    by_account = Counter(claim["account"] for claim in claims)
+    assert len(by_account) == 3
+    assert all(count == 2 for count in by_account.values())  # once while it vests, and once for the rest
+    before, after = epochs[3], epochs[4]
+    assert figures["takedown"]["parts_paid"] == 2
+    assert after["paid_pairs"] >= before["paid_pairs"] - 1
 
 
 def test_the_round_made_a_child_that_the_validator_took(figures: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -22,6 +23,21 @@ def refused(*options: str | Path) -> tuple[int, str]:
     done = subprocess.run(command("up", *options), capture_output=True, text=True, env=environment(), timeout=600)
     assert "Traceback" not in done.stderr
     return done.returncode, done.stderr
+
+
+def close_epoch(settings: Path) -> dict[str, Any]:
+    """What the operator's command says; a day of the chain may still be passing."""
+
+    def close() -> dict[str, Any]:
+        token = settings.parent / "validator" / "keys" / "admin.token"
+        arguments = command("validator", "close-epoch", "--config", settings, "--token-file", token, "--json")
+        done = subprocess.run(arguments, capture_output=True, text=True, env=environment(), timeout=600)
+        assert "Traceback" not in done.stderr
+        answer: dict[str, Any] = json.loads(done.stdout or "{}")
+        assert done.returncode == 0 or "EPOCH_EARLY" in done.stdout + done.stderr, done.stderr
+        return answer if done.returncode == 0 else {}
+
+    return eventually(close)
 
 
 def pid_of_validator(folder: Path) -> int:
@@ -51,6 +67,8 @@ def test_it_comes_up_empty_and_goes_on_after_every_kind_of_end(tmp_path: Path) -
         with urlopen(f"{up.url()}/v1/network", timeout=600) as answer:
             begun = json.loads(answer.read())["checkpoint"]
         assert begun == f"0x{load(SHIPPED['offline']).digest}"
+        for epoch in (1, 2):  # a day has always passed on the chain, and the block of the beacon is there
+            assert close_epoch(settings)["epoch"] == epoch
         key, contracts = up.line("receipt key"), json.loads(Path(up.line("contracts")).read_text())
         status, words = refused("--port", "0", "--chain-port", "0", "--folder", folder)
         assert (status, words.split(":")[0]) == (6, "ALREADY_UP")
@@ -69,6 +87,7 @@ def test_it_comes_up_empty_and_goes_on_after_every_kind_of_end(tmp_path: Path) -
             name: contracts[name] for name in ("token", "rewards", "stake")
         }
         assert up.line("receipt key") == key
+        assert close_epoch(settings)["epoch"] == 3  # also on a chain that lacks the days of two epochs
         up.end(signal.SIGKILL)
     assert running_below(folder) == []
     with network(folder, tmp_path, ignore_interrupt=True) as up:

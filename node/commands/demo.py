@@ -50,8 +50,8 @@ def _demo_options(callback: Callable[..., Any]) -> Callable[..., Any]:
 def demo(session: Session, out: Path, folder: Path, **choices: Any) -> int:
     """Run the whole network end to end on real pairs, then stop everything that was started.
 
-    Chain, contracts, wallets, validation, receipts, an epoch paid and claimed, a training round, and searches before
-    and after. Writes the figures as JSON. Ends with status 1 if one of its checks fails.
+    Chain, contracts, wallets, validation, receipts, a training round, searches before and after, and days in which pay
+    vests and is claimed. Writes the figures as JSON. Ends with status 1 if one of its checks fails.
     """
     from node.demo.run import Options, run
 

@@ -3,12 +3,11 @@
 import asyncio
 import secrets
 import shutil
-import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from curiosity.client.amounts import show_tokens
 from curiosity.client.client import ValidatorClient
@@ -16,31 +15,25 @@ from curiosity.client.receipts import check_proof, read_saved, verify_saved
 from curiosity.client.submission import Contributor, Rules, Tally, submit_pairs
 from curiosity.embedding.checkpoint import SHIPPED
 from curiosity.ledger.copy import copy_ledger
-from curiosity.ledger.leaves import fetch_leaves
-from curiosity.ledger.source import LedgerSource
 from curiosity.protocol.counts import number_of
-from curiosity.protocol.errors import CuriosityError, ServiceError
+from curiosity.protocol.errors import CuriosityError
 from curiosity.protocol.messages import Decision
-from curiosity.protocol.payouts import EpochPayout, derive
 from curiosity.protocol.receipt import verify_receipt
-from curiosity.protocol.rewards import RewardParameters
-from curiosity.rewards.claim import ClaimOrder, claim
-from curiosity.rewards.claims import Claimed
 from curiosity.sources.pairset import SourcePair
 from node.demo.material import Cast, DemoMaterial, choose, deal, make_cast, make_material
 from node.demo.mischief import KINDS, attack, kind_of, make_bad_pairs
+from node.demo.pay import PaySteps
 from node.demo.processes import run_json_lines
 from node.demo.report import Report
 from node.demo.searches import search, show_searches
 from node.demo.stage import Stage, open_stage
 from node.screen import Screen
 
-T = TypeVar("T")
-
 RUN = "run"  # below the demo's folder; made anew by every run
 PLAYED = "played"  # this file marks a run that came to its end
 CHECKPOINTS = "checkpoints"  # below the demo's folder; kept, for networks that go on under them
 GENESIS = "tiny"  # a picture takes it a thirtieth of the time; `curiosity up` begins with what any new network does
+
 BAD_EACH = 60
 ATTACKS_EACH = 12
 _POLL_S = 0.5  # between two looks at what is waited for
@@ -157,8 +150,9 @@ async def _network_steps(made: Stage, options: Options, material: DemoMaterial, 
             await _submit(made, options, material, cast, client)
         with report.step("verify", "Every receipt again, offline, and one inclusion proof"):
             await _verify(made, cast, client)
-        with report.step("rewards", "The epoch closes; rewards are attested, activated, claimed"):
-            await _pay(made, cast, client, limit_s)
+        pay = PaySteps(made, cast, client, limit_s)
+        with report.step("close", "A day passes and the first epoch closes; a block to come draws whom it pays"):
+            await pay.close_first()
         with report.step("searches_before", "Searches before the training round"):
             before = await search(client)
         with report.step("training", "A trainer learns from the mirrored ledger"):
@@ -168,6 +162,8 @@ async def _network_steps(made: Stage, options: Options, material: DemoMaterial, 
         with report.step("searches_after", "The same searches afterwards, and recall on held-out material"):
             after = await search(client)
             show_searches(made, before, after, result)
+        with report.step("rewards", "Days pass: awards vest and are claimed, and a takedown stops what has not vested"):
+            await pay.pay_out()
 
 
 async def _submit(
@@ -265,76 +261,6 @@ async def _verify(made: Stage, cast: list[Cast], client: ValidatorClient) -> Non
     size = check_proof(await client.inclusion(checked.index), checked, network.origin, network.log_vkey)
     made.screen.say(f"   entry {checked.index} is in the signed tree of {number_of(size, 'entry')}")
     made.report.check("every receipt that was handed out verifies", verified == made.report.figures["receipts_at_once"])
-
-
-async def _pay(made: Stage, cast: list[Cast], client: ValidatorClient, limit_s: float) -> None:
-    closed = await client.close_epoch(made.admin_token())
-    made.screen.say(
-        f"   epoch {closed.epoch}: {closed.paid_pairs} pairs share {show_tokens(int(closed.emission_wei))}, "
-        f"root 0x{closed.reward_root.hex()[:16]}... posted"
-    )
-    payouts = [one for one in derive(await fetch_leaves(client), RewardParameters()) if one.entry is not None]
-    await _wait_until_active(made, closed.epoch, limit_s)
-    claims = []
-    for one in cast:
-        claims.append(await _claim(made, one, limit_s))
-        made.screen.say(
-            f"   {one.wallet.name} claimed {show_tokens(claims[-1].paid_wei)} for {claims[-1].gas_used} gas"
-        )
-    _tell_payouts(made, payouts[-1], claims)
-
-
-async def _claim(made: Stage, one: Cast, limit_s: float) -> Claimed:
-    """Claim as the command does: derive from the ledger, compare with the chain, and have it paid."""
-
-    def ask(question: Callable[[ValidatorClient], Coroutine[object, object, T]], *, patience_s: float = limit_s) -> T:
-        async def work() -> T:
-            patient_s = max(patience_s, limit_s)
-            async with ValidatorClient(made.validator.facts["url"], patience_s=patient_s, timeout_s=limit_s) as client:
-                return await question(client)
-
-        return asyncio.run(work())
-
-    order = ClaimOrder(one.wallet.address, payer=one.wallet.address)
-    outcome = await asyncio.to_thread(claim, LedgerSource(ask), lambda _network: made.client, order, lambda: one.key)
-    if outcome.error is not None:
-        raise outcome.error
-    return outcome.done
-
-
-async def _wait_until_active(made: Stage, epoch: int, limit_s: float) -> None:
-    """Wait until the validator has posted and activated the epoch, however long it takes it."""
-    until = time.monotonic() + limit_s
-    while (await asyncio.to_thread(made.client.state)).active_epoch < epoch:
-        if time.monotonic() >= until:
-            raise ServiceError(
-                "EPOCH_NOT_ACTIVE",
-                f"incomplete: the safety stop of {limit_s:g} s is over, and epoch {epoch} is not active",
-                "See the validator's log.",
-            )
-        if made.chain.engine != "anvil":
-            made.chain.advance(1)  # eth-tester mines only when asked
-        await asyncio.sleep(_POLL_S)
-
-
-def _tell_payouts(made: Stage, payout: EpochPayout, claims: Iterable[Claimed]) -> None:
-    claims = list(claims)
-    balances = sum(one.balance_after_wei for one in claims)
-    derived = sum(payout.cumulative_wei[one.account] for one in claims)
-    made.report.figures |= {
-        "epoch": {
-            "number": payout.epoch,
-            "paid_pairs": len(payout.paid),
-            "reward_root": "0x" + payout.reward_root.hex(),
-        },
-        "claimed_wei": str(balances),
-        "derived_wei": str(derived),
-        "claims": [one.to_json() for one in claims],
-    }
-    made.report.check(
-        "token balances on the chain equal what follows from the ledger alone",
-        balances == derived and all(one.balance_after_wei == payout.cumulative_wei[one.account] for one in claims),
-    )
 
 
 async def _train(made: Stage, options: Options, material: DemoMaterial, client: ValidatorClient) -> dict[str, Any]:

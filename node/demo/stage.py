@@ -15,6 +15,7 @@ from curiosity.host.stopping import stop_on_sigterm
 from curiosity.protocol.errors import ChainError
 from curiosity.protocol.json_reader import read_json
 from curiosity.protocol.messages import Network
+from curiosity.protocol.rewards import RewardParameters
 from node.demo.processes import ValidatorProcess, run_json_lines
 from node.demo.report import Report
 from node.screen import Screen
@@ -50,7 +51,6 @@ class StageSettings:
                 "port": self.port,
                 "data_dir": str(self.folder / "validator"),
                 "epoch_s": self.epoch_s,
-                "rule2_epoch": 0,  # version 1 pays at the close: nobody waits five epochs for a demonstration
                 "queries_per_minute": 0,
                 "activation_poll_s": 0.5,
             }
@@ -98,6 +98,13 @@ class Stage:
     def fund(self, account: bytes) -> None:
         """Give an account coins for gas from the faucet."""
         self.client.fund(self.chain.private_key(0), account, eth_wei=GAS_MONEY_WEI)
+
+    def pass_a_day(self) -> None:
+        """Move the chain's clock on by what an epoch lasts, and mine up to the block of the beacon."""
+        rule = RewardParameters(version=2)
+        self.chain.advance(rule.min_epoch_s)
+        for _ in range(rule.beacon_blocks):
+            self.chain.request("evm_mine", [])
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """`curiosity up`: a network on this machine, left running: a chain with the contracts and a validator."""
 
+import asyncio
 import json
 import os
 import shlex
@@ -7,15 +8,16 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import NoReturn
 
 from contracts.devchain import DEFAULT_CHAIN_ID
+from curiosity.client.client import ValidatorClient
 from curiosity.host.files import make_folder, move, open_locked
-from curiosity.protocol.errors import ConfigError
+from curiosity.protocol.errors import ChainError, ConfigError
 from curiosity.protocol.json_reader import read_json
 from node.demo.report import Report
 from node.demo.run import PLAYED, RUN
@@ -73,9 +75,10 @@ def up(options: UpOptions, screen: Screen) -> None:
                     made.validator.start(_Progress(screen, started))
                 made.settings.write(validator_url=made.validator.facts["url"])
                 _write_facts(lock, made)
+                days = _Days(made)
                 _tell(made, options, screen, time.monotonic() - started)
                 is_ready = True
-                _stay(made)
+                _stay(made, days)
             except KeyboardInterrupt:
                 screen.say("Stopping: the validator ends first, then the chain.")
                 if not is_ready:
@@ -212,12 +215,42 @@ def _has_default_ports(made: Stage) -> bool:
 
 
 def _rhythm(epoch_s: int) -> str:
-    if not epoch_s:
-        return "An epoch closes when you say so: curiosity validator close-epoch.\n"
-    return f"An epoch closes every {epoch_s} s in which something was decided, and pays its novel pairs.\n"
+    when = f"every {epoch_s} s in which there is something to close" if epoch_s else "when you say so"
+    how = "" if epoch_s else " (curiosity validator close-epoch)"
+    return (
+        f"An epoch closes {when}{how}, and with it a day passes on this chain: what a pair earns vests\n"
+        f"in four parts, the first with the third close.\n"
+    )
 
 
-def _stay(made: Stage) -> NoReturn:
+class _Days:
+    """Moves the chain's clock on by a day with each epoch, so that the next one may be closed at any time."""
+
+    def __init__(self, made: Stage) -> None:
+        """Bring the chain to where the open epoch may be closed.
+
+        A chain that has lost its state begins with today and lacks the days of all epochs that the ledger closed.
+        """
+        self._made = made
+        self._posted = made.client.state().latest_epoch
+        for _ in range(max(asyncio.run(_open_epoch(made.validator.facts["url"])) - self._posted, 1)):
+            made.pass_a_day()
+
+    def look(self) -> None:
+        """Let a day pass if an epoch was posted since the last look."""
+        with suppress(ChainError):  # of a chain that ends: whoever looks at its process says so
+            posted = self._made.client.state().latest_epoch
+            if posted != self._posted:
+                self._made.pass_a_day()
+                self._posted = posted
+
+
+async def _open_epoch(url: str) -> int:
+    async with ValidatorClient(url) as client:
+        return (await client.health()).epoch
+
+
+def _stay(made: Stage, days: _Days) -> NoReturn:
     """Wait for a signal.
 
     Raises:
@@ -226,4 +259,5 @@ def _stay(made: Stage) -> NoReturn:
     while True:
         made.validator.check()
         made.chain.check()
+        days.look()
         time.sleep(_LOOK_S)
