@@ -22,7 +22,7 @@ from curiosity.protocol.comparison import read_separation, read_shares
 from curiosity.protocol.errors import CheckpointError, ExitCode
 from curiosity.protocol.judgement import Anchors
 from curiosity.protocol.merkle import root
-from curiosity.protocol.scoring import MICRO, cosine_micro, csls_micro, pulls_micro, quantise
+from curiosity.protocol.scoring import MICRO, cosine_micro, csls_micro, leave_one_out, pulls_micro, quantise
 from tests.material.evaluation import Constant
 from trainer.calibrate import calibrate, join_by_concept, measure_pair, spread
 from trainer.evaluation import evaluate, is_fit, to_json, to_micro
@@ -148,6 +148,8 @@ def test_thresholds_keep_their_promise_on_unseen_pairs(all_digits: Path, genesis
         assert 0.05 <= far <= 0.1
         assert 0.05 <= crowded <= 0.1
         assert len(anchors[f"history/{name}"]) == len(spread(join_by_concept(known, a, b), 512)) >= 100
+        near = [gap.nearest_micro < limits.nearest_floor_micro for gap in leave_one_out(anchors[f"history/{name}"])]
+        assert 0.02 <= np.mean(near) < 0.05
     for gate, limit in calibration.null_max_micro.items():
         m, partner = gate.split(">")
         over = np.mean([cosine_micro(row, anchors[f"empty/{partner}"]) > limit for row in vectors[m]])
