@@ -56,6 +56,8 @@ def show_tally(screen: Screen, tally: Tally, home: Path) -> None:
             f"{paid} of {number_of(len(fresh), 'accepted pair')} may be paid when the epoch closes; "
             f"{len(fresh) - paid} are near to what the network knows already."
         )
+    if tally.generated:
+        screen.line(f"{number_of(tally.generated, 'pair')} sent as generated: together they earn a share of the epoch.")
     where = home / "receipts"
     if not tally.receipts_verified:
         screen.line(f"Nothing new was decided. The receipts of earlier runs are in {where}.")
@@ -137,6 +139,8 @@ def show_preview(screen: Screen, found: Preview, checked: str) -> None:
         screen.line(f"... and {found.pairs.total() - SHOWN} more; --json lists them.")
     show_conversions(found.converted, screen)
     show_unreadable(screen, found.unreadable)
+    if found.generated:
+        screen.line(f"{number_of(found.generated, 'pair')} would be sent as generated.")
     screen.line(checked)
     screen.line(
         f"{number_of(found.pairs.total(), 'pair')} of {number_of(found.items, 'item')}, "

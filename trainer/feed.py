@@ -65,7 +65,8 @@ class FedPair:
     """Two items that belong together, a before b by modality name. ``digest`` goes into the manifest's pairs root.
 
     ``license`` is an SPDX expression, empty for a trusted pair that states none. ``concept``, ``voice``, ``set`` and
-    ``split`` are known of trusted pairs only; training never looks at them.
+    ``split`` are known of trusted pairs only; training never looks at them. ``generated``: the contributor declared
+    that a program generated an item.
     """
 
     digest: bytes
@@ -76,6 +77,7 @@ class FedPair:
     set: str = ""
     split: str = ""
     license: str = ""
+    generated: bool = False
 
     @property
     def name(self) -> str:

@@ -69,7 +69,7 @@ def read_mirror(
             given = IndexedSubmission(index, row.submission, row.signature, row.decision.opening)
             digest = check_submission(given, leaf, copy.network.domain)
             a, b = _item(folder, row.submission.a), _item(folder, row.submission.b)
-            pairs.append(FedPair(digest, a, b, license=entry.license))
+            pairs.append(FedPair(digest, a, b, license=entry.license, generated=row.submission.is_generated))
     size, root = copy.head.size, copy.head.root.hex()
     return LedgerSlice(copy.network.origin, 0, size, root, tuple(takedowns), wanted, left_out), pairs
 

@@ -40,6 +40,7 @@ from trainer.recipe import ROUND_RECIPE, SAFETY_STOP_S
 @click.option(
     "--beliefs", is_flag=True, help="Publish beliefs, also if the parent has none; a child of one that has them does."
 )
+@click.option("--without-generated", is_flag=True, help="Leave out pairs that are declared as generated.")
 @threads
 @console.logs_option
 @lines

@@ -186,6 +186,7 @@ def run(
         recipe=describe_recipe(recipe, done.steps),
         data=describe_trusted(replay, [pair for pair in known if pair.split == "calibration"], usable)
         | {"trained": sorted(names), "takedowns": list(ledger.takedowns)}
+        | {"generated": sum(pair.generated for pair in usable)}
         | {"pair_licenses": describe_licenses(ledger, usable, replay)},
         parent=checkpoint.digest,
         ledger=LedgerRange(
@@ -276,6 +277,7 @@ def command(
     threads: int,
     beliefs: bool,
     licenses: Sequence[str],
+    without_generated: bool,
 ) -> int:
     """Train as the command asks for and print one event a line; returns the exit status.
 
@@ -290,6 +292,8 @@ def command(
 
     try:
         covered, pairs = read_mirror(ledger, licenses=licenses)
+        if without_generated:
+            pairs = [pair for pair in pairs if not pair.generated]
         result = run(
             parent,
             pairs,
@@ -302,7 +306,8 @@ def command(
             command="python -m trainer.round --parent DIR --ledger DIR --trusted DIR --out DIR "
             f"--steps {steps} --seed {seed}"
             + (" --beliefs" if beliefs else "")
-            + "".join(f" --license {one}" for one in licenses),
+            + "".join(f" --license {one}" for one in licenses)
+            + (" --without-generated" if without_generated else ""),
         )
     except KeyboardInterrupt:
         what = "the training was interrupted; nothing of it is kept"

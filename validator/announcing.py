@@ -1,10 +1,12 @@
 """Announcing another rule of pay: an order is checked, in words for the operator, before it stands in the ledger."""
 
+from dataclasses import replace
+
 from curiosity.protocol.entry import RuleEntry
 from curiosity.protocol.errors import ConfigError, ProofError, Rejected
 from curiosity.protocol.orders import RuleOrder
 from curiosity.protocol.payouts import Replay
-from curiosity.protocol.rewards import RewardParameters
+from curiosity.protocol.rewards import NEWEST, RewardParameters
 from curiosity.protocol.vesting import fixed_fields, spell_rule
 
 BY_NUMBER = "the contract on the chain lowers what remains by each epoch's number, whatever the epoch pays"
@@ -51,7 +53,7 @@ def plan_rule(replay: Replay, order: RuleOrder, block: int, at: int, *, returns:
             status=_CONFLICT,
         )
     rule = _changed(replay, order)
-    if rule == replay.rule:
+    if replay.book is not None and replace(rule, version=replay.rule.version) == replay.rule:
         raise Rejected("RULE_SAME", "nothing would change", "Name what is to change (--set).", status=_CONFLICT)
     if rule.unpaid_returns and not returns and replay.book is None:
         raise Rejected("RULE_CONTRACT", BY_NUMBER, "Add --set unpaid_returns=0.", status=_CONFLICT)
@@ -67,10 +69,10 @@ def plan_rule(replay: Replay, order: RuleOrder, block: int, at: int, *, returns:
 
 
 def _changed(replay: Replay, order: RuleOrder) -> RewardParameters:
-    """Return the parameters in force, or those that version 2 begins with, with the order's changes."""
+    """Return the parameters in force, or those that the newest version begins with, with the order's changes."""
     is_first = replay.book is None
     fixed = fixed_fields(is_first=is_first)
-    values = replay.rule.values() if not is_first else RewardParameters(version=2).values() | _kept(replay.rule)
+    values = RewardParameters(version=NEWEST).values() | _kept(replay.rule)
     if unknown := sorted(set(order.changes) - (set(values) - {"version"})):
         raise Rejected(
             "RULE_UNKNOWN",
@@ -93,5 +95,5 @@ def _changed(replay: Replay, order: RuleOrder) -> RewardParameters:
 
 
 def _kept(rule: RewardParameters) -> dict[str, int]:
-    """Return what version 2 takes over from version 1."""
+    """Return what the newest version takes over from the one in force."""
     return {name: value for name, value in rule.values().items() if name != "version"}

@@ -220,10 +220,11 @@ async def build(settings: ServiceSettings) -> Service:
     )
     if mirrored is None and config.rule2_epoch:
         rule = RewardParameters(
-            version=2,
+            version=3,
             min_epoch_s=config.min_epoch_s,
             audit_micro=config.audit_micro,
             unpaid_returns=config.unpaid_returns,
+            generated_micro=config.generated_micro,
         )
         await epochs.name_rule(config.rule2_epoch, rule)
     return Service(

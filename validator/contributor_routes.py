@@ -53,6 +53,8 @@ async def get_network(request: web.Request) -> web.Response:
             ledger_size=s.ledger.size,
             separation=read_separation(in_force.checkpoint.manifest.evaluation),
             curiosity_rule=judge.rule,
+            accepted_pairs=s.epochs.accepted_pairs,
+            generated_pairs=s.epochs.generated_pairs,
         )
     )
 

@@ -3,10 +3,11 @@
 import base64
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from curiosity.protocol.entry import PairEntry, encode_entry
+from curiosity.protocol.entry import PairEntry, encode_entry, version_of
 from curiosity.protocol.errors import Rejected
 from curiosity.protocol.messages import Decision, Embeddings
 from curiosity.protocol.pair import Item, Part
@@ -43,19 +44,18 @@ def seal_entry(
     """
     pair, submission = admitted.pair, admitted.pair.envelope.submission
     commitment, sealed = opening.seal()
-    leaf = encode_entry(
-        PairEntry(
-            pair=admitted.digest,
-            contributor=submission.contributor,
-            signature=pair.envelope.signature,
-            modalities=submission.modalities,
-            license=submission.license,
-            verdict=verdict,
-            commitment=commitment,
-            again=again,
-            v=4 if again is not None else 2 if verdict.crowd is None else 3,
-        )
+    entry = PairEntry(
+        pair=admitted.digest,
+        contributor=submission.contributor,
+        signature=pair.envelope.signature,
+        modalities=submission.modalities,
+        license=submission.license,
+        verdict=verdict,
+        commitment=commitment,
+        again=again,
+        generated=True if submission.is_generated else None,
     )
+    leaf = encode_entry(replace(entry, v=version_of(entry)))
     return NewEntry(
         leaf,
         NewSubmission(

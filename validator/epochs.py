@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from curiosity.chain.evm import ChainClient
 from curiosity.protocol.counts import number_of
-from curiosity.protocol.entry import AuditEntry, Closing, RuleEntry, encode_entry, parse_entry
+from curiosity.protocol.entry import AuditEntry, Closing, PairEntry, RuleEntry, encode_entry, parse_entry
 from curiosity.protocol.errors import ChainError, ConfigError, ProofError, Rejected, StoreError
 from curiosity.protocol.messages import (
     ClaimShare,
@@ -63,6 +63,8 @@ class Epochs:
         self._opened_at = clock()
         self._closed: list[EpochPayout] = []
         self._paid: set[int] = set()
+        self.accepted_pairs = self.generated_pairs = 0  # of the closed epochs
+        self._accepted = self._generated = 0  # of what was followed
         self._replay = Replay(parameters)
         self._follow()
         self._replay.check_entries = False  # what comes now is written by this process
@@ -82,9 +84,13 @@ class Epochs:
     def _follow(self) -> None:
         """Bring what was derived up to the ledger; of a closed epoch only what it pays is kept."""
         for leaf in self._leaves(self._replay.size, self._ledger.size):
-            payout = self._replay.take(parse_entry(leaf))
+            entry = parse_entry(leaf)
+            payout = self._replay.take(entry)
             if payout is not None:
                 self._keep(payout)
+            elif isinstance(entry, PairEntry) and entry.verdict.is_accepted:
+                self._accepted += 1
+                self._generated += bool(entry.generated)
 
     def was_paid(self, index: int) -> bool:
         """Return whether a closed epoch paid anything for the pair of this ledger index."""
@@ -92,6 +98,7 @@ class Epochs:
 
     def _keep(self, payout: EpochPayout) -> None:
         self._paid.update(pair.index for pair in payout.paid)
+        self.accepted_pairs, self.generated_pairs = self._accepted, self._generated
         self._closed.append(replace(payout, paid=(), cumulative_wei={}, awarded=(), unvested=()))
 
     # -- the rule

@@ -157,10 +157,12 @@ def fault_of(verdict: Verdict) -> str:
     return (verdict.fault or Fault.CONTRIBUTOR).value
 
 
-def explain_pay(verdict: Verdict, detail: str = "", names: tuple[str, str] = ("", "")) -> str:
+def explain_pay(
+    verdict: Verdict, detail: str = "", names: tuple[str, str] = ("", ""), *, generated: bool = False
+) -> str:
     """Return whether a pair can be paid and why not, as far as its verdict tells, and the ``detail`` of its opening.
 
-    ``names`` (a, b) are of the items' files.
+    ``names`` (a, b) are of the items' files. ``generated``: the pair is declared as generated.
     """
     if verdict.outcome is Outcome.GREY:
         return "not paid: undecided"
@@ -172,7 +174,8 @@ def explain_pay(verdict: Verdict, detail: str = "", names: tuple[str, str] = (""
         if detail in NOT_NOVEL:  # nothing else that a validator may write there
             return f"not paid: {detail}"
         return "not paid: near to what the network knows already"
-    return "may be paid when its epoch closes: it fills a gap" + explain_crowd(verdict.crowd, names)
+    pool = "; declared as generated: such pairs share a part of the epoch" if generated else ""
+    return "may be paid when its epoch closes: it fills a gap" + explain_crowd(verdict.crowd, names) + pool
 
 
 def explain_crowd(crowd: CrowdCounts | None, names: tuple[str, str] = ("", "")) -> str:

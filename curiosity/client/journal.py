@@ -29,6 +29,7 @@ class SubmissionPlan:
     client: str
     a: str = ""  # where item a came from, such as a file's path; stays on this machine
     b: str = ""
+    generated: bool = False
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,13 @@ def decided(
 ) -> PairOutcome:
     """Return what came of a pair that a validator decided about; ``calibration`` is of the verdict's checkpoint."""
     told = judged(names, decision.verdict, decision.opening, _weigh(decision, calibration))
-    pay = explain_pay(decision.verdict, decision.opening.detail, (short(names[0]), short(names[1])))
+    leaf = parse_entry(decision.receipt.entry.encode())
+    pay = explain_pay(
+        decision.verdict,
+        decision.opening.detail,
+        (short(names[0]), short(names[1])),
+        generated=isinstance(leaf, PairEntry) and bool(leaf.generated),
+    )
     return replace(told, pay=pay, entry=entry, pair=pair.hex())
 
 

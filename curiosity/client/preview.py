@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 from curiosity.client.conversions import Conversions
-from curiosity.client.submission import check_taken, stated_license
+from curiosity.client.taken import check_taken, stated_license
 from curiosity.protocol.errors import SourceError
 from curiosity.protocol.messages import Network
 from curiosity.sources.own.item import check_item
@@ -27,6 +27,7 @@ class Preview:
     rows: list[dict[str, Any]] = field(default_factory=list)
     unreadable: list[SourceError] = field(default_factory=list)
     converted: Conversions = field(default_factory=Conversions)
+    generated: int = 0  # pairs that would be sent as generated
 
     @property
     def looked_at(self) -> int:
@@ -43,6 +44,7 @@ class Preview:
             "bytes": self.item_bytes,
             "rows": self.rows,
             "converted": self.converted.listed,
+            "generated": self.generated,
             "unreadable": [error.to_json() for error in self.unreadable],
         }
 
@@ -51,10 +53,11 @@ def preview(
     rows: Iterable[SourcePair | SourceError],
     *,
     license: str,
+    generated: bool = False,
     network: Network | None = None,
     watch: Callable[[Preview], None] = lambda _: None,
 ) -> Preview:
-    """Read every row as `submit_pairs` would; ``license`` is for rows that state none.
+    """Read every row as `submit_pairs` would; ``license`` is for rows that state none, ``generated`` declares of all.
 
     With the ``network``'s own message its licences and modality pairs count too.
     """
@@ -70,11 +73,13 @@ def preview(
             if network is not None:
                 check_taken(row, network)
             read = list(_read(row, seen, made))
+            is_generated = generated or row.is_generated
         except SourceError as error:
             made.unreadable.append(error)
             continue
         made.pairs[row.modalities] += 1
         made.licenses[stated] += 1
+        made.generated += is_generated
         if len(made.rows) < _MAX_LISTED:
             made.rows.append({"id": row.id, "license": stated, "a": read[0], "b": read[1]})
     return made

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,10 @@ from curiosity.client.outcome import (
     withheld,
 )
 from curiosity.client.receipts import read_saved, receipt_path, save_receipt
+from curiosity.client.taken import not_taken, stated_license
 from curiosity.protocol.counts import number_of
 from curiosity.protocol.decision import check_decision
 from curiosity.protocol.errors import CuriosityError, ProofError, Rejected, SourceError
-from curiosity.protocol.license import match_license
 from curiosity.protocol.messages import Decision, Network
 from curiosity.protocol.pair import Item, SignedPair, sign_pair
 from curiosity.sources.own.item import check_item
@@ -52,12 +52,16 @@ class Contributor:
 
 @dataclass(frozen=True)
 class Rules:
-    """How to submit. ``license`` is for rows whose source states none; ``again`` sends rows that have a result too."""
+    """How to submit. ``license`` is for rows whose source states none; ``again`` sends rows that have a result too.
+
+    ``generated`` declares of every row that a program generated an item; else what its source and its files say counts.
+    """
 
     license: str = ""
     concurrency: int = 16
     lifetime_s: int = 12 * 3600
     again: bool = False
+    generated: bool = False
     receipt_vkey: str = ""  # pinned; empty trusts what the network shows
     log_vkey: str = ""
     origin: str = ""
@@ -76,6 +80,7 @@ class Tally:
     unreadable: list[SourceError] = field(default_factory=list)
     known: int = 0  # rows that have their decision already, from an earlier run or an earlier row
     converted: Conversions = field(default_factory=Conversions)  # of the rows that were sent
+    generated: int = 0  # rows that were sent as generated
     pairs: list[PairOutcome] = field(default_factory=list)  # what came of each, also of those of earlier runs
     replayed: int = 0  # decisions that had been made before and came back
     receipts_verified: int = 0
@@ -98,6 +103,7 @@ class Tally:
             "unreadable": [error.to_json() for error in self.unreadable],
             "known": self.known,
             "converted": self.converted.listed,
+            "generated": self.generated,
             "replayed": self.replayed,
             "receipts_verified": self.receipts_verified,
             "seconds": round(self.seconds, 2),
@@ -113,6 +119,7 @@ class _Row:
     b: Item
     license: str
     captured_at: int
+    generated: bool
     names: tuple[str, str]  # where the items came from
 
 
@@ -138,45 +145,6 @@ def check_network(network: Network, rules: Rules) -> None:
                 f"the validator shows {name} {shown}, pinned is {pinned}",
                 f"Check that you reach the right validator, or correct {name} ([node] {name}, in a program trust).",
             )
-
-
-def stated_license(source: SourcePair, otherwise: str, allowed: Collection[str] | None) -> str:
-    """Return a pair's licence as the network spells it; ``allowed`` None: as it is, nothing is known of the network.
-
-    Raises:
-        SourceError: LICENSE_MISSING, LICENSE_NOT_ALLOWED (with those that are).
-    """
-    license = source.license or otherwise
-    if not license:
-        raise SourceError(
-            "LICENSE_MISSING",
-            f"{source.id} states no licence",
-            "Give one, such as CC-BY-4.0 (--license, in a program license).",
-        )
-    if allowed is None:
-        return license
-    try:
-        return match_license(license, allowed)
-    except Rejected as error:
-        raise SourceError(error.code, f"{source.id}: {error.what}", error.remedy) from None
-
-
-def check_taken(source: SourcePair, network: Network) -> None:
-    """Check that the network's checkpoint judges such a modality pair.
-
-    Raises:
-        SourceError: PAIR_NOT_TAKEN.
-    """
-    if source.modalities not in network.pairs:
-        raise _not_taken(source, network)
-
-
-def _not_taken(source: SourcePair, network: Network) -> SourceError:
-    return SourceError(
-        "PAIR_NOT_TAKEN",
-        f"{source.id} is {source.modalities}, which this network does not judge yet",
-        f"It judges {', '.join(sorted(network.pairs))}.",
-    )
 
 
 async def submit_pairs(
@@ -254,13 +222,14 @@ class _Run:
             return None
         if not self._is_taken(source):
             self.tally.not_taken[source.modalities] += 1
-            self.tally.pairs.append(withheld(names_of(source), _not_taken(source, self.network)))
+            self.tally.pairs.append(withheld(names_of(source), not_taken(source, self.network)))
             return None
         try:
             license = stated_license(source, self.rules.license, self.network.licenses)
             a, b = (Item(part.modality, part.media_type, part.read()) for part in (source.a, source.b))
             names = names_of(source)
-            row = _Row(row_key(a.digest, b.digest, license), a, b, license, source.captured_at or 0, names)
+            key, generated = row_key(a.digest, b.digest, license), self.rules.generated or source.is_generated
+            row = _Row(key, a, b, license, source.captured_at or 0, generated, names)
             if row.key in self.seen:  # the source repeats it
                 self.tally.known += 1
                 return None
@@ -281,6 +250,7 @@ class _Run:
             self.watch(source, error)
             return None
         self.seen.add(row.key)
+        self.tally.generated += row.generated
         return row
 
     def _recall(self, row: _Row) -> PairOutcome:
@@ -326,7 +296,10 @@ class _Run:
 
     def _plan(self, row: _Row) -> SubmissionPlan:
         expiry = int(time.time()) + self.rules.lifetime_s
-        return SubmissionPlan(row.key, secrets.token_hex(32), expiry, row.license, row.captured_at, CLIENT, *row.names)
+        nonce = secrets.token_hex(32)
+        return SubmissionPlan(
+            row.key, nonce, expiry, row.license, row.captured_at, CLIENT, *row.names, generated=row.generated
+        )
 
     async def _guarded(self, source: SourcePair, row: _Row) -> None:
         """Send one row. A failure that concerns the whole run is kept; what is on its way still comes to its end."""
@@ -371,6 +344,7 @@ class _Run:
             license=plan.license,
             captured_at=plan.captured_at,
             client=plan.client,
+            generated=plan.generated,
         )
 
     def _tell(self, source: SourcePair, outcome: PairOutcome, error: CuriosityError | None = None) -> None:

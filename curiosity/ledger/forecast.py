@@ -15,8 +15,8 @@ from typing import Any, Final, Self
 from curiosity.client.client import ValidatorClient
 from curiosity.client.explain import explain_crowd, explain_pay
 from curiosity.client.outcome import ACCEPTED, PairOutcome, judged, names_of, short, withheld
-from curiosity.client.submission import check_taken, stated_license
 from curiosity.client.submit import ask_network
+from curiosity.client.taken import check_taken, stated_license
 from curiosity.embedding.checkpoint import SHIPPED, Checkpoint, find_genesis, load
 from curiosity.embedding.sketch import Sketch, sketch_item
 from curiosity.host.paths import inside

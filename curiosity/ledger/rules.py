@@ -262,9 +262,9 @@ class LedgerRules:
         return set(self._gone)
 
 
-def _signed(entry: PairEntry) -> tuple[bytes, bytes, bytes, str, str]:
+def _signed(entry: PairEntry) -> tuple[bytes, bytes, bytes, str, str, bool | None]:
     """Return what all entries about one pair have in common."""
-    return entry.pair, entry.contributor, entry.signature, entry.modalities, entry.license
+    return entry.pair, entry.contributor, entry.signature, entry.modalities, entry.license, entry.generated
 
 
 def _show(digest: bytes | None) -> str:

@@ -56,7 +56,8 @@ def check_decision(decision: Decision, envelope: Envelope, digest: bytes, origin
     checked, entry = check_decided(decision, digest, origin, vkey)
     submission = envelope.submission
     expected = (submission.contributor, envelope.signature, submission.modalities, submission.license)
-    if expected != (entry.contributor, entry.signature, entry.modalities, entry.license):
+    said = (entry.contributor, entry.signature, entry.modalities, entry.license)
+    if expected != said or submission.is_generated is not bool(entry.generated):
         raise ProofError("RECEIPT_OF_ANOTHER", f"the receipt's entry is not about pair 0x{digest.hex()}")
     opening = decision.opening
     if (opening.a, opening.b) != (submission.a.sha256, submission.b.sha256):
@@ -106,8 +107,8 @@ def check_submission(row: IndexedSubmission, leaf: bytes, domain: Domain) -> byt
     """Check that a submission and its opening are those behind an entry, and return the pair's digest.
 
     Raises:
-        ProofError: MIRROR_SUBMISSION if the entry is not about that pair or the contributor did not sign it,
-            MIRROR_OPENING if the entry's commitment hides something else.
+        ProofError: MIRROR_SUBMISSION if the entry is not about that pair, says otherwise whether it is generated, or
+            the contributor did not sign it, MIRROR_OPENING if the entry's commitment hides something else.
     """
     entry = parse_entry(leaf)
     try:
@@ -116,6 +117,8 @@ def check_submission(row: IndexedSubmission, leaf: bytes, domain: Domain) -> byt
         raise ProofError("MIRROR_SUBMISSION", f"entry {row.index}: {error.what}") from None
     if not isinstance(entry, PairEntry) or entry.pair != digest or entry.license != row.submission.license:
         raise ProofError("MIRROR_SUBMISSION", f"entry {row.index} is not about pair 0x{digest.hex()}")
+    if row.submission.is_generated is not bool(entry.generated):
+        raise ProofError("MIRROR_SUBMISSION", f"entry {row.index} says otherwise than its pair whether it is generated")
     if row.opening.commitment() != entry.commitment:
         raise ProofError("MIRROR_OPENING", f"what came with entry {row.index} is not what its commitment hides")
     return digest

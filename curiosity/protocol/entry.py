@@ -27,7 +27,8 @@ class PairEntry:
     """A decision about a pair. The signature over ``pair`` recovers to ``contributor``.
 
     Version 3, of accepted novel pairs, is version 2 with the counts in ``verdict.crowd``. Version 4 decides again about
-    a held pair: ``again`` is the index of the entry that it follows, the newest one about that pair.
+    a held pair: ``again`` is the index of the entry that it follows, the newest one about that pair. Version 5 is any
+    of them with ``generated``, which is true: the contributor declares that a program generated an item.
     """
 
     pair: Bytes32
@@ -38,8 +39,9 @@ class PairEntry:
     verdict: Verdict
     commitment: Bytes32  # of the curiosity.protocol.verdict.Opening
     again: Annotated[Uint53 | None, LATER] = None
+    generated: Annotated[Literal[True] | None, LATER] = None
     kind: Literal["pair"] = "pair"
-    v: Literal[2, 3, 4] = 2
+    v: Literal[2, 3, 4, 5] = 2
 
     __pydantic_config__ = STRICT
 
@@ -192,14 +194,20 @@ def parse_entry(leaf: bytes) -> AnyEntry:
 
 def _version_differs(entry: AnyEntry) -> str:
     """Return what is wrong with an entry whose version does not fit its fields; "" if nothing is."""
-    if isinstance(entry, PairEntry):
-        if (entry.again is None) is (entry.v == 4):
-            return f"a pair entry of version {entry.v} {'without' if entry.v == 4 else 'with'} again"
-        if entry.again is None and (entry.verdict.crowd is None) is not (entry.v == 2):
-            return f"a pair entry of version {entry.v} {'without' if entry.v > 2 else 'with'} verdict.crowd"
+    if isinstance(entry, PairEntry) and entry.v != (fits := version_of(entry)):
+        return f"a pair entry of version {entry.v} with the fields of version {fits}"
     if isinstance(entry, EpochEntry) and (entry.closing is None) is not (entry.v == 1):
         return f"an epoch entry of version {entry.v} {'without' if entry.v > 1 else 'with'} closing"
     return ""
+
+
+def version_of(entry: PairEntry) -> Literal[2, 3, 4, 5]:
+    """Return the version of a pair entry with these fields."""
+    if entry.generated:
+        return 5
+    if entry.again is not None:
+        return 4
+    return 2 if entry.verdict.crowd is None else 3
 
 
 def is_accepted(leaf: bytes) -> bool:

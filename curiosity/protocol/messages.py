@@ -67,6 +67,8 @@ class Network:
     # checkpoint; empty for checkpoints that do not say it.
     separation: dict[str, dict[str, int]] = field(default_factory=dict)
     curiosity_rule: str = ""  # how novelty is measured: a name of curiosity.protocol.curiosity.RULES; empty: not told
+    accepted_pairs: int = 0  # in the closed epochs
+    generated_pairs: int = 0  # of them those that were declared as generated
 
     __pydantic_config__ = STRICT
 

@@ -12,6 +12,8 @@ from curiosity.protocol.wire import STRICT, Bytes20, Bytes32, Bytes65, ShortText
 MAX_LIFETIME_S = 24 * 3600  # a signature that is never seen dies within a day
 MAX_ENVELOPE_BYTES = 16 * 1024
 ZERO32 = bytes(32)
+META_GENERATED = keccak(b'{"generated":true}')
+"""``meta_hash`` of a pair of which the contributor declares that a program generated an item."""
 
 _PART_TYPE = b"Part(string modality,string mediaType,uint64 size,bytes32 sha256)"
 _SUBMISSION_TYPE = (
@@ -100,6 +102,11 @@ class Submission:
         return typed_digest(domain, self.struct_hash())
 
     @property
+    def is_generated(self) -> bool:
+        """Whether the contributor declares that a program generated an item, or a part of one."""
+        return self.meta_hash == META_GENERATED
+
+    @property
     def modalities(self) -> str:
         """The modality pair, as thresholds are keyed: ``"audio-text"``."""
         return f"{self.a.modality}-{self.b.modality}"
@@ -142,10 +149,11 @@ def sign_pair(
     captured_at: int = 0,
     client: str = "",
     refs: tuple[bytes, ...] = (),
+    generated: bool = False,
 ) -> SignedPair:
     """Return the pair signed by ``private_key``, its items put in canonical order.
 
-    ``nonce`` is 32 random bytes, ``expiry`` Unix seconds.
+    ``nonce`` is 32 random bytes, ``expiry`` Unix seconds. ``generated`` declares that a program generated an item.
 
     Raises:
         Rejected: PAIR_SAME_MODALITY if both are of one kind.
@@ -161,6 +169,7 @@ def sign_pair(
         license=license,
         captured_at=captured_at,
         client=client,
+        meta_hash=META_GENERATED if generated else ZERO32,
         refs=refs,
     )
     check_modalities(submission)

@@ -21,9 +21,12 @@ SECONDS_PER_DAY = 86_400
 _WEI = 10**18
 _MAX_UINT256 = 2**256 - 1
 _MAX_UINT64 = 2**64 - 1
-_FIELDS_OF_VERSION_1 = 7
+NEWEST = 3
+"""The newest version of the parameters."""
+
+_FIELDS_OF_VERSION = {1: 7, 2: 14}
 _HIGHEST = {
-    "version": 2,
+    "version": NEWEST,
     "least_pairs": 1_000_000,
     "vest_epochs": 1_000,
     "crowd_power": 8,
@@ -31,9 +34,10 @@ _HIGHEST = {
     "beacon_blocks": 1_000_000,
     "min_epoch_s": 10 * 366 * SECONDS_PER_DAY,
     "unpaid_returns": 1,
+    "generated_micro": 1_000_000,
 }
 """Whoever derives pay computes with these for ever: powers and loops stay small, and no epoch waits for centuries."""
-_MAY_BE_ZERO = ("premint_wei", "crowd_power", "audit_micro", "min_epoch_s", "unpaid_returns")
+_MAY_BE_ZERO = ("premint_wei", "crowd_power", "audit_micro", "min_epoch_s", "unpaid_returns", "generated_micro")
 
 
 @dataclass(frozen=True)
@@ -45,13 +49,17 @@ class RewardParameters:
     emits 90 % of it in ten years. ``epoch_length_s``: reward period in seconds; the share of an epoch is the day's,
     scaled linearly. ``top_n``: pairs paid in one epoch at most.
 
-    The other fields are of version 2 alone (`curiosity.protocol.vesting`); version 1 does not read them, and its digest
-    does not cover them. ``least_pairs``: one pair gets at most this part of an epoch, 100 being a hundredth.
+    The next fields are of version 2 (`curiosity.protocol.vesting`); version 1 does not read them, and its digest does
+    not cover them. ``least_pairs``: one pair gets at most this part of an epoch, 100 being a hundredth.
     ``vest_epochs``: epochs over which pay vests. ``crowd_power``: a pair's weight is divided by this power of 1 and its
     largest crowd count. ``audit_micro``: share of the paid pairs that is judged again, in millionths.
     ``beacon_blocks``: blocks after the one that an epoch closes at until the one whose hash draws. ``min_epoch_s``:
     least seconds from one epoch's close to the next. ``unpaid_returns``: 1 where what is not paid stays in the pool of
     the next emissions, 0 under the contracts that lower it by number alone.
+
+    Version 3 is version 2 with the fields that follow; each has a default under which both pay alike.
+    ``generated_micro``: share of an epoch, in millionths, that generated pairs get together at most
+    (`curiosity.protocol.pools`).
 
     Raises:
         ConfigError: ``REWARD_PARAMETER_INVALID`` when a value cannot work.
@@ -71,6 +79,7 @@ class RewardParameters:
     beacon_blocks: int = 32
     min_epoch_s: int = SECONDS_PER_DAY
     unpaid_returns: int = 1
+    generated_micro: int = 1_000_000
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -150,7 +159,7 @@ class RewardParameters:
     def values(self) -> dict[str, int]:
         """Return the fields of its version by name, in the order of the digest."""
         names = [field.name for field in fields(self)]
-        return {name: getattr(self, name) for name in (names if self.version > 1 else names[:_FIELDS_OF_VERSION_1])}
+        return {name: getattr(self, name) for name in names[: _FIELDS_OF_VERSION.get(self.version)]}
 
     def digest(self) -> bytes:
         """Return the Keccak-256 over a label and the fields in order, 32 bytes each, big-endian."""

@@ -1,4 +1,4 @@
-"""Version 2 of the rule of pay: which pairs of an epoch are paid, how much, and when it is theirs.
+"""Versions 2 and 3 of the rule of pay: which pairs of an epoch are paid, how much, and when it is theirs.
 
 Steps 15 to 17 of docs/protocol.md; docs/adr/0041-pay-that-vests.md weighs the choices. An epoch n is closed by its
 entry. At the close of epoch n + 1 a beacon that nobody knew when n was closed draws the pairs that n pays, and each of
@@ -12,22 +12,28 @@ from hashlib import sha256
 
 from curiosity.protocol.entry import AuditEntry, Closing, PairEntry, Wei
 from curiosity.protocol.errors import ConfigError, ProofError
+from curiosity.protocol.pools import MILLION, rates, take
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.verdict import MAX_CROWD, CrowdCounts
-from curiosity.protocol.wire import STRICT, Bytes20, Bytes32, Uint53
+from curiosity.protocol.wire import STRICT, Bytes20, Bytes32, ShortText, Uint53
 
 WHOLE_WEIGHT = 1 << 24
 """Weight of a pair that shares nothing with an earlier one."""
 
 DRAW_TAG = b"curiosity/draw/1\x00"
 AUDIT_TAG = b"curiosity/audit/1\x00"
-_MILLION = 1_000_000
+GENERATED = "generated"
+"""The pool of pairs of which the contributor declares that a program generated an item."""
+
 _LOT_BYTES = 8
 
 
 @dataclass(frozen=True)
 class Earner:
-    """A novel pair whose draw is still to come. ``is_gone``: it counts among the others and gets nothing."""
+    """A novel pair whose draw is still to come.
+
+    ``is_gone``: it counts among the others and gets nothing. ``pool``: the kind of pairs that it shares a limit with.
+    """
 
     index: Uint53
     pair: Bytes32
@@ -35,6 +41,7 @@ class Earner:
     weight: Uint53
     score_micro: Uint53
     is_gone: bool = False
+    pool: ShortText = ""
 
     __pydantic_config__ = STRICT
 
@@ -112,10 +119,17 @@ def lot_of(tag: bytes, beacon: bytes, pair: bytes) -> bytes:
     return sha256(tag + beacon + pair).digest()
 
 
-def draw(earners: Sequence[Earner], beacon: bytes, top_n: int) -> list[Earner]:
-    """Return up to ``top_n`` of the pairs, in ledger order: those with the lowest lots."""
-    if len(earners) > top_n:
-        earners = sorted(earners, key=lambda one: lot_of(DRAW_TAG, beacon, one.pair))[:top_n]
+def shares_of(rule: RewardParameters) -> dict[str, int]:
+    """Return the largest share of an epoch of each pool, in millionths."""
+    return {GENERATED: rule.generated_micro}
+
+
+def draw(earners: Sequence[Earner], beacon: bytes, rule: RewardParameters) -> list[Earner]:
+    """Return up to ``top_n`` of the pairs, in ledger order: those with the lowest lots, each pool up to its share."""
+    if len(earners) > rule.top_n:
+        earners = sorted(earners, key=lambda one: lot_of(DRAW_TAG, beacon, one.pair))
+        ordered = [(one.pool, number) for number, one in enumerate(earners)]
+        earners = [earners[number] for number in take(ordered, rule.top_n, shares_of(rule))]
     return sorted(earners, key=lambda one: one.index)
 
 
@@ -125,17 +139,22 @@ def award_all(
     """Return what the draw gives to the pairs of a closed epoch.
 
     A pair gets its share by weight, and at most ``budget_wei / least_pairs``: below that many whole weights the rest of
-    the budget is not awarded. What a pair would get that is gone is awarded to nobody.
+    the budget is not awarded. The pairs of a pool get no more than its share together, which `rates` divides. What a
+    pair would get that is gone is awarded to nobody.
     """
-    drawn = draw(earners, beacon, rule.top_n)
-    whole = max(sum(one.weight for one in drawn), WHOLE_WEIGHT * rule.least_pairs)
+    drawn = draw(earners, beacon, rule)
+    weights: dict[str, int] = {}
+    for one in drawn:
+        weights[one.pool] = weights.get(one.pool, 0) + one.weight
+    of_weight = rates(weights, shares_of(rule), budget_wei, WHOLE_WEIGHT * rule.least_pairs)
     awards = []
     for one in drawn:
-        part_wei = budget_wei * one.weight // (whole * rule.vest_epochs)
+        wei, weight = of_weight[one.pool]
+        part_wei = wei * one.weight // (weight * rule.vest_epochs) if one.weight else 0
         if one.is_gone or part_wei == 0:
             continue
         lot = int.from_bytes(lot_of(AUDIT_TAG, beacon, one.pair)[:_LOT_BYTES], "big")
-        is_drawn = lot * _MILLION < rule.audit_micro << (8 * _LOT_BYTES)
+        is_drawn = lot * MILLION < rule.audit_micro << (8 * _LOT_BYTES)
         awards.append(
             Award(
                 one.index, one.pair, one.contributor, epoch, str(part_wei), rule.vest_epochs, one.score_micro, is_drawn
@@ -201,7 +220,8 @@ class Book:
         """Take in a novel pair of the open epoch."""
         verdict = entry.verdict
         weight = weight_of(verdict.crowd, self.rule.crowd_power)
-        self._open[index] = Earner(index, entry.pair, entry.contributor, weight, verdict.curiosity_micro)
+        pool = GENERATED if entry.generated else ""
+        self._open[index] = Earner(index, entry.pair, entry.contributor, weight, verdict.curiosity_micro, pool=pool)
 
     def pair_at(self, index: int) -> bytes | None:
         """Return the digest of a pair that may still get something."""
@@ -302,7 +322,8 @@ def read_rule(
             shorter than the length that its emission is for.
 
     Raises:
-        ProofError: PAYOUT_RULE unless they are those of version 2 and leave what the contracts fix.
+        ProofError: PAYOUT_RULE unless they are those of version 2 or a later one, none before the one in force, and
+            leave what the contracts fix.
     """
     try:
         rule = parse_rule(values)
@@ -311,7 +332,7 @@ def read_rule(
     wrong = [name for name in fixed_fields(is_first=is_first) if getattr(rule, name) != getattr(before, name)]
     least_s = max(rule.epoch_length_s if is_on_chain else 0, 0 if is_first else before.min_epoch_s)
     wrong += ["min_epoch_s"] if rule.min_epoch_s < least_s else []
-    if rule.version != 2 or wrong or set(values) != set(rule.values()):
+    if rule.version < max(before.version, 2) or wrong or set(values) != set(rule.values()):
         raise ProofError("PAYOUT_RULE", f"version {rule.version} cannot follow here, or {wrong or 'a field'} differs")
     return rule
 

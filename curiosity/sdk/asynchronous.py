@@ -115,7 +115,14 @@ class AsyncClient:
         return network
 
     async def submit(
-        self, a: Thing, b: Thing, *, license: str, captured_at: int | None = None, again: bool = False
+        self,
+        a: Thing,
+        b: Thing,
+        *,
+        license: str,
+        captured_at: int | None = None,
+        again: bool = False,
+        generated: bool = False,
     ) -> PairOutcome:
         """Sign a pair, send it, and return what was decided once the receipt was checked and saved.
 
@@ -128,10 +135,10 @@ class AsyncClient:
             license: SPDX expression that you may give, such as ``"CC-BY-4.0"``.
             captured_at: When the material was captured, in Unix seconds, if you want to say so.
             again: Submit a pair that has a decision already once more.
+            generated: Declare that a program generated one of the things; else what a file's metadata says counts.
 
         Returns:
-            The outcome: accepted, rejected, held or grey, the reason in words, and the entry. ``is_known``: it was
-            decided before.
+            The outcome, the reason in words, and the entry. ``is_known``: it was decided before.
 
         Raises:
             SourceError: If a thing cannot be read, or the network does not take such pairs or this licence.
@@ -142,13 +149,13 @@ class AsyncClient:
         """
         self._contributor()
         assert self._outbox is not None  # made with the account
-        pair = await asyncio.to_thread(pair_of, a, b, license, captured_at)
+        pair = await asyncio.to_thread(pair_of, a, b, license, captured_at, generated)
         return await self._outbox.submit(pair, self._rules(again=again))
 
     async def submit_files(self, *paths: Path | str, license: str = "", again: bool = False) -> Submitted:
         """Submit all pairs of folders, manifests, shards and Parquet files, as `curiosity submit` reads them.
 
-        Safe to repeat: what has a decision is not sent again.
+        Safe to repeat: what has a decision is not sent again. A row or a file's metadata may say that it is generated.
 
         Args:
             paths: Folders and files. Two plain files are one pair.

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from curiosity.client.client import ValidatorClient
 from curiosity.client.outcome import KEPT_OUTCOMES, PairOutcome
-from curiosity.client.submission import Contributor, Rules, check_taken, submit_pairs
+from curiosity.client.submission import Contributor, Rules, submit_pairs
+from curiosity.client.taken import check_taken
 from curiosity.protocol.errors import CuriosityError, SourceError
 from curiosity.sources.pairset import SourcePair
 

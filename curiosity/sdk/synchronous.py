@@ -106,10 +106,19 @@ class Client:
         return self._wait(self._client.network())
 
     def submit(
-        self, a: Thing, b: Thing, *, license: str, captured_at: int | None = None, again: bool = False
+        self,
+        a: Thing,
+        b: Thing,
+        *,
+        license: str,
+        captured_at: int | None = None,
+        again: bool = False,
+        generated: bool = False,
     ) -> PairOutcome:
         """Sign a pair, send it, and return what was decided, its receipt checked. As `AsyncClient.submit`."""
-        return self._wait(self._client.submit(a, b, license=license, captured_at=captured_at, again=again))
+        return self._wait(
+            self._client.submit(a, b, license=license, captured_at=captured_at, again=again, generated=generated)
+        )
 
     def submit_files(self, *paths: Path | str, license: str = "", again: bool = False) -> Submitted:
         """Submit all pairs of folders, manifests, shards and Parquet files. As `AsyncClient.submit_files`."""

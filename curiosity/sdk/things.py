@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from curiosity.protocol.errors import ConfigError, SourceError
@@ -31,7 +32,7 @@ def item(thing: Thing, *, modality: str | None = None, name: str = "") -> Source
         return thing
     if isinstance(thing, Path):
         found = load_item(thing, modality=modality)
-        found = SourceItem(found.modality, found.media_type, found.path, found.read(), found.stream, found.conversion)
+        found = replace(found, content=found.read(), generated=found.is_generated)
     elif isinstance(thing, bytes):
         label = name or "the content"
         found = make_item(thing, Path(label), modality=modality, where=label)
@@ -66,15 +67,15 @@ def paths_of(paths: Sequence[Path | str]) -> tuple[Path, ...]:
     return tuple(Path(path) for path in paths)
 
 
-def pair_of(a: Thing, b: Thing, license: str, captured_at: int | None) -> SourcePair:
-    """Return two things as a pair.
+def pair_of(a: Thing, b: Thing, license: str, captured_at: int | None, generated: bool) -> SourcePair:
+    """Return two things as a pair; ``generated`` declares that a program generated one of them.
 
     Raises:
         SourceError: As `item` and `curiosity.sources.own.group.make_pair` do.
     """
     one, other = item(a), item(b)
     where = f"{one.path.name} and {other.path.name}"
-    row = {"captured_at": captured_at}
+    row = {"captured_at": captured_at, "generated": generated}
     return make_pair(one, other, id=where, set_name="sdk", concept=where, row=row, license=license, where=where)
 
 

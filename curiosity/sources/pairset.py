@@ -18,6 +18,8 @@ from curiosity.host.paths import inside
 from curiosity.protocol.errors import SourceError
 from curiosity.protocol.json_reader import read_json
 from curiosity.sources.own.convert import Conversion
+from curiosity.sources.own.file import read_file
+from curiosity.sources.own.provenance import says_generated
 from curiosity.sources.own.strip import strip_metadata
 
 FORMAT: Final = 1
@@ -42,7 +44,8 @@ class SourceItem:
     """One half of a pair before it is signed: a file, or ``content`` where a file would not hold just the item.
 
     ``stream`` tells apart items of one modality that were recorded at once, such as the cameras of one scene;
-    ``conversion`` says what the file was before it became ``content``, None where it is sent as it is.
+    ``conversion`` says what the file was before it became ``content``, None where it is sent as it is. ``generated``:
+    the file behind ``content`` said that a program generated it.
     """
 
     modality: str
@@ -51,6 +54,12 @@ class SourceItem:
     content: bytes | None = None
     stream: str | None = None
     conversion: Conversion | None = None
+    generated: bool = False
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether the file says of itself that a program generated it, in metadata that is not sent."""
+        return self.generated or (self.content is None and says_generated(read_file(self.path)))
 
     def read(self) -> bytes:
         """Return the bytes to hash, sign and send: metadata of pictures and sounds is stripped.
@@ -60,13 +69,7 @@ class SourceItem:
         """
         if self.content is not None:
             return self.content
-        try:
-            data = self.path.read_bytes()
-        except OSError as error:
-            raise SourceError(
-                "CANNOT_READ", f"{self.path}: {error.strerror}", "Check that the file is there and may be read."
-            ) from error
-        return strip_metadata(data, self.media_type, where=str(self.path))
+        return strip_metadata(read_file(self.path), self.media_type, where=str(self.path))
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,8 @@ class SourcePair:
     """Two items that belong together, ``a`` before ``b`` in the alphabetical order of their modalities.
 
     ``license`` is an SPDX expression for the pair, ``voice`` the speaker of an audio item that was synthesised,
-    ``captured_at`` Unix seconds where the source says when the material was captured.
+    ``captured_at`` Unix seconds where the source says when the material was captured. ``generated``: the source says
+    that a program generated an item, or a part of one.
     """
 
     id: str
@@ -87,6 +91,12 @@ class SourcePair:
     a: SourceItem
     b: SourceItem
     captured_at: int | None = None
+    generated: bool = False
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether the source or one of the files says that a program generated an item."""
+        return self.generated or self.a.is_generated or self.b.is_generated
 
     @property
     def modalities(self) -> str:

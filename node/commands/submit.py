@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @click.option("--wallet", "wallet_name", type=WALLET_NAME, help="Wallet that signs and will be paid.")
 @click.option("--password-file", type=PATH, help="File with the wallet's password; else you are asked.")
 @click.option("--license", "license_", default="", help="SPDX expression for pairs that state none, such as CC-BY-4.0.")
+@click.option("--generated", is_flag=True, help="Declare that a program generated an item of every pair.")
 @click.option("--split", default="submit", show_default=True, help="Split of a pair set to submit.")
 @click.option("--pairs", default="", help="Pairs of modalities to submit, such as video-touch,image-text; else all.")
 @click.option("--columns", default="", help="Columns of a Parquet file by modality: image=img,text=caption.")
@@ -46,6 +47,7 @@ def submit(
     wallet_name: str | None,
     password_file: Path | None,
     license_: str,
+    generated: bool,
     split: str,
     pairs: str,
     columns: str,
@@ -61,6 +63,9 @@ def submit(
     pair. You can interrupt the command at any time and run it again: it continues, submits nothing twice and loses no
     receipt. Before anything is signed, metadata such as a camera's position is removed, HEIC, AVIF, BMP and TIFF become
     PNG, MP3, M4A and Opus become FLAC, and every item is decoded once.
+
+    If a file's metadata says that a program generated it, the pair is sent as generated; declare it with --generated
+    where the file says nothing. All generated pairs together earn at most a share of each epoch.
     """
     import asyncio
 
@@ -75,7 +80,7 @@ def submit(
     # A wrong path is said before a wallet is asked for.
     rows = open_sources(paths, license=license_, split=split, pairs=pairs, columns=columns, limit=limit)
     if dry_run:
-        return _preview(session, rows, license_)
+        return _preview(session, rows, license_, generated)
     wallet = wallet_named(session, wallet_name)
     contributor = Contributor(unlock_wallet(wallet, password_file), wallet.address, session.home)
     rules = Rules(
@@ -83,6 +88,7 @@ def submit(
         concurrency=node.concurrency,
         lifetime_s=node.signature_lifetime_s,
         again=again,
+        generated=generated,
         receipt_vkey=node.receipt_vkey,
         log_vkey=node.log_vkey,
         origin=node.origin,
@@ -109,7 +115,7 @@ def submit(
     return int(ExitCode.REJECTED if tally.refused or tally.not_taken else ExitCode.SOURCE)
 
 
-def _preview(session: Session, rows: Iterable[SourcePair | SourceError], license: str) -> int:
+def _preview(session: Session, rows: Iterable[SourcePair | SourceError], license: str, generated: bool) -> int:
     import asyncio
 
     from curiosity.client.preview import preview
@@ -127,6 +133,7 @@ def _preview(session: Session, rows: Iterable[SourcePair | SourceError], license
         found = preview(
             rows,
             license=license,
+            generated=generated,
             network=network,
             watch=lambda so_far: meter.advance(
                 1, f"{noun_of(so_far.looked_at + 1, 'pair')}, {number_of(so_far.items, 'item')}"

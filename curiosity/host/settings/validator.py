@@ -111,7 +111,7 @@ class ValidatorConfig:
     epoch_s: int = setting(0, "Seconds after which the validator closes an epoch. 0 waits for the operator.")
     rule2_epoch: int = setting(
         1,
-        "Epoch from which version 2 of the rule of pay holds (docs/protocol.md, step 15). It is written into the "
+        "Epoch from which version 3 of the rule of pay holds (docs/protocol.md, step 15). It is written into the "
         "ledger, for ever, at the first start at which that epoch has not begun. 0 leaves the ledger's rule.",
     )
     min_epoch_s: int = setting(
@@ -131,6 +131,11 @@ class ValidatorConfig:
         1,
         "With 1 what is not paid remains for later epochs. Set 0 under contracts of earlier versions, which lower what "
         "remains by number alone. It is written into the ledger with that rule.",
+    )
+    generated_micro: int = setting(
+        250_000,
+        "Share of an epoch that pairs declared as generated get together at most, in millionths, which is written "
+        "into the ledger with that rule. 1000000: no limit.",
     )
     activation_poll_s: float = setting(2.0, "Seconds between two looks at whether a posted epoch can be activated.")
 

@@ -2,7 +2,7 @@
 
 Side by side: ``cat.png`` and ``cat.txt``; ``scene1.mp4``, ``scene1.touch.npy`` and ``scene1.camera2.png``. With a
 table: ``captions.csv``, ``captions.jsonl``, ``metadata.jsonl`` or ``metadata.csv`` with the columns or keys
-``file_name`` and ``text`` (and, where wanted, ``license``, ``attribution``, ``captured_at``).
+``file_name`` and ``text`` (and, where wanted, ``license``, ``attribution``, ``captured_at``, ``generated``).
 What cannot be read is handed back as an error among the pairs, so that one bad row does not stop the rest.
 """
 
@@ -22,7 +22,7 @@ from curiosity.sources.pairset import SourceItem, SourcePair
 
 SHARD_SUFFIXES: Final = (".tar", ".tar.gz", ".tgz")
 TABLES: Final = ("captions.csv", "captions.jsonl", "metadata.jsonl", "metadata.csv")
-_ROW_KEYS: Final = frozenset({"file_name", "text", "license", "attribution", "captured_at"})
+_ROW_KEYS: Final = frozenset({"file_name", "text", "license", "attribution", "captured_at", "generated"})
 _PASSED_OVER: Final = frozenset({"thumbs.db", "desktop.ini"})
 # What programs put beside a picture or film of the same name: notes, edits, small previews.
 _SIDE_FILES: Final = (".json", ".xmp", ".aae", ".thm", ".lrv")

@@ -81,7 +81,7 @@ def make_pair(
     license: str | None,
     where: str,
 ) -> SourcePair:
-    """Return the pair of two items with what ``row`` says of it: license, attribution, captured_at.
+    """Return the pair of two items with what ``row`` says of it: license, attribution, captured_at, generated.
 
     Raises:
         SourceError: SAME_MODALITY, LICENSE_MISSING, ROW_VALUE.
@@ -117,7 +117,22 @@ def make_pair(
         a=a,
         b=b,
         captured_at=_read_time(row.get("captured_at"), where=where),
+        generated=_read_flag(row.get("generated"), where=where),
     )
+
+
+def _read_flag(value: object, *, where: str) -> bool:
+    """Return true or false, as JSON or as a table's cell spells them; false when not given.
+
+    Raises:
+        SourceError: ROW_VALUE.
+    """
+    given = {"": False, "false": False, "true": True}.get(value.lower()) if isinstance(value, str) else value
+    if given is None and not isinstance(value, str):
+        return False
+    if not isinstance(given, bool):
+        raise SourceError("ROW_VALUE", f"{where}: generated is {value!r:.200}", "Write true or false.")
+    return given
 
 
 def _read_time(value: object, *, where: str) -> int | None:

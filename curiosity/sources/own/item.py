@@ -10,6 +10,7 @@ from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import Rejected, SourceError
 from curiosity.sources.own.convert import Conversion, convert
 from curiosity.sources.own.media_type import CONVERTED, HEAD_BYTES, SUFFIXES, read_name, tell
+from curiosity.sources.own.provenance import says_generated
 from curiosity.sources.own.strip import find_id3_end, strip_metadata
 from curiosity.sources.pairset import SourceItem
 
@@ -76,7 +77,8 @@ def make_item(data: bytes, path: Path, *, modality: str | None, stream: str | No
     told, media_type = tell(_skip_id3(data[:HEAD_BYTES], behind), where=where, modality=modality)
     if media_type in CONVERTED or media_type == "audio/ogg":
         return _convert(data, told, media_type, path, stream, where)
-    return SourceItem(told, media_type, path, strip_metadata(data, media_type, where=where), stream)
+    stripped = strip_metadata(data, media_type, where=where)
+    return SourceItem(told, media_type, path, stripped, stream, generated=says_generated(data))
 
 
 def _convert(data: bytes, modality: str, media_type: str, path: Path, stream: str | None, where: str) -> SourceItem:
@@ -89,7 +91,7 @@ def _convert(data: bytes, modality: str, media_type: str, path: Path, stream: st
     else:
         content = convert_to_wav(data, where=where)
         conversion = Conversion(media_type, "audio/wav", len(data), len(content))
-    return SourceItem(modality, conversion.to_type, path, content, stream, conversion)
+    return SourceItem(modality, conversion.to_type, path, content, stream, conversion, says_generated(data))
 
 
 def check_item(item: SourceItem, data: bytes, *, where: str) -> None:

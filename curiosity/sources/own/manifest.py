@@ -17,7 +17,7 @@ from curiosity.sources.own.rows import read_rows
 from curiosity.sources.pairset import SourceItem, SourcePair
 
 _HALF: Final = 'Write a file name, {"text": "..."}, or {"file": "x.npy", "modality": "touch"}.'
-_ROW_KEYS: Final = frozenset({"id", "a", "b", "license", "attribution", "captured_at"})
+_ROW_KEYS: Final = frozenset({"id", "a", "b", "license", "attribution", "captured_at", "generated"})
 
 
 def read_manifest(path: Path, *, license: str | None = None) -> Iterator[SourcePair | SourceError]:

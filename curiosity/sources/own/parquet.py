@@ -20,7 +20,7 @@ from curiosity.sources.pairset import SourceItem, SourcePair
 
 _BATCH_ROWS: Final = 16
 _MEDIA: Final = ("text", "image", "audio", "video")
-_FACTS: Final = ("id", "license", "attribution", "captured_at")
+_FACTS: Final = ("id", "license", "attribution", "captured_at", "generated")
 _ALIASES: Final = {
     "caption": "text", "sentence": "text", "img": "image", "picture": "image", "sound": "audio",
     "points": "point_cloud",
@@ -39,7 +39,7 @@ class _Column:
 def parse_columns(text: str) -> dict[str, str]:
     """Return what ``--columns`` says, such as ``image=img,text=caption``: meaning -> column.
 
-    A meaning is a modality, ``camera1`` and so on, or one of id, license, attribution, captured_at.
+    A meaning is a modality, ``camera1`` and so on, or one of id, license, attribution, captured_at, generated.
 
     Raises:
         SourceError: If it says something else.

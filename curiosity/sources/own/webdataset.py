@@ -43,8 +43,9 @@ def read_shards(paths: Sequence[Path], *, license: str | None = None) -> Iterato
     """Yield the pairs of the shards, in order: every two members of a key that differ in kind.
 
     A key is a member's name up to the first dot behind the last slash; what follows says what it is: ``png``, ``txt``,
-    ``touch.npy``, ``camera2.png``. A ``json`` member may state ``license``, ``attribution``, ``captured_at`` and,
-    where there is no ``txt``, ``text`` or ``caption``. ``license`` (SPDX) holds for keys that state none.
+    ``touch.npy``, ``camera2.png``. A ``json`` member may state ``license``, ``attribution``, ``captured_at``,
+    ``generated`` and, where there is no ``txt``, ``text`` or ``caption``. ``license`` (SPDX) holds for keys that state
+    none.
 
     What cannot be read comes as a ``SourceError`` in its place: TAR_BROKEN (reading goes on at the next header, where
     the shard is not compressed), TAR_MEMBER, TAR_KEY_TWICE, GROUP_LARGE, UNKNOWN_EXTENSION (once a shard), and those
