@@ -117,7 +117,7 @@ class Network:
         self._gone: set[int] = set()
         self.block, self.time = 100 + start, BEGUN  # beacons follow from the block
         self.append(CheckpointEntry(bytes(32), None))
-        if rule.version == 2:
+        if rule.version > 1:
             self.append(RuleEntry(1, spell_rule(rule), self.block, self.time))
 
     def append(self, entry: AnyEntry) -> None:

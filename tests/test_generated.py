@@ -39,6 +39,7 @@ from trainer.mirror import read_mirror
 
 MAKER, MAKES_TOO, HONEST = account(1), account(2), account(3)
 CAPPED = RewardParameters(version=3, generated_micro=250_000)
+BEGUN_WITH = replace(CAPPED, spoken_micro=50_000)
 TERM = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 
 
@@ -206,7 +207,7 @@ async def test_a_validator_logs_what_was_declared_and_nobody_can_hide_it(tmp_pat
         _, fed = read_mirror(tmp_path / "mirror")
         assert Counter(pair.generated for pair in fed) == both
         leaves = list(live.service.store.leaves(0, live.service.ledger.size))
-        assert next(derive(leaves, RULE_1)).rule == replace(CAPPED, min_epoch_s=0)
+        assert next(derive(leaves, RULE_1)).rule == replace(BEGUN_WITH, min_epoch_s=0)
 
 
 # What a contributor says, and what his files say

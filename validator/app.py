@@ -225,6 +225,7 @@ async def build(settings: ServiceSettings) -> Service:
             audit_micro=config.audit_micro,
             unpaid_returns=config.unpaid_returns,
             generated_micro=config.generated_micro,
+            spoken_micro=config.spoken_micro,
         )
         await epochs.name_rule(config.rule2_epoch, rule)
     return Service(

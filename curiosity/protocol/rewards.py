@@ -35,9 +35,12 @@ _HIGHEST = {
     "min_epoch_s": 10 * 366 * SECONDS_PER_DAY,
     "unpaid_returns": 1,
     "generated_micro": 1_000_000,
+    "spoken_micro": 1_000_000,
 }
 """Whoever derives pay computes with these for ever: powers and loops stay small, and no epoch waits for centuries."""
-_MAY_BE_ZERO = ("premint_wei", "crowd_power", "audit_micro", "min_epoch_s", "unpaid_returns", "generated_micro")
+_MAY_BE_ZERO = (
+    "premint_wei", "crowd_power", "audit_micro", "min_epoch_s", "unpaid_returns", "generated_micro", "spoken_micro",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class RewardParameters:
 
     Version 3 is version 2 with the fields that follow; each has a default under which both pay alike.
     ``generated_micro``: share of an epoch, in millionths, that generated pairs get together at most
-    (`curiosity.protocol.pools`).
+    (`curiosity.protocol.pools`). ``spoken_micro``: the same of pairs of a sound and a text.
 
     Raises:
         ConfigError: ``REWARD_PARAMETER_INVALID`` when a value cannot work.
@@ -80,6 +83,7 @@ class RewardParameters:
     min_epoch_s: int = SECONDS_PER_DAY
     unpaid_returns: int = 1
     generated_micro: int = 1_000_000
+    spoken_micro: int = 1_000_000
 
     def __post_init__(self) -> None:
         for field in fields(self):

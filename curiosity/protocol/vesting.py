@@ -25,6 +25,11 @@ AUDIT_TAG = b"curiosity/audit/1\x00"
 GENERATED = "generated"
 """The pool of pairs of which the contributor declares that a program generated an item."""
 
+SPOKEN = "spoken"
+"""The pool of pairs of a sound and a text. An encoder of speech accepts a text read out, which adds nothing to it."""
+
+_SPOKEN_PAIR = "audio-text"
+
 _LOT_BYTES = 8
 
 
@@ -121,7 +126,14 @@ def lot_of(tag: bytes, beacon: bytes, pair: bytes) -> bytes:
 
 def shares_of(rule: RewardParameters) -> dict[str, int]:
     """Return the largest share of an epoch of each pool, in millionths."""
-    return {GENERATED: rule.generated_micro}
+    return {GENERATED: rule.generated_micro, SPOKEN: rule.spoken_micro}
+
+
+def pool_of(entry: PairEntry, rule: RewardParameters) -> str:
+    """Return the pool of a pair: of those that it belongs to the one with the smallest share, generated if equal."""
+    kinds = ((GENERATED, bool(entry.generated)), (SPOKEN, entry.modalities == _SPOKEN_PAIR))
+    shares = shares_of(rule)
+    return min((name for name, is_one in kinds if is_one), key=shares.__getitem__, default="")
 
 
 def draw(earners: Sequence[Earner], beacon: bytes, rule: RewardParameters) -> list[Earner]:
@@ -220,7 +232,7 @@ class Book:
         """Take in a novel pair of the open epoch."""
         verdict = entry.verdict
         weight = weight_of(verdict.crowd, self.rule.crowd_power)
-        pool = GENERATED if entry.generated else ""
+        pool = pool_of(entry, self.rule)
         self._open[index] = Earner(index, entry.pair, entry.contributor, weight, verdict.curiosity_micro, pool=pool)
 
     def pair_at(self, index: int) -> bytes | None:

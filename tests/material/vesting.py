@@ -117,3 +117,6 @@ class PaidLedger:
     def derived(self) -> list[EpochPayout]:
         """What anybody derives from the leaves."""
         return list(derive(self.leaves, RULE_1, check_signatures=False))
+
+
+HONEST_PAIR = PaidLedger(None).earn(account(9))[0]

@@ -137,6 +137,10 @@ class ValidatorConfig:
         "Share of an epoch that pairs declared as generated get together at most, in millionths, which is written "
         "into the ledger with that rule. 1000000: no limit.",
     )
+    spoken_micro: int = setting(
+        50_000,
+        "The same of pairs of a sound and a text, which to the encoders that come with the program are texts read out.",
+    )
     activation_poll_s: float = setting(2.0, "Seconds between two looks at whether a posted epoch can be activated.")
 
     @property
