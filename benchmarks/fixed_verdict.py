@@ -102,6 +102,7 @@ async def build_fixed(settings: ServiceSettings, verdict: Verdict) -> Service:
         embedder=OneEmbedding(service.embedder.in_force),
         batches=service.batches,
         forgotten=service.forgotten,
+        blocked=service.blocked_items,
         threads=service.threads,
     )
     return replace(service, pipeline=pipeline)

@@ -1,4 +1,4 @@
-"""``python -m validator run|keys|check``."""
+"""``python -m validator run|keys|check|block``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from curiosity.host import console
 from curiosity.host.files import make_folder, write_whole
 from curiosity.host.settings.loader import find_config
 from curiosity.protocol.counts import number_of
+from validator.block_command import block
 from validator.config import ServiceSettings, load_settings
 
 if TYPE_CHECKING:
@@ -200,6 +201,9 @@ def import_(
         write_mark(folder, MirrorRecord(found.network, found.note) if done.read_only else None)
     facts = {**vars(done), "root": "0x" + done.root.hex()}
     click.echo(json.dumps(facts) if as_json else _sentences(done))
+
+
+main.add_command(block)
 
 
 def _sentences(done: Imported) -> str:

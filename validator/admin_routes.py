@@ -10,9 +10,10 @@ from aiohttp import web
 from curiosity.host.port.body import read_body
 from curiosity.protocol.errors import CheckpointError, Rejected
 from curiosity.protocol.messages import Health
-from curiosity.protocol.orders import CheckpointOrder, CheckpointReport, ExpiryReport, RuleOrder
+from curiosity.protocol.orders import BlockOrder, CheckpointOrder, CheckpointReport, ExpiryReport, RuleOrder
 from curiosity.protocol.pair import MAX_ENVELOPE_BYTES
 from curiosity.protocol.wire import parse
+from validator.block_orders import block_pair
 from validator.edge import SERVICE, answer
 from validator.service import switch_checkpoint
 
@@ -48,6 +49,13 @@ async def post_rule(request: web.Request) -> web.Response:
     require_admin(request)
     order = parse(RuleOrder, await read_body(request, MAX_ENVELOPE_BYTES))
     return answer(await request.app[SERVICE].epochs.announce(order))
+
+
+async def post_blocked_items(request: web.Request) -> web.Response:
+    """Refuse items of a pair from now on."""
+    require_admin(request)
+    order = parse(BlockOrder, await read_body(request, MAX_ENVELOPE_BYTES))
+    return answer(await block_pair(request.app[SERVICE], order))
 
 
 async def post_expiry(request: web.Request) -> web.Response:

@@ -36,6 +36,7 @@ from curiosity.serving.embedder import Embedder
 from curiosity.serving.quotas import QuotaLimits, Quotas
 from validator.audits import Audits, judge_by, load_auditor
 from validator.batches import Batches
+from validator.blocking import BlockedItems, find_list
 from validator.checkpoints import adopt, find_checkpoint, find_first
 from validator.config import ServiceSettings
 from validator.contributor_routes import straight_to_pairs
@@ -169,6 +170,8 @@ async def build(settings: ServiceSettings) -> Service:
             work_margin=2 * config.pair_budget[2],
         )
     )
+    threads = Threads()
+    blocked = BlockedItems(find_list(config), threads, must_exist=config.blocked_items is not None)
     decoder = Decoder(config.decode_workers, quotas=quotas, is_fair=config.fair_queues)
     await decoder.start()
     intake = Intake(
@@ -183,7 +186,7 @@ async def build(settings: ServiceSettings) -> Service:
         quotas=quotas,
     )
     forgotten = await asyncio.to_thread(load_forgotten, store, ledger, keys.pepper)
-    threads, metrics, crowds = Threads(), Metrics(), Crowds(forgotten.paid)
+    metrics, crowds = Metrics(), Crowds(forgotten.paid)
     batches = Batches(
         threads=threads,
         embedder=embedder,
@@ -202,6 +205,7 @@ async def build(settings: ServiceSettings) -> Service:
         embedder=embedder,
         batches=batches,
         forgotten=forgotten,
+        blocked=blocked,
         threads=threads,
         budget=Budget(*config.pair_budget),
     )
@@ -240,7 +244,8 @@ async def build(settings: ServiceSettings) -> Service:
         batches=batches,
         pipeline=pipeline,
         epochs=epochs,
-        search=Search(decoder, embedder, store, threads, config.max_results, Budget(*config.search_budget)),
+        search=Search(decoder, embedder, store, threads, config.max_results, blocked, Budget(*config.search_budget)),
+        blocked_items=blocked,
         reindexer=reindexer,
         witnesses=Witnesses(
             ledger,
@@ -302,6 +307,7 @@ async def build(settings: ServiceSettings) -> Service:
             threads=threads,
             batches=batches,
             forgotten=forgotten,
+            blocked=blocked,
             on_decision=metrics.count_decision,
         ),
         mirrored=mirrored,

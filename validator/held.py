@@ -23,6 +23,7 @@ from curiosity.serving.decode import Decoder, Unjudged
 from curiosity.serving.embedder import Embedder
 from curiosity.serving.quotas import OWN
 from validator.batches import Batches, is_away
+from validator.blocking import BlockedItems
 from validator.decided import fresh_salts, pack_embeddings, seal_entry, unpack_embeddings, without_bytes
 from validator.forgotten import Forgotten
 from validator.intake import Admitted
@@ -72,6 +73,7 @@ class HeldPairs:
         threads: Threads,
         batches: Batches,
         forgotten: Forgotten,
+        blocked: BlockedItems,
         on_decision: Callable[[Verdict], None] = lambda _verdict: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -82,6 +84,7 @@ class HeldPairs:
         self._threads = threads
         self._batches = batches
         self._forgotten = forgotten
+        self._blocked = blocked
         self._on_decision = on_decision
         self._clock = clock
         self._salts = fresh_salts()  # the writer's
@@ -144,6 +147,9 @@ class HeldPairs:
         except Unjudged:
             raise
         except Rejected as refusal:
+            if refusal.code == "ITEM_BLOCKED":  # it was listed after it came; the operator takes it down
+                log.warning("event=held_blocked entry=%d", row.index)
+                return None
             return _Turn(row, entry, envelope, refusal)
         if a is None or b is None:
             return None
@@ -153,7 +159,9 @@ class HeldPairs:
         content = await self._threads.on_reader(lambda: self._store.blob(part.sha256))
         if content is None:  # taken down since the page was read
             return None
+        (await self._blocked.current()).check_bytes([content])
         array = await patiently(lambda: self._decoder.decode(part.modality, part.media_type, content))
+        await self._blocked.check_decoded(part.modality, array)
         embedded = await patiently(lambda: self._embedder.embed(part.modality, part.sha256, array))
         return embedded, await self._threads.on_reader(lambda: sketch_item(part.modality, array))
 

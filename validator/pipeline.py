@@ -12,10 +12,12 @@ from curiosity.protocol.errors import CuriosityError, Overloaded, Rejected
 from curiosity.protocol.judgement import Embedded
 from curiosity.protocol.messages import Decision
 from curiosity.protocol.pair import Envelope, Item
+from curiosity.serving.block_list import BlockList
 from curiosity.serving.decode import Decoder, Unjudged
 from curiosity.serving.embedder import Embedder
 from curiosity.serving.quotas import Payer
 from validator.batches import Batches, StaleEmbeddings, interrupted
+from validator.blocking import BlockedItems
 from validator.decided import replay
 from validator.forgotten import Forgotten
 from validator.intake import Admitted, Intake, nonce_reused
@@ -42,6 +44,7 @@ class Pipeline:
         embedder: Embedder,
         batches: Batches,
         forgotten: Forgotten,
+        blocked: BlockedItems,
         threads: Threads,
         budget: Budget | None = None,
     ) -> None:
@@ -50,6 +53,7 @@ class Pipeline:
         self._embedder = embedder
         self._batches = batches
         self._forgotten = forgotten
+        self._blocked = blocked
         self._threads = threads
         self._budget = budget
         self._in_flight: dict[tuple[bytes, bytes], _InFlight] = {}
@@ -70,9 +74,10 @@ class Pipeline:
     async def decide(self, body: bytes, checked: tuple[Envelope, int, bytes], payer: Payer) -> Decision:
         """Return the decision about a pair that was not decided before.
 
-        1. Admit: signature, network, form, licence, expiry, quota. Decodes nothing.
+        1. Admit: signature, network, form, licence, expiry, quota, the operator's list of bytes. Decodes nothing.
         2. Decode both items, in sandboxed processes. A pair with an item that cannot be decoded goes on without.
-        3. Embed both items, on the one device thread, and sketch them, on a reader thread.
+        3. Embed both items, on the one device thread, and sketch them, on a reader thread; where the operator's list
+           has anything, sketch first, and refuse what it lists before anything is embedded.
         4. Judge, in commit order, on the one writer thread. A pair that is too far apart is a verdict, no exception.
         5. Append: one durable transaction for the batch. The receipt is part of the reply.
 
@@ -80,14 +85,16 @@ class Pipeline:
         `validate` calls this and owes what a pair needs beforehand: its nonce is new, no other request decides about
         it, and there is a place for it.
         """
-        admitted = self._admit(body, checked, payer)  # 1
+        listed = await self._blocked.current()
+        admitted = self._admit(body, checked, payer, listed)  # 1
         arrays = await self._decode(admitted)  # 2
-        embedded, sketches = await asyncio.gather(self._embed(admitted, arrays), self._sketch(admitted, arrays))  # 3
+        embedded, sketches = await self._represent(admitted, arrays, listed)  # 3
         turn = await self._judge(admitted, arrays, embedded, sketches)  # 4
         return await self._batches.append(turn)  # 5
 
-    def _admit(self, body: bytes, checked: tuple[Envelope, int, bytes], payer: Payer) -> Admitted:
+    def _admit(self, body: bytes, checked: tuple[Envelope, int, bytes], payer: Payer, listed: BlockList) -> Admitted:
         admitted = self.intake.admit(body, *checked, payer)
+        listed.check_bytes((admitted.pair.a.data, admitted.pair.b.data))
         self._batches.check_forgotten(admitted)
         return admitted
 
@@ -122,6 +129,20 @@ class Pipeline:
                 status=refusal.status,
                 retry_after_s=refusal.retry_after_s,
             ) from None
+
+    async def _represent(
+        self, admitted: Admitted, arrays: tuple[Array, Array] | Rejected, listed: BlockList
+    ) -> tuple[tuple[Embedded, Embedded] | Rejected, tuple[Sketch, ...]]:
+        """Return both items' embeddings and sketches.
+
+        Raises:
+            Rejected: ITEM_BLOCKED, before anything is embedded.
+        """
+        if not listed:
+            return await asyncio.gather(self._embed(admitted, arrays), self._sketch(admitted, arrays))
+        sketches = await self._sketch(admitted, arrays)
+        await self._threads.on_reader(lambda: listed.check_sketches(sketches))
+        return await self._embed(admitted, arrays), sketches
 
     async def _embed(
         self, admitted: Admitted, arrays: tuple[Array, Array] | Rejected
@@ -182,6 +203,8 @@ class Pipeline:
         key = (envelope.submission.contributor, envelope.submission.nonce)
         if key not in self._in_flight and await self._batches.nonces.find(key) is None:
             self.intake.check_terms(envelope, offset, length, payer_of(envelope, sender))
+            submission = envelope.submission
+            (await self._blocked.current()).check_digests((submission.a.sha256, submission.b.sha256))
         return envelope, offset, digest
 
     async def validate(

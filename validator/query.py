@@ -16,6 +16,7 @@ from curiosity.serving.decode import Decoder
 from curiosity.serving.embedder import Embedder
 from curiosity.serving.in_force import INDEX_KEYS_PER_ENTRY, InForce
 from curiosity.serving.quotas import OWN, Payer
+from validator.blocking import BlockedItems
 from validator.store import Store
 from validator.threads import Threads
 
@@ -48,6 +49,7 @@ class Search:
         store: Store,
         threads: Threads,
         max_results: int,
+        blocked: BlockedItems,
         budget: Budget | None = None,
     ) -> None:
         self._decoder = decoder
@@ -55,16 +57,19 @@ class Search:
         self._store = store
         self._threads = threads
         self._max_results = max_results
+        self._blocked = blocked
         self._budget = budget
 
     async def embed(self, under: InForce, modality: str, media_type: str, data: bytes, payer: Payer = OWN) -> Any:
         """Return the query's embedding int16[d] under a checkpoint.
 
         Raises:
-            Rejected: If the item cannot be decoded or costs too much.
+            Rejected: If the item cannot be decoded or costs too much; ITEM_BLOCKED.
             Overloaded: If decoder or device is busy.
         """
+        (await self._blocked.current()).check_bytes([data])
         array = await self._decoder.decode(modality, media_type, data, payer, self._budget)
+        await self._blocked.check_decoded(modality, array)
         return quantise(await self._embedder.embed_whole(modality, [array], under))[0]
 
     async def search(

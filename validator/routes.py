@@ -24,9 +24,26 @@ from curiosity.protocol.messages import (
     TakedownReport,
     WitnessPage,
 )
-from curiosity.protocol.orders import CheckpointOrder, CheckpointReport, ExpiryReport, RuleOrder, RuleReport
+from curiosity.protocol.orders import (
+    BlockOrder,
+    BlockReport,
+    CheckpointOrder,
+    CheckpointReport,
+    ExpiryReport,
+    RuleOrder,
+    RuleReport,
+)
 from curiosity.protocol.takedown import Blocked, SignedTakedown
-from validator.admin_routes import VERSION, get_health, get_metrics, post_checkpoint, post_epoch, post_expiry, post_rule
+from validator.admin_routes import (
+    VERSION,
+    get_health,
+    get_metrics,
+    post_blocked_items,
+    post_checkpoint,
+    post_epoch,
+    post_expiry,
+    post_rule,
+)
 from validator.contributor_routes import (
     PAIRS_PATH,
     get_attestation,
@@ -145,6 +162,12 @@ ROUTES: tuple[tuple[Operation, Handler], ...] = (
     (
         Operation("POST", "/v1/admin/expiries", "Let items of refused pairs go", ExpiryReport, admin=True),
         post_expiry,
+    ),
+    (
+        Operation(
+            "POST", "/v1/admin/blocked-items", "Refuse items of a pair", BlockReport, takes=BlockOrder, admin=True
+        ),
+        post_blocked_items,
     ),
     (Operation("POST", "/v1/admin/epochs", "Close the open epoch", EpochReport, admin=True), post_epoch),
     (

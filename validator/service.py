@@ -21,6 +21,7 @@ from curiosity.serving.in_force import InForce, put_on_device
 from curiosity.serving.quotas import Quotas
 from validator.audits import Audits
 from validator.batches import Batches
+from validator.blocking import BlockedItems
 from validator.checkpoints import CHECKPOINT_PATH, keep_copy, note_of
 from validator.config import ServiceSettings
 from validator.epochs import Epochs
@@ -76,6 +77,7 @@ class Service:
     refused_items: RefusedItems
     audits: Audits
     held: HeldPairs
+    blocked_items: BlockedItems
     stake_vkey: str = ""  # of the signature on tree heads that the stake contract judges
     mirrored: MirrorRecord | None = None  # whose ledger this is a read-only copy of
     switching: asyncio.Lock = field(default_factory=asyncio.Lock)  # one switch of the checkpoint at a time

@@ -33,7 +33,15 @@ from curiosity.protocol.messages import (
     SubmissionPage,
     TakedownReport,
 )
-from curiosity.protocol.orders import CheckpointOrder, CheckpointReport, ExpiryReport, RuleOrder, RuleReport
+from curiosity.protocol.orders import (
+    BlockOrder,
+    BlockReport,
+    CheckpointOrder,
+    CheckpointReport,
+    ExpiryReport,
+    RuleOrder,
+    RuleReport,
+)
 from curiosity.protocol.takedown import Blocked, SignedTakedown
 from curiosity.protocol.url import check_url, without_userinfo
 from curiosity.protocol.wire import encode, parse
@@ -108,6 +116,11 @@ class ValidatorClient:
     async def takedown(self, signed: SignedTakedown, token: str = "") -> TakedownReport:
         """Have a pair forgotten; ``token`` is the operator's, whose request is not signed. Safe to repeat."""
         return await self._ask(TakedownReport, "POST", "/v1/takedowns", data=encode(signed), token=token)
+
+    async def block_items(self, token: str, pair: bytes, modalities: str) -> BlockReport:
+        """Have items of a pair refused from now on; the operator's order. Safe to repeat."""
+        order = encode(BlockOrder(pair, modalities))
+        return await self._ask(BlockReport, "POST", "/v1/admin/blocked-items", data=order, token=token)
 
     async def claim(self, account: bytes, first: int = 1) -> ClaimTicket:
         """Return what an account may claim of the epochs from ``first`` on, a page of them."""

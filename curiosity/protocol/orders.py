@@ -1,4 +1,4 @@
-"""Messages of an operator's orders: switch the checkpoint, change the rule of pay, let items of refused pairs go."""
+"""Messages of an operator's orders: switch the checkpoint, change the rule of pay, refuse items, let some go."""
 
 from dataclasses import dataclass, field
 
@@ -55,6 +55,25 @@ class RuleReport:
     before: dict[ShortText, Wei]
     parameters: dict[ShortText, Wei]
     digest: Bytes32
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class BlockOrder:
+    """Refuse items of this pair from now on, those of ``modalities``: "image", or "image-text" for both."""
+
+    pair: Bytes32
+    modalities: ShortText
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class BlockReport:
+    """So many lines were added to the operator's list; 0 if all of them were there."""
+
+    added: Uint53
 
     __pydantic_config__ = STRICT
 

@@ -52,27 +52,24 @@ def validator() -> None:
     """Run a validator, or tell a running one what to do."""
 
 
-@validator.command("run", context_settings=PASS, add_help_option=False)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def run_validator(arguments: tuple[str, ...]) -> None:
-    """Take pairs, judge them, keep the ledger, close epochs, answer searches (see --help)."""
-    become("validator", ("run", *arguments))
+def _passed(name: str, words: str) -> click.Command:
+    """Return a command of the validator's program; ``words`` say what it does."""
+
+    def run(arguments: tuple[str, ...]) -> None:
+        become("validator", (name, *arguments))
+
+    rest = click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)
+    help_ = f"{words} (see --help)."
+    return click.Command(name, callback=run, params=[rest], help=help_, context_settings=PASS, add_help_option=False)
 
 
-@validator.command("keys", context_settings=PASS, add_help_option=False)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def validator_keys(arguments: tuple[str, ...]) -> None:
-    """Show a validator's public keys, to pin and to register (see --help)."""
-    become("validator", ("keys", *arguments))
-
-
-@validator.command("check", context_settings=PASS, add_help_option=False)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def check_ledger(arguments: tuple[str, ...]) -> None:
-    """Hash a validator's whole ledger again (see --help)."""
-    become("validator", ("check", *arguments))
-
-
+for _name, _words in (
+    ("run", "Take pairs, judge them, keep the ledger, close epochs, answer searches"),
+    ("keys", "Show a validator's public keys, to pin and to register"),
+    ("check", "Hash a validator's whole ledger again"),
+    ("block", "Refuse items by their hashes: add, list and remove them"),
+):
+    validator.add_command(_passed(_name, _words))
 validator.add_command(rule)
 _token = click.option("--token-file", type=PATH, required=True, help="keys/admin.token in the validator's data folder.")
 
@@ -162,13 +159,14 @@ def switch(session: Session, checkpoint: Path, force: bool, token_file: Path) ->
 @click.argument("pair")
 @click.option("--reason", type=click.Choice(REASONS), required=True, help="Why; the log shows it.")
 @click.option("--everywhere", default="", help="Modality of an item (or both: image-text) to take from all pairs.")
+@click.option("--block", default="", help="Modality of an item (or both: image-text) to list and refuse from now on.")
 @_token
 @session_options(network=True)
-def take_down(session: Session, pair: str, reason: str, everywhere: str, token_file: Path) -> None:
+def take_down(session: Session, pair: str, reason: str, everywhere: str, block: str, token_file: Path) -> None:
     """Have a running validator take down anyone's pair; PAIR is its digest or a receipt."""
     from curiosity.client.admin import read_token
 
-    take_down_as_operator(session, pair, reason, everywhere, read_token(token_file))
+    take_down_as_operator(session, pair, reason, everywhere, read_token(token_file), block=block)
 
 
 async def _ask(session: Session, question: Callable[[ValidatorClient], Awaitable[T]], *, timeout_s: float = 0.0) -> T:

@@ -74,15 +74,24 @@ def takedown(
     _run(session, digest, reason, everywhere, key=key)
 
 
-def take_down_as_operator(session: Session, pair: str, reason: str, everywhere: str, token: str) -> None:
-    """Take down anybody's pair with the admin token."""
+def take_down_as_operator(
+    session: Session, pair: str, reason: str, everywhere: str, token: str, *, block: str = ""
+) -> None:
+    """Take down anybody's pair with the admin token; list its items of the modalities ``block`` before."""
     from curiosity.client.takedowns import find_digest
 
-    _run(session, find_digest(pair, session.home), reason, everywhere, token=token)
+    _run(session, find_digest(pair, session.home), reason, everywhere, token=token, block=block)
 
 
 def _run(
-    session: Session, digest: bytes, reason: str, everywhere: str, *, key: bytes | None = None, token: str = ""
+    session: Session,
+    digest: bytes,
+    reason: str,
+    everywhere: str,
+    *,
+    key: bytes | None = None,
+    token: str = "",
+    block: str = "",
 ) -> None:
     import asyncio
 
@@ -96,14 +105,18 @@ def _run(
     pins = Rules(receipt_vkey=node.receipt_vkey, log_vkey=node.log_vkey, origin=node.origin)
     why = TakedownReason(reason.upper())
 
-    async def work() -> Erased:
+    async def work() -> tuple[Erased, int]:
         async with open_client(session) as client:
-            return await erase(client, session.home, pins, digest, why, everywhere, private_key=key, token=token)
+            listed = (await client.block_items(token, digest, block)).added if block else 0
+            done = await erase(client, session.home, pins, digest, why, everywhere, private_key=key, token=token)
+            return done, listed
 
-    done = asyncio.run(work())
+    done, listed = asyncio.run(work())
     report = done.report
     pairs = [one.entry.pair for one in done.receipts if isinstance(one.entry, TakedownEntry)]
     result = {**to_plain(report), "entries": [one.index for one in done.receipts], "kept": str(done.kept)}
+    if block:
+        result["listed"] = listed
     entries = ", ".join(str(one.index) for one in done.receipts)
     before = " before" if report.replayed else ""
     session.screen.finish(
@@ -111,5 +124,6 @@ def _run(
         lambda screen: screen.line(
             f"Took down {number_of(len(pairs), 'pair')}{before}: entries {entries}. "
             f"Signed by the validator, kept in {done.kept}."
+            + (f" {number_of(listed, 'line')} added to the list of refused items." if block else "")
         ),
     )

@@ -29,11 +29,12 @@ def child_of_genesis(
     evaluation: dict[str, Any] | None = None,
     parent: Path = GENESIS,
     beliefs: Beliefs | None = None,
+    every_item: bool = False,
 ) -> Path:
     """A checkpoint with genesis' weights and one anchor less than its parent, so that its digest is its own.
 
     ``beliefs`` are what it believes about pairs of a picture and a text, and each that it accepts is novel; without
-    them it keeps genesis' thresholds.
+    them it keeps genesis' thresholds. With ``every_item`` no item is uninformative and no pair too far apart.
     """
     known = load(parent)
     calibration = load(GENESIS).calibration
@@ -42,6 +43,10 @@ def child_of_genesis(
         calibration = replace(
             calibration, pairs=calibration.pairs | {"image-text": limits}, beliefs={"image-text": beliefs}
         )
+    if every_item:
+        pairs = {name: replace(limits, max_distance_micro=4 * MICRO) for name, limits in calibration.pairs.items()}
+        most = dict.fromkeys(calibration.null_max_micro, 2 * MICRO)
+        calibration = replace(calibration, pairs=pairs, null_max_micro=most)
     anchors = {name: array[1:] if name.startswith("ref/") else array for name, array in known.anchors.items()}
     manifest = replace(
         known.manifest,

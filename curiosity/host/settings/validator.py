@@ -101,6 +101,11 @@ class ValidatorConfig:
         (),
         "Addresses (0x and 40 hex digits) that may see those items, besides the validators that the contract names.",
     )
+    blocked_items: Path | None = setting(
+        None,
+        "File of items that are refused by their hashes, read again when it changes (`curiosity validator block`). "
+        "Empty: blocked-items.txt in data_dir, which need not be there.",
+    )
     witnesses: tuple[str, ...] = setting(
         (), 'Witnesses to ask for cosignatures: "URL VKEY [VKEY]" each, as `curiosity witness keys` shows the keys.'
     )
