@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchmarks.attack_pay import RULE_2, VESTED_AFTER, Decided, Network
+from benchmarks.attack_pay import NEWEST_RULE, VESTED_AFTER, Decided, Network
 
 FOUND, CONDEMNED = 0.7, 0.1  # of wrong pairs, and of true ones
 SETTINGS = (("pair", 10, 10), ("wallet", 10, 1), ("wallet", 10, 10))
@@ -71,7 +71,7 @@ def _share_out(decided: Sequence[Decided], honest_wallet: int, cheat_wallet: int
 def _pay(owned: Sequence[Decided], share: float, seed: int, stops: str) -> tuple[int, int]:
     """Return wei that honest and cheating wallets got, once everything has vested."""
     generator = np.random.default_rng(seed)
-    network = Network(replace(RULE_2, audit_micro=round(MILLION * share)), start=seed)
+    network = Network(replace(NEWEST_RULE, audit_micro=round(MILLION * share)), start=seed)
     wrong = {network.add(one): one.sent.is_wrong for one in owned}
     for _ in range(VESTED_AFTER):
         network.close()

@@ -1,7 +1,8 @@
 """What a stream of pairs earns, by the product's own functions: with the defences, and without them.
 
 Without: verdicts by thresholds, gaps among everything known, and version 1 of the rule of pay. With: verdicts by
-beliefs, near copies by their sketches, gaps among the checkpoint's own points, counts of shared items, and version 2.
+beliefs, near copies by their sketches, gaps among the checkpoint's own points, counts of shared items, and version 3
+with pay by belief.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,17 +21,17 @@ from curiosity.protocol.entry import (
     TakedownEntry,
 )
 from curiosity.protocol.payouts import EpochPayout, Replay
-from curiosity.protocol.rewards import RewardParameters
+from curiosity.protocol.rewards import NEWEST, USUAL_BELIEF, RewardParameters
 from curiosity.protocol.scoring import Quantised
 from curiosity.protocol.takedown import Asker, TakedownReason
 from curiosity.protocol.verdict import CrowdCounts, Outcome, Reason, Verdict
-from curiosity.protocol.vesting import WHOLE_WEIGHT, spell_rule, weight_of
+from curiosity.protocol.vesting import WHOLE_WEIGHT, spell_rule, weigh_belief, weight_of
 from curiosity.serving.crowds import Crowds, Likeness
 from curiosity.serving.judge import Judge
 from curiosity.serving.paid import LIKE_ROWS, PaidContents
 
 RULE_1 = RewardParameters()
-RULE_2 = RewardParameters(version=2)
+NEWEST_RULE = RewardParameters(version=NEWEST, full_belief=USUAL_BELIEF)
 DAY_S = 86_400
 BLOCKS = 7_200
 BEGUN = 1_800_000_000
@@ -46,12 +47,15 @@ class Decided:
 
     @property
     def weight(self) -> float:
-        """Of what an ordinary pair is paid by version 2."""
-        return self.weighs(RULE_2.crowd_power)
+        """Of what an ordinary pair is paid by the newest version of the rule."""
+        return self.weighs(NEWEST_RULE)
 
-    def weighs(self, power: int) -> float:
-        """Return the share of what an ordinary pair is paid, with this power of the count."""
-        return weight_of(self.verdict.crowd, power) / WHOLE_WEIGHT if self.verdict.novel else 0.0
+    def weighs(self, rule: RewardParameters) -> float:
+        """Return the share of what an ordinary pair is paid."""
+        if not self.verdict.novel:
+            return 0.0
+        weight = weight_of(self.verdict.crowd, rule.crowd_power)
+        return weigh_belief(weight, self.verdict.belief, rule.full_belief) / WHOLE_WEIGHT
 
 
 def decide(world: World, stream: Sequence[Sent], *, defended: bool) -> list[Decided]:
@@ -131,7 +135,7 @@ class Network:
         index = len(self.entries)
         verdict = one.verdict
         if not verdict.novel:
-            verdict = replace(verdict, crowd=None)
+            verdict = replace(verdict, crowd=None, belief=None)
         pair = sha256(b"%d" % index).digest()
         self.append(
             PairEntry(
@@ -195,8 +199,8 @@ def pay(decided: Sequence[Decided], rule: RewardParameters) -> Mapping[bytes, in
     """Return wei that each account gets for one epoch, once all of it has vested."""
     network = Network(rule)
     for one in decided:
-        network.add(one if rule.version == 2 else Decided(one.sent, replace(one.verdict, crowd=None)))
-    for _ in range(VESTED_AFTER if rule.version == 2 else 1):
+        network.add(one if rule.version > 1 else Decided(one.sent, replace(one.verdict, crowd=None, belief=None)))
+    for _ in range(VESTED_AFTER if rule.version > 1 else 1):
         network.close()
     return network.got()
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from benchmarks.attack_pay import RULE_1, RULE_2, VESTED_AFTER, Decided, Judging, Network, novel
+from benchmarks.attack_pay import NEWEST_RULE, RULE_1, VESTED_AFTER, Decided, Judging, Network, novel
 from benchmarks.attack_streams import CHEAT, HONEST, Scene
 from benchmarks.attack_world import PAIR, Sent, Thing, vary
 from benchmarks.voids import draw_voids, frame
@@ -34,7 +34,7 @@ def _ordinary(who: bytes, *, is_wrong: bool = False) -> Decided:
 
 def _enter(network: Network, one: Decided) -> int:
     if network.replay.book is None:
-        one = replace(one, verdict=replace(one.verdict, crowd=None))
+        one = replace(one, verdict=replace(one.verdict, crowd=None, belief=None))
     return network.add(one)
 
 
@@ -48,7 +48,7 @@ def wash(scene: Scene, rule: RewardParameters, *, patient: bool) -> float:
 
     ``patient``: the takedown waits until all of it has vested.
     """
-    defended = rule.version == 2
+    defended = rule.version > 1
     judging, network = Judging(scene.world, defended=defended), Network(rule)
     picture, text = next(
         (a, b)
@@ -72,7 +72,7 @@ def wash(scene: Scene, rule: RewardParameters, *, patient: bool) -> float:
 
 
 def _emission(network: Network) -> float:
-    return RULE_1.emission(1) if network.replay.book is None else RULE_2.emission_of(RULE_2.pool_wei)
+    return RULE_1.emission(1) if network.replay.book is None else NEWEST_RULE.emission_of(NEWEST_RULE.pool_wei)
 
 
 def operate(rule: RewardParameters) -> float:
@@ -146,9 +146,9 @@ def every_rule(scene: Scene) -> list[Found]:
         _found("early", "epochs closed within five seconds", 0.0, "", hurry),
         _found("wallets", "100 wallets, in multiples of what one earns", 1.02, "", split_wallets),
         _found("vouch", "own pairs around a void, share of voids that pay", 0.0, "",
-               lambda rule: vouch(scene, "pinned" if rule.version == 2 else "loo")),
+               lambda rule: vouch(scene, "pinned" if rule.version > 1 else "loo")),
     ]  # fmt: skip
 
 
 def _found(id: str, attack: str, bar: float, limited_by: str, measure: Callable[[RewardParameters], float]) -> Found:
-    return Found(id, attack, measure(RULE_1), measure(RULE_2), bar, limited_by)
+    return Found(id, attack, measure(RULE_1), measure(NEWEST_RULE), bar, limited_by)

@@ -15,6 +15,7 @@ from curiosity.protocol.verdict import Outcome
 HONEST, CHEAT = b"honest".rjust(20, b"\0"), b"cheat".rjust(20, b"\0")
 SEARCHED = 64
 COPIED = 60  # pairs that are copied
+TURNS = 4
 REWORDED = ("{}.", "a picture of {}", "{} on its own", "this is {}", "icon: {}")
 
 
@@ -25,6 +26,7 @@ class Scene:
     world: World
     captions: Sequence[Thing]
     seed: int
+    turn: int = 1  # how far captions are swapped
 
     @cached_property
     def honest(self) -> list[Sent]:
@@ -77,7 +79,7 @@ def _cheat(a: Thing, b: Thing) -> Sent:
 def swap(scene: Scene) -> list[Sent]:
     """Make each of the cheat's pictures with another one's caption."""
     texts = [b for _, b in scene.own]
-    return scene.mixed([_cheat(a, texts[i - 1]) for i, (a, _) in enumerate(scene.own)], 1)
+    return scene.mixed([_cheat(a, texts[i - scene.turn]) for i, (a, _) in enumerate(scene.own)], 1)
 
 
 def screen(scene: Scene) -> list[Sent]:
@@ -112,6 +114,12 @@ def search_judge(scene: Scene) -> list[Sent]:
         free.remove(best)
         wrong.append(_cheat(a, scene.foreign[best]))
     return scene.mixed(wrong, 3)
+
+
+def search_all(scene: Scene) -> list[Sent]:
+    """Find for each picture the caption of all that the judge scores highest; the same caption may come often."""
+    best = scene.scores.argmax(axis=1)
+    return scene.mixed([_cheat(a, scene.foreign[best[i]]) for i, (a, _) in enumerate(scene.own)], 10)
 
 
 def one_picture(scene: Scene, count: int, *, adapts: bool) -> list[Sent]:
@@ -184,6 +192,16 @@ def drain(scene: Scene, count: int = 3) -> list[Sent]:
     return wrong + scene.honest
 
 
+def inject(scene: Scene) -> list[Sent]:
+    """Make nine true pairs to one with another one's caption, from all that there is."""
+    pairs = scene.world.pairs
+    wrong, true = pairs[: len(pairs) // 10], pairs[len(pairs) // 10 :]
+    junk = [_cheat(a, wrong[i - scene.turn][1]) for i, (a, _) in enumerate(wrong)]
+    order = scene.generator(8).permutation(len(pairs))
+    stream = [*junk, *(Sent(a, b, HONEST) for a, b in true)]
+    return [stream[i] for i in order]
+
+
 @dataclass(frozen=True)
 class Attack:
     """An attack and what it may earn."""
@@ -193,11 +211,14 @@ class Attack:
     bar: float | None
     stream: Callable[[Scene], list[Sent]]
     in_all: bool = False  # what all of the cheat's pairs earn together, else each
+    turns: int = 1  # how often it is tried, each time with other captions swapped
 
 
 ATTACKS: Sequence[Attack] = (
-    Attack("swapped", "swapped captions", 0.15, swap),
-    Attack("swapped-adaptive", "swapped captions, only what the public judge accepts is sent", 0.15, screen),
+    Attack("swapped", "swapped captions", 0.15, swap, turns=TURNS),
+    Attack(
+        "swapped-adaptive", "swapped captions, only what the public judge accepts is sent", 0.15, screen, turns=TURNS
+    ),
     Attack("search", "best of 64 captions by cosine", 0.75, search_cosine),
     Attack("search-adaptive", "best of 64 captions that the judge accepts, each once", 1.25, search_judge),
     *(

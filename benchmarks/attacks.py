@@ -7,8 +7,8 @@ their concepts calibrates the judge; of the other half one part is honest people
 A row says what a cheating pair earns in multiples of an honest one, both counted as sent (a picture that the cheat
 screens in private counts too), unless it says otherwise; mean of the rounds. ``undefended``: thresholds, gaps among
 everything known and version 1 of the rule of pay; ``defended``: beliefs, near copies by their sketches, gaps among the
-checkpoint's own points, counts of shared items and version 2. Rows with ``adaptive`` in their name are of an attacker
-who knows the defence.
+checkpoint's own points, counts of shared items and version 3 with pay by belief. Rows with ``adaptive`` in their name
+are of an attacker who knows the defence.
 
 ``honest_pay_kept`` is the pay of honest pairs, without an attack and with all defences, over what they would get if
 each accepted, novel one were paid alike. Embeddings are kept in ``--cache``.
@@ -20,7 +20,7 @@ import statistics
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,25 @@ import numpy as np
 
 from benchmarks.attack_auditors import measure_auditors
 from benchmarks.attack_audits import audit_search
+from benchmarks.attack_beliefs import (
+    by_cut,
+    by_full_belief,
+    compare_evidence,
+    count_otherwise,
+    decide_all,
+    junk_on_top,
+    learned_pairs,
+    to_tables,
+)
 from benchmarks.attack_gradients import follow_gradient
-from benchmarks.attack_pay import RULE_1, RULE_2, Decided, decide, pay
+from benchmarks.attack_pay import NEWEST_RULE, RULE_1, Decided, decide, pay
 from benchmarks.attack_rules import every_rule
 from benchmarks.attack_streams import (
     ATTACKS,
     CHEAT,
     HONEST,
     LIMITS,
+    TURNS,
     Attack,
     Scene,
     drain,
@@ -65,6 +76,7 @@ EPSILON = 1e-9
 MADE = ("swapped-adaptive",)  # rows in which the pairs that the cheat made count, not those that it sent
 CURVE = Attack("flood", "", None, lambda _: [])
 GRADIENT = Attack("gradient", "swapped captions, pictures altered by the encoder's gradient", None, follow_gradient)
+JUDGE = "judge: it accepts what it should not"
 DRAINS = "rule: who comes first with a picture is taken for its owner"
 
 Sides = tuple[float | None, ...]
@@ -73,7 +85,7 @@ Sides = tuple[float | None, ...]
 def relate(scene: Scene, attack: Attack, stream: Sequence[Sent], *, defended: bool) -> float | None:
     """Return what a cheating pair earns in multiples of an honest one; None if honest pairs earn nothing."""
     decided = decide(scene.world, stream, defended=defended)
-    got = pay(decided, RULE_2 if defended else RULE_1)
+    got = pay(decided, NEWEST_RULE if defended else RULE_1)
     if not got.get(HONEST):
         return None
     cheat, honest = got.get(CHEAT, 0), [one for one in decided if one.sent.who == HONEST]
@@ -85,7 +97,7 @@ def relate(scene: Scene, attack: Attack, stream: Sequence[Sent], *, defended: bo
 
 def drained(scene: Scene, *, defended: bool) -> float:
     """Return the share of pay that honest people lose to one who first sends wrong captions of their pictures."""
-    rule = RULE_2 if defended else RULE_1
+    rule = NEWEST_RULE if defended else RULE_1
     weights = [
         sum(_worth(one, rule) for one in decide(scene.world, stream, defended=defended) if not one.sent.is_wrong)
         for stream in (scene.honest, drain(scene))
@@ -94,7 +106,7 @@ def drained(scene: Scene, *, defended: bool) -> float:
 
 
 def _worth(one: Decided, rule: RewardParameters) -> float:
-    return one.weight if rule.version == 2 else float(one.verdict.curiosity_micro)
+    return one.weight if rule.version > 1 else float(one.verdict.curiosity_micro)
 
 
 def mean_row(id: str, attack: str, bar: float | None, pairs: Sequence[Sides], limited_by: str) -> dict[str, Any]:
@@ -149,7 +161,7 @@ def kept_of_labels(pairs: Sequence[FedPair], seed: int) -> float:
     total = 0.0
     for index in np.random.default_rng(seed).permutation(len(pairs)).tolist():
         a, b = pairs[index].a.digest, pairs[index].b.digest
-        total += weight_of(CrowdCounts.rounded(seen[a], seen[b], 0), RULE_2.crowd_power) / WHOLE_WEIGHT
+        total += weight_of(CrowdCounts.rounded(seen[a], seen[b], 0), NEWEST_RULE.crowd_power) / WHOLE_WEIGHT
         seen.update((a, b))
     return total / len(pairs)
 
@@ -169,6 +181,7 @@ def run(seed: int, rounds: int, preset: str, cache: Path, names: Sequence[str] =
         for one in every_rule(scenes[0])
     ]
     report |= vary_rule(scenes[0], seed)
+    report |= vary_beliefs(scenes, learned_pairs([read_set(name, cache) for name in names[1:3]], seed))
     searched = [one for scene in scenes for one in decide(scene.world, search_judge(scene), defended=True)]
     report["auditors"] = measure_auditors(searched, SHIPPED)
     others = {
@@ -190,14 +203,22 @@ def attack_all(scenes: Sequence[Scene], attacks: Sequence[Attack] = (*ATTACKS, G
     for attack in attacks:
         found = []
         for scene in scenes[:1] if attack is GRADIENT else scenes:
-            stream = attack.stream(scene)
-            found.append(tuple(relate(scene, attack, stream, defended=defended) for defended in (False, True)))
+            for turn in range(1, attack.turns + 1):
+                stream = attack.stream(replace(scene, turn=turn) if turn > 1 else scene)
+                found.append(tuple(relate(scene, attack, stream, defended=defended) for defended in (False, True)))
         rows.append(mean_row(attack.id, attack.what, attack.bar, found, limit_of(attack.id)))
         _say(f"{attack.id}: {rows[-1]['undefended']} {rows[-1]['defended']}")
         scenes[0].world.encoder.keep()
     rows.insert(0, mean_copies(rows))
     lost = [(drained(scene, defended=False), drained(scene, defended=True)) for scene in scenes]
     rows.append(mean_row("drain", "wrong captions of a public picture first: what its owner loses", 0.0, lost, DRAINS))
+    junk = [
+        (junk_on_top(turned, RULE_1), junk_on_top(turned, NEWEST_RULE))
+        for turned in (replace(scene, turn=turn) for scene in scenes for turn in range(1, TURNS + 1))
+    ]
+    rows.append(
+        mean_row("junk-top-50", "one pair in ten is junk: junk among the 50 that are paid most", 1.0, junk, JUDGE)
+    )
     return rows
 
 
@@ -216,6 +237,22 @@ def vary_rule(scene: Scene, seed: int) -> dict[str, Any]:
         "flood_by_pictures": curve,
         "powers": by_power(scene, FLOOD),
         "audits": [asdict(one) for one in audit_search(searched, seed)],
+    }
+
+
+def vary_beliefs(scenes: Sequence[Scene], learned: Sequence[tuple[Thing, Thing]]) -> dict[str, Any]:
+    """Return what pay by belief, a stricter judge, further evidence and other counts would do."""
+    streams = decide_all(scenes)
+    honest = [
+        one
+        for scene in scenes
+        for one in decide(scene.world, [Sent(a, b, HONEST) for a, b in scene.world.pairs], defended=True)
+    ]
+    return {
+        "full_beliefs": by_full_belief(streams, honest),
+        "cuts": by_cut(scenes, streams, honest),
+        "evidence": compare_evidence(scenes, learned),
+        "drain_by_count": count_otherwise(scenes),
     }
 
 
@@ -240,7 +277,10 @@ def by_power(scene: Scene, many: int) -> dict[str, dict[str, float]]:
         row = figures[str(power)] = {}
         for name, all_of in decided.items():
             weights = {
-                wrong: [one.weighs(power) for one in all_of if one.sent.is_wrong is wrong] for wrong in (False, True)
+                wrong: [
+                    one.weighs(replace(NEWEST_RULE, crowd_power=power)) for one in all_of if one.sent.is_wrong is wrong
+                ]
+                for wrong in (False, True)
             }
             novel = max(len([weight for weight in weights[False] if weight]), 1)
             if name == "honest":
@@ -304,6 +344,7 @@ def to_markdown(report: dict[str, Any]) -> str:
     lines += [
         f"| {power} | " + " | ".join(f"{v:.3f}" for v in row.values()) + " |" for power, row in report["powers"].items()
     ]
+    lines += to_tables(report)
     lines += [
         "",
         "| a failed audit stops | audited | honest wallet | cheat's wallet | best of 64 earns | honest pay kept |",

@@ -12,7 +12,7 @@ from PIL import Image
 
 from benchmarks.attack_auditors import measure_auditors
 from benchmarks.attack_audits import audit_search
-from benchmarks.attack_pay import RULE_1, RULE_2, Decided, Network, decide, novel
+from benchmarks.attack_pay import NEWEST_RULE, RULE_1, Decided, Network, decide, novel
 from benchmarks.attack_rules import NOTHING, alone, hurry, operate, split_wallets, wash
 from benchmarks.attack_streams import ATTACKS, CHEAT, HONEST, REWORDED, Scene, copy
 from benchmarks.attack_world import PAIR, VARIANTS, Encoder, Floats, Sent, Thing, World, build, read_set, vary
@@ -133,7 +133,7 @@ def test_a_copy_of_an_accepted_pair_earns_nothing(scene: Scene, *, defended: boo
 
 def test_who_washes_a_pair_is_paid_once(scene: Scene) -> None:
     assert wash(scene, RULE_1, patient=False) > 2
-    assert wash(scene, RULE_2, patient=True) < 1.05
+    assert wash(scene, NEWEST_RULE, patient=True) < 1.05
 
 
 def test_what_was_embedded_and_calibrated_is_kept(tmp_path: Path, one_thread: None) -> None:
@@ -161,10 +161,10 @@ def test_what_was_embedded_and_calibrated_is_kept(tmp_path: Path, one_thread: No
 
 
 def test_what_the_rule_of_pay_promises() -> None:
-    assert (operate(RULE_1) > 100, operate(RULE_2)) == (True, 1.0)
-    assert (alone(RULE_1), round(alone(RULE_2), 6)) == (1.0, 0.01)
-    assert (hurry(RULE_1), hurry(RULE_2)) == (5.0, 0.0)
-    assert split_wallets(RULE_2) == pytest.approx(1.0)
+    assert (operate(RULE_1) > 100, operate(NEWEST_RULE)) == (True, 1.0)
+    assert (alone(RULE_1), round(alone(NEWEST_RULE), 6)) == (1.0, 0.01)
+    assert (hurry(RULE_1), hurry(NEWEST_RULE)) == (5.0, 0.0)
+    assert split_wallets(NEWEST_RULE) == pytest.approx(1.0)
 
 
 def test_audits_take_from_cheats_and_a_little_from_the_honest() -> None:
@@ -180,7 +180,7 @@ def test_audits_take_from_cheats_and_a_little_from_the_honest() -> None:
 
 
 def test_a_network_pays_a_cheat_what_the_rule_says() -> None:
-    network = Network(RULE_2)
+    network = Network(NEWEST_RULE)
     assert network.drawn() is None
     assert network.close().amounts_wei == {}
 

@@ -230,6 +230,7 @@ async def build(settings: ServiceSettings) -> Service:
             unpaid_returns=config.unpaid_returns,
             generated_micro=config.generated_micro,
             spoken_micro=config.spoken_micro,
+            full_belief=config.full_belief,
         )
         await epochs.name_rule(config.rule2_epoch, rule)
     return Service(

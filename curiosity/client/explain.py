@@ -5,8 +5,17 @@ from typing import Final
 
 from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import Fault
-from curiosity.protocol.rewards import RewardParameters
-from curiosity.protocol.verdict import MAX_CROWD, NOT_NOVEL, CrowdCounts, Opening, Outcome, Reason, Verdict
+from curiosity.protocol.rewards import USUAL_BELIEF, RewardParameters
+from curiosity.protocol.verdict import (
+    BELIEF_STEPS,
+    MAX_CROWD,
+    NOT_NOVEL,
+    CrowdCounts,
+    Opening,
+    Outcome,
+    Reason,
+    Verdict,
+)
 from curiosity.protocol.weighing import Compared, Weighing
 
 MICRO: Final = 1_000_000
@@ -174,8 +183,20 @@ def explain_pay(
         if detail in NOT_NOVEL:  # nothing else that a validator may write there
             return f"not paid: {detail}"
         return "not paid: near to what the network knows already"
+    sure = explain_belief(verdict.belief)
     pool = "; declared as generated: such pairs share a part of the epoch" if generated else ""
-    return "may be paid when its epoch closes: it fills a gap" + explain_crowd(verdict.crowd, names) + pool
+    return "may be paid when its epoch closes: it fills a gap" + explain_crowd(verdict.crowd, names) + sure + pool
+
+
+def explain_belief(belief: int | None) -> str:
+    """Return what a low belief leaves of a pair's pay, after a semicolon; empty where it leaves all."""
+    if belief is None or belief >= USUAL_BELIEF:
+        return ""
+    left = "half" if belief == USUAL_BELIEF - 1 else "nothing"
+    asked = 100 * USUAL_BELIEF // BELIEF_STEPS
+    return (
+        f"; its probability is below {asked} %: a network that pays by belief as new ones do leaves {left} of its pay"
+    )
 
 
 def explain_crowd(crowd: CrowdCounts | None, names: tuple[str, str] = ("", "")) -> str:

@@ -19,6 +19,7 @@ from curiosity.protocol.messages import TakedownReport
 from curiosity.protocol.payouts import EpochPayout, Replay
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.signing import checksum
+from curiosity.protocol.vesting import WHOLE_WEIGHT, weigh_belief
 from curiosity.protocol.wire import parse
 from curiosity.sources.own.item import load_item
 
@@ -160,6 +161,8 @@ def pay_by_entry(leaves: Iterable[bytes], parameters: RewardParameters) -> dict[
         entry = parse_entry(leaf)
         if isinstance(entry, PairEntry) and entry.verdict.is_accepted:
             accepted[index] = entry.verdict.curiosity_micro > 0
+            if not weigh_belief(WHOLE_WEIGHT, entry.verdict.belief, replay.rule.full_belief):
+                vesting.unsure.add(index)
         elif isinstance(entry, TakedownEntry):
             gone.add(entry.index)
             vesting.gone.add(entry.index)
@@ -176,6 +179,7 @@ class _Vesting:
 
     def __init__(self) -> None:
         self.gone: set[int] = set()
+        self.unsure: set[int] = set()  # whose belief leaves them nothing
         self._epochs: dict[int, int] = {}  # of each novel pair
         self._awarded: set[int] = set()
         self._paid_wei: Counter[int] = Counter()
@@ -206,6 +210,8 @@ class _Vesting:
         if index not in self._awarded:
             if index in self.gone:
                 return "not paid: taken down before it was drawn"
+            if index in self.unsure:
+                return "not paid: the judge is too unsure that the two belong together"
             return "novel: drawn at the close of the next epoch" if epoch >= now - 1 else "not paid: not drawn"
         paid = f"paid {show_tokens(paid_wei)}" if paid_wei else "awarded"
         if unvested_wei:

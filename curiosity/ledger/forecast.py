@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from curiosity.client.client import ValidatorClient
-from curiosity.client.explain import explain_crowd, explain_pay
+from curiosity.client.explain import explain_belief, explain_crowd, explain_pay
 from curiosity.client.outcome import ACCEPTED, PairOutcome, judged, names_of, short, withheld
 from curiosity.client.submit import ask_network
 from curiosity.client.taken import check_taken, stated_license
@@ -301,7 +301,7 @@ class Forecaster:
 
     def _pay(self, verdict: Verdict, detail: str, names: tuple[str, str]) -> str:
         if self._known is None and verdict.is_accepted and verdict.novel:
-            return _PAY_WITHOUT_COPY + explain_crowd(verdict.crowd, names)
+            return _PAY_WITHOUT_COPY + explain_crowd(verdict.crowd, names) + explain_belief(verdict.belief)
         return explain_pay(verdict, detail, names)
 
 

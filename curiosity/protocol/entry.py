@@ -26,7 +26,8 @@ Wei = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,77})$")]
 class PairEntry:
     """A decision about a pair. The signature over ``pair`` recovers to ``contributor``.
 
-    Version 3, of accepted novel pairs, is version 2 with the counts in ``verdict.crowd``. Version 4 decides again about
+    Version 3, of accepted novel pairs, is version 2 with the counts in ``verdict.crowd``, and with ``verdict.belief``
+    under a checkpoint that has beliefs; entries of before have none. Version 4 decides again about
     a held pair: ``again`` is the index of the entry that it follows, the newest one about that pair. Version 5 is any
     of them with ``generated``, which is true: the contributor declares that a program generated an item.
     """
@@ -194,6 +195,8 @@ def parse_entry(leaf: bytes) -> AnyEntry:
 
 def _version_differs(entry: AnyEntry) -> str:
     """Return what is wrong with an entry whose version does not fit its fields; "" if nothing is."""
+    if isinstance(entry, PairEntry) and entry.verdict.belief is not None and entry.verdict.crowd is None:
+        return "a pair entry with verdict.belief and without verdict.crowd"
     if isinstance(entry, PairEntry) and entry.v != (fits := version_of(entry)):
         return f"a pair entry of version {entry.v} with the fields of version {fits}"
     if isinstance(entry, EpochEntry) and (entry.closing is None) is not (entry.v == 1):

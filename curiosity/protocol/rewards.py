@@ -24,6 +24,9 @@ _MAX_UINT64 = 2**64 - 1
 NEWEST = 3
 """The newest version of the parameters."""
 
+USUAL_BELIEF = 30
+"""What a new network begins with as ``full_belief``: three quarters."""
+
 _FIELDS_OF_VERSION = {1: 7, 2: 14}
 _HIGHEST = {
     "version": NEWEST,
@@ -36,11 +39,13 @@ _HIGHEST = {
     "unpaid_returns": 1,
     "generated_micro": 1_000_000,
     "spoken_micro": 1_000_000,
+    "full_belief": 32,
 }
 """Whoever derives pay computes with these for ever: powers and loops stay small, and no epoch waits for centuries."""
 _MAY_BE_ZERO = (
-    "premint_wei", "crowd_power", "audit_micro", "min_epoch_s", "unpaid_returns", "generated_micro", "spoken_micro",
-)  # fmt: skip
+    *("premint_wei", "crowd_power", "audit_micro", "min_epoch_s", "unpaid_returns"),
+    *("generated_micro", "spoken_micro", "full_belief"),
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,9 @@ class RewardParameters:
 
     Version 3 is version 2 with the fields that follow; each has a default under which both pay alike.
     ``generated_micro``: share of an epoch, in millionths, that generated pairs get together at most
-    (`curiosity.protocol.pools`). ``spoken_micro``: the same of pairs of a sound and a text.
+    (`curiosity.protocol.pools`). ``spoken_micro``: the same of pairs of a sound and a text. ``full_belief``: belief in
+    fortieths from which a pair has its whole weight; 0 where beliefs do not count
+    (`curiosity.protocol.vesting.weigh_belief`).
 
     Raises:
         ConfigError: ``REWARD_PARAMETER_INVALID`` when a value cannot work.
@@ -84,6 +91,7 @@ class RewardParameters:
     unpaid_returns: int = 1
     generated_micro: int = 1_000_000
     spoken_micro: int = 1_000_000
+    full_belief: int = 0
 
     def __post_init__(self) -> None:
         for field in fields(self):

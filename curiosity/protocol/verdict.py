@@ -111,6 +111,18 @@ class Weighed(Measurement):
     __pydantic_config__ = STRICT
 
 
+BELIEF_STEPS = 40
+MOST_BELIEF = 32
+"""Beliefs of this many fortieths and more are told as one: no rule of pay asks for more than `MOST_BELIEF`."""
+
+
+def told_belief(measurement: Measurement) -> int | None:
+    """Return what an entry tells of a belief: whole fortieths, at most `MOST_BELIEF`; None where there is no belief."""
+    if not isinstance(measurement, Weighed):
+        return None
+    return min(measurement.belief_micro * BELIEF_STEPS // 1_000_000, MOST_BELIEF)
+
+
 @dataclass(frozen=True)
 class Verdict:
     """One decision under one checkpoint, as the log shows it: no more than is needed to blame, to rank and to pay."""
@@ -122,6 +134,7 @@ class Verdict:
     novel: bool = False
     curiosity_micro: Uint53 = 0  # what ranks and pays, the gap's two leading bits; 0 unless accepted and novel
     crowd: Annotated[CrowdCounts | None, LATER] = None  # None in a pair entry of version 2, which has no counts
+    belief: Annotated[Uint53 | None, LATER] = None  # of a novel pair, by `told_belief`; None in entries of before
 
     __pydantic_config__ = STRICT
 

@@ -31,6 +31,7 @@ SPOKEN = "spoken"
 _SPOKEN_PAIR = "audio-text"
 
 _LOT_BYTES = 8
+_RAMP = 2  # fortieths of belief over which the weight falls to nothing
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,20 @@ def weight_of(crowd: CrowdCounts | None, power: int) -> int:
     """Return the weight of a novel pair: `WHOLE_WEIGHT` over a power of one more than its largest count."""
     largest = crowd.largest if crowd is not None else 0
     return 0 if largest >= MAX_CROWD else WHOLE_WEIGHT // (1 + largest) ** power
+
+
+def weigh_belief(weight: int, belief: int | None, full: int) -> int:
+    """Return what is left of a weight for how likely the judge holds it that the pair belongs together.
+
+    Args:
+        weight: Of the pair without that.
+        belief: What its entry tells (`curiosity.protocol.verdict.told_belief`); None leaves the weight.
+        full: The belief from which it is whole. One step below it is a half, and farther below nothing is left; 0
+            leaves every weight.
+    """
+    if belief is None or not full:
+        return weight
+    return weight * min(max(belief - full + _RAMP, 0), _RAMP) // _RAMP
 
 
 def lot_of(tag: bytes, beacon: bytes, pair: bytes) -> bytes:
@@ -229,9 +244,12 @@ class Book:
     # -- entries
 
     def add(self, index: int, entry: PairEntry) -> None:
-        """Take in a novel pair of the open epoch."""
+        """Take in a novel pair of the open epoch; one that its belief leaves nothing is no candidate."""
         verdict = entry.verdict
         weight = weight_of(verdict.crowd, self.rule.crowd_power)
+        if not weigh_belief(WHOLE_WEIGHT, verdict.belief, self.rule.full_belief):
+            return
+        weight = weigh_belief(weight, verdict.belief, self.rule.full_belief)
         pool = pool_of(entry, self.rule)
         self._open[index] = Earner(index, entry.pair, entry.contributor, weight, verdict.curiosity_micro, pool=pool)
 

@@ -11,7 +11,7 @@ from curiosity.protocol.errors import Fault
 from curiosity.protocol.judgement import Anchors, Embedded, Judged, Opinion, opine, rank
 from curiosity.protocol.neighbours import Neighbours
 from curiosity.protocol.scoring import Quantised
-from curiosity.protocol.verdict import CrowdCounts, Outcome, Reason, Verdict
+from curiosity.protocol.verdict import CrowdCounts, Outcome, Reason, Verdict, told_belief
 
 
 class Judge:
@@ -69,7 +69,8 @@ class Judge:
             if judged.joint is None:
                 return judged
             history.add(judged.joint, entry)
-            return replace(judged, verdict=replace(judged.verdict, crowd=crowd))
+            told = replace(judged.verdict, crowd=crowd, belief=told_belief(judged.measurement))
+            return replace(judged, verdict=told)
 
     def place(self, modalities: str, ranked: int, index: int | None) -> None:
         """Keep a novel pair that was ranked as entry ``ranked`` under the ``index`` that it was given.

@@ -64,20 +64,21 @@ class PaidLedger:
         count: int = 1,
         *,
         crowd: Sequence[CrowdCounts] = (),
+        beliefs: Sequence[int] = (),
         score: int = 524_288,
         key: bytes | None = None,
     ) -> list[PairEntry]:
         """Novel pairs of an account, with the counts of ``crowd`` one after another, else of items that nobody had.
 
-        They are signed only with the account's ``key``.
+        ``beliefs`` are told of the first ones, in fortieths. They are signed only with the account's ``key``.
         """
         crowds = [*crowd, *[NOBODY] * (count - len(crowd))]
         verdict = Verdict(Outcome.ACCEPTED, Reason.BELONGS_TOGETHER, bytes(32), None, True, score)
         pairs = []
-        for one in crowds:
+        for number, one in enumerate(crowds):
             pair = secrets.token_bytes(32)
             signature = bytes(65) if key is None else sign(pair, key)
-            decided = replace(verdict, crowd=one)
+            decided = replace(verdict, crowd=one, belief=beliefs[number] if number < len(beliefs) else None)
             pairs.append(PairEntry(pair, who, signature, "image-text", "MIT", decided, bytes(32), v=3))
         self.append(*pairs)
         return pairs

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from curiosity.host.settings.declare import setting
+from curiosity.protocol.rewards import USUAL_BELIEF
 
 DEFAULT_LICENSES: Final = (
     "Apache-2.0",
@@ -145,6 +146,11 @@ class ValidatorConfig:
     spoken_micro: int = setting(
         50_000,
         "The same of pairs of a sound and a text, which to the encoders that come with the program are texts read out.",
+    )
+    full_belief: int = setting(
+        USUAL_BELIEF,
+        "Belief, in fortieths, from which a pair has its whole weight in the pay, which is written into the ledger "
+        "with that rule. A step below it a half is left, farther below nothing. 0: beliefs do not count.",
     )
     activation_poll_s: float = setting(2.0, "Seconds between two looks at whether a posted epoch can be activated.")
 

@@ -1,0 +1,81 @@
+"""Pay by belief: what the judge is unsure of earns less, where the rule says so. Each test has both rules."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from curiosity.client.explain import explain_pay
+from curiosity.client.history import pay_by_entry
+from curiosity.protocol.entry import encode_entry, parse_entry
+from curiosity.protocol.errors import ConfigError, ProofError
+from curiosity.protocol.rewards import USUAL_BELIEF, RewardParameters
+from curiosity.protocol.signing import address_of
+from curiosity.protocol.verdict import Measurement, Outcome, Reason, Verdict, Weighed, told_belief
+from curiosity.protocol.vesting import WHOLE_WEIGHT, weigh_belief
+from tests.material.vesting import NOBODY, RULE_1, PaidLedger, account
+
+RULE_3 = RewardParameters(version=3)
+BY_BELIEF = replace(RULE_3, full_belief=USUAL_BELIEF)
+HONEST, CHEAT = account(1), account(2)
+KEYS = b"\x51" * 32, b"\x52" * 32
+TOO_UNSURE = "epoch 1: not paid: the judge is too unsure that the two belong together"
+
+
+@pytest.mark.parametrize(("rule", "share"), [(RULE_3, 1.0), (BY_BELIEF, 1 / 7)])
+def test_who_sends_what_the_judge_is_unsure_of_earns_less(rule: RewardParameters, share: float) -> None:
+    """Swapped captions that pass are mostly those of which the judge is least sure."""
+    ledger = PaidLedger(rule)
+    ledger.earn(HONEST, 4, beliefs=(29, 30, 31, 32))
+    ledger.earn(CHEAT, 4, beliefs=(26, 27, 28, 29))
+    ledger.vest()
+    assert ledger.got(CHEAT) / ledger.got(HONEST) == pytest.approx(share)
+    assert [one.reward_root for one in ledger.derived()][:-1] == [one.reward_root for one in ledger.closed]
+
+
+@pytest.mark.parametrize("rule", [RULE_3, BY_BELIEF])
+def test_what_earns_nothing_by_its_belief_takes_no_place_in_the_draw(rule: RewardParameters) -> None:
+    ledger = PaidLedger(replace(rule, top_n=4))
+    ledger.earn(address_of(KEYS[0]), 4, beliefs=(32,) * 4, key=KEYS[0])
+    ledger.earn(address_of(KEYS[1]), 40, beliefs=(28,) * 40, key=KEYS[1])
+    for _ in range(2):
+        ledger.close(beacon=bytes(32))
+    drawn = [one.contributor for one in ledger.closed[-1].awarded]
+    assert len(drawn) == 4
+    words = Counter(pay_by_entry(ledger.leaves, RULE_1).values())
+    if rule == BY_BELIEF:
+        assert set(drawn) == {address_of(KEYS[0])}
+        assert words[TOO_UNSURE] == 40
+    else:
+        assert address_of(KEYS[1]) in drawn
+        assert TOO_UNSURE not in words
+
+
+def test_a_belief_leaves_the_whole_a_half_or_nothing() -> None:
+    left = {belief: weigh_belief(WHOLE_WEIGHT, belief, 30) / WHOLE_WEIGHT for belief in (0, 27, 28, 29, 30, 31, 32)}
+    assert left == {0: 0, 27: 0, 28: 0, 29: 0.5, 30: 1, 31: 1, 32: 1}
+    assert weigh_belief(WHOLE_WEIGHT, None, 30) == weigh_belief(WHOLE_WEIGHT, 0, 0) == WHOLE_WEIGHT
+    assert weigh_belief(3, 29, 30) == 1
+    with pytest.raises(ConfigError, match="full_belief is 33"):
+        replace(RULE_3, full_belief=33)
+
+
+def test_beliefs_are_told_coarsely_and_only_beside_counts() -> None:
+    measured = Measurement(0, 0, 0, 0, 0, 0, 0, 0, 0, *[bytes(32)] * 4)
+    assert told_belief(measured) is None
+    told = [told_belief(Weighed(**vars(measured), familiarity_micro=0, belief_micro=one))
+            for one in (0, 24_999, 25_000, 749_999, 750_000, 800_000, 1_000_000)]  # fmt: skip
+    assert told == [0, 0, 1, 29, 30, 32, 32]
+    (pair,) = PaidLedger().earn(HONEST, beliefs=(30,))
+    assert parse_entry(encode_entry(pair)) == pair
+    leaf = encode_entry(pair).replace(b'"crowd":{"a":0,"b":0,"near":0},', b"").replace(b'"v":3', b'"v":2')
+    with pytest.raises(ProofError, match=r"without verdict\.crowd"):
+        parse_entry(leaf)
+
+
+def test_a_contributor_is_told_what_a_low_belief_leaves() -> None:
+    novel = Verdict(Outcome.ACCEPTED, Reason.BELONGS_TOGETHER, bytes(32), None, True, 524_288, NOBODY)
+    said = {belief: explain_pay(replace(novel, belief=belief)) for belief in (None, 28, 29, 30)}
+    assert said[None] == said[30]
+    assert "below 75 %: a network that pays by belief as new ones do leaves half of its pay" in said[29]
+    assert "leaves nothing of its pay" in said[28]
