@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
@@ -56,9 +57,9 @@ def by_full_belief(streams: Streams, honest: Sequence[Decided]) -> dict[str, dic
     """Return what the belief from which a pair has its whole weight does; 0 leaves every weight."""
     figures = {}
     for full in FULLS:
-        rule = replace(NEWEST_RULE, full_belief=full)
-        kept = statistics.fmean(one.weighs(rule) for one in honest if one.verdict.novel)
-        figures[str(full)] = {"honest": round(kept, 4)} | relate_all(streams, lambda one, rule=rule: one.weighs(rule))
+        weigh = methodcaller("weighs", replace(NEWEST_RULE, full_belief=full))
+        kept = statistics.fmean(weigh(one) for one in honest if one.verdict.novel)
+        figures[str(full)] = {"honest": round(kept, 4)} | relate_all(streams, weigh)
     return figures
 
 
@@ -148,7 +149,8 @@ def _learn(scene: Scene, learned: Sequence[tuple[Thing, Thing]]) -> Callable[[Fl
 
     def told(features: Floats) -> Floats:
         rows: Floats = (features - mean) / spread @ weights
-        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+        unit: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+        return unit
 
     return told
 
@@ -235,7 +237,7 @@ def to_tables(report: Mapping[str, Any]) -> list[str]:
         lines.append(f"| {name} | " + " | ".join(f"{value:.3f}" for value in row.values()) + " |")
     lines += ["", "| area under the ROC curve, honest against | swapped | best of 64 by cosine | by the judge |"]
     lines += ["|---|---|---|---|"]
-    for row in report["evidence"]:
+    for row in report["evidence"]:  # none where nothing was learned
         lines.append(f"| {row['evidence']} | " + " | ".join(f"{row[name]:.3f}" for name in KINDS) + " |")
     lines += ["", "| earlier pairs of an item that count | an owner who comes later loses |", "|---|---|"]
     return lines + [f"| {name} | {lost:.3f} |" for name, lost in report["drain_by_count"].items()]

@@ -94,9 +94,14 @@ class Encoder:
     made: int = 0
 
     @classmethod
-    def opened(cls, preset: str, cache: Path) -> "Encoder":
-        """Return the space without any training: the preset's published weights."""
-        space = EmbeddingSpace(preset, seed=0, modalities=["image", "text"]).to(pick_device())
+    def opened(cls, preset: str, cache: Path, *, pretrained: bool = False) -> "Encoder":
+        """Return the space without any training: the weights that packages carry, or those that the preset names.
+
+        Raises:
+            ConfigError: If there is no such preset.
+            CheckpointError: If they are missing or made for another architecture.
+        """
+        space = EmbeddingSpace(preset, seed=0, modalities=["image", "text"], pretrained=pretrained).to(pick_device())
         weights = hashlib.sha256(encode_weights(space))
         for modality in ("image", "text"):
             weights.update(space.tower(modality).frozen_sha256().encode())

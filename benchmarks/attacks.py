@@ -1,6 +1,6 @@
 """What each attack on judging and pay earns, without the defences and with them.
 
-    python -m benchmarks.attacks [--seed N] [--rounds N] [--json FILE]
+    python -m benchmarks.attacks [--seed N] [--rounds N] [--preset NAME [--pretrained]] [--json FILE]
 
 Photos that the encoder never learned from, by the preset ``offline`` with no training at all. In each round half of
 their concepts calibrates the judge; of the other half one part is honest people's pairs, the other is what a cheat has.
@@ -36,7 +36,6 @@ from benchmarks.attack_beliefs import (
     decide_all,
     junk_on_top,
     learned_pairs,
-    to_tables,
 )
 from benchmarks.attack_gradients import follow_gradient
 from benchmarks.attack_pay import NEWEST_RULE, RULE_1, Decided, decide, pay
@@ -54,11 +53,12 @@ from benchmarks.attack_streams import (
     one_picture,
     search_judge,
 )
+from benchmarks.attack_tables import to_markdown
 from benchmarks.attack_world import PAIR, Encoder, Sent, Thing, World, build, read_set
 from benchmarks.embedding import ROOT
 from benchmarks.judge import calibration_error
 from curiosity.embedding.checkpoint import SHIPPED
-from curiosity.protocol.errors import CuriosityError, ExitCode
+from curiosity.protocol.errors import ConfigError, CuriosityError, ExitCode
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.scoring import MICRO
 from curiosity.protocol.verdict import CrowdCounts, Weighed
@@ -66,6 +66,7 @@ from curiosity.protocol.vesting import WHOLE_WEIGHT, weight_of
 from trainer.feed import FedPair
 
 LABELS = "digits"
+OFFLINE = "offline"
 HONEST_SETS = ("photos", "clipart", "emoji", LABELS)
 OTHERS = 200  # pairs that calibrate, and that are judged, of the sets that nobody attacks
 FLOODS = (1, 4, 16, 32, 64, 128)
@@ -166,22 +167,45 @@ def kept_of_labels(pairs: Sequence[FedPair], seed: int) -> float:
     return total / len(pairs)
 
 
-def run(seed: int, rounds: int, preset: str, cache: Path, names: Sequence[str] = HONEST_SETS) -> dict[str, Any]:
-    """Return the whole report; the first of ``names`` is the set that is attacked."""
-    encoder = Encoder.opened(preset, cache)
+def run(
+    seed: int,
+    rounds: int,
+    preset: str,
+    cache: Path,
+    names: Sequence[str] = HONEST_SETS,
+    *,
+    pretrained: bool = False,
+) -> dict[str, Any]:
+    """Return the whole report; the first of ``names`` is the set that is attacked.
+
+    With another preset than `OFFLINE` nothing is said of gradients and further evidence, which look into its network.
+
+    Raises:
+        ConfigError: ATTACKS_NOTHING_PAID if the judge lets no honest pair be paid, which nothing can be measured by.
+    """
+    encoder = Encoder.opened(preset, cache, pretrained=pretrained)
     own = read_set(names[0], cache)
     captions = _captions(names[:2], cache)
     scenes = []
     for number in range(rounds):
         scenes.append(Scene(build(names[0], own, seed * 1_000 + number, encoder), captions, seed * 1_000 + number))
         _say(f"round {number + 1} of {rounds} is embedded")
-    report: dict[str, Any] = {"rows": attack_all(scenes)}
+    for scene in scenes:
+        if not any(one.weight for one in decide(scene.world, scene.honest, defended=True)):
+            raise ConfigError(
+                "ATTACKS_NOTHING_PAID",
+                f"with the preset {preset} none of {len(scene.honest)} honest pairs of {names[0]} would be paid",
+                "Use encoders that tell true pairs from wrong ones; `python -m benchmarks.judge` measures it.",
+            )
+    looks_inside = preset == OFFLINE
+    report: dict[str, Any] = {"rows": attack_all(scenes, (*ATTACKS, GRADIENT) if looks_inside else ATTACKS)}
     report["rows"] += [
         mean_row(one.id, one.attack, one.bar, [(one.undefended, one.defended)], one.limited_by)
         for one in every_rule(scenes[0])
     ]
     report |= vary_rule(scenes[0], seed)
-    report |= vary_beliefs(scenes, learned_pairs([read_set(name, cache) for name in names[1:3]], seed))
+    others_learned = [read_set(name, cache) for name in names[1:3]] if looks_inside else []
+    report |= vary_beliefs(scenes, learned_pairs(others_learned, seed))
     searched = [one for scene in scenes for one in decide(scene.world, search_judge(scene), defended=True)]
     report["auditors"] = measure_auditors(searched, SHIPPED)
     others = {
@@ -251,7 +275,7 @@ def vary_beliefs(scenes: Sequence[Scene], learned: Sequence[tuple[Thing, Thing]]
     return {
         "full_beliefs": by_full_belief(streams, honest),
         "cuts": by_cut(scenes, streams, honest),
-        "evidence": compare_evidence(scenes, learned),
+        "evidence": compare_evidence(scenes, learned) if learned else [],
         "drain_by_count": count_otherwise(scenes),
     }
 
@@ -315,74 +339,26 @@ def _say(what: str) -> None:
     print(what, file=sys.stderr)
 
 
-def _shown(value: float | None) -> str:
-    return "honest pairs get nothing" if value is None else f"{value:.3f}"
-
-
-def to_markdown(report: dict[str, Any]) -> str:
-    """Return the report as tables."""
-    lines = [
-        f"Set {report['set']}, seed {report['seed']}, {report['rounds']} rounds, preset {report['preset']}",
-        "",
-        "| attack | undefended | defended | bar | holds | limited by |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in report["rows"]:
-        holds = {True: "yes", False: "no", None: ""}[row["holds"]]
-        values = [_shown(row["undefended"]), _shown(row["defended"])]
-        bar = "" if row["bar"] is None else row["bar"]
-        lines.append(f"| {row['attack']} | {' | '.join(values)} | {bar} | {holds} | {row['limited_by']} |")
-    lines += ["", "| pictures of 1,024 pairs | a pair earns | with the best captions |", "|---|---|---|"]
-    lines += [
-        f"| {n} | {_shown(any_of)} | {_shown(best)} |" for n, (any_of, best) in report["flood_by_pictures"].items()
-    ]
-    lines += [
-        "",
-        "| power of the count | honest pay kept | one picture, in all | flood of 64 pictures |",
-        "|---|---|---|---|",
-    ]
-    lines += [
-        f"| {power} | " + " | ".join(f"{v:.3f}" for v in row.values()) + " |" for power, row in report["powers"].items()
-    ]
-    lines += to_tables(report)
-    lines += [
-        "",
-        "| a failed audit stops | audited | honest wallet | cheat's wallet | best of 64 earns | honest pay kept |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| the {row['stops']} | {row['share']:.2f} | {row['honest_wallet']} | {row['cheat_wallet']} | "
-        f"{row['cheat']:.3f} | {row['honest_kept']:.3f} |"
-        for row in report["audits"]
-    ]
-    lines += ["", "| second judge | finds | condemns | AUC | finds if it condemns a tenth |", "|---|---|---|---|---|"]
-    for row in report["auditors"]:
-        figures = (row[name] for name in ("found", "condemned", "auc", "found_at_tenth"))
-        lines.append(f"| {row['judge']} | " + " | ".join(f"{one:.3f}" for one in figures) + " |")
-    lines += ["", "| honest | accepted | novel of them | pay kept | calibration error |", "|---|---|---|---|---|"]
-    for name, figures in report["honest"].items():
-        shown = (figures.get(one) for one in ("honest_accept", "honest_novel", "honest_pay_kept", "ece"))
-        lines.append(f"| {name} | " + " | ".join("" if one is None else f"{one:.3f}" for one in shown) + " |")
-    return "\n".join(lines)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attacks", description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3, help="each with another half of the concepts")
-    parser.add_argument("--preset", default="offline")
+    parser.add_argument("--preset", default=OFFLINE)
+    parser.add_argument("--pretrained", action="store_true", help="start from the published weights that it names")
     parser.add_argument("--json", type=Path, help="file to write")
     parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "benchmarks", help="where sets are kept")
     given = parser.parse_args(arguments)
     try:
-        report = run(given.seed, given.rounds, given.preset, given.cache)
+        report = run(given.seed, given.rounds, given.preset, given.cache, pretrained=given.pretrained)
     except CuriosityError as error:
         print(f"{error.code}: {error.what}. {error.remedy}", file=sys.stderr)
         return error.exit_code
     first = report["honest"][report["set"]]
     report |= {figure: first[figure] for figure in ("honest_accept", "honest_pay_kept", "ece")}
-    report["command"] = f"python -m benchmarks.attacks --seed {given.seed}"
+    asked = f" --preset {given.preset}" if given.preset != OFFLINE else ""
+    asked += " --pretrained" if given.pretrained else ""
+    report["command"] = f"python -m benchmarks.attacks --seed {given.seed}{asked}"
     if given.json:
         given.json.parent.mkdir(parents=True, exist_ok=True)
         given.json.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")

@@ -15,16 +15,21 @@ from benchmarks.attack_audits import audit_search
 from benchmarks.attack_pay import NEWEST_RULE, RULE_1, Decided, Network, decide, novel
 from benchmarks.attack_rules import NOTHING, alone, hurry, operate, split_wallets, wash
 from benchmarks.attack_streams import ATTACKS, CHEAT, HONEST, REWORDED, Scene, copy
+from benchmarks.attack_tables import to_markdown
 from benchmarks.attack_world import PAIR, VARIANTS, Encoder, Floats, Sent, Thing, World, build, read_set, vary
-from benchmarks.attacks import attack_all, by_power, kept_of_labels, mean_figures, to_markdown
+from benchmarks.attacks import attack_all, by_power, kept_of_labels, mean_figures, run, vary_beliefs
 from curiosity.embedding.checkpoint import GENESIS
+from curiosity.embedding.presets import PRESETS, Preset, TowerSpec, Weights
 from curiosity.embedding.space import EmbeddingSpace
 from curiosity.protocol.belief import familiarity_micro
 from curiosity.protocol.calibration import Calibration, PairThresholds
+from curiosity.protocol.errors import ConfigError
 from curiosity.protocol.judgement import Anchors
 from curiosity.protocol.scoring import Quantised, csls_micro, joint, leave_one_out, quantise
 from curiosity.protocol.verdict import Reason
 from curiosity.sources.made.emoji import load_emoji
+from tests.material.encoder import PUBLISHED
+from tests.material.pretrained import publish
 from tests.material.service import pictures
 from trainer.belief import Scored, fit_beliefs
 
@@ -102,10 +107,10 @@ def test_every_attack_is_measured_with_the_defences_and_without(scene: Scene, mo
     assert rows["search-adaptive"]["defended"] > rows["swapped"]["defended"]
     assert 0 < rows["drain"]["defended"] < 1
     powers = by_power(scene, 64)
-    assert powers["0"]["one picture, in all"] > 2 * powers["2"]["one picture, in all"]
+    assert powers["0"]["one picture, in all"] > 1.5 * powers["2"]["one picture, in all"]
     figures = {"made up": mean_figures([scene.world], 1)}
     assert 0.1 < figures["made up"]["honest_accept"] <= 1
-    assert figures["made up"]["honest_pay_kept"] == 1.0
+    assert 0.7 < figures["made up"]["honest_pay_kept"] <= 1.0
     assert 0 < figures["made up"]["ece"] < 0.5
     report = {
         "rows": listed,
@@ -113,6 +118,7 @@ def test_every_attack_is_measured_with_the_defences_and_without(scene: Scene, mo
         "powers": powers,
         "audits": [],
         "auditors": [],
+        **vary_beliefs([scene], []),
         "honest": figures,
     }
     text = to_markdown(report | {"set": "made up", "seed": 1, "rounds": 1, "preset": "none"})
@@ -136,8 +142,9 @@ def test_who_washes_a_pair_is_paid_once(scene: Scene) -> None:
     assert wash(scene, NEWEST_RULE, patient=True) < 1.05
 
 
-def test_what_was_embedded_and_calibrated_is_kept(tmp_path: Path, one_thread: None) -> None:
-    made = tmp_path / "set-emoji" / "media"
+def keep_emoji(cache: Path) -> None:
+    """Some emoji as the benchmark keeps a set."""
+    made = cache / "set-emoji" / "media"
     made.mkdir(parents=True)
     rows = []
     for one in load_emoji(PACKAGES)[: 2 * PAIRS]:
@@ -149,6 +156,10 @@ def test_what_was_embedded_and_calibrated_is_kept(tmp_path: Path, one_thread: No
             row[half] = {"modality": thing.modality, "media_type": thing.media_type, "path": f"media/{path.name}"}
         rows.append(row)
     (made.parent / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_what_was_embedded_and_calibrated_is_kept(tmp_path: Path, one_thread: None) -> None:
+    keep_emoji(tmp_path)
     own = read_set("emoji", tmp_path)
     first, second = (build("emoji", own, 1, Encoder.opened("tiny", tmp_path)) for _ in range(2))
     assert len(list(tmp_path.glob("attacks-tiny-*.npz"))) == 2
@@ -158,6 +169,28 @@ def test_what_was_embedded_and_calibrated_is_kept(tmp_path: Path, one_thread: No
     assert np.array_equal(second.encoder.of(first.pairs[0]), first.encoder.of(first.pairs[0]))
     assert kept_of_labels(own, 1) == 1.0
     assert kept_of_labels(own * 3, 1) == pytest.approx((1 + 1 / 4 + 1 / 9) / 3, abs=0.01)
+
+
+def test_published_weights_are_what_is_attacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None
+) -> None:
+    """Weights of a hub's layout, made here: they know nothing, so that nothing honest would be paid."""
+    towers = {}
+    for name in ("image", "text"):
+        publish(f"siglip-{name}", tmp_path / name)
+        spec = PUBLISHED[f"siglip-{name}"].spec
+        towers[name] = TowerSpec(
+            spec.tower, "tiny", spec.options, Weights(str(tmp_path / name), "Apache-2.0", "a test")
+        )
+    monkeypatch.setitem(PRESETS, "small", Preset("small", 24, towers, "small/1"))
+    keep_emoji(tmp_path)
+    for pretrained in (False, True):
+        with pytest.raises(ConfigError, match="ATTACKS_NOTHING_PAID"):
+            run(1, 1, "small", tmp_path, ("emoji",), pretrained=pretrained)
+    seeded, published = (Encoder.opened("small", tmp_path, pretrained=pretrained) for pretrained in (False, True))
+    (picture, text), *_ = build("emoji", read_set("emoji", tmp_path), 1_000, published).pairs
+    assert published.path != seeded.path
+    assert not np.array_equal(published.of([picture, text]), seeded.of([picture, text]))
 
 
 def test_what_the_rule_of_pay_promises() -> None:
