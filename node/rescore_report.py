@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from curiosity.ledger.rescore import AGREES, DIFFERS, UNKNOWN, Rescored
+from curiosity.ledger.rescored import AGREES, DIFFERS, UNKNOWN, Rescored
 from curiosity.protocol.counts import number_of
 from node.screen import Screen
 

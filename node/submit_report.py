@@ -48,7 +48,11 @@ def show_tally(screen: Screen, tally: Tally, home: Path) -> None:
     screen.table("", ("", "pairs", "why"), rows)
     show_conversions(tally.converted, screen)
     if tally.not_taken:
-        screen.line("What is not for this validator was not sent: its checkpoint does not judge such pairs.")
+        errors = {one.code: one for one in tally.pairs if one.code in ("PAIR_NOT_TAKEN", "ITEM_ALONE")}
+        if "PAIR_NOT_TAKEN" in errors:
+            screen.line("What is not for this validator was not sent: its checkpoint does not judge such pairs.")
+        if (alone := errors.get("ITEM_ALONE")) is not None:
+            screen.line(f"Items alone were not sent: its rule of pay has no pool for them. {alone.remedy}")
     fresh = [one for one in tally.pairs if one.outcome == ACCEPTED and not one.is_known]
     paid = sum(one.may_be_paid for one in fresh)
     if fresh:
@@ -108,6 +112,9 @@ _LABELS: Final = {
     "csls_micro": "how much nearer to each other than to others",
     "familiarity_micro": "how well the checkpoint knows such things",
     "belief_micro": "probability that they belong together",
+    "null_slack_micro": "how far {a} is from a blank item, beyond the bound",
+    "hub_slack_micro": "how far {a} is from fitting everything, beyond the bound",
+    "nearest_micro": "distance of {a} from what the checkpoint knows",
 }
 
 
@@ -133,7 +140,7 @@ def show_preview(screen: Screen, found: Preview, checked: str) -> None:
     counts = [(pair, count) for pair, count in sorted(found.pairs.items())]
     screen.table("would be sent", ("modalities", "pairs"), counts)
     for row in found.rows[:SHOWN]:
-        halves = " + ".join(_describe(row[side]) for side in ("a", "b"))
+        halves = " + ".join(_describe(row[side]) for side in ("a", "b") if side in row)
         screen.line(f"{row['id']} ({row['license']}): {halves}")
     if found.pairs.total() > SHOWN:
         screen.line(f"... and {found.pairs.total() - SHOWN} more; --json lists them.")

@@ -14,8 +14,9 @@ from curiosity.embedding.modalities import BY_NAME
 from curiosity.protocol.errors import CheckpointError, Fault, Rejected
 from curiosity.protocol.pair import Item
 from curiosity.protocol.signing import address_of
+from curiosity.sources.own.media_type import EXTENSIONS
 from curiosity.sources.own.own import read_sources
-from curiosity.sources.pairset import EXTENSIONS, SourcePair
+from curiosity.sources.pairset import SourcePair
 from tests.material.checkpoint import write_checkpoint
 from tests.material.service import ALICE, Running, running
 from validator.service import switch_checkpoint

@@ -62,17 +62,15 @@ def verdict(outcome: Outcome, reason: Reason, *, score: int = 0) -> Verdict:
 
 
 def test_every_reason_has_words_a_remedy_and_a_fault_that_is_fair() -> None:
+    good = {Reason.BELONGS_TOGETHER, Reason.ITEM_NEW}
     for reason in Reason:
-        outcome = {Reason.BELONGS_TOGETHER: Outcome.ACCEPTED, Reason.GREY_ZONE: Outcome.GREY}.get(
-            reason, Outcome.REJECTED
-        )
+        known = {Reason.GREY_ZONE: Outcome.GREY} | dict.fromkeys(good, Outcome.ACCEPTED)
+        outcome = known.get(reason, Outcome.REJECTED)
         words = explain(verdict(outcome, reason))
         assert len(words.what) > 15, reason
         assert bool(words.remedy) == (outcome is not Outcome.ACCEPTED), reason
-    blamed = {reason for reason in Reason if fault_of(verdict(Outcome.REJECTED, reason)) == Fault.CONTRIBUTOR.value} - {
-        Reason.BELONGS_TOGETHER
-    }
-    assert blamed == {Reason.ITEM_UNDECODABLE, Reason.ITEM_UNINFORMATIVE}
+    blamed = {reason for reason in Reason if fault_of(verdict(Outcome.REJECTED, reason)) == Fault.CONTRIBUTOR.value}
+    assert blamed - good == {Reason.ITEM_UNDECODABLE, Reason.ITEM_UNINFORMATIVE}
     assert explain_pay(verdict(Outcome.ACCEPTED, Reason.BELONGS_TOGETHER, score=5)).startswith("may be paid")
     assert explain_crowd(None) == explain_crowd(CrowdCounts()) == ""
     names, rule = ("a.png", "'a cat'"), "by version 2 of the rule"

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image as Pillow
 
 from curiosity.embedding.checkpoint import MANIFEST, MODEL
-from curiosity.ledger.rescore import Rescored, Rescorer, check_rescored, choose, fetch_checkpoint, rescore_all
+from curiosity.ledger.rescore import Rescorer, check_rescored, choose, fetch_checkpoint, rescore_all
+from curiosity.ledger.rescored import Rescored
 from curiosity.protocol.errors import CheckpointError, ProofError, Rejected, SourceError
 from curiosity.protocol.pair import Item
 from curiosity.protocol.verdict import Outcome, Reason

@@ -320,7 +320,7 @@ async def test_what_is_on_its_way_when_it_is_taken_down_is_refused(live: Running
     judge = batches.judge
 
     async def noticed(
-        admitted: Admitted, embedded: tuple[Embedded, Embedded] | Rejected, sketches: tuple[Sketch, ...] = ()
+        admitted: Admitted, embedded: tuple[Embedded, ...] | Rejected, sketches: tuple[Sketch, ...] = ()
     ) -> Turn:
         is_ready.set()
         return await judge(admitted, embedded, sketches)

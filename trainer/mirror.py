@@ -68,6 +68,8 @@ def read_mirror(
             row = rows[index]
             given = IndexedSubmission(index, row.submission, row.signature, row.decision.opening)
             digest = check_submission(given, leaf, copy.network.domain)
+            if row.submission.is_single:  # an item alone says nothing of what belongs together
+                continue
             a, b = _item(folder, row.submission.a), _item(folder, row.submission.b)
             pairs.append(FedPair(digest, a, b, license=entry.license, generated=row.submission.is_generated))
     size, root = copy.head.size, copy.head.root.hex()

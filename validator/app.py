@@ -180,6 +180,7 @@ async def build(settings: ServiceSettings) -> Service:
             domain=domain,
             modalities=BY_NAME,
             pairs=lambda: embedder.in_force.judge.pairs,
+            takes_items=lambda: epochs.item_micro > 0,
             licenses=frozenset(config.licenses),
             pairs_per_minute=config.pairs_per_minute,
         ),
@@ -187,6 +188,16 @@ async def build(settings: ServiceSettings) -> Service:
     )
     forgotten = await asyncio.to_thread(load_forgotten, store, ledger, keys.pepper)
     metrics, crowds = Metrics(), Crowds(forgotten.paid)
+    epochs = await asyncio.to_thread(
+        lambda: Epochs(
+            store=store,
+            ledger=ledger,
+            threads=threads,
+            parameters=RewardParameters(),
+            chain=chain if mirrored is None else None,  # a copy attests nothing
+            attestation_key=keys.attestation,
+        )
+    )
     batches = Batches(
         threads=threads,
         embedder=embedder,
@@ -197,6 +208,7 @@ async def build(settings: ServiceSettings) -> Service:
         places=Shares(config.max_queue_pairs, is_fair=config.fair_queues),
         max_batch_pairs=config.max_batch_pairs,
         is_fair=config.fair_queues,
+        takes_items=lambda: epochs.item_micro > 0,
         on_decision=metrics.count_decision,
     )
     pipeline = Pipeline(
@@ -212,16 +224,6 @@ async def build(settings: ServiceSettings) -> Service:
     reindexer = Reindexer(store, decoder, embedder, threads, forgotten, crowds)
     log.info("event=starting step=index entries=%d", ledger.size)
     await reindexer.fill(embedder.in_force)
-    epochs = await asyncio.to_thread(
-        lambda: Epochs(
-            store=store,
-            ledger=ledger,
-            threads=threads,
-            parameters=RewardParameters(),
-            chain=chain if mirrored is None else None,  # a copy attests nothing
-            attestation_key=keys.attestation,
-        )
-    )
     if mirrored is None and config.rule2_epoch:
         rule = RewardParameters(
             version=3,

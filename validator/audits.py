@@ -10,7 +10,7 @@ from curiosity.embedding.checkpoint import load
 from curiosity.protocol.errors import ConfigError, CuriosityError, Rejected
 from curiosity.protocol.judgement import Embedded
 from curiosity.protocol.pair import Envelope, Part
-from curiosity.protocol.verdict import Outcome
+from curiosity.protocol.verdict import Outcome, Reason
 from curiosity.protocol.wire import parse
 from curiosity.serving.decode import Decoder
 from curiosity.serving.embedder import Embedder
@@ -102,7 +102,7 @@ def load_auditor(path: Path, device: str | None, rule: str) -> Embedder:
 def judge_by(
     store: Store, threads: Threads, decoder: Decoder, in_force: Embedder, auditor: Embedder | None
 ) -> JudgeAgain:
-    """Return the judge of audits: a pair fails that ``auditor`` would reject.
+    """Return the judge of audits: a pair fails that ``auditor`` would reject, a single item that says too little.
 
     The checkpoint in force is asked about pairs of modalities that the auditor does not judge, or without one. It
     knows more than the first judge only if the checkpoint was switched since, and then it may have learned from the
@@ -116,8 +116,18 @@ def judge_by(
         array = await decoder.decode(part.modality, part.media_type, content)
         return await by.embed(part.modality, part.sha256, array)
 
+    async def judge_item(part: Part) -> bool:
+        """Return whether a single item says enough: what is new to one checkpoint need not be to another."""
+        by = in_force
+        if auditor is not None and part.modality in auditor.in_force.judge.items.modalities:
+            by = auditor
+        opinion = by.in_force.judge.opine_item(part.modality, await embed(part, by))
+        return opinion.reason is not Reason.ITEM_UNINFORMATIVE
+
     async def judge(row: StoredSubmission) -> bool:
         submission = parse(Envelope, row.envelope).submission
+        if submission.is_single:
+            return await judge_item(submission.a)
         knows = auditor is not None and submission.modalities in auditor.in_force.judge.pairs
         by = auditor if auditor is not None and knows else in_force
         a, b = await asyncio.gather(embed(submission.a, by), embed(submission.b, by))

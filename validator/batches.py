@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from curiosity.embedding.sketch import Sketch
@@ -17,11 +18,12 @@ from curiosity.protocol.errors import Rejected, StoreError
 from curiosity.protocol.judgement import Embedded, Opinion
 from curiosity.protocol.messages import Decision
 from curiosity.protocol.receipt import Receipt
-from curiosity.protocol.verdict import Measurement, Opening, Outcome, Reason, Verdict
+from curiosity.protocol.verdict import ItemMeasurement, Measurement, Opening, Outcome, Reason, Verdict
 from curiosity.serving.crowds import Crowds, Likeness, Packed
 from curiosity.serving.embedder import Embedder
 from curiosity.serving.fair import FairQueue
 from curiosity.serving.in_force import InForce
+from curiosity.serving.singles import count_new, judge_single
 from validator.decided import fresh_salts, pack_embeddings, replay, seal_entry, to_embeddings, unpack_embeddings
 from validator.forgotten import Forgotten
 from validator.intake import Admitted
@@ -51,7 +53,8 @@ class StaleEmbeddings(Exception):
 class Batches:
     """The line of pairs that wait to be judged and appended. One instance decides on the writer thread.
 
-    ``places`` counts the pairs on their way through all steps. ``on_decision`` is told of every verdict.
+    ``places`` counts the pairs on their way through all steps. ``takes_items``: whether the rule of pay has a pool for
+    new items. ``on_decision`` is told of every verdict.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Batches:
         places: Shares,
         max_batch_pairs: int,
         is_fair: bool = True,
+        takes_items: Callable[[], bool] = lambda: False,
         on_decision: Callable[[Verdict], None] = lambda _verdict: None,
     ) -> None:
         self.places = places
@@ -80,6 +84,7 @@ class Batches:
         self._forgotten = forgotten
         self.crowds = crowds
         self._max_batch_pairs = max_batch_pairs
+        self.takes_items = takes_items
         self._on_decision = on_decision
         self._salts = fresh_salts()  # the writer's
         self._queue: FairQueue[Turn] = FairQueue(is_fair=is_fair)
@@ -152,15 +157,15 @@ class Batches:
         """
         pair = admitted.pair
         try:
-            self._forgotten.check_contents(pair.envelope.submission.contributor, pair.a.digest, pair.b.digest)
+            self._forgotten.check_contents(pair.envelope.submission.contributor, *pair.contents)
         except Rejected:
-            self._embedder.forget([pair.a.digest, pair.b.digest])
+            self._embedder.forget(pair.contents)
             raise
 
     # -- the two steps, for one pair
 
     async def judge(
-        self, admitted: Admitted, embedded: tuple[Embedded, Embedded] | Rejected, sketches: tuple[Sketch, ...] = ()
+        self, admitted: Admitted, embedded: tuple[Embedded, ...] | Rejected, sketches: tuple[Sketch, ...] = ()
     ) -> Turn:
         """Wait for the pair's turn and return it once the pair is judged; the writer goes on to append it.
 
@@ -237,13 +242,14 @@ class Batches:
         refused: list[tuple[Turn, Exception]] = []
         judge = self._embedder.in_force.judge
         pairs = [turn.admitted.pair for turn in batch if not isinstance(turn.embedded, Rejected)]
-        accepted = self._store.known_contents([(pair.a.digest, pair.b.digest) for pair in pairs])
+        accepted = self._store.known_contents([pair.contents for pair in pairs])
         opinions = {
             turn: judge.opine(turn.admitted.pair.envelope.submission.modalities, *turn.embedded)
             for turn in batch
             if not isinstance(turn.embedded, Rejected)
+            and not turn.is_single
             and not turn.is_stale(judge.checkpoint)
-            and (turn.admitted.pair.a.digest, turn.admitted.pair.b.digest) not in accepted
+            and turn.admitted.pair.contents not in accepted
         }
         judge.look_ahead(opinions.values())
         now = int(time.time())  # decides nothing but when items of refused pairs are let go
@@ -267,10 +273,10 @@ class Batches:
         index: int,
         now: int,
     ) -> _Judgement:
-        """Judge the pair that may become entry ``index``. ``accepted`` grows with the contents of what is accepted."""
-        judge, pair = self._embedder.in_force.judge, turn.admitted.pair
-        contents = (pair.a.digest, pair.b.digest)
+        """Judge what may become entry ``index``. ``accepted`` grows with the contents of what is accepted."""
+        judge, contents = self._embedder.in_force.judge, turn.admitted.pair.contents
         measurement: Measurement | None = None
+        item: ItemMeasurement | None = None
         embeddings: bytes | None = None
         sketches: Packed = ()
         detail = ""
@@ -279,6 +285,12 @@ class Batches:
             detail = f"{turn.embedded.code}: {turn.embedded.what}"[:_DETAIL_CHARS]
         elif (known := accepted.get(contents)) is not None:
             verdict, detail = judge.refuse(Reason.CONTENT_DUPLICATE), f"entry {known} holds the same two contents"
+        elif turn.is_single:
+            seen = turn.admitted.pair.a, turn.embedded[0], turn.sketches[0]
+            verdict, detail, item = judge_single(*seen, judge, self.crowds)
+            if verdict.is_accepted:
+                accepted[contents], sketches = index, turn.packed()
+                self.crowds.join_item(index, contents[0], sketches)
         elif (found := self._find(turn, opinions[turn])).copy_of is not None:
             verdict, detail = judge.refuse(Reason.PAIR_COPY, None), f"entry {found.copy_of} holds near copies of both"
         else:
@@ -287,20 +299,21 @@ class Batches:
             verdict, measurement, detail = judged.verdict, judged.measurement, judged.detail
             embeddings = pack_embeddings(a.whole, b.whole, judged.final_a, judged.final_b)
             if verdict.is_accepted:
-                accepted[contents] = index
-                sketches = turn.packed()
+                accepted[contents], sketches = index, turn.packed()
                 self.crowds.join(index, contents, sketches, is_novel=verdict.novel)
-        opening = Opening(next(self._salts), *contents, detail, measurement)
+                if self.takes_items():
+                    verdict = replace(verdict, items=count_new(turn.embedded, opinions[turn].modalities, judge, found))
+        if turn.is_single:
+            verdict = replace(verdict, items=verdict.items or 0)
+        opening = Opening(next(self._salts), *contents, detail, measurement, item)
         came = None if isinstance(turn.embedded, Rejected) else now
         return seal_entry(turn.admitted, verdict, opening, embeddings, came, sketches=sketches), verdict, opening
 
     def _find(self, turn: Turn, opinion: Opinion) -> Likeness:
         """Return what the pair shares with earlier ones; of a pair that is not accepted nobody asks."""
-        pair = turn.admitted.pair
-        contents = (pair.a.digest, pair.b.digest)
         if opinion.outcome is not Outcome.ACCEPTED:
             return Likeness()
-        return self.crowds.find(contents, turn.sketches, opinion.point)
+        return self.crowds.find(turn.admitted.pair.contents, turn.sketches, opinion.point)
 
     def _append(self, judged: dict[Turn, _Judgement]) -> list[Decision]:
         """Append in one transaction; return what is answered to each pair."""
@@ -331,8 +344,12 @@ class Batches:
             if not verdict.is_accepted or index == ranked:
                 continue
             self.crowds.leave(ranked)
+            if turn.is_single:
+                if index is not None:
+                    self.crowds.join_item(index, pair.a.digest, turn.packed())
+                continue
             if index is not None:
-                self.crowds.join(index, (pair.a.digest, pair.b.digest), turn.packed(), is_novel=verdict.novel)
+                self.crowds.join(index, pair.contents, turn.packed(), is_novel=verdict.novel)
             if verdict.novel:
                 self._embedder.in_force.judge.place(pair.envelope.submission.modalities, ranked, index)
 

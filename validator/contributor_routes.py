@@ -55,6 +55,7 @@ async def get_network(request: web.Request) -> web.Response:
             curiosity_rule=judge.rule,
             accepted_pairs=s.epochs.accepted_pairs,
             generated_pairs=s.epochs.generated_pairs,
+            item_micro=s.epochs.item_micro or None,
         )
     )
 

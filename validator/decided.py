@@ -40,7 +40,7 @@ def seal_entry(
         embeddings: Both embeddings of both items (`pack_embeddings`), None where they were not embedded.
         came: When the items came, Unix seconds; None keeps of them their hash only.
         again: Index of the newest entry about the pair, which holds it; None for a pair that was not decided before.
-        sketches: Both items' packed sketches, of an accepted pair.
+        sketches: The items' packed sketches, of what is accepted.
     """
     pair, submission = admitted.pair, admitted.pair.envelope.submission
     commitment, sealed = opening.seal()
@@ -71,7 +71,7 @@ def seal_entry(
             items_since=came,
             again=again is not None,
             held_under=verdict.checkpoint if verdict.outcome is Outcome.HELD else None,
-            sketches=(sketches[0][1], sketches[1][1]) if sketches else None,
+            sketches=(sketches[0][1], sketches[1][1] if len(sketches) > 1 else b"") if sketches else None,
         ),
     )
 

@@ -75,6 +75,11 @@ class Epochs:
         """Number of the epoch that pairs count for now; the first is 1."""
         return len(self._closed) + 1
 
+    @property
+    def item_micro(self) -> int:
+        """Share of the open epoch's budget for new items, in millionths; 0: none is taken alone."""
+        return self._replay.rule.item_micro
+
     def _leaves(self, start: int, end: int) -> Iterator[bytes]:
         while start < end:
             page = self._store.leaves(start, min(_PAGE, end - start))
@@ -88,7 +93,7 @@ class Epochs:
             payout = self._replay.take(entry)
             if payout is not None:
                 self._keep(payout)
-            elif isinstance(entry, PairEntry) and entry.verdict.is_accepted:
+            elif isinstance(entry, PairEntry) and entry.verdict.is_accepted and not entry.is_single:
                 self._accepted += 1
                 self._generated += bool(entry.generated)
 

@@ -22,6 +22,7 @@ from curiosity.serving.crowds import Likeness, Packed
 from curiosity.serving.decode import Decoder, Unjudged
 from curiosity.serving.embedder import Embedder
 from curiosity.serving.quotas import OWN
+from curiosity.serving.singles import count_new
 from validator.batches import Batches, is_away
 from validator.blocking import BlockedItems
 from validator.decided import fresh_salts, pack_embeddings, seal_entry, unpack_embeddings, without_bytes
@@ -240,6 +241,9 @@ class HeldPairs:
                 if verdict.is_accepted:
                     accepted[turn.contents] = index
                     sketches = tuple((one.modality, one.pack()) for one in turn.sketches)
+                    if self._batches.takes_items():
+                        items = count_new(turn.embedded, turn.entry.modalities, judge, found)
+                        verdict = replace(verdict, items=items)
                     self._batches.crowds.join(index, turn.contents, sketches, is_novel=verdict.novel)
             opening = Opening(next(self._salts), *turn.contents, detail, measurement)
             entries.append(seal_entry(turn.admitted(), verdict, opening, embeddings, now, turn.row.index, sketches))

@@ -26,7 +26,7 @@ from curiosity.protocol.decision import ExportedPair, check_exported
 from curiosity.protocol.entry import CheckpointEntry, PairEntry, TakedownEntry, parse_entry
 from curiosity.protocol.errors import ConfigError, ProofError, Rejected, StoreError
 from curiosity.protocol.messages import Network
-from curiosity.protocol.pair import Envelope, Item, Part
+from curiosity.protocol.pair import NO_ITEM, Envelope, Item, Part
 from curiosity.protocol.receipt import issue_receipt
 from curiosity.protocol.takedown import Blocked
 from curiosity.protocol.tiles import WIDTH, bundles_for
@@ -251,8 +251,8 @@ class _Importer:
         submission, decision = pair.submission, pair.decision
         is_accepted = entry.verdict.is_accepted
         # Of a refused pair the hashes come only: its items are its contributor's and the auditors' to see.
-        items = [self._item(index, part, is_accepted) for part in (submission.a, submission.b)]
-        self.pairs, self.items = self.pairs + 1, self.items + 2 * is_accepted
+        items = [self._item(index, part, is_accepted) for part in submission.parts]
+        self.pairs, self.items = self.pairs + 1, self.items + len(items) * is_accepted
         sent = decision.embeddings
         texts = () if sent is None else (sent.a, sent.b, sent.final_a, sent.final_b)
         return NewRow(
@@ -265,7 +265,7 @@ class _Importer:
                 nonce=submission.nonce,
                 envelope=encode(Envelope(submission, pair.signature)),
                 a=items[0],
-                b=items[1],
+                b=NO_ITEM if submission.is_single else items[1],
                 accepted=is_accepted,
                 items_since=self._now if is_accepted else None,
                 embeddings=b"".join(map(base64.b64decode, texts)) or None,

@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from curiosity.embedding.modality import Modality
@@ -13,6 +13,7 @@ from curiosity.protocol.pair import (
     MAX_LIFETIME_S,
     Envelope,
     SignedPair,
+    Submission,
     check_modalities,
     check_signature,
     check_size,
@@ -45,6 +46,7 @@ class IntakeRules:
     pairs: Callable[[], frozenset[str]]  # modality pairs that the checkpoint in force can judge
     licenses: frozenset[str]
     pairs_per_minute: int = 0
+    takes_items: Callable[[], bool] = lambda: False  # whether the rule of pay has a pool for single items
 
 
 class RateLimit:
@@ -103,8 +105,9 @@ class Intake:
         """Refuse what the envelope, and the body's length where the sender tells it, show to be refused.
 
         Raises:
-            Rejected: PAIR_SAME_MODALITY, PAIR_NOT_ORDERED, PAIR_UNSUPPORTED, MEDIA_TYPE_UNKNOWN, ITEM_TOO_LARGE,
-                ITEM_EMPTY, SIGNATURE_EXPIRED, EXPIRY_TOO_FAR, LICENSE_NOT_ALLOWED, BODY_SIZE, QUOTA_EXCEEDED.
+            Rejected: PAIR_SAME_MODALITY, PAIR_NOT_ORDERED, PAIR_UNSUPPORTED, ITEM_ALONE, ITEM_UNSUPPORTED,
+                MEDIA_TYPE_UNKNOWN, ITEM_TOO_LARGE, ITEM_EMPTY, SIGNATURE_EXPIRED, EXPIRY_TOO_FAR, LICENSE_NOT_ALLOWED,
+                BODY_SIZE, QUOTA_EXCEEDED.
         """
         self._check_form(envelope)
         self._check_time(envelope)
@@ -132,16 +135,18 @@ class Intake:
             )
         return Admitted(digest, pair, body[4:offset], payer)
 
-    def check_pair(self, modalities: str) -> None:
-        """Check that the checkpoint in force can judge the modality pair.
+    def check_judged(self, submission: Submission) -> None:
+        """Check that the checkpoint in force can judge the modality pair, or the modality of a single item.
 
         If it cannot, the sender is not at fault: the network has not learned it yet.
 
         Raises:
-            Rejected: PAIR_UNSUPPORTED (422).
+            Rejected: PAIR_UNSUPPORTED, ITEM_ALONE, ITEM_UNSUPPORTED (422).
         """
-        pairs = self.rules.pairs()
-        if modalities not in pairs:
+        pairs, modalities = self.rules.pairs(), submission.modalities
+        if submission.is_single:
+            self._check_single(modalities, {name for pair in pairs for name in pair.split("-")})
+        elif modalities not in pairs:
             raise Rejected(
                 "PAIR_UNSUPPORTED",
                 f"{modalities} cannot be judged: the checkpoint in force judges {', '.join(sorted(pairs))}",
@@ -150,11 +155,29 @@ class Intake:
                 fault=Fault.INFRASTRUCTURE,
             )
 
+    def _check_single(self, modality: str, judged: Collection[str]) -> None:
+        if not self.rules.takes_items():
+            raise Rejected(
+                "ITEM_ALONE",
+                "this network's rule of pay has no pool for single items",
+                "Submit it with another item that belongs to it, as a pair.",
+                status=422,
+                fault=Fault.INFRASTRUCTURE,
+            )
+        if modality not in judged:
+            raise Rejected(
+                "ITEM_UNSUPPORTED",
+                f"{modality} cannot be judged: the checkpoint in force knows {', '.join(sorted(judged))}",
+                "Submit an item of one of these, or wait for a checkpoint that knows more.",
+                status=422,
+                fault=Fault.INFRASTRUCTURE,
+            )
+
     def _check_form(self, envelope: Envelope) -> None:
         submission = envelope.submission
         check_modalities(submission)
-        self.check_pair(submission.modalities)
-        for part in (submission.a, submission.b):
+        self.check_judged(submission)
+        for part in submission.parts:
             modality = self.rules.modalities[part.modality]
             if part.media_type not in modality.media_types:
                 raise Rejected(

@@ -75,13 +75,14 @@ class Pipeline:
         """Return the decision about a pair that was not decided before.
 
         1. Admit: signature, network, form, licence, expiry, quota, the operator's list of bytes. Decodes nothing.
-        2. Decode both items, in sandboxed processes. A pair with an item that cannot be decoded goes on without.
-        3. Embed both items, on the one device thread, and sketch them, on a reader thread; where the operator's list
+        2. Decode its items, in sandboxed processes. A pair with an item that cannot be decoded goes on without.
+        3. Embed its items, on the one device thread, and sketch them, on a reader thread; where the operator's list
            has anything, sketch first, and refuse what it lists before anything is embedded.
         4. Judge, in commit order, on the one writer thread. A pair that is too far apart is a verdict, no exception.
         5. Append: one durable transaction for the batch. The receipt is part of the reply.
 
-        Steps 1 to 3 run for many pairs at once, steps 4 and 5 for one batch after another. No step calls back up.
+        A single item takes the same steps. Steps 1 to 3 run for many pairs at once, steps 4 and 5 for one batch after
+        another. No step calls back up.
         `validate` calls this and owes what a pair needs beforehand: its nonce is new, no other request decides about
         it, and there is a place for it.
         """
@@ -94,29 +95,29 @@ class Pipeline:
 
     def _admit(self, body: bytes, checked: tuple[Envelope, int, bytes], payer: Payer, listed: BlockList) -> Admitted:
         admitted = self.intake.admit(body, *checked, payer)
-        listed.check_bytes((admitted.pair.a.data, admitted.pair.b.data))
+        listed.check_bytes(item.data for item in admitted.pair.items)
         self._batches.check_forgotten(admitted)
         return admitted
 
-    async def _decode(self, admitted: Admitted) -> tuple[Array, Array] | Rejected:
-        """Return both items' arrays, or why one cannot be decoded.
+    async def _decode(self, admitted: Admitted) -> tuple[Array, ...] | Rejected:
+        """Return the items' arrays, or why one cannot be decoded.
 
         Raises:
             Unjudged: For what is not the items' fault.
         """
-        pair = admitted.pair
-        tasks = self._decode_one("a", pair.a, admitted.payer), self._decode_one("b", pair.b, admitted.payer)
-        a, b = await asyncio.gather(*tasks, return_exceptions=True)
+        named = zip("ab", admitted.pair.items, strict=False)
+        tasks = (self._decode_one(name, item, admitted.payer) for name, item in named)
+        arrays: list[Array] = []
         try:
-            if isinstance(a, BaseException):
-                raise a
-            if isinstance(b, BaseException):
-                raise b
+            for array in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(array, BaseException):
+                    raise array
+                arrays.append(array)
         except Unjudged:
             raise
         except Rejected as refusal:
             return refusal
-        return a, b
+        return tuple(arrays)
 
     async def _decode_one(self, name: str, item: Item, payer: Payer) -> Array:
         try:
@@ -131,9 +132,9 @@ class Pipeline:
             ) from None
 
     async def _represent(
-        self, admitted: Admitted, arrays: tuple[Array, Array] | Rejected, listed: BlockList
-    ) -> tuple[tuple[Embedded, Embedded] | Rejected, tuple[Sketch, ...]]:
-        """Return both items' embeddings and sketches.
+        self, admitted: Admitted, arrays: tuple[Array, ...] | Rejected, listed: BlockList
+    ) -> tuple[tuple[Embedded, ...] | Rejected, tuple[Sketch, ...]]:
+        """Return the items' embeddings and sketches.
 
         Raises:
             Rejected: ITEM_BLOCKED, before anything is embedded.
@@ -144,33 +145,28 @@ class Pipeline:
         await self._threads.on_reader(lambda: listed.check_sketches(sketches))
         return await self._embed(admitted, arrays), sketches
 
-    async def _embed(
-        self, admitted: Admitted, arrays: tuple[Array, Array] | Rejected
-    ) -> tuple[Embedded, Embedded] | Rejected:
+    async def _embed(self, admitted: Admitted, arrays: tuple[Array, ...] | Rejected) -> tuple[Embedded, ...] | Rejected:
         if isinstance(arrays, Rejected):
             return arrays
         pair = admitted.pair
         # Again: the checkpoint may have been switched to one that judges other pairs.
-        self.intake.check_pair(pair.envelope.submission.modalities)
-        a, b = await asyncio.gather(
-            self._embedder.embed(pair.a.modality, pair.a.digest, arrays[0]),
-            self._embedder.embed(pair.b.modality, pair.b.digest, arrays[1]),
-        )
-        return a, b
+        self.intake.check_judged(pair.envelope.submission)
+        embed = self._embedder.embed
+        items = zip(pair.items, arrays, strict=True)
+        return tuple(await asyncio.gather(*(embed(item.modality, item.digest, array) for item, array in items)))
 
-    async def _sketch(self, admitted: Admitted, arrays: tuple[Array, Array] | Rejected) -> tuple[Sketch, ...]:
-        """Return the sketches of both items, none where they cannot be decoded."""
+    async def _sketch(self, admitted: Admitted, arrays: tuple[Array, ...] | Rejected) -> tuple[Sketch, ...]:
+        """Return the sketches of its items, none where they cannot be decoded."""
         if isinstance(arrays, Rejected):
             return ()
-        pair = admitted.pair
-        names = (pair.a.modality, pair.b.modality)
+        names = [item.modality for item in admitted.pair.items]
         return await self._threads.on_reader(lambda: tuple(map(sketch_item, names, arrays)))
 
     async def _judge(
         self,
         admitted: Admitted,
-        arrays: tuple[Array, Array] | Rejected,
-        embedded: tuple[Embedded, Embedded] | Rejected,
+        arrays: tuple[Array, ...] | Rejected,
+        embedded: tuple[Embedded, ...] | Rejected,
         sketches: tuple[Sketch, ...],
     ) -> Turn:
         """Judge in the pair's turn; embed again for as long as the checkpoint was switched meanwhile."""

@@ -103,30 +103,33 @@ class Reindexer:
         made: dict[int, tuple[bytes, tuple[bytes, bytes]]] = {}
         for row in new:
             submission = parse(Envelope, row.envelope).submission
-            parts = (submission.a, submission.b)
+            names = [part.modality for part in submission.parts]
             packed = known.get(row.index)
-            if packed is not None and not all(map(is_of_this_form, packed)):
+            if packed is not None and not all(map(is_of_this_form, packed[: len(names)])):
                 packed = None
-            if packed is None and (packed := await self._sketch(*parts)) is not None:
+            if packed is None and (packed := await self._sketch(submission.parts)) is not None:
                 made[row.index] = (row.pair, packed)
             contents = (submission.a.sha256, submission.b.sha256)
-            names = [part.modality for part in parts]
-            sketches = tuple(zip(names, packed, strict=True)) if packed is not None else ()
-            self._crowds.join(row.index, contents, sketches, is_novel=parse(PairEntry, row.leaf).verdict.novel)
+            sketches = tuple(zip(names, packed, strict=False)) if packed is not None else ()
+            if submission.is_single:
+                self._crowds.join_item(row.index, contents[0], sketches)
+            else:
+                self._crowds.join(row.index, contents, sketches, is_novel=parse(PairEntry, row.leaf).verdict.novel)
             if row.pair in self._forgotten:  # taken down since the page was read
                 self._crowds.leave(row.index)
         if made:
             await self._threads.on_writer(lambda: self._keep_sketches(made))
 
-    async def _sketch(self, a: Part, b: Part) -> tuple[bytes, bytes] | None:
-        """Return the packed sketches of two items, None if one is not in the store."""
-        arrays = [await self._decode(part) for part in (a, b)]
-        first, second = arrays
-        if first is None or second is None:
-            return None
-        return await self._threads.on_reader(
-            lambda: (sketch_item(a.modality, first).pack(), sketch_item(b.modality, second).pack())
-        )
+    async def _sketch(self, parts: Sequence[Part]) -> tuple[bytes, bytes] | None:
+        """Return the packed sketches of two items, or of one and nothing; None if one is not in the store."""
+        packed = [b"", b""]
+        for place, part in enumerate(parts):
+            array = await self._decode(part)
+            if array is None:
+                return None
+            sketch = await self._threads.on_reader(lambda a=array, m=part.modality: sketch_item(m, a))  # type: ignore[misc]
+            packed[place] = sketch.pack()
+        return packed[0], packed[1]
 
     def _keep_sketches(self, made: Mapping[int, tuple[bytes, tuple[bytes, bytes]]]) -> None:
         """Keep sketches of what is not taken down by now; on the writer, as takedowns are."""
@@ -140,6 +143,8 @@ class Reindexer:
         stale: list[tuple[int, Part, Part]] = []
         for row in page:
             entry = parse(PairEntry, row.leaf)
+            if entry.is_single:  # searches find what belongs to something
+                continue
             if entry.verdict.checkpoint == state.digest and row.embeddings is not None:
                 _, _, final_a, final_b = unpack_embeddings(row.embeddings)
                 finals[row.index] = (entry.modalities, final_a, final_b)

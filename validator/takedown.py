@@ -269,8 +269,20 @@ class Takedowns:
         for row in rows:
             if self._was_paid(row.index):
                 s = submissions[row.index]
-                keys |= self._forgotten.paid.keys_of((s.a.sha256, s.b.sha256), self._point(row), keys)
-                keys.update(self._likeness(row.index, s))
+                if not s.is_single:
+                    keys |= self._forgotten.paid.keys_of((s.a.sha256, s.b.sha256), self._point(row), keys)
+                    keys.update(self._likeness(row.index, s))
+                if parse(PairEntry, row.leaf).verdict.items:
+                    keys |= self._item_keys(row.index, s)
+        return keys
+
+    def _item_keys(self, index: int, submission: Submission) -> set[bytes]:
+        """Return what is kept of each item of an entry that was paid for new items."""
+        packed = self._store.sketches(index, index).get(index, ())
+        keys: set[bytes] = set()
+        for place, part in enumerate(submission.parts):
+            known = packed[place] if place < len(packed) and is_of_this_form(packed[place]) else b""
+            keys |= self._forgotten.paid.item_keys(part.sha256, (part.modality, unpack(known)) if known else None)
         return keys
 
     def _likeness(self, index: int, submission: Submission) -> list[bytes]:
@@ -296,9 +308,8 @@ class Takedowns:
         return joint(*unpack_embeddings(packed, 2)) if packed is not None else None
 
     def _forget(self, index: int, submission: Submission) -> None:
-        parts = (submission.a, submission.b)
         self._batches.forget(index, submission.modalities)
-        self._embedder.forget([part.sha256 for part in parts])
+        self._embedder.forget([part.sha256 for part in submission.parts])
 
     def _receipt(self, index: int) -> Receipt:
         ((_, leaf, note),) = self._store.entries(index, 1)

@@ -21,13 +21,13 @@ def _future() -> "asyncio.Future[Any]":
 
 @dataclass(frozen=True, eq=False)
 class Turn:
-    """A pair in the line for the writer: what it is judged by, two embedded items or why there are none.
+    """A pair or single item in the line for the writer: what it is judged by, its embedded items or why there are none.
 
-    ``sketches`` are those of both items, by which copies of it and of others are found.
+    ``sketches`` are those of its items, by which copies of it and of others are found.
     """
 
     admitted: Admitted
-    embedded: tuple[Embedded, Embedded] | Rejected
+    embedded: tuple[Embedded, ...] | Rejected
     sketches: tuple[Sketch, ...] = ()
     judged: "asyncio.Future[None]" = field(default_factory=_future)
     decision: "asyncio.Future[Decision]" = field(default_factory=_future)
@@ -35,6 +35,11 @@ class Turn:
     def packed(self) -> Packed:
         """Return what of the sketches is kept of an accepted pair."""
         return tuple((sketch.modality, sketch.pack()) for sketch in self.sketches)
+
+    @property
+    def is_single(self) -> bool:
+        """True if it is an item alone."""
+        return self.admitted.pair.envelope.submission.is_single
 
     @property
     def cost(self) -> int:

@@ -35,6 +35,15 @@ _REASONS: Final = {
     Reason.CONTENT_DUPLICATE: Words(
         "a pair of exactly these two items is in the ledger already", "Nothing: a pair counts once, whoever sends it."
     ),
+    Reason.ITEM_NEW: Words("the item says something new"),
+    Reason.ITEM_COPY: Words(
+        "an entry of the ledger holds this item or a near copy of it; this costs you nothing",
+        "Nothing: an item counts once. Together with another item that belongs to it, it may be a new pair.",
+    ),
+    Reason.ITEM_NOT_NOVEL: Words(
+        "alone the item adds nothing new to what the checkpoint knows; this costs you nothing",
+        "Submit it with another item that belongs to it, as a pair.",
+    ),
     Reason.PAIR_COPY: Words(
         "both items are near copies of those of a pair that is in the ledger; this costs you nothing",
         "Nothing, if you changed somebody's pair. If yours was there first, ask its sender or the operator to take the "
@@ -70,6 +79,8 @@ _REASONS: Final = {
     ),
 }  # fmt: skip
 
+_SAME_ITEM: Final = Words("this item is in the ledger already", "Nothing: an item counts once, whoever sends it.")
+
 _UNDECIDABLE: Final = (
     Reason.PAIR_TOO_FAR,
     Reason.PAIR_NOT_MUTUAL,
@@ -79,6 +90,15 @@ _UNDECIDABLE: Final = (
     Reason.GREY_ZONE,
 )
 """What a better checkpoint may decide otherwise: that the encoders know too little is not the contributor's doing."""
+
+
+_NOBODYS: Final = {
+    *_UNDECIDABLE,
+    Reason.CONTENT_DUPLICATE,
+    Reason.PAIR_COPY,
+    Reason.ITEM_COPY,
+    Reason.ITEM_NOT_NOVEL,
+}
 
 
 def explain(
@@ -93,6 +113,8 @@ def explain(
     and their thresholds.
     """
     words = _REASONS[verdict.reason]
+    if verdict.reason is Reason.CONTENT_DUPLICATE and verdict.items is not None:
+        return _SAME_ITEM
     if verdict.reason is Reason.ITEM_UNDECODABLE and opening is not None and opening.detail:
         return Words(f"an item cannot be decoded: {opening.detail}", words.remedy)
     if weighing is None:
@@ -161,7 +183,7 @@ def fault_of(verdict: Verdict) -> str:
 
     A pair that the encoders cannot place may be wrong, or be new to them: the contributor is not blamed for that.
     """
-    if verdict.is_accepted or verdict.reason in {*_UNDECIDABLE, Reason.CONTENT_DUPLICATE, Reason.PAIR_COPY}:
+    if verdict.is_accepted or verdict.reason in _NOBODYS:
         return ""
     return (verdict.fault or Fault.CONTRIBUTOR).value
 
@@ -179,13 +201,18 @@ def explain_pay(
         return "not paid yet: held until a better checkpoint can tell"
     if not verdict.is_accepted:
         return "not paid: rejected"
+    held = f"from the pool for items: {number_of(verdict.items, 'new item')}" if verdict.items else ""
     if not verdict.novel or not verdict.curiosity_micro:
+        if held:
+            return f"may be paid when its epoch closes, {held}"
         if detail in NOT_NOVEL:  # nothing else that a validator may write there
             return f"not paid: {detail}"
         return "not paid: near to what the network knows already"
     sure = explain_belief(verdict.belief)
+    more = f"; and {held}" if held else ""
     pool = "; declared as generated: such pairs share a part of the epoch" if generated else ""
-    return "may be paid when its epoch closes: it fills a gap" + explain_crowd(verdict.crowd, names) + sure + pool
+    said = more + explain_crowd(verdict.crowd, names) + sure + pool
+    return "may be paid when its epoch closes: it fills a gap" + said
 
 
 def explain_belief(belief: int | None) -> str:

@@ -154,14 +154,14 @@ def pay_by_entry(leaves: Iterable[bytes], parameters: RewardParameters) -> dict[
     """
     replay = Replay(parameters, check_entries=False)
     told: dict[int, str] = {}
-    accepted: dict[int, bool] = {}  # of the open epoch: whether it is novel
+    accepted: dict[int, bool] = {}  # of the open epoch: whether it is novel, or holds new items
     gone: set[int] = set()
     vesting = _Vesting()
     for index, leaf in enumerate(leaves):
         entry = parse_entry(leaf)
         if isinstance(entry, PairEntry) and entry.verdict.is_accepted:
-            accepted[index] = entry.verdict.curiosity_micro > 0
-            if not weigh_belief(WHOLE_WEIGHT, entry.verdict.belief, replay.rule.full_belief):
+            accepted[index] = entry.verdict.curiosity_micro > 0 or bool(entry.verdict.items)
+            if not (entry.verdict.items or weigh_belief(WHOLE_WEIGHT, entry.verdict.belief, replay.rule.full_belief)):
                 vesting.unsure.add(index)
         elif isinstance(entry, TakedownEntry):
             gone.add(entry.index)

@@ -10,7 +10,7 @@ from curiosity.protocol.entry import PairEntry, parse_entry
 from curiosity.protocol.errors import CuriosityError, Rejected
 from curiosity.protocol.messages import Decision
 from curiosity.protocol.verdict import CrowdCounts, Opening, Outcome, Verdict
-from curiosity.protocol.weighing import Compared, Weighing, weigh, without_bounds
+from curiosity.protocol.weighing import Compared, Weighing, weigh, weigh_item, without_bounds
 from curiosity.sources.pairset import SourceItem, SourcePair
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ NOT_SENT: Final = "not sent"  # it can be read, and this network would not take 
 OUTCOMES: Final = (ACCEPTED, REJECTED, HELD, GREY, REFUSED, NOT_SENT, UNREADABLE)
 KEPT_OUTCOMES: Final = OUTCOMES[:5]
 """What is kept of a pair after a run."""
-_OF_THE_NETWORK: Final = ("LICENSE_MISSING", "LICENSE_NOT_ALLOWED", "PAIR_NOT_TAKEN", "ITEM_TOO_LARGE")
+_OF_THE_NETWORK: Final = ("LICENSE_MISSING", "LICENSE_NOT_ALLOWED", "PAIR_NOT_TAKEN", "ITEM_ALONE", "ITEM_TOO_LARGE")
 TAKEN_DOWN: Final = "taken down: what was paid stays paid (curiosity receipts --pay tells)"
 PAY_OF_KNOWN: Final = "fills a gap: curiosity receipts --pay tells whether it is paid"
 _SHOWN_TEXT: Final = 60  # characters of a text that is no file of its own
@@ -43,6 +43,7 @@ class PairOutcome:
     ``fault`` is contributor, validator, infrastructure, or empty where nobody is to blame; ``entry`` is the index in
     the ledger, ``pair`` the digest in hex, both missing where no decision was made. ``is_known``: it was decided in an
     earlier run. ``crowd``: of a novel pair, how many earlier ones hold the same items, which its pay falls with.
+    ``new_items`` of its items are new, for which the rule of pay may have a pool. A single item has no ``b``.
     """
 
     a: str
@@ -62,11 +63,12 @@ class PairOutcome:
     problem: str = ""
     numbers: tuple[Compared, ...] = ()
     crowd: CrowdCounts | None = None
+    new_items: int = 0
 
     @property
     def may_be_paid(self) -> bool:
-        """True for an accepted pair that fills a gap: the epoch pays it if it is among the widest."""
-        return self.outcome == ACCEPTED and self.is_novel
+        """True for an accepted pair that fills a gap, and for what holds new items where the rule pays them."""
+        return self.outcome == ACCEPTED and (self.is_novel or self.new_items > 0)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
@@ -82,8 +84,8 @@ def name_of(item: SourceItem) -> str:
 
 
 def names_of(source: SourcePair) -> tuple[str, str]:
-    """Return where the two items of a pair came from, a first."""
-    return name_of(source.a), name_of(source.b)
+    """Return where the two items of a pair came from, a first; of a single item the second is empty."""
+    return name_of(source.a), name_of(source.b) if len(source.items) > 1 else ""
 
 
 def short(name: str) -> str:
@@ -125,11 +127,14 @@ def judged(names: tuple[str, str], verdict: Verdict, opening: Opening, weighing:
         problem=weighing.problem if weighing else "",
         numbers=weighing.numbers if weighing else (),
         crowd=verdict.crowd,
+        new_items=verdict.items or 0,
     )
 
 
 def _weigh(decision: Decision, calibration: "Calibration | None") -> Weighing | None:
     measurement, reason = decision.opening.measurement, decision.verdict.reason
+    if decision.opening.item is not None:
+        return weigh_item(decision.opening.item, reason)
     if measurement is None:
         return None
     entry = parse_entry(decision.receipt.entry.encode())

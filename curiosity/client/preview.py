@@ -81,12 +81,12 @@ def preview(
         made.licenses[stated] += 1
         made.generated += is_generated
         if len(made.rows) < _MAX_LISTED:
-            made.rows.append({"id": row.id, "license": stated, "a": read[0], "b": read[1]})
+            made.rows.append({"id": row.id, "license": stated} | dict(zip("ab", read, strict=False)))
     return made
 
 
 def _read(row: SourcePair, seen: set[tuple[str, bytes]], made: Preview) -> Iterator[dict[str, Any]]:
-    for item in (row.a, row.b):
+    for item in row.items:
         data = item.read()
         digest = sha256(data).digest()
         if (item.modality, digest) not in seen:

@@ -26,7 +26,7 @@ from curiosity.client.outcome import (
     withheld,
 )
 from curiosity.client.receipts import read_saved, receipt_path, save_receipt
-from curiosity.client.taken import not_taken, stated_license
+from curiosity.client.taken import check_taken, stated_license
 from curiosity.protocol.counts import number_of
 from curiosity.protocol.decision import check_decision
 from curiosity.protocol.errors import CuriosityError, ProofError, Rejected, SourceError
@@ -220,9 +220,11 @@ class _Run:
             self.tally.unreadable.append(source)
             self.tally.pairs.append(withheld(("", ""), source))
             return None
-        if not self._is_taken(source):
+        try:  # nothing that this validator does not take need be read or signed
+            check_taken(source, self.network)
+        except SourceError as error:
             self.tally.not_taken[source.modalities] += 1
-            self.tally.pairs.append(withheld(names_of(source), not_taken(source, self.network)))
+            self.tally.pairs.append(withheld(names_of(source), error))
             return None
         try:
             license = stated_license(source, self.rules.license, self.network.licenses)
@@ -238,7 +240,7 @@ class _Run:
                 self.tally.known += 1
                 self._tell(source, self._recall(row))
                 return None
-            for part, item in ((source.a, a), (source.b, b)):
+            for part, item in zip(source.items, (a, b), strict=False):
                 self._check_size(source, item)
                 if (item.modality, item.digest) not in self.checked:
                     check_item(part, item.data, where=source.id)
@@ -268,12 +270,6 @@ class _Run:
         # A refusal decided nothing: what was wrong may have been repaired since.
         result = self.journal.results.get(row.key)
         return result is not None and result.outcome != "refused"
-
-    def _is_taken(self, source: SourcePair) -> bool:
-        """Return whether this validator's checkpoint judges such a pair: if not, nothing need be read or signed."""
-        return source.modalities in self.network.pairs and all(
-            item.modality in self.network.max_item_bytes for item in (source.a, source.b)
-        )
 
     def _check_size(self, source: SourcePair, item: Item) -> None:
         limit = self.network.max_item_bytes[item.modality]

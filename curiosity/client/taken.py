@@ -1,4 +1,4 @@
-"""Whether a network takes a pair, before anything of it is signed: its licence and its modalities."""
+"""What a network takes, as far as its own message says: modalities, licences, and items alone."""
 
 from collections.abc import Collection
 
@@ -30,19 +30,22 @@ def stated_license(source: SourcePair, otherwise: str, allowed: Collection[str] 
 
 
 def check_taken(source: SourcePair, network: Network) -> None:
-    """Check that the network's checkpoint judges such a modality pair.
+    """Check that the network's checkpoint judges such a modality pair, or that it takes such an item alone.
 
     Raises:
-        SourceError: PAIR_NOT_TAKEN.
+        SourceError: PAIR_NOT_TAKEN, ITEM_ALONE.
     """
-    if source.modalities not in network.pairs:
-        raise not_taken(source, network)
-
-
-def not_taken(source: SourcePair, network: Network) -> SourceError:
-    """Return the refusal of a pair of modalities that a network does not judge."""
-    return SourceError(
+    if len(source.items) == 1 and not network.item_micro:
+        raise SourceError(
+            "ITEM_ALONE",
+            f"{source.id} is one item, and this network's rule of pay has no pool for single items",
+            "Submit it with another item that belongs to it, as a pair.",
+        )
+    taken = network.pairs if len(source.items) > 1 else network.modalities
+    if source.modalities in taken and all(item.modality in network.max_item_bytes for item in source.items):
+        return
+    raise SourceError(
         "PAIR_NOT_TAKEN",
         f"{source.id} is {source.modalities}, which this network does not judge yet",
-        f"It judges {', '.join(sorted(network.pairs))}.",
+        f"It judges {', '.join(sorted(taken))}.",
     )

@@ -201,7 +201,7 @@ class _ContentCopy:
             pairs += len(kept)
             mine = [pair.submission for pair in kept.values() if pair.decision.verdict.is_accepted]
             accepted.update(one.license for one in mine)
-            wanted |= dict.fromkeys(part.sha256 for one in mine for part in (one.a, one.b))
+            wanted |= dict.fromkeys(part.sha256 for one in mine for part in one.parts)
             self._tell("pairs", bundle.index * WIDTH + bundle.width, self._head.size)
         await asyncio.to_thread(self._forget, wanted)
         fetched = await self._take_items(list(wanted))

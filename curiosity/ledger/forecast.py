@@ -29,14 +29,15 @@ from curiosity.protocol.curiosity import DEFAULT_RULE, RULES
 from curiosity.protocol.errors import CheckpointError, ConfigError, Rejected, SourceError
 from curiosity.protocol.judgement import Embedded, Opinion
 from curiosity.protocol.messages import Network
-from curiosity.protocol.pair import Item
+from curiosity.protocol.pair import NO_ITEM, Item
 from curiosity.protocol.scoring import Quantised, cross_average, joint, quantise
 from curiosity.protocol.verdict import Opening, Outcome, Reason, Verdict
-from curiosity.protocol.weighing import weigh
+from curiosity.protocol.weighing import weigh, weigh_item
 from curiosity.serving.crowds import Crowds
 from curiosity.serving.decode import Decoder
 from curiosity.serving.embedder import Embedder
 from curiosity.serving.in_force import put_on_device
+from curiosity.serving.singles import judge_single
 from curiosity.sources.own.item import check_item
 from curiosity.sources.pairset import SourcePair
 
@@ -194,21 +195,24 @@ class Forecaster:
 
     async def _look(
         self, row: SourcePair | SourceError, license: str
-    ) -> PairOutcome | tuple[tuple[bytes, bytes], Opinion | Rejected, tuple[tuple[Embedded, Sketch], ...]]:
-        """Return what a pair is judged by, or why it would not be sent."""
+    ) -> PairOutcome | tuple[tuple[Item, Item], Opinion | Rejected | None, tuple[tuple[Embedded, Sketch], ...]]:
+        """Return what a pair, or an item alone, is judged by, or why it would not be sent."""
         if isinstance(row, SourceError):
             return withheld(("", ""), row)
         try:
-            items = [Item(part.modality, part.media_type, part.read()) for part in (row.a, row.b)]
+            a, b = (Item(part.modality, part.media_type, part.read()) for part in (row.a, row.b))
+            items = (a, b)[: len(row.items)]
             self._check(row, items, license)
         except SourceError as error:
             return withheld(names_of(row), error)
-        contents = (items[0].digest, items[1].digest)
         try:
-            a, b = [await self._measure(item) for item in items]
+            measured = tuple([await self._measure(item) for item in items])
         except Rejected as refusal:
-            return contents, refusal, ()
-        return contents, self._running.in_force.judge.opine(row.modalities, a[0], b[0]), (a, b)
+            return (a, b), refusal, ()
+        if len(measured) == 1:
+            return (a, b), None, measured
+        opinion = self._running.in_force.judge.opine(row.modalities, measured[0][0], measured[1][0])
+        return (a, b), opinion, measured
 
     def _check(self, row: SourcePair, items: Sequence[Item], license: str) -> None:
         """Check what `curiosity submit` checks before it sends.
@@ -220,13 +224,14 @@ class Forecaster:
         stated_license(row, license, network.licenses if network else None)
         if network is not None:
             check_taken(row, network)
-        if row.modalities not in judge.pairs:
+        judged = judge.pairs if len(row.items) > 1 else judge.items.modalities
+        if row.modalities not in judged:
             raise SourceError(
                 "PAIR_NOT_TAKEN",
                 f"{row.id} is {row.modalities}, which this checkpoint does not judge",
-                f"It judges {', '.join(sorted(judge.pairs))}.",
+                f"It judges {', '.join(sorted(judged))}.",
             )
-        for part, item in zip((row.a, row.b), items, strict=True):
+        for part, item in zip(row.items, items, strict=True):
             limit = network.max_item_bytes.get(item.modality) if network is not None else None
             if limit is not None and len(item.data) > limit:
                 raise SourceError(
@@ -258,13 +263,14 @@ class Forecaster:
     def _judge(
         self,
         row: SourcePair | SourceError,
-        contents: tuple[bytes, bytes],
-        opinion: Opinion | Rejected,
+        items: tuple[Item, Item],
+        opinion: Opinion | Rejected | None,
         measured: tuple[tuple[Embedded, Sketch], ...],
     ) -> Forecast:
         """Return what the judge says, as `validator.batches` has it decide."""
         assert isinstance(row, SourcePair), "errors have no opinion"
         state, names, index = self._running.in_force, names_of(row), self._next
+        contents = items[0].digest, items[1].digest
         if isinstance(opinion, Rejected):
             detail = f"{opinion.code}: {opinion.what}"
             verdict = state.judge.refuse(Reason.ITEM_UNDECODABLE)
@@ -273,6 +279,8 @@ class Forecaster:
             verdict = state.judge.refuse(Reason.CONTENT_DUPLICATE)
             return Forecast(judged(names, verdict, Opening(_NO_SALT, *contents), None))
         crowds = self._known.crowds if self._known is not None else self._crowds
+        if opinion is None:
+            return self._judge_single(names, items[0], measured[0], crowds)
         (a, b), sketches = [one for one, _ in measured], [sketch for _, sketch in measured]
         found = crowds.find(contents, sketches)
         if opinion.outcome is Outcome.ACCEPTED and found.copy_of is not None:
@@ -298,6 +306,19 @@ class Forecaster:
         pulls = measurement.pull_a_micro, measurement.pull_b_micro
         point = joint(*cross_average(a.whole, b.whole, *pulls))
         return Forecast(told, self._known.nearest(row.modalities, point))
+
+    def _judge_single(
+        self, names: tuple[str, str], item: Item, measured: tuple[Embedded, Sketch], crowds: Crowds
+    ) -> Forecast:
+        """Return what the judge says of an item alone."""
+        verdict, detail, numbers = judge_single(item, *measured, self._running.in_force.judge, crowds)
+        opening = Opening(_NO_SALT, item.digest, NO_ITEM.digest, detail, item=numbers)
+        if verdict.is_accepted:
+            self._accepted[item.digest, NO_ITEM.digest] = self._next
+            crowds.join_item(self._next, item.digest, [(measured[1].modality, measured[1].pack())])
+            self._next += 1
+        told = judged(names, verdict, opening, weigh_item(numbers, verdict.reason))
+        return Forecast(replace(told, pay=explain_pay(verdict, detail)))
 
     def _pay(self, verdict: Verdict, detail: str, names: tuple[str, str]) -> str:
         if self._known is None and verdict.is_accepted and verdict.novel:

@@ -84,6 +84,11 @@ class KnownPairs:
                     ]
                     contents = (parts[0].sha256, parts[1].sha256)
                     self.crowds.join(index, contents, packed, is_novel=entry.verdict.novel)
+                elif isinstance(entry, PairEntry) and entry.verdict.is_accepted and entry.is_single:
+                    check_exported(pair, leaf, network.domain, network.origin, network.receipt_vkey)
+                    item = await sketch(self._copy.item(index, pair.submission.a))
+                    self.crowds.join_item(index, pair.submission.a.sha256, [(item.modality, item.pack())])
+                    self.contents[pair.submission.a.sha256, pair.submission.b.sha256] = index
             tell("Reading the copy", first + bundle.width, self.size)
         return self
 

@@ -6,7 +6,7 @@ recorded numbers give the recorded outcome exactly. What depends on the history 
 repeated here: `curiosity payouts` takes it from the entry.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,53 +17,31 @@ from curiosity.client.items import fetch_item
 from curiosity.embedding.checkpoint import FILES, MANIFEST, Checkpoint, Manifest, load
 from curiosity.host.files import write_folder
 from curiosity.host.paths import inside
+from curiosity.ledger.rescored import (
+    DIFFERS,
+    UNKNOWN,
+    Rescored,
+    compare,
+    compare_item,
+    contradiction,
+    item_contradiction,
+    why_unmeasured,
+)
 from curiosity.protocol.counts import number_of
 from curiosity.protocol.decision import check_submission
 from curiosity.protocol.entry import PairEntry, TakedownEntry, parse_entry
 from curiosity.protocol.errors import CheckpointError, ProofError, Rejected, SourceError
-from curiosity.protocol.judgement import Numbers, Opinion, decide, opine
+from curiosity.protocol.judgement import Embedded, Opinion, opine
 from curiosity.protocol.merkle import root
 from curiosity.protocol.messages import IndexedSubmission, Network
 from curiosity.protocol.pair import Part
-from curiosity.protocol.verdict import Measurement, Reason, Weighed
 from curiosity.serving.decode import Decoder
 from curiosity.serving.embedder import Embedder
 
 if TYPE_CHECKING:
     from curiosity.client.client import ValidatorClient
 
-_NUMBERS = (
-    ("8", "raw_distance_micro"),
-    ("7", "loss_a_micro"),
-    ("7", "loss_b_micro"),
-    ("9", "null_a_micro"),
-    ("9", "null_b_micro"),
-    ("9", "distance_micro"),
-    ("9", "csls_micro"),
-    ("9", "familiarity_micro"),
-)
-"""Steps of docs/protocol.md with the numbers of theirs that are compared within the margin."""
 SAMPLE_TAG = b"curiosity/rescore-sample/1\x00"
-AGREES, DIFFERS, UNKNOWN = "agrees", "differs", "cannot tell"
-
-
-@dataclass(frozen=True)
-class Rescored:
-    """What came of repeating one verdict.
-
-    ``result`` is "agrees", "differs" or "cannot tell"; ``step`` the step of docs/protocol.md that differs or that could
-    not be repeated, and ``why``. ``largest_micro``: how far the number that is farthest off is from the recorded one.
-    ``is_equal``: the embeddings are the recorded ones bit for bit.
-    """
-
-    index: int
-    pair: bytes
-    outcome: str
-    result: str
-    step: str = ""
-    why: str = ""
-    largest_micro: int = 0
-    is_equal: bool = False
 
 
 class Rescorer:
@@ -129,12 +107,14 @@ class Rescorer:
         except ProofError as error:
             return Rescored(*known, DIFFERS, "12", f"{error.code}: {error.what}")
         recorded = row.opening.measurement
+        if entry.is_single:
+            return await self._rescore_single(entry, row, known)
         if recorded is None:
-            return Rescored(*known, UNKNOWN, "9", _why_unmeasured(entry, row.opening.detail))
+            return Rescored(*known, UNKNOWN, "9", why_unmeasured(entry, row.opening.detail))
         embedder = await self._embedder(entry.verdict.checkpoint)
         if entry.modalities not in embedder.calibration.pairs:
             return Rescored(*known, DIFFERS, "9", f"the checkpoint does not judge {entry.modalities}")
-        if wrong := _contradiction(entry, recorded, embedder):
+        if wrong := contradiction(entry, recorded, embedder):
             return Rescored(*known, DIFFERS, "9", wrong)
         try:
             opinion = await self._opine(embedder, entry, row)
@@ -142,17 +122,34 @@ class Rescorer:
             return Rescored(*known, UNKNOWN, "5", f"{refusal.code}: {refusal.what}")
         except ProofError as error:
             return Rescored(*known, UNKNOWN, "5", f"{error.code}: {error.what}")
-        return _compare(known, recorded, opinion, embedder.calibration.pairs[entry.modalities].margin_micro)
+        return compare(known, recorded, opinion, embedder.calibration.pairs[entry.modalities].margin_micro)
+
+    async def _rescore_single(
+        self, entry: PairEntry, row: IndexedSubmission, known: tuple[int, bytes, str]
+    ) -> Rescored:
+        if row.opening.item is None:
+            return Rescored(*known, UNKNOWN, "9", why_unmeasured(entry, row.opening.detail))
+        embedder = await self._embedder(entry.verdict.checkpoint)
+        rule = embedder.in_force.judge.items
+        if entry.modalities not in rule.modalities:
+            return Rescored(*known, DIFFERS, "9", f"the checkpoint does not judge {entry.modalities}")
+        if wrong := item_contradiction(entry, row.opening.item, rule):
+            return Rescored(*known, DIFFERS, "9", wrong)
+        try:
+            whole = (await self._embed(embedder, entry, row.submission.a)).whole
+        except (Rejected, ProofError) as error:
+            return Rescored(*known, UNKNOWN, "5", f"{error.code}: {error.what}")
+        found, margin_micro = rule.measure(entry.modalities, whole), rule.limits(entry.modalities).margin_micro
+        return compare_item(known, row.opening.item, found, margin_micro)
+
+    async def _embed(self, embedder: Embedder, entry: PairEntry, part: Part) -> Embedded:
+        data = await self._item(entry.pair, part)
+        array = await self._decoder.decode(part.modality, part.media_type, data)
+        return await embedder.embed(part.modality, part.sha256, array)
 
     async def _opine(self, embedder: Embedder, entry: PairEntry, row: IndexedSubmission) -> Opinion:
-        a, b = row.submission.a, row.submission.b
-        embedded = []
-        for part in (a, b):
-            data = await self._item(entry.pair, part)
-            array = await self._decoder.decode(part.modality, part.media_type, data)
-            embedded.append(await embedder.embed(part.modality, part.sha256, array))
         return opine(
-            *embedded,
+            *[await self._embed(embedder, entry, part) for part in row.submission.parts],
             modalities=entry.modalities,
             checkpoint=entry.verdict.checkpoint,
             calibration=embedder.calibration,
@@ -215,59 +212,6 @@ def _checked(name: str, data: bytes, expected: str) -> bytes:
             "The validator gives out another checkpoint than the one it judged under; keep the answer.",
         )
     return data
-
-
-def _why_unmeasured(entry: PairEntry, detail: str) -> str:
-    """Return why an opening without numbers cannot be judged again; ``detail`` is what it says of the verdict."""
-    if entry.verdict.reason is not Reason.PAIR_COPY:
-        return f"the pair was refused before it was embedded ({_reason(entry)})"
-    named = detail.removesuffix(" holds near copies of both")
-    is_named = named.removeprefix("entry ").isdecimal()
-    original = named if is_named else "an earlier entry"
-    return f"the pair was refused as a near copy of {original}; this command does not repeat that comparison"
-
-
-def _reason(entry: PairEntry) -> str:
-    return entry.verdict.reason.value
-
-
-def _contradiction(entry: PairEntry, recorded: Measurement, embedder: Embedder) -> str:
-    """Return how the recorded numbers contradict the recorded outcome; empty if they give it. Exact integers."""
-    numbers, calibration = Numbers.of(recorded), embedder.calibration
-    beliefs = calibration.beliefs.get(entry.modalities)
-    if (beliefs is not None) != isinstance(recorded, Weighed):
-        return "the opening has a belief and the checkpoint publishes none, or the reverse"
-    if beliefs is not None and isinstance(recorded, Weighed):
-        belief = beliefs.at(recorded.csls_micro, recorded.familiarity_micro)
-        if belief != recorded.belief_micro:
-            return f"belief_micro is {recorded.belief_micro}, the checkpoint's curve gives {belief}"
-    outcome, reason = decide(numbers, entry.modalities, calibration)
-    if (outcome, reason) != (entry.verdict.outcome, entry.verdict.reason):
-        return (
-            f"the recorded numbers give {outcome.value} ({reason.value}), "
-            f"the entry says {entry.verdict.outcome.value} ({_reason(entry)})"
-        )
-    return ""
-
-
-def _compare(known: tuple[int, bytes, str], recorded: Measurement, opinion: Opinion, margin_micro: int) -> Rescored:
-    found = opinion.measurement
-    is_equal = (recorded.embedding_a, recorded.embedding_b) == (found.embedding_a, found.embedding_b)
-    off: Mapping[str, int] = {
-        name: abs(getattr(recorded, name) - getattr(found, name)) for _, name in _NUMBERS if hasattr(recorded, name)
-    }
-    largest = max(off.values())
-    if (recorded.pull_a_micro, recorded.pull_b_micro) != (found.pull_a_micro, found.pull_b_micro):
-        why = f"pull_a_micro is {recorded.pull_a_micro}, the checkpoint's median losses give {found.pull_a_micro}"
-        return Rescored(*known, DIFFERS, "8", why, largest, is_equal)
-    for step, name in _NUMBERS:
-        if off.get(name, 0) > margin_micro:
-            why = (
-                f"{name} is {getattr(recorded, name)}, measured here {getattr(found, name)}; "
-                f"{margin_micro} may lie between"
-            )
-            return Rescored(*known, DIFFERS, step, why, largest, is_equal)
-    return Rescored(*known, AGREES, largest_micro=largest, is_equal=is_equal)
 
 
 async def repeat(

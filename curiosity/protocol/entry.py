@@ -29,7 +29,9 @@ class PairEntry:
     Version 3, of accepted novel pairs, is version 2 with the counts in ``verdict.crowd``, and with ``verdict.belief``
     under a checkpoint that has beliefs; entries of before have none. Version 4 decides again about
     a held pair: ``again`` is the index of the entry that it follows, the newest one about that pair. Version 5 is any
-    of them with ``generated``, which is true: the contributor declares that a program generated an item.
+    of them with ``generated``, which is true: the contributor declares that a program generated an item. Version 6 is
+    any with ``verdict.items``: how many of its items are new, which pays where the rule has a pool for items. An entry
+    that names one modality is of version 6 and about a single item.
     """
 
     pair: Bytes32
@@ -42,9 +44,14 @@ class PairEntry:
     again: Annotated[Uint53 | None, LATER] = None
     generated: Annotated[Literal[True] | None, LATER] = None
     kind: Literal["pair"] = "pair"
-    v: Literal[2, 3, 4, 5] = 2
+    v: Literal[2, 3, 4, 5, 6] = 2
 
     __pydantic_config__ = STRICT
+
+    @property
+    def is_single(self) -> bool:
+        """True if it is about a single item."""
+        return "-" not in self.modalities
 
 
 @dataclass(frozen=True)
@@ -195,17 +202,27 @@ def parse_entry(leaf: bytes) -> AnyEntry:
 
 def _version_differs(entry: AnyEntry) -> str:
     """Return what is wrong with an entry whose version does not fit its fields; "" if nothing is."""
-    if isinstance(entry, PairEntry) and entry.verdict.belief is not None and entry.verdict.crowd is None:
-        return "a pair entry with verdict.belief and without verdict.crowd"
-    if isinstance(entry, PairEntry) and entry.v != (fits := version_of(entry)):
-        return f"a pair entry of version {entry.v} with the fields of version {fits}"
+    if isinstance(entry, PairEntry):
+        if entry.verdict.belief is not None and entry.verdict.crowd is None:
+            return "a pair entry with verdict.belief and without verdict.crowd"
+        if entry.v != (fits := version_of(entry)):
+            return f"a pair entry of version {entry.v} with the fields of version {fits}"
+        most = entry.verdict.is_accepted * (1 if entry.is_single else 2)
+        if (entry.verdict.items or 0) > most:
+            return f"a pair entry with {entry.verdict.items} new items, at most {most} can be"
+        if entry.is_single and (entry.v != 6 or entry.again is not None):
+            return (
+                f"an entry of version {entry.v} about a single item, {'decided again' if entry.again else 'not of 6'}"
+            )
     if isinstance(entry, EpochEntry) and (entry.closing is None) is not (entry.v == 1):
         return f"an epoch entry of version {entry.v} {'without' if entry.v > 1 else 'with'} closing"
     return ""
 
 
-def version_of(entry: PairEntry) -> Literal[2, 3, 4, 5]:
+def version_of(entry: PairEntry) -> Literal[2, 3, 4, 5, 6]:
     """Return the version of a pair entry with these fields."""
+    if entry.verdict.items is not None:
+        return 6
     if entry.generated:
         return 5
     if entry.again is not None:

@@ -123,7 +123,7 @@ def decide(numbers: Numbers, modalities: str, calibration: Calibration) -> tuple
     ]
     if beliefs is None:
         tests.append((Reason.PAIR_NOT_MUTUAL, numbers.csls_micro - limits.min_csls_micro))
-    outcome, reason = _decide(tests, limits.margin_micro)
+    outcome, reason = first_failing(tests, limits.margin_micro, Reason.BELONGS_TOGETHER)
     if beliefs is None or outcome is not Outcome.ACCEPTED:
         return outcome, reason
     return beliefs.decide(numbers.csls_micro, numbers.familiarity_micro, limits.margin_micro)
@@ -243,11 +243,14 @@ def judge(
     return rank(opinion, calibration=calibration, history=history, rule=rule)
 
 
-def _decide(tests: Sequence[tuple[Reason, int]], margin_micro: int) -> tuple[Outcome, Reason]:
-    """Return the outcome from (reason, slack) of each test; negative slack fails, slack within the margin is grey."""
+def first_failing(tests: Sequence[tuple[Reason, int]], margin_micro: int, otherwise: Reason) -> tuple[Outcome, Reason]:
+    """Return the outcome from (reason, slack) of each test; negative slack fails, slack within the margin is grey.
+
+    ``otherwise`` is the reason of what passes all.
+    """
     for reason, slack in tests:
         if slack < -margin_micro:
             return Outcome.REJECTED, reason
     if any(slack < margin_micro for _, slack in tests):
         return Outcome.GREY, Reason.GREY_ZONE
-    return Outcome.ACCEPTED, Reason.BELONGS_TOGETHER
+    return Outcome.ACCEPTED, otherwise

@@ -69,6 +69,8 @@ class Network:
     curiosity_rule: str = ""  # how novelty is measured: a name of curiosity.protocol.curiosity.RULES; empty: not told
     accepted_pairs: int = 0  # in the closed epochs
     generated_pairs: int = 0  # of them those that were declared as generated
+    # Share of an epoch's pay for new items, in millionths; missing where no item is taken alone.
+    item_micro: Annotated[int | None, LATER] = None
 
     __pydantic_config__ = STRICT
 

@@ -61,9 +61,17 @@ class Item:
         return Part(self.modality, self.media_type, len(self.data), self.digest)
 
 
+NO_ITEM = Item("", "", b"")
+"""Stands in the place of item b where item a is submitted alone."""
+NO_PART = NO_ITEM.part()
+
+
 @dataclass(frozen=True)
 class Submission:
-    """The typed message that a contributor signs. ``a`` and ``b`` are in alphabetical order of their modality."""
+    """The typed message that a contributor signs. ``a`` and ``b`` are in alphabetical order of their modality.
+
+    Of a single item ``b`` is `NO_PART`.
+    """
 
     network_id: Bytes32
     contributor: Bytes20
@@ -108,8 +116,18 @@ class Submission:
 
     @property
     def modalities(self) -> str:
-        """The modality pair, as thresholds are keyed: ``"audio-text"``."""
-        return f"{self.a.modality}-{self.b.modality}"
+        """The modality pair, as thresholds are keyed: ``"audio-text"``; of a single item its modality."""
+        return "-".join(part.modality for part in self.parts)
+
+    @property
+    def is_single(self) -> bool:
+        """True if it is one item alone."""
+        return self.b == NO_PART
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What is signed of each item: two of a pair, one of a single item."""
+        return (self.a,) if self.is_single else (self.a, self.b)
 
 
 @dataclass(frozen=True)
@@ -135,6 +153,16 @@ class SignedPair:
         head = encode(self.envelope)
         return struct.pack(">I", len(head)) + head + self.a.data + self.b.data
 
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """The items: two of a pair, one of a single item."""
+        return (self.a,) if self.envelope.submission.is_single else (self.a, self.b)
+
+    @property
+    def contents(self) -> tuple[bytes, bytes]:
+        """SHA-256 of item a and of item b, that of nothing in the place of one that is not there."""
+        return self.a.digest, self.b.digest
+
 
 def sign_pair(
     a: Item,
@@ -151,14 +179,14 @@ def sign_pair(
     refs: tuple[bytes, ...] = (),
     generated: bool = False,
 ) -> SignedPair:
-    """Return the pair signed by ``private_key``, its items put in canonical order.
+    """Return the pair signed by ``private_key``, its items put in canonical order; `NO_ITEM` beside a single item.
 
     ``nonce`` is 32 random bytes, ``expiry`` Unix seconds. ``generated`` declares that a program generated an item.
 
     Raises:
         Rejected: PAIR_SAME_MODALITY if both are of one kind.
     """
-    first, second = sorted((a, b), key=lambda item: item.modality)
+    first, second = sorted((a, b), key=lambda item: (not item.modality, item.modality))
     submission = Submission(
         network_id=network_id,
         contributor=address_of(private_key),
@@ -178,11 +206,13 @@ def sign_pair(
 
 
 def check_modalities(submission: Submission) -> None:
-    """Check that a's modality sorts strictly before b's.
+    """Check that a's modality sorts strictly before b's, or that there is no item b.
 
     Raises:
         Rejected: PAIR_SAME_MODALITY or PAIR_NOT_ORDERED.
     """
+    if submission.is_single and submission.a.modality:
+        return
     if submission.a.modality == submission.b.modality:
         raise Rejected(
             "PAIR_SAME_MODALITY",

@@ -160,15 +160,19 @@ def _take_in(candidates: dict[int, PaidPair], entry: AnyEntry, index: int, check
         candidate = candidates.pop(entry.index, None)
         if candidate is not None and candidate.pair != entry.pair:
             raise _other_pair(index, entry, candidate.pair)
-    if not isinstance(entry, PairEntry) or not _may_be_paid(entry):
+    if not isinstance(entry, PairEntry) or not _is_novel(entry):
         return
     if check_signatures:
         _check_signature(entry, index)
     candidates[index] = PaidPair(index, entry.pair, entry.contributor, entry.verdict.curiosity_micro)
 
 
-def _may_be_paid(entry: PairEntry) -> bool:
+def _is_novel(entry: PairEntry) -> bool:
     return entry.verdict.is_accepted and entry.verdict.curiosity_micro > 0
+
+
+def _may_be_paid(entry: PairEntry) -> bool:
+    return _is_novel(entry) or bool(entry.verdict.items)
 
 
 def _other_pair(index: int, entry: TakedownEntry, known: bytes) -> ProofError:
@@ -348,8 +352,7 @@ class Replay:
                 raise _other_pair(index, entry, known)
             book.stop(entry.index)
         elif isinstance(entry, PairEntry) and _may_be_paid(entry):
-            book.add(index, entry)
-            self.has_pairs = True
+            self.has_pairs |= book.add(index, entry)
 
     def _check_pair(self, entry: PairEntry, index: int) -> None:
         _check_signature(entry, index)

@@ -51,6 +51,25 @@ def rates(
     return {name: (limits[name], weights[name]) if name in capped else other for name in weights}
 
 
+def divide(
+    counted: Sequence[tuple[int, str, int]], shares_micro: Mapping[str, int], budget_wei: int, least: int, parts: int
+) -> dict[int, int]:
+    """Return by number the wei of one of so many equal parts of what each gets, in proportion to its count.
+
+    Args:
+        counted: Number, pool and count of each; who counts nothing gets nothing and is left out.
+        shares_micro: As for `rates`.
+        budget_wei: As for `rates`.
+        least: As for `rates`, in the unit of the counts.
+        parts: How many parts there are.
+    """
+    whole: dict[str, int] = {}
+    for _, pool, count in counted:
+        whole[pool] = whole.get(pool, 0) + count
+    rate = rates(whole, shares_micro, budget_wei, least)
+    return {number: rate[pool][0] * count // (rate[pool][1] * parts) for number, pool, count in counted if count}
+
+
 def take(ordered: Sequence[tuple[str, int]], places: int, shares_micro: Mapping[str, int]) -> list[int]:
     """Return the numbers of the first pairs that get a place, where each pool has its share of the places at most.
 

@@ -40,11 +40,12 @@ _HIGHEST = {
     "generated_micro": 1_000_000,
     "spoken_micro": 1_000_000,
     "full_belief": 32,
+    "item_micro": 50_000,
 }
 """Whoever derives pay computes with these for ever: powers and loops stay small, and no epoch waits for centuries."""
 _MAY_BE_ZERO = (
     *("premint_wei", "crowd_power", "audit_micro", "min_epoch_s", "unpaid_returns"),
-    *("generated_micro", "spoken_micro", "full_belief"),
+    *("generated_micro", "spoken_micro", "full_belief", "item_micro"),
 )
 
 
@@ -69,7 +70,8 @@ class RewardParameters:
     ``generated_micro``: share of an epoch, in millionths, that generated pairs get together at most
     (`curiosity.protocol.pools`). ``spoken_micro``: the same of pairs of a sound and a text. ``full_belief``: belief in
     fortieths from which a pair has its whole weight; 0 where beliefs do not count
-    (`curiosity.protocol.vesting.weigh_belief`).
+    (`curiosity.protocol.vesting.weigh_belief`). ``item_micro``: share of an epoch, in millionths, that goes to new
+    items, alone or in pairs; 0 where single items are not taken.
 
     Raises:
         ConfigError: ``REWARD_PARAMETER_INVALID`` when a value cannot work.
@@ -92,6 +94,7 @@ class RewardParameters:
     generated_micro: int = 1_000_000
     spoken_micro: int = 1_000_000
     full_belief: int = 0
+    item_micro: int = 0
 
     def __post_init__(self) -> None:
         for field in fields(self):

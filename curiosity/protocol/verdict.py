@@ -39,6 +39,9 @@ class Reason(StrEnum):
     PAIR_UNDECIDED = "PAIR_UNDECIDED"  # held: the belief lies between the one to reject at and the one to accept at
     PAIR_UNFAMILIAR = "PAIR_UNFAMILIAR"  # held: unlike everything that the checkpoint was calibrated on
     GREY_ZONE = "GREY_ZONE"
+    ITEM_NEW = "ITEM_NEW"  # a single item is taken
+    ITEM_COPY = "ITEM_COPY"  # an earlier accepted entry holds a single item, or a near copy of it
+    ITEM_NOT_NOVEL = "ITEM_NOT_NOVEL"  # a single item too near to the checkpoint's references, or too far from them
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,21 @@ class Measurement:
     embedding_b: Bytes32
     final_a: Bytes32  # cross-averaged if accepted, else the original
     final_b: Bytes32
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class ItemMeasurement:
+    """The integers that the decision about a single item came from (`curiosity.protocol.single`).
+
+    A *slack* is how far the item stays below the bound that it comes nearest to, negative beyond it.
+    """
+
+    null_slack_micro: int  # of the cosines with the empty items of other modalities
+    hub_slack_micro: int  # of the mean cosines with the ten nearest of other modalities' banks
+    nearest_micro: int  # distance to the nearest of the checkpoint's references
+    embedding: Bytes32
 
     __pydantic_config__ = STRICT
 
@@ -135,6 +153,7 @@ class Verdict:
     curiosity_micro: Uint53 = 0  # what ranks and pays, the gap's two leading bits; 0 unless accepted and novel
     crowd: Annotated[CrowdCounts | None, LATER] = None  # None in a pair entry of version 2, which has no counts
     belief: Annotated[Uint53 | None, LATER] = None  # of a novel pair, by `told_belief`; None in entries of before
+    items: Annotated[Uint53 | None, LATER] = None  # items that no earlier accepted entry holds, in entries of version 6
 
     __pydantic_config__ = STRICT
 
@@ -149,7 +168,8 @@ class Opening:
     """What an entry's commitment hides: which items were judged and the numbers behind the verdict.
 
     The contributor has it with the receipt, mirrors with the submission; a takedown erases it. ``measurement`` is
-    missing where the items were never embedded.
+    missing where the items were never embedded, and of a single item, which has ``item`` instead; its ``b`` is the
+    SHA-256 of nothing.
     """
 
     salt: Bytes32  # random, the validator's; never used twice
@@ -157,6 +177,7 @@ class Opening:
     b: Bytes32
     detail: str = ""
     measurement: Weighed | Measurement | None = None
+    item: Annotated[ItemMeasurement | None, LATER] = None
 
     __pydantic_config__ = STRICT
 

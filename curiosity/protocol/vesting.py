@@ -12,7 +12,7 @@ from hashlib import sha256
 
 from curiosity.protocol.entry import AuditEntry, Closing, PairEntry, Wei
 from curiosity.protocol.errors import ConfigError, ProofError
-from curiosity.protocol.pools import MILLION, rates, take
+from curiosity.protocol.pools import MILLION, divide, limit_of, take
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.verdict import MAX_CROWD, CrowdCounts
 from curiosity.protocol.wire import STRICT, Bytes20, Bytes32, ShortText, Uint53
@@ -36,9 +36,11 @@ _RAMP = 2  # fortieths of belief over which the weight falls to nothing
 
 @dataclass(frozen=True)
 class Earner:
-    """A novel pair whose draw is still to come.
+    """What may be paid and whose draw is still to come.
 
     ``is_gone``: it counts among the others and gets nothing. ``pool``: the kind of pairs that it shares a limit with.
+    ``items`` is how many of its items are new. What is no novel pair is paid for these alone: its ``score_micro`` is 0.
+    ``is_generated``: they are in the pool of generated items, and else in none, as an item alone would be.
     """
 
     index: Uint53
@@ -48,6 +50,8 @@ class Earner:
     score_micro: Uint53
     is_gone: bool = False
     pool: ShortText = ""
+    items: Uint53 = 0
+    is_generated: bool = False
 
     __pydantic_config__ = STRICT
 
@@ -163,21 +167,30 @@ def draw(earners: Sequence[Earner], beacon: bytes, rule: RewardParameters) -> li
 def award_all(
     earners: Sequence[Earner], epoch: int, budget_wei: int, beacon: bytes, rule: RewardParameters
 ) -> list[Award]:
-    """Return what the draw gives to the pairs of a closed epoch.
+    """Return what the draw gives to the pairs and single items of a closed epoch.
 
     A pair gets its share by weight, and at most ``budget_wei / least_pairs``: below that many whole weights the rest of
-    the budget is not awarded. The pairs of a pool get no more than its share together, which `rates` divides. What a
+    the budget is not awarded. The pairs of a pool get no more than its share together, which `divide` sees to. What a
     pair would get that is gone is awarded to nobody.
+
+    Where the rule has a part of the budget for items, new items divide that alike, and one gets at most what two of
+    each of ``least_pairs`` pairs would. The lots are the same: whatever is drawn for its items is, if it is a novel
+    pair, drawn as a pair too, unless its pool is full. So a pair gets what its items would get alone, and its own share
+    besides.
     """
-    drawn = draw(earners, beacon, rule)
-    weights: dict[str, int] = {}
-    for one in drawn:
-        weights[one.pool] = weights.get(one.pool, 0) + one.weight
-    of_weight = rates(weights, shares_of(rule), budget_wei, WHOLE_WEIGHT * rule.least_pairs)
+    items_wei = limit_of(budget_wei, rule.item_micro)
+    drawn = draw([one for one in earners if one.score_micro], beacon, rule)
+    of_weights = [(one.index, one.pool, one.weight) for one in drawn]
+    shares, parts = shares_of(rule), rule.vest_epochs
+    parts_wei = divide(of_weights, shares, budget_wei - items_wei, WHOLE_WEIGHT * rule.least_pairs, parts)
+    if items_wei:
+        holders = [replace(one, pool=GENERATED if one.is_generated else "") for one in earners]
+        of_items = [(one.index, one.pool, one.items) for one in draw(holders, beacon, rule)]
+        for index, wei in divide(of_items, shares, items_wei, 2 * rule.least_pairs, parts).items():
+            parts_wei[index] = parts_wei.get(index, 0) + wei
     awards = []
-    for one in drawn:
-        wei, weight = of_weight[one.pool]
-        part_wei = wei * one.weight // (weight * rule.vest_epochs) if one.weight else 0
+    for one in sorted(earners, key=lambda one: one.index):
+        part_wei = parts_wei.get(one.index, 0)
         if one.is_gone or part_wei == 0:
             continue
         lot = int.from_bytes(lot_of(AUDIT_TAG, beacon, one.pair)[:_LOT_BYTES], "big")
@@ -243,15 +256,22 @@ class Book:
 
     # -- entries
 
-    def add(self, index: int, entry: PairEntry) -> None:
-        """Take in a novel pair of the open epoch; one that its belief leaves nothing is no candidate."""
-        verdict = entry.verdict
-        weight = weight_of(verdict.crowd, self.rule.crowd_power)
-        if not weigh_belief(WHOLE_WEIGHT, verdict.belief, self.rule.full_belief):
-            return
-        weight = weigh_belief(weight, verdict.belief, self.rule.full_belief)
+    def add(self, index: int, entry: PairEntry) -> bool:
+        """Take in an accepted pair or single item of the open epoch; return False if the rule pays nothing for it.
+
+        A pair that its belief leaves nothing is a candidate for its items alone.
+        """
+        verdict, full = entry.verdict, self.rule.full_belief
+        items = (verdict.items or 0) if self.rule.item_micro else 0
+        score = verdict.curiosity_micro if weigh_belief(WHOLE_WEIGHT, verdict.belief, full) else 0
+        if not score and not items:
+            return False
+        weight = weigh_belief(weight_of(verdict.crowd, self.rule.crowd_power), verdict.belief, full) if score else 0
+        what = index, entry.pair, entry.contributor, weight, score
+        generated = bool(entry.generated)
         pool = pool_of(entry, self.rule)
-        self._open[index] = Earner(index, entry.pair, entry.contributor, weight, verdict.curiosity_micro, pool=pool)
+        self._open[index] = Earner(*what, pool=pool, items=items, is_generated=generated)
+        return True
 
     def pair_at(self, index: int) -> bytes | None:
         """Return the digest of a pair that may still get something."""

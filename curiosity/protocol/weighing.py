@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from curiosity.protocol.verdict import Measurement, Reason, Weighed
+from curiosity.protocol.verdict import ItemMeasurement, Measurement, Reason, Weighed
 
 if TYPE_CHECKING:
     from curiosity.protocol.calibration import Calibration
@@ -104,6 +104,16 @@ def weigh(
         ]  # fmt: skip
     problem = _problem(reason, numbers, limits.margin_micro, familiarities_micro)
     return Weighing(tuple(numbers), limits.margin_micro, belief, problem)
+
+
+def weigh_item(measured: ItemMeasurement, reason: Reason) -> Weighing:
+    """Return the numbers of a decision about a single item; the bound of a slack is 0."""
+    numbers = (
+        Compared("null_slack_micro", measured.null_slack_micro, least_micro=0),
+        Compared("hub_slack_micro", measured.hub_slack_micro, least_micro=0),
+        Compared("nearest_micro", measured.nearest_micro),
+    )
+    return Weighing(numbers, 0, None, "a" if reason is Reason.ITEM_UNINFORMATIVE else "")
 
 
 def without_bounds(measurement: Measurement, reason: Reason) -> Weighing:

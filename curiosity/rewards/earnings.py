@@ -123,7 +123,7 @@ def derive_earnings(leaves: Iterable[bytes], account: bytes, parameters: RewardP
             mine[index] = entry
             if entry.again is not None:
                 mine.pop(entry.again, None)
-            if entry.verdict.novel:
+            if entry.verdict.novel or entry.verdict.items:
                 kinds[index] = entry.modalities
         elif isinstance(entry, TakedownEntry) and entry.index in mine:
             gone.add(entry.index)
@@ -138,8 +138,8 @@ def derive_earnings(leaves: Iterable[bytes], account: bytes, parameters: RewardP
 
 
 def _tally(payout: EpochPayout, mine: Mapping[int, PairEntry], gone: Collection[int]) -> EpochTally:
-    accepted = {index: one.verdict.curiosity_micro for index, one in mine.items() if one.verdict.is_accepted}
-    novel = {index for index, score in accepted.items() if score > 0}
+    accepted = {index: one.verdict for index, one in mine.items() if one.verdict.is_accepted}
+    novel = {index for index, verdict in accepted.items() if verdict.curiosity_micro > 0 or verdict.items}
     # Under version 2 of the rule those that are paid now are of epochs before.
     paid = {pair.index for pair in payout.paid} & novel if payout.rule is None else novel - set(gone)
     return EpochTally(

@@ -27,10 +27,22 @@ _FAR = 257  # bits, of a text that is not near
 
 @dataclass(frozen=True)
 class Likeness:
-    """What is known of a pair beside its embeddings. ``copy_of`` is the first entry that holds near copies of both."""
+    """What is known of a pair beside its embeddings. ``copy_of`` is the first entry that holds near copies of both.
+
+    ``is_known`` says of each of its items whether an accepted entry holds it, or one did that was paid for its items.
+    """
 
     crowd: CrowdCounts = field(default_factory=CrowdCounts)
     copy_of: int | None = None
+    is_known: tuple[bool, ...] = ()
+
+
+@dataclass(frozen=True)
+class ItemLikeness:
+    """Whether an item is known: an accepted entry holds it or a near copy (``entry``, the first), or one was paid."""
+
+    is_known: bool
+    entry: int | None
 
 
 @dataclass(frozen=True)
@@ -40,7 +52,7 @@ class _Pair:
 
 
 class Crowds:
-    """The accepted pairs of the ledger by their items. Thread-safe; fed in commit order.
+    """The accepted pairs and single items of the ledger by their items. Thread-safe; fed in commit order.
 
     Pairs that were paid and taken down count on (``paid``), and a near copy of one has the largest count there is.
     """
@@ -56,12 +68,14 @@ class Crowds:
         self._novels: dict[int, dict[int, None]] = defaultdict(dict)  # the novel ones of these
         self._names: dict[int, tuple[str, bytes, bytes]] = {}  # modality, SHA-256 and canonical digest of an item
         self._near: dict[str, NearItems] = defaultdict(NearItems)
+        self._alone: dict[int, dict[int, None]] = defaultdict(dict)  # entries about an item alone
         self._pairs: dict[int, _Pair] = {}  # by ledger index
+        self._singles: dict[int, int] = {}  # items by ledger index
         self._next = 0
 
     def __contains__(self, entry: object) -> bool:
-        """Return whether the pair of this ledger index can be found."""
-        return entry in self._pairs
+        """Return whether the pair or item of this ledger index can be found."""
+        return entry in self._pairs or entry in self._singles
 
     def find(
         self, contents: tuple[bytes, bytes], sketches: Sequence[Sketch] = (), point: Quantised | None = None
@@ -76,14 +90,32 @@ class Crowds:
         with self._lock:
             sides = [self._look(digest, *sketches[side : side + 1]) for side, digest in enumerate(contents)]
             near_ones = zip(sides, sketches or (None, None), strict=True)
-            same = [_first(self._near_ones(*one), self._novels, MAX_CROWD) for one in near_ones]
+            alike_ones = [self._near_ones(*one) for one in near_ones]
+            same = [_first(one, self._novels, MAX_CROWD) for one in alike_ones]
+            known = tuple(
+                self._holder(one) is not None or self._paid.was_item(digest, *sketches[side : side + 1])
+                for side, (one, digest) in enumerate(zip(alike_ones, contents, strict=True))
+            )
             copies = self._copies(sketches, sides)
             near = sum(self._pairs[entry].is_novel for entry in copies)
             if (point is not None and self._paid.is_near(point)) or self._was_paid(sketches):
                 near = MAX_CROWD
             a, b = (len(one) + self._paid.count(digest) for one, digest in zip(same, contents, strict=True))
             crowd = CrowdCounts.rounded(a, b, near)
-            return Likeness(crowd, min(copies, default=None) if sketches else None)
+            return Likeness(crowd, min(copies, default=None) if sketches else None, known)
+
+    def find_item(self, digest: bytes, sketch: Sketch) -> ItemLikeness:
+        """Return whether a single item is known, by its SHA-256 and its sketch."""
+        with self._lock:
+            holder = self._holder(self._near_ones(self._look(digest, sketch), sketch))
+            return ItemLikeness(holder is not None or self._paid.was_item(digest, sketch), holder)
+
+    def join_item(self, entry: int, digest: bytes, packed: Packed = ()) -> None:
+        """Let the accepted single item of ledger index ``entry`` be found; it counts in no pair's crowd."""
+        with self._lock:
+            if entry not in self._singles:
+                self._singles[entry] = item = self._take(digest, *packed[:1])
+                self._alone[item][entry] = None
 
     def join(self, entry: int, contents: tuple[bytes, bytes], packed: Packed = (), *, is_novel: bool) -> None:
         """Let the accepted pair of ledger index ``entry`` be found.
@@ -111,8 +143,15 @@ class Crowds:
             for item in set(pair.items) if pair is not None else ():
                 self._entries[item].pop(entry, None)
                 self._novels[item].pop(entry, None)
-                if not self._entries[item]:
-                    self._drop(item)
+                self._drop_unheld(item)
+            if (single := self._singles.pop(entry, None)) is not None:
+                self._alone[single].pop(entry, None)
+                self._drop_unheld(single)
+
+    def _holder(self, items: Iterable[int]) -> int | None:
+        """Return the first accepted entry that holds one of these items, a pair or an item alone."""
+        held = [holders[item] for item in items for holders in (self._entries, self._alone) if item in holders]
+        return min((next(iter(entries)) for entries in held if entries), default=None)
 
     def _look(self, digest: bytes, sketch: Sketch | None = None) -> dict[int, int]:
         """Return the items that may be the same as this one, the nearest first, and in how many bits they differ."""
@@ -197,9 +236,12 @@ class Crowds:
         self._near[modality].add(number, sketch.bank, sketch.kept)
         return number
 
-    def _drop(self, item: int) -> None:
+    def _drop_unheld(self, item: int) -> None:
+        if self._entries[item] or self._alone[item]:
+            return
         modality, digest, canonical = self._names.pop(item)
-        del self._numbers[digest], self._entries[item], self._novels[item]
+        del self._numbers[digest], self._entries[item], self._alone[item]
+        self._novels.pop(item, None)
         if canonical:
             self._canonical[canonical].pop(item, None)
             if not self._canonical[canonical]:

@@ -11,6 +11,7 @@ from curiosity.protocol.errors import Fault
 from curiosity.protocol.judgement import Anchors, Embedded, Judged, Opinion, opine, rank
 from curiosity.protocol.neighbours import Neighbours
 from curiosity.protocol.scoring import Quantised
+from curiosity.protocol.single import ItemOpinion, ItemRule
 from curiosity.protocol.verdict import CrowdCounts, Outcome, Reason, Verdict, told_belief
 
 
@@ -22,6 +23,7 @@ class Judge:
         self.calibration = calibration
         self.anchors = anchors
         self.rule = rule
+        self.items = ItemRule(calibration, anchors)
         self._history: Mapping[str, Neighbours] = {name: Neighbours(points) for name, points in anchors.history.items()}
         self._lock = threading.Lock()  # the index is rebuilt on another thread than pairs are judged and forgotten on
 
@@ -44,6 +46,10 @@ class Judge:
             calibration=self.calibration,
             anchors=self.anchors,
         )
+
+    def opine_item(self, modality: str, item: Embedded) -> ItemOpinion:
+        """Return what the checkpoint alone says of a single item. Thread-safe."""
+        return self.items.opine(modality, item)
 
     def look_ahead(self, opinions: Iterable[Opinion]) -> None:
         """Search the history once for all pairs that are about to be ranked; it changes no verdict."""

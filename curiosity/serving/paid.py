@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from curiosity.embedding.sketch import Bits
+from curiosity.embedding.sketch import Bits, Kept, Sketch
 from curiosity.embedding.sketch.pictures import colour_cells
 from curiosity.protocol.scoring import Quantised
 from curiosity.protocol.verdict import MAX_CROWD
@@ -31,8 +31,12 @@ How many pairs had the text is not known any more, so every text counts as a lab
 LIKE_ROWS = 3
 """Rows of an item's bank of which a sketch is kept: the whole of it comes first."""
 
+_ALONE = b"\x00"
+"""In the place of a text's words, of which none has such, in sketches of an item by itself."""
+
 _WORDS_TAG = b"curiosity/words/1\x00"
 _ITEM_TAG = b"curiosity/paid-item/1\x00"
+_ALONE_TAG = b"curiosity/paid-alone/1\x00"
 _SKETCH_TAG = b"curiosity/sketch/1\x00"
 
 Signs = npt.NDArray[np.uint8]
@@ -67,6 +71,30 @@ class PaidContents:
         if point is not None:
             keys.add(self._sketch(point))
         return keys
+
+    def item_keys(self, item: bytes, sketch: tuple[str, Kept] | None) -> set[bytes]:
+        """Return what is to be kept of one item that was paid for by itself: hashes, and sketches of its bits.
+
+        Args:
+            item: Its SHA-256.
+            sketch: Its modality and what is left of its sketch, where there is one.
+        """
+        keys = {self._alone_key(item)}
+        if sketch is not None:
+            modality, kept = sketch
+            keys.add(self._alone_key(kept.canonical))
+            keys.update(self.likeness(modality, kept.bank[:LIKE_ROWS], kept.kept, _ALONE))
+        return keys
+
+    def was_item(self, item: bytes, sketch: Sketch | None = None) -> bool:
+        """Return whether an item was paid for and taken down: by its SHA-256, by what it decodes to, or a near copy."""
+        if self.count(item) or self._alone_key(item) in self._keys:
+            return True
+        if sketch is None:
+            return False
+        return self._alone_key(sketch.canonical) in self._keys or self.is_like(
+            sketch.modality, sketch.probes, sketch.kept, _ALONE
+        )
 
     def count(self, item: bytes, besides: Collection[bytes] = ()) -> int:
         """Return how many pairs with the item of this SHA-256 are known, or among the keys ``besides``, up to 4,095."""
@@ -122,6 +150,9 @@ class PaidContents:
 
     def _item_key(self, item: bytes, order: int) -> bytes:
         return hmac.digest(self._secret, _ITEM_TAG + order.to_bytes(8, "big") + item, "sha256")
+
+    def _alone_key(self, digest: bytes) -> bytes:
+        return hmac.digest(self._secret, _ALONE_TAG + digest, "sha256")
 
     def _sketch(self, point: Quantised) -> bytes:
         return np.packbits(self._directions_for(len(point)) @ point.astype(np.float32) > 0).tobytes()

@@ -19,24 +19,12 @@ from curiosity.protocol.errors import SourceError
 from curiosity.protocol.json_reader import read_json
 from curiosity.sources.own.convert import Conversion
 from curiosity.sources.own.file import read_file
+from curiosity.sources.own.media_type import EXTENSIONS
 from curiosity.sources.own.provenance import says_generated
 from curiosity.sources.own.strip import strip_metadata
 
 FORMAT: Final = 1
 SPLITS: Final = ("genesis", "calibration", "submit", "held-out")
-EXTENSIONS: Final = {
-    "application/x-npy": "npy",
-    "audio/flac": "flac",
-    "audio/wav": "wav",
-    "image/gif": "gif",
-    "image/jpeg": "jpg",
-    "image/png": "png",
-    "image/webp": "webp",
-    "text/plain": "txt",
-    "video/mp4": "mp4",
-    "video/webm": "webm",
-}
-"""Media type of an item in a pair set -> the extension of its file."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +60,15 @@ class SourceItem:
         return strip_metadata(read_file(self.path), self.media_type, where=str(self.path))
 
 
+NO_SOURCE: Final = SourceItem("", "", Path(), b"")
+"""Stands in the place of ``b`` where one item is submitted alone."""
+
+
 @dataclass(frozen=True)
 class SourcePair:
     """Two items that belong together, ``a`` before ``b`` in the alphabetical order of their modalities.
+
+    A single item has `NO_SOURCE` as ``b``.
 
     ``license`` is an SPDX expression for the pair, ``voice`` the speaker of an audio item that was synthesised,
     ``captured_at`` Unix seconds where the source says when the material was captured. ``generated``: the source says
@@ -100,8 +94,13 @@ class SourcePair:
 
     @property
     def modalities(self) -> str:
-        """Such as ``image-text``: in the order in which pairs are named everywhere."""
-        return "-".join(sorted((self.a.modality, self.b.modality)))
+        """Such as ``image-text``: in the order in which pairs are named everywhere; of a single item its modality."""
+        return "-".join(sorted(item.modality for item in self.items))
+
+    @property
+    def items(self) -> tuple[SourceItem, ...]:
+        """The items: two of a pair, one of a single item."""
+        return (self.a,) if self.b is NO_SOURCE else (self.a, self.b)
 
 
 @dataclass(frozen=True)

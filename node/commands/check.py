@@ -24,6 +24,7 @@ _ASSUMED_LICENSE: Final = "CC0-1.0"  # nobody signs it here
     epilog=example(
         "curiosity check cat.png cat.txt",
         "curiosity check holiday/ --copy mirror/",
+        "curiosity check --single night.jpg",
         "curiosity check pairs.jsonl --checkpoint checkpoint/ --json",
     )
 )
@@ -37,6 +38,7 @@ _ASSUMED_LICENSE: Final = "CC0-1.0"  # nobody signs it here
 @click.option("--pairs", default="", help="Pairs of modalities to check, such as video-touch,image-text; else all.")
 @click.option("--columns", default="", help="Columns of a Parquet file by modality: image=img,text=caption.")
 @click.option("--limit", type=click.IntRange(min=1), help="Check at most this many pairs.")
+@click.option("--single", is_flag=True, help="Check each file alone, as a single item.")
 @click.option("--device", help='Where the encoders run: "cpu", "cuda"; by default what is there.')
 @session_options(network=True)
 def check(
@@ -49,6 +51,7 @@ def check(
     pairs: str,
     columns: str,
     limit: int | None,
+    single: bool,
     device: str | None,
 ) -> int:
     """Say what the judge would say of each pair that `curiosity submit` would make of PATHS. Nothing is sent.
@@ -62,12 +65,15 @@ def check(
 
     from curiosity.ledger.forecast import Forecaster, all_accepted, choose_checkpoint
     from curiosity.ledger.reader import opened_copy
-    from curiosity.sources.own.own import open_sources
+    from curiosity.sources.own.own import open_sources, read_singles
     from node.check_report import show_forecasts, to_json
     from node.screen import Stages
 
     license_ = license_ or session.settings.node.license or _ASSUMED_LICENSE
-    rows = open_sources(paths, license=license_, split=split, pairs=pairs, columns=columns, limit=limit)
+    if single:
+        rows = read_singles(paths, license=license_, limit=limit)
+    else:
+        rows = open_sources(paths, license=license_, split=split, pairs=pairs, columns=columns, limit=limit)
 
     async def work(copy: LedgerCopy | None) -> tuple[ChosenCheckpoint, list[Forecast]]:
         async with open_client(session, patience_s=0.0, timeout_s=10.0) as client:

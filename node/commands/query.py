@@ -57,7 +57,7 @@ def query(
     from curiosity.protocol.counts import number_of
     from curiosity.protocol.wire import to_plain
     from curiosity.sources.own.item import check_item, load_item
-    from curiosity.sources.pairset import EXTENSIONS
+    from curiosity.sources.own.media_type import EXTENSIONS
 
     if sum(given is not None for given in (text, file, image, sound)) != 1:
         raise click.UsageError("give one of TEXT, --file, --image, --sound")

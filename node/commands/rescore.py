@@ -13,7 +13,8 @@ from node.command import PATH, Session, ledger_source, open_client, session_opti
 from node.completion import WALLET_NAME
 
 if TYPE_CHECKING:
-    from curiosity.ledger.rescore import Chosen, Rescored
+    from curiosity.ledger.rescore import Chosen
+    from curiosity.ledger.rescored import Rescored
 
 
 @click.command(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         "curiosity submit cat.png cat.txt --wallet alice --license CC-BY-4.0",
         "curiosity submit holiday/ --wallet alice --license CC-BY-4.0",
         "curiosity submit pairs.jsonl --wallet alice",
+        "curiosity submit --single night.jpg --wallet alice --license CC-BY-4.0",
         "curiosity submit 'train-{000..012}.tar' --wallet alice --pairs video-touch,action-video",
         "curiosity submit photos.parquet --columns image=img,text=caption --license MIT --dry-run",
     )
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 @click.option("--pairs", default="", help="Pairs of modalities to submit, such as video-touch,image-text; else all.")
 @click.option("--columns", default="", help="Columns of a Parquet file by modality: image=img,text=caption.")
 @click.option("--limit", type=click.IntRange(min=1), help="Submit at most this many pairs.")
+@click.option("--single", is_flag=True, help="Submit each file alone, as a single item.")
 @click.option("--again", is_flag=True, help="Also submit pairs that have a decision already.")
 @click.option("--dry-run", is_flag=True, help="Read and check everything, show what would be sent, send nothing.")
 @click.option("--prove", is_flag=True, help="Fetch an inclusion proof for each receipt at the end.")
@@ -52,6 +54,7 @@ def submit(
     pairs: str,
     columns: str,
     limit: int | None,
+    single: bool,
     again: bool,
     dry_run: bool,
     prove: bool,
@@ -61,8 +64,9 @@ def submit(
     In a folder, files of one name belong together (cat.png, cat.txt; grasp1.mp4, grasp1.touch.npy), or a captions.csv,
     captions.jsonl or metadata.jsonl says which do. Every two items that belong together and differ in modality are a
     pair. You can interrupt the command at any time and run it again: it continues, submits nothing twice and loses no
-    receipt. Before anything is signed, metadata such as a camera's position is removed, HEIC, AVIF, BMP and TIFF become
-    PNG, MP3, M4A and Opus become FLAC, and every item is decoded once.
+    receipt. A single item (--single) is taken where the rule of pay has a pool for items. Before anything is signed,
+    metadata such as a camera's position is removed, HEIC, AVIF, BMP and TIFF become PNG, MP3, M4A and Opus become FLAC,
+    and every item is decoded once.
 
     If a file's metadata says that a program generated it, the pair is sent as generated; declare it with --generated
     where the file says nothing. All generated pairs together earn at most a share of each epoch.
@@ -71,14 +75,17 @@ def submit(
 
     from curiosity.client.submission import Contributor, Rules, Tally
     from curiosity.client.submit import submit as send
-    from curiosity.sources.own.own import open_sources
+    from curiosity.sources.own.own import open_sources, read_singles
     from node.prompts import unlock_wallet
     from node.submit_report import SubmissionWatch, show_tally, show_unfinished
 
     node = session.settings.node
     license_ = license_ or node.license
     # A wrong path is said before a wallet is asked for.
-    rows = open_sources(paths, license=license_, split=split, pairs=pairs, columns=columns, limit=limit)
+    if single:
+        rows = read_singles(paths, license=license_, limit=limit)
+    else:
+        rows = open_sources(paths, license=license_, split=split, pairs=pairs, columns=columns, limit=limit)
     if dry_run:
         return _preview(session, rows, license_, generated)
     wallet = wallet_named(session, wallet_name)

@@ -108,7 +108,7 @@ class PairAudit:
                 return "the embeddings are not those that were measured"
         if pair["items_since"] is None:  # refused undecoded, or expired
             return "the pair is accepted, and its items are not kept" if entry.verdict.is_accepted else ""
-        for digest in contents:
+        for digest in (part.sha256 for part in s.parts):
             if digest not in self._good_items:
                 if self._store.blob(digest) is None:  # its hash is checked there
                     return f"the item {digest.hex()} is missing"

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, Select, func, select
 
 from curiosity.protocol.errors import StoreError
+from curiosity.protocol.pair import NO_PART
 from validator.store import schema
 from validator.store.bulk import with_keys
 from validator.store.contents import SeenContents
@@ -226,7 +227,7 @@ class Store(SketchRows):
     def known_contents(self, keys: Sequence[tuple[bytes, bytes]]) -> dict[tuple[bytes, bytes], int]:
         """Return the index of the accepted pair of each (SHA-256 of a, SHA-256 of b) that has one."""
         if (seen := self._writer.seen) is not None:
-            keys = [key for key in keys if seen.may_hold(key[0]) and seen.may_hold(key[1])]
+            keys = [key for key in keys if all(seen.may_hold(one) for one in key if one != NO_PART.sha256)]
         rows = self._matching(
             "SELECT a_sha256, b_sha256, leaf_index FROM k CROSS JOIN pairs",
             "pairs.is_accepted AND pairs.a_sha256 = k.k0 AND pairs.b_sha256 = k.k1",

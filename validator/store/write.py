@@ -193,6 +193,8 @@ def _describe(submissions: Sequence[NewSubmission], here: Collection[bytes] = ()
             continue
         accepted, more = submission.accepted, int(submission.pair not in here)
         for item in (submission.a, submission.b):
+            if not item.modality:  # there is none
+                continue
             known = described.get(item.digest)
             if known is None:
                 described[item.digest] = _Use(item, accepted, more, int(accepted))

@@ -7,7 +7,7 @@ from typing import Any
 
 from curiosity.protocol.errors import SourceError
 from curiosity.sources.own.item import is_unicode
-from curiosity.sources.pairset import SourceItem, SourcePair
+from curiosity.sources.pairset import NO_SOURCE, SourceItem, SourcePair
 
 
 def parse_pairs(text: str) -> frozenset[str]:
@@ -68,6 +68,22 @@ def pair_up(
             license=license,
             where=where,
         )
+
+
+def make_single(item: SourceItem, *, set_name: str, license: str) -> SourcePair:
+    """Return an item that is submitted alone; ``license`` may be empty, and is then asked for later."""
+    name = item.path.name
+    return SourcePair(
+        id=f"{set_name}-{name}",
+        set=set_name,
+        split="submit",
+        concept=name,
+        license=license,
+        attribution="",
+        voice=None,
+        a=item,
+        b=NO_SOURCE,
+    )
 
 
 def make_pair(

@@ -10,6 +10,20 @@ from curiosity.sources.own.array import read_header
 if TYPE_CHECKING:
     from curiosity.embedding.modality import Contract
 
+EXTENSIONS: Final = {
+    "application/x-npy": "npy",
+    "audio/flac": "flac",
+    "audio/wav": "wav",
+    "image/gif": "gif",
+    "image/jpeg": "jpg",
+    "image/png": "png",
+    "image/webp": "webp",
+    "text/plain": "txt",
+    "video/mp4": "mp4",
+    "video/webm": "webm",
+}
+"""Media type of an item in a pair set -> the extension of its file."""
+
 ARRAY: Final = "application/x-npy"
 TEXT_SUFFIX: Final = ".txt"
 HEAD_BYTES: Final = 4096  # enough for the header of an array

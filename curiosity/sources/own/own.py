@@ -8,7 +8,7 @@ from typing import Final
 
 from curiosity.protocol.errors import SourceError
 from curiosity.sources.own.folder import SHARD_SUFFIXES, is_table_of_files, read_folder
-from curiosity.sources.own.group import pair_up
+from curiosity.sources.own.group import make_single, pair_up
 from curiosity.sources.own.item import load_item
 from curiosity.sources.own.manifest import read_manifest
 from curiosity.sources.own.media_type import read_name
@@ -48,6 +48,25 @@ def open_sources(
             "Ask for another split or other pairs (--split and --pairs, in a program split and pairs).",
         )
     return chain([first], rows)
+
+
+def read_singles(
+    paths: tuple[Path, ...], *, license: str = "", limit: int | None = None
+) -> Iterator[SourcePair | SourceError]:
+    """Yield each file, at most ``limit``, as an item that is submitted alone.
+
+    What cannot be read comes as a ``SourceError`` in its place.
+
+    Raises:
+        SourceError: SOURCE_NOT_FILE for what is not a file.
+    """
+    for path in paths[:limit]:
+        if not path.is_file():
+            raise SourceError("SOURCE_NOT_FILE", f"{path} is not a file", "Name files: each is submitted alone.")
+        try:
+            yield make_single(load_item(path), set_name="own", license=license)
+        except SourceError as error:
+            yield error
 
 
 def read_sources(

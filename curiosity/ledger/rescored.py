@@ -1,0 +1,129 @@
+"""What came of repeating a verdict: recorded numbers against the outcome, and against what this machine measures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from curiosity.protocol.entry import PairEntry
+from curiosity.protocol.judgement import Numbers, Opinion, decide
+from curiosity.protocol.single import ItemRule
+from curiosity.protocol.verdict import ItemMeasurement, Measurement, Reason, Weighed
+from curiosity.serving.embedder import Embedder
+
+_NUMBERS = (
+    ("8", "raw_distance_micro"),
+    ("7", "loss_a_micro"),
+    ("7", "loss_b_micro"),
+    ("9", "null_a_micro"),
+    ("9", "null_b_micro"),
+    ("9", "distance_micro"),
+    ("9", "csls_micro"),
+    ("9", "familiarity_micro"),
+)
+"""Steps of docs/protocol.md with the numbers of theirs that are compared within the margin."""
+AGREES, DIFFERS, UNKNOWN = "agrees", "differs", "cannot tell"
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """What came of repeating one verdict.
+
+    ``result`` is "agrees", "differs" or "cannot tell"; ``step`` the step of docs/protocol.md that differs or that could
+    not be repeated, and ``why``. ``largest_micro``: how far the number that is farthest off is from the recorded one.
+    ``is_equal``: the embeddings are the recorded ones bit for bit.
+    """
+
+    index: int
+    pair: bytes
+    outcome: str
+    result: str
+    step: str = ""
+    why: str = ""
+    largest_micro: int = 0
+    is_equal: bool = False
+
+
+def why_unmeasured(entry: PairEntry, detail: str) -> str:
+    """Return why an opening without numbers cannot be judged again; ``detail`` is what it says of the verdict."""
+    if entry.verdict.reason is not Reason.PAIR_COPY:
+        return f"the pair was refused before it was embedded ({_reason(entry)})"
+    named = detail.removesuffix(" holds near copies of both")
+    is_named = named.removeprefix("entry ").isdecimal()
+    original = named if is_named else "an earlier entry"
+    return f"the pair was refused as a near copy of {original}; this command does not repeat that comparison"
+
+
+def _reason(entry: PairEntry) -> str:
+    return entry.verdict.reason.value
+
+
+def contradiction(entry: PairEntry, recorded: Measurement, embedder: Embedder) -> str:
+    """Return how the recorded numbers contradict the recorded outcome; empty if they give it. Exact integers."""
+    numbers, calibration = Numbers.of(recorded), embedder.calibration
+    beliefs = calibration.beliefs.get(entry.modalities)
+    if (beliefs is not None) != isinstance(recorded, Weighed):
+        return "the opening has a belief and the checkpoint publishes none, or the reverse"
+    if beliefs is not None and isinstance(recorded, Weighed):
+        belief = beliefs.at(recorded.csls_micro, recorded.familiarity_micro)
+        if belief != recorded.belief_micro:
+            return f"belief_micro is {recorded.belief_micro}, the checkpoint's curve gives {belief}"
+    outcome, reason = decide(numbers, entry.modalities, calibration)
+    if (outcome, reason) != (entry.verdict.outcome, entry.verdict.reason):
+        return (
+            f"the recorded numbers give {outcome.value} ({reason.value}), "
+            f"the entry says {entry.verdict.outcome.value} ({_reason(entry)})"
+        )
+    return ""
+
+
+def compare(known: tuple[int, bytes, str], recorded: Measurement, opinion: Opinion, margin_micro: int) -> Rescored:
+    """Return what came of measuring a pair again; ``known`` is index, digest and outcome."""
+    found = opinion.measurement
+    is_equal = (recorded.embedding_a, recorded.embedding_b) == (found.embedding_a, found.embedding_b)
+    off: Mapping[str, int] = {
+        name: abs(getattr(recorded, name) - getattr(found, name)) for _, name in _NUMBERS if hasattr(recorded, name)
+    }
+    largest = max(off.values())
+    if (recorded.pull_a_micro, recorded.pull_b_micro) != (found.pull_a_micro, found.pull_b_micro):
+        why = f"pull_a_micro is {recorded.pull_a_micro}, the checkpoint's median losses give {found.pull_a_micro}"
+        return Rescored(*known, DIFFERS, "8", why, largest, is_equal)
+    for step, name in _NUMBERS:
+        if off.get(name, 0) > margin_micro:
+            why = (
+                f"{name} is {getattr(recorded, name)}, measured here {getattr(found, name)}; "
+                f"{margin_micro} may lie between"
+            )
+            return Rescored(*known, DIFFERS, step, why, largest, is_equal)
+    return Rescored(*known, AGREES, largest_micro=largest, is_equal=is_equal)
+
+
+def item_contradiction(entry: PairEntry, recorded: ItemMeasurement, rule: ItemRule) -> str:
+    """Return how the recorded numbers of a single item contradict the outcome; empty if they give it.
+
+    An item that passes may be refused as a copy, which depends on the history.
+    """
+    outcome, reason = rule.decide(entry.modalities, recorded)
+    said = entry.verdict.outcome, entry.verdict.reason
+    if said == (outcome, reason) or (reason is Reason.ITEM_NEW and entry.verdict.reason is Reason.ITEM_COPY):
+        return ""
+    return (
+        f"the recorded numbers give {outcome.value} ({reason.value}), "
+        f"the entry says {entry.verdict.outcome.value} ({_reason(entry)})"
+    )
+
+
+def compare_item(
+    known: tuple[int, bytes, str], recorded: ItemMeasurement, found: ItemMeasurement, margin_micro: int
+) -> Rescored:
+    """Return what came of measuring a single item again; ``known`` is index, digest and outcome."""
+    is_equal = recorded.embedding == found.embedding
+    names = ("null_slack_micro", "hub_slack_micro", "nearest_micro")
+    off = {name: abs(getattr(recorded, name) - getattr(found, name)) for name in names}
+    largest = max(off.values())
+    for name in names:
+        if off[name] > margin_micro:
+            why = (
+                f"{name} is {getattr(recorded, name)}, measured here {getattr(found, name)}; "
+                f"{margin_micro} may lie between"
+            )
+            return Rescored(*known, DIFFERS, "9", why, largest, is_equal)
+    return Rescored(*known, AGREES, largest_micro=largest, is_equal=is_equal)
