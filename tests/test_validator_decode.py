@@ -253,13 +253,16 @@ def mutate(data: bytes, number: int, rng: np.random.Generator) -> bytes:
     return bytes(broken)
 
 
+@pytest.mark.parametrize("count", [240, pytest.param(500, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("modality", "media_type"), KINDS, ids=[" ".join(kind) for kind in KINDS])
-async def test_damaged_files_are_decoded_or_refused_and_nothing_else(modality: str, media_type: str) -> None:
-    """240 of each kind. What comes back meets the contract (`Decoder` looks), or is a 422 with a code."""
+async def test_damaged_files_are_decoded_or_refused_and_nothing_else(
+    modality: str, media_type: str, count: int
+) -> None:
+    """So many of each kind. What comes back meets the contract (`Decoder` looks), or is a 422 with a code."""
     rng = np.random.default_rng(7)
     data = item(modality, media_type)
     async with running(1) as decoder:
-        jobs = (decoder.decode(modality, media_type, mutate(data, number, rng)) for number in range(240))
+        jobs = (decoder.decode(modality, media_type, mutate(data, number, rng)) for number in range(count))
         results = await asyncio.gather(*jobs, return_exceptions=True)
         assert decoder.describe()["replaced"] == 0
     codes = []
@@ -272,6 +275,82 @@ async def test_damaged_files_are_decoded_or_refused_and_nothing_else(modality: s
             codes.append(result.code)
     assert codes or modality == "text"
     assert not {"ARRAY_NOT_IN_CONTRACT", "ITEM_CRASHED_DECODER", "ITEM_TIMEOUT", "ITEM_BREAKS_DECODER"} & set(codes)
+
+
+def bombs_of(modality: str) -> list[tuple[str, bytes]]:
+    """Twenty items of a modality that say, or unpack to, much more than they have."""
+    if modality == "image":
+        made = [("image/png", png(8_000 + 1_000 * n, 8_000)) for n in range(8)]
+        jpeg = item("image", "image/jpeg")
+        at = jpeg.index(b"\xff\xc0") + 5  # height and width in the start of frame (ITU-T T.81, B.2.2)
+        sides = [(65_535, 65_535), (60_000, 1_000), (1_000, 60_000), (8_000, 8_000), (30_000, 2_000), (2_000, 30_000)]
+        made += [("image/jpeg", jpeg[:at] + struct.pack(">HH", *side) + jpeg[at + 4 :]) for side in sides]
+        rows = zlib.compress(bytes(100_000_000), 9)
+        plain = png(8, 8)
+        sizes = [(65_535, 65_535), (16_384, 16_384), (9_000, 9_000), (1, 2**31 - 1), (2**31 - 1, 1), (50_001, 1_001)]
+        for width, height in sizes:
+            head = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 6, 0, 0, 0))
+            made.append(("image/png", plain[:8] + head + png_chunk(b"IDAT", rows) + plain[-12:]))
+        return made
+    if modality == "audio":
+        made = []
+        silent = [("FLAC", 8_000, 11), ("FLAC", 16_000, 30), ("FLAC", 48_000, 20), ("WAV", 8_000, 11)]
+        for form, rate_hz, minutes in [*silent, ("OGG", 8_000, 11), ("OGG", 16_000, 15)]:
+            out = io.BytesIO()
+            subtype = "PCM_U8" if form == "WAV" else None
+            with soundfile.SoundFile(out, "w", rate_hz, 1, subtype, format=form) as file:
+                for _ in range(minutes):  # libsndfile cannot write long stretches of Vorbis at once
+                    file.write(np.zeros(rate_hz * 60, np.int16))
+            made.append((f"audio/{form.lower()}", out.getvalue()))
+        flac, wav = item("audio", "audio/flac"), item("audio", "audio/wav")
+        for samples in (2**36 - 1, 2**35, 2**33, 2**32, 2**31, 10**9, 10**8):  # RFC 9639, 8.2: 36 bits
+            claimed = bytearray(flac)
+            claimed[21] = claimed[21] & 0xF0 | samples >> 32
+            struct.pack_into(">I", claimed, 22, samples & 0xFFFFFFFF)
+            made.append(("audio/flac", bytes(claimed)))
+        at = wav.index(b"data") + 4
+        for size in (2**32 - 1, 2**32 - 2, 2**31, 2**31 - 2, 2**30, 10**9, 10**8):
+            made.append(("audio/wav", wav[:at] + struct.pack("<I", size) + wav[at + 4 :]))
+        return made
+    if modality == "video":
+        made = [("image/gif", tiny_gif(count, 1, 1)) for count in range(20_000, 120_000, 20_000)]
+        sides = [(65_535, 65_535), (65_535, 1_000), (1_000, 65_535), (4_000, 4_000), (3_000, 2_000)]
+        made += [("image/gif", tiny_gif(2, *side)) for side in sides]
+        made += [("image/gif", tiny_gif(count, 1_900, 1_080)) for count in (600, 1_200, 1_800, 2_400, 3_000)]
+        counts = (2**31 - 1, 2**30, 2**28, 2**26, 20_000_000)
+        return made + [("video/mp4", with_sample_count(MP4, count)) for count in counts]
+    if modality == "text":
+        most = BY_NAME["text"].limits.max_bytes
+        return [("text/plain", b"a" * (most + 1 + 997 * number)) for number in range(20)]
+    shapes = ["(1099511627776,)", "(18446744073709551616, 18446744073709551616)", "(-1,)", "(0, 0, 0, 0)", "()"]
+    shapes += [f"({2**power}, 3)" for power in (20, 30, 40, 50, 62)] + [
+        f"(8, {10**power})" for power in (7, 9, 12, 15, 18)
+    ]
+    shapes += [f"({10**power}, 2, 16, 16)" for power in (5, 7, 9, 12, 15)]
+    return [("application/x-npy", claiming(shape)) for shape in shapes]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("modality", sorted({modality for modality, _ in KINDS}))
+async def test_twenty_bombs_of_each_modality_are_refused(modality: str, decoder: Decoder) -> None:
+    """Those that only claim much of what they lack may be decoded as what they are; none ends a process."""
+    bombs = bombs_of(modality)
+    assert len(bombs) == 20
+    codes = []
+    for media_type, data in bombs:
+        try:
+            array = await decoder.decode(modality, media_type, data)
+        except Rejected as refused:
+            codes.append(refused.code)
+        else:
+            assert array.nbytes < 1 << 20, (media_type, array.shape)
+    assert not {"ARRAY_NOT_IN_CONTRACT", "ITEM_CRASHED_DECODER", "ITEM_TIMEOUT", "ITEM_BREAKS_DECODER"} & set(codes)
+    assert len(codes) >= (10 if modality == "audio" else 20), codes
+    assert decoder.describe()["replaced"] == 0
+    for pid in decoder.pids:
+        status = await asyncio.to_thread(Path(f"/proc/{pid}/status").read_text)
+        (peak,) = (int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+        assert peak < 512 << 10
 
 
 async def test_a_hanging_worker_is_replaced_and_the_others_go_on() -> None:

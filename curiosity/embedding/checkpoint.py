@@ -157,9 +157,15 @@ class Checkpoint:
     @cached_property
     def anchors(self) -> AnchorArrays:
         """The anchor sets, int16; read on first use."""
+        from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
-        arrays: dict[str, NDArray[Any]] = load_file(self.path / ANCHORS)
+        try:
+            arrays: dict[str, NDArray[Any]] = load_file(self.path / ANCHORS)
+        except (SafetensorError, OSError, KeyError) as error:  # KeyError: numbers that numpy does not have
+            raise CheckpointError(
+                "ANCHORS_NOT_READABLE", f"{self.path / ANCHORS}: {error}", "Fetch the checkpoint again."
+            ) from error
         wrong = [name for name, array in arrays.items() if array.dtype != np.int16]
         if wrong:
             raise CheckpointError("ANCHORS_NOT_INT16", f"{wrong} are not int16", "Publish the checkpoint again.")
