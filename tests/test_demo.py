@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from curiosity.protocol.rewards import RewardParameters
+from node.demo.judging import TRUE_SHARE, true_share
+from node.demo.mischief import KINDS
 from tests.material.up import command, environment, network, running_below
 
 FOLDER = Path(__file__).parent.parent / ".cache" / "tests" / "demo"
@@ -31,12 +33,41 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_every_pair_is_decided_and_every_receipt_verifies(figures: dict[str, Any]) -> None:
-    assert figures["accepted"] + sum(figures["rejected"].values()) == figures["submitted"]
+    decided = figures["accepted"] + sum(figures["rejected"].values()) + figures["held"] + figures["grey"]
+    assert decided == figures["submitted"]
     assert figures["receipts_verified"] == figures["submitted"] >= 160
-    assert figures["by_kind"]["honest"]["BELONGS_TOGETHER"] >= 0.8 * sum(figures["by_kind"]["honest"].values())
+    outcomes = figures["outcomes"]
+    assert outcomes["honest"]["accepted"] >= 0.8 * sum(outcomes["honest"].values()) >= 0.8 * 160
     for kind in ("blank picture", "noise picture", "noise sound"):
-        codes = figures["by_kind"][kind]
-        assert codes.get("BELONGS_TOGETHER", 0) <= 0.2 * sum(codes.values()), kind
+        assert outcomes[kind].get("accepted", 0) <= 0.2 * sum(outcomes[kind].values()), kind
+    assert figures["true_share"] >= 0.8  # of 40 swapped captions; a judge that accepts all has 0.67
+
+
+def test_what_was_held_is_judged_again_under_the_next_checkpoint(figures: dict[str, Any]) -> None:
+    assert figures["held"] > 0
+    held = {kind: counts["held"] for kind, counts in figures["outcomes"].items() if "held" in counts}
+    assert {kind: sum(counts.values()) for kind, counts in figures["held_again"].items()} == held
+    (check,) = [name for name in figures["checks"] if name.startswith("every held pair is judged again")]
+    assert figures["checks"][check]
+
+
+@pytest.mark.parametrize(
+    ("honest", "swapped", "holds"),
+    [
+        ((1668, 2008, 190), (22, 241, 34), True),  # of ``offline`` on digits and emoji
+        ((4130, 0, 792), (29, 0, 31), False),  # of ``tiny``, which holds nothing
+        ((4922, 0, 0), (300, 0, 0), False),  # of a judge that accepts all
+    ],
+)
+def test_accepting_what_cannot_be_told_does_not_hold(
+    honest: tuple[int, int, int], swapped: tuple[int, int, int], *, holds: bool
+) -> None:
+    names = ("accepted", "held", "rejected")
+    outcomes = {
+        kind: Counter(dict(zip(names, counts, strict=True)))
+        for kind, counts in (("honest", honest), (KINDS[0], swapped))
+    }
+    assert (true_share(outcomes) >= TRUE_SHARE) is holds
 
 
 def test_no_attack_succeeds(figures: dict[str, Any]) -> None:

@@ -129,8 +129,7 @@ JOINED_FREELY = {
     "curiosity/serving/decode_worker.py": {"Path(f'/proc/{self.process.pid}/stat')"},  # the number of a process of ours
     # Numbers:
     "node/submit_report.py": {"tally.decided / tally.seconds"},
-    "node/demo/report.py": {"figures['r10'] / figures['chance10']"},
-    "node/demo/run.py": {"sent / seconds"},
+    "node/demo/report.py": {"new / chance"},
     "curiosity/sources/made/world/scene.py": {"b / length", "r / length"},
     "curiosity/client/submission.py": {"self.decided / self.seconds"},
     "trainer/distributed.py": {"flat /= self.size"},

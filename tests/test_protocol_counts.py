@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PROGRAMS = ("node", "validator", "witness")
 PLURALS = "pairs|epochs|items|files|entries|receipts|proofs|accounts|logs|signatures|witnesses"
 COUNTED = re.compile(rf"\{{[^{{}}:]+\}} (?:accepted |refused |trusted )?(?:{PLURALS})\b")
-NEVER_ONE = ("pairs share", "pairs wait", "pairs accepted, {sum", "accepted pairs were still", "of_steps")
+NEVER_ONE = ("pairs wait", "pairs accepted, {sum", "accepted pairs were still", "of_steps")
 """Of texts whose number is never one: those of a demo, and those of a full queue."""
 
 

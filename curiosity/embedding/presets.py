@@ -84,7 +84,7 @@ OFFLINE = Preset(
 )
 
 DEFAULT = "balanced"
-"""The preset of a space that names none. What runs on any processor (the demo, genesis, the plans) names ``tiny``."""
+"""The preset of a space that names none. What runs on any processor (genesis, the plans) names ``tiny``."""
 
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (TINY, TINY_SCRATCH, OFFLINE, *BIG)}
 

@@ -18,12 +18,18 @@ _OPTIONS = (
         "--folder", type=PATH, default=_FOLDER, show_default=True, help="Where to keep pair sets and the run."
     ),
     click.option("--seed", type=int, default=1, show_default=True, help="Seed of the bad pairs and of the training."),
-    click.option("--limit", type=click.IntRange(min=100), help="Submit at most this many honest pairs."),
+    click.option(
+        "--limit",
+        type=click.IntRange(min=100),
+        default=3_000,
+        show_default=True,
+        help="Submit at most this many honest pairs.",
+    ),
     click.option(
         "--emoji/--no-emoji", default=True, show_default=True, help="With the emoji set, or the digits alone."
     ),
     click.option(
-        "--voices", type=click.IntRange(1, 12), default=3, show_default=True, help="Voices for each name (emoji)."
+        "--voices", type=click.IntRange(1, 12), default=2, show_default=True, help="Voices for each name (emoji)."
     ),
     click.option(
         "--steps", type=click.IntRange(min=1), default=320, show_default=True, help="Steps of the training round."

@@ -74,9 +74,9 @@ def make_cast(home: Path) -> list[Cast]:
     return cast
 
 
-def choose(pairs: Sequence[SourcePair], limit: int | None, seed: int) -> Sequence[SourcePair]:
+def choose(pairs: Sequence[SourcePair], limit: int, seed: int) -> Sequence[SourcePair]:
     """Return at most ``limit`` of the pairs, drawn alike from all of them."""
-    if limit is None or limit >= len(pairs):
+    if limit >= len(pairs):
         return pairs
     return random.Random(seed).sample(list(pairs), limit)  # noqa: S311 - a repeatable demo
 

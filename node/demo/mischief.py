@@ -44,17 +44,18 @@ def kind_of(pair: SourcePair) -> str:
     return pair.id.split("/")[1] if pair.id.startswith("bad/") else "honest"
 
 
-def make_bad_pairs(honest: Sequence[SourcePair], each: int, seed: int) -> list[SourcePair]:
-    """Return ``each`` bad pairs of every kind, made from honest ones."""
+def make_bad_pairs(honest: Sequence[SourcePair], swapped: int, each: int, seed: int) -> list[SourcePair]:
+    """Return bad pairs of honest ones: ``swapped`` with a wrong caption of their set, ``each`` of any other kind."""
     draw, noise = random.Random(seed), np.random.default_rng(seed)  # noqa: S311 - a repeatable demo
     pictures = [pair for pair in honest if pair.modalities == "image-text"]
     sounds = [pair for pair in honest if pair.modalities == "audio-text"]
     bad: list[SourcePair] = []
-    for _ in range(each):
+    for _ in range(swapped):
         pair, other = draw.choice(honest), draw.choice(honest)
-        while other.concept == pair.concept:
+        while other.concept == pair.concept or other.set != pair.set:
             other = draw.choice(honest)
-        bad.append(_with(pair, KINDS[0], b=other.b if other.b.modality == "text" else pair.b))
+        bad.append(_with(pair, KINDS[0], b=other.b))
+    for _ in range(each):
         picture = draw.choice(pictures)
         flat = np.full((64, 64, 3), noise.integers(0, 256, 3), dtype=np.uint8)
         blank = SourceItem("image", "image/png", Path("blank.png"), _png(flat))
@@ -79,7 +80,7 @@ class Attack:
 
 
 async def attack(
-    client: ValidatorClient, network: Network, cast: Sequence[Cast], honest: Sequence[SourcePair], each: int
+    client: ValidatorClient, network: Network, cast: Sequence[Cast], accepted: Sequence[SourcePair], each: int
 ) -> list[Attack]:
     """Try what is not about quality: replays, copies, broken signatures, malformed files.
 
@@ -87,7 +88,7 @@ async def attack(
     own name. Broken: a signature that does not fit. Malformed: bytes that are no picture.
     """
     victim, thief = cast[0], cast[1]
-    pictures = [pair for pair in honest if pair.modalities == "image-text"]
+    pictures = [pair for pair in accepted if pair.modalities == "image-text"]
     draw = random.Random(7)  # noqa: S311 - a repeatable demo
     chosen = draw.sample(pictures, min(each, len(pictures)))
 

@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 import shutil
-from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +11,13 @@ from typing import Any
 from curiosity.client.amounts import show_tokens
 from curiosity.client.client import ValidatorClient
 from curiosity.client.receipts import check_proof, read_saved, verify_saved
-from curiosity.client.submission import Contributor, Rules, Tally, submit_pairs
 from curiosity.embedding.checkpoint import SHIPPED
 from curiosity.ledger.copy import copy_ledger
 from curiosity.protocol.counts import number_of
 from curiosity.protocol.errors import CuriosityError
-from curiosity.protocol.messages import Decision
 from curiosity.protocol.receipt import verify_receipt
-from curiosity.sources.pairset import SourcePair
-from node.demo.material import Cast, DemoMaterial, choose, deal, make_cast, make_material
-from node.demo.mischief import KINDS, attack, kind_of, make_bad_pairs
+from node.demo.judging import judge_again, submit
+from node.demo.material import Cast, DemoMaterial, choose, make_cast, make_material
 from node.demo.pay import PaySteps
 from node.demo.processes import run_json_lines
 from node.demo.report import Report
@@ -32,12 +28,12 @@ from node.screen import Screen
 RUN = "run"  # below the demo's folder; made anew by every run
 PLAYED = "played"  # this file marks a run that came to its end
 CHECKPOINTS = "checkpoints"  # below the demo's folder; kept, for networks that go on under them
-GENESIS = "tiny"  # a picture takes it a thirtieth of the time; `curiosity up` begins with what any new network does
+GENESIS = "offline"  # what a new network begins with
 
-BAD_EACH = 60
-ATTACKS_EACH = 12
 _POLL_S = 0.5  # between two looks at what is waited for
 _REFUSALS = ("CHECKPOINT_WORSE", "CHECKPOINT_UNFIT")  # what a training can come to that learned too little
+VOICES = 2  # for each name of an emoji
+LIMIT = 3_000  # honest pairs at most, drawn alike from all
 STEPS = 320  # of the training round: what a checkpoint learns is bounded by steps, never by a clock
 SAFETY_STOP_S = 6 * 3600.0  # of everything that is waited for; far above what it takes on a busy machine
 
@@ -49,11 +45,11 @@ class Options:
     folder: Path
     out: Path
     seed: int = 1
-    voices: int = 3
+    voices: int = VOICES
     emoji: bool = True
     steps: int = STEPS
     stop_after_s: float = SAFETY_STOP_S
-    limit: int | None = None  # pairs at most, for a quick look
+    limit: int = LIMIT
     port: int = 0
     chain_port: int | None = None
 
@@ -147,7 +143,7 @@ async def _network_steps(made: Stage, options: Options, material: DemoMaterial, 
     async with ValidatorClient(made.validator.facts["url"], patience_s=limit_s, timeout_s=limit_s) as client:
         made.network = await client.network()
         with report.step("submit", "Contributors sign and submit; some pairs are bad on purpose"):
-            await _submit(made, options, material, cast, client)
+            sent = await submit(made, cast, client, choose(material.submit, options.limit, options.seed), options.seed)
         with report.step("verify", "Every receipt again, offline, and one inclusion proof"):
             await _verify(made, cast, client)
         pay = PaySteps(made, cast, client, limit_s)
@@ -159,90 +155,13 @@ async def _network_steps(made: Stage, options: Options, material: DemoMaterial, 
             result = await _train(made, options, material, client)
         with report.step("switch", "The validator switches to the new checkpoint and embeds everything again"):
             await switch(report, client, made.admin_token(), result)
+        with report.step("held", "Held pairs are judged again under the new checkpoint; nobody sends them again"):
+            await judge_again(made, client, sent, limit_s)
         with report.step("searches_after", "The same searches afterwards, and recall on held-out material"):
             after = await search(client)
             show_searches(made, before, after, result)
         with report.step("rewards", "Days pass: awards vest and are claimed, and a takedown stops what has not vested"):
             await pay.pay_out()
-
-
-async def _submit(
-    made: Stage, options: Options, material: DemoMaterial, cast: list[Cast], client: ValidatorClient
-) -> None:
-    assert made.network is not None
-    report = made.report
-    honest = choose(material.submit, options.limit, options.seed)
-    bad = make_bad_pairs(honest, max(2, min(BAD_EACH, len(honest) // 40)), options.seed)
-    hands = deal(honest, bad, len(cast), options.seed)
-    by_kind: dict[str, Counter[str]] = {kind: Counter() for kind in ("honest", *KINDS)}
-    with made.screen.progress("   Submitting", len(honest) + len(bad)) as meter:
-
-        def watch(pair: SourcePair, outcome: Decision | CuriosityError) -> None:
-            code = outcome.code if isinstance(outcome, CuriosityError) else outcome.verdict.reason.value
-            by_kind[kind_of(pair)][code] += 1
-            meter.advance(1, _summary(by_kind))
-
-        tallies = await asyncio.gather(
-            *(
-                submit_pairs(
-                    hand,
-                    client=client,
-                    network=made.network,
-                    contributor=Contributor(one.key, one.wallet.address, one.home),
-                    rules=Rules(concurrency=24),
-                    watch=watch,
-                )
-                for one, hand in zip(cast, hands, strict=True)
-            )
-        )
-    attacks = await attack(client, made.network, cast, honest, min(ATTACKS_EACH, max(2, len(honest) // 100)))
-    _tell_submissions(made, tallies, by_kind, len(honest) + len(bad))
-    rows = [
-        (one.kind, one.tried, ", ".join(f"{code} {n}" for code, n in one.answers.most_common()), one.succeeded)
-        for one in attacks
-    ]
-    made.screen.note_table("attacks", ("attack", "tried", "answers", "succeeded"), rows)
-    report.figures["attacks"] = {
-        one.kind: {"tried": one.tried, "answers": dict(one.answers), "succeeded": one.succeeded} for one in attacks
-    }
-    for one in attacks:
-        report.check(f"no {one.kind} succeeds ({one.tried} tried)", one.succeeded == 0)
-
-
-def _summary(by_kind: dict[str, Counter[str]]) -> str:
-    total: Counter[str] = sum(by_kind.values(), Counter())
-    accepted = total.pop("BELONGS_TOGETHER", 0)
-    return f"accepted {accepted}, " + ", ".join(f"{code} {count}" for code, count in total.most_common(3))
-
-
-def _tell_submissions(made: Stage, tallies: list[Tally], by_kind: dict[str, Counter[str]], sent: int) -> None:
-    report = made.report
-    rejected: Counter[str] = sum((tally.rejected for tally in tallies), Counter())
-    refused: Counter[str] = sum((tally.refused for tally in tallies), Counter())
-    accepted = sum(tally.accepted for tally in tallies)
-    known = sum(tally.known for tally in tallies)
-    held, grey = sum(tally.held for tally in tallies), sum(tally.grey for tally in tallies)
-    seconds = max(tally.seconds for tally in tallies)
-    report.figures |= {
-        "submitted": sent,
-        "accepted": accepted,
-        "rejected": dict(rejected + refused),
-        "held": held,
-        "grey": grey,
-        "receipts_at_once": sum(tally.receipts_verified for tally in tallies),
-        "pairs_per_second": round(sent / seconds, 1),
-        "by_kind": {kind: dict(codes) for kind, codes in by_kind.items()},
-    }
-    rows = [
-        (kind, codes.total(), codes["BELONGS_TOGETHER"], ", ".join(
-            f"{code} {n}" for code, n in codes.most_common() if code != "BELONGS_TOGETHER"
-        ))
-        for kind, codes in by_kind.items()
-    ]  # fmt: skip
-    made.screen.note_table("pairs", ("kind", "sent", "accepted", "not accepted, by reason"), rows)
-    made.screen.say(f"   {sent / seconds:.1f} pairs per second")
-    decided = accepted + rejected.total() + held + grey
-    report.check("every pair sent was decided", decided + known == sent and not refused)
 
 
 async def _verify(made: Stage, cast: list[Cast], client: ValidatorClient) -> None:
@@ -298,7 +217,12 @@ def _follow_training(made: Stage, arguments: list[str], log: Path) -> dict[str, 
     keys = ("digest", "parent", "pairs", "complete", "steps", "of_steps", "loss", "cpu_s", "seconds")
     made.report.figures["training"] = {key: result[key] for key in keys}
     made.report.check(f"the training took all of its {result['of_steps']} steps", result["complete"])
-    if result["problem"]:
+    if result["uncompared"] and result["complete"] and result["fit"] and not result["worse"]:
+        sets = ", ".join(sorted({name.split()[0] for name in result["uncompared"]}))
+        made.screen.say(
+            f"   Its parent was evaluated on {sets} too, which the demo does not make: the switch is by force."
+        )
+    elif result["problem"]:
         made.screen.say(f"   NOT RECOMMENDED: {result['problem']}. {result['remedy']}")
     made.report.check("the new checkpoint is nowhere worse than its parent by over 5 points", not result["worse"])
     return result
