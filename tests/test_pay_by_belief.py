@@ -2,17 +2,21 @@
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from curiosity.client.explain import explain_pay
 from curiosity.client.history import pay_by_entry
-from curiosity.protocol.entry import encode_entry, parse_entry
+from curiosity.protocol.entry import PairEntry, encode_entry, parse_entry
 from curiosity.protocol.errors import ConfigError, ProofError
+from curiosity.protocol.payouts import derive
 from curiosity.protocol.rewards import USUAL_BELIEF, RewardParameters
 from curiosity.protocol.signing import address_of
 from curiosity.protocol.verdict import Measurement, Outcome, Reason, Verdict, Weighed, told_belief
 from curiosity.protocol.vesting import WHOLE_WEIGHT, weigh_belief
+from tests.material.believing import believing
+from tests.material.service import pictures, running
 from tests.material.vesting import NOBODY, RULE_1, PaidLedger, account
 
 RULE_3 = RewardParameters(version=3)
@@ -79,3 +83,21 @@ def test_a_contributor_is_told_what_a_low_belief_leaves() -> None:
     assert said[None] == said[30]
     assert "below 75 %: a network that pays by belief as new ones do leaves half of its pay" in said[29]
     assert "leaves nothing of its pay" in said[28]
+
+
+async def test_a_validator_tells_the_belief_of_novel_pairs_and_of_no_others(tmp_path: Path) -> None:
+    genesis = believing(tmp_path / "believing", max_ratio_micro=10_000_000)
+    async with running(tmp_path / "validator", genesis=genesis, rule2_epoch=1) as live:
+        told = []
+        for source in pictures(8):
+            decision = await live.client.post_pair(live.sign(source).encode())
+            measured = decision.opening.measurement
+            assert isinstance(measured, Weighed)
+            expected = measured.belief_micro * 40 // 1_000_000 if decision.verdict.novel else None
+            assert decision.verdict.belief == (None if expected is None else min(expected, 32))
+            told.append(decision.verdict.belief)
+        leaves = list(live.service.store.leaves(0, live.service.ledger.size))
+        entries = [entry for leaf in leaves if isinstance(entry := parse_entry(leaf), PairEntry)]
+        assert [entry.verdict.belief for entry in entries] == told
+        assert any(belief is not None for belief in told)
+        assert next(derive(leaves, RULE_1)).rule == replace(BY_BELIEF, generated_micro=250_000, spoken_micro=50_000)
