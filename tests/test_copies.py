@@ -514,7 +514,7 @@ async def test_copies_are_known_after_a_restart_and_free_once_the_original_is_go
             answer = await live.client.post_pair(live.sign(copy, BOB).encode())
             assert answer.verdict.reason is Reason.PAIR_COPY
             assert answer.opening.detail == f"entry {decided.receipt.index} holds near copies of both"
-            assert live.service.store.sketches(0, 1_000)[decided.receipt.index][0][:1] == b"\x02"
+            assert live.service.store.sketches(0, 1_000)[decided.receipt.index][0][:1] == b"\x03"
             with (
                 live.service.store._database.write() as connection
             ):  # as in a ledger of before: the next start makes them

@@ -19,7 +19,7 @@ from curiosity.embedding.sketch.sounds import recheck_sound, sketch_sound
 from curiosity.embedding.sketch.texts import sketch_text
 
 _ROW_BYTES = 32
-_FORM = b"\x02"  # of what `Sketch.pack` returns; another one for other waves, banks or words
+_FORM = b"\x03"  # of what `Sketch.pack` returns; another one for other waves, banks or words
 
 
 @dataclass(frozen=True, eq=False)

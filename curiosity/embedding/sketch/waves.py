@@ -40,6 +40,12 @@ def turns_of(waves: Levels) -> Levels:
     return np.concatenate([both, both * rows, both * columns, both * rows * columns])
 
 
+def mirror_of(waves: Levels) -> Levels:
+    """Return the waves of the plane's mirror image, left and right exchanged, float32[16, 16]."""
+    mirrored: Levels = waves * _SIGNS[None, :]
+    return mirrored
+
+
 def to_bits(waves: Levels) -> npt.NDArray[np.uint64]:
     """Return which waves are above their median, uint64[n, 4] from float32[n, 16, 16].
 
