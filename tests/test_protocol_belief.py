@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curiosity.protocol.belief import Beliefs, Curve, Range, familiarity_micro
+from curiosity.protocol.belief import Beliefs, Curve, Domain, Range, familiarity_micro
 from curiosity.protocol.calibration import Calibration
 from curiosity.protocol.judgement import opine, rank
 from curiosity.protocol.neighbours import Neighbours
@@ -182,3 +182,47 @@ def test_openings_of_both_forms_are_read_and_committed_as_before() -> None:
         assert type(again.measurement) is (Weighed if known else Measurement)
         assert again.commitment() == opening.commitment()
         assert (b"belief_micro" in encode(opening)) == bool(known)
+
+
+SURE = Domain((), (Range(Curve((0,), (990_000,)), 900_000, 100_000),), 100_000)
+TWO = replace(BELIEFS, others=(None, SURE))
+
+
+def test_a_pair_is_judged_by_the_domain_that_it_resembles_most() -> None:
+    assert TWO.nearest((500_000, 900_000, 400_000)) == (TWO, 500_000), "the second has no pairs of these modalities"
+    assert TWO.nearest((500_000, 0, 600_000)) == (SURE, 600_000)
+    assert TWO.nearest((500_000, 0, 500_000))[0] is TWO, "the first of several"
+    assert TWO.decide(0, 500_000, 500, (500_000, 0, 400_000))[0] is Outcome.HELD
+    assert TWO.decide(0, 600_000, 500, (500_000, 0, 600_000))[0] is Outcome.ACCEPTED
+    assert TWO.at(0, 600_000, (500_000, 0, 600_000)) == 990_000
+    assert BELIEFS.decide(0, 600_000, 500)[0] is Outcome.HELD, "with one domain"
+
+
+@given(*[st.integers(-2_000, 2_000) for _ in range(4)], st.integers(-120_000, 120_000))
+def test_no_outcome_flips_where_a_pair_is_between_two_domains(a: int, b: int, off: int, moved: int, score: int) -> None:
+    def outcome(first: int, other: int, margin: int) -> Outcome:
+        return TWO.decide(score, max(first, other), margin, (first, 0, other))[0]
+
+    one, other = 500_000 + a, 500_000 + b
+    outcomes = {outcome(one, other, 500), outcome(one + off // 4, other + moved // 4, 0)}
+    assert len(outcomes - {Outcome.GREY}) <= 1
+
+
+def test_without_a_margin_a_pair_between_two_domains_gets_two_outcomes() -> None:
+    """The arm without the defence."""
+    assert TWO.decide(0, 500_000, 0, (500_000, 0, 499_999))[0] is Outcome.HELD
+    assert TWO.decide(0, 500_001, 0, (500_000, 0, 500_001))[0] is Outcome.ACCEPTED
+    assert TWO.decide(0, 500_001, 500, (500_000, 0, 500_001))[0] is Outcome.GREY
+
+
+def test_domains_survive_json_and_the_log_holds_the_familiarity_with_each() -> None:
+    assert Beliefs.from_json(TWO.to_json()) == TWO
+    a = cloud(1, 1)[0]
+    measured = _opine(a, near(a, 2, 0.4), {"image-text": replace(believing(Curve((0,), (MICRO,))), others=(SURE,))})
+    weighed = measured.measurement
+    assert weighed.domains_micro == (weighed.familiarity_micro, -MICRO), "no reference is of the second domain"
+    opening = Opening(b"\x01" * 32, b"\x02" * 32, b"\x03" * 32, "", weighed)
+    assert parse(Opening, encode(opening)) == opening
+    assert b"domains_micro" in encode(opening)
+    alone = _opine(a, near(a, 2, 0.4), {"image-text": believing(Curve((0,), (MICRO,)))}).measurement
+    assert b"domains_micro" not in encode(replace(opening, measurement=alone))

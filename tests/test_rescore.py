@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from PIL import Image as Pillow
 from curiosity.embedding.checkpoint import MANIFEST, MODEL
 from curiosity.ledger.rescore import Rescorer, check_rescored, choose, fetch_checkpoint, rescore_all
 from curiosity.ledger.rescored import Rescored
+from curiosity.protocol.belief import Curve, Domain, Range
 from curiosity.protocol.errors import CheckpointError, ProofError, Rejected, SourceError
 from curiosity.protocol.pair import Item
 from curiosity.protocol.verdict import Outcome, Reason
+from tests.material.believing import BELIEFS, believing
 from tests.material.child_checkpoint import child_of_genesis
 from tests.material.command import Said
 from tests.material.lying_judge import lie
@@ -75,6 +78,26 @@ async def test_each_lie_is_found_at_its_step(tmp_path: Path) -> None:
         assert words in one.why
         with pytest.raises(ProofError, match=r"RESCORE_DIFFERS"):
             check_rescored([one], [])
+
+
+async def test_a_lie_about_the_domain_that_a_pair_was_judged_by_is_found(tmp_path: Path) -> None:
+    """Whoever names another domain has another curve; the familiarity with each is measured again."""
+    sure = Domain((), (Range(Curve((0,), (999_000,)), 0, 0),), -1_000_000)
+    genesis = believing(tmp_path / "genesis", replace(BELIEFS, others=(sure,)))
+    async with running(tmp_path / "v", genesis=genesis) as live:
+        await submit_all(live, 2)
+        honest = await look(live, tmp_path / "honest", private_key=ALICE)
+        with pytest.MonkeyPatch.context() as patch:
+            lie(patch, domains_micro=(1, 2, 3))
+            await submit_all(live, 1, start=2)
+        with pytest.MonkeyPatch.context() as patch:
+            lie(patch, domains_micro=(0, 900_000), familiarity_micro=900_000, belief_micro=999_000)
+            await submit_all(live, 1, start=3)
+        done = await look(live, tmp_path / "home", private_key=ALICE)
+    assert {one.result for one in honest} == {"agrees"}, [one.why for one in honest]
+    assert [one.result for one in done[2:]] == ["differs", "differs"]
+    assert "names 3 domains, the checkpoint has 2" in done[2].why
+    assert "_micro is" in done[3].why
 
 
 async def test_what_was_taken_down_or_belongs_to_a_refused_pair_cannot_be_told(

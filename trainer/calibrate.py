@@ -33,6 +33,7 @@ from curiosity.protocol.scoring import (
     quantise,
 )
 from trainer.belief import WRONG_SHARES, Scored, Scorer, draw_wrong_pairs, fit_beliefs
+from trainer.domains import OfSet, fit_to, group_sets
 from trainer.feed import FedItem, FedPair
 from trainer.library import Library, Prepared
 
@@ -169,7 +170,7 @@ def calibrate(
         rows[f"ref/{m}"] = list({i.digest: i for i in halves}.values())[:ANCHORS_EACH]
         anchors[f"ref/{m}"] = np.stack([known.of(i) for i in rows[f"ref/{m}"]])
     median_loss = {m: _median_loss(known, unseen, m, anchors) for m in modalities}
-    thresholds, beliefs = {}, {}
+    thresholds: dict[str, PairThresholds] = {}
     for (a, b), pairs in joined.items():
         name = pair_name(a, b)
         pulls = pulls_micro(median_loss[a], median_loss[b])
@@ -184,8 +185,11 @@ def calibrate(
         thresholds[name] = _thresholds(
             known, judged, anchors, name, pulls, alpha, FAR_ALPHA_MICRO if believes else alpha
         )
-        if believes:
-            beliefs[name] = _beliefs(known, judged, anchors, rows, name)
+    beliefs: dict[str, Beliefs] = {}
+    if believes:
+        unseen_of = {pair_name(*two): _judged(pairs, unseen_split) for two, pairs in joined.items()}
+        beliefs, domains = _beliefs(known, unseen_of, anchors, rows)
+        anchors |= domains
     calibration = Calibration(
         pairs=thresholds,
         null_max_micro=_null_gates(known, unseen, anchors, modalities),
@@ -271,33 +275,74 @@ def _thresholds(
 
 
 def _beliefs(
-    known: _Embedded, judged: Sequence[Joined], anchors: AnchorArrays, rows: Mapping[str, Sequence[FedItem]], name: str
-) -> Beliefs:
-    """Return the beliefs that the unseen pairs of all sets, and wrong pairs made of each set's own items, give."""
-    one, other = name.split("-")
-    of = {item.digest: f"{pair.set}/{pair.concept}" for pair in judged for item in (pair.a, pair.b)}
-    places = {
-        "bank_a": f"bank/{name}/{one}",
-        "bank_b": f"bank/{name}/{other}",
-        "references_a": f"ref/{one}",
-        "references_b": f"ref/{other}",
+    known: _Embedded,
+    judged: Mapping[str, Sequence[Joined]],
+    anchors: AnchorArrays,
+    rows: Mapping[str, Sequence[FedItem]],
+) -> tuple[dict[str, Beliefs], dict[str, Quantised]]:
+    """Return the beliefs of each modality pair, and of which domain the references are where there are several.
+
+    They come from the unseen pairs of all sets, and from wrong pairs made of each set's own items.
+    """
+    set_of: dict[str, str] = {}
+    for pair in sorted(known.pairs, key=lambda pair: pair.set):
+        for item in (pair.a, pair.b):
+            set_of.setdefault(item.digest, pair.set)
+
+    def scored(name: str, sets: Sequence[str], among: Sequence[str]) -> dict[str, OfSet]:
+        """Return the scores of some sets' pairs; how familiar they are with the references of the sets ``among``."""
+        one, other = name.split("-")
+        of = {item.digest: f"{pair.set}/{pair.concept}" for pair in judged[name] for item in (pair.a, pair.b)}
+        places = {"bank_a": f"bank/{name}/{one}", "bank_b": f"bank/{name}/{other}"}
+        references = {"references_a": f"ref/{one}", "references_b": f"ref/{other}"}
+        keeps = {key: [set_of[item.digest] in among for item in rows[place]] for key, place in references.items()}
+        scorer = Scorer(
+            {key: anchors[place] for key, place in places.items()}
+            | {key: anchors[place][np.array(keeps[key], dtype=np.bool_)] for key, place in references.items()},
+            {key: [of.get(item.digest, "") for item in rows[place]] for key, place in places.items()}
+            | {
+                key: [of.get(i.digest, "") for i, kept in zip(rows[place], keeps[key], strict=True) if kept]
+                for key, place in references.items()
+            },
+        )
+        return {name_of: _score_set(known, scorer, [p for p in judged[name] if p.set == name_of]) for name_of in sets}
+
+    own = {n: sorted({pair.set for pair in pairs}) for n, pairs in judged.items()}
+    apart = {n: {one: scored(n, [one], [one])[one] for one in sets} for n, sets in own.items()}
+    everything = sorted(set(set_of.values()))
+    groups = group_sets(apart)
+    groups[0] = sorted(set(everything) - {name for group in groups[1:] for name in group})
+    beliefs = {}
+    for n, sets in own.items():
+        here = [[name for name in group if name in sets] for group in groups]
+        found = [
+            scored(n, some, group) if len(group) > 1 else {name: apart[n][name] for name in some}
+            for some, group in zip(here, groups, strict=True)
+        ]
+        first = found[0] if here[0] else scored(n, sets, groups[0])
+        others = tuple(fit_to(some, list(some)) for some in found[1:])
+        base = fit_beliefs([p for s in first.values() for p in s.true], [p for s in first.values() for p in s.wrong])
+        beliefs[n] = replace(base, others=others if any(others) else ())
+    if len(groups) == 1:
+        return beliefs, {}
+    domain_of = {name: number for number, group in enumerate(groups) for name in group}
+    modalities = [name for name in rows if name.startswith("ref/")]
+    return beliefs, {
+        name.replace("ref/", "domain/"): np.array([domain_of[set_of[i.digest]] for i in rows[name]], dtype=np.int16)
+        for name in modalities
     }
-    scorer = Scorer(
-        {key: anchors[place] for key, place in places.items()},
-        {key: [of.get(item.digest, "") for item in rows[place]] for key, place in places.items()},
-    )
-    true: list[Scored] = []
+
+
+def _score_set(known: _Embedded, scorer: Scorer, pairs: Sequence[Joined]) -> OfSet:
+    """Return the scores of a set's true pairs, and of wrong ones with the weights of their kinds."""
+    a, b = np.stack([known.of(p.a) for p in pairs]), np.stack([known.of(p.b) for p in pairs])
+    things = [f"{p.set}/{p.concept}" for p in pairs]
     wrong: list[Scored] = []
-    for set_name in sorted({pair.set for pair in judged}):
-        pairs = [pair for pair in judged if pair.set == set_name]
-        a, b = np.stack([known.of(p.a) for p in pairs]), np.stack([known.of(p.b) for p in pairs])
-        things = [f"{p.set}/{p.concept}" for p in pairs]
-        true += scorer.score(a, b, things, things)
-        for kind, drawn in draw_wrong_pairs(a, b, things, *scorer.crowds(a, b), seed=len(pairs)).items():
-            left, right = [i for i, _ in drawn], [j for _, j in drawn]
-            scored = scorer.score(a[left], b[right], [things[i] for i in left], [things[j] for j in right])
-            wrong += [replace(one, weight=WRONG_SHARES[kind] * len(pairs) / len(drawn)) for one in scored]
-    return fit_beliefs(true, wrong)
+    for kind, drawn in draw_wrong_pairs(a, b, things, *scorer.crowds(a, b), seed=len(pairs)).items():
+        left, right = [i for i, _ in drawn], [j for _, j in drawn]
+        scored = scorer.score(a[left], b[right], [things[i] for i in left], [things[j] for j in right])
+        wrong += [replace(one, weight=WRONG_SHARES[kind] * len(pairs) / len(drawn)) for one in scored]
+    return OfSet(scorer.score(a, b, things, things), wrong)
 
 
 def _null_gates(

@@ -41,7 +41,8 @@ SHIPPED = {"offline": Path(__file__).parent / "genesis_offline", "tiny": GENESIS
 
 AnchorArrays = Mapping[str, Quantised]
 """``ref/<modality>`` int16[N, d] real items for the differential loss; ``bank/<pair>/<modality>`` int16[N, d] for CSLS;
-``empty/<modality>`` int16[d]; ``history/<pair>`` int16[N, 2d] joint points of trusted pairs, cross-averaged."""
+``empty/<modality>`` int16[d]; ``history/<pair>`` int16[N, 2d] joint points of trusted pairs, cross-averaged; where
+beliefs have several domains, ``domain/<modality>`` int16[N], of which one each reference is."""
 
 
 def find_genesis(given: Path | None) -> Path:

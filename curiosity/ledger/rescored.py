@@ -1,6 +1,5 @@
 """What came of repeating a verdict: recorded numbers against the outcome, and against what this machine measures."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from curiosity.protocol.entry import PairEntry
@@ -18,6 +17,7 @@ _NUMBERS = (
     ("9", "distance_micro"),
     ("9", "csls_micro"),
     ("9", "familiarity_micro"),
+    ("9", "domains_micro"),
 )
 """Steps of docs/protocol.md with the numbers of theirs that are compared within the margin."""
 AGREES, DIFFERS, UNKNOWN = "agrees", "differs", "cannot tell"
@@ -63,7 +63,13 @@ def contradiction(entry: PairEntry, recorded: Measurement, embedder: Embedder) -
     if (beliefs is not None) != isinstance(recorded, Weighed):
         return "the opening has a belief and the checkpoint publishes none, or the reverse"
     if beliefs is not None and isinstance(recorded, Weighed):
-        belief = beliefs.at(recorded.csls_micro, recorded.familiarity_micro)
+        domains = recorded.domains_micro or ()
+        if len(domains) != (1 + len(beliefs.others) if beliefs.others else 0):
+            return f"the opening names {len(domains)} domains, the checkpoint has {1 + len(beliefs.others)}"
+        nearest = beliefs.nearest(domains)[1] if domains else recorded.familiarity_micro
+        if nearest != recorded.familiarity_micro:
+            return f"familiarity_micro is {recorded.familiarity_micro}, the nearest domain's {nearest}"
+        belief = beliefs.at(recorded.csls_micro, recorded.familiarity_micro, domains)
         if belief != recorded.belief_micro:
             return f"belief_micro is {recorded.belief_micro}, the checkpoint's curve gives {belief}"
     outcome, reason = decide(numbers, entry.modalities, calibration)
@@ -79,8 +85,8 @@ def compare(known: tuple[int, bytes, str], recorded: Measurement, opinion: Opini
     """Return what came of measuring a pair again; ``known`` is index, digest and outcome."""
     found = opinion.measurement
     is_equal = (recorded.embedding_a, recorded.embedding_b) == (found.embedding_a, found.embedding_b)
-    off: Mapping[str, int] = {
-        name: abs(getattr(recorded, name) - getattr(found, name)) for _, name in _NUMBERS if hasattr(recorded, name)
+    off = {
+        name: _apart(getattr(recorded, name), getattr(found, name)) for _, name in _NUMBERS if hasattr(recorded, name)
     }
     largest = max(off.values())
     if (recorded.pull_a_micro, recorded.pull_b_micro) != (found.pull_a_micro, found.pull_b_micro):
@@ -94,6 +100,12 @@ def compare(known: tuple[int, bytes, str], recorded: Measurement, opinion: Opini
             )
             return Rescored(*known, DIFFERS, step, why, largest, is_equal)
     return Rescored(*known, AGREES, largest_micro=largest, is_equal=is_equal)
+
+
+def _apart(recorded: int | tuple[int, ...] | None, found: int | tuple[int, ...] | None) -> int:
+    """Return how far two numbers are apart, or the two of as many that are farthest."""
+    one, other = (value if isinstance(value, tuple) else (value or 0,) for value in (recorded, found))
+    return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
 def item_contradiction(entry: PairEntry, recorded: ItemMeasurement, rule: ItemRule) -> str:

@@ -2,12 +2,14 @@
 
 A checkpoint publishes, for each modality pair, rising curves from the CSLS score of a pair to the share of true pairs
 among those with that score, one curve for each range of familiarity: what resembles the checkpoint's pinned references
-is judged better than what does not. The curves come from true pairs and wrong ones that the checkpoint never learned
-from (docs/scoring.md, "Belief"). A pair is accepted or rejected where the stated precision is reached, and *held*
-between: nobody is paid or blamed, and a better checkpoint judges again.
+is judged better than what does not. Where one curve does not fit all (handwritten digits and drawings), references are
+of several *domains* with curves of their own, and a pair is of the one that it resembles most. The curves come from
+true pairs and wrong ones that the checkpoint never learned from (docs/scoring.md, "Belief"). A pair is accepted or
+rejected where the stated precision is reached, and *held* between: nobody is paid or blamed, and a better checkpoint
+judges again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import Any
@@ -78,21 +80,16 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Beliefs:
-    """What a checkpoint believes about one modality pair; everything in millionths.
+class Domain:
+    """What is believed of pairs that resemble one part of the references; everything in millionths.
 
     ``edges_micro`` part the familiarity of a pair into ranges, of which there is one more. A pair whose familiarity is
-    below ``least_familiar_micro`` is held. The cuts of each range are where, on pairs never trained on of which
-    ``cheating_micro`` are wrong, the share of true pairs among the accepted is ``accept_precision_micro``, and of wrong
-    pairs among the rejected ``reject_precision_micro``.
+    below ``least_familiar_micro`` is held.
     """
 
     edges_micro: tuple[int, ...]
     ranges: tuple[Range, ...]
     least_familiar_micro: int
-    accept_precision_micro: int
-    reject_precision_micro: int
-    cheating_micro: int
 
     def __post_init__(self) -> None:
         """Check that the parts fit.
@@ -109,22 +106,8 @@ class Beliefs:
         """Return the range that a familiarity lies in; an edge belongs to the range above it."""
         return self.ranges[sum(edge <= familiarity_micro for edge in self.edges_micro)]
 
-    def at(self, score_micro: int, familiarity_micro: int) -> int:
-        """Return the probability that a pair of this score and familiarity belongs together, in millionths."""
-        return self.range_of(familiarity_micro).curve.at(score_micro)
-
-    def decide(self, score_micro: int, familiarity_micro: int, margin_micro: int) -> tuple[Outcome, Reason]:
-        """Return the outcome and its reason.
-
-        Both numbers may be off by ``margin_micro``: where that changes the outcome, it is grey.
-        """
-        around = (-margin_micro, 0, margin_micro)
-        found = {self._decide(score_micro + s, familiarity_micro + f) for s, f in product(around, around)}
-        if len({outcome for outcome, _ in found}) > 1:
-            return Outcome.GREY, Reason.GREY_ZONE
-        return self._decide(score_micro, familiarity_micro)
-
-    def _decide(self, score_micro: int, familiarity_micro: int) -> tuple[Outcome, Reason]:
+    def outcome_at(self, score_micro: int, familiarity_micro: int) -> tuple[Outcome, Reason]:
+        """Return the outcome of exactly these numbers, and its reason."""
         if familiarity_micro < self.least_familiar_micro:
             return Outcome.HELD, Reason.PAIR_UNFAMILIAR
         found = self.range_of(familiarity_micro)
@@ -135,19 +118,66 @@ class Beliefs:
             return Outcome.REJECTED, Reason.PAIR_UNLIKELY
         return Outcome.HELD, Reason.PAIR_UNDECIDED
 
+
+@dataclass(frozen=True)
+class Beliefs(Domain):
+    """What a checkpoint believes about one modality pair; everything in millionths.
+
+    It is the first domain itself, and ``others`` are the rest; None is one that has no pairs of these modalities. The
+    cuts of each range are where, on pairs never trained on of which ``cheating_micro`` are wrong, the share of true
+    pairs among the accepted is ``accept_precision_micro``, and of wrong pairs among the rejected
+    ``reject_precision_micro``.
+    """
+
+    accept_precision_micro: int
+    reject_precision_micro: int
+    cheating_micro: int
+    others: tuple[Domain | None, ...] = ()
+
+    def nearest(self, domains_micro: Sequence[int]) -> tuple[Domain, int]:
+        """Return the domain that a pair is most familiar with, the first of several, and how familiar.
+
+        ``domains_micro`` is the familiarity with each domain, in order. Where it is empty there is one domain alone.
+        """
+        return self._near(domains_micro, 0)[0]
+
+    def at(self, score_micro: int, familiarity_micro: int, domains_micro: Sequence[int] = ()) -> int:
+        """Return the probability that a pair of this score and familiarity belongs together, in millionths."""
+        return self.nearest(domains_micro)[0].range_of(familiarity_micro).curve.at(score_micro)
+
+    def decide(
+        self, score_micro: int, familiarity_micro: int, margin_micro: int, domains_micro: Sequence[int] = ()
+    ) -> tuple[Outcome, Reason]:
+        """Return the outcome and its reason.
+
+        All numbers may be off by ``margin_micro``: where that changes the outcome, also by way of another domain, it is
+        grey.
+        """
+        around = (-margin_micro, 0, margin_micro)
+        near = self._near(domains_micro, 2 * margin_micro)
+        near[0] = (near[0][0], familiarity_micro)
+        found = {one.outcome_at(score_micro + s, known + f) for one, known in near for s, f in product(around, around)}
+        if len({outcome for outcome, _ in found}) > 1:
+            return Outcome.GREY, Reason.GREY_ZONE
+        return near[0][0].outcome_at(score_micro, familiarity_micro)
+
+    def _near(self, domains_micro: Sequence[int], within_micro: int) -> list[tuple[Domain, int]]:
+        """Return the domains whose familiarity is the highest or at most so much lower, the highest first."""
+        domains = zip((self, *self.others), domains_micro or (0,), strict=False)
+        known = [(one, familiarity) for one, familiarity in domains if one is not None]
+        highest = max(familiarity for _, familiarity in known)
+        near = [(one, familiarity) for one, familiarity in known if familiarity >= highest - within_micro]
+        return sorted(near, key=lambda pair: -pair[1])
+
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
-        plain = dict(vars(self))
-        plain["edges_micro"] = list(self.edges_micro)
-        plain["ranges"] = [
-            {
-                "scores_micro": list(one.curve.scores_micro),
-                "beliefs_micro": list(one.curve.beliefs_micro),
-                "accept_micro": one.accept_micro,
-                "reject_micro": one.reject_micro,
-            }
-            for one in self.ranges
-        ]
+        plain = _plain(self) | {
+            "accept_precision_micro": self.accept_precision_micro,
+            "reject_precision_micro": self.reject_precision_micro,
+            "cheating_micro": self.cheating_micro,
+        }
+        if self.others:
+            plain["others"] = [None if one is None else _plain(one) for one in self.others]
         return plain
 
     @classmethod
@@ -158,14 +188,37 @@ class Beliefs:
             KeyError, TypeError, ValueError: If a field is missing or wrong.
         """
         fields = dict(value)
-        fields["edges_micro"] = tuple(fields["edges_micro"])
-        fields["ranges"] = tuple(
-            Range(
-                Curve(tuple(one["scores_micro"]), tuple(one["beliefs_micro"])), one["accept_micro"], one["reject_micro"]
-            )
-            for one in fields["ranges"]
-        )
-        return cls(**fields)
+        fields |= _fields(fields)
+        others = fields.pop("others", [])
+        return cls(**fields, others=tuple(None if one is None else Domain(**_fields(one)) for one in others))
+
+
+def _plain(domain: Domain) -> dict[str, Any]:
+    return {
+        "edges_micro": list(domain.edges_micro),
+        "ranges": [
+            {
+                "scores_micro": list(one.curve.scores_micro),
+                "beliefs_micro": list(one.curve.beliefs_micro),
+                "accept_micro": one.accept_micro,
+                "reject_micro": one.reject_micro,
+            }
+            for one in domain.ranges
+        ],
+        "least_familiar_micro": domain.least_familiar_micro,
+    }
+
+
+def _fields(value: Mapping[str, Any]) -> dict[str, Any]:
+    ranges = [
+        Range(Curve(tuple(one["scores_micro"]), tuple(one["beliefs_micro"])), one["accept_micro"], one["reject_micro"])
+        for one in value["ranges"]
+    ]
+    return {
+        "edges_micro": tuple(value["edges_micro"]),
+        "ranges": tuple(ranges),
+        "least_familiar_micro": value["least_familiar_micro"],
+    }
 
 
 def familiarity_micro(a: Quantised, b: Quantised, references_a: Quantised, references_b: Quantised) -> int:

@@ -6,15 +6,14 @@ checkpoint's references of the cosine to the nearest other one. What is farther 
 different things usually lie from each other is no answer to it.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import median_low
 from typing import Literal
 
-from curiosity.protocol.belief import familiarity_micro, nearest_reference_micro
+from curiosity.protocol.belief import nearest_reference_micro
 from curiosity.protocol.calibration import Calibration
-from curiosity.protocol.judgement import Anchors
+from curiosity.protocol.judgement import Anchors, measure_familiarity
 from curiosity.protocol.scoring import Quantised, cosine_micro, csls_micro
 
 LEAST_BELIEF_MICRO = 500_000  # more likely than not that the two belong together
@@ -65,12 +64,11 @@ class Floor:
             return Fit(cosine_micro(query, hit) >= bound.least_micro)
         name = "-".join(sorted((modality, to)))
         a, b = (query, hit) if modality < to else (hit, query)
-        name_a, name_b = name.split("-")
-        references: Mapping[str, Quantised] = self._anchors.references
-        familiarity = familiarity_micro(a, b, references[name_a], references[name_b])
         beliefs = self._beliefs[name]
-        belief = beliefs.at(csls_micro(a, b, *self._anchors.banks[name]), familiarity)
-        return Fit(familiarity >= beliefs.least_familiar_micro and belief >= bound.least_micro, belief)
+        familiarity, domains = measure_familiarity(a, b, name, beliefs, self._anchors)
+        belief = beliefs.at(csls_micro(a, b, *self._anchors.banks[name]), familiarity, domains)
+        is_known = familiarity >= beliefs.nearest(domains)[0].least_familiar_micro
+        return Fit(is_known and belief >= bound.least_micro, belief)
 
     def _measure_cosine(self, modality: str) -> int | None:
         references = self._anchors.references.get(modality)

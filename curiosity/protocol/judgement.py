@@ -4,13 +4,13 @@ Steps 7 to 11 of docs/protocol.md. The validator keeps the state (anchors, histo
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 import numpy as np
 import numpy.typing as npt
 
-from curiosity.protocol.belief import familiarity_micro
+from curiosity.protocol.belief import Beliefs, familiarity_micro
 from curiosity.protocol.calibration import Calibration
 from curiosity.protocol.curiosity import DEFAULT_RULE, RULES, curiosity_micro, why_not_novel
 from curiosity.protocol.errors import Fault
@@ -50,17 +50,28 @@ class Anchors:
     banks: Mapping[str, tuple[Quantised, Quantised]]  # by modality pair, for a and for b
     empties: Mapping[str, Quantised]  # by modality, int16[d]
     history: Mapping[str, Quantised]  # by modality pair, joint points int16[N, 2d]
+    domains: Mapping[str, Quantised] = field(default_factory=dict)  # by modality, of which domain a reference is, [N]
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[np.int16]]) -> "Anchors":
-        """Return the anchors from arrays named ref/<m>, bank/<pair>/<m>, empty/<m> and history/<pair>."""
+        """Return the anchors from arrays named ref/<m>, bank/<pair>/<m>, empty/<m>, history/<pair> and domain/<m>."""
         pairs = [name.removeprefix("history/") for name in arrays if name.startswith("history/")]
         return cls(
             references={n.removeprefix("ref/"): v for n, v in arrays.items() if n.startswith("ref/")},
             banks={p: (arrays[f"bank/{p}/{p.split('-')[0]}"], arrays[f"bank/{p}/{p.split('-')[1]}"]) for p in pairs},
             empties={n.removeprefix("empty/"): v for n, v in arrays.items() if n.startswith("empty/")},
             history={p: arrays[f"history/{p}"] for p in pairs},
+            domains={n.removeprefix("domain/"): v for n, v in arrays.items() if n.startswith("domain/")},
         )
+
+    def of_domain(self, modality: str, domain: int) -> Quantised:
+        """Return the references of a modality that are of a domain, int16[n, d]; all are of the first by default."""
+        references = self.references[modality]
+        domains = self.domains.get(modality)
+        if domains is None:
+            return references if domain == 0 else references[:0]
+        chosen: Quantised = references[domains == domain]
+        return chosen
 
 
 @dataclass(frozen=True)
@@ -87,24 +98,26 @@ def embedding_digest(embedding: Quantised) -> bytes:
 
 @dataclass(frozen=True)
 class Numbers:
-    """What decides about a pair, in millionths. ``familiarity_micro`` counts only where beliefs decide."""
+    """What decides about a pair, in millionths. Familiarities count only where beliefs decide."""
 
     null_a_micro: int
     null_b_micro: int
     distance_micro: int
     csls_micro: int
     familiarity_micro: int = 0
+    domains_micro: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, measurement: Measurement) -> "Numbers":
         """Return the numbers that a measurement records."""
-        familiarity = measurement.familiarity_micro if isinstance(measurement, Weighed) else 0
+        weighed = measurement if isinstance(measurement, Weighed) else None
         return cls(
             measurement.null_a_micro,
             measurement.null_b_micro,
             measurement.distance_micro,
             measurement.csls_micro,
-            familiarity,
+            0 if weighed is None else weighed.familiarity_micro,
+            () if weighed is None else weighed.domains_micro or (),
         )
 
 
@@ -126,7 +139,8 @@ def decide(numbers: Numbers, modalities: str, calibration: Calibration) -> tuple
     outcome, reason = first_failing(tests, limits.margin_micro, Reason.BELONGS_TOGETHER)
     if beliefs is None or outcome is not Outcome.ACCEPTED:
         return outcome, reason
-    return beliefs.decide(numbers.csls_micro, numbers.familiarity_micro, limits.margin_micro)
+    familiarity, margin = numbers.familiarity_micro, limits.margin_micro
+    return beliefs.decide(numbers.csls_micro, familiarity, margin, numbers.domains_micro)
 
 
 @dataclass(frozen=True)
@@ -150,6 +164,24 @@ class Opinion:
         return joint(self.final_a, self.final_b) if self.outcome is Outcome.ACCEPTED else None
 
 
+def measure_familiarity(
+    a: Quantised, b: Quantised, modalities: str, beliefs: Beliefs, anchors: Anchors
+) -> tuple[int, tuple[int, ...]]:
+    """Return how well the checkpoint knows two items, and how well each of its domains, in millionths.
+
+    The first is the highest of the second, of the domains that have beliefs about ``modalities``; the second is empty
+    where there is one domain.
+    """
+    name_a, name_b = modalities.split("-")
+    domains = tuple(
+        familiarity_micro(a, b, anchors.of_domain(name_a, domain), anchors.of_domain(name_b, domain))
+        for domain in range(1 + len(beliefs.others))
+    )
+    if not beliefs.others:
+        return domains[0], ()
+    return beliefs.nearest(domains)[1], domains
+
+
 def opine(
     a: Embedded, b: Embedded, *, modalities: str, checkpoint: bytes, calibration: Calibration, anchors: Anchors
 ) -> Opinion:
@@ -169,10 +201,12 @@ def opine(
     csls = csls_micro(a.whole, b.whole, *anchors.banks[modalities])
     null_a = cosine_micro(a.whole, anchors.empties[name_b])
     null_b = cosine_micro(b.whole, anchors.empties[name_a])
-    familiarity = familiarity_micro(a.whole, b.whole, anchors.references[name_a], anchors.references[name_b])
-    numbers = Numbers(null_a, null_b, distance, csls, familiarity)
-    outcome, reason = decide(numbers, modalities, calibration)
     beliefs = calibration.beliefs.get(modalities)
+    familiarity, domains = (
+        (0, ()) if beliefs is None else measure_familiarity(a.whole, b.whole, modalities, beliefs, anchors)
+    )
+    numbers = Numbers(null_a, null_b, distance, csls, familiarity, domains)
+    outcome, reason = decide(numbers, modalities, calibration)
     kept_a, kept_b = (final_a, final_b) if outcome is Outcome.ACCEPTED else (a.whole, b.whole)
     measurement = Measurement(
         raw_distance_micro=distance_micro(a.whole, b.whole),
@@ -191,7 +225,10 @@ def opine(
     )
     if beliefs is not None:
         measurement = Weighed(
-            **vars(measurement), familiarity_micro=familiarity, belief_micro=beliefs.at(csls, familiarity)
+            **vars(measurement),
+            familiarity_micro=familiarity,
+            belief_micro=beliefs.at(csls, familiarity, domains),
+            domains_micro=domains or None,
         )
     return Opinion(outcome, reason, checkpoint, modalities, measurement, kept_a, kept_b)
 

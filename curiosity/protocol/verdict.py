@@ -123,8 +123,13 @@ def _two_bits(count: int) -> int:
 class Weighed(Measurement):
     """The integers of a decision by belief."""
 
-    familiarity_micro: int  # mean of the two items' highest cosines to the checkpoint's references
+    familiarity_micro: (
+        int  # mean of the two items' highest cosines to the checkpoint's references of the nearest domain
+    )
     belief_micro: int  # probability that the two belong together
+    domains_micro: Annotated[tuple[int, ...] | None, LATER] = (
+        None  # familiarity with each domain, where there are several
+    )
 
     __pydantic_config__ = STRICT
 

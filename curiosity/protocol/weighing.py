@@ -94,10 +94,11 @@ def weigh(
     if beliefs is None or not isinstance(measurement, Weighed):
         numbers.append(Compared("csls_micro", measurement.csls_micro, least_micro=limits.min_csls_micro))
     else:
-        belief, known = measurement.belief_micro, beliefs.range_of(measurement.familiarity_micro)
+        domain, _ = beliefs.nearest(measurement.domains_micro or ())
+        belief, known = measurement.belief_micro, domain.range_of(measurement.familiarity_micro)
         numbers += [
             Compared("csls_micro", measurement.csls_micro),
-            Compared("familiarity_micro", measurement.familiarity_micro, least_micro=beliefs.least_familiar_micro),
+            Compared("familiarity_micro", measurement.familiarity_micro, least_micro=domain.least_familiar_micro),
             Compared(
                 "belief_micro", belief, least_micro=known.accept_micro, reject_below_micro=known.reject_micro
             ),
