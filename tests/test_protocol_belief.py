@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curiosity.protocol.belief import Beliefs, Curve, Domain, Range, familiarity_micro
+from curiosity.protocol.belief import Beliefs, Curve, DomainBeliefs, Range, familiarity_micro
 from curiosity.protocol.calibration import Calibration
 from curiosity.protocol.judgement import opine, rank
 from curiosity.protocol.neighbours import Neighbours
@@ -184,7 +184,7 @@ def test_openings_of_both_forms_are_read_and_committed_as_before() -> None:
         assert (b"belief_micro" in encode(opening)) == bool(known)
 
 
-SURE = Domain((), (Range(Curve((0,), (990_000,)), 900_000, 100_000),), 100_000)
+SURE = DomainBeliefs((), (Range(Curve((0,), (990_000,)), 900_000, 100_000),), 100_000)
 TWO = replace(BELIEFS, others=(None, SURE))
 
 

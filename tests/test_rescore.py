@@ -12,7 +12,7 @@ from PIL import Image as Pillow
 from curiosity.embedding.checkpoint import MANIFEST, MODEL
 from curiosity.ledger.rescore import Rescorer, check_rescored, choose, fetch_checkpoint, rescore_all
 from curiosity.ledger.rescored import Rescored
-from curiosity.protocol.belief import Curve, Domain, Range
+from curiosity.protocol.belief import Curve, DomainBeliefs, Range
 from curiosity.protocol.errors import CheckpointError, ProofError, Rejected, SourceError
 from curiosity.protocol.pair import Item
 from curiosity.protocol.verdict import Outcome, Reason
@@ -82,7 +82,7 @@ async def test_each_lie_is_found_at_its_step(tmp_path: Path) -> None:
 
 async def test_a_lie_about_the_domain_that_a_pair_was_judged_by_is_found(tmp_path: Path) -> None:
     """Whoever names another domain has another curve; the familiarity with each is measured again."""
-    sure = Domain((), (Range(Curve((0,), (999_000,)), 0, 0),), -1_000_000)
+    sure = DomainBeliefs((), (Range(Curve((0,), (999_000,)), 0, 0),), -1_000_000)
     genesis = believing(tmp_path / "genesis", replace(BELIEFS, others=(sure,)))
     async with running(tmp_path / "v", genesis=genesis) as live:
         await submit_all(live, 2)

@@ -80,7 +80,7 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Domain:
+class DomainBeliefs:
     """What is believed of pairs that resemble one part of the references; everything in millionths.
 
     ``edges_micro`` part the familiarity of a pair into ranges, of which there is one more. A pair whose familiarity is
@@ -120,7 +120,7 @@ class Domain:
 
 
 @dataclass(frozen=True)
-class Beliefs(Domain):
+class Beliefs(DomainBeliefs):
     """What a checkpoint believes about one modality pair; everything in millionths.
 
     It is the first domain itself, and ``others`` are the rest; None is one that has no pairs of these modalities. The
@@ -132,9 +132,9 @@ class Beliefs(Domain):
     accept_precision_micro: int
     reject_precision_micro: int
     cheating_micro: int
-    others: tuple[Domain | None, ...] = ()
+    others: tuple[DomainBeliefs | None, ...] = ()
 
-    def nearest(self, domains_micro: Sequence[int]) -> tuple[Domain, int]:
+    def nearest(self, domains_micro: Sequence[int]) -> tuple[DomainBeliefs, int]:
         """Return the domain that a pair is most familiar with, the first of several, and how familiar.
 
         ``domains_micro`` is the familiarity with each domain, in order. Where it is empty there is one domain alone.
@@ -161,7 +161,7 @@ class Beliefs(Domain):
             return Outcome.GREY, Reason.GREY_ZONE
         return near[0][0].outcome_at(score_micro, familiarity_micro)
 
-    def _near(self, domains_micro: Sequence[int], within_micro: int) -> list[tuple[Domain, int]]:
+    def _near(self, domains_micro: Sequence[int], within_micro: int) -> list[tuple[DomainBeliefs, int]]:
         """Return the domains whose familiarity is the highest or at most so much lower, the highest first."""
         domains = zip((self, *self.others), domains_micro or (0,), strict=False)
         known = [(one, familiarity) for one, familiarity in domains if one is not None]
@@ -190,10 +190,10 @@ class Beliefs(Domain):
         fields = dict(value)
         fields |= _fields(fields)
         others = fields.pop("others", [])
-        return cls(**fields, others=tuple(None if one is None else Domain(**_fields(one)) for one in others))
+        return cls(**fields, others=tuple(None if one is None else DomainBeliefs(**_fields(one)) for one in others))
 
 
-def _plain(domain: Domain) -> dict[str, Any]:
+def _plain(domain: DomainBeliefs) -> dict[str, Any]:
     return {
         "edges_micro": list(domain.edges_micro),
         "ranges": [
