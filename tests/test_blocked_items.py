@@ -22,7 +22,8 @@ from curiosity.embedding.modalities import decode
 from curiosity.embedding.sketch import sketch_item
 from curiosity.host.port.address import UNKNOWN
 from curiosity.protocol.errors import ConfigError, Rejected
-from curiosity.protocol.pair import Item, SignedPair
+from curiosity.protocol.orders import RuleOrder
+from curiosity.protocol.pair import NO_ITEM, Item, SignedPair
 from curiosity.serving.block_list import NEAR_BITS, BlockedItem, BlockList, describe_item, read_blocked
 from tests.material.child_checkpoint import ACCEPTS_ALL, HOLDS_ALL, child_of_genesis
 from tests.material.service import BOB, Running, code_of, running
@@ -196,6 +197,18 @@ async def test_a_listed_picture_is_refused_in_every_form_and_leaves_nothing(tmp_
             assert decided.verdict.is_accepted
     assert not any(is_on_disk(tmp_path / "on", item) for _, item in forms(picture))
     assert all(is_on_disk(tmp_path / "off", item) for _, item in forms(picture))
+
+
+async def test_a_listed_picture_is_refused_alone_too(tmp_path: Path) -> None:
+    alone = encode(photo(9).transpose(Image.Transpose.TRANSVERSE), "JPEG", quality=80)
+    async with running(tmp_path / "v") as live:
+        await live.service.epochs.announce(RuleOrder(1, {"item_micro": "50000", "min_epoch_s": "0"}))
+        change_list(live.service.blocked_items.path, add=listing(encode(photo(9))))
+        signed = live.sign((alone, NO_ITEM), BOB)
+        assert (await code_of(live.client.post_pair(signed.encode())))[0] == "ITEM_BLOCKED"
+        live.service.blocked_items.path.write_text("")
+        decided = await live.client.post_pair(signed.encode())
+        assert (decided.replayed, decided.opening.a) == (False, alone.digest)
 
 
 async def test_bytes_that_are_listed_are_refused_before_they_are_read(tmp_path: Path) -> None:
