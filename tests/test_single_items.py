@@ -147,6 +147,24 @@ def test_one_pair_gets_a_hundredth_with_the_pool_as_without() -> None:
     assert abs(sum(paid(POOL, *many).values()) - sum(paid(RULE_2, *many).values())) < 300 * 8
 
 
+def test_who_is_drawn_for_items_is_drawn_as_a_pair() -> None:
+    rule = replace(POOL, top_n=10)
+    pairs, alone = [pair(PAIRS, 1) for _ in range(40)], [single(ALONE) for _ in range(40)]
+    for number in range(4):
+        got = paid(rule, *pairs, *alone, beacon=bytes([number]) * 32)
+        (item_wei,) = {wei for one in alone if (wei := got[one.pair])}
+        drawn = [wei for one in pairs if (wei := got[one.pair])]
+        assert len(drawn) == 10
+        assert all(wei > item_wei for wei in drawn)
+
+
+def test_a_limit_for_readings_takes_nothing_from_their_items() -> None:
+    """A sound alone and a text alone are in no pool, so neither are the two in a pair."""
+    readings = [replace(pair(PAIRS, 2, crowd=512), modalities="audio-text") for _ in range(300)]
+    got = paid(replace(POOL, spoken_micro=50_000), *readings, item := single(ALONE))
+    assert all(got[one.pair] > 2 * got[item.pair] > 0 for one in readings)
+
+
 def test_without_the_pool_an_item_earns_nothing() -> None:
     entries = [single(ALONE), pair(PAIRS, 2), pair(PAIRS, 1, is_novel=False)]
     for rule, is_paid in ((RULE_2, False), (POOL, True)):
@@ -389,6 +407,7 @@ async def test_a_restart_a_copy_and_an_audit_know_items(tmp_path: Path) -> None:
         _, fed = read_mirror(tmp_path / "copy")
         assert signed.envelope.submission.digest(network.domain) not in {one.digest for one in fed}
         live.service.ledger.verify_pairs(network.domain)
+        assert live.service.store.item(NO_ITEM.digest) is None
         copy = LedgerCopy(tmp_path / "copy")
         chosen = await choose_checkpoint(live.client, tmp_path / "home", copy=copy)
         async with Forecaster(chosen, copy=copy) as forecaster:
