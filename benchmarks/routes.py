@@ -265,6 +265,7 @@ def asks(service: Service, network: Network, first: SignedPair) -> Iterator[Ask]
         ("/v1/admin/expiries", 16_000),
         ("/v1/admin/checkpoints", 16_000),
         ("/v1/admin/rules", 16_000),
+        ("/v1/admin/blocked-items", 16_000),
     ):
         yield Ask(f"POST {path}", "an empty object", lambda path=path: request("POST", path, b"{}"))  # type: ignore[misc]
         deep = b"[" * (most // 2) + b"]" * (most // 2)
