@@ -235,8 +235,9 @@ def _tell_again(made: Stage, sent: SentPairs, again: Mapping[int, PairEntry]) ->
     ]
     made.screen.note_table("held pairs", ("kind", "held", "now accepted", "held again", "rejected"), rows)
     if min(counts[kind].total() for kind in (HONEST, SWAPPED)) >= _TELLING:
+        true, wrong = (_share(counts[kind], Outcome.ACCEPTED) for kind in (HONEST, SWAPPED))
         made.report.check(
-            f"with a third of swapped captions in what was held {100 * true_share(counts):.1f} % of what is accepted "
-            "then is true, at least 85",
-            true_share(counts) >= TRUE_SHARE,
+            f"of what was held {100 * true:.0f} % of the honest pairs are accepted then and {100 * wrong:.0f} % of the "
+            "swapped captions, at most half as many",
+            true > 0 and 2 * wrong <= true,
         )
