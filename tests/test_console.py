@@ -191,8 +191,9 @@ def test_a_program_s_help_has_the_name_that_people_call_it_by(module: str, word:
 )  # fmt: skip
 def test_the_commands_of_a_program_share_options(program: click.Group, shared: set[str]) -> None:
     for command in program.commands.values():
-        options = {one for parameter in command.params for one in parameter.opts}
-        assert shared <= options, command.name
+        inner = list(command.commands.values()) if isinstance(command, click.Group) else [command]
+        for one in inner:
+            assert shared <= {name for parameter in one.params for name in parameter.opts}, one.name
 
 
 @pytest.mark.parametrize("module", ["validator", "witness"])
