@@ -76,10 +76,10 @@ def test_an_erased_pair_leaves_nothing_but_its_row(store_url: str, tmp_path: Pat
 
 def test_no_file_of_sqlite_keeps_erased_bytes(sqlite_url: str, tmp_path: Path) -> None:
     entries = secrets()
-    held = [SECRET, LARGE_SECRET[:100], submission_of(entries[0]).envelope, b"vector 0 of 000000000"]
+    held = [SECRET, LARGE_SECRET[:100], submission_of(entries[0]).envelope, b"vector 0 of 0000000000"]
     with open_ledger(sqlite_url, tmp_path / "head") as opened:
         opened.ledger.append(entries)  # now: the write-ahead log holds them too
-        assert all(piece in (tmp_path / "ledger.db-wal").read_bytes() for piece in (SECRET, b"vector 0 of 000000000"))
+        assert all(piece in (tmp_path / "ledger.db-wal").read_bytes() for piece in (SECRET, b"vector 0 of 0000000000"))
         assert [piece in bytes_on_disk(tmp_path) for piece in held] == [True] * 4
         opened.ledger.append([NewEntry(b'{"kind":"takedown"}', None, erases=(0, 2))])
         assert [piece in bytes_on_disk(tmp_path) for piece in held] == [False] * 4
