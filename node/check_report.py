@@ -42,7 +42,8 @@ def show_forecasts(screen: Screen, chosen: ChosenCheckpoint, done: Sequence[Fore
     counts = Counter(one.outcome.outcome for one in done)
     said = ", ".join(f"{count} {name}" for name, count in counts.most_common())
     screen.line(f"Checkpoint {chosen.checkpoint.digest[:12]}, {chosen.origin}.")
-    screen.line(f"{number_of(len(done), 'pair')}: {said}. Nothing was sent.")
+    single = any(one.outcome.a for one in done) and not any(one.outcome.b for one in done)
+    screen.line(f"{number_of(len(done), 'single item' if single else 'pair')}: {said}. Nothing was sent.")
 
 
 def _say_nearest(one: Forecast) -> str:

@@ -180,7 +180,7 @@ def show_view(screen: Screen, seen: ClaimView, *, with_pairs: bool, everything: 
     if shown:
         screen.table(
             f"what {checksum(seen.account)} earned",
-            ("epoch", "pays you", "pairs paid", "your score of all", "status"),
+            ("epoch", "pays you", "pairs paid", "your part of all", "status"),
             [(one.epoch, show_tokens(one.amount_wei), _pairs(one), _score(one), _status(seen, one)) for one in shown],
         )
     last = shown[-1].earning.why if shown else None
@@ -193,13 +193,20 @@ def show_view(screen: Screen, seen: ClaimView, *, with_pairs: bool, everything: 
 
 def _pairs(one: EpochClaim) -> str:
     why = one.earning.why
-    return "?" if why is None else f"{len(why.pairs)} of {why.tally.decided} sent"
+    if why is None:
+        return "?"
+    if not why.vests:
+        return f"{len(why.pairs)} of {why.tally.decided} sent"
+    paid = f"{len(why.pairs)} paid, of earlier epochs" if why.pairs else "0 paid"
+    return f"{paid}; {why.tally.decided} sent" if why.tally.decided else paid
 
 
 def _score(one: EpochClaim) -> str:
     why = one.earning.why
     if why is None:
         return "?"
+    if why.vests:
+        return f"{100 * one.amount_wei / why.emission_wei:.2f} %" if why.emission_wei else "0"
     if not why.whole_score_micro:
         return "0"
     percent = 100 * why.score_micro / why.whole_score_micro
@@ -250,8 +257,13 @@ def _show_pairs(screen: Screen, one: EpochClaim) -> None:
         (pair.entry, "0x" + pair.pair.hex(), pair.modalities, pair.score_micro, show_tokens(pair.share_wei))
         for pair in why.pairs[:_SHOWN_PAIRS]
     ]
-    title = f"epoch {one.epoch} emits {show_tokens(why.emission_wei)} by score; your pairs in it"
-    screen.table(title, ("entry", "pair", "of", "score (millionths)", "share"), rows)
+    emission = show_tokens(why.emission_wei)
+    if why.vests:  # by weight: the gap does not matter
+        title = f"epoch {one.epoch} pays {emission}; your pairs in it"
+        screen.table(title, ("entry", "pair", "of", "share"), [(*row[:3], row[4]) for row in rows])
+    else:
+        title = f"epoch {one.epoch} emits {emission} by score; your pairs in it"
+        screen.table(title, ("entry", "pair", "of", "score (millionths)", "share"), rows)
     if len(why.pairs) > _SHOWN_PAIRS:
         screen.line(f"... and {number_of(len(why.pairs) - _SHOWN_PAIRS, 'pair')} more (--json lists all).")
     if others := _others(one):

@@ -2,7 +2,7 @@
 
 from curiosity.client.amounts import show_exactly, show_tokens
 from curiosity.protocol.counts import number_of
-from curiosity.protocol.payouts import EpochPayout
+from curiosity.protocol.payouts import EpochPayout, PaidPair
 from curiosity.protocol.signing import checksum
 from curiosity.protocol.wire import to_plain
 from curiosity.rewards.check import Recomputed
@@ -83,15 +83,20 @@ def show_payouts(screen: Screen, found: Recomputed, *, with_pairs: bool) -> None
             left = sum(one.unvested_wei for one in payout.unvested)
             screen.line(f"{number_of(len(payout.unvested), 'pair')} will get {show_tokens(left)} more as pay vests.")
         if with_pairs and payout.paid:
+            last = "score (millionths)" if payout.rule is None else "in this epoch"
             screen.table(
                 "the pairs that it pays",
-                ("entry", "pair", "account", "score (millionths)"),
-                [(p.index, "0x" + p.pair.hex(), checksum(p.contributor), p.curiosity_micro) for p in payout.paid],
+                ("entry", "pair", "account", last),
+                [(p.index, "0x" + p.pair.hex(), checksum(p.contributor), _decided(p)) for p in payout.paid],
             )
         if check is not None:
             _show_check(screen, check)
     if checked is not None:
         screen.line(_summary(checked))
+
+
+def _decided(pair: PaidPair) -> int | str:
+    return pair.curiosity_micro if pair.amount_wei is None else show_tokens(pair.amount_wei)
 
 
 def _show_check(screen: Screen, check: EpochCheck) -> None:

@@ -41,6 +41,11 @@ def show_rescored(screen: Screen, done: Sequence[Rescored]) -> None:
         return
     agree = [one for one in done if one.result == AGREES]
     equal = sum(one.is_equal for one in agree)
+    unknown = sum(one.result == UNKNOWN for one in done)
+    if unknown:
+        screen.line(f"{number_of(unknown, 'verdict')} could not be repeated.")
+    if unknown == len(done):
+        return
     screen.line(
         f"{len(agree)} of {number_of(len(done), 'verdict')} agree; of these {equal} bit for bit. "
         f"The largest difference of a number is {max((one.largest_micro for one in done), default=0)} millionths."

@@ -138,7 +138,8 @@ def _files(one: PairOutcome) -> str:
 def show_preview(screen: Screen, found: Preview, checked: str) -> None:
     """Print what a submission would send; ``checked`` says what was compared with the network."""
     counts = [(pair, count) for pair, count in sorted(found.pairs.items())]
-    screen.table("would be sent", ("modalities", "pairs"), counts)
+    if counts:
+        screen.table("would be sent", ("modalities", _noun(found.pairs) + "s"), counts)
     for row in found.rows[:SHOWN]:
         halves = " + ".join(_describe(row[side]) for side in ("a", "b") if side in row)
         screen.line(f"{row['id']} ({row['license']}): {halves}")
@@ -147,13 +148,17 @@ def show_preview(screen: Screen, found: Preview, checked: str) -> None:
     show_conversions(found.converted, screen)
     show_unreadable(screen, found.unreadable)
     if found.generated:
-        screen.line(f"{number_of(found.generated, 'pair')} would be sent as generated.")
+        screen.line(f"{number_of(found.generated, _noun(found.pairs))} would be sent as generated.")
     screen.line(checked)
     screen.line(
-        f"{number_of(found.pairs.total(), 'pair')} of {number_of(found.items, 'item')}, "
+        f"{number_of(found.pairs.total(), _noun(found.pairs))} of {number_of(found.items, 'item')}, "
         f"{number_of(found.item_bytes, 'byte')}. "
         "Nothing was sent."
     )
+
+
+def _noun(kinds: Iterable[str]) -> str:
+    return "single item" if (names := [*kinds]) and not any("-" in name for name in names) else "pair"
 
 
 def _describe(half: dict[str, Any]) -> str:

@@ -76,7 +76,7 @@ def alternatives(line: str) -> list[list[str]]:
     """The words of a line; `wallet new|list` is two commands."""
     rows: list[list[str]] = [[]]
     for word in shlex.split(line):
-        parts = word.split("|") if re.fullmatch(r"[a-z]+(\|[a-z]+)+", word) else [word]
+        parts = word.split("|") if re.fullmatch(r"[a-z-]+(\|[a-z-]+)+", word) else [word]
         rows = [[*row, part] for row in rows for part in parts]
     return rows
 

@@ -19,7 +19,7 @@ from curiosity.chain import reverts
 from curiosity.chain.artifacts import CONTRACT_NAMES, Revert, load_artifact
 from curiosity.client.amounts import parse_amount, show_coins, show_tokens
 from curiosity.client.client import ValidatorClient, _refusal
-from curiosity.client.explain import explain, explain_crowd, explain_pay, fault_of
+from curiosity.client.explain import OF_THIS_RUN, explain, explain_crowd, explain_pay, fault_of
 from curiosity.client.history import find, pair_shares, pay_by_entry, read_history
 from curiosity.client.outcome import withheld
 from curiosity.client.takedowns import find_digest, find_digests
@@ -43,7 +43,7 @@ from curiosity.protocol.messages import Health
 from curiosity.protocol.payouts import derive
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.url import check_url
-from curiosity.protocol.verdict import MAX_CROWD, CrowdCounts, Outcome, Reason, Verdict
+from curiosity.protocol.verdict import MAX_CROWD, OUTSIDE, TOO_NEAR, CrowdCounts, Opening, Outcome, Reason, Verdict
 from curiosity.protocol.wire import encode
 from node.cli import run
 from node.screen import Screen
@@ -72,8 +72,24 @@ def test_every_reason_has_words_a_remedy_and_a_fault_that_is_fair() -> None:
     blamed = {reason for reason in Reason if fault_of(verdict(Outcome.REJECTED, reason)) == Fault.CONTRIBUTOR.value}
     assert blamed - good == {Reason.ITEM_UNDECODABLE, Reason.ITEM_UNINFORMATIVE}
     assert explain_pay(verdict(Outcome.ACCEPTED, Reason.BELONGS_TOGETHER, score=5)).startswith("may be paid")
+    for reason, detail, said in (
+        (Reason.PAIR_COPY, "entry 13 holds near copies of both", "copies of those of entry 13;"),
+        (
+            Reason.PAIR_COPY,
+            f"{OF_THIS_RUN} holds near copies of both",
+            "copies of those of an earlier one of this run;",
+        ),
+        (Reason.ITEM_COPY, "entry 4 holds it or a near copy", "entry 4 holds this item"),
+        (Reason.ITEM_COPY, "", "or it was paid before"),
+        (Reason.CONTENT_DUPLICATE, "entry 2 holds the same two contents", "entry 2 holds exactly these"),
+        (Reason.ITEM_NOT_NOVEL, TOO_NEAR, "adds nothing new"),
+        (Reason.ITEM_NOT_NOVEL, OUTSIDE, "too unlike"),
+        (Reason.ITEM_NOT_NOVEL, "", "too near to what the checkpoint knows, or too far"),
+    ):
+        opening = Opening(bytes(32), bytes(32), bytes(32), detail)
+        assert said in explain(verdict(Outcome.REJECTED, reason), opening).what, detail
     assert explain_crowd(None) == explain_crowd(CrowdCounts()) == ""
-    names, rule = ("a.png", "'a cat'"), "by version 2 of the rule"
+    names, rule = ("a.png", "'a cat'"), "by version 2 or later of the rule"
     assert f"1 earlier pair with a.png: {rule} it weighs 1/4 of" in explain_crowd(CrowdCounts(1), names)
     assert "3 earlier pairs with 'a cat'" in explain_crowd(CrowdCounts(2, 3, 1), names)
     assert "2 earlier pairs with both items" in explain_crowd(CrowdCounts(2, 2, 2), names)

@@ -492,4 +492,7 @@ async def test_the_commands_check_submit_and_tell_of_an_item(tmp_path: Path) -> 
         refused = await run(*sent)
         assert refused[0] == 3
         assert "no pool" in refused[2]
+        dry = await run(*sent, "--dry-run")
+        assert dry[0] == 3
+        assert f"ITEM_ALONE: {picture.name} is one item" in " ".join(dry[2].split())
         assert "with another item that belongs to it" in " ".join(refused[2].split())

@@ -73,7 +73,8 @@ def remove(what: tuple[str, ...], config_path: Path | None, as_json: bool) -> No
         else:
             wanted |= {(kind, value) for kind in KINDS}
     removed = change_list(path, remove=wanted)
-    _say(as_json, {"removed": removed, "path": str(path)}, f"{number_of(removed, 'line')} removed from {path}.")
+    said = f"{number_of(removed, 'line')} removed from {path}." if removed else f"{path} does not list it."
+    _say(as_json, {"removed": removed, "path": str(path)}, said)
 
 
 @block.command("list", epilog=console.example("curiosity validator block list --json"))

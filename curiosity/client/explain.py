@@ -1,5 +1,6 @@
 """What a verdict means for the contributor: why, what to do now, and whether the pair can be paid."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +11,8 @@ from curiosity.protocol.verdict import (
     BELIEF_STEPS,
     MAX_CROWD,
     NOT_NOVEL,
+    OUTSIDE,
+    TOO_NEAR,
     CrowdCounts,
     Opening,
     Outcome,
@@ -37,11 +40,11 @@ _REASONS: Final = {
     ),
     Reason.ITEM_NEW: Words("the item says something new"),
     Reason.ITEM_COPY: Words(
-        "an entry of the ledger holds this item or a near copy of it; this costs you nothing",
+        "an entry holds this item or a near copy of it, or it was paid before; this costs you nothing",
         "Nothing: an item counts once. Together with another item that belongs to it, it may be a new pair.",
     ),
     Reason.ITEM_NOT_NOVEL: Words(
-        "alone the item adds nothing new to what the checkpoint knows; this costs you nothing",
+        "alone the item is too near to what the checkpoint knows, or too far from it; this costs you nothing",
         "Submit it with another item that belongs to it, as a pair.",
     ),
     Reason.PAIR_COPY: Words(
@@ -79,6 +82,20 @@ _REASONS: Final = {
     ),
 }  # fmt: skip
 
+_NOT_NOVEL_ITEM: Final = {
+    TOO_NEAR: "alone the item adds nothing new to what the checkpoint knows; this costs you nothing",
+    OUTSIDE: "alone the item is too unlike what the checkpoint knows; this costs you nothing",
+}
+"""Of an item alone, by the ``detail`` of its opening."""
+_HOLDS: Final = {
+    Reason.CONTENT_DUPLICATE: "{} holds exactly these two items already",
+    Reason.ITEM_COPY: "{} holds this item or a near copy of it; this costs you nothing",
+    Reason.PAIR_COPY: "both items are near copies of those of {}; this costs you nothing",
+}
+"""Of what came before, where the ``detail`` of an opening names it."""
+OF_THIS_RUN: Final = "an earlier one of this run"
+_HOLDER: Final = re.compile(rf"(entry [0-9]{{1,15}}|{OF_THIS_RUN}) holds ")
+
 _SAME_ITEM: Final = Words("this item is in the ledger already", "Nothing: an item counts once, whoever sends it.")
 
 _UNDECIDABLE: Final = (
@@ -115,8 +132,8 @@ def explain(
     words = _REASONS[verdict.reason]
     if verdict.reason is Reason.CONTENT_DUPLICATE and verdict.items is not None:
         return _SAME_ITEM
-    if verdict.reason is Reason.ITEM_UNDECODABLE and opening is not None and opening.detail:
-        return Words(f"an item cannot be decoded: {opening.detail}", words.remedy)
+    if opening is not None and opening.detail:
+        words = Words(_say_detail(verdict.reason, opening.detail) or words.what, words.remedy)
     if weighing is None:
         return words
     what = words.what
@@ -127,6 +144,16 @@ def explain(
             what = f"{blamed} is unlike everything that the checkpoint can judge; this costs you nothing"
     said = _say_numbers(verdict.reason, weighing)
     return Words(f"{what} ({said})" if said else what, words.remedy)
+
+
+def _say_detail(reason: Reason, detail: str) -> str:
+    """Return what happened as the ``detail`` of an opening has it, empty where it adds nothing."""
+    if reason is Reason.ITEM_UNDECODABLE:
+        return f"an item cannot be decoded: {detail}"
+    if reason is Reason.ITEM_NOT_NOVEL:
+        return _NOT_NOVEL_ITEM.get(detail, "")
+    named = _HOLDER.match(detail)
+    return _HOLDS[reason].format(named[1]) if named and reason in _HOLDS else ""
 
 
 _DECIDING: Final = {
@@ -231,8 +258,9 @@ def explain_crowd(crowd: CrowdCounts | None, names: tuple[str, str] = ("", "")) 
     if crowd is None or not crowd.largest:
         return ""
     if crowd.largest == MAX_CROWD:
-        return "; by version 2 of the rule it weighs nothing: too many pairs share its items, or a copy was paid before"
+        why = "too many pairs share its items, or a copy was paid before"
+        return f"; by version 2 or later of the rule it weighs nothing: {why}"
     held = "both items" if crowd.near == crowd.largest else names[crowd.b > crowd.a] or "an item of it"
     pairs = number_of(crowd.largest, "earlier pair")
     weight = (1 + crowd.largest) ** RewardParameters().crowd_power
-    return f"; {pairs} with {held}: by version 2 of the rule it weighs 1/{weight} of a pair of new items"
+    return f"; {pairs} with {held}: by version 2 or later of the rule it weighs 1/{weight} of a pair of new items"

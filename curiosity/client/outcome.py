@@ -27,7 +27,7 @@ OUTCOMES: Final = (ACCEPTED, REJECTED, HELD, GREY, REFUSED, NOT_SENT, UNREADABLE
 KEPT_OUTCOMES: Final = OUTCOMES[:5]
 """What is kept of a pair after a run."""
 _OF_THE_NETWORK: Final = ("LICENSE_MISSING", "LICENSE_NOT_ALLOWED", "PAIR_NOT_TAKEN", "ITEM_ALONE", "ITEM_TOO_LARGE")
-TAKEN_DOWN: Final = "taken down: what was paid stays paid (curiosity receipts --pay tells)"
+TAKEN_DOWN: Final = "taken down: what was paid, if anything, stays paid (curiosity receipts --pay tells)"
 PAY_OF_KNOWN: Final = "fills a gap: curiosity receipts --pay tells whether it is paid"
 _SHOWN_TEXT: Final = 60  # characters of a text that is no file of its own
 

@@ -28,6 +28,7 @@ class Preview:
     unreadable: list[SourceError] = field(default_factory=list)
     converted: Conversions = field(default_factory=Conversions)
     generated: int = 0  # pairs that would be sent as generated
+    not_taken: int = 0  # of ``unreadable``: what this network does not take
 
     @property
     def looked_at(self) -> int:
@@ -68,10 +69,15 @@ def preview(
         if isinstance(row, SourceError):
             made.unreadable.append(row)
             continue
-        try:
-            stated = stated_license(row, license, network.licenses if network else None)
+        try:  # in the order in which a run refuses
             if network is not None:
                 check_taken(row, network)
+        except SourceError as error:
+            made.unreadable.append(error)
+            made.not_taken += 1
+            continue
+        try:
+            stated = stated_license(row, license, network.licenses if network else None)
             read = list(_read(row, seen, made))
             is_generated = generated or row.is_generated
         except SourceError as error:

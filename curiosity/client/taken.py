@@ -38,7 +38,7 @@ def check_taken(source: SourcePair, network: Network) -> None:
     if len(source.items) == 1 and not network.item_micro:
         raise SourceError(
             "ITEM_ALONE",
-            f"{source.id} is one item, and this network's rule of pay has no pool for single items",
+            f"{source.a.path.name} is one item, and this network's rule of pay has no pool for single items",
             "Submit it with another item that belongs to it, as a pair.",
         )
     taken = network.pairs if len(source.items) > 1 else network.modalities

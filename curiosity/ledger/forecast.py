@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from curiosity.client.client import ValidatorClient
-from curiosity.client.explain import explain_belief, explain_crowd, explain_pay
+from curiosity.client.explain import OF_THIS_RUN, explain_belief, explain_crowd, explain_pay
 from curiosity.client.outcome import ACCEPTED, PairOutcome, judged, names_of, short, withheld
 from curiosity.client.submit import ask_network
 from curiosity.client.taken import check_taken, stated_license
@@ -121,7 +121,7 @@ class Forecaster:
         self._measured: dict[tuple[str, bytes], tuple[Embedded, Sketch]] = {}
         self._accepted: dict[tuple[bytes, bytes], int] = {}
         self._crowds = Crowds()
-        self._next = 0  # the entry that the next accepted pair would get, as far as this machine knows
+        self._next = self._sent = 0  # entry of the next accepted pair, as far as this machine knows, and of the first
 
     async def __aenter__(self) -> Self:
         """Load the encoders and start the process that decodes.
@@ -163,7 +163,7 @@ class Forecaster:
                 self._running.in_force.judge, self._whole, self._sketch, tell
             )
             self._accepted |= self._known.contents
-            self._next = self._known.size
+            self._next = self._sent = self._known.size
 
     async def forecast(
         self,
@@ -277,7 +277,8 @@ class Forecaster:
             return Forecast(judged(names, verdict, Opening(_NO_SALT, *contents, detail), None))
         if contents in self._accepted:
             verdict = state.judge.refuse(Reason.CONTENT_DUPLICATE)
-            return Forecast(judged(names, verdict, Opening(_NO_SALT, *contents), None))
+            detail = f"{self._name(self._accepted[contents])} holds the same two contents"
+            return Forecast(judged(names, verdict, Opening(_NO_SALT, *contents, detail), None))
         crowds = self._known.crowds if self._known is not None else self._crowds
         if opinion is None:
             return self._judge_single(names, items[0], measured[0], crowds)
@@ -285,7 +286,8 @@ class Forecaster:
         found = crowds.find(contents, sketches)
         if opinion.outcome is Outcome.ACCEPTED and found.copy_of is not None:
             verdict = state.judge.refuse(Reason.PAIR_COPY, None)
-            return Forecast(judged(names, verdict, Opening(_NO_SALT, *contents), None))
+            detail = f"{self._name(found.copy_of)} holds near copies of both"
+            return Forecast(judged(names, verdict, Opening(_NO_SALT, *contents, detail), None))
         ranked = state.judge.rank(opinion, index, found.crowd)
         name_a, name_b = row.modalities.split("-")
         references = state.judge.anchors.references
@@ -307,17 +309,23 @@ class Forecaster:
         point = joint(*cross_average(a.whole, b.whole, *pulls))
         return Forecast(told, self._known.nearest(row.modalities, point))
 
+    def _name(self, index: int) -> str:
+        return f"entry {index}" if index < self._sent else OF_THIS_RUN
+
     def _judge_single(
         self, names: tuple[str, str], item: Item, measured: tuple[Embedded, Sketch], crowds: Crowds
     ) -> Forecast:
         """Return what the judge says of an item alone."""
         verdict, detail, numbers = judge_single(item, *measured, self._running.in_force.judge, crowds)
+        if verdict.reason is Reason.ITEM_COPY and not self._sent:
+            detail = f"{OF_THIS_RUN} holds it or a near copy"
         opening = Opening(_NO_SALT, item.digest, NO_ITEM.digest, detail, item=numbers)
         if verdict.is_accepted:
             self._accepted[item.digest, NO_ITEM.digest] = self._next
             crowds.join_item(self._next, item.digest, [(measured[1].modality, measured[1].pack())])
             self._next += 1
-        told = judged(names, verdict, opening, weigh_item(numbers, verdict.reason))
+        limits = self._running.in_force.judge.items.limits(item.modality)
+        told = judged(names, verdict, opening, weigh_item(numbers, verdict.reason, limits))
         return Forecast(replace(told, pay=explain_pay(verdict, detail)))
 
     def _pay(self, verdict: Verdict, detail: str, names: tuple[str, str]) -> str:

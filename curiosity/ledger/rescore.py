@@ -119,7 +119,7 @@ class Rescorer:
         try:
             opinion = await self._opine(embedder, entry, row)
         except Rejected as refusal:
-            return Rescored(*known, UNKNOWN, "5", f"{refusal.code}: {refusal.what}")
+            return Rescored(*known, UNKNOWN, "5", self._say(refusal, entry))
         except ProofError as error:
             return Rescored(*known, UNKNOWN, "5", f"{error.code}: {error.what}")
         return compare(known, recorded, opinion, embedder.calibration.pairs[entry.modalities].margin_micro)
@@ -137,10 +137,18 @@ class Rescorer:
             return Rescored(*known, DIFFERS, "9", wrong)
         try:
             whole = (await self._embed(embedder, entry, row.submission.a)).whole
-        except (Rejected, ProofError) as error:
+        except Rejected as refusal:
+            return Rescored(*known, UNKNOWN, "5", self._say(refusal, entry))
+        except ProofError as error:
             return Rescored(*known, UNKNOWN, "5", f"{error.code}: {error.what}")
         found, margin_micro = rule.measure(entry.modalities, whole), rule.limits(entry.modalities).margin_micro
         return compare_item(known, row.opening.item, found, margin_micro)
+
+    def _say(self, refusal: Rejected, entry: PairEntry) -> str:
+        said = f"{refusal.code}: {refusal.what}"
+        if refusal.code == "ITEM_GONE" and self._private_key is None and not entry.verdict.is_accepted:
+            said += "; of a pair that was not accepted they are for its sender: name that wallet (--wallet)"
+        return said
 
     async def _embed(self, embedder: Embedder, entry: PairEntry, part: Part) -> Embedded:
         data = await self._item(entry.pair, part)

@@ -7,6 +7,7 @@ from curiosity.protocol.verdict import ItemMeasurement, Measurement, Reason, Wei
 
 if TYPE_CHECKING:
     from curiosity.protocol.calibration import Calibration
+    from curiosity.protocol.single import ItemLimits
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,9 @@ class Compared:
     @property
     def slack_micro(self) -> int:
         """How far the number is on the right side of its bound; negative on the wrong one, 0 where it has none."""
-        if self.least_micro is not None:
-            return self.value_micro - self.least_micro
-        return 0 if self.most_micro is None else self.most_micro - self.value_micro
+        slacks = [self.value_micro - self.least_micro] if self.least_micro is not None else []
+        slacks += [self.most_micro - self.value_micro] if self.most_micro is not None else []
+        return min(slacks, default=0)
 
     @property
     def holds(self) -> bool:
@@ -107,14 +108,19 @@ def weigh(
     return Weighing(tuple(numbers), limits.margin_micro, belief, problem)
 
 
-def weigh_item(measured: ItemMeasurement, reason: Reason) -> Weighing:
-    """Return the numbers of a decision about a single item; the bound of a slack is 0."""
+def weigh_item(measured: ItemMeasurement, reason: Reason, limits: "ItemLimits | None" = None) -> Weighing:
+    """Return the numbers of a decision about a single item; the bound of a slack is 0.
+
+    ``limits`` are those of its modality, for who has the checkpoint.
+    """
+    near, far = (limits.near_micro, limits.far_micro) if limits is not None else (None, None)
     numbers = (
         Compared("null_slack_micro", measured.null_slack_micro, least_micro=0),
         Compared("hub_slack_micro", measured.hub_slack_micro, least_micro=0),
-        Compared("nearest_micro", measured.nearest_micro),
+        Compared("nearest_micro", measured.nearest_micro, least_micro=near, most_micro=far),
     )
-    return Weighing(numbers, 0, None, "a" if reason is Reason.ITEM_UNINFORMATIVE else "")
+    problem = "a" if reason in (Reason.ITEM_UNINFORMATIVE, Reason.ITEM_NOT_NOVEL) else ""
+    return Weighing(numbers, limits.margin_micro if limits is not None else 0, None, problem)
 
 
 def without_bounds(measurement: Measurement, reason: Reason) -> Weighing:

@@ -57,7 +57,8 @@ class EpochTally:
 class EpochWhy:
     """Why an epoch pays an account what it does; only the ledger tells. ``score_micro`` of ``whole_score_micro``.
 
-    ``unvested_wei`` is what the account's pairs are awarded and have not got after the epoch.
+    ``unvested_wei`` is what the account's pairs are awarded and have not got after the epoch. Scores decide under
+    version 1 of the rule of pay alone: from version 2 on (``vests``) the pairs are of epochs before.
     """
 
     score_micro: int
@@ -66,6 +67,7 @@ class EpochWhy:
     pairs: tuple[EarnedPair, ...]
     tally: EpochTally
     unvested_wei: int = 0
+    vests: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,7 @@ def _earning(
         pairs=split_by_pair([(pair, kinds[pair.index]) for pair in paid], amount_wei),
         tally=tally,
         unvested_wei=unvested_wei,
+        vests=payout.rule is not None,
     )
     proof = tuple(payout.tree().proof(account)) if amount_wei else ()
     return [Earning(payout.epoch, payout.entry is None, amount_wei, payout.reward_root, proof, why)]

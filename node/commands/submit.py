@@ -155,4 +155,6 @@ def _preview(session: Session, rows: Iterable[SourcePair | SourceError], license
         found.to_json() | {"network": network.name if network else None},
         lambda screen: show_preview(screen, found, checked),
     )
-    return int(ExitCode.OK if found.pairs else ExitCode.SOURCE)
+    if found.pairs:
+        return int(ExitCode.OK)
+    return int(ExitCode.REJECTED if found.not_taken else ExitCode.SOURCE)

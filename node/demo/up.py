@@ -90,17 +90,19 @@ class _Progress:
 
     def __init__(self, screen: Screen, started: float) -> None:
         self._screen, self._started, self._shown = screen, started, started
+        self._doing = "the program loads"
 
     def __call__(self, line: str) -> None:
         now = time.monotonic()
+        self._doing = _step(line) or self._doing
         if now - self._shown >= _SHOW_S:
             self._shown = now
-            self._screen.say(f"   starting, {now - self._started:.0f} s: {_step(line)}")
+            self._screen.say(f"   starting, {now - self._started:.0f} s: {self._doing}")
 
 
 def _step(line: str) -> str:
-    """Return, in words, what a validator is at by the last line of its log."""
-    return next((words for mark, words in _STEPS.items() if mark in line), "the program loads")
+    """Return, in words, what a validator is at by the last line of its log; empty if the line does not say."""
+    return next((words for mark, words in _STEPS.items() if mark in line), "")
 
 
 @contextmanager
@@ -191,7 +193,7 @@ def _tell(made: Stage, options: UpOptions, screen: Screen, seconds: float) -> No
         ("keys", f"{run / 'validator' / 'keys'}"),
         ("admin token", f"{run / 'validator' / 'keys' / 'admin.token'}"),
         ("contracts", f"{run / 'chain' / 'addresses.json'}"),
-        ("coins", f"test accounts of {made.chain.engine}, chain id {DEFAULT_CHAIN_ID}: see below"),
+        ("coins", f"test accounts of {made.chain.engine}, chain id {DEFAULT_CHAIN_ID}"),
         ("log", f"{run / 'validator.log'}"),
     ]
     given = "" if _has_default_ports(made) else f" --config {shlex.quote(str(run / 'curiosity.toml'))}"
