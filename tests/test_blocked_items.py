@@ -211,6 +211,24 @@ async def test_a_listed_picture_is_refused_alone_too(tmp_path: Path) -> None:
         assert (decided.replayed, decided.opening.a) == (False, alone.digest)
 
 
+@pytest.mark.parametrize("alone", [False, True])
+async def test_a_listed_file_is_not_served_behind_another_pictures_end(tmp_path: Path, alone: bool) -> None:
+    listed = encode(photo(1), "JPEG", quality=90)
+    async with accepting(tmp_path / "v") as live:
+        await live.service.epochs.announce(RuleOrder(1, {"item_micro": "50000", "min_epoch_s": "0"}))
+        change_list(live.service.blocked_items.path, add=listing(listed))
+        for number, cover in enumerate((encode(photo(2)), encode(photo(3), "JPEG"), encode(photo(4), "WEBP"))):
+            for tail in (b"", listed.data):
+                item = Item("image", cover.media_type, cover.data + tail)
+                signed = live.sign((item, NO_ITEM), BOB) if alone else with_words(live, item, f"scene {number}")
+                decided = await live.client.post_pair(signed.encode())
+                assert (decided.verdict.reason.value == "ITEM_UNDECODABLE") == bool(tail)
+                assert "ITEM_SPARE_BYTES" in str(decided) or not tail
+                if not alone:
+                    assert await is_served(live, item) == (not tail)
+    assert not any(listed.data[-64:] in path.read_bytes() for path in (tmp_path / "v").rglob("*") if path.is_file())
+
+
 async def test_bytes_that_are_listed_are_refused_before_they_are_read(tmp_path: Path) -> None:
     item, path = encode(photo(2)), tmp_path / "list.txt"
     change_list(path, add=[BlockedItem("sha256", item.digest)])

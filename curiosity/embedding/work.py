@@ -20,13 +20,13 @@ from PIL import Image as Pillow
 
 from curiosity.embedding.coded_frames import count_coded_frames
 from curiosity.embedding.modalities import audio, find, gif, image, video
-from curiosity.embedding.modalities.bare import bare_gif, bare_picture
+from curiosity.embedding.modalities.bare import bare_gif, bare_picture, count_behind_pixels
 from curiosity.embedding.modality import refuse
 
 ITEM_UNITS = 200_000
 """What every item costs beside its decoding: the way to a process and back, its encodings on the device."""
-MAX_SPARE_BYTES = 64 * 1024
-"""How much of an item of a pair may be there for nothing."""
+MAX_SPARE_BYTES = 256
+"""How much of a picture may be there for nothing: what tells its colours and its turn, and no other picture."""
 LOST_PROCESS_UNITS = 250_000_000
 """What an item costs that keeps a process busy until it is ended, or breaks it: five seconds' worth."""
 
@@ -95,7 +95,9 @@ def measure(name: str, data: bytes, media_type: str) -> int:
 
 
 def check_spare(name: str, data: bytes, media_type: str) -> None:
-    """Refuse a picture that carries more than MAX_SPARE_BYTES that its pixels do not need: they would be served.
+    """Refuse a picture that carries more than MAX_SPARE_BYTES that its pixels do not need.
+
+    They would be served, and nobody looks at them: another picture may stand there.
 
     Raises:
         Rejected: ITEM_SPARE_BYTES.
@@ -104,6 +106,8 @@ def check_spare(name: str, data: bytes, media_type: str) -> None:
     with contextlib.suppress(*_BROKEN):
         if name == "image":
             spare = bare_picture(data, media_type).spare
+            if media_type == "image/png" and spare <= MAX_SPARE_BYTES:
+                spare += count_behind_pixels(data)
         elif media_type == gif.MEDIA_TYPE:
             spare = bare_gif(data).spare
     if spare > MAX_SPARE_BYTES:

@@ -25,7 +25,9 @@ _MAX_NOTE_BYTES: Final = 1 << 20  # a compressed text that is longer says nothin
 _XMP_KEY, _PROFILE_KEY, _EXIF_KEY = b"XML:com.adobe.xmp", b"Raw profile type exif", b"exif"
 _JPEG_MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # neither a stuffed byte nor a restart
 _JFIF_BYTES, _ADOBE_BYTES = 18, 16  # with marker and length
+_JPEG_LINES: Final = 0xDC  # the number of lines, which decoders skip
 _WEBP_KEPT: Final = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"}
+_WEBP_HEADS: Final = {b"VP8X": 10, b"ANIM": 6}  # bytes of content
 _WEBP_NOTES: Final = 0x20 | 0x08 | 0x04  # flags of an ICC profile, EXIF and XMP (RFC 9649, section 2.7.1)
 
 
@@ -145,6 +147,30 @@ def _most_png_bytes(header: bytes) -> int:
     return int(rows + rows // 64 + 1024)
 
 
+def count_behind_pixels(data: bytes) -> int:
+    """Return how many bytes of a sound PNG's pixel chunks stand behind the end of what unpacks to pixels.
+
+    Raises:
+        zlib.error: They do not unpack. struct.error: it ends within a chunk.
+    """
+    at, pixels = len(_PNG), list[bytes]()
+    while at < len(data):
+        size, kind = struct.unpack_from(">I4s", data, at)
+        if kind in _PNG_PIXELS:
+            pixels.append(data[at + 8 : at + 8 + size])
+        elif pixels:
+            break
+        at += 12 + size
+    wide, high, depth, colours = struct.unpack_from(">IIBB", data, len(_PNG) + 8)
+    # Seven passes of an interlaced picture have their own filter byte in each row, and rows filled up to bytes.
+    most = 2 * high * (wide + 8 + (wide * depth * _PNG_CHANNELS.get(colours, 4) + 7) // 8)
+    unpacking, packed, done = zlib.decompressobj(), b"".join(pixels), 0
+    while packed and not unpacking.eof and done <= most:
+        done += len(unpacking.decompress(packed, _MAX_NOTE_BYTES))
+        packed = unpacking.unconsumed_tail
+    return len(unpacking.unused_data) + len(packed)
+
+
 def _take_note(notes: dict[bytes, tuple[bytes, bytes]], kind: bytes, content: bytes) -> None:
     """Keep what may say how the picture is turned; of two that say it in the same place the later counts."""
     if kind == b"eXIf":
@@ -220,7 +246,7 @@ def _bare_jpeg(data: bytes) -> Bare:
                 following = _JPEG_MARKER.search(data, end)
                 end = following.start() if following else len(data)
             kept.append(data[at:end])
-            needed += end - at
+            needed += end - at if marker != _JPEG_LINES else 0
         at = end
     return Bare(b"".join(kept), len(data) - min(needed, len(data)), find_turn(b"".join(exif), xmp))
 
@@ -230,6 +256,7 @@ def _bare_webp(data: bytes) -> Bare:
         raise ValueError("no WebP header")
     end = 8 + int.from_bytes(data[4:8], "little")
     kept, notes, flags, at = list[bytes](), dict[bytes, bytes](), 0, 12
+    needed, seen = 12, set[bytes]()
     while at + 8 <= min(end, len(data)):
         kind, size = struct.unpack_from("<4sI", data, at)
         content = data[at + 8 : at + 8 + size]
@@ -240,6 +267,9 @@ def _bare_webp(data: bytes) -> Bare:
             content = bytes([content[0] & ~_WEBP_NOTES]) + content[1:]
         if kind in _WEBP_KEPT:
             kept.append(data[at : at + 8] + content + b"\0" * (size % 2))
+            if kind not in seen or kind == b"ANMF":
+                needed += 8 + min(size + size % 2, _WEBP_HEADS.get(kind, size + 1))
+            seen |= {b"VP8 ", b"VP8L"} if kind in (b"VP8 ", b"VP8L") else {kind}
         else:
             notes.setdefault(kind, content)
         at += 8 + size + size % 2
@@ -247,4 +277,4 @@ def _bare_webp(data: bytes) -> Bare:
     exif = notes.get(b"EXIF", b"") if flags & 0x08 else b""
     xmp = notes.get(b"XMP ", b"") if flags & 0x04 else b""
     whole = b"RIFF" + len(body).to_bytes(4, "little") + body
-    return Bare(whole, max(0, len(data) - len(whole)), find_turn(exif, xmp))
+    return Bare(whole, max(0, len(data) - needed), find_turn(exif, xmp))
