@@ -229,6 +229,36 @@ async def test_a_listed_file_is_not_served_behind_another_pictures_end(tmp_path:
     assert not any(listed.data[-64:] in path.read_bytes() for path in (tmp_path / "v").rglob("*") if path.is_file())
 
 
+async def test_a_listed_picture_leaves_nothing_when_its_partner_cannot_be_decoded(tmp_path: Path) -> None:
+    picture = encode(photo(1).transpose(Image.Transpose.ROTATE_90), "JPEG", quality=75)
+    async with running(tmp_path / "v") as live:
+        broken = Item("text", "text/plain", b"\xff\xfe broken \x00")
+        for block in (True, False):
+            change_list(live.service.blocked_items.path, add=listing(encode(photo(1))))
+            if not block:
+                live.service.blocked_items.path.write_text("")
+            size, signed = live.service.ledger.size, live.sign((picture, broken), BOB)
+            if block:
+                assert (await code_of(live.client.post_pair(signed.encode())))[0] == "ITEM_BLOCKED"
+                assert not is_on_disk(tmp_path / "v", picture)
+            else:
+                decided = await live.client.post_pair(signed.encode())
+                assert decided.verdict.reason.value == "ITEM_UNDECODABLE"
+            assert live.service.ledger.size == size + (not block)
+
+
+async def test_the_hash_of_the_empty_file_refuses_no_single_item(tmp_path: Path) -> None:
+    single, path = encode(photo(2)), tmp_path / "list.txt"
+    change_list(path, add=[BlockedItem("sha256", hashlib.sha256(b"").digest(), "empty file")])
+    async with running(tmp_path / "v", blocked_items=path) as live:
+        await live.service.epochs.announce(RuleOrder(1, {"item_micro": "50000", "min_epoch_s": "0"}))
+        body = live.sign((single, NO_ITEM), BOB).encode()
+        await live.service.pipeline.check_first(body, len(body), UNKNOWN)
+        change_list(path, add=[BlockedItem("sha256", single.digest)])
+        with pytest.raises(Rejected, match="ITEM_BLOCKED"):
+            await live.service.pipeline.check_first(body, len(body), UNKNOWN)
+
+
 async def test_bytes_that_are_listed_are_refused_before_they_are_read(tmp_path: Path) -> None:
     item, path = encode(photo(2)), tmp_path / "list.txt"
     change_list(path, add=[BlockedItem("sha256", item.digest)])

@@ -104,19 +104,20 @@ class Pipeline:
 
         Raises:
             Unjudged: For what is not the items' fault.
+            Rejected: ITEM_BLOCKED, where one cannot be decoded and the other is listed.
         """
         named = zip("ab", admitted.pair.items, strict=False)
         tasks = (self._decode_one(name, item, admitted.payer) for name, item in named)
-        arrays: list[Array] = []
-        try:
-            for array in await asyncio.gather(*tasks, return_exceptions=True):
-                if isinstance(array, BaseException):
-                    raise array
-                arrays.append(array)
-        except Unjudged:
-            raise
-        except Rejected as refusal:
-            return refusal
+        decoded = await asyncio.gather(*tasks, return_exceptions=True)
+        arrays = [array for array in decoded if not isinstance(array, BaseException)]
+        for failure in decoded:
+            if isinstance(failure, Rejected) and not isinstance(failure, Unjudged):
+                for item, array in zip(admitted.pair.items, decoded, strict=True):
+                    if not isinstance(array, BaseException):
+                        await self._blocked.check_decoded(item.modality, array)
+                return failure
+            if isinstance(failure, BaseException):
+                raise failure
         return tuple(arrays)
 
     async def _decode_one(self, name: str, item: Item, payer: Payer) -> Array:
@@ -200,7 +201,7 @@ class Pipeline:
         if key not in self._in_flight and await self._batches.nonces.find(key) is None:
             self.intake.check_terms(envelope, offset, length, payer_of(envelope, sender))
             submission = envelope.submission
-            (await self._blocked.current()).check_digests((submission.a.sha256, submission.b.sha256))
+            (await self._blocked.current()).check_digests(part.sha256 for part in submission.parts)
         return envelope, offset, digest
 
     async def validate(
