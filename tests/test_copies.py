@@ -14,6 +14,7 @@ from curiosity.embedding.modality import Array
 from curiosity.embedding.sketch import Sketch, recheck, sketch_item, texts, unpack
 from curiosity.embedding.sketch.pictures import colour_cells, is_recoloured
 from curiosity.embedding.sketch.texts import is_reworded, normal_words, words_of
+from curiosity.embedding.sketch.waves import WHOLE
 from curiosity.protocol.pair import Item
 from curiosity.protocol.verdict import MAX_CROWD, CrowdCounts, Outcome, Reason
 from curiosity.serving import alike
@@ -94,6 +95,43 @@ def test_a_picture_is_near_its_copies_and_no_other_picture() -> None:
             assert found <= {seed}, name
             own += len(found)
         assert own >= 7, name
+
+
+def drawing(seed: int) -> Array:
+    """A scene on a white ground, as drawings are."""
+    return np.pad(scene(seed), ((30, 50), (40, 60), (0, 0)), constant_values=255)
+
+
+def _tilted_on_black(array: Array) -> Array:
+    return np.asarray(Pillow.fromarray(array).rotate(-8, Pillow.Resampling.BICUBIC))
+
+
+def _labelled(array: Array) -> Array:
+    labelled = array.copy()
+    labelled[round(0.8 * len(array)) :] = 0
+    return labelled
+
+
+@pytest.mark.parametrize(
+    ("transform", "without"),
+    [(_tilted_on_black, {"_wedges": lambda _: None}), (_labelled, {"_UNLABELLED": (WHOLE, WHOLE)})],
+)
+def test_a_drawing_is_found_tilted_on_black_and_under_a_label(
+    transform: Callable[[Array], Array], without: Mapping[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both arms: without what fills the corners, or leaves out the label, most are not found."""
+
+    def found() -> int:
+        originals = [sketch_item("image", drawing(seed)) for seed in range(8)]
+        copies = [sketch_item("image", transform(drawing(seed))) for seed in range(8)]
+        near = [[bits(original, copy) <= 44 for original in originals] for copy in copies]
+        assert sum(map(sum, near)) == sum(near[i][i] for i in range(8)), "another drawing is near"
+        return sum(near[i][i] for i in range(8))
+
+    assert found() >= 7
+    for name, part in without.items():
+        monkeypatch.setattr(f"curiosity.embedding.sketch.pictures.{name}", part)
+    assert found() <= 4
 
 
 def test_a_sound_is_near_its_copies_and_no_other_sound() -> None:

@@ -172,7 +172,7 @@ _COVERED = round(SIDE * _LABEL_SHARE)
 _UNLABELLED: tuple[Rectangle, ...] = ((0, SIDE - _COVERED, 0, SIDE), (_COVERED, SIDE, 0, SIDE))
 
 
-_FRAME = np.pad(np.zeros((SIDE - 2, SIDE - 2), dtype=np.bool_), 1, constant_values=True)
+_FRAME = np.pad(np.zeros((SIDE - 2 * _BLUR, SIDE - 2 * _BLUR), dtype=np.bool_), _BLUR, constant_values=True)
 
 
 def _border(plane: Levels) -> Levels:
@@ -203,11 +203,11 @@ def _wedges(plane: Levels) -> npt.NDArray[np.bool_] | None:
 
 
 def _filled(plane: Levels, wedges: npt.NDArray[np.bool_]) -> Levels:
-    """Return the plane with wedges and their blurred edges at the median of what is beside them and the border."""
+    """Return the plane with wedges and their blurred edges at the median of what is beside them."""
     grown = _grown(wedges, _BLUR)
-    beside = plane[(_grown(wedges, _BLUR + 4) | _FRAME) & ~grown]
+    beside = plane[_grown(wedges, _BLUR + 4) & ~grown]
     level = float(np.median(beside)) if len(beside) else float(np.median(_border(plane)))
-    return np.where(grown, np.float32(level), plane)
+    return np.where(grown | _FRAME, np.float32(level), plane)  # a wedge's thin end lies along the frame
 
 
 def _grown(mask: npt.NDArray[np.bool_], cells: int) -> npt.NDArray[np.bool_]:
