@@ -93,9 +93,13 @@ async def test_a_lie_about_the_domain_that_a_pair_was_judged_by_is_found(tmp_pat
         with pytest.MonkeyPatch.context() as patch:
             lie(patch, domains_micro=(0, 900_000), familiarity_micro=900_000, belief_micro=999_000)
             await submit_all(live, 1, start=3)
+        with pytest.MonkeyPatch.context() as patch:
+            lie(patch, domains_micro=())
+            await submit_all(live, 1, start=4)
         done = await look(live, tmp_path / "home", private_key=ALICE)
     assert {one.result for one in honest} == {"agrees"}, [one.why for one in honest]
-    assert [one.result for one in done[2:]] == ["differs", "differs"]
+    assert [one.result for one in done[2:]] == ["differs"] * 3
+    assert "names 0 domains" in done[4].why
     assert "names 3 domains, the checkpoint has 2" in done[2].why
     assert "_micro is" in done[3].why
 

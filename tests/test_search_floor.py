@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from curiosity.embedding.checkpoint import GENESIS, load
+from curiosity.protocol.belief import Beliefs, Curve, Range
 from curiosity.protocol.floor import LEAST_BELIEF_MICRO, Floor
 from curiosity.protocol.judgement import Anchors
-from curiosity.protocol.scoring import cross_average, quantise, undo_cross_average
+from curiosity.protocol.scoring import MICRO, cross_average, quantise, undo_cross_average
 from tests.material.believing import BELIEFS, believing
 from tests.material.service import Running, pictures, running
 from tests.material.shell import Shell
@@ -81,3 +82,17 @@ def test_a_hit_of_the_query_s_own_modality_must_be_nearer_than_half_of_the_refer
     assert 0.35 < np.mean(nearest) < 0.65, "half of the references find another one that fits"
     assert floor.bound("audio", "text") is None, "not calibrated"
     assert Floor(genesis.calibration, anchors).bound("text", "text") is None, "no beliefs, no floor"
+
+
+def test_a_query_that_the_judge_takes_for_nothing_fits_nothing() -> None:
+    """Both arms: the text lies where the empty picture does; without the null gate whatever is believed fits it."""
+    genesis = load(GENESIS)
+    anchors = Anchors.from_arrays(genesis.anchors)
+    sure = Beliefs((), (Range(Curve((0,), (990_000,)), 900_000, 0),), -MICRO, 900_000, 850_000, 333_333)
+    calibration = replace(genesis.calibration, beliefs={"image-text": sure})
+    nothing, picture = anchors.empties["image"], anchors.references["image"][0]
+    text = next(one for one in anchors.references["text"])
+    gated = Floor(calibration, anchors)
+    open_ = Floor(replace(calibration, null_max_micro={}), anchors)
+    assert [floor.fit("text", "image", nothing, picture).fits for floor in (gated, open_)] == [False, True]  # type: ignore[union-attr]
+    assert [floor.fit("text", "image", text, picture).fits for floor in (gated, open_)] == [True, True]  # type: ignore[union-attr]

@@ -2,14 +2,18 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from curiosity.embedding.checkpoint import GENESIS, load
+from curiosity.embedding.checkpoint import GENESIS, load, save
 from curiosity.embedding.weights import read_space
+from curiosity.protocol.belief import Beliefs
+from curiosity.protocol.errors import CheckpointError
 from curiosity.protocol.judgement import Anchors, measure_familiarity
 from curiosity.protocol.scoring import MICRO
+from tests.material.believing import BELIEFS
 from trainer import domains
 from trainer.belief import Scored
 from trainer.calibrate import calibrate
@@ -83,3 +87,36 @@ def test_a_checkpoint_of_two_domains_names_the_one_of_each_reference(
     merged, arrays = calibrate(space, halves, believes=True)
     assert merged.beliefs["image-text"].others == ()
     assert not Anchors.from_arrays(arrays).domains
+
+
+@pytest.mark.parametrize(
+    "domains",
+    [
+        np.zeros(3, np.int16),
+        np.zeros((512, 2), np.int16),
+        np.array(0, np.int16),
+        np.full(512, -1, np.int16),
+        np.full(512, 2, np.int16),
+    ],
+)
+def test_domains_that_do_not_fit_the_references_are_refused(domains: Any, tmp_path: Path) -> None:
+    genesis = load(GENESIS)
+    two = replace(BELIEFS, others=(None,))
+    manifest = replace(genesis.manifest, calibration=replace(genesis.calibration, beliefs={"image-text": two}))
+    model = (GENESIS / "model.safetensors").read_bytes()
+    rows = len(genesis.anchors["ref/text"])
+    for number, arrays in enumerate(({"domain/text": np.ones(rows, np.int16)}, {"domain/text": domains})):
+        anchors = {**genesis.anchors, **arrays}
+        save(tmp_path / str(number), manifest=manifest, model=model, anchors=anchors, card="domains")
+    assert load(tmp_path / "0").anchors["domain/text"].max() == 1
+    with pytest.raises(CheckpointError, match="ANCHORS_DOMAINS"):
+        _ = load(tmp_path / "1").anchors
+
+
+@pytest.mark.parametrize("least", [None, "1", True, 0.5])
+def test_beliefs_of_other_than_whole_numbers_are_refused(least: Any) -> None:
+    two = replace(BELIEFS, others=(BELIEFS,)).to_json()
+    assert Beliefs.from_json(two).others[0] is not None
+    two["others"][0]["least_familiar_micro"] = least
+    with pytest.raises(TypeError, match="whole numbers"):
+        Beliefs.from_json(two)

@@ -170,12 +170,26 @@ class Checkpoint:
         wrong = [name for name, array in arrays.items() if array.dtype != np.int16]
         if wrong:
             raise CheckpointError("ANCHORS_NOT_INT16", f"{wrong} are not int16", "Publish the checkpoint again.")
+        most = max((len(beliefs.others) for beliefs in self.calibration.beliefs.values()), default=0)
+        for name in arrays:
+            if name.startswith("domain/") and not _are_domains(arrays[name], arrays.get(f"ref/{name[7:]}"), most):
+                raise CheckpointError(
+                    "ANCHORS_DOMAINS",
+                    f"{name} of shape {arrays[name].shape} must name one of {most + 1} domains for each reference",
+                    "Publish the checkpoint again.",
+                )
         return arrays
 
     @property
     def calibration(self) -> Calibration:
         """Every number that a verdict depends on beside the anchors."""
         return self.manifest.calibration
+
+
+def _are_domains(domains: NDArray[Any], references: NDArray[Any] | None, most: int) -> bool:
+    if references is None or domains.shape != references.shape[:1]:
+        return False
+    return not len(domains) or (int(domains.min()) >= 0 and int(domains.max()) <= most)
 
 
 def load(path: Path, *, expected: str | None = None) -> Checkpoint:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from curiosity.protocol.entry import PairEntry
 from curiosity.protocol.judgement import Numbers, Opinion, decide
+from curiosity.protocol.scoring import MICRO
 from curiosity.protocol.single import ItemRule
 from curiosity.protocol.verdict import ItemMeasurement, Measurement, Reason, Weighed
 from curiosity.serving.embedder import Embedder
@@ -64,7 +65,8 @@ def contradiction(entry: PairEntry, recorded: Measurement, embedder: Embedder) -
         return "the opening has a belief and the checkpoint publishes none, or the reverse"
     if beliefs is not None and isinstance(recorded, Weighed):
         domains = recorded.domains_micro or ()
-        if len(domains) != (1 + len(beliefs.others) if beliefs.others else 0):
+        named = None if recorded.domains_micro is None else len(domains)
+        if named != (1 + len(beliefs.others) if beliefs.others else None):
             return f"the opening names {len(domains)} domains, the checkpoint has {1 + len(beliefs.others)}"
         nearest = beliefs.nearest(domains)[1] if domains else recorded.familiarity_micro
         if nearest != recorded.familiarity_micro:
@@ -105,7 +107,9 @@ def compare(known: tuple[int, bytes, str], recorded: Measurement, opinion: Opini
 def _apart(recorded: int | tuple[int, ...] | None, found: int | tuple[int, ...] | None) -> int:
     """Return how far two numbers are apart, or the two of as many that are farthest."""
     one, other = (value if isinstance(value, tuple) else (value or 0,) for value in (recorded, found))
-    return max(abs(a - b) for a, b in zip(one, other, strict=True))
+    if len(one) != len(other):
+        return MICRO
+    return max((abs(a - b) for a, b in zip(one, other, strict=True)), default=0)
 
 
 def item_contradiction(entry: PairEntry, recorded: ItemMeasurement, rule: ItemRule) -> str:

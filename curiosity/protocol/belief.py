@@ -188,8 +188,12 @@ class Beliefs(DomainBeliefs):
             KeyError, TypeError, ValueError: If a field is missing or wrong.
         """
         fields = dict(value)
-        fields |= _fields(fields)
         others = fields.pop("others", [])
+        if type(others) is not list:
+            raise TypeError("the other domains are no list")
+        shares = ("accept_precision_micro", "reject_precision_micro", "cheating_micro")
+        _whole([fields[name] for name in shares])
+        fields |= _fields(fields)
         return cls(**fields, others=tuple(None if one is None else DomainBeliefs(**_fields(one)) for one in others))
 
 
@@ -211,14 +215,20 @@ def _plain(domain: DomainBeliefs) -> dict[str, Any]:
 
 def _fields(value: Mapping[str, Any]) -> dict[str, Any]:
     ranges = [
-        Range(Curve(tuple(one["scores_micro"]), tuple(one["beliefs_micro"])), one["accept_micro"], one["reject_micro"])
+        Range(
+            Curve(_whole(one["scores_micro"]), _whole(one["beliefs_micro"])),
+            *_whole([one["accept_micro"], one["reject_micro"]]),
+        )
         for one in value["ranges"]
     ]
-    return {
-        "edges_micro": tuple(value["edges_micro"]),
-        "ranges": tuple(ranges),
-        "least_familiar_micro": value["least_familiar_micro"],
-    }
+    (least,) = _whole([value["least_familiar_micro"]])
+    return {"edges_micro": _whole(value["edges_micro"]), "ranges": tuple(ranges), "least_familiar_micro": least}
+
+
+def _whole(values: Any) -> tuple[int, ...]:
+    if type(values) is not list or any(type(value) is not int for value in values):
+        raise TypeError("beliefs are written as whole numbers")
+    return tuple(values)
 
 
 def familiarity_micro(a: Quantised, b: Quantised, references_a: Quantised, references_b: Quantised) -> int:

@@ -42,6 +42,7 @@ class Floor:
 
     def __init__(self, calibration: Calibration, anchors: Anchors) -> None:
         self._beliefs = calibration.beliefs
+        self._null_max_micro = calibration.null_max_micro
         self._anchors = anchors
         self._cosine = lru_cache(maxsize=None)(self._measure_cosine)
 
@@ -68,7 +69,13 @@ class Floor:
         familiarity, domains = measure_familiarity(a, b, name, beliefs, self._anchors)
         belief = beliefs.at(csls_micro(a, b, *self._anchors.banks[name]), familiarity, domains)
         is_known = familiarity >= beliefs.nearest(domains)[0].least_familiar_micro
-        return Fit(is_known and belief >= bound.least_micro, belief)
+        is_something = self._is_something(query, modality, to) and self._is_something(hit, to, modality)
+        return Fit(is_something and is_known and belief >= bound.least_micro, belief)
+
+    def _is_something(self, item: Quantised, modality: str, to: str) -> bool:
+        """Return whether an item passes the judge's null gate: a search for nothing finds nothing."""
+        most = self._null_max_micro.get(f"{modality}>{to}")
+        return most is None or cosine_micro(item, self._anchors.empties[to]) <= most
 
     def _measure_cosine(self, modality: str) -> int | None:
         references = self._anchors.references.get(modality)
