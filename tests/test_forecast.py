@@ -94,6 +94,9 @@ async def test_what_is_said_before_is_what_the_validator_then_decides(tmp_path: 
         assert (await forecast(live.client, home, [twin]))[0].outcome.is_novel, "without a copy nobody knows its twin"
         (one,) = await forecast(live.client, home, [twin], copy)
         assert (one.outcome.outcome, one.outcome.code) == ("rejected", Reason.PAIR_COPY)
+        assert "of those of entry " in one.outcome.what
+        found = await forecast(live.client, home, [twin, with_text(twin, f"{twin.concept}  ")])
+        assert "of those of an earlier one of this run" in found[1].outcome.what
         digest = live.service.embedder.checkpoint
     async with ValidatorClient(NOWHERE, patience_s=0.0) as nobody:
         chosen = await choose_checkpoint(nobody, home, copy=copy)
@@ -118,6 +121,7 @@ async def test_pairs_of_the_same_run_are_judged_as_if_those_before_them_had_been
         first, second = await forecast(nobody, tmp_path, [pair, pair])
     assert first.outcome.outcome == Outcome.ACCEPTED
     assert second.outcome.code == Reason.CONTENT_DUPLICATE
+    assert second.outcome.what == "an earlier one of this run holds exactly these two items already"
 
 
 async def test_items_that_are_forgotten_before_their_pair_is_judged_change_nothing(

@@ -45,6 +45,9 @@ from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.url import check_url
 from curiosity.protocol.verdict import MAX_CROWD, OUTSIDE, TOO_NEAR, CrowdCounts, Opening, Outcome, Reason, Verdict
 from curiosity.protocol.wire import encode
+from curiosity.rewards.claims import ClaimStatus, ClaimView, EpochClaim
+from curiosity.rewards.earnings import EarnedPair, Earning, EpochTally, EpochWhy
+from node.claim_report import show_view
 from node.cli import run
 from node.screen import Screen
 from node.submit_report import show_outcomes
@@ -364,6 +367,19 @@ def test_pairs_with_one_reason_stand_together_and_their_remedy_once(capsys: pyte
     assert [("Use one" in line, "as above" in line) for line in lines] == [(True, False), (False, True), (False, False)]
     assert ["3rd" in line for line in lines] == [False, True, False]
     assert ["not sent" in line for line in lines] == [True, True, False]
+
+
+@pytest.mark.parametrize("vests", [True, False])
+def test_scores_are_shown_of_an_epoch_that_is_paid_by_them(vests: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    pairs = (EarnedPair(3, bytes(32), "image-text", 786_432, 10**18),)
+    why = EpochWhy(786_432, 786_432, 4 * 10**18, pairs, EpochTally(), vests=vests)
+    earning = Earning(2, False, 10**18, bytes(32), (), why)
+    seen = ClaimView(bytes(20), 0, 0, 2, (EpochClaim(earning, ClaimStatus.CLAIMABLE),))
+    show_view(Screen(), seen, with_pairs=True, everything=False)
+    said = capsys.readouterr().out
+    assert ("786432" in said, "by score" in said, "score (millionths)" in said) == (not vests,) * 3
+    assert ("1 paid, of earlier epochs" in said, "25.00 %" in said) == (vests,) * 2
+    assert ("1 of 0 sent" in said) == (not vests)
 
 
 def test_a_name_does_not_tear_a_table(capsys: pytest.CaptureFixture[str]) -> None:

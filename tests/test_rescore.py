@@ -16,6 +16,8 @@ from curiosity.protocol.belief import Curve, DomainBeliefs, Range
 from curiosity.protocol.errors import CheckpointError, ProofError, Rejected, SourceError
 from curiosity.protocol.pair import Item
 from curiosity.protocol.verdict import Outcome, Reason
+from node.rescore_report import show_rescored
+from node.screen import Screen
 from tests.material.believing import BELIEFS, believing
 from tests.material.child_checkpoint import child_of_genesis
 from tests.material.command import Said
@@ -105,7 +107,7 @@ async def test_a_lie_about_the_domain_that_a_pair_was_judged_by_is_found(tmp_pat
 
 
 async def test_what_was_taken_down_or_belongs_to_a_refused_pair_cannot_be_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with running(tmp_path / "v") as live:
         ((signed, _),) = await submit(live, 1)
@@ -120,6 +122,9 @@ async def test_what_was_taken_down_or_belongs_to_a_refused_pair_cannot_be_told(
     assert (gone.result, gone.why) == ("cannot tell", "nothing is given out of this pair: it was taken down")
     assert (refused.result, refused.step) == ("cannot tell", "5")
     assert "ITEM_GONE" in refused.why
+    assert refused.why.endswith("name that wallet (--wallet)")
+    show_rescored(Screen(), [refused])
+    assert capsys.readouterr().out.splitlines()[-1] == "1 verdict could not be repeated."
     assert own.result == "differs", "its contributor can repeat it"
     with pytest.raises(ProofError, match=r"RESCORE_WITHHELD"):
         check_rescored([gone], leaves[:2])

@@ -465,6 +465,13 @@ async def test_the_commands_check_submit_and_tell_of_an_item(tmp_path: Path) -> 
         assert checked[0] == 3
         told = [(one["code"], one["b"], one["new_items"]) for one in checked[1]["pairs"]]  # type: ignore[attr-defined]
         assert told == [("ITEM_NEW", "", 1), ("ITEM_NOT_NOVEL", "", 0)]
+        near = checked[1]["pairs"][1]  # type: ignore[index]
+        (nearest,) = [one for one in near["numbers"] if one["name"] == "nearest_micro"]
+        assert near["problem"] == "a"
+        assert nearest["value_micro"] < nearest["least_micro"] < nearest["most_micro"]
+        twice = await run("check", "--single", picture, picture, "--json")
+        assert [one["code"] for one in twice[1]["pairs"]] == ["ITEM_NEW", "CONTENT_DUPLICATE"]  # type: ignore[attr-defined]
+        assert twice[1]["pairs"][1]["what"] == "an earlier one of this run holds this item already"  # type: ignore[index]
         sent = ("submit", "--single", picture, label, "--wallet", "alice", "--license", "CC0-1.0")
         dry = await run(*sent, "--dry-run", "--json")
         assert (dry[0], dry[1]["pairs"]) == (0, {"image": 1, "text": 1})

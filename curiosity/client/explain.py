@@ -131,7 +131,8 @@ def explain(
     """
     words = _REASONS[verdict.reason]
     if verdict.reason is Reason.CONTENT_DUPLICATE and verdict.items is not None:
-        return _SAME_ITEM
+        holder = _HOLDER.match(opening.detail) if opening is not None else None
+        return Words(f"{holder[1]} holds this item already", _SAME_ITEM.remedy) if holder else _SAME_ITEM
     if opening is not None and opening.detail:
         words = Words(_say_detail(verdict.reason, opening.detail) or words.what, words.remedy)
     if weighing is None:

@@ -276,7 +276,7 @@ class Forecaster:
             verdict = state.judge.refuse(Reason.ITEM_UNDECODABLE)
             return Forecast(judged(names, verdict, Opening(_NO_SALT, *contents, detail), None))
         if contents in self._accepted:
-            verdict = state.judge.refuse(Reason.CONTENT_DUPLICATE)
+            verdict = replace(state.judge.refuse(Reason.CONTENT_DUPLICATE), items=None if opinion else 0)
             detail = f"{self._name(self._accepted[contents])} holds the same two contents"
             return Forecast(judged(names, verdict, Opening(_NO_SALT, *contents, detail), None))
         crowds = self._known.crowds if self._known is not None else self._crowds
@@ -317,8 +317,8 @@ class Forecaster:
     ) -> Forecast:
         """Return what the judge says of an item alone."""
         verdict, detail, numbers = judge_single(item, *measured, self._running.in_force.judge, crowds)
-        if verdict.reason is Reason.ITEM_COPY and not self._sent:
-            detail = f"{OF_THIS_RUN} holds it or a near copy"
+        if verdict.reason is Reason.ITEM_COPY and detail:  # it begins with "entry N"
+            detail = f"{self._name(int(detail.split()[1]))} holds it or a near copy"
         opening = Opening(_NO_SALT, item.digest, NO_ITEM.digest, detail, item=numbers)
         if verdict.is_accepted:
             self._accepted[item.digest, NO_ITEM.digest] = self._next
