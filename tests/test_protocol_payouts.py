@@ -237,7 +237,7 @@ def test_entries_have_one_form_only() -> None:
 
 def test_payouts_follow_from_the_leaves() -> None:
     first = [pair_entry(KEYS[0], 30), pair_entry(KEYS[1], 10), pair_entry(KEYS[2], 0), pair_entry(KEYS[0], 20)]
-    second = [pair_entry(KEYS[1], 5), pair_entry(KEYS[3], 5, outcome=Outcome.REJECTED)]
+    second = [pair_entry(KEYS[1], 5), pair_entry(KEYS[3], 0, outcome=Outcome.REJECTED)]
     one, two, open_ = derive(ledger(first, second, []), PARAMETERS)
     e1, e2 = PARAMETERS.emission(1), PARAMETERS.emission(2)
     a0, a1 = address_of(KEYS[0]), address_of(KEYS[1])

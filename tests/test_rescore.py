@@ -106,6 +106,27 @@ async def test_a_lie_about_the_domain_that_a_pair_was_judged_by_is_found(tmp_pat
     assert "_micro is" in done[3].why
 
 
+@pytest.mark.parametrize("told", [0, 31, None])
+async def test_a_lie_about_the_belief_that_pays_is_found(tmp_path: Path, told: int | None) -> None:
+    """Honest ones agree, and so do entries without a belief of before the rule paid by it."""
+    genesis = believing(tmp_path / "genesis", max_ratio_micro=10_000_000)
+    differ = []
+    for name, paying in (("old", {}), ("new", {"rule2_epoch": 1})):
+        async with running(tmp_path / name, genesis=genesis, **paying) as live:
+            await submit_all(live, 5)
+            honest = await look(live, tmp_path / "home", private_key=ALICE)
+            assert {one.result for one in honest} == {"agrees"}, [one.why for one in honest]
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("curiosity.serving.judge.told_belief", lambda _: told)
+                await submit_all(live, 5, start=5)
+            done = (await look(live, tmp_path / "home", private_key=ALICE))[5:]
+            differ.append([one.why for one in done if one.result == "differs"])
+    assert bool(differ[0]) is (told is not None)
+    assert differ[1]
+    said = "no belief" if told is None else f"a belief of {told}"
+    assert all(f"the entry tells {said}, the recorded numbers give" in why for why in differ[1])
+
+
 async def test_what_was_taken_down_or_belongs_to_a_refused_pair_cannot_be_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

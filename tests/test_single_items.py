@@ -23,7 +23,7 @@ from curiosity.ledger.reader import LedgerCopy
 from curiosity.ledger.rescore import Rescorer, rescore_all
 from curiosity.ledger.state import MonitorState
 from curiosity.ledger.tiles import LogFiles
-from curiosity.protocol.entry import PairEntry, RuleEntry, encode_entry, parse_entry
+from curiosity.protocol.entry import PairEntry, RuleEntry, encode_entry, parse_entry, version_of
 from curiosity.protocol.errors import ConfigError, ProofError
 from curiosity.protocol.messages import Decision
 from curiosity.protocol.orders import RuleOrder
@@ -31,6 +31,7 @@ from curiosity.protocol.pair import NO_ITEM, Item, SignedPair
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.verdict import CrowdCounts, Outcome, Reason, Verdict
 from curiosity.protocol.vesting import spell_rule
+from curiosity.protocol.wire import encode
 from curiosity.rewards.earnings import derive_earnings
 from curiosity.sources.own.group import make_single
 from curiosity.sources.pairset import SourceItem, SourcePair
@@ -165,6 +166,41 @@ def test_a_limit_for_readings_takes_nothing_from_their_items() -> None:
     assert all(got[one.pair] > 2 * got[item.pair] > 0 for one in readings)
 
 
+def test_generated_material_gets_both_limits_and_no_more() -> None:
+    """Generated readings count as readings alone; a limit for these below that for what is generated adds to it."""
+    budget = POOL.emission_of(POOL.pool_wei)
+    made = [replace(pair(ALONE, 2), generated=True) for _ in range(300)]
+    read = [replace(one, pair=secrets.token_bytes(32), modalities="audio-text") for one in made]
+    real = [pair(OTHERS, 0) for _ in range(300)]
+    for begun, most in ((RULE_3, 250_000 + 50_000), (POOL, 297_500)):
+        rule = replace(begun, generated_micro=250_000, spoken_micro=50_000)
+        got = paid(rule, *made, *read, *real)
+        limit = budget * most // 1_000_000
+        assert limit - 8 * 600 < sum(got[one.pair] for one in (*made, *read)) <= limit
+        got = paid(replace(rule, spoken_micro=250_000), *made, *read, *real)  # then all are in one pool
+        assert sum(got[one.pair] for one in (*made, *read)) <= budget // 4
+    spoken = [replace(one, generated=None) for one in read]
+    got = paid(replace(POOL, spoken_micro=50_000), *spoken, *real)
+    assert abs(sum(got[one.pair] for one in spoken) - budget * 97_500 // 1_000_000) < 8 * 300
+
+
+@pytest.mark.parametrize(
+    ("generated_micro", "flood", "is_less"), [(0, 0, True), (10_000, 400, True), (250_000, 400, False)]
+)
+def test_a_declared_pair_gets_less_than_its_picture_where_its_limit_is_full(
+    generated_micro: int, flood: int, *, is_less: bool
+) -> None:
+    rule = replace(POOL, generated_micro=generated_micro)
+    others = [replace(pair(OTHERS, 2), generated=True) for _ in range(flood)]
+    mine, picture, caption = (
+        replace(pair(PAIRS, 2), generated=True),
+        single(ALONE),
+        replace(single(ALONE), generated=True),
+    )
+    together, apart = paid(rule, *others, mine), paid(rule, *others, picture, caption)
+    assert (together[mine.pair] < apart[picture.pair] + apart[caption.pair]) is is_less
+
+
 def test_without_the_pool_an_item_earns_nothing() -> None:
     entries = [single(ALONE), pair(PAIRS, 2), pair(PAIRS, 1, is_novel=False)]
     for rule, is_paid in ((RULE_2, False), (POOL, True)):
@@ -212,17 +248,40 @@ def test_a_rule_of_before_has_the_digest_that_it_had() -> None:
         ({"items": None}, "fields of version 2"),
         ({"outcome": Outcome.REJECTED}, "at most 0"),
         ({"again": 4}, "decided again"),
+        ({"again": 0}, "decided again"),
+        ({"items": 0}, "is accepted, with 0 new items"),
+        ({"curiosity_micro": 524_288}, "a score"),
+        ({"crowd": CrowdCounts()}, "a score, verdict.crowd"),
+        ({"crowd": CrowdCounts(), "belief": 30}, "a score, verdict.crowd"),
     ],
 )
 def test_an_entry_about_an_item_says_what_it_must(changed: dict[str, object], says: str) -> None:
     good = single(ALONE)
     assert parse_entry(encode_entry(good)) == good
-    verdict = {name: value for name, value in changed.items() if name in ("items", "outcome")}
+    verdict = {name: value for name, value in changed.items() if name not in ("v", "again")}
     if changed == {"v": 2}:
         verdict = {"items": None}
     bad = replace(good, verdict=replace(good.verdict, **verdict), v=changed.get("v", 6), again=changed.get("again"))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=says):
         encode_entry(bad)
+
+
+def test_no_entry_has_a_score_or_a_belief_that_a_judge_cannot_tell() -> None:
+    good = replace(pair(ALONE, 2), verdict=replace(pair(ALONE, 2).verdict, belief=32))
+    assert parse_entry(encode_entry(good)) == good
+    known = replace(good.verdict, novel=False)
+    for verdict, says in (
+        (known, "not accepted and novel"),
+        (replace(known, items=None, crowd=None, belief=None), "not accepted and novel"),
+        (replace(good.verdict, outcome=Outcome.GREY, items=0), "not accepted and novel"),
+        (replace(good.verdict, belief=33), "verdict.belief 33, at most 32"),
+    ):
+        bad = replace(good, verdict=verdict)
+        bad = replace(bad, v=version_of(bad))
+        with pytest.raises(ValueError, match=says):
+            encode_entry(bad)
+        with pytest.raises(ProofError, match="ENTRY_MALFORMED"):
+            parse_entry(encode(bad))
 
 
 # -- what a validator takes
@@ -423,6 +482,25 @@ async def test_a_restart_a_copy_and_an_audit_know_items(tmp_path: Path) -> None:
         assert (await send(live, changed(signed.a), ALICE))[1].verdict.reason is Reason.ITEM_COPY
         again = live.sign((signed.a, NO_ITEM), BOB)
         assert (await live.client.post_pair(again.encode())).verdict.reason is Reason.CONTENT_DUPLICATE
+
+
+async def test_a_pair_whose_known_items_are_said_to_be_new_differs(tmp_path: Path) -> None:
+    async with taking(tmp_path / "v") as live:
+        for row in pictures(4):
+            await live.client.post_pair(live.sign(row).encode())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("validator.batches.count_new", lambda *_: 2)
+            for row in pictures(4, 4):
+                await live.client.post_pair(live.sign(row).encode())
+        leaves = [entry.encode() for entry in (await live.client.entries(0, 1000)).entries]
+        decided = [i for i, leaf in enumerate(leaves) if b'"kind":"pair"' in leaf]
+        async with Rescorer(live.client, live.network, tmp_path / "home", private_key=ALICE) as rescorer:
+            done = await rescore_all(rescorer, live.client, decided, leaves.__getitem__)
+    accepted = [(one.index in decided[:4], one.result, one.why) for one in done if one.outcome == "accepted"]
+    assert {result for is_honest, result, _ in accepted if is_honest} == {"agrees"}
+    lies = [(result, why) for is_honest, result, why in accepted if not is_honest]
+    assert lies
+    assert all(result == "differs" and "says that 2 of the items are new" in why for result, why in lies)
 
 
 async def test_what_is_drawn_of_items_is_judged_again(tmp_path: Path) -> None:

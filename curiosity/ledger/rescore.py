@@ -21,15 +21,17 @@ from curiosity.ledger.rescored import (
     DIFFERS,
     UNKNOWN,
     Rescored,
+    belief_contradiction,
     compare,
     compare_item,
     contradiction,
     item_contradiction,
+    items_contradiction,
     why_unmeasured,
 )
 from curiosity.protocol.counts import number_of
 from curiosity.protocol.decision import check_submission
-from curiosity.protocol.entry import PairEntry, TakedownEntry, parse_entry
+from curiosity.protocol.entry import PairEntry, RuleEntry, TakedownEntry, parse_entry
 from curiosity.protocol.errors import CheckpointError, ProofError, Rejected, SourceError
 from curiosity.protocol.judgement import Embedded, Opinion, opine
 from curiosity.protocol.merkle import root
@@ -87,8 +89,16 @@ class Rescorer:
         for embedder in self._embedders.values():
             embedder.close()
 
-    async def rescore(self, row: IndexedSubmission | None, leaf: bytes, index: int) -> Rescored:
-        """Repeat the verdict of the entry at ``index``; ``row`` is what is given out of its pair, None for nothing.
+    async def rescore(
+        self, row: IndexedSubmission | None, leaf: bytes, index: int, *, is_belief_told: bool = True
+    ) -> Rescored:
+        """Repeat the verdict of the entry at ``index``.
+
+        Args:
+            row: What is given out of its pair, None for nothing.
+            leaf: The entry.
+            index: Its index.
+            is_belief_told: Whether a novel pair must tell its belief; programs of before tell none.
 
         Raises:
             ServiceError: If the validator cannot be reached.
@@ -114,14 +124,18 @@ class Rescorer:
         embedder = await self._embedder(entry.verdict.checkpoint)
         if entry.modalities not in embedder.calibration.pairs:
             return Rescored(*known, DIFFERS, "9", f"the checkpoint does not judge {entry.modalities}")
-        if wrong := contradiction(entry, recorded, embedder):
+        wrong = contradiction(entry, recorded, embedder)
+        if wrong := wrong or belief_contradiction(entry, recorded, is_told=is_belief_told):
             return Rescored(*known, DIFFERS, "9", wrong)
         try:
-            opinion = await self._opine(embedder, entry, row)
+            embedded = [await self._embed(embedder, entry, part) for part in row.submission.parts]
         except Rejected as refusal:
             return Rescored(*known, UNKNOWN, "5", self._say(refusal, entry))
         except ProofError as error:
             return Rescored(*known, UNKNOWN, "5", f"{error.code}: {error.what}")
+        if wrong := items_contradiction(entry, embedded, embedder.in_force.judge.items):
+            return Rescored(*known, DIFFERS, "9", wrong)
+        opinion = self._opine(embedder, entry, embedded)
         return compare(known, recorded, opinion, embedder.calibration.pairs[entry.modalities].margin_micro)
 
     async def _rescore_single(
@@ -155,9 +169,9 @@ class Rescorer:
         array = await self._decoder.decode(part.modality, part.media_type, data)
         return await embedder.embed(part.modality, part.sha256, array)
 
-    async def _opine(self, embedder: Embedder, entry: PairEntry, row: IndexedSubmission) -> Opinion:
+    def _opine(self, embedder: Embedder, entry: PairEntry, embedded: Sequence[Embedded]) -> Opinion:
         return opine(
-            *[await self._embed(embedder, entry, part) for part in row.submission.parts],
+            *embedded,
             modalities=entry.modalities,
             checkpoint=entry.verdict.checkpoint,
             calibration=embedder.calibration,
@@ -256,16 +270,24 @@ async def rescore_all(
         CuriosityError: As `Rescorer.rescore`.
     """
     done = []
+    told_from = next((i for i in range(max(chosen, default=0)) if _pays_by_belief(leaf_at(i))), None)
     for number, index in enumerate(chosen, start=1):
         page = await client.submissions(index, 1)
         row = next((one for one in page.submissions if one.index == index), None)
+        must_tell = told_from is not None and told_from < index
         try:
-            one = await rescorer.rescore(row, leaf_at(index), index)
+            one = await rescorer.rescore(row, leaf_at(index), index, is_belief_told=must_tell)
         except Rejected as refusal:
             one = Rescored(index, b"", "", UNKNOWN, "6", f"{refusal.code}: {refusal.what}")
         done.append(one)
         told(one, number, len(chosen))
     return done
+
+
+def _pays_by_belief(leaf: bytes) -> bool:
+    """Return whether a leaf names a rule of pay that follows beliefs; whoever writes one tells them."""
+    entry = parse_entry(leaf) if b'"full_belief"' in leaf else None
+    return isinstance(entry, RuleEntry) and entry.parameters.get("full_belief", "0") != "0"
 
 
 def check_rescored(rescored: Sequence[Rescored], leaves: Sequence[bytes]) -> None:

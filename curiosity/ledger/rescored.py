@@ -1,12 +1,13 @@
 """What came of repeating a verdict: recorded numbers against the outcome, and against what this machine measures."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from curiosity.protocol.entry import PairEntry
-from curiosity.protocol.judgement import Numbers, Opinion, decide
+from curiosity.protocol.judgement import Embedded, Numbers, Opinion, decide
 from curiosity.protocol.scoring import MICRO
 from curiosity.protocol.single import ItemRule
-from curiosity.protocol.verdict import ItemMeasurement, Measurement, Reason, Weighed
+from curiosity.protocol.verdict import ItemMeasurement, Measurement, Reason, Weighed, told_belief
 from curiosity.serving.embedder import Embedder
 
 _NUMBERS = (
@@ -83,6 +84,19 @@ def contradiction(entry: PairEntry, recorded: Measurement, embedder: Embedder) -
     return ""
 
 
+def belief_contradiction(entry: PairEntry, recorded: Measurement, *, is_told: bool) -> str:
+    """Return how the belief that an entry tells differs from the recorded one; empty if it does not.
+
+    Programs of before tell none. ``is_told``: the entry is of a ledger with a rule that pays by belief.
+    """
+    verdict = entry.verdict
+    expected = told_belief(recorded) if verdict.novel else None
+    if verdict.belief == expected or (verdict.belief is None and entry.v < 6 and not is_told):
+        return ""
+    said = "no belief" if verdict.belief is None else f"a belief of {verdict.belief}"
+    return f"the entry tells {said}, the recorded numbers give {'none' if expected is None else expected}"
+
+
 def compare(known: tuple[int, bytes, str], recorded: Measurement, opinion: Opinion, margin_micro: int) -> Rescored:
     """Return what came of measuring a pair again; ``known`` is index, digest and outcome."""
     found = opinion.measurement
@@ -110,6 +124,17 @@ def _apart(recorded: int | tuple[int, ...] | None, found: int | tuple[int, ...] 
     if len(one) != len(other):
         return MICRO
     return max((abs(a - b) for a, b in zip(one, other, strict=True)), default=0)
+
+
+def items_contradiction(entry: PairEntry, embedded: Sequence[Embedded], rule: ItemRule) -> str:
+    """Return that more of a pair's items are said to be new than the checkpoint can take; empty if not so.
+
+    Fewer may be: an item that an earlier entry holds is not new, which depends on the history.
+    """
+    said = entry.verdict.items or 0
+    names = entry.modalities.split("-") if said else ()
+    can = sum(rule.can_be_new(name, rule.measure(name, one.whole)) for name, one in zip(names, embedded, strict=False))
+    return f"the entry says that {said} of the items are new, measured here {can} can be" if said > can else ""
 
 
 def item_contradiction(entry: PairEntry, recorded: ItemMeasurement, rule: ItemRule) -> str:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from curiosity.protocol.errors import ProofError
 from curiosity.protocol.takedown import Asker, SignedTakedown, TakedownReason, TakedownRequest
-from curiosity.protocol.verdict import Verdict
+from curiosity.protocol.verdict import MOST_BELIEF, Verdict
 from curiosity.protocol.wire import LATER, STRICT, Bytes20, Bytes32, Bytes65, ShortText, Uint53, adapter, encode
 
 MAX_ENTRY_BYTES = 65_535  # c2sp.org/tlog-tiles: an entry's length is a uint16
@@ -203,19 +203,39 @@ def parse_entry(leaf: bytes) -> AnyEntry:
 def _version_differs(entry: AnyEntry) -> str:
     """Return what is wrong with an entry whose version does not fit its fields; "" if nothing is."""
     if isinstance(entry, PairEntry):
-        if entry.verdict.belief is not None and entry.verdict.crowd is None:
-            return "a pair entry with verdict.belief and without verdict.crowd"
         if entry.v != (fits := version_of(entry)):
             return f"a pair entry of version {entry.v} with the fields of version {fits}"
-        most = entry.verdict.is_accepted * (1 if entry.is_single else 2)
-        if (entry.verdict.items or 0) > most:
-            return f"a pair entry with {entry.verdict.items} new items, at most {most} can be"
-        if entry.is_single and (entry.v != 6 or entry.again is not None):
-            return (
-                f"an entry of version {entry.v} about a single item, {'decided again' if entry.again else 'not of 6'}"
-            )
+        return _verdict_differs(entry) or (_single_differs(entry) if entry.is_single else "")
     if isinstance(entry, EpochEntry) and (entry.closing is None) is not (entry.v == 1):
         return f"an epoch entry of version {entry.v} {'without' if entry.v > 1 else 'with'} closing"
+    return ""
+
+
+def _verdict_differs(entry: PairEntry) -> str:
+    """Return what no verdict says that pays; "" if nothing is wrong."""
+    verdict = entry.verdict
+    if verdict.curiosity_micro and not (verdict.novel and verdict.is_accepted):
+        return f"a pair entry with the score {verdict.curiosity_micro} that is not accepted and novel"
+    if verdict.belief is not None and verdict.crowd is None:
+        return "a pair entry with verdict.belief and without verdict.crowd"
+    if (verdict.belief or 0) > MOST_BELIEF:
+        return f"a pair entry with verdict.belief {verdict.belief}, at most {MOST_BELIEF} is told"
+    most = verdict.is_accepted * (1 if entry.is_single else 2)
+    if (verdict.items or 0) > most:
+        return f"a pair entry with {verdict.items} new items, at most {most} can be"
+    return ""
+
+
+def _single_differs(entry: PairEntry) -> str:
+    """Return what an entry about a single item cannot say; "" if nothing is wrong."""
+    verdict = entry.verdict
+    if entry.v != 6 or entry.again is not None:
+        wrong = "not of 6" if entry.again is None else "decided again"
+        return f"an entry of version {entry.v} about a single item, {wrong}"
+    if verdict.items != verdict.is_accepted:
+        return f"an entry about a single item that is {verdict.outcome.value}, with {verdict.items} new items"
+    if verdict.curiosity_micro or verdict.crowd is not None or verdict.belief is not None:
+        return "an entry about a single item with a score, verdict.crowd or verdict.belief, which pairs have"
     return ""
 
 

@@ -79,14 +79,21 @@ class ItemRule:
 
     def decide(self, modality: str, measured: ItemMeasurement) -> tuple[Outcome, Reason]:
         """Return the outcome that the numbers of an item give, and the reason."""
+        return first_failing(self._tests(modality, measured), self.limits(modality).margin_micro, Reason.ITEM_NEW)
+
+    def can_be_new(self, modality: str, measured: ItemMeasurement) -> bool:
+        """Return whether a machine whose numbers lie within the margin of these may take the item."""
+        return all(slack >= 0 for _, slack in self._tests(modality, measured))
+
+    def _tests(self, modality: str, measured: ItemMeasurement) -> list[tuple[Reason, int]]:
+        """Return each test as its reason and how far the item is from failing it."""
         limits = self.limits(modality)
-        tests = [
+        return [
             (Reason.ITEM_UNINFORMATIVE, measured.null_slack_micro),
             (Reason.ITEM_UNINFORMATIVE, measured.hub_slack_micro),
             (Reason.ITEM_NOT_NOVEL, measured.nearest_micro - limits.near_micro),
             (Reason.ITEM_NOT_NOVEL, limits.far_micro - measured.nearest_micro),
         ]
-        return first_failing(tests, limits.margin_micro, Reason.ITEM_NEW)
 
     def measure(self, modality: str, whole: Quantised) -> ItemMeasurement:
         """Return the numbers of an item with this embedding int16[d]."""

@@ -141,11 +141,13 @@ class ValidatorConfig:
     generated_micro: int = setting(
         250_000,
         "Share of an epoch that pairs declared as generated get together at most, in millionths, which is written "
-        "into the ledger with that rule. 1000000: no limit.",
+        "into the ledger with that rule. 1000000: no limit. Generated readings count under spoken_micro alone where "
+        "that is smaller.",
     )
     spoken_micro: int = setting(
         50_000,
-        "The same of pairs of a sound and a text, which to the encoders that come with the program are texts read out.",
+        "The same of pairs of a sound and a text, which to the encoders that come with the program are texts read out. "
+        "What their items get from the pool for new items is not limited by it.",
     )
     full_belief: int = setting(
         USUAL_BELIEF,
