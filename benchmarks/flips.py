@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +32,7 @@ from curiosity.embedding.towers.offline import image
 from curiosity.embedding.towers.offline.image import NamedClassesImage
 from curiosity.embedding.towers.text import MiniLmText
 from curiosity.embedding.weights import read_space
-from curiosity.protocol.belief import Beliefs, Curve, Range
+from curiosity.protocol.belief import Beliefs, Curve, Range, nearest_reference_micro
 from curiosity.protocol.calibration import Calibration
 from curiosity.protocol.errors import CuriosityError, ExitCode
 from curiosity.protocol.judgement import Anchors, Numbers, decide
@@ -155,16 +156,37 @@ def measure(a: Quantised, b: Quantised, calibration: Calibration, anchors: Ancho
     places = [(i, j) for i in range(len(a)) for j in range(len(b))]
     nobody = [""] * len(places)
     scored = scorer.score(a[[i for i, _ in places]], b[[j for _, j in places]], nobody, nobody)
+    familiarities = measure_domains(a, b, calibration.beliefs.get(NAME), anchors)
     return [
         Numbers(
             null_a[i],
             null_b[j],
             distance_micro(*cross_average(a[i], b[j], *pulls)),
             one.score_micro,
-            one.familiarity_micro,
+            *(familiarities[i, j] if familiarities else (one.familiarity_micro, ())),
         )
         for (i, j), one in zip(places, scored, strict=True)
     ]
+
+
+def measure_domains(
+    a: Quantised, b: Quantised, beliefs: Beliefs | None, anchors: Anchors
+) -> dict[tuple[int, int], tuple[int, tuple[int, ...]]]:
+    """Return the familiarity of each a with each b, and that with each domain; nothing where there is one domain."""
+    if beliefs is None or not beliefs.others:
+        return {}
+    known_a, known_b = (
+        [
+            [nearest_reference_micro(item, anchors.of_domain(modality, domain)) for item in items]
+            for domain in range(1 + len(beliefs.others))
+        ]
+        for modality, items in zip(MODALITIES, (a, b), strict=True)
+    )
+    found = {}
+    for i, j in product(range(len(a)), range(len(b))):
+        domains = tuple((of_a[i] + of_b[j]) // 2 for of_a, of_b in zip(known_a, known_b, strict=True))
+        found[i, j] = beliefs.nearest(domains)[1], domains
+    return found
 
 
 def is_flip(one: Numbers, other: Numbers, calibration: Calibration) -> bool:
@@ -223,7 +245,11 @@ def compare(
         len(both),
         outcomes.count(Outcome.ACCEPTED),
         outcomes.count(Outcome.REJECTED),
-        {name: max(abs(getattr(one, name) - getattr(other, name)) for one, other in both) for name in vars(first[0])},
+        {
+            name: max(abs(getattr(one, name) - getattr(other, name)) for one, other in both)
+            for name in vars(first[0])
+            if name != "domains_micro"
+        },
         sum(is_flip(one, other, calibration) for one, other in both),
         sum(is_flip(one, other, bare) for one, other in both),
         sum(is_flip(one, other, changed) for one, other, changed in moved),

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import flips
-from curiosity.embedding.checkpoint import GENESIS, load
-from curiosity.protocol.judgement import Numbers
+from curiosity.embedding.checkpoint import GENESIS, SHIPPED, load
+from curiosity.protocol.judgement import Anchors, Numbers, measure_familiarity
 from tests.material.service import digit_pairs
 from trainer.feed import FedPair, read_trusted
 
@@ -38,3 +38,13 @@ def test_what_is_off_by_more_than_two_margins_turns(off_micro: int, turns: int) 
     other = replace(one, csls_micro=one.csls_micro + off_micro)
     row = flips.compare("tiny", flips.WAYS[1], [one], [other], calibration)
     assert (row.flips, row.moved_flips, row.moved_flips_without_margin) == (0, turns, 1)
+
+
+def test_the_familiarity_with_each_domain_is_the_judge_s() -> None:
+    shipped = load(SHIPPED["offline"])
+    anchors, beliefs = Anchors.from_arrays(shipped.anchors), shipped.calibration.beliefs["image-text"]
+    a, b = anchors.references["image"][:3], anchors.references["text"][:2]
+    found = flips.measure(a, b, shipped.calibration, anchors)
+    expected = [measure_familiarity(one, other, "image-text", beliefs, anchors) for one in a for other in b]
+    assert [(one.familiarity_micro, one.domains_micro) for one in found] == expected
+    assert len(expected[0][1]) == 2
