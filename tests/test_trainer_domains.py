@@ -73,7 +73,7 @@ def test_a_checkpoint_of_two_domains_names_the_one_of_each_reference(
         replace(pair, set="low" if pair.concept < "n" else "other") for pair in known if pair.name == "image-text"
     ]
     space = read_space(load(GENESIS))
-    monkeypatch.setattr("trainer.calibrate.group_sets", lambda _: [["low"], ["other"]])
+    monkeypatch.setattr(domains, "group_sets", lambda _: [["low"], ["other"]])
     monkeypatch.setattr(domains, "LEAST_IN_DOMAIN", 20)
     calibration, arrays = calibrate(space, halves, believes=True)
     anchors, beliefs = Anchors.from_arrays(arrays), calibration.beliefs["image-text"]

@@ -24,10 +24,11 @@ from curiosity.protocol.judgement import Anchors
 from curiosity.protocol.merkle import root
 from curiosity.protocol.scoring import MICRO, cosine_micro, csls_micro, leave_one_out, pulls_micro, quantise
 from tests.material.evaluation import Constant
-from trainer.calibrate import calibrate, join_by_concept, measure_pair, spread
+from trainer.calibrate import calibrate, measure_pair
 from trainer.evaluation import evaluate, is_fit, to_json, to_micro
 from trainer.feed import FedPair, LedgerSlice, read_trusted
 from trainer.genesis_training import make_genesis
+from trainer.joined import join_by_concept, spread
 from trainer.library import Library
 from trainer.recipe import SAFETY_STOP_S
 from trainer.round_training import compare, run

@@ -15,8 +15,9 @@ from curiosity.protocol.judgement import Anchors, Embedded, judge
 from curiosity.protocol.neighbours import Neighbours
 from curiosity.protocol.verdict import Outcome
 from tests.material.evaluation import make_set, write_set
-from trainer.calibrate import ANCHOR_BYTES, ANCHORS_EACH, LEAST_ANCHORS, anchors_each, calibrate, join_by_concept
+from trainer.calibrate import ANCHOR_BYTES, ANCHORS_EACH, LEAST_ANCHORS, anchors_each, calibrate
 from trainer.feed import FedPair, LedgerSlice
+from trainer.joined import join_by_concept
 from trainer.library import Library
 from trainer.recipe import Recipe
 from trainer.round_training import extend, run

@@ -4,9 +4,7 @@ Source of every rule: docs/scoring.md. A threshold that several sets of trusted 
 theirs: each set keeps the share of honest pairs that alpha promises it.
 """
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -32,9 +30,9 @@ from curiosity.protocol.scoring import (
     pulls_micro,
     quantise,
 )
-from trainer.belief import WRONG_SHARES, Scored, Scorer, draw_wrong_pairs, fit_beliefs
-from trainer.domains import OfSet, fit_to, group_sets
+from trainer.domains import Material, fit_domains
 from trainer.feed import FedItem, FedPair
+from trainer.joined import Joined, join_by_concept, spread
 from trainer.library import Library, Prepared
 
 # Share of honest pairs of new concepts that a threshold refuses, by modality pair: where the curves of
@@ -58,59 +56,6 @@ ANCHOR_BYTES = 8 * 2**20
 JUDGED_EACH = 512  # unseen pairs of one set and modality pair that thresholds are taken from
 LOSS_ITEMS = 128  # items of each modality that the median loss is taken over
 BEACON = b"curiosity/calibration/1"
-
-
-@dataclass(frozen=True)
-class Joined:
-    """A trusted true pair: two items of one concept of one set."""
-
-    set: str
-    concept: str
-    split: str
-    a: FedItem
-    b: FedItem
-
-
-def join_by_concept(pairs: Sequence[FedPair], a: str, b: str) -> list[Joined]:
-    """Return true pairs of two modalities: the given ones of each set, or items of one concept of one split.
-
-    The items are joined where the modalities were never paired. Without given pairs an item is joined with one partner
-    of each concept only, chosen by digest, so that many items of one concept do not count quadratically.
-    """
-    joined = [Joined(p.set, p.concept, p.split, p.a, p.b) for p in pairs if (p.a.modality, p.b.modality) == (a, b)]
-    given = {pair.set for pair in joined}
-    found: dict[tuple[str, str, str], dict[str, dict[str, FedItem]]] = {}
-    for pair in pairs:
-        for item in (pair.a, pair.b):
-            if item.modality in (a, b) and pair.set not in given:
-                key = (pair.set, pair.split, pair.concept)
-                found.setdefault(key, {}).setdefault(item.modality, {})[item.digest] = item
-    for (set_name, split, concept), items in sorted(found.items()):
-        left, right = (sorted(items.get(m, {}).values(), key=lambda item: item.digest) for m in (a, b))
-        if left and right:
-            for turn in range(max(len(left), len(right))):
-                one, other = left[turn % len(left)], right[turn % len(right)]
-                joined.append(Joined(set_name, concept, split, one, other))
-    return joined
-
-
-def spread(pairs: Iterable[Joined], count: int) -> list[Joined]:
-    """Return at most ``count`` pairs: one of every concept first, then the second of each.
-
-    The order is that of digests.
-    """
-    by_concept: dict[tuple[str, str], list[Joined]] = {}
-    for pair in sorted(pairs, key=_order):
-        by_concept.setdefault((pair.set, pair.concept), []).append(pair)
-    ordered = sorted(
-        ((turn, _order(pair), pair) for group in by_concept.values() for turn, pair in enumerate(group)),
-        key=lambda entry: entry[:2],
-    )
-    return [pair for _, _, pair in ordered[:count]]
-
-
-def _order(pair: Joined) -> bytes:
-    return hashlib.sha256(f"{pair.a.digest}{pair.b.digest}".encode()).digest()
 
 
 class _Embedded:
@@ -188,7 +133,7 @@ def calibrate(
     beliefs: dict[str, Beliefs] = {}
     if believes:
         unseen_of = {pair_name(*two): _judged(pairs, unseen_split) for two, pairs in joined.items()}
-        beliefs, domains = _beliefs(known, unseen_of, anchors, rows)
+        beliefs, domains = fit_domains(Material(known.pairs, unseen_of, anchors, rows, known.of))
         anchors |= domains
     calibration = Calibration(
         pairs=thresholds,
@@ -272,77 +217,6 @@ def _thresholds(
         ),
         max_ratio_micro=conformal_high([gap.ratio_micro for gap in around], RATIO_SHARE_MICRO),
     )
-
-
-def _beliefs(
-    known: _Embedded,
-    judged: Mapping[str, Sequence[Joined]],
-    anchors: AnchorArrays,
-    rows: Mapping[str, Sequence[FedItem]],
-) -> tuple[dict[str, Beliefs], dict[str, Quantised]]:
-    """Return the beliefs of each modality pair, and of which domain the references are where there are several.
-
-    They come from the unseen pairs of all sets, and from wrong pairs made of each set's own items.
-    """
-    set_of: dict[str, str] = {}
-    for pair in sorted(known.pairs, key=lambda pair: pair.set):
-        for item in (pair.a, pair.b):
-            set_of.setdefault(item.digest, pair.set)
-
-    def scored(name: str, sets: Sequence[str], among: Sequence[str]) -> dict[str, OfSet]:
-        """Return the scores of some sets' pairs; how familiar they are with the references of the sets ``among``."""
-        one, other = name.split("-")
-        of = {item.digest: f"{pair.set}/{pair.concept}" for pair in judged[name] for item in (pair.a, pair.b)}
-        places = {"bank_a": f"bank/{name}/{one}", "bank_b": f"bank/{name}/{other}"}
-        references = {"references_a": f"ref/{one}", "references_b": f"ref/{other}"}
-        keeps = {key: [set_of[item.digest] in among for item in rows[place]] for key, place in references.items()}
-        scorer = Scorer(
-            {key: anchors[place] for key, place in places.items()}
-            | {key: anchors[place][np.array(keeps[key], dtype=np.bool_)] for key, place in references.items()},
-            {key: [of.get(item.digest, "") for item in rows[place]] for key, place in places.items()}
-            | {
-                key: [of.get(i.digest, "") for i, kept in zip(rows[place], keeps[key], strict=True) if kept]
-                for key, place in references.items()
-            },
-        )
-        return {name_of: _score_set(known, scorer, [p for p in judged[name] if p.set == name_of]) for name_of in sets}
-
-    own = {n: sorted({pair.set for pair in pairs}) for n, pairs in judged.items()}
-    apart = {n: {one: scored(n, [one], [one])[one] for one in sets} for n, sets in own.items()}
-    everything = sorted(set(set_of.values()))
-    groups = group_sets(apart)
-    groups[0] = sorted(set(everything) - {name for group in groups[1:] for name in group})
-    beliefs = {}
-    for n, sets in own.items():
-        here = [[name for name in group if name in sets] for group in groups]
-        found = [
-            scored(n, some, group) if len(group) > 1 else {name: apart[n][name] for name in some}
-            for some, group in zip(here, groups, strict=True)
-        ]
-        first = found[0] if here[0] else scored(n, sets, groups[0])
-        others = tuple(fit_to(some, list(some)) for some in found[1:])
-        base = fit_beliefs([p for s in first.values() for p in s.true], [p for s in first.values() for p in s.wrong])
-        beliefs[n] = replace(base, others=others if any(others) else ())
-    if len(groups) == 1:
-        return beliefs, {}
-    domain_of = {name: number for number, group in enumerate(groups) for name in group}
-    modalities = [name for name in rows if name.startswith("ref/")]
-    return beliefs, {
-        name.replace("ref/", "domain/"): np.array([domain_of[set_of[i.digest]] for i in rows[name]], dtype=np.int16)
-        for name in modalities
-    }
-
-
-def _score_set(known: _Embedded, scorer: Scorer, pairs: Sequence[Joined]) -> OfSet:
-    """Return the scores of a set's true pairs, and of wrong ones with the weights of their kinds."""
-    a, b = np.stack([known.of(p.a) for p in pairs]), np.stack([known.of(p.b) for p in pairs])
-    things = [f"{p.set}/{p.concept}" for p in pairs]
-    wrong: list[Scored] = []
-    for kind, drawn in draw_wrong_pairs(a, b, things, *scorer.crowds(a, b), seed=len(pairs)).items():
-        left, right = [i for i, _ in drawn], [j for _, j in drawn]
-        scored = scorer.score(a[left], b[right], [things[i] for i in left], [things[j] for j in right])
-        wrong += [replace(one, weight=WRONG_SHARES[kind] * len(pairs) / len(drawn)) for one in scored]
-    return OfSet(scorer.score(a, b, things, things), wrong)
 
 
 def _null_gates(

@@ -1,18 +1,25 @@
-"""Which trusted sets one curve of beliefs fits, and which need one of their own.
+"""The domains of trusted sets that need a curve of beliefs each, and the beliefs that the sets of each give.
 
 A curve that is fitted to handwritten digits and drawings together is right for neither: digits that the encoder tells
 apart make it distrust drawings with the same score. Sets are merged as long as one curve for both explains their pairs
 as well as two do, by the Bayesian information criterion (Schwarz 1978). Source: docs/scoring.md, "Belief".
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 from math import log
 
+import numpy as np
+import numpy.typing as npt
+
+from curiosity.embedding.checkpoint import AnchorArrays
 from curiosity.protocol.belief import Beliefs
-from curiosity.protocol.scoring import MICRO
-from trainer.belief import CHEATING_MICRO, Scored, fit_beliefs
+from curiosity.protocol.scoring import MICRO, Quantised
+from trainer.belief import CHEATING_MICRO, WRONG_SHARES, Scored, Scorer, draw_wrong_pairs, fit_beliefs
+from trainer.feed import FedItem, FedPair
+from trainer.joined import Joined
 
 LEAST_IN_DOMAIN = 100  # true pairs of one modality pair: a set with fewer has no curve of its own
 _CURVE_PARAMETERS = 2  # of a line of log-odds; bends cost their own square
@@ -29,6 +36,104 @@ class OfSet:
 
 Scores = Mapping[str, Mapping[str, OfSet]]
 """By modality pair and set."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the beliefs of a checkpoint come from.
+
+    ``trusted`` are all pairs, ``unseen`` those that the beliefs are fitted to, by modality pair. ``rows`` gives, by
+    the name of an array of ``anchors``, the item of each of its rows. ``embed`` returns an item's embedding, int16[d].
+    """
+
+    trusted: Sequence[FedPair]
+    unseen: Mapping[str, Sequence[Joined]]
+    anchors: AnchorArrays
+    rows: Mapping[str, Sequence[FedItem]]
+    embed: Callable[[FedItem], Quantised]
+
+    @cached_property
+    def set_of(self) -> dict[str, str]:
+        """The set of each item, by digest: the first by name, of an item that several sets hold."""
+        found: dict[str, str] = {}
+        for pair in sorted(self.trusted, key=lambda pair: pair.set):
+            for item in (pair.a, pair.b):
+                found.setdefault(item.digest, pair.set)
+        return found
+
+    def score(self, name: str, sets: Sequence[str], among: Sequence[str]) -> dict[str, OfSet]:
+        """Return the scores of some sets' pairs; their familiarity is that with the references of ``among``."""
+        scorer = self._scorer(name, among)
+        return {one: self._score_set(scorer, [p for p in self.unseen[name] if p.set == one]) for one in sets}
+
+    def _scorer(self, name: str, among: Sequence[str]) -> Scorer:
+        one, other = name.split("-")
+        thing_of = {i.digest: _thing(pair) for pair in self.unseen[name] for i in (pair.a, pair.b)}
+        banks = {"bank_a": f"bank/{name}/{one}", "bank_b": f"bank/{name}/{other}"}
+        references = {"references_a": f"ref/{one}", "references_b": f"ref/{other}"}
+        keeps = {key: self._is_of(place, among) for key, place in references.items()}
+        keeps |= {key: np.ones(len(self.rows[place]), dtype=np.bool_) for key, place in banks.items()}
+        places = banks | references
+        return Scorer(
+            {key: self.anchors[place][keeps[key]] for key, place in places.items()},
+            {
+                key: [thing_of.get(i.digest, "") for i, kept in zip(self.rows[place], keeps[key], strict=True) if kept]
+                for key, place in places.items()
+            },
+        )
+
+    def _is_of(self, place: str, sets: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Return which rows of an anchor array are of an item of the sets, bool[n]."""
+        return np.array([self.set_of[item.digest] in sets for item in self.rows[place]], dtype=np.bool_)
+
+    def _score_set(self, scorer: Scorer, pairs: Sequence[Joined]) -> OfSet:
+        """Return the scores of a set's true pairs, and of wrong ones with the weights of their kinds."""
+        a, b = np.stack([self.embed(p.a) for p in pairs]), np.stack([self.embed(p.b) for p in pairs])
+        things = [_thing(pair) for pair in pairs]
+        wrong: list[Scored] = []
+        for kind, drawn in draw_wrong_pairs(a, b, things, *scorer.crowds(a, b), seed=len(pairs)).items():
+            left, right = [i for i, _ in drawn], [j for _, j in drawn]
+            scored = scorer.score(a[left], b[right], [things[i] for i in left], [things[j] for j in right])
+            wrong += [replace(one, weight=WRONG_SHARES[kind] * len(pairs) / len(drawn)) for one in scored]
+        return OfSet(scorer.score(a, b, things, things), wrong)
+
+
+def fit_domains(material: Material) -> tuple[dict[str, Beliefs], dict[str, Quantised]]:
+    """Return the beliefs of each modality pair and, where there are several domains, the one of each reference.
+
+    The beliefs come from the unseen pairs of all sets, and from wrong pairs made of each set's own items. The domains
+    of the references of a modality are ``domain/image``, int16[n], in the order of ``ref/image``.
+    """
+    sets_of = {name: sorted({pair.set for pair in pairs}) for name, pairs in material.unseen.items()}
+    alone = {name: {one: material.score(name, [one], [one])[one] for one in sets} for name, sets in sets_of.items()}
+    groups = group_sets(alone)
+    groups[0] = sorted(set(material.set_of.values()) - {one for group in groups[1:] for one in group})
+    beliefs = {name: _fit_groups(material, name, groups, alone[name]) for name in sets_of}
+    if len(groups) == 1:
+        return beliefs, {}
+    domain_of = {one: number for number, group in enumerate(groups) for one in group}
+    return beliefs, {
+        name.replace("ref/", "domain/"): np.array(
+            [domain_of[material.set_of[item.digest]] for item in items], dtype=np.int16
+        )
+        for name, items in material.rows.items()
+        if name.startswith("ref/")
+    }
+
+
+def _fit_groups(material: Material, name: str, groups: Sequence[Sequence[str]], alone: Mapping[str, OfSet]) -> Beliefs:
+    """Return the beliefs of a modality pair: those of the first group of sets, and with them those of the others.
+
+    ``alone`` are the scores of each set that has such pairs, among its own references.
+    """
+    found: list[Mapping[str, OfSet]] = []
+    for group in groups:
+        here = [one for one in group if one in alone]
+        found.append(material.score(name, here, group) if len(group) > 1 else {one: alone[one] for one in here})
+    first = found[0] or material.score(name, list(alone), groups[0])
+    others = tuple(fit_to(scores, list(scores)) for scores in found[1:])
+    base = fit_beliefs([p for of in first.values() for p in of.true], [p for of in first.values() for p in of.wrong])
+    return replace(base, others=others if any(others) else ())
 
 
 def group_sets(scores: Scores) -> list[list[str]]:
@@ -54,6 +159,10 @@ def fit_to(scores: Mapping[str, OfSet], sets: Sequence[str]) -> Beliefs | None:
     true = [one for name in sets if name in scores for one in scores[name].true]
     wrong = [one for name in sets if name in scores for one in scores[name].wrong]
     return fit_beliefs(true, wrong) if len(true) >= LEAST_IN_DOMAIN and wrong else None
+
+
+def _thing(pair: Joined) -> str:
+    return f"{pair.set}/{pair.concept}"
 
 
 def _cost(scores: Scores, one: list[str], other: list[str]) -> float:

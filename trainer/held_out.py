@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curiosity.embedding.space import EmbeddingSpace
-from trainer.calibrate import Joined, join_by_concept, spread
 from trainer.feed import FedItem, FedPair
+from trainer.joined import Joined, join_by_concept, spread
 from trainer.library import Library, Prepared
 
 ALIGNED_EACH = 512  # pairs, one of each concept, that the alignment of two modalities is measured over

@@ -23,8 +23,9 @@ from curiosity.protocol.scoring import (
     pulls_micro,
     quantise,
 )
-from trainer.calibrate import Joined, calibrate, join_by_concept, measure_pair, spread
+from trainer.calibrate import calibrate, measure_pair
 from trainer.feed import FedPair, read_trusted
+from trainer.joined import Joined, join_by_concept, spread
 from trainer.library import Library, Prepared
 from trainer.null_gate import measure_null_gate, null_table
 
