@@ -12,19 +12,18 @@ float32; `Neighbours` finds the exact ones and the gap.
 Run it with ``OMP_NUM_THREADS=1``: two libraries of linear algebra then use a core each in turn.
 """
 
-import argparse
-import json
 import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import faiss
 import numpy as np
 
+from benchmarks.command import carry_out, make_parser
 from curiosity.protocol.neighbours import Neighbours
 from curiosity.protocol.scoring import NEIGHBOURS, Quantised, measure_gap, quantise
 
@@ -120,32 +119,33 @@ def to_table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print a table, write JSON if asked."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gap", description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, help="file to write")
-    parser.add_argument("--most", type=int, default=SIZES[-1], help="leave larger histories out")
-    parser.add_argument("--components", type=int, default=COMPONENTS, help="of a joint point")
-    parser.add_argument("--rounds", type=int, default=7)
-    given = parser.parse_args(arguments)
+def run(most: int, components: int, rounds: int) -> dict[str, Any]:
+    """Return the whole report: histories of at most ``most`` points of ``components`` numbers."""
     faiss.cvar.distance_compute_blas_threshold = _FAISS_BLAS_FROM
     load = os.getloadavg()[0]
-    rows = [measure(size, given.components, given.rounds) for size in SIZES if size <= given.most]
-    report = {
+    rows = [measure(size, components, rounds) for size in SIZES if size <= most]
+    return {
         "command": "python -m benchmarks.gap",
         "threads": os.environ.get("OMP_NUM_THREADS", ""),
-        "components": given.components,
+        "components": components,
         "points_together": TOGETHER,
-        "rounds": given.rounds,
+        "rounds": rounds,
         "load": [round(load, 1), round(os.getloadavg()[0], 1)],
         "faiss": faiss.__version__,
         "numpy": np.__version__,
         "rows": rows,
     }
-    if given.json:
-        given.json.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
-    print(to_table(rows))
-    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print a table, write JSON if asked."""
+    parser = make_parser("gap", __doc__, seed=False, cache=False)
+    parser.add_argument("--most", type=int, default=SIZES[-1], help="leave larger histories out")
+    parser.add_argument("--components", type=int, default=COMPONENTS, help="of a joint point")
+    parser.add_argument("--rounds", type=int, default=7)
+    given = parser.parse_args(arguments)
+    measured = partial(run, given.most, given.components, given.rounds)
+    return carry_out(given, measured, lambda report: to_table(report["rows"]))
 
 
 if __name__ == "__main__":

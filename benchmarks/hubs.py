@@ -9,17 +9,16 @@ crowding, and of one that also leaves hubs out (what a validator does); how many
 pictures is taken for one, and what share of the first ten results are hubs with everything on.
 """
 
-import argparse
-import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from benchmarks.command import carry_out, make_parser, table, write_report
 from curiosity.protocol.scoring import Floats, Quantised, quantise
 from curiosity.serving import hubs as hubs_module
 from curiosity.serving.index import VectorIndex
@@ -118,18 +117,21 @@ def measure(hubs: int) -> dict[str, Any]:
     }
 
 
+def to_markdown(report: Mapping[str, Any]) -> str:
+    """Return the report as a table."""
+    rows = report["rows"]
+    return "\n".join(table(list(rows[0]), ([str(value) for value in row.values()] for row in rows)))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print a table, write JSON if asked."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.hubs", description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, help="file to write")
-    given = parser.parse_args(arguments)
-    rows = [measure(hubs) for hubs in HUBS]
-    if given.json:
-        given.json.write_text(json.dumps({"command": "python -m benchmarks.hubs", "rows": rows}, indent=1) + "\n")
-    print("| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
-    for row in rows:
-        print("| " + " | ".join(str(value) for value in row.values()) + " |")
-    return 0
+    given = make_parser("hubs", __doc__, seed=False, cache=False).parse_args(arguments)
+    return carry_out(
+        given,
+        lambda: {"command": "python -m benchmarks.hubs", "rows": [measure(hubs) for hubs in HUBS]},
+        to_markdown,
+        write=partial(write_report, sort_keys=False),
+    )
 
 
 if __name__ == "__main__":

@@ -13,8 +13,6 @@ clipart and emoji, which is what a checkpoint can ship. Photos are GPL-2: nothin
 ``--speed`` prints the CPU milliseconds of a picture beside those of the published layers in plain PyTorch, same run.
 """
 
-import argparse
-import json
 import statistics
 import sys
 import time
@@ -28,10 +26,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from benchmarks.command import carry_out, make_parser
 from curiosity.embedding.space import EmbeddingSpace
 from curiosity.embedding.towers.offline.efficientnet import CLASSES, SIDE, STAGES, STEM, WIDTH
 from curiosity.embedding.towers.offline.package import load_network
-from curiosity.protocol.errors import CuriosityError, ExitCode
 from curiosity.protocol.scoring import quantise
 from curiosity.sources import load_source
 from curiosity.sources.made.debian import default_package_cache
@@ -44,7 +42,6 @@ from trainer.recipe import GENESIS_RECIPE, Recipe
 from trainer.separation import score_all, separate
 from trainer.train import train
 
-ROOT = Path(__file__).parents[1]
 JUDGED: Final = 200
 BANK: Final = 512
 # Pictures and texts alone need fewer steps than speech; junk is not what is measured here.
@@ -205,34 +202,25 @@ def to_markdown(report: Mapping[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.offline", description=__doc__.splitlines()[0])
+    parser = make_parser("offline", __doc__, threads=True)
     parser.add_argument("--halves", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="file to write")
     parser.add_argument("--speed", action="store_true", help="measure what a picture costs instead")
     parser.add_argument("--steps", type=int, default=RECIPE.steps, help="of training")
     parser.add_argument("--from", dest="given", type=Path, help="folder with the unpacked Debian packages")
     parser.add_argument("--limit", type=int, help="make the sets this small (tests)")
-    parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "benchmarks", help="where sets are kept")
-    parser.add_argument("--threads", type=int, default=0, help="processor threads; 0 leaves the choice to torch")
     given = parser.parse_args(arguments)
-    if given.threads:
-        torch.set_num_threads(given.threads)
-    try:
-        if given.speed:
-            report: dict[str, Any] = measure_speed()
-            print(f"{report['ours_ms']} CPU ms a picture; plain {report['plain_ms']}; ratio {report['ratio']}")
-        else:
-            sets = read_sets(given.cache, given.given, given.limit)
-            report = measure(sets, given.halves, given.seed, replace(RECIPE, steps=given.steps))
-            print(to_markdown(report))
-    except CuriosityError as error:
-        print(f"{error.code}: {error.what}. {error.remedy}", file=sys.stderr)
-        return error.exit_code
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
-    return ExitCode.OK
+    if given.speed:
+        return carry_out(given, measure_speed, _say_speed)
+    recipe = replace(RECIPE, steps=given.steps)
+    return carry_out(
+        given,
+        lambda: measure(read_sets(given.cache, given.given, given.limit), given.halves, given.seed, recipe),
+        to_markdown,
+    )
+
+
+def _say_speed(report: Mapping[str, float]) -> str:
+    return f"{report['ours_ms']} CPU ms a picture; plain {report['plain_ms']}; ratio {report['ratio']}"
 
 
 if __name__ == "__main__":

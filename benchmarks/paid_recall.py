@@ -10,8 +10,6 @@ is measured on concepts that no stream holds. Streams: ``clean``; ``spammed``, a
 any captions; ``junk``, three in ten pairs with another one's caption.
 """
 
-import argparse
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,8 +21,7 @@ import numpy as np
 from benchmarks.attack_pay import Decided, decide
 from benchmarks.attack_streams import CHEAT, HONEST
 from benchmarks.attack_world import Encoder, Floats, Sent, Thing, World, build, read_set
-from benchmarks.embedding import ROOT
-from curiosity.protocol.errors import CuriosityError, ExitCode
+from benchmarks.command import carry_out, make_parser
 from curiosity.protocol.scoring import dequantise
 
 SET = "emoji"
@@ -173,7 +170,7 @@ def run(seed: int, cache: Path, preset: str = "offline") -> dict[str, Any]:
 
 
 def to_markdown(report: Mapping[str, Any]) -> str:
-    """Return A table of recall for each stream: ways by budgets; behind it the share of true pairs among the chosen."""
+    """Return a table of recall for each stream: ways by budgets; behind it the share of true pairs among the chosen."""
     rows = report["rows"]
     lines = [f"Nothing learned: {rows[0]['recall']:.3f}", ""]
     for name in ("clean", "spammed", "junk"):
@@ -189,23 +186,10 @@ def to_markdown(report: Mapping[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return the command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.paid_recall", description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="file to write")
-    parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "benchmarks", help="where sets are kept")
-    given = parser.parse_args(arguments)
-    try:
-        report = run(given.seed, given.cache)
-    except CuriosityError as error:
-        print(f"{error.code}: {error.what}. {error.remedy}", file=sys.stderr)
-        return error.exit_code
-    report["command"] = f"python -m benchmarks.paid_recall --seed {given.seed}"
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
-    print(to_markdown(report))
-    return ExitCode.OK
+    """Run the command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
+    given = make_parser("paid_recall", __doc__).parse_args(arguments)
+    command = f"python -m benchmarks.paid_recall --seed {given.seed}"
+    return carry_out(given, lambda: run(given.seed, given.cache) | {"command": command}, to_markdown)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@ Then an epoch in which nobody sends anything but read speech: how much of what t
 novel pairs get, all of them from one set of names, without a limit and with the one that a new network begins with.
 """
 
-import argparse
-import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.attack_pay import VESTED_AFTER, Network, novel
-from benchmarks.embedding import ROOT
+from benchmarks.command import carry_out, make_parser, table
 from curiosity.embedding.checkpoint import SHIPPED, load
 from curiosity.embedding.modalities import decode
 from curiosity.embedding.space import EmbeddingSpace
@@ -30,7 +28,6 @@ from curiosity.embedding.weights import read_space
 from curiosity.host.settings.validator import ValidatorConfig
 from curiosity.protocol.calibration import Calibration
 from curiosity.protocol.entry import PairEntry
-from curiosity.protocol.errors import CuriosityError, ExitCode
 from curiosity.protocol.judgement import Anchors, Embedded, opine, rank
 from curiosity.protocol.neighbours import Neighbours
 from curiosity.protocol.rewards import RewardParameters
@@ -167,39 +164,32 @@ def run(seed: int, cache: Path) -> dict[str, Any]:
 
 def to_markdown(report: Mapping[str, Any]) -> str:
     """Return the report as tables."""
-    lines = [
-        "| what is heard | pairs | accepted | held | paid | with another text, accepted |",
-        "|---|---|---|---|---|---|",
+    heard = [
+        [row["kind"], str(row["pairs"])]
+        + [f"{row[name]:.3f}" for name in ("accepted", "held", "paid", "wrong_accepted")]
+        for row in report["rows"]
     ]
-    for row in report["rows"]:
-        figures = " | ".join(f"{row[name]:.3f}" for name in ("accepted", "held", "paid", "wrong_accepted"))
-        lines.append(f"| {row['kind']} | {row['pairs']} | {figures} |")
-    lines += ["", "| novel pairs read out | others | share without a limit | with it | others get, without | with |"]
-    lines.append("|---|---|---|---|---|---|")
-    for row in report["epochs"]:
-        names = ("undefended", "defended", "others_undefended", "others_defended")
-        lines.append(f"| {row['read']} | {row['others']} | " + " | ".join(f"{row[name]:.4f}" for name in names) + " |")
-    return "\n".join(lines)
+    names = ("undefended", "defended", "others_undefended", "others_defended")
+    epochs = [
+        [str(row["read"]), str(row["others"]), *(f"{row[name]:.4f}" for name in names)] for row in report["epochs"]
+    ]
+    return "\n".join(
+        [
+            *table(["what is heard", "pairs", "accepted", "held", "paid", "with another text, accepted"], heard),
+            "",
+            *table(
+                ["novel pairs read out", "others", "share without a limit", "with it", "others get, without", "with"],
+                epochs,
+            ),
+        ]
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.read_speech", description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="file to write")
-    parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "benchmarks", help="where sets are kept")
-    given = parser.parse_args(arguments)
-    try:
-        report = run(given.seed, given.cache)
-    except CuriosityError as error:
-        print(f"{error.code}: {error.what}. {error.remedy}", file=sys.stderr)
-        return error.exit_code
-    report["command"] = f"python -m benchmarks.read_speech --seed {given.seed}"
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
-    print(to_markdown(report))
-    return ExitCode.OK
+    given = make_parser("read_speech", __doc__).parse_args(arguments)
+    command = f"python -m benchmarks.read_speech --seed {given.seed}"
+    return carry_out(given, lambda: run(given.seed, given.cache) | {"command": command}, to_markdown)
 
 
 if __name__ == "__main__":

@@ -13,15 +13,15 @@ points (``pinned``).
 seeded order; counted is how many of them are novel by each rule.
 """
 
-import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.command import carry_out, make_parser, table
 from curiosity.embedding.checkpoint import GENESIS, Checkpoint, load
 from curiosity.protocol.calibration import PairThresholds
 from curiosity.protocol.curiosity import RULES, is_novel
@@ -136,29 +136,31 @@ def to_table(rows: Sequence[dict[str, Any]]) -> str:
     """Return rows of one kind as a Markdown table."""
     if not rows:
         return ""
-    lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
-    return "\n".join([*lines, *("| " + " | ".join(str(value) for value in row.values()) + " |" for row in rows)])
+    return "\n".join(table(list(rows[0]), ([str(value) for value in row.values()] for row in rows)))
+
+
+def run(folders: Sequence[Path]) -> dict[str, Any]:
+    """Return the whole report: the attack, and the cost for the pair sets in ``folders``."""
+    checkpoint = load(GENESIS)
+    return {
+        "command": "python -m benchmarks.voids",
+        "checkpoint": checkpoint.digest,
+        "attack": measure_attack(checkpoint),
+        "cost": [row for folder in folders for row in measure_cost(checkpoint, folder)],
+    }
+
+
+def to_markdown(report: Mapping[str, Any]) -> str:
+    """Return the report as two tables."""
+    return "\n\n".join(to_table(report[part]) for part in ("attack", "cost"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print tables, write JSON if asked."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.voids", description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, help="file to write")
+    parser = make_parser("voids", __doc__, seed=False, cache=False)
     parser.add_argument("--pairs", type=Path, action="append", default=[], help="folder of a pair set; repeatable")
     given = parser.parse_args(arguments)
-    checkpoint = load(GENESIS)
-    attack = measure_attack(checkpoint)
-    cost = [row for folder in given.pairs for row in measure_cost(checkpoint, folder)]
-    report = {
-        "command": "python -m benchmarks.voids",
-        "checkpoint": checkpoint.digest,
-        "attack": attack,
-        "cost": cost,
-    }
-    if given.json:
-        given.json.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
-    print("\n\n".join([to_table(attack), to_table(cost)]))
-    return 0
+    return carry_out(given, lambda: run(given.pairs), to_markdown)
 
 
 if __name__ == "__main__":
