@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from curiosity.embedding.fusion.concat import ConcatMlp, drop_modalities
+from curiosity.embedding.fusion.concat import ConcatMlp
+from curiosity.embedding.fusion.inputs import drop_modalities
 from curiosity.embedding.heads.tasks import Classifier, Regressor
 from curiosity.protocol.errors import ConfigError
 
