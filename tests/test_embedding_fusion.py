@@ -176,9 +176,9 @@ def test_an_unknown_fusion_is_refused_by_name() -> None:
 def test_a_weighted_sum_is_the_softmax_of_its_gates_over_its_maps() -> None:
     fusion, given = build("weighted_sum"), make(4)
     assert isinstance(fusion, WeightedSum)
-    mapped = {one: linear(given[one]) for one, linear in fusion.maps.items()}
-    gates = torch.stack([mapped[one][:, -1] for one in sorted(DIMS)], dim=1).softmax(dim=1)
-    want = sum(gates[:, place, None] * mapped[one][:, :-1] for place, one in enumerate(sorted(DIMS)))
+    tokens = fusion.tokens({one: given[one] for one in sorted(DIMS)})
+    weights = torch.einsum("bmd,md->bm", tokens, fusion.gates).add(fusion.biases).softmax(dim=1)
+    want = sum(weights[:, place, None] * tokens[:, place] for place in range(3))
     torch.testing.assert_close(fusion(given), want)
     # As it is made, all modalities count alike.
     fresh = WeightedSum(DIMS, 8).explain(given).weights

@@ -32,7 +32,7 @@ class CrossModalAttention(nn.Module):
         kind: Kind = "dot",
         dropout: float = 0.0,
     ) -> None:
-        """Attend from sequences of ``dim`` to sequences of ``key_dim`` (``dim`` where it is not given).
+        """Make attention from sequences of ``dim`` to sequences of ``key_dim`` (``dim`` where it is not given).
 
         Raises:
             ConfigError: FUSION_SIZE, when the heads do not divide ``dim`` or the kind is unknown.
@@ -67,12 +67,8 @@ class CrossModalAttention(nn.Module):
                 may take it for one unbatched sequence and mix the items of a batch.
         """
         self._check(query, key_value, mask)
-        if mask is None:
-            open_BQK = torch.ones(len(query), 1, key_value.shape[1], dtype=torch.bool, device=query.device)
-        else:
-            open_BQK = mask[:, None, :] if mask.ndim == 2 else mask
-        seen_BK = open_BQK.any(dim=1)
-        hidden_free = torch.where(seen_BK[..., None], key_value, 0.0)
+        open_BQK = None if mask is None else mask[:, None, :] if mask.ndim == 2 else mask
+        hidden_free = key_value if open_BQK is None else torch.where(open_BQK.any(dim=1)[..., None], key_value, 0.0)
         q, k, v = (
             linear(given).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for linear, given in ((self.query, query), (self.key, hidden_free), (self.value, hidden_free))
@@ -82,7 +78,9 @@ class CrossModalAttention(nn.Module):
         else:
             summed = torch.tanh(q[:, :, :, None, :] + k[:, :, None, :, :])
             scores_BHQK = torch.einsum("bhqkd,hd->bhqk", summed, self.score)
-        weights_BHQK = masked_softmax(scores_BHQK, open_BQK[:, None])
+        weights_BHQK = (
+            scores_BHQK.softmax(dim=-1) if open_BQK is None else masked_softmax(scores_BHQK, open_BQK[:, None])
+        )
         mixed = (self.dropout(weights_BHQK) @ v).transpose(1, 2).flatten(-2)
         return self.out(mixed), weights_BHQK
 
@@ -127,6 +125,6 @@ class AttentionFusion(Fusion):
     def _fuse(self, parts: dict[str, Tensor], mask_BM: Tensor) -> Fused:
         tokens_BMD = self.tokens(parts)
         shares_BM = mask_BM / mask_BM.sum(dim=1, keepdim=True).clamp(min=1)
-        query = self.asking + torch.einsum("bm,bmd->bd", shares_BM.to(tokens_BMD.dtype), tokens_BMD)
-        out_B1D, weights_BH1M = self.attention(query[:, None], tokens_BMD, mask_BM)
+        query_B1D = self.asking + shares_BM.to(tokens_BMD.dtype)[:, None] @ tokens_BMD
+        out_B1D, weights_BH1M = self.attention(query_B1D, tokens_BMD, mask_BM)
         return Fused(out_B1D[:, 0], self._shares(weights_BH1M.mean(dim=1)[:, 0]))

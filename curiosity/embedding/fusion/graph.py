@@ -64,4 +64,4 @@ class GraphFusion(Fusion):
             weights_BMM = masked_softmax(scores_BMM, open_BMM)
             nodes_BMD = nodes_BMD + torch.relu(weights_BMM @ sent_BMD)
         shares_BM = mask_BM.to(nodes_BMD.dtype) / mask_BM.sum(dim=1, keepdim=True).clamp(min=1)
-        return Fused(torch.einsum("bm,bmd->bd", shares_BM, nodes_BMD))
+        return Fused((shares_BM[:, None] @ nodes_BMD)[:, 0])

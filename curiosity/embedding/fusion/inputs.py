@@ -111,12 +111,16 @@ class Fusion(nn.Module):
             masks = drop_modalities(masks, self.modality_dropout)
         parts = {}
         for name, width in self.dims.items():
-            there = embeddings.get(name, first.new_zeros(len(first), width))
-            parts[name] = torch.where(masks[name][:, None], there, 0.0)
+            if name not in embeddings:
+                parts[name] = first.new_zeros(len(first), width)
+            elif name in present or self.training:
+                parts[name] = torch.where(masks[name][:, None], embeddings[name], 0.0)
+            else:
+                parts[name] = embeddings[name]
         return parts, torch.stack(list(masks.values()), dim=1)
 
     def _fuse(self, parts: dict[str, Tensor], mask_BM: Tensor) -> Fused:
-        """Fuse [B, D_m] by modality, 0 where missing; ``mask_BM`` bool, in the order of ``dims``."""
+        """Return the fused vectors of [B, D_m] by modality, 0 where missing; ``mask_BM`` in the order of ``dims``."""
         raise NotImplementedError
 
     def _shares(self, weights_BM: Tensor) -> dict[str, Tensor]:
@@ -144,11 +148,16 @@ class Fusion(nn.Module):
 
 
 class ModalityTokens(nn.Module):
-    """One token for each modality: a linear map of its embedding to D, plus a learned vector that names it."""
+    """One token for each modality: its embedding, plus a learned vector that names it.
+
+    An embedding of another dimension than D passes a linear map first; one of D dimensions is in the space already.
+    """
 
     def __init__(self, dims: Mapping[str, int], dim: int) -> None:
         super().__init__()
-        self.maps = nn.ModuleDict({name: nn.Linear(width, dim) for name, width in dims.items()})
+        self.maps = nn.ModuleDict(
+            {name: nn.Identity() if width == dim else nn.Linear(width, dim) for name, width in dims.items()}
+        )
         self.names = nn.Parameter(torch.randn(len(dims), dim) * 0.02)
 
     def forward(self, parts: Mapping[str, Tensor]) -> Tensor:

@@ -59,4 +59,4 @@ class LateFusion(Fusion):
     def _fuse(self, parts: dict[str, Tensor], mask_BM: Tensor) -> Fused:
         means_BMD, log_precisions_BM = self._predict(parts)
         weights_BM = masked_softmax(log_precisions_BM, mask_BM)
-        return Fused(torch.einsum("bm,bmd->bd", weights_BM, means_BMD), self._shares(weights_BM))
+        return Fused((weights_BM[:, None] @ means_BMD)[:, 0], self._shares(weights_BM))
