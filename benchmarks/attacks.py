@@ -14,8 +14,6 @@ are of an attacker who knows the defence.
 each accepted, novel one were paid alike. Embeddings are kept in ``--cache``.
 """
 
-import argparse
-import json
 import statistics
 import sys
 from collections import Counter
@@ -55,10 +53,10 @@ from benchmarks.attack_streams import (
 )
 from benchmarks.attack_tables import to_markdown
 from benchmarks.attack_world import PAIR, Encoder, Sent, Thing, World, build, read_set
-from benchmarks.embedding import ROOT
+from benchmarks.command import carry_out, make_parser
 from benchmarks.judge import calibration_error
 from curiosity.embedding.checkpoint import SHIPPED
-from curiosity.protocol.errors import ConfigError, CuriosityError, ExitCode
+from curiosity.protocol.errors import ConfigError
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.scoring import MICRO
 from curiosity.protocol.verdict import CrowdCounts, Weighed
@@ -340,30 +338,23 @@ def _say(what: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return the command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.attacks", description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=1)
+    """Run the command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
+    parser = make_parser("attacks", __doc__)
     parser.add_argument("--rounds", type=int, default=3, help="each with another half of the concepts")
     parser.add_argument("--preset", default=OFFLINE)
     parser.add_argument("--pretrained", action="store_true", help="start from the published weights that it names")
-    parser.add_argument("--json", type=Path, help="file to write")
-    parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "benchmarks", help="where sets are kept")
     given = parser.parse_args(arguments)
-    try:
-        report = run(given.seed, given.rounds, given.preset, given.cache, pretrained=given.pretrained)
-    except CuriosityError as error:
-        print(f"{error.code}: {error.what}. {error.remedy}", file=sys.stderr)
-        return error.exit_code
-    first = report["honest"][report["set"]]
-    report |= {figure: first[figure] for figure in ("honest_accept", "honest_pay_kept", "ece")}
     asked = f" --preset {given.preset}" if given.preset != OFFLINE else ""
     asked += " --pretrained" if given.pretrained else ""
-    report["command"] = f"python -m benchmarks.attacks --seed {given.seed}{asked}"
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
-    print(to_markdown(report))
-    return ExitCode.OK
+    command = f"python -m benchmarks.attacks --seed {given.seed}{asked}"
+
+    def measured() -> dict[str, Any]:
+        report = run(given.seed, given.rounds, given.preset, given.cache, pretrained=given.pretrained)
+        first = report["honest"][report["set"]]
+        figures = {figure: first[figure] for figure in ("honest_accept", "honest_pay_kept", "ece")}
+        return report | figures | {"command": command}
+
+    return carry_out(given, measured, to_markdown)
 
 
 if __name__ == "__main__":

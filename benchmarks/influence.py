@@ -18,12 +18,11 @@ half of the held-out pairs; the other half, which a beacon would draw afterwards
 unless he knows it (``adaptive, knows``). ``adaptive, all`` tries every caption there is.
 """
 
-import argparse
-import json
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +31,9 @@ from numpy.typing import NDArray
 
 from benchmarks.attack_streams import CHEAT, SEARCHED, Scene, search_judge, swap
 from benchmarks.attack_world import Encoder, Floats, Sent, Thing, World, build, read_set
-from benchmarks.embedding import ROOT
+from benchmarks.command import carry_out, make_parser
 from benchmarks.judge import roc_area
 from benchmarks.paid_recall import HEAD_WEIGHT, RIDGE, TOLD_WEIGHT
-from curiosity.protocol.errors import CuriosityError, ExitCode
 from curiosity.protocol.scoring import dequantise
 from curiosity.protocol.verdict import Outcome
 
@@ -238,25 +236,14 @@ def to_markdown(report: Mapping[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return the command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.influence", description=__doc__.splitlines()[0])
+    """Run the command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
+    parser = make_parser("influence", __doc__)
     parser.add_argument("--set", choices=SETS, default="emoji", dest="name")
-    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="file to write")
-    parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "benchmarks", help="where sets are kept")
     given = parser.parse_args(arguments)
-    try:
-        report = run(given.name, given.seed, given.rounds, given.cache)
-    except CuriosityError as error:
-        print(f"{error.code}: {error.what}. {error.remedy}", file=sys.stderr)
-        return error.exit_code
-    report["command"] = f"python -m benchmarks.influence --set {given.name} --seed {given.seed} --rounds {given.rounds}"
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
-    print(to_markdown(report))
-    return ExitCode.OK
+    command = f"python -m benchmarks.influence --set {given.name} --seed {given.seed} --rounds {given.rounds}"
+    measured = partial(run, given.name, given.seed, given.rounds, given.cache)
+    return carry_out(given, lambda: measured() | {"command": command}, to_markdown)
 
 
 if __name__ == "__main__":

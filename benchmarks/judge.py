@@ -16,23 +16,20 @@ never trained on. Then
 Means and standard deviations over the rounds are printed.
 """
 
-import argparse
-import json
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from benchmarks.embedding import ROOT
+from benchmarks.command import carry_out, make_parser
 from curiosity.embedding.space import EmbeddingSpace, pick_device
 from curiosity.protocol.calibration import Calibration
-from curiosity.protocol.errors import CuriosityError, ExitCode
 from curiosity.protocol.judgement import Anchors, Embedded, Opinion, opine
 from curiosity.protocol.scoring import MICRO, Quantised, csls_micro, quantise
 from curiosity.protocol.verdict import Outcome, Weighed
@@ -340,34 +337,20 @@ def to_markdown(report: Mapping[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return the command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.judge", description=__doc__.splitlines()[0])
+    """Run the command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
+    parser = make_parser("judge", __doc__, threads=True)
     parser.add_argument("--set", choices=sorted(MAKERS), required=True, dest="name")
-    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--halves", type=int, default=10, help="rounds, each with another half judged")
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--steps", type=int, default=GENESIS_RECIPE.steps, help="of training in each round; 0: none")
-    parser.add_argument("--json", type=Path, help="file to write")
-    parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "benchmarks", help="where sets are kept")
-    parser.add_argument("--threads", type=int, default=0, help="processor threads; 0 leaves the choice to torch")
     given = parser.parse_args(arguments)
-    if given.threads:
-        torch.set_num_threads(given.threads)
     recipe = replace(GENESIS_RECIPE, steps=given.steps)
-    try:
-        report = run(given.name, given.seed, given.halves, given.preset, recipe, given.cache, progress=True)
-    except CuriosityError as error:
-        print(f"{error.code}: {error.what}. {error.remedy}", file=sys.stderr)
-        return error.exit_code
-    report["command"] = (
+    command = (
         f"python -m benchmarks.judge --set {given.name} --seed {given.seed} --halves {given.halves} "
         f"--preset {given.preset} --steps {given.steps}"
     )
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
-    print(to_markdown(report))
-    return ExitCode.OK
+    measured = partial(run, given.name, given.seed, given.halves, given.preset, recipe, given.cache, progress=True)
+    return carry_out(given, lambda: measured() | {"command": command}, to_markdown)
 
 
 if __name__ == "__main__":

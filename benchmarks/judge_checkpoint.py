@@ -9,23 +9,20 @@ the ten digits are concepts that it was never shown. Each round draws half of th
 figures are those of `benchmarks.judge`; a column for each set, the mean of the rounds.
 """
 
-import argparse
-import json
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from benchmarks.embedding import ROOT
+from benchmarks.command import carry_out, make_parser
 from benchmarks.judge import MAKERS, MOST_JUDGED, SPLITS, Bench, measure, one_of_each
 from curiosity.embedding.checkpoint import SHIPPED, Checkpoint, load
 from curiosity.embedding.space import EmbeddingSpace, pick_device
 from curiosity.embedding.weights import read_space
-from curiosity.protocol.errors import CuriosityError, ExitCode
 from curiosity.protocol.judgement import Anchors
 from curiosity.protocol.scoring import quantise
 from curiosity.sources.made.material import DEFAULT_SEED
@@ -118,41 +115,32 @@ def _cell(figure: str, value: float | None) -> str:
     return f"{value:.3f}" if figure in ("auc", "ece") else f"{value:.1%}".replace("%", " %")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Return the command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.judge_checkpoint", description=__doc__.splitlines()[0])
-    parser.add_argument("--checkpoint", type=Path, default=SHIPPED["offline"], help="default: the shipped `offline`")
-    parser.add_argument("--set", nargs="+", choices=list(SETS), default=list(SETS), dest="names")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=10, help="each judges another half")
-    parser.add_argument("--json", type=Path, help="file to write")
-    parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "benchmarks", help="where sets are kept")
-    parser.add_argument("--threads", type=int, default=0, help="processor threads; 0 leaves the choice to torch")
-    given = parser.parse_args(arguments)
-    if given.threads:
-        torch.set_num_threads(given.threads)
-    try:
-        checkpoint = load(given.checkpoint)
-        space = read_space(checkpoint).to(pick_device())
-        sets = {}
-        for name in given.names:
-            print(f"{name} ...", file=sys.stderr)
-            sets[name] = judge_set(name, checkpoint, space, read_set(name, given.cache), given.seed, given.rounds)
-    except CuriosityError as error:
-        print(f"{error.code}: {error.what}. {error.remedy}", file=sys.stderr)
-        return error.exit_code
-    report = {
-        "command": f"python -m benchmarks.judge_checkpoint --seed {given.seed} --rounds {given.rounds}",
+def run(path: Path, names: Sequence[str], cache: Path, seed: int, rounds: int) -> dict[str, Any]:
+    """Return the whole report: a checkpoint on disk against some sets."""
+    checkpoint = load(path)
+    space = read_space(checkpoint).to(pick_device())
+    sets = {}
+    for name in names:
+        print(f"{name} ...", file=sys.stderr)
+        sets[name] = judge_set(name, checkpoint, space, read_set(name, cache), seed, rounds)
+    return {
+        "command": f"python -m benchmarks.judge_checkpoint --seed {seed} --rounds {rounds}",
         "checkpoint": checkpoint.digest,
-        "seed": given.seed,
-        "rounds": given.rounds,
+        "seed": seed,
+        "rounds": rounds,
         "sets": sets,
     }
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
-    print(to_markdown(report))
-    return ExitCode.OK
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
+    parser = make_parser("judge_checkpoint", __doc__, threads=True)
+    parser.add_argument("--checkpoint", type=Path, default=SHIPPED["offline"], help="default: the shipped `offline`")
+    parser.add_argument("--set", nargs="+", choices=list(SETS), default=list(SETS), dest="names")
+    parser.add_argument("--rounds", type=int, default=10, help="each judges another half")
+    given = parser.parse_args(arguments)
+    measured = partial(run, given.checkpoint, given.names, given.cache, given.seed, given.rounds)
+    return carry_out(given, measured, to_markdown)
 
 
 if __name__ == "__main__":

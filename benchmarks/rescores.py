@@ -7,7 +7,6 @@ sounds. The command then repeats so many accepted pairs, drawn by the ledger's r
 the checkpoint and the items over HTTP. Its exit status is 1 where one does not agree.
 """
 
-import argparse
 import asyncio
 import json
 import os
@@ -22,13 +21,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.embedding import ROOT
+from benchmarks.command import carry_out, make_parser
 from benchmarks.judge import MAKERS, MODALITIES
 from curiosity.client.client import ValidatorClient
 from curiosity.embedding.checkpoint import SHIPPED
 from curiosity.host.settings.chain import ChainSettings
 from curiosity.host.settings.validator import ValidatorConfig
-from curiosity.protocol.errors import CuriosityError, ExitCode
 from curiosity.protocol.pair import Item, sign_pair
 from curiosity.sources.pairset import SourcePair, read_pairs
 from validator.app import build, listen
@@ -113,33 +111,29 @@ def to_markdown(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def run(sample: int, seed: int, cache: Path) -> dict[str, Any]:
+    """Return the whole report: every shipped genesis."""
+    pairs = read_sets(seed, cache, COUNTS)
+    geneses = {}
+    for name, genesis in SHIPPED.items():
+        with tempfile.TemporaryDirectory() as folder:
+            geneses[name] = asyncio.run(repeat(genesis, pairs, sample, Path(folder)))
+        print(f"{name}: {geneses[name]}", file=sys.stderr)
+    command = f"python -m benchmarks.rescores --sample {sample} --seed {seed}"
+    return {"command": command, "counts": dict(COUNTS), "geneses": geneses}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return the command; its exit status is 1 where a verdict does not agree."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.rescores", description=__doc__.splitlines()[0])
+    """Run the command; its exit status is 1 where a verdict does not agree."""
+    parser = make_parser("rescores", __doc__)
     parser.add_argument("--sample", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="file to write")
-    parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "benchmarks", help="where sets are kept")
     given = parser.parse_args(arguments)
-    report: dict[str, Any] = {
-        "command": f"python -m benchmarks.rescores --sample {given.sample} --seed {given.seed}",
-        "counts": dict(COUNTS),
-        "geneses": {},
-    }
-    try:
-        pairs = read_sets(given.seed, given.cache, COUNTS)
-        for name, genesis in SHIPPED.items():
-            with tempfile.TemporaryDirectory() as folder:
-                report["geneses"][name] = asyncio.run(repeat(genesis, pairs, given.sample, Path(folder)))
-            print(f"{name}: {report['geneses'][name]}", file=sys.stderr)
-    except CuriosityError as error:
-        print(f"{error.code}: {error.what}. {error.remedy}", file=sys.stderr)
-        return error.exit_code
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
-    print(to_markdown(report))
-    return ExitCode.OK if all(row["result"] == "agrees" for row in report["geneses"].values()) else 1
+    return carry_out(
+        given,
+        lambda: run(given.sample, given.seed, given.cache),
+        to_markdown,
+        is_good=lambda report: all(row["result"] == "agrees" for row in report["geneses"].values()),
+    )
 
 
 if __name__ == "__main__":

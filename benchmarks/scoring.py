@@ -12,7 +12,6 @@ training nor calibration saw:
   of a constant one.
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -26,11 +25,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.embedding import EMOJI_RECIPE, PRESET, RESULTS, ROOT, TRAINED_PAIRS, refuse_overlap
+from benchmarks.command import RESULTS, carry_out, make_parser
+from benchmarks.embedding import EMOJI_RECIPE, PRESET, TRAINED_PAIRS, refuse_overlap
 from curiosity.embedding.masks import mask_seed
 from curiosity.embedding.retrieval import Recall
 from curiosity.embedding.space import MASKS, EmbeddingSpace, pick_device
-from curiosity.protocol.errors import CuriosityError, ExitCode
+from curiosity.protocol.errors import ExitCode
 from curiosity.protocol.scoring import MICRO, differential_loss_micro, quantise
 from curiosity.sources.made.emoji import make_emoji
 from trainer.calibrate import ANCHORS_EACH, LOSS_ITEMS, calibrate
@@ -269,36 +269,27 @@ def summarise(folder: Path) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scoring", description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="file to write")
+    parser = make_parser("scoring", __doc__, threads=True)
     parser.add_argument("--steps", type=int, default=EMOJI_RECIPE.steps, help="of training")
     parser.add_argument("--limit", type=int, help="make the set this small (tests)")
     parser.add_argument("--junk-each", type=int, default=JUNK_EACH, help="items of each junk family")
-    parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "benchmarks", help="where sets are kept")
-    parser.add_argument("--threads", type=int, default=0, help="processor threads; 0 leaves the choice to torch")
     parser.add_argument("--summary", action="store_true", help="print the medians of the committed results")
     given = parser.parse_args(arguments)
     if given.summary:
         print(summarise(RESULTS))
         return ExitCode.OK
-    if given.threads:
-        torch.set_num_threads(given.threads)
     recipe = replace(EMOJI_RECIPE, seed=given.seed, steps=given.steps)
-    started = time.monotonic()
-    try:
+
+    def measured() -> dict[str, Any]:
+        started = time.monotonic()
         report = measure(find_material(given.seed, given.cache, given.limit), recipe, given.junk_each)
-    except CuriosityError as error:
-        print(f"{error.code}: {error.what}. {error.remedy}", file=sys.stderr)
-        return error.exit_code
-    report["command"] = f"python -m benchmarks.scoring --seed {given.seed}"
-    report["threads"] = torch.get_num_threads()
-    report["wall_seconds"] = round(time.monotonic() - started, 2)
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
-    print(to_markdown(report))
-    return ExitCode.OK
+        return report | {
+            "command": f"python -m benchmarks.scoring --seed {given.seed}",
+            "threads": torch.get_num_threads(),
+            "wall_seconds": round(time.monotonic() - started, 2),
+        }
+
+    return carry_out(given, measured, to_markdown)
 
 
 if __name__ == "__main__":

@@ -17,14 +17,12 @@ of those that it would pay. ``reads`` says whether writing is read at all: how o
 higher with that caption than with another one's; 0.5 is chance. ``pays``: a pair, in multiples of an honest one.
 """
 
-import argparse
 import io
-import json
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,11 +33,10 @@ from PIL import Image, ImageDraw, ImageFont
 from benchmarks.attack_pay import NEWEST_RULE, Decided, decide, pay
 from benchmarks.attack_streams import CHEAT, HONEST
 from benchmarks.attack_world import Encoder, Sent, Thing, World, build, read_set
-from benchmarks.embedding import ROOT
+from benchmarks.command import carry_out, make_parser
 from benchmarks.judge import one_of_each, roc_area
 from curiosity.embedding.checkpoint import SHIPPED, load
 from curiosity.embedding.weights import read_space
-from curiosity.protocol.errors import CuriosityError, ExitCode
 from curiosity.protocol.judgement import Anchors
 from curiosity.protocol.verdict import Outcome, Weighed
 
@@ -338,25 +335,14 @@ def to_markdown(report: Mapping[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit status is one of ``curiosity.protocol.errors.ExitCode``."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.typography", description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=1)
+    parser = make_parser("typography", __doc__)
     parser.add_argument("--rounds", type=int, default=1, help="each with other pairs")
     parser.add_argument("--judge", choices=sorted(JUDGES), action="append", help="only this one; repeatable")
-    parser.add_argument("--json", type=Path, help="file to write")
-    parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "benchmarks", help="where sets are kept")
     given = parser.parse_args(arguments)
-    try:
-        report = run(given.seed, given.rounds, given.cache, given.judge or tuple(JUDGES))
-    except CuriosityError as error:
-        print(f"{error.code}: {error.what}. {error.remedy}", file=sys.stderr)
-        return error.exit_code
     only = "".join(f" --judge {name}" for name in given.judge or ())
-    report["command"] = f"python -m benchmarks.typography --seed {given.seed} --rounds {given.rounds}{only}"
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
-    print(to_markdown(report))
-    return ExitCode.OK
+    command = f"python -m benchmarks.typography --seed {given.seed} --rounds {given.rounds}{only}"
+    measured = partial(run, given.seed, given.rounds, given.cache, given.judge or tuple(JUDGES))
+    return carry_out(given, lambda: measured() | {"command": command}, to_markdown)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,10 @@ from benchmarks.command import CACHE, RESULTS, carry_out, make_parser, table, wr
 from benchmarks.read_speech import to_markdown
 from curiosity.protocol.errors import ExitCode, SourceError
 
-SORTED = ("gap", "offline_seed1", "offline_speed", "paid_recall", "read_speech", "voids")
+SORTED = (
+    "attacks", "gap", "influence_photos", "judge_checkpoint", "judge_photos_seed3", "offline_seed1", "offline_speed",
+    "paid_recall", "read_speech", "rescores", "scoring_emoji_seed1", "typography", "voids",
+)  # fmt: skip
 IN_ORDER = ("hubs",)
 READ = {
     "rows": [{"kind": "names", "pairs": 200, "accepted": 0.5, "held": 0.25, "paid": 0.0, "wrong_accepted": 1 / 3}],
