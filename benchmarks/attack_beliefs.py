@@ -17,7 +17,19 @@ from curiosity.protocol.scoring import MICRO, dequantise
 from curiosity.protocol.verdict import BELIEF_STEPS, MOST_BELIEF, Weighed
 from trainer.feed import FedPair
 
-FULLS = (0, 28, 29, 30, 31, MOST_BELIEF)
+RULES = {
+    "any": replace(NEWEST_RULE, full_belief=0),
+    **{
+        f"{100 * full / BELIEF_STEPS:.1f} %": replace(NEWEST_RULE, full_belief=full)
+        for full in range(28, MOST_BELIEF + 1)
+    },
+    **{
+        f"{100 * full / BELIEF_STEPS:.1f} %, half a step below (version 3)": replace(
+            NEWEST_RULE, version=3, full_belief=full
+        )
+        for full in (30, 31)
+    },
+}
 CUTS = (0.0, 0.70, 0.75, 0.80, 0.90, 0.95)
 TOP = 50
 LEARNED = 500  # pairs of each set that a second head learns from
@@ -30,9 +42,9 @@ Streams = Mapping[str, Sequence[Sequence[Decided]]]
 Weigh = Callable[[Decided], float]
 
 
-def decide_all(scenes: Sequence[Scene]) -> Streams:
-    """Decide about the streams of swapped and searched captions."""
-    turned = [replace(scene, turn=turn) for scene in scenes for turn in range(1, TURNS + 1)]
+def decide_all(scenes: Sequence[Scene], many: Sequence[Scene]) -> Streams:
+    """Decide about the streams of swapped captions, in ``many`` scenes, and of searched ones."""
+    turned = [replace(scene, turn=turn) for scene in many for turn in range(1, TURNS + 1)]
     return {
         "swapped": [decide(scene.world, swap(scene), defended=True) for scene in turned],
         "search": [decide(scene.world, search_cosine(scene), defended=True) for scene in scenes],
@@ -54,12 +66,12 @@ def _mean(decided: Sequence[Decided], weigh: Weigh, *, wrong: bool) -> float:
 
 
 def by_full_belief(streams: Streams, honest: Sequence[Decided]) -> dict[str, dict[str, float]]:
-    """Return what the belief from which a pair has its whole weight does; 0 leaves every weight."""
+    """Return what the belief from which a pair has its weight does, and what a half one step below did."""
     figures = {}
-    for full in FULLS:
-        weigh = methodcaller("weighs", replace(NEWEST_RULE, full_belief=full))
+    for name, rule in RULES.items():
+        weigh = methodcaller("weighs", rule)
         kept = statistics.fmean(weigh(one) for one in honest if one.verdict.novel)
-        figures[str(full)] = {"honest": round(kept, 4)} | relate_all(streams, weigh)
+        figures[name] = {"honest": round(kept, 4)} | relate_all(streams, weigh)
     return figures
 
 
@@ -221,11 +233,10 @@ def to_tables(report: Mapping[str, Any]) -> list[str]:
     """Return the tables of what is measured here."""
     lines = [
         "",
-        "| whole weight from | honest pay kept | swapped | best of 64 by cosine | by the judge | best of all |",
+        "| paid from | honest pay kept | swapped | best of 64 by cosine | by the judge | best of all |",
     ]
     lines += ["|---|---|---|---|---|---|"]
-    for full, row in report["full_beliefs"].items():
-        name = f"{100 * int(full) / BELIEF_STEPS:.1f} %" if int(full) else "any"
+    for name, row in report["full_beliefs"].items():
         lines.append(f"| {name} | " + " | ".join(f"{value:.3f}" for value in row.values()) + " |")
     lines += [
         "",

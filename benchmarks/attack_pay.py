@@ -1,7 +1,7 @@
 """What a stream of pairs earns, by the product's own functions: with the defences, and without them.
 
 Without: verdicts by thresholds, gaps among everything known, and version 1 of the rule of pay. With: verdicts by
-beliefs, near copies by their sketches, gaps among the checkpoint's own points, counts of shared items, and version 3
+beliefs, near copies by their sketches, gaps among the checkpoint's own points, counts of shared items, and version 4
 with pay by belief.
 """
 
@@ -55,7 +55,7 @@ class Decided:
         if not self.verdict.novel:
             return 0.0
         weight = weight_of(self.verdict.crowd, rule.crowd_power)
-        return weigh_belief(weight, self.verdict.belief, rule.full_belief) / WHOLE_WEIGHT
+        return weigh_belief(weight, self.verdict.belief, rule) / WHOLE_WEIGHT
 
 
 def decide(world: World, stream: Sequence[Sent], *, defended: bool) -> list[Decided]:

@@ -12,7 +12,8 @@ def _shown(value: float | None) -> str:
 def to_markdown(report: dict[str, Any]) -> str:
     """Return the report as tables."""
     lines = [
-        f"Set {report['set']}, seed {report['seed']}, {report['rounds']} rounds, preset {report['preset']}",
+        f"Set {report['set']}, seed {report['seed']}, {report['rounds']} rounds ({report['swapped_rounds']} of swapped "
+        f"captions and honest pairs), preset {report['preset']}",
         "",
         "| attack | undefended | defended | bar | holds | limited by |",
         "|---|---|---|---|---|---|",

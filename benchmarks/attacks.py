@@ -4,10 +4,11 @@
 
 Photos that the encoder never learned from, by the preset ``offline`` with no training at all. In each round half of
 their concepts calibrates the judge; of the other half one part is honest people's pairs, the other is what a cheat has.
+Swapped captions, and what honest people get, are measured in `SWAPPED_ROUNDS` rounds: three say too little.
 A row says what a cheating pair earns in multiples of an honest one, both counted as sent (a picture that the cheat
 screens in private counts too), unless it says otherwise; mean of the rounds. ``undefended``: thresholds, gaps among
 everything known and version 1 of the rule of pay; ``defended``: beliefs, near copies by their sketches, gaps among the
-checkpoint's own points, counts of shared items and version 3 with pay by belief. Rows with ``adaptive`` in their name
+checkpoint's own points, counts of shared items and version 4 with pay by belief. Rows with ``adaptive`` in their name
 are of an attacker who knows the defence.
 
 ``honest_pay_kept`` is the pay of honest pairs, without an attack and with all defences, over what they would get if
@@ -71,6 +72,8 @@ FLOODS = (1, 4, 16, 32, 64, 128)
 POWERS = (0, 1, 2, 3)
 FLOOD = 1_024
 SWAPS = 4
+SWAPPED_ROUNDS = 10
+SWAPPED = ("swapped", "swapped-adaptive")
 EPSILON = 1e-9
 MADE = ("swapped-adaptive",)  # rows in which the pairs that the cheat made count, not those that it sent
 CURVE = Attack("flood", "", None, lambda _: [])
@@ -173,6 +176,7 @@ def run(
     names: Sequence[str] = HONEST_SETS,
     *,
     pretrained: bool = False,
+    swapped_rounds: int = SWAPPED_ROUNDS,
 ) -> dict[str, Any]:
     """Return the whole report; the first of ``names`` is the set that is attacked.
 
@@ -184,10 +188,11 @@ def run(
     encoder = Encoder.opened(preset, cache, pretrained=pretrained)
     own = read_set(names[0], cache)
     captions = _captions(names[:2], cache)
-    scenes = []
-    for number in range(rounds):
-        scenes.append(Scene(build(names[0], own, seed * 1_000 + number, encoder), captions, seed * 1_000 + number))
-        _say(f"round {number + 1} of {rounds} is embedded")
+    many = []
+    for number in range(max(rounds, swapped_rounds)):
+        many.append(Scene(build(names[0], own, seed * 1_000 + number, encoder), captions, seed * 1_000 + number))
+        _say(f"round {number + 1} of {max(rounds, swapped_rounds)} is embedded")
+    scenes = many[:rounds]
     for scene in scenes:
         if not any(one.weight for one in decide(scene.world, scene.honest, defended=True)):
             raise ConfigError(
@@ -196,14 +201,14 @@ def run(
                 "Use encoders that tell true pairs from wrong ones; `python -m benchmarks.judge` measures it.",
             )
     looks_inside = preset == OFFLINE
-    report: dict[str, Any] = {"rows": attack_all(scenes, (*ATTACKS, GRADIENT) if looks_inside else ATTACKS)}
+    report: dict[str, Any] = {"rows": attack_all(scenes, (*ATTACKS, GRADIENT) if looks_inside else ATTACKS, many)}
     report["rows"] += [
         mean_row(one.id, one.attack, one.bar, [(one.undefended, one.defended)], one.limited_by)
         for one in every_rule(scenes[0])
     ]
     report |= vary_rule(scenes[0], seed)
     others_learned = [read_set(name, cache) for name in names[1:3]] if looks_inside else []
-    report |= vary_beliefs(scenes, learned_pairs(others_learned, seed))
+    report |= vary_beliefs(scenes, learned_pairs(others_learned, seed), many)
     searched = [one for scene in scenes for one in decide(scene.world, search_judge(scene), defended=True)]
     report["auditors"] = measure_auditors(searched, SHIPPED)
     others = {
@@ -211,20 +216,23 @@ def run(
         for name in names[1:]
         if name != LABELS
     }
-    honest = {name: [world] for name, world in others.items()} | {names[0]: [scene.world for scene in scenes]}
+    honest = {name: [world] for name, world in others.items()} | {names[0]: [scene.world for scene in many]}
     report["honest"] = {name: mean_figures(honest[name], seed) for name in names if name in honest}
     if LABELS in names:  # ten texts calibrate no judge: pay alone
         report["honest"][LABELS] = {"honest_pay_kept": round(kept_of_labels(read_set(LABELS, cache), seed), 4)}
     encoder.keep()
-    return report | {"seed": seed, "rounds": rounds, "preset": preset, "set": names[0]}
+    return report | {"seed": seed, "rounds": rounds, "swapped_rounds": len(many), "preset": preset, "set": names[0]}
 
 
-def attack_all(scenes: Sequence[Scene], attacks: Sequence[Attack] = (*ATTACKS, GRADIENT)) -> list[dict[str, Any]]:
-    """Return the rows of attacks that send pairs."""
+def attack_all(
+    scenes: Sequence[Scene], attacks: Sequence[Attack] = (*ATTACKS, GRADIENT), many: Sequence[Scene] = ()
+) -> list[dict[str, Any]]:
+    """Return the rows of attacks that send pairs; swapped captions are tried in ``many`` scenes."""
     rows = []
     for attack in attacks:
         found = []
-        for scene in scenes[:1] if attack is GRADIENT else scenes:
+        tried = (many or scenes) if attack.id in SWAPPED else scenes
+        for scene in scenes[:1] if attack is GRADIENT else tried:
             for turn in range(1, attack.turns + 1):
                 stream = attack.stream(replace(scene, turn=turn) if turn > 1 else scene)
                 found.append(tuple(relate(scene, attack, stream, defended=defended) for defended in (False, True)))
@@ -262,17 +270,20 @@ def vary_rule(scene: Scene, seed: int) -> dict[str, Any]:
     }
 
 
-def vary_beliefs(scenes: Sequence[Scene], learned: Sequence[tuple[Thing, Thing]]) -> dict[str, Any]:
+def vary_beliefs(
+    scenes: Sequence[Scene], learned: Sequence[tuple[Thing, Thing]], many: Sequence[Scene] = ()
+) -> dict[str, Any]:
     """Return what pay by belief, a stricter judge, further evidence and other counts would do."""
-    streams = decide_all(scenes)
+    many = many or scenes
+    streams = decide_all(scenes, many)
     honest = [
         one
-        for scene in scenes
+        for scene in many
         for one in decide(scene.world, [Sent(a, b, HONEST) for a, b in scene.world.pairs], defended=True)
     ]
     return {
         "full_beliefs": by_full_belief(streams, honest),
-        "cuts": by_cut(scenes, streams, honest),
+        "cuts": by_cut(many, streams, honest),
         "evidence": compare_evidence(scenes, learned) if learned else [],
         "drain_by_count": count_otherwise(scenes),
     }

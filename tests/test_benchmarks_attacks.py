@@ -121,7 +121,7 @@ def test_every_attack_is_measured_with_the_defences_and_without(scene: Scene, mo
         **vary_beliefs([scene], []),
         "honest": figures,
     }
-    text = to_markdown(report | {"set": "made up", "seed": 1, "rounds": 1, "preset": "none"})
+    text = to_markdown(report | {"set": "made up", "seed": 1, "rounds": 1, "swapped_rounds": 1, "preset": "none"})
     assert text.count("\n") > len(rows)
 
 
@@ -186,7 +186,7 @@ def test_published_weights_are_what_is_attacked(
     keep_emoji(tmp_path)
     for pretrained in (False, True):
         with pytest.raises(ConfigError, match="ATTACKS_NOTHING_PAID"):
-            run(1, 1, "small", tmp_path, ("emoji",), pretrained=pretrained)
+            run(1, 1, "small", tmp_path, ("emoji",), pretrained=pretrained, swapped_rounds=1)
     seeded, published = (Encoder.opened("small", tmp_path, pretrained=pretrained) for pretrained in (False, True))
     (picture, text), *_ = build("emoji", read_set("emoji", tmp_path), 1_000, published).pairs
     assert published.path != seeded.path

@@ -39,7 +39,7 @@ from trainer.mirror import read_mirror
 
 MAKER, MAKES_TOO, HONEST = account(1), account(2), account(3)
 CAPPED = RewardParameters(version=3, generated_micro=250_000)
-BEGUN_WITH = replace(CAPPED, spoken_micro=50_000, full_belief=30)
+BEGUN_WITH = replace(CAPPED, version=4, spoken_micro=50_000, full_belief=30)
 TERM = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 
 

@@ -9,24 +9,27 @@ import pytest
 from curiosity.client.explain import explain_pay
 from curiosity.client.history import pay_by_entry
 from curiosity.protocol.entry import PairEntry, encode_entry, parse_entry
-from curiosity.protocol.errors import ConfigError, ProofError
+from curiosity.protocol.errors import ConfigError, ProofError, Rejected
+from curiosity.protocol.orders import RuleOrder
 from curiosity.protocol.payouts import derive
 from curiosity.protocol.rewards import USUAL_BELIEF, RewardParameters
 from curiosity.protocol.signing import address_of
 from curiosity.protocol.verdict import Measurement, Outcome, Reason, Verdict, Weighed, told_belief
-from curiosity.protocol.vesting import WHOLE_WEIGHT, weigh_belief
+from curiosity.protocol.vesting import WHOLE_WEIGHT, spell_rule, weigh_belief
 from tests.material.believing import believing
 from tests.material.service import pictures, running
 from tests.material.vesting import NOBODY, RULE_1, PaidLedger, account
+from validator.announcing import plan_rule
 
 RULE_3 = RewardParameters(version=3)
-BY_BELIEF = replace(RULE_3, full_belief=USUAL_BELIEF)
+WITH_HALVES = replace(RULE_3, full_belief=USUAL_BELIEF)
+BY_BELIEF = replace(WITH_HALVES, version=4)
 HONEST, CHEAT = account(1), account(2)
 KEYS = b"\x51" * 32, b"\x52" * 32
 TOO_UNSURE = "epoch 1: not paid: the judge is too unsure that the two belong together"
 
 
-@pytest.mark.parametrize(("rule", "share"), [(RULE_3, 1.0), (BY_BELIEF, 1 / 7)])
+@pytest.mark.parametrize(("rule", "share"), [(RULE_3, 1.0), (WITH_HALVES, 1 / 7), (BY_BELIEF, 0.0)])
 def test_who_sends_what_the_judge_is_unsure_of_earns_less(rule: RewardParameters, share: float) -> None:
     """Swapped captions that pass are mostly those of which the judge is least sure."""
     ledger = PaidLedger(rule)
@@ -37,7 +40,7 @@ def test_who_sends_what_the_judge_is_unsure_of_earns_less(rule: RewardParameters
     assert [one.reward_root for one in ledger.derived()][:-1] == [one.reward_root for one in ledger.closed]
 
 
-@pytest.mark.parametrize("rule", [RULE_3, BY_BELIEF])
+@pytest.mark.parametrize("rule", [RULE_3, WITH_HALVES, BY_BELIEF])
 def test_what_earns_nothing_by_its_belief_takes_no_place_in_the_draw(rule: RewardParameters) -> None:
     ledger = PaidLedger(replace(rule, top_n=4))
     ledger.earn(address_of(KEYS[0]), 4, beliefs=(32,) * 4, key=KEYS[0])
@@ -47,7 +50,7 @@ def test_what_earns_nothing_by_its_belief_takes_no_place_in_the_draw(rule: Rewar
     drawn = [one.contributor for one in ledger.closed[-1].awarded]
     assert len(drawn) == 4
     words = Counter(pay_by_entry(ledger.leaves, RULE_1).values())
-    if rule == BY_BELIEF:
+    if rule.full_belief:
         assert set(drawn) == {address_of(KEYS[0])}
         assert words[TOO_UNSURE] == 40
     else:
@@ -55,13 +58,40 @@ def test_what_earns_nothing_by_its_belief_takes_no_place_in_the_draw(rule: Rewar
         assert TOO_UNSURE not in words
 
 
-def test_a_belief_leaves_the_whole_a_half_or_nothing() -> None:
-    left = {belief: weigh_belief(WHOLE_WEIGHT, belief, 30) / WHOLE_WEIGHT for belief in (0, 27, 28, 29, 30, 31, 32)}
-    assert left == {0: 0, 27: 0, 28: 0, 29: 0.5, 30: 1, 31: 1, 32: 1}
-    assert weigh_belief(WHOLE_WEIGHT, None, 30) == weigh_belief(WHOLE_WEIGHT, 0, 0) == WHOLE_WEIGHT
-    assert weigh_belief(3, 29, 30) == 1
+@pytest.mark.parametrize(("rule", "step_below"), [(WITH_HALVES, 0.5), (BY_BELIEF, 0.0)])
+def test_a_belief_leaves_the_whole_or_nothing_and_by_version_3_a_half(
+    rule: RewardParameters, step_below: float
+) -> None:
+    left = {one: weigh_belief(WHOLE_WEIGHT, one, rule) / WHOLE_WEIGHT for one in (0, 27, 28, 29, 30, 31, 32)}
+    assert left == {0: 0, 27: 0, 28: 0, 29: step_below, 30: 1, 31: 1, 32: 1}
+    unasked = replace(rule, full_belief=0)
+    assert weigh_belief(WHOLE_WEIGHT, None, rule) == weigh_belief(WHOLE_WEIGHT, 0, unasked) == WHOLE_WEIGHT
+    assert weigh_belief(3, 29, WITH_HALVES) == 1
     with pytest.raises(ConfigError, match="full_belief is 33"):
         replace(RULE_3, full_belief=33)
+
+
+@pytest.mark.parametrize(("full_belief", "changes"), [(USUAL_BELIEF, True), (0, False)])
+def test_a_network_of_version_3_moves_if_that_changes_what_is_paid(full_belief: int, *, changes: bool) -> None:
+    """What is earned by then is paid by version 3, for ever."""
+    rule = replace(RULE_3, full_belief=full_belief)
+    ledger = PaidLedger(rule)
+    order = RuleOrder(0, {})
+    if not changes:
+        with pytest.raises(Rejected, match="RULE_SAME"):
+            plan_rule(ledger.replay, order, ledger.block, ledger.time, returns=True)
+        return
+    entry = plan_rule(ledger.replay, order, ledger.block, ledger.time, returns=True)
+    ledger.append(entry)
+    assert entry.parameters == spell_rule(replace(rule, version=4))
+    got: list[int] = []
+    for _ in (rule, BY_BELIEF):
+        ledger.earn(HONEST, 4, beliefs=(29, 30, 29, 30))
+        ledger.close()
+        ledger.vest(entry.epoch)
+        got.append(ledger.got(HONEST) - sum(got))
+    assert [one.rule for one in ledger.derived()][:: entry.epoch] == [rule, BY_BELIEF, BY_BELIEF]
+    assert got[1] / got[0] == pytest.approx(2 / 3, rel=0.01)  # nothing, in place of two halves
 
 
 def test_beliefs_are_told_coarsely_and_only_beside_counts() -> None:
@@ -81,7 +111,7 @@ def test_a_contributor_is_told_what_a_low_belief_leaves() -> None:
     novel = Verdict(Outcome.ACCEPTED, Reason.BELONGS_TOGETHER, bytes(32), None, True, 524_288, NOBODY)
     said = {belief: explain_pay(replace(novel, belief=belief)) for belief in (None, 28, 29, 30)}
     assert said[None] == said[30]
-    assert "below 75 %: a network that pays by belief as new ones do leaves half of its pay" in said[29]
+    assert "below 75 %: a network that pays by belief as new ones do leaves nothing of its pay" in said[29]
     assert "leaves nothing of its pay" in said[28]
 
 

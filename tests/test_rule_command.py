@@ -46,7 +46,7 @@ async def test_a_running_network_moves_with_one_command(tmp_path: Path) -> None:
         await send(live, BOB, 12)
         assert await refused(live, epoch=2) == "RULE_EPOCH"  # a pair of epoch 2 is there
         assert await refused(live, {"generosity": "1"}) == "RULE_UNKNOWN"
-        assert await refused(live, {"version": "3"}) == "RULE_UNKNOWN"
+        assert await refused(live, {"version": "4"}) == "RULE_UNKNOWN"
         assert await refused(live, {"cap_wei": "1"}) == "RULE_FIXED"
         assert await refused(live, {"audit_micro": "1000001"}) == "REWARD_PARAMETER_INVALID"
         # A power of that size would never be computed, in the close of this network and in every reader's.

@@ -64,7 +64,7 @@ def test_a_network_goes_over_and_the_contract_pays_what_vests(closing: tuple[Epo
     assert "86400" in caught.value.remedy
     said = validator.announce({"beacon_blocks": "3"}, epoch=2)
     assert said.entry is not None
-    assert said.digest == replace(RULE, version=3).digest()
+    assert said.digest == replace(RULE, version=4).digest()
     assert validator.name_rule(3, RULE) is None  # the ledger names one
     validator.earn(7, 7, 7)
     with pytest.raises(Rejected, match="EPOCH_EARLY"):

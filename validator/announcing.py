@@ -53,7 +53,7 @@ def plan_rule(replay: Replay, order: RuleOrder, block: int, at: int, *, returns:
             status=_CONFLICT,
         )
     rule = _changed(replay, order)
-    if replay.book is not None and replace(rule, version=replay.rule.version) == replay.rule:
+    if replay.book is not None and _pays_alike(rule, replay.rule):
         raise Rejected("RULE_SAME", "nothing would change", "Name what is to change (--set).", status=_CONFLICT)
     if rule.unpaid_returns and not returns and replay.book is None:
         raise Rejected("RULE_CONTRACT", BY_NUMBER, "Add --set unpaid_returns=0.", status=_CONFLICT)
@@ -92,6 +92,12 @@ def _changed(replay: Replay, order: RuleOrder) -> RewardParameters:
         return RewardParameters(**values | changes)
     except ConfigError as error:
         raise Rejected(error.code, error.what, error.remedy, status=_UNPROCESSABLE) from None
+
+
+def _pays_alike(rule: RewardParameters, before: RewardParameters) -> bool:
+    """Return whether parameters pay as those in force do, under another version or the same."""
+    steps = {one.belief_steps for one in (rule, before) if rule.full_belief}
+    return replace(rule, version=before.version) == before and len(steps) < 2
 
 
 def _kept(rule: RewardParameters) -> dict[str, int]:

@@ -28,7 +28,7 @@ from curiosity.protocol.entry import CheckpointEntry, encode_entry
 from curiosity.protocol.errors import ConfigError
 from curiosity.protocol.json_reader import read_json
 from curiosity.protocol.pair import network_id_of
-from curiosity.protocol.rewards import RewardParameters
+from curiosity.protocol.rewards import NEWEST, RewardParameters
 from curiosity.protocol.signing import Domain
 from curiosity.serving.crowds import Crowds
 from curiosity.serving.decode import Decoder
@@ -226,7 +226,7 @@ async def build(settings: ServiceSettings) -> Service:
     await reindexer.fill(embedder.in_force)
     if mirrored is None and config.rule2_epoch:
         rule = RewardParameters(
-            version=3,
+            version=NEWEST,
             min_epoch_s=config.min_epoch_s,
             audit_micro=config.audit_micro,
             unpaid_returns=config.unpaid_returns,

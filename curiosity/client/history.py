@@ -161,7 +161,7 @@ def pay_by_entry(leaves: Iterable[bytes], parameters: RewardParameters) -> dict[
         entry = parse_entry(leaf)
         if isinstance(entry, PairEntry) and entry.verdict.is_accepted:
             accepted[index] = entry.verdict.curiosity_micro > 0 or bool(entry.verdict.items)
-            if not (entry.verdict.items or weigh_belief(WHOLE_WEIGHT, entry.verdict.belief, replay.rule.full_belief)):
+            if not (entry.verdict.items or weigh_belief(WHOLE_WEIGHT, entry.verdict.belief, replay.rule)):
                 vesting.unsure.add(index)
         elif isinstance(entry, TakedownEntry):
             gone.add(entry.index)

@@ -21,11 +21,13 @@ SECONDS_PER_DAY = 86_400
 _WEI = 10**18
 _MAX_UINT256 = 2**256 - 1
 _MAX_UINT64 = 2**64 - 1
-NEWEST = 3
+NEWEST = 4
 """The newest version of the parameters."""
 
 USUAL_BELIEF = 30
 """What a new network begins with as ``full_belief``: three quarters."""
+
+_HALVES_UNTIL = 3  # the last version by which a pair one step below ``full_belief`` has half of its weight
 
 _FIELDS_OF_VERSION = {1: 7, 2: 14}
 _HIGHEST = {
@@ -72,6 +74,9 @@ class RewardParameters:
     fortieths from which a pair has its whole weight; 0 where beliefs do not count
     (`curiosity.protocol.vesting.weigh_belief`). ``item_micro``: share of an epoch, in millionths, that goes to new
     items, alone or in pairs; 0 where single items are not taken.
+
+    Version 4 has the same fields, and leaves a pair below ``full_belief`` nothing, where version 3 leaves a half one
+    step below.
 
     Raises:
         ConfigError: ``REWARD_PARAMETER_INVALID`` when a value cannot work.
@@ -126,6 +131,11 @@ class RewardParameters:
                 f"an epoch would emit {numerator}/{denominator} of the remaining pool",
                 "Give a share of at most 1 whose denominator, times 86400, fits in 64 bits.",
             )
+
+    @property
+    def belief_steps(self) -> int:
+        """Fortieths of belief over which a weight rises to the whole, at ``full_belief``."""
+        return 2 if self.version <= _HALVES_UNTIL else 1
 
     @property
     def pool_wei(self) -> int:

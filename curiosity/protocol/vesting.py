@@ -1,4 +1,4 @@
-"""Versions 2 and 3 of the rule of pay: which pairs of an epoch are paid, how much, and when it is theirs.
+"""Versions 2 to 4 of the rule of pay: which pairs of an epoch are paid, how much, and when it is theirs.
 
 Steps 15 to 17 of docs/protocol.md; docs/adr/0041-pay-that-vests.md weighs the choices. An epoch n is closed by its
 entry. At the close of epoch n + 1 a beacon that nobody knew when n was closed draws the pairs that n pays, and each of
@@ -31,7 +31,6 @@ SPOKEN = "spoken"
 _SPOKEN_PAIR = "audio-text"
 
 _LOT_BYTES = 8
-_RAMP = 2  # fortieths of belief over which the weight falls to nothing
 
 
 @dataclass(frozen=True)
@@ -124,18 +123,19 @@ def weight_of(crowd: CrowdCounts | None, power: int) -> int:
     return 0 if largest >= MAX_CROWD else WHOLE_WEIGHT // (1 + largest) ** power
 
 
-def weigh_belief(weight: int, belief: int | None, full: int) -> int:
+def weigh_belief(weight: int, belief: int | None, rule: RewardParameters) -> int:
     """Return what is left of a weight for how likely the judge holds it that the pair belongs together.
 
     Args:
         weight: Of the pair without that.
         belief: What its entry tells (`curiosity.protocol.verdict.told_belief`); None leaves the weight.
-        full: The belief from which it is whole. One step below it is a half, and farther below nothing is left; 0
-            leaves every weight.
+        rule: Its ``full_belief`` is the belief from which it is whole, below which nothing is left; by version 3 a half
+            one step below. 0 leaves every weight.
     """
-    if belief is None or not full:
+    if belief is None or not rule.full_belief:
         return weight
-    return weight * min(max(belief - full + _RAMP, 0), _RAMP) // _RAMP
+    steps = rule.belief_steps
+    return weight * min(max(belief - rule.full_belief + steps, 0), steps) // steps
 
 
 def lot_of(tag: bytes, beacon: bytes, pair: bytes) -> bytes:
@@ -261,12 +261,13 @@ class Book:
 
         A pair that its belief leaves nothing is a candidate for its items alone.
         """
-        verdict, full = entry.verdict, self.rule.full_belief
+        verdict = entry.verdict
         items = (verdict.items or 0) if self.rule.item_micro else 0
-        score = verdict.curiosity_micro if weigh_belief(WHOLE_WEIGHT, verdict.belief, full) else 0
+        score = verdict.curiosity_micro if weigh_belief(WHOLE_WEIGHT, verdict.belief, self.rule) else 0
         if not score and not items:
             return False
-        weight = weigh_belief(weight_of(verdict.crowd, self.rule.crowd_power), verdict.belief, full) if score else 0
+        counted = weight_of(verdict.crowd, self.rule.crowd_power)
+        weight = weigh_belief(counted, verdict.belief, self.rule) if score else 0
         what = index, entry.pair, entry.contributor, weight, score
         generated = bool(entry.generated)
         pool = pool_of(entry, self.rule)

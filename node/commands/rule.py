@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 def rule(session: Session, epoch: int | None, changes: tuple[str, ...], dry_run: bool, token_file: Path) -> None:
     """Have a running validator write into the ledger by which rule and parameters pay follows from an epoch on.
 
-    A network on version 1 or 2 of the rule moves to version 3, whose parameters step 17 of docs/protocol.md lists. What
-    is named stands in the ledger for ever: try --dry-run first. Epochs before are paid by the rule that they had.
+    A network on an earlier version of the rule moves to version 4, whose parameters step 17 of docs/protocol.md lists.
+    What is named stands in the ledger for ever: try --dry-run first. Epochs before are paid by the rule that they had.
     """
     import asyncio
 

@@ -117,7 +117,7 @@ class ValidatorConfig:
     epoch_s: int = setting(0, "Seconds after which the validator closes an epoch. 0 waits for the operator.")
     rule2_epoch: int = setting(
         1,
-        "Epoch from which version 3 of the rule of pay holds (docs/protocol.md, step 15). It is written into the "
+        "Epoch from which version 4 of the rule of pay holds (docs/protocol.md, step 15). It is written into the "
         "ledger, for ever, at the first start at which that epoch has not begun. 0 leaves the ledger's rule.",
     )
     min_epoch_s: int = setting(
@@ -152,7 +152,7 @@ class ValidatorConfig:
     full_belief: int = setting(
         USUAL_BELIEF,
         "Belief, in fortieths, from which a pair has its whole weight in the pay, which is written into the ledger "
-        "with that rule. A step below it a half is left, farther below nothing. 0: beliefs do not count.",
+        "with that rule. Below it nothing is left. 0: beliefs do not count.",
     )
     activation_poll_s: float = setting(2.0, "Seconds between two looks at whether a posted epoch can be activated.")
 
