@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -220,6 +221,55 @@ def test_the_oldest_items_make_room_and_a_removed_one_is_not_found() -> None:
     expected = [number for number in range(600) if number % 3][-len(living) :]
     assert living == expected
     assert len(items) == len(living) == 300
+
+
+def test_items_that_came_alone_let_none_of_a_pair_be_forgotten() -> None:
+    """Both arms: as items of pairs, as many would push the older ones out."""
+    random = np.random.default_rng(4)
+    banks = [random.integers(0, 2**63, (5, 4), dtype=np.uint64) for _ in range(700)]
+    for alone, left in ((True, 300), (False, 0)):
+        items = NearItems(max_rows=1_500)
+        for number, bank in enumerate(banks):
+            items.add(number, bank, alone=alone and number >= 300)
+        living = [number for number, bank in enumerate(banks) if items.find(bank[:1], 0)]
+        assert sum(number < 300 for number in living) == left
+        assert len(items) == len(living) == (300 if not alone else 300 + 75)
+    assert living == list(range(400, 700))
+
+
+def test_a_picture_that_came_alone_has_the_room_of_pairs_once_a_pair_holds_it() -> None:
+    random = np.random.default_rng(5)
+    banks = [random.integers(0, 2**63, (5, 4), dtype=np.uint64) for _ in range(60)]
+    items = NearItems(max_rows=200)
+    items.add(0, banks[0], alone=True)
+    items.add(1, banks[1], alone=True)
+    items.pair(0)
+    items.add(1, banks[1], alone=True)
+    for number in range(2, 60):
+        items.add(number, banks[number], alone=True)
+    assert items.find(banks[0], 0) == {0: 0}
+    assert not items.find(banks[1], 0)
+    items.remove(0)
+    assert not items.find(banks[0], 0)
+
+
+def test_a_turned_copy_is_found_after_a_flood_of_single_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The picture of a pair is; one that came alone itself is pushed out by later ones, and its copy is new again."""
+    first, words = sketch_item("image", scene(1)), sketch_item("text", text("a red fox"))
+    turned = sketch_item("image", np.ascontiguousarray(np.rot90(scene(1))))
+    room = 3 * len(first.bank)
+    monkeypatch.setattr("curiosity.serving.crowds.NearItems", partial(NearItems, max_rows=room))
+    for of_a_pair in (True, False):
+        crowds = Crowds()
+        if of_a_pair:
+            _join(crowds, 5, (first, words))
+        else:
+            crowds.join_item(5, first.canonical, [("image", first.pack())])
+        assert crowds.find_item(b"t" * 32, turned).entry == 5
+        for number in range(6):
+            single = sketch_item("image", scene(20 + number))
+            crowds.join_item(6 + number, single.canonical, [("image", single.pack())])
+        assert crowds.find_item(b"t" * 32, turned).is_known is of_a_pair
 
 
 def _join(crowds: Crowds, entry: int, pair: tuple[Sketch, Sketch], *, is_novel: bool = True) -> None:

@@ -114,7 +114,7 @@ class Crowds:
         """Let the accepted single item of ledger index ``entry`` be found; it counts in no pair's crowd."""
         with self._lock:
             if entry not in self._singles:
-                self._singles[entry] = item = self._take(digest, *packed[:1])
+                self._singles[entry] = item = self._take(digest, *packed[:1], alone=True)
                 self._alone[item][entry] = None
 
     def join(self, entry: int, contents: tuple[bytes, bytes], packed: Packed = (), *, is_novel: bool) -> None:
@@ -221,9 +221,11 @@ class Crowds:
                 copies.add(entry)
         return copies
 
-    def _take(self, digest: bytes, packed: tuple[str, bytes] | None = None) -> int:
+    def _take(self, digest: bytes, packed: tuple[str, bytes] | None = None, *, alone: bool = False) -> int:
         known = self._numbers.get(digest)
         if known is not None:
+            if not alone and packed is not None:
+                self._near[packed[0]].pair(known)
             return known
         number, self._next = self._next, self._next + 1
         self._numbers[digest] = number
@@ -233,7 +235,7 @@ class Crowds:
         modality, sketch = packed[0], unpack(packed[1])
         self._names[number] = (modality, digest, sketch.canonical)
         self._canonical[sketch.canonical][number] = None
-        self._near[modality].add(number, sketch.bank, sketch.kept)
+        self._near[modality].add(number, sketch.bank, sketch.kept, alone=alone)
         return number
 
     def _drop_unheld(self, item: int) -> None:

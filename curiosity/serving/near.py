@@ -1,6 +1,7 @@
 """A search among sketches: which earlier items of one modality are near copies of this one, exactly."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,9 @@ from curiosity.embedding.sketch import Bits
 MAX_ROWS = 1 << 20
 """Rows of 256 bits that are kept of one modality, 45 MB: about 11,000 pictures, 70,000 sounds or a million texts."""
 
+ALONE_SHARE = 4
+"""Items that came alone have a room of their own, so many times smaller: a flood of them pushes out none of a pair."""
+
 MAX_FOUND = 1024
 """Items that one search returns."""
 
@@ -17,50 +21,86 @@ _FIRST_BITS_SHARE = 5  # a copy differs in at most a fifth of its limit's bits i
 _FIRST_MIN = 14
 
 
+class _Room:
+    """Items by how many rows they have, the oldest first, and how many rows all may have."""
+
+    def __init__(self, max_rows: int) -> None:
+        self.counts: OrderedDict[int, int] = OrderedDict()
+        self.max_rows = max_rows
+        self.live = 0
+
+    def add(self, item: int, count: int) -> list[int]:
+        """Take an item in; return the oldest ones that have to go for it."""
+        gone: list[int] = []
+        while self.counts and self.live + count > self.max_rows:
+            gone.append(next(iter(self.counts)))
+            self.remove(gone[-1])
+        self.counts[item] = count
+        self.live += count
+        return gone
+
+    def remove(self, item: int) -> None:
+        self.live -= self.counts.pop(item, 0)
+
+
 class NearItems:
     """Items by number, with their banks. Used by one thread at a time.
 
     Beyond ``max_rows`` the oldest items are let go of: copies of them are then found by their exact contents only.
+    Items that came alone have a smaller room of their own, until a pair holds them.
     """
 
     def __init__(self, max_rows: int = MAX_ROWS) -> None:
-        self._max_rows = max_rows
         self._first = np.zeros(1024, dtype=np.uint64)  # the lowest waves of each row, side by side
         self._rows = np.zeros((1024, 4), dtype=np.uint64)
         self._items = np.full(1024, -1, dtype=np.int64)
         self._used = 0
-        self._live = 0
-        self._counts: OrderedDict[int, int] = OrderedDict()  # rows by item
-
+        self._paired, self._alone = _Room(max_rows), _Room(max_rows // ALONE_SHARE)
         self._kept: dict[int, bytes] = {}
 
     def __len__(self) -> int:
         """Return how many items can be found."""
-        return len(self._counts)
+        return len(self._kept)
 
-    def add(self, item: int, bank: Bits, kept: bytes = b"") -> None:
-        """Let an item be found by its bank, uint64[n, 4]. ``kept`` is what a second look needs."""
-        if item in self._counts or not len(bank):
+    def add(self, item: int, bank: Bits, kept: bytes = b"", *, alone: bool = False) -> None:
+        """Let an item be found by its bank, uint64[n, 4].
+
+        Args:
+            item: Its number. One that is there stays as it is, but for its room if it came alone and does not now.
+            bank: Its rows.
+            kept: What a second look needs.
+            alone: Whether no pair holds it.
+        """
+        if item in self._kept or not len(bank):
+            if not alone:
+                self.pair(item)
             return
-        while self._counts and self._live + len(bank) > self._max_rows:
-            self.remove(next(iter(self._counts)))
+        self._forget((self._alone if alone else self._paired).add(item, len(bank)))
         if self._used + len(bank) > len(self._items):
             self._make_room(len(bank))
         place = slice(self._used, self._used + len(bank))
         self._rows[place], self._first[place], self._items[place] = bank, bank[:, 0], item
         self._used += len(bank)
-        self._live += len(bank)
-        self._counts[item] = len(bank)
         self._kept[item] = kept
+
+    def pair(self, item: int) -> None:
+        """Count an item that came alone among those of pairs, since one holds it now."""
+        if (count := self._alone.counts.get(item)) is not None:
+            self._alone.remove(item)
+            self._forget(self._paired.add(item, count))
 
     def remove(self, item: int) -> None:
         """Let an item not be found any more, and drop its bits."""
-        if (count := self._counts.pop(item, None)) is None:
-            return
-        del self._kept[item]
-        held = np.flatnonzero(self._items[: self._used] == item)
-        self._items[held], self._rows[held], self._first[held] = -1, 0, 0
-        self._live -= count
+        if item in self._kept:
+            self._alone.remove(item)
+            self._paired.remove(item)
+            self._forget([item])
+
+    def _forget(self, items: Sequence[int]) -> None:
+        for item in items:
+            del self._kept[item]
+            held = np.flatnonzero(self._items[: self._used] == item)
+            self._items[held], self._rows[held], self._first[held] = -1, 0, 0
 
     def kept(self, item: int) -> bytes:
         """Return what is kept of an item for a second look; nothing of one that cannot be found."""
