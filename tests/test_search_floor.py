@@ -6,11 +6,20 @@ from pathlib import Path
 
 import numpy as np
 
-from curiosity.embedding.checkpoint import GENESIS, load
-from curiosity.protocol.belief import Beliefs, Curve, Range
-from curiosity.protocol.floor import LEAST_BELIEF_MICRO, Floor
+from curiosity.embedding.checkpoint import GENESIS, SHIPPED, load
+from curiosity.protocol.belief import Curve
+from curiosity.protocol.best_of_many import least_probability_micro, probability_micro, wrong_beliefs_micro
+from curiosity.protocol.floor import SCORE_STEP_MICRO, Floor
 from curiosity.protocol.judgement import Anchors
-from curiosity.protocol.scoring import MICRO, cross_average, quantise, undo_cross_average
+from curiosity.protocol.scoring import (
+    MICRO,
+    Quantised,
+    cosine_table_micro,
+    cosines_micro,
+    cross_average,
+    quantise,
+    undo_cross_average,
+)
 from tests.material.believing import BELIEFS, believing
 from tests.material.service import Running, pictures, running
 from tests.material.shell import Shell
@@ -49,8 +58,13 @@ async def test_nonsense_finds_nothing_on_a_checkpoint_with_beliefs_and_a_picture
             assert 0 < fitting < found
         answer = await live.client.query("text", "text/plain", name, "image", 10)
         assert answer.floor is not None
-        assert (answer.floor.measure, answer.floor.least_micro) == ("belief", LEAST_BELIEF_MICRO)
-        assert [one.fits for one in answer.found] == [one.belief_micro >= LEAST_BELIEF_MICRO for one in answer.found]  # type: ignore[operator]
+        assert answer.floor.measure == "probability"
+        told = [-1 if one.probability_micro is None else one.probability_micro for one in answer.found]
+        half_a_step = SCORE_STEP_MICRO // 2
+        assert [one.fits for one in answer.found] == [one >= answer.floor.least_micro - half_a_step for one in told]
+        assert all((one.belief_micro or 0) > at for one, at in zip(answer.found, told, strict=True)), (
+            "a search shows the best"
+        )
 
         shell = Shell(tmp_path / "home", live.url)
         said = await asyncio.to_thread(shell.run, "query", NONSENSE.decode())
@@ -77,22 +91,78 @@ def test_a_hit_of_the_query_s_own_modality_must_be_nearer_than_half_of_the_refer
     nearest = []
     for row in range(0, len(texts), 5):
         one, others = texts[row], np.delete(texts, row, axis=0)
-        fits = [floor.fit("text", "text", one, other) for other in others]
+        fits = [floor.fit("text", "text", one, other, len(others)) for other in others]
         nearest.append(any(fit is not None and fit.fits for fit in fits))
     assert 0.35 < np.mean(nearest) < 0.65, "half of the references find another one that fits"
-    assert floor.bound("audio", "text") is None, "not calibrated"
-    assert Floor(genesis.calibration, anchors).bound("text", "text") is None, "no beliefs, no floor"
+    assert floor.bound("audio", "text", 1) is None, "not calibrated"
+    assert Floor(genesis.calibration, anchors).bound("text", "text", 1) is None, "no beliefs, no floor"
 
 
 def test_a_query_that_the_judge_takes_for_nothing_fits_nothing() -> None:
-    """Both arms: the text lies where the empty picture does; without the null gate whatever is believed fits it."""
+    """Both arms: the text lies where the empty picture does; without the null gate what equals it would fit it."""
     genesis = load(GENESIS)
     anchors = Anchors.from_arrays(genesis.anchors)
-    sure = Beliefs((), (Range(Curve((0,), (990_000,)), 900_000, 0),), -MICRO, 900_000, 850_000, 333_333)
-    calibration = replace(genesis.calibration, beliefs={"image-text": sure})
-    nothing, picture = anchors.empties["image"], anchors.references["image"][0]
-    text = next(one for one in anchors.references["text"])
+    knowing = replace(BELIEFS, least_familiar_micro=-MICRO)
+    calibration = replace(genesis.calibration, beliefs={"image-text": knowing})
     gated = Floor(calibration, anchors)
     open_ = Floor(replace(calibration, null_max_micro={}), anchors)
-    assert [floor.fit("text", "image", nothing, picture).fits for floor in (gated, open_)] == [False, True]  # type: ignore[union-attr]
-    assert [floor.fit("text", "image", text, picture).fits for floor in (gated, open_)] == [True, True]  # type: ignore[union-attr]
+    nothing, text = anchors.empties["image"], anchors.references["text"][0]
+    assert [_fits(floor, nothing, nothing) for floor in (gated, open_)] == [False, True]
+    assert [_fits(floor, text, text) for floor in (gated, open_)] == [True, True]
+
+
+def _fits(floor: Floor, query: Quantised, hit: Quantised, searched: int = 20) -> bool:
+    fit = floor.fit("text", "image", query, hit, searched)
+    assert fit is not None
+    assert (fit.probability_micro is None) <= (not fit.fits)
+    return fit.fits
+
+
+def test_the_best_of_many_wrong_ones_fits_seldom_where_a_belief_of_one_half_nearly_always_shows_it() -> None:
+    """Both arms, on the references of the checkpoint that a new network starts with."""
+    offline = load(SHIPPED["offline"])
+    anchors = Anchors.from_arrays(offline.anchors)
+    beliefs = offline.calibration.beliefs["image-text"]
+    wrong = wrong_beliefs_micro("text", "image", beliefs, anchors)
+    assert len(wrong) > 200_000
+    assert list(wrong[:2]) == sorted(wrong[:2], reverse=True)
+    draw = np.random.default_rng(1)
+    for searched in (12, 100, 1_000):
+        best = draw.choice(wrong, (400, searched)).max(axis=1)
+        least = least_probability_micro(wrong, beliefs.cheating_micro, searched)
+        told = [probability_micro(int(one), beliefs.cheating_micro, searched) for one in best]
+        assert np.mean(best >= 500_000) > 0.9
+        assert 0.06 < np.mean([one >= least for one in told]) < 0.14, "a tenth"
+
+
+def test_the_probability_of_a_hit_is_its_likelihood_ratio_over_how_many_are_searched() -> None:
+    for belief, cheating, searched in ((900_000, 333_333, 1), (999_000, 333_333, 1_000), (40_000, 500_000, 7)):
+        b, c = belief / MICRO, cheating / MICRO
+        odds = b * c / ((1 - b) * (1 - c)) / searched
+        assert abs(probability_micro(belief, cheating, searched) / MICRO - odds / (1 + odds)) < 2e-6
+    assert probability_micro(MICRO, 333_333, 10**9) == MICRO
+    assert probability_micro(0, 333_333, 1) == 0
+    by_size = [probability_micro(990_000, 333_333, n) for n in (1, 10, 100, 1_000)]
+    assert by_size == sorted(by_size, reverse=True)
+
+
+def test_the_floor_asks_for_a_ratio_that_grows_with_what_is_searched() -> None:
+    wrong = np.arange(999_999, 900_000, -100, dtype=np.int64)
+    sizes = (1, 10, 100, 1_000, 10_000, 1_000_000)
+    least = [least_probability_micro(wrong, 333_333, n) for n in sizes]
+    odds = [p / (MICRO - p) * n for p, n in zip(least, sizes, strict=True)]
+    assert odds == sorted(odds)
+    assert least_probability_micro(wrong, 333_333, 5_000) == least[-1], "what so few wrong pairs cannot tell"
+    assert least_probability_micro(wrong[:0], 333_333, 10) == MICRO // 2
+    assert least_probability_micro(wrong, 333_333, 100, 693_147) < least[2], "half of searches may show something"
+
+
+def test_arrays_are_measured_as_single_ones_are() -> None:
+    draw = np.random.default_rng(2)
+    scores = draw.integers(-400_000, 400_000, size=(40, 3))
+    scores[0] = (-300_000, 300_000, 0)
+    for curve in (BELIEFS.ranges[0].curve, Curve((5,), (7,)), Curve((-3, 1, 200_000), (0, 10, 999_999))):
+        assert curve.at_each(scores).tolist() == [[curve.at(int(one)) for one in row] for row in scores]
+    rows, others = quantise(draw.normal(size=(9, 32))), quantise(draw.normal(size=(11, 32)))
+    rows[4] = 0
+    assert cosine_table_micro(rows, others).tolist() == [cosines_micro(row, others).tolist() for row in rows]

@@ -26,16 +26,17 @@ OVERSAMPLE = 8  # neighbours looked at for each result, because one content may 
 
 @dataclass(frozen=True)
 class _Asked:
-    """A query under one checkpoint: ``vector`` int16[d] as the encoder gave it."""
+    """A query under one checkpoint: ``vector`` int16[d] as the encoder gave it, ``searched`` items looked at."""
 
     under: InForce
     modality: str
     to: str
     vector: Quantised
+    searched: int
 
     def floor(self) -> AnswerFloor | None:
         """Return what a hit must reach."""
-        bound = self.under.floor.bound(self.modality, self.to)
+        bound = self.under.floor.bound(self.modality, self.to, self.searched)
         return None if bound is None else AnswerFloor(bound.measure, bound.least_micro)
 
 
@@ -90,11 +91,11 @@ class Search:
         under = self._embedder.in_force  # to the end, even if it is replaced meanwhile
         vector = await self.embed(under, modality, media_type, data, payer)
         nearest = under.index.search(to, vector, OVERSAMPLE * k, modality)
-        asked = _Asked(under, modality, to, vector)
+        asked = _Asked(under, modality, to, vector, under.index.count(to))
         found, floor = await self._threads.on_reader(
             lambda: (self._describe_distinct(asked, nearest, k), asked.floor())
         )
-        return Answer(modality, to, under.digest, under.index.count(to), found, floor)
+        return Answer(modality, to, under.digest, asked.searched, found, floor)
 
     def check(self, modality: str, to: str, k: int) -> None:
         """Refuse what is refused whatever the query's bytes are.
@@ -141,7 +142,7 @@ class Search:
         hit = asked.under.original(key, submission.modalities)
         if hit is None:
             return None
-        fit = asked.under.floor.fit(asked.modality, asked.to, asked.vector, hit)
+        fit = asked.under.floor.fit(asked.modality, asked.to, asked.vector, hit, asked.searched)
         return Found(
             index=entry,
             sha256=part.sha256,
@@ -153,6 +154,9 @@ class Search:
             partner_text=self._text(partner),
             fits=None if fit is None else fit.fits,
             belief_micro=None if fit is None or fit.belief_micro is None else rounded_micro(fit.belief_micro),
+            probability_micro=(
+                None if fit is None or fit.probability_micro is None else rounded_micro(fit.probability_micro)
+            ),
         )
 
     def _text(self, part: Part) -> str | None:

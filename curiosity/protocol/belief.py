@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from curiosity.protocol.scoring import MICRO, Quantised, highest_cosine_micro
 from curiosity.protocol.verdict import Outcome, Reason
 
@@ -55,6 +58,17 @@ class Curve:
             if score_micro <= high:
                 return below + (above - below) * (score_micro - low) // (high - low)
         return beliefs[-1]
+
+    def at_each(self, scores_micro: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return what `at` returns for each of an array of scores, int64 of its shape."""
+        if len(self.scores_micro) == 1:
+            return np.full_like(scores_micro, self.beliefs_micro[0])
+        scores, beliefs = np.array(self.scores_micro, dtype=np.int64), np.array(self.beliefs_micro, dtype=np.int64)
+        inside = np.clip(scores_micro, scores[0], scores[-1])
+        high = np.clip(np.searchsorted(scores, inside), 1, len(scores) - 1)
+        rise, run = beliefs[high] - beliefs[high - 1], scores[high] - scores[high - 1]
+        found: npt.NDArray[np.int64] = beliefs[high - 1] + rise * (inside - scores[high - 1]) // run
+        return found
 
 
 @dataclass(frozen=True)

@@ -203,14 +203,15 @@ class Found:
     text: str | None
     partner_text: str | None  # what the item was paired with, if that was text
     fits: Annotated[bool | None, LATER] = None
-    belief_micro: Annotated[int | None, LATER] = None  # that query and item belong together, where that is calibrated
+    belief_micro: Annotated[int | None, LATER] = None  # in query and item as a pair that somebody sent
+    probability_micro: Annotated[int | None, LATER] = None  # that it belongs to the query, of so many searched
 
     __pydantic_config__ = STRICT
 
 
 @dataclass(frozen=True)
 class AnswerFloor:
-    """What an item must reach to fit a query: ``measure`` is "belief" or "cosine" (docs/scoring.md, "The floor")."""
+    """What an item must reach to fit a query, a "probability" or a "cosine" (docs/scoring.md, "The floor")."""
 
     measure: str
     least_micro: int

@@ -53,6 +53,16 @@ def cosines_micro(point: Quantised, others: Quantised) -> npt.NDArray[np.int64]:
     return np.rint(MICRO * _cosines(point, others)).astype(np.int64)
 
 
+def cosine_table_micro(rows: Quantised, others: Quantised) -> npt.NDArray[np.int64]:
+    """Return the cosine of each row of ``rows`` (M, d) with each of ``others`` (N, d) in millionths, int64[M, N].
+
+    A row of it is what `cosines_micro` returns.
+    """
+    r, o = rows.astype(np.float64), others.astype(np.float64)
+    norms = np.sqrt((r * r).sum(axis=-1))[:, None] * np.sqrt((o * o).sum(axis=-1))[None, :]
+    return np.rint(MICRO * ((r @ o.T) / np.where(norms == 0.0, 1.0, norms))).astype(np.int64)
+
+
 def cosine_micro(a: Quantised, b: Quantised) -> int:
     """Return the cosine of two embeddings ``int16[d]`` in millionths; 0 where one of them is zero."""
     return int(cosines_micro(a, b[None, :])[0])

@@ -48,8 +48,9 @@ def query(
 ) -> None:
     """Search the shared space by text, or by a file of any modality.
 
-    Only what fits the query is shown: what the checkpoint believes to belong together with it. A search that finds
-    nothing that fits says so and ends with status 0; --all shows what is nearest all the same.
+    Only what fits the query is shown: what is better than the best that nine in ten searches find for what is not
+    there. A search that finds nothing that fits says so and ends with status 0; --all shows what is nearest all the
+    same, with the probability of each, which knows how many items were searched.
     """
     import asyncio
     from dataclasses import replace
@@ -91,7 +92,7 @@ def query(
         (
             rank,
             f"{found.cosine_micro / 1e6:.3f}",
-            "" if found.belief_micro is None else f"{found.belief_micro / 1e4:.0f} %",
+            "" if found.probability_micro is None else f"{found.probability_micro / 1e4:.1f} %",
             {True: "yes", False: "no", None: ""}[found.fits],
             found.text or found.partner_text or "",
             found.index,
@@ -107,7 +108,7 @@ def query(
             said = f"Nothing fits. {title[0].upper()}{title[1:]}." if left_out else f"Nothing was found: {title}."
             screen.line(said + (f" --all shows the {left_out} nearest." if left_out else ""))
             return
-        screen.table(title, ("", "cosine", "belief", "fits", "text or caption", "entry", "licence"), rows)
+        screen.table(title, ("", "cosine", "probability", "fits", "text or caption", "entry", "licence"), rows)
         if left_out:
             screen.line(f"{number_of(left_out, 'item')} did not fit; --all shows them.")
         if save is not None:
