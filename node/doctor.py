@@ -17,12 +17,13 @@ from node.config import CommandSettings
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One thing that was looked at. ``state`` is ok, warn or fail."""
+    """One thing that was looked at. ``state`` is ok, warn or fail; ``more`` is all that ``what`` sums up."""
 
     name: str
     state: str
     what: str
     remedy: str = ""
+    more: tuple[str, ...] = ()
 
 
 _NEEDED = (
@@ -67,16 +68,24 @@ def tell_separation(figures: Mapping[str, Mapping[str, int]]) -> Diagnosis:
     """Return what the checkpoint in force can tell, by held-out set and modality pair; a warning where it cannot."""
     if not figures:
         return Diagnosis("judge", "ok", "the checkpoint in force does not say how well it tells true pairs from wrong")
-    lines = [
-        f"{name} AUC {told['auc_micro'] / MICRO:.3f}, wrong accepted {told['wrong_at_5_micro'] / MICRO:.0%} / "
-        f"{told['wrong_at_10_micro'] / MICRO:.0%} at 5 / 10 % false rejects"
-        for name, told in sorted(figures.items())
-    ]
-    blind = [name for name, told in sorted(figures.items()) if told["auc_micro"] < LEAST_AUC_MICRO]
+    ordered = sorted(figures, key=lambda name: (-figures[name]["auc_micro"], name))
+    lines = tuple(_say_separation(name, figures[name]) for name in ordered)
+    what = lines[0] if len(lines) == 1 else f"best of {len(lines)} {lines[0]}; worst {lines[-1]}"
+    if not any(name.startswith("photos/") for name in figures):
+        what += "; photos were not measured"
+    blind = [name for name in sorted(figures) if figures[name]["auc_micro"] < LEAST_AUC_MICRO]
     if blind:
         remedy = f"Do not rely on verdicts like those of {', '.join(blind)}; a pretrained preset knows more."
-        return Diagnosis("judge", "warn", "; ".join(lines), remedy)
-    return Diagnosis("judge", "ok", "; ".join(lines))
+        return Diagnosis("judge", "warn", what, remedy, lines)
+    return Diagnosis("judge", "ok", what, more=lines)
+
+
+def _say_separation(name: str, told: Mapping[str, int]) -> str:
+    """Return how well the judge tells the true pairs of a held-out set from wrong ones."""
+    return (
+        f"{name} AUC {told['auc_micro'] / MICRO:.3f}, wrong accepted {told['wrong_at_5_micro'] / MICRO:.0%} / "
+        f"{told['wrong_at_10_micro'] / MICRO:.0%} at 5 / 10 % false rejects"
+    )
 
 
 def _guard(name: str, look: Callable[[], Diagnosis]) -> Diagnosis:

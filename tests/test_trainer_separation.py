@@ -65,3 +65,16 @@ def test_the_doctor_says_what_the_checkpoint_cannot_tell() -> None:
     assert "emoji/audio-image" in warned.remedy
     assert "photos" not in warned.remedy
     assert tell_separation({}).state == "ok"
+
+
+def test_the_doctor_sums_up_the_judge_in_the_best_and_the_worst_and_names_what_was_not_measured() -> None:
+    aucs = {"emoji/image-text": 0.86, "digits/image-text": 1.0, "clipart/image-text": 0.77}
+    figures = {name: Separation(auc, 0.5, 0.25, 200).to_micro() for name, auc in aucs.items()}
+    told = tell_separation(figures)
+    assert told.what.startswith("best of 3 digits/image-text AUC 1.000")
+    assert "; worst clipart/image-text AUC 0.770" in told.what
+    assert "emoji" not in told.what
+    assert told.what.endswith("; photos were not measured")
+    assert [line.split()[0] for line in told.more] == ["digits/image-text", "emoji/image-text", "clipart/image-text"]
+    figures["photos/image-text"] = figures["emoji/image-text"]
+    assert "photos were not" not in tell_separation(figures).what

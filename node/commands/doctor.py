@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 @click.command(epilog=example("curiosity doctor"))
 @session_options(network=True)
 def doctor(session: Session) -> int:
-    """Look at everything that a node needs; say what is wrong and what to do."""
+    """Look at everything that a node needs; say what is wrong and what to do.
+
+    The line of the judge names the best and the worst of what it was measured on; -v and --json list all.
+    """
     import asyncio
 
     from node.doctor import examine
@@ -29,6 +32,8 @@ def doctor(session: Session) -> int:
         findings.append(finding)
         if not session.screen.as_json:
             session.screen.line(f"{finding.state:5} {finding.name}: {finding.what}. {finding.remedy}".rstrip())
+            for one in finding.more if click.get_current_context().params["verbose"] else ():
+                session.screen.line(f"      {one}")
     failed = sum(finding.state == "fail" for finding in findings)
     session.screen.finish({"findings": [vars(finding) for finding in findings], "failed": failed}, lambda _screen: None)
     return int(ExitCode.FAILED if failed else ExitCode.OK)
