@@ -8,7 +8,7 @@ import pytest
 
 from curiosity.client.client import ValidatorClient
 from curiosity.client.manifests import Manifests
-from curiosity.client.outcome import PairOutcome, short
+from curiosity.client.outcome import PairOutcome, decided, names_of, short
 from curiosity.embedding.checkpoint import SHIPPED, find_genesis, load
 from curiosity.ledger.copy import copy_ledger
 from curiosity.ledger.forecast import Forecast, Forecaster, all_accepted, at_hand, choose_checkpoint
@@ -17,7 +17,7 @@ from curiosity.protocol.errors import ConfigError
 from curiosity.protocol.messages import Decision
 from curiosity.protocol.verdict import Outcome, Reason
 from curiosity.sources.pairset import SourcePair
-from tests.material.believing import believing
+from tests.material.believing import BELIEFS, believing
 from tests.material.service import Running, pictures, running
 from tests.material.shell import NOWHERE, Shell
 
@@ -103,6 +103,23 @@ async def test_what_is_said_before_is_what_the_validator_then_decides(tmp_path: 
         assert chosen.checkpoint.digest == digest.hex(), "kept since it was fetched"
         assert (await choose_checkpoint(nobody, home)).checkpoint.digest == load(find_genesis(None)).digest
     assert not all_accepted([]), "no pairs are no success"
+
+
+async def test_check_and_submit_name_the_same_item_of_a_pair_that_is_unlike_all_that_is_known(tmp_path: Path) -> None:
+    genesis = believing(tmp_path / "believing", replace(BELIEFS, least_familiar_micro=990_000))
+    async with running(tmp_path / "v", genesis=genesis) as live:
+        pairs = rows(3)
+        said = await forecast(live.client, tmp_path / "home", pairs)
+        for pair, one, decision in zip(pairs, said, await send(live, pairs), strict=True):
+            assert decision.verdict.reason is Reason.PAIR_UNFAMILIAR
+            names = names_of(pair)
+            for calibration in (load(genesis).calibration, None):
+                told = decided(names, decision, bytes(32), 1, calibration)
+                assert told.problem == one.outcome.problem
+                blamed = short(names["ab".index(told.problem)])
+                assert told.what.startswith(f"{blamed} is unlike everything that the checkpoint can judge")
+            assert one.outcome.what == decided(names, decision, bytes(32), 1, load(genesis).calibration).what
+    assert said[-1].outcome.problem == "b", "a text about nothing that is known"
 
 
 def test_what_comes_with_the_program_is_at_hand(tmp_path: Path) -> None:

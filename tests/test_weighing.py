@@ -2,12 +2,17 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from curiosity.client.explain import explain, explain_pay
+from curiosity.embedding.checkpoint import GENESIS, load
 from curiosity.protocol.calibration import Calibration, PairThresholds
 from curiosity.protocol.errors import Fault
+from curiosity.protocol.judgement import Anchors, Embedded, opine
+from curiosity.protocol.scoring import quantise
 from curiosity.protocol.verdict import (
+    LESS_FAMILIAR,
     NOT_NOVEL,
     Measurement,
     Opening,
@@ -32,10 +37,10 @@ WEIGHED = Weighed(**vars(PLAIN), familiarity_micro=450_000, belief_micro=550_000
 FILES = ("cat.png", "cat.txt")
 
 
-def words(reason: Reason, measurement: Measurement, calibration: Calibration, **given: tuple[int, int]) -> str:
-    weighing = weigh(measurement, reason, "image-text", calibration, **given)
+def words(reason: Reason, measurement: Measurement, calibration: Calibration, detail: str = "") -> str:
+    weighing = weigh(measurement, reason, "image-text", calibration, detail)
     verdict = Verdict(Outcome.REJECTED, reason, bytes(32), Fault.CONTRIBUTOR)
-    return explain(verdict, Opening(bytes(32), bytes(32), bytes(32), "", measurement), FILES, weighing).what
+    return explain(verdict, Opening(bytes(32), bytes(32), bytes(32), detail, measurement), FILES, weighing).what
 
 
 def test_the_item_that_is_blamed_is_the_one_over_its_bound_and_not_the_one_with_the_larger_number() -> None:
@@ -64,10 +69,44 @@ def test_what_decided_is_told_with_its_threshold(
     assert expected in words(reason, measurement, calibration)
 
 
-def test_the_less_familiar_item_is_named_where_both_were_measured() -> None:
-    assert words(Reason.PAIR_UNFAMILIAR, WEIGHED, NEW).startswith("the pair is unlike")
-    assert words(Reason.PAIR_UNFAMILIAR, WEIGHED, NEW, familiarities_micro=(700_000, 200_000)).startswith("cat.txt is")
-    assert words(Reason.PAIR_UNFAMILIAR, WEIGHED, NEW, familiarities_micro=(200_000, 700_000)).startswith("cat.png is")
+def test_the_less_familiar_item_is_named_where_the_opening_names_it() -> None:
+    def said(detail: str) -> str:
+        return words(Reason.PAIR_UNFAMILIAR, WEIGHED, NEW, detail)
+
+    assert said("").startswith("the pair is unlike"), "openings of before name none"
+    assert said("item c is the less familiar").startswith("the pair is unlike")
+    assert said(LESS_FAMILIAR["a"]).startswith("cat.png is unlike")
+    assert said(LESS_FAMILIAR["b"]).startswith("cat.txt is unlike")
+    assert without_bounds(WEIGHED, Reason.PAIR_UNFAMILIAR, LESS_FAMILIAR["b"]).problem == "b"
+    assert without_bounds(WEIGHED, Reason.PAIR_UNDECIDED, LESS_FAMILIAR["b"]).problem == "pair"
+
+
+def test_the_less_familiar_item_is_that_which_the_references_of_the_nearest_domain_resemble_less() -> None:
+    genesis = load(GENESIS)
+    held = replace(BELIEFS, least_familiar_micro=1_000_001)
+    two = replace(held, others=(held,))
+    draw = np.random.default_rng(3)
+    picture, text = genesis.anchors["ref/image"][0], genesis.anchors["ref/text"][0]
+    near_picture, near_text = (quantise(one / 32_767 + draw.normal(size=len(one)) / 150) for one in (picture, text))
+    far_picture, far_text = quantise(draw.normal(size=(2, len(text))))
+    odd = {f"domain/{m}": (np.arange(len(genesis.anchors[f"ref/{m}"])) > 0).astype(np.int16) for m in ("image", "text")}
+    for beliefs, arrays in ((held, genesis.anchors), (two, {**genesis.anchors, **odd})):
+        limits = replace(genesis.calibration.pairs["image-text"], max_distance_micro=2_000_000)
+        calibration = replace(
+            genesis.calibration,
+            pairs={"image-text": limits},
+            null_max_micro=dict.fromkeys(genesis.calibration.null_max_micro, 2_000_000),
+            beliefs={"image-text": beliefs},
+        )
+        for a, b, item in ((far_picture, near_text, "a"), (near_picture, far_text, "b")):
+            opinion = opine(
+                *(Embedded(one, one, np.stack([one, one])[None]) for one in (a, b)),
+                modalities="image-text",
+                checkpoint=bytes(32),
+                calibration=calibration,
+                anchors=Anchors.from_arrays(arrays),
+            )
+            assert (opinion.reason, opinion.detail) == (Reason.PAIR_UNFAMILIAR, LESS_FAMILIAR[item])
 
 
 def test_a_range_in_which_nothing_is_accepted_says_so() -> None:

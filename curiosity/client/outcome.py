@@ -139,8 +139,8 @@ def _weigh(decision: Decision, calibration: "Calibration | None") -> Weighing | 
         return None
     entry = parse_entry(decision.receipt.entry.encode())
     if calibration is None or not isinstance(entry, PairEntry) or entry.modalities not in calibration.pairs:
-        return without_bounds(measurement, reason)
-    return weigh(measurement, reason, entry.modalities, calibration)
+        return without_bounds(measurement, reason, decision.opening.detail)
+    return weigh(measurement, reason, entry.modalities, calibration, decision.opening.detail)
 
 
 def failed(names: tuple[str, str], outcome: str, error: CuriosityError) -> PairOutcome:

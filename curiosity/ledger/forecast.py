@@ -23,7 +23,6 @@ from curiosity.host.paths import inside
 from curiosity.ledger.known_pairs import KnownPairs, NearestPair, Progress
 from curiosity.ledger.reader import LedgerCopy
 from curiosity.ledger.rescore import fetch_checkpoint
-from curiosity.protocol.belief import nearest_reference_micro
 from curiosity.protocol.counts import number_of
 from curiosity.protocol.curiosity import DEFAULT_RULE, RULES
 from curiosity.protocol.errors import CheckpointError, ConfigError, Rejected, SourceError
@@ -289,14 +288,8 @@ class Forecaster:
             detail = f"{self._name(found.copy_of)} holds near copies of both"
             return Forecast(judged(names, verdict, Opening(_NO_SALT, *contents, detail), None))
         ranked = state.judge.rank(opinion, index, found.crowd)
-        name_a, name_b = row.modalities.split("-")
-        references = state.judge.anchors.references
-        familiarities = (
-            nearest_reference_micro(a.whole, references[name_a]),
-            nearest_reference_micro(b.whole, references[name_b]),
-        )
         verdict, measurement = ranked.verdict, ranked.measurement
-        weighing = weigh(measurement, verdict.reason, row.modalities, state.calibration, familiarities)
+        weighing = weigh(measurement, verdict.reason, row.modalities, state.calibration, ranked.detail)
         told = judged(names, verdict, Opening(_NO_SALT, *contents, ranked.detail, measurement), weighing)
         told = replace(told, pay=self._pay(verdict, ranked.detail, (short(names[0]), short(names[1]))))
         if verdict.is_accepted:

@@ -10,7 +10,7 @@ from hashlib import sha256
 import numpy as np
 import numpy.typing as npt
 
-from curiosity.protocol.belief import Beliefs, familiarity_micro
+from curiosity.protocol.belief import Beliefs, familiarity_micro, nearest_reference_micro
 from curiosity.protocol.calibration import Calibration
 from curiosity.protocol.curiosity import DEFAULT_RULE, RULES, curiosity_micro, why_not_novel
 from curiosity.protocol.errors import Fault
@@ -26,7 +26,7 @@ from curiosity.protocol.scoring import (
     joint,
     pulls_micro,
 )
-from curiosity.protocol.verdict import Measurement, Outcome, Reason, Verdict, Weighed
+from curiosity.protocol.verdict import LESS_FAMILIAR, Measurement, Outcome, Reason, Verdict, Weighed
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Judged:
     final_a: Quantised
     final_b: Quantised
     joint: Quantised | None  # the point that joins the history, if novel
-    detail: str = ""  # why an accepted pair is not novel; without any distance, for the opening
+    detail: str = ""  # why an accepted pair is not novel, or which item is unfamiliar; without numbers, for the opening
 
 
 def embedding_digest(embedding: Quantised) -> bytes:
@@ -157,6 +157,7 @@ class Opinion:
     measurement: Measurement
     final_a: Quantised
     final_b: Quantised
+    detail: str = ""  # of a pair that is unlike all that is known, which item is the less familiar
 
     @property
     def point(self) -> Quantised | None:
@@ -230,7 +231,21 @@ def opine(
             belief_micro=beliefs.at(csls, familiarity, domains),
             domains_micro=domains or None,
         )
-    return Opinion(outcome, reason, checkpoint, modalities, measurement, kept_a, kept_b)
+    detail = ""
+    if beliefs is not None and reason is Reason.PAIR_UNFAMILIAR:
+        detail = LESS_FAMILIAR[
+            _less_familiar(a.whole, b.whole, modalities, domains.index(familiarity) if domains else 0, anchors)
+        ]
+    return Opinion(outcome, reason, checkpoint, modalities, measurement, kept_a, kept_b, detail)
+
+
+def _less_familiar(a: Quantised, b: Quantised, modalities: str, domain: int, anchors: Anchors) -> str:
+    """Return which of two items the references of a domain resemble less, "a" if both do equally."""
+    known_a, known_b = (
+        nearest_reference_micro(item, anchors.of_domain(name, domain))
+        for item, name in zip((a, b), modalities.split("-"), strict=True)
+    )
+    return "a" if known_a <= known_b else "b"
 
 
 def rank(opinion: Opinion, *, calibration: Calibration, history: Neighbours, rule: str = DEFAULT_RULE) -> Judged:
@@ -240,7 +255,7 @@ def rank(opinion: Opinion, *, calibration: Calibration, history: Neighbours, rul
     """
     gap: Gap | None = None
     novel = False
-    detail = ""
+    detail = opinion.detail
     point = opinion.point
     if point is not None:
         limits = calibration.pairs[opinion.modalities]

@@ -83,6 +83,8 @@ class ItemMeasurement:
 TOO_NEAR = "a known pair is as good as the same"
 OUTSIDE = "it lies in no gap between known pairs"
 NOT_NOVEL = (TOO_NEAR, OUTSIDE)
+LESS_FAMILIAR = {"a": "item a is the less familiar", "b": "item b is the less familiar"}
+"""What an opening says of a pair that is held as unlike all that is known, by item."""
 """Why an accepted pair is not novel, as its opening's ``detail`` says it."""
 
 MAX_CROWD = 4_095

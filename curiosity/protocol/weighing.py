@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from curiosity.protocol.verdict import ItemMeasurement, Measurement, Reason, Weighed
+from curiosity.protocol.verdict import LESS_FAMILIAR, ItemMeasurement, Measurement, Reason, Weighed
 
 if TYPE_CHECKING:
     from curiosity.protocol.calibration import Calibration
@@ -74,11 +74,11 @@ def weigh(
     reason: Reason,
     modalities: str,
     calibration: "Calibration",
-    familiarities_micro: tuple[int, int] | None = None,
+    detail: str = "",
 ) -> Weighing:
     """Return the numbers of a decision beside their thresholds (docs/protocol.md, step 9).
 
-    ``familiarities_micro`` are those of the two items, for who has measured them: a measurement holds their mean alone.
+    ``detail`` is that of the opening, which names the less familiar item: a measurement holds the mean of both.
 
     Raises:
         KeyError: If the checkpoint is not calibrated for ``modalities``.
@@ -104,7 +104,7 @@ def weigh(
                 "belief_micro", belief, least_micro=known.accept_micro, reject_below_micro=known.reject_micro
             ),
         ]  # fmt: skip
-    problem = _problem(reason, numbers, limits.margin_micro, familiarities_micro)
+    problem = _problem(reason, numbers, limits.margin_micro, detail)
     return Weighing(tuple(numbers), limits.margin_micro, belief, problem)
 
 
@@ -123,7 +123,7 @@ def weigh_item(measured: ItemMeasurement, reason: Reason, limits: "ItemLimits | 
     return Weighing(numbers, limits.margin_micro if limits is not None else 0, None, problem)
 
 
-def without_bounds(measurement: Measurement, reason: Reason) -> Weighing:
+def without_bounds(measurement: Measurement, reason: Reason, detail: str = "") -> Weighing:
     """Return the numbers of a decision where the checkpoint that has their thresholds is not known."""
     numbers = [
         Compared("null_a_micro", measurement.null_a_micro, item="a"),
@@ -138,15 +138,13 @@ def without_bounds(measurement: Measurement, reason: Reason) -> Weighing:
             Compared("familiarity_micro", measurement.familiarity_micro),
             Compared("belief_micro", belief),
         ]  # fmt: skip
-    problem = "" if reason is Reason.BELONGS_TOGETHER else "pair"
+    problem = "" if reason is Reason.BELONGS_TOGETHER else _unfamiliar(reason, detail) or "pair"
     if reason is Reason.ITEM_UNINFORMATIVE:
         problem = "a" if measurement.null_a_micro >= measurement.null_b_micro else "b"
     return Weighing(tuple(numbers), 0, belief, problem)
 
 
-def _problem(
-    reason: Reason, numbers: list[Compared], margin_micro: int, familiarities_micro: tuple[int, int] | None
-) -> str:
+def _problem(reason: Reason, numbers: list[Compared], margin_micro: int, detail: str) -> str:
     if reason is Reason.BELONGS_TOGETHER:
         return ""
     null_a, null_b = numbers[:2]
@@ -155,6 +153,10 @@ def _problem(
     if reason is Reason.GREY_ZONE:
         near = [one.item for one in (null_a, null_b) if one.slack_micro < margin_micro]
         return near[0] if len(near) == 1 else "pair"
-    if reason is Reason.PAIR_UNFAMILIAR and familiarities_micro is not None:
-        return "a" if familiarities_micro[0] <= familiarities_micro[1] else "b"
-    return "pair"
+    return _unfamiliar(reason, detail) or "pair"
+
+
+def _unfamiliar(reason: Reason, detail: str) -> str:
+    """Return the item that an opening names as the less familiar, empty if none."""
+    named = [item for item, said in LESS_FAMILIAR.items() if said == detail]
+    return named[0] if named and reason is Reason.PAIR_UNFAMILIAR else ""
