@@ -84,13 +84,22 @@ def test_the_less_familiar_item_is_named_where_the_opening_names_it() -> None:
 def test_the_less_familiar_item_is_that_which_the_references_of_the_nearest_domain_resemble_less() -> None:
     genesis = load(GENESIS)
     held = replace(BELIEFS, least_familiar_micro=1_000_001)
-    two = replace(held, others=(held,))
     draw = np.random.default_rng(3)
     picture, text = genesis.anchors["ref/image"][0], genesis.anchors["ref/text"][0]
     near_picture, near_text = (quantise(one / 32_767 + draw.normal(size=len(one)) / 150) for one in (picture, text))
     far_picture, far_text = quantise(draw.normal(size=(2, len(text))))
-    odd = {f"domain/{m}": (np.arange(len(genesis.anchors[f"ref/{m}"])) > 0).astype(np.int16) for m in ("image", "text")}
-    for beliefs, arrays in ((held, genesis.anchors), (two, {**genesis.anchors, **odd})):
+    one = (held, dict(genesis.anchors), ((far_picture, near_text, "a"), (near_picture, far_text, "b")))
+    # Two domains of one reference each: the picture is nearer to that of the second than the text is, and both are
+    # nearer to the second than to the first, which the text resembles more.
+    axis = np.eye(len(text))
+    domains = {f"domain/{m}": np.array([0, 1], dtype=np.int16) for m in ("image", "text")}
+    references = {"ref/image": quantise(axis[[0, 2]]), "ref/text": quantise(axis[[1, 3]])}
+    a, b = (
+        quantise(0.9 * axis[2] + 0.1 * axis[0] + 0.4 * axis[5]),
+        quantise(0.7 * axis[3] + 0.4 * axis[1] + 0.6 * axis[6]),
+    )
+    two = (replace(held, others=(held,)), {**genesis.anchors, **domains, **references}, ((a, b, "b"),))
+    for beliefs, arrays, pairs in (one, two):
         limits = replace(genesis.calibration.pairs["image-text"], max_distance_micro=2_000_000)
         calibration = replace(
             genesis.calibration,
@@ -98,7 +107,7 @@ def test_the_less_familiar_item_is_that_which_the_references_of_the_nearest_doma
             null_max_micro=dict.fromkeys(genesis.calibration.null_max_micro, 2_000_000),
             beliefs={"image-text": beliefs},
         )
-        for a, b, item in ((far_picture, near_text, "a"), (near_picture, far_text, "b")):
+        for a, b, item in pairs:
             opinion = opine(
                 *(Embedded(one, one, np.stack([one, one])[None]) for one in (a, b)),
                 modalities="image-text",
