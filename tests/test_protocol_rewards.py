@@ -108,7 +108,7 @@ def test_an_epoch_that_is_none(epoch: Any) -> None:
         {"epoch_length_s": 200_000_000},
         {"top_n": 0},
         {"version": "1"},
-        {"version": 4},
+        {"version": 5},
         {"least_pairs": 0},
         {"vest_epochs": 0},
         {"audit_micro": 1_000_001},
