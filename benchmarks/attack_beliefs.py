@@ -61,6 +61,12 @@ def relate_all(streams: Streams, weigh: Weigh) -> dict[str, float]:
     }
 
 
+def relate_stream(decided: Sequence[Decided], rule: RewardParameters) -> float:
+    """Return what a wrong pair of a stream weighs by a rule, in multiples of an honest one."""
+    weigh = methodcaller("weighs", rule)
+    return _mean(decided, weigh, wrong=True) / _mean(decided, weigh, wrong=False)
+
+
 def _mean(decided: Sequence[Decided], weigh: Weigh, *, wrong: bool) -> float:
     return statistics.fmean(weigh(one) for one in decided if one.sent.is_wrong is wrong)
 

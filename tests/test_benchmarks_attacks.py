@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks import attack_swapped
 from benchmarks.attack_auditors import measure_auditors
 from benchmarks.attack_audits import audit_search
 from benchmarks.attack_pay import NEWEST_RULE, RULE_1, Decided, Network, decide, novel
@@ -123,6 +124,21 @@ def test_every_attack_is_measured_with_the_defences_and_without(scene: Scene, mo
     }
     text = to_markdown(report | {"set": "made up", "seed": 1, "rounds": 1, "swapped_rounds": 1, "preset": "none"})
     assert text.count("\n") > len(rows)
+
+
+def test_swapped_captions_and_honest_people_earn_less_the_stricter_the_rule(scene: Scene) -> None:
+    found = attack_swapped.measure([scene])
+    for what in ("swapped", "honest pay kept"):
+        alike, halves, cut = (found[f"{what}, {rule}"] for rule in ("alike", "version 3", "version 4"))
+        assert alike > halves >= cut > 0, found
+    rows = attack_all([scene], [attack for attack in ATTACKS if attack.id in ("swapped", "copy-flipped")])
+    row = next(one for one in rows if one["id"] == "swapped")
+    assert row["defended"] == pytest.approx(found["swapped, version 4"], abs=0.001)
+    figures = mean_figures([scene.world], 1)
+    assert figures["honest_accept"] == found["honest accepted"]
+    assert figures["honest_pay_kept"] == found["honest pay kept, version 4"]
+    text = attack_swapped.to_markdown({"rows": {"1": found, "mean": found}})
+    assert text.count("\n") == 3
 
 
 @pytest.mark.parametrize(("defended", "paid"), [(False, True), (True, False)])
