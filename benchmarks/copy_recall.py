@@ -135,7 +135,8 @@ def to_markdown(report: Mapping[str, Any]) -> str:
             cells = [f"{row['item']:.3f} / {row['pair']:.3f} / {row['asked']:.3f}" for row in rows]
             bar = "" if rows[0]["bar"] is None else f"{rows[0]['bar']:.2f}"
             missed = [name for name, row in zip(names, rows, strict=True) if row["holds"] is False]
-            lines.append(f"| {form} | " + " | ".join(cells) + f" | {bar}{', missed' if missed else ''} |")
+            fails = f"; missed: {', '.join(missed)}" if missed else ""
+            lines.append(f"| {form} | " + " | ".join(cells) + f" | {bar}{fails} |")
     return "\n".join(lines)
 
 
