@@ -24,7 +24,7 @@ RULES = {
         for full in range(28, MOST_BELIEF + 1)
     },
     **{
-        f"{100 * full / BELIEF_STEPS:.1f} %, half a step below (version 3)": replace(
+        f"{100 * full / BELIEF_STEPS:.1f} %, a half below, as by version 3": replace(
             NEWEST_RULE, version=3, full_belief=full
         )
         for full in (30, 31)

@@ -96,7 +96,7 @@ def _changed(replay: Replay, order: RuleOrder) -> RewardParameters:
 
 def _pays_alike(rule: RewardParameters, before: RewardParameters) -> bool:
     """Return whether parameters pay as those in force do, under another version or the same."""
-    steps = {one.belief_steps for one in (rule, before) if rule.full_belief}
+    steps = {one.step_below for one in (rule, before) if rule.full_belief}
     return replace(rule, version=before.version) == before and len(steps) < 2
 
 

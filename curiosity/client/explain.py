@@ -247,9 +247,10 @@ def explain_belief(belief: int | None) -> str:
     """Return what a low belief leaves of a pair's pay, after a semicolon; empty where it leaves all."""
     if belief is None or belief >= USUAL_BELIEF:
         return ""
+    left = "a quarter" if belief == USUAL_BELIEF - 1 else "nothing"
     asked = 100 * USUAL_BELIEF // BELIEF_STEPS
     return (
-        f"; its probability is below {asked} %: a network that pays by belief as new ones do leaves nothing of its pay"
+        f"; its probability is below {asked} %: a network that pays by belief as new ones do leaves {left} of its pay"
     )
 
 

@@ -75,8 +75,8 @@ class RewardParameters:
     (`curiosity.protocol.vesting.weigh_belief`). ``item_micro``: share of an epoch, in millionths, that goes to new
     items, alone or in pairs; 0 where single items are not taken.
 
-    Version 4 has the same fields, and leaves a pair below ``full_belief`` nothing, where version 3 leaves a half one
-    step below.
+    Version 4 has the same fields, and leaves a pair one step below ``full_belief`` a quarter, where version 3 leaves a
+    half.
 
     Raises:
         ConfigError: ``REWARD_PARAMETER_INVALID`` when a value cannot work.
@@ -133,9 +133,9 @@ class RewardParameters:
             )
 
     @property
-    def belief_steps(self) -> int:
-        """Fortieths of belief over which a weight rises to the whole, at ``full_belief``."""
-        return 2 if self.version <= _HALVES_UNTIL else 1
+    def step_below(self) -> int:
+        """What the weight of a pair is divided by whose belief is a fortieth below ``full_belief``."""
+        return 2 if self.version <= _HALVES_UNTIL else 4
 
     @property
     def pool_wei(self) -> int:

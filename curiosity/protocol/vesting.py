@@ -129,13 +129,12 @@ def weigh_belief(weight: int, belief: int | None, rule: RewardParameters) -> int
     Args:
         weight: Of the pair without that.
         belief: What its entry tells (`curiosity.protocol.verdict.told_belief`); None leaves the weight.
-        rule: Its ``full_belief`` is the belief from which it is whole, below which nothing is left; by version 3 a half
-            one step below. 0 leaves every weight.
+        rule: Its ``full_belief`` is the belief from which it is whole. One step below a quarter is left, by version 3 a
+            half, and farther below nothing; 0 leaves every weight.
     """
-    if belief is None or not rule.full_belief:
+    if belief is None or not rule.full_belief or belief >= rule.full_belief:
         return weight
-    steps = rule.belief_steps
-    return weight * min(max(belief - rule.full_belief + steps, 0), steps) // steps
+    return weight // rule.step_below if belief == rule.full_belief - 1 else 0
 
 
 def lot_of(tag: bytes, beacon: bytes, pair: bytes) -> bytes:

@@ -152,7 +152,7 @@ class ValidatorConfig:
     full_belief: int = setting(
         USUAL_BELIEF,
         "Belief, in fortieths, from which a pair has its whole weight in the pay, which is written into the ledger "
-        "with that rule. Below it nothing is left. 0: beliefs do not count.",
+        "with that rule. A step below it a quarter is left, farther below nothing. 0: beliefs do not count.",
     )
     activation_poll_s: float = setting(2.0, "Seconds between two looks at whether a posted epoch can be activated.")
 
