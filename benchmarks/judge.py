@@ -28,6 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.command import carry_out, make_parser
+from curiosity.embedding.change import MEASURES, change_micro
+from curiosity.embedding.modalities import decode
 from curiosity.embedding.space import EmbeddingSpace, pick_device
 from curiosity.protocol.calibration import Calibration
 from curiosity.protocol.judgement import Anchors, Embedded, Opinion, opine
@@ -131,7 +133,10 @@ def split(
 
 @dataclass(frozen=True)
 class Bench:
-    """What the judge needs to decide about the judged half; ``concepts`` says what each of its pairs is of."""
+    """What the judge needs to decide about the judged half; ``concepts`` says what each of its pairs is of.
+
+    ``changes`` are how much the items a and the items b change within themselves, in the order of the pairs.
+    """
 
     name: str
     concepts: Sequence[str]
@@ -139,22 +144,31 @@ class Bench:
     anchors: Anchors
     a: Quantised
     b: Quantised
+    changes: tuple[Sequence[int | None], Sequence[int | None]] = ((), ())
 
     def opinion(self, i: int, j: int) -> Opinion:
         """Return what the judge says of the first item of pair i with the second of pair j."""
         return opine(
-            _whole(self.a[i]),
-            _whole(self.b[j]),
+            self._whole(self.a[i], 0, i),
+            self._whole(self.b[j], 1, j),
             modalities=self.name,
             checkpoint=bytes(32),
             calibration=self.calibration,
             anchors=self.anchors,
         )
 
+    def _whole(self, vector: Quantised, side: int, place: int) -> Embedded:
+        """Return an item whose masked halves are left out: they decide nothing."""
+        change = self.changes[side][place] if self.changes[side] else None
+        return Embedded(vector, vector, np.stack([vector, vector])[None], change_micro=change)
 
-def _whole(vector: Quantised) -> Embedded:
-    """Return an item whose masked halves are left out: they decide nothing."""
-    return Embedded(vector, vector, np.stack([vector, vector])[None])
+
+def changes_of(pairs: Sequence[FedPair], modality: str) -> list[int | None]:
+    """Return how much each pair's item of a modality changes within itself; None where that is not measured."""
+    if modality not in MEASURES:
+        return [None] * len(pairs)
+    items = [pair.item(modality) for pair in pairs]
+    return [change_micro(modality, decode(modality, item.load(), item.media_type)) for item in items]
 
 
 def prepare(
@@ -179,7 +193,9 @@ def prepare(
     kept = judged.add(list(given.judged))
     rows = {m: quantise(space.embed_features(m, judged.features[m])) for m in modalities}
     a, b = (np.stack([rows[m][judged.row(pair.item(m))] for pair in kept]) for m in modalities)
-    return Bench("-".join(modalities), [pair.concept for pair in kept], calibration, Anchors.from_arrays(anchors), a, b)
+    changes = (changes_of(kept, modalities[0]), changes_of(kept, modalities[1]))
+    concepts = [pair.concept for pair in kept]
+    return Bench("-".join(modalities), concepts, calibration, Anchors.from_arrays(anchors), a, b, changes)
 
 
 def roc_area(true: NDArray[np.float64], wrong: NDArray[np.float64]) -> float:

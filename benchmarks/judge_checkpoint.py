@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.command import carry_out, make_parser
-from benchmarks.judge import MAKERS, MOST_JUDGED, SPLITS, Bench, measure, one_of_each
+from benchmarks.judge import MAKERS, MOST_JUDGED, SPLITS, Bench, changes_of, measure, one_of_each
 from curiosity.embedding.checkpoint import SHIPPED, Checkpoint, load
 from curiosity.embedding.space import EmbeddingSpace, pick_device
 from curiosity.embedding.weights import read_space
@@ -78,7 +78,8 @@ def judge_set(
         judged = drawn(kept, seed, number, by_pair=name in OF_FEW_CONCEPTS)
         a, b = (np.stack([of[pair.digest][side] for pair in judged]) for side in (0, 1))
         concepts = [pair.concept for pair in judged]
-        bench = Bench("-".join(modalities), concepts, checkpoint.manifest.calibration, anchors, a, b)
+        changes = (changes_of(judged, modalities[0]), changes_of(judged, modalities[1]))
+        bench = Bench("-".join(modalities), concepts, checkpoint.manifest.calibration, anchors, a, b, changes)
         found.append(measure(bench, seed * 1_000 + number))
     return {figure: round(statistics.fmean(one[figure] for one in found), 4) for figure in found[0]}
 

@@ -34,6 +34,7 @@ from trainer.domains import Material, fit_domains
 from trainer.feed import FedItem, FedPair
 from trainer.joined import Joined, join_by_concept, spread
 from trainer.library import Library, Prepared
+from trainer.plain import plain_max_micro
 
 # Share of honest pairs of new concepts that a threshold refuses, by modality pair: where the curves of
 # docs/scoring.md bend for the genesis encoder. A pair not named here takes DEFAULT_ALPHA_MICRO.
@@ -142,6 +143,7 @@ def calibrate(
         alpha_micro={name: _alpha_of(alpha_micro, *name.split("-")) for name in thresholds},
         masks=MASKS,
         beliefs=beliefs,
+        plain_max_micro=plain_max_micro(modalities) if believes else {},
     )
     return calibration, anchors
 

@@ -166,6 +166,11 @@ _DECIDING: Final = {
 
 def _say_numbers(reason: Reason, weighing: Weighing) -> str:
     """Return the number that decided, and what it was compared with."""
+    if reason is Reason.PAIR_UNFAMILIAR and any(
+        one.name == f"change_{weighing.problem}_micro" for one in weighing.numbers
+    ):
+        likeness = say_compared(weighing.of(f"null_{weighing.problem}_micro"))
+        return f"to its encoder it is like a blank item, though it is none: likeness {likeness}"
     if reason in _DECIDING:
         label, name = _DECIDING[reason]
         return f"{label} {say_compared(weighing.of(name))}"

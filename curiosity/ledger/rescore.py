@@ -150,12 +150,12 @@ class Rescorer:
         if wrong := item_contradiction(entry, row.opening.item, rule):
             return Rescored(*known, DIFFERS, "9", wrong)
         try:
-            whole = (await self._embed(embedder, entry, row.submission.a)).whole
+            item = await self._embed(embedder, entry, row.submission.a)
         except Rejected as refusal:
             return Rescored(*known, UNKNOWN, "5", self._say(refusal, entry))
         except ProofError as error:
             return Rescored(*known, UNKNOWN, "5", f"{error.code}: {error.what}")
-        found, margin_micro = rule.measure(entry.modalities, whole), rule.limits(entry.modalities).margin_micro
+        found, margin_micro = rule.measure(entry.modalities, item), rule.limits(entry.modalities).margin_micro
         return compare_item(known, row.opening.item, found, margin_micro)
 
     def _say(self, refusal: Rejected, entry: PairEntry) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from curiosity.protocol.calibration import Calibration
 from curiosity.protocol.entry import PairEntry
 from curiosity.protocol.judgement import Embedded, Numbers, Opinion, decide
 from curiosity.protocol.scoring import MICRO
@@ -20,6 +21,8 @@ _NUMBERS = (
     ("9", "csls_micro"),
     ("9", "familiarity_micro"),
     ("9", "domains_micro"),
+    ("9", "change_a_micro"),
+    ("9", "change_b_micro"),
 )
 """Steps of docs/protocol.md with the numbers of theirs that are compared within the margin."""
 AGREES, DIFFERS, UNKNOWN = "agrees", "differs", "cannot tell"
@@ -75,6 +78,10 @@ def contradiction(entry: PairEntry, recorded: Measurement, embedder: Embedder) -
         belief = beliefs.at(recorded.csls_micro, recorded.familiarity_micro, domains)
         if belief != recorded.belief_micro:
             return f"belief_micro is {recorded.belief_micro}, the checkpoint's curve gives {belief}"
+        changes = zip(entry.modalities.split("-"), (recorded.change_a_micro, recorded.change_b_micro), strict=True)
+        for item, (modality, change) in zip("ab", changes, strict=True):
+            if wrong := _change_contradiction(f"change_{item}_micro", modality, change, calibration):
+                return wrong
     outcome, reason = decide(numbers, entry.modalities, calibration)
     if (outcome, reason) != (entry.verdict.outcome, entry.verdict.reason):
         return (
@@ -82,6 +89,14 @@ def contradiction(entry: PairEntry, recorded: Measurement, embedder: Embedder) -
             f"the entry says {entry.verdict.outcome.value} ({_reason(entry)})"
         )
     return ""
+
+
+def _change_contradiction(name: str, modality: str, change: int | None, calibration: Calibration) -> str:
+    """Return that a change is recorded that the checkpoint does not ask for, or none that it asks for."""
+    if (change is not None) == (modality in calibration.plain_max_micro):
+        return ""
+    said = "none" if change is None else change
+    return f"{name} is {said}, the checkpoint asks for {'none' if change is not None else 'one'} of {modality}"
 
 
 def belief_contradiction(entry: PairEntry, recorded: Measurement, *, is_told: bool) -> str:
@@ -133,7 +148,7 @@ def items_contradiction(entry: PairEntry, embedded: Sequence[Embedded], rule: It
     """
     said = entry.verdict.items or 0
     names = entry.modalities.split("-") if said else ()
-    can = sum(rule.can_be_new(name, rule.measure(name, one.whole)) for name, one in zip(names, embedded, strict=False))
+    can = sum(rule.can_be_new(name, rule.measure(name, one)) for name, one in zip(names, embedded, strict=False))
     return f"the entry says that {said} of the items are new, measured here {can} can be" if said > can else ""
 
 
@@ -142,6 +157,8 @@ def item_contradiction(entry: PairEntry, recorded: ItemMeasurement, rule: ItemRu
 
     An item that passes may be refused as a copy, which depends on the history.
     """
+    if wrong := _change_contradiction("change_micro", entry.modalities, recorded.change_micro, rule.calibration):
+        return wrong
     outcome, reason = rule.decide(entry.modalities, recorded)
     said = entry.verdict.outcome, entry.verdict.reason
     if said == (outcome, reason) or (reason is Reason.ITEM_NEW and entry.verdict.reason is Reason.ITEM_COPY):
@@ -157,8 +174,8 @@ def compare_item(
 ) -> Rescored:
     """Return what came of measuring a single item again; ``known`` is index, digest and outcome."""
     is_equal = recorded.embedding == found.embedding
-    names = ("null_slack_micro", "hub_slack_micro", "nearest_micro")
-    off = {name: abs(getattr(recorded, name) - getattr(found, name)) for name in names}
+    names = ("null_slack_micro", "hub_slack_micro", "nearest_micro", "change_micro")
+    off = {name: _apart(getattr(recorded, name), getattr(found, name)) for name in names}
     largest = max(off.values())
     for name in names:
         if off[name] > margin_micro:

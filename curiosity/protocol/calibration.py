@@ -27,6 +27,7 @@ class Calibration:
     alpha_micro: dict[str, int]  # share of honest pairs that the thresholds refuse, by modality pair
     masks: int
     beliefs: dict[str, Beliefs] = field(default_factory=dict)  # by modality pair; none in manifests of the first form
+    plain_max_micro: dict[str, int] = field(default_factory=dict)  # by modality: what changes no more than this is junk
 
     def to_json(self) -> dict[str, Any]:
         """Return the calibration as plain JSON values."""
@@ -39,6 +40,8 @@ class Calibration:
         }
         if self.beliefs:
             value["beliefs"] = {name: beliefs.to_json() for name, beliefs in sorted(self.beliefs.items())}
+        if self.plain_max_micro:
+            value["plain_max_micro"] = dict(sorted(self.plain_max_micro.items()))
         return value
 
     @classmethod
@@ -55,4 +58,5 @@ class Calibration:
             alpha_micro=dict(value["alpha_micro"]),
             masks=value["masks"],
             beliefs={name: Beliefs.from_json(one) for name, one in value.get("beliefs", {}).items()},
+            plain_max_micro=dict(value.get("plain_max_micro", {})),
         )

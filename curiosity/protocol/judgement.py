@@ -16,6 +16,7 @@ from curiosity.protocol.curiosity import DEFAULT_RULE, RULES, curiosity_micro, w
 from curiosity.protocol.errors import Fault
 from curiosity.protocol.neighbours import Neighbours
 from curiosity.protocol.scoring import (
+    MICRO,
     Gap,
     Quantised,
     cosine_micro,
@@ -34,12 +35,15 @@ class Embedded:
     """One item as the encoder sees it: ``whole`` int16[d], ``masked`` int16[d], ``halves`` int16[K, 2, d].
 
     ``checkpoint`` is the digest of the one that embedded it, for whoever keeps embeddings longer than a checkpoint.
+    ``change_micro`` is how much the item changes within itself (`curiosity.embedding.change`), None where its modality
+    has no such measure.
     """
 
     whole: Quantised
     masked: Quantised
     halves: Quantised
     checkpoint: bytes = b""
+    change_micro: int | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ def embedding_digest(embedding: Quantised) -> bytes:
 
 @dataclass(frozen=True)
 class Numbers:
-    """What decides about a pair, in millionths. Familiarities count only where beliefs decide."""
+    """What decides about a pair, in millionths. Familiarities and changes count only where beliefs decide."""
 
     null_a_micro: int
     null_b_micro: int
@@ -106,6 +110,8 @@ class Numbers:
     csls_micro: int
     familiarity_micro: int = 0
     domains_micro: tuple[int, ...] = ()
+    change_a_micro: int | None = None
+    change_b_micro: int | None = None
 
     @classmethod
     def of(cls, measurement: Measurement) -> "Numbers":
@@ -118,6 +124,8 @@ class Numbers:
             measurement.csls_micro,
             0 if weighed is None else weighed.familiarity_micro,
             () if weighed is None else weighed.domains_micro or (),
+            None if weighed is None else weighed.change_a_micro,
+            None if weighed is None else weighed.change_b_micro,
         )
 
 
@@ -129,18 +137,43 @@ def decide(numbers: Numbers, modalities: str, calibration: Calibration) -> tuple
     """
     name_a, name_b = modalities.split("-")
     limits, beliefs = calibration.pairs[modalities], calibration.beliefs.get(modalities)
-    tests = [
-        (Reason.ITEM_UNINFORMATIVE, calibration.null_max_micro[f"{name_a}>{name_b}"] - numbers.null_a_micro),
-        (Reason.ITEM_UNINFORMATIVE, calibration.null_max_micro[f"{name_b}>{name_a}"] - numbers.null_b_micro),
-        (Reason.PAIR_TOO_FAR, limits.max_distance_micro - numbers.distance_micro),
-    ]
+    margin = limits.margin_micro
+    gates = _gates(numbers, modalities, calibration)
+    plain = (
+        plain_slack(calibration, name_a, numbers.change_a_micro if beliefs else None),
+        plain_slack(calibration, name_b, numbers.change_b_micro if beliefs else None),
+    )
+    both = list(zip(gates, plain, strict=True))
+    tests = [(Reason.ITEM_UNINFORMATIVE, max(gate, slack)) for gate, slack in both]
+    outcome, reason = first_failing(tests, margin, Reason.PAIR_UNFAMILIAR)
+    if outcome is not Outcome.REJECTED and any(gate < -margin <= slack for gate, slack in both):
+        return (Outcome.HELD if outcome is Outcome.ACCEPTED else outcome), reason
+    tests += [(Reason.ITEM_UNINFORMATIVE, gate) for gate in gates]
+    tests.append((Reason.PAIR_TOO_FAR, limits.max_distance_micro - numbers.distance_micro))
     if beliefs is None:
         tests.append((Reason.PAIR_NOT_MUTUAL, numbers.csls_micro - limits.min_csls_micro))
-    outcome, reason = first_failing(tests, limits.margin_micro, Reason.BELONGS_TOGETHER)
+    outcome, reason = first_failing(tests, margin, Reason.BELONGS_TOGETHER)
     if beliefs is None or outcome is not Outcome.ACCEPTED:
         return outcome, reason
-    familiarity, margin = numbers.familiarity_micro, limits.margin_micro
-    return beliefs.decide(numbers.csls_micro, familiarity, margin, numbers.domains_micro)
+    return beliefs.decide(numbers.csls_micro, numbers.familiarity_micro, margin, numbers.domains_micro)
+
+
+def _gates(numbers: Numbers, modalities: str, calibration: Calibration) -> tuple[int, int]:
+    """Return how far each item is from what the null gate stops; negative if it is stopped."""
+    name_a, name_b = modalities.split("-")
+    return (
+        calibration.null_max_micro[f"{name_a}>{name_b}"] - numbers.null_a_micro,
+        calibration.null_max_micro[f"{name_b}>{name_a}"] - numbers.null_b_micro,
+    )
+
+
+def plain_slack(calibration: Calibration, modality: str, change_micro: int | None) -> int:
+    """Return how far an item is from being plainly empty, whatever the encoder says; negative if it is.
+
+    An item of which nothing is measured is as empty as the encoder says: the answer is far below every gate's.
+    """
+    most = calibration.plain_max_micro.get(modality)
+    return -3 * MICRO if most is None or change_micro is None else change_micro - most
 
 
 @dataclass(frozen=True)
@@ -189,8 +222,8 @@ def opine(
     """Decide about a pair of modality pair ``modalities`` ("audio-text", a's modality first), without any history.
 
     Tests in order: null gate of a and of b, final distance, and then the belief; a checkpoint that publishes no beliefs
-    has a threshold for the CSLS score instead. A value within the margin of its threshold makes the pair grey unless
-    another test refuses it outright.
+    has a threshold for the CSLS score instead. What the null gate stops although it is not plainly empty is held. A
+    value within the margin of its threshold makes the pair grey unless another test refuses it outright.
 
     Raises:
         KeyError: If the checkpoint is not calibrated for ``modalities``.
@@ -206,7 +239,9 @@ def opine(
     familiarity, domains = (
         (0, ()) if beliefs is None else measure_familiarity(a.whole, b.whole, modalities, beliefs, anchors)
     )
-    numbers = Numbers(null_a, null_b, distance, csls, familiarity, domains)
+    change_a = a.change_micro if beliefs is not None and name_a in calibration.plain_max_micro else None
+    change_b = b.change_micro if beliefs is not None and name_b in calibration.plain_max_micro else None
+    numbers = Numbers(null_a, null_b, distance, csls, familiarity, domains, change_a, change_b)
     outcome, reason = decide(numbers, modalities, calibration)
     kept_a, kept_b = (final_a, final_b) if outcome is Outcome.ACCEPTED else (a.whole, b.whole)
     measurement = Measurement(
@@ -230,13 +265,23 @@ def opine(
             familiarity_micro=familiarity,
             belief_micro=beliefs.at(csls, familiarity, domains),
             domains_micro=domains or None,
+            change_a_micro=change_a,
+            change_b_micro=change_b,
         )
     detail = ""
     if beliefs is not None and reason is Reason.PAIR_UNFAMILIAR:
-        detail = LESS_FAMILIAR[
-            _less_familiar(a.whole, b.whole, modalities, domains.index(familiarity) if domains else 0, anchors)
-        ]
+        stopped = _stopped(numbers, modalities, calibration)
+        domain = domains.index(familiarity) if domains else 0
+        detail = LESS_FAMILIAR[stopped or _less_familiar(a.whole, b.whole, modalities, domain, anchors)]
     return Opinion(outcome, reason, checkpoint, modalities, measurement, kept_a, kept_b, detail)
+
+
+def _stopped(numbers: Numbers, modalities: str, calibration: Calibration) -> str:
+    """Return which of two items the null gate stops, the one further beyond its bound; empty if none."""
+    slack_a, slack_b = _gates(numbers, modalities, calibration)
+    if min(slack_a, slack_b) >= -calibration.pairs[modalities].margin_micro:
+        return ""
+    return "a" if slack_a <= slack_b else "b"
 
 
 def _less_familiar(a: Quantised, b: Quantised, modalities: str, domain: int, anchors: Anchors) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from curiosity.protocol.calibration import Calibration
 from curiosity.protocol.errors import Fault
-from curiosity.protocol.judgement import Anchors, Embedded, embedding_digest, first_failing
+from curiosity.protocol.judgement import Anchors, Embedded, embedding_digest, first_failing, plain_slack
 from curiosity.protocol.scoring import MICRO, Quantised, cosine_micro, cosines_micro, crowd_micro
 from curiosity.protocol.verdict import OUTSIDE, TOO_NEAR, ItemMeasurement, Outcome, Reason, Verdict
 
@@ -55,14 +55,14 @@ class ItemRule:
     """Judges single items under one checkpoint. Thread-safe."""
 
     def __init__(self, calibration: Calibration, anchors: Anchors) -> None:
-        self._calibration = calibration
+        self.calibration = calibration
         self._anchors = anchors
         self.limits = lru_cache(maxsize=None)(self._limits)
 
     @property
     def modalities(self) -> frozenset[str]:
         """Modalities that can be judged: those of the pairs that can."""
-        return frozenset(name for pair in self._calibration.pairs for name in pair.split("-"))
+        return frozenset(name for pair in self.calibration.pairs for name in pair.split("-"))
 
     def opine(self, modality: str, item: Embedded) -> ItemOpinion:
         """Return what the checkpoint says of an item.
@@ -70,11 +70,13 @@ class ItemRule:
         Raises:
             KeyError: If the checkpoint is not calibrated for ``modality``.
         """
-        measurement = self.measure(modality, item.whole)
+        measurement = self.measure(modality, item)
         outcome, reason = self.decide(modality, measurement)
         detail = ""
         if reason is Reason.ITEM_NOT_NOVEL:
-            detail = TOO_NEAR if measurement.nearest_micro < self.limits(modality).near_micro else OUTSIDE
+            is_known = measurement.null_slack_micro >= 0
+            is_near = measurement.nearest_micro < self.limits(modality).near_micro
+            detail = TOO_NEAR if is_known and is_near else OUTSIDE
         return ItemOpinion(outcome, reason, measurement, detail)
 
     def decide(self, modality: str, measured: ItemMeasurement) -> tuple[Outcome, Reason]:
@@ -88,21 +90,24 @@ class ItemRule:
     def _tests(self, modality: str, measured: ItemMeasurement) -> list[tuple[Reason, int]]:
         """Return each test as its reason and how far the item is from failing it."""
         limits = self.limits(modality)
+        plain = plain_slack(self.calibration, modality, measured.change_micro)
         return [
-            (Reason.ITEM_UNINFORMATIVE, measured.null_slack_micro),
+            (Reason.ITEM_UNINFORMATIVE, max(measured.null_slack_micro, plain)),
+            (Reason.ITEM_NOT_NOVEL, measured.null_slack_micro),
             (Reason.ITEM_UNINFORMATIVE, measured.hub_slack_micro),
             (Reason.ITEM_NOT_NOVEL, measured.nearest_micro - limits.near_micro),
             (Reason.ITEM_NOT_NOVEL, limits.far_micro - measured.nearest_micro),
         ]
 
-    def measure(self, modality: str, whole: Quantised) -> ItemMeasurement:
-        """Return the numbers of an item with this embedding int16[d]."""
-        limits, empties = self.limits(modality), self._anchors.empties
+    def measure(self, modality: str, item: Embedded) -> ItemMeasurement:
+        """Return the numbers of an item."""
+        whole, limits, empties = item.whole, self.limits(modality), self._anchors.empties
         null = [most - cosine_micro(whole, empties[other]) for other, most in limits.null_most_micro.items()]
         hub = [most - self._crowd(whole, modality, other) for other, most in limits.hub_most_micro.items()]
         known = self._anchors.references[modality]
         nearest = MICRO - int(cosines_micro(whole, known).max()) if len(known) else 2 * MICRO
-        return ItemMeasurement(min(null), min(hub), nearest, embedding_digest(whole))
+        change = item.change_micro if modality in self.calibration.plain_max_micro else None
+        return ItemMeasurement(min(null), min(hub), nearest, embedding_digest(whole), change)
 
     def _crowd(self, whole: Quantised, modality: str, other: str) -> int:
         """Return the mean cosine of an item with the ten nearest of another modality's bank, in millionths."""
@@ -115,11 +120,11 @@ class ItemRule:
 
     def _limits(self, modality: str) -> ItemLimits:
         null, hub, margins = {}, {}, []
-        for pair, thresholds in self._calibration.pairs.items():
+        for pair, thresholds in self.calibration.pairs.items():
             if modality not in (names := pair.split("-")):
                 continue
             (other,) = (name for name in names if name != modality)
-            null[other] = self._calibration.null_max_micro[f"{modality}>{other}"]
+            null[other] = self.calibration.null_max_micro[f"{modality}>{other}"]
             own, _ = self._banks(modality, other)
             hub[other] = max((self._crowd(one, modality, other) for one in own), default=MICRO)
             margins.append(thresholds.margin_micro)

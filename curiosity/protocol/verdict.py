@@ -76,6 +76,7 @@ class ItemMeasurement:
     hub_slack_micro: int  # of the mean cosines with the ten nearest of other modalities' banks
     nearest_micro: int  # distance to the nearest of the checkpoint's references
     embedding: Bytes32
+    change_micro: Annotated[int | None, LATER] = None  # how much it changes within itself, where that is asked
 
     __pydantic_config__ = STRICT
 
@@ -132,6 +133,8 @@ class Weighed(Measurement):
     domains_micro: Annotated[tuple[int, ...] | None, LATER] = (
         None  # familiarity with each domain, where there are several
     )
+    change_a_micro: Annotated[int | None, LATER] = None  # how much item a changes within itself, where that is asked
+    change_b_micro: Annotated[int | None, LATER] = None
 
     __pydantic_config__ = STRICT
 

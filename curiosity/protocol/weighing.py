@@ -97,6 +97,14 @@ def weigh(
     else:
         domain, _ = beliefs.nearest(measurement.domains_micro or ())
         belief, known = measurement.belief_micro, domain.range_of(measurement.familiarity_micro)
+        changes = ((name_a, measurement.change_a_micro), (name_b, measurement.change_b_micro))
+        numbers += [
+            Compared(
+                f"change_{null.item}_micro", change, least_micro=calibration.plain_max_micro.get(name), item=null.item
+            )
+            for null, (name, change) in zip(numbers[:2], changes, strict=True)
+            if change is not None and null.slack_micro < limits.margin_micro
+        ]
         numbers += [
             Compared("csls_micro", measurement.csls_micro),
             Compared("familiarity_micro", measurement.familiarity_micro, least_micro=domain.least_familiar_micro),
@@ -114,11 +122,13 @@ def weigh_item(measured: ItemMeasurement, reason: Reason, limits: "ItemLimits | 
     ``limits`` are those of its modality, for who has the checkpoint.
     """
     near, far = (limits.near_micro, limits.far_micro) if limits is not None else (None, None)
-    numbers = (
+    numbers: tuple[Compared, ...] = (
         Compared("null_slack_micro", measured.null_slack_micro, least_micro=0),
         Compared("hub_slack_micro", measured.hub_slack_micro, least_micro=0),
         Compared("nearest_micro", measured.nearest_micro, least_micro=near, most_micro=far),
     )
+    if measured.change_micro is not None:
+        numbers += (Compared("change_micro", measured.change_micro),)
     problem = "a" if reason in (Reason.ITEM_UNINFORMATIVE, Reason.ITEM_NOT_NOVEL) else ""
     return Weighing(numbers, limits.margin_micro if limits is not None else 0, None, problem)
 
@@ -144,12 +154,18 @@ def without_bounds(measurement: Measurement, reason: Reason, detail: str = "") -
     return Weighing(tuple(numbers), 0, belief, problem)
 
 
+def _emptiness(numbers: list[Compared], null: Compared) -> int:
+    """Return how far an item is from being refused as empty, by likeness to nothing and, where asked, by change."""
+    own = [one for one in numbers if one.name == f"change_{null.item}_micro"]
+    return max([null.slack_micro, *(one.slack_micro for one in own)])
+
+
 def _problem(reason: Reason, numbers: list[Compared], margin_micro: int, detail: str) -> str:
     if reason is Reason.BELONGS_TOGETHER:
         return ""
     null_a, null_b = numbers[:2]
     if reason is Reason.ITEM_UNINFORMATIVE:
-        return "a" if null_a.slack_micro <= null_b.slack_micro else "b"
+        return "a" if _emptiness(numbers, null_a) <= _emptiness(numbers, null_b) else "b"
     if reason is Reason.GREY_ZONE:
         near = [one.item for one in (null_a, null_b) if one.slack_micro < margin_micro]
         return near[0] if len(near) == 1 else "pair"

@@ -17,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from curiosity.embedding.change import change_micro
 from curiosity.embedding.masks import mask_seed
 from curiosity.embedding.modality import Array
 from curiosity.protocol.calibration import Calibration
@@ -237,8 +238,14 @@ class Embedder:
         for shared in (measured.whole, measured.masked, measured.halves):
             shared.flags.writeable = False  # the cache hands the same arrays to many
         embedded = {
-            digest: Embedded(measured.whole[row], measured.masked, measured.halves[row], in_force.digest)
-            for row, digest in enumerate(unique)
+            digest: Embedded(
+                measured.whole[row],
+                measured.masked,
+                measured.halves[row],
+                in_force.digest,
+                change_micro(modality, array),
+            )
+            for row, (digest, array) in enumerate(unique.items())
         }
         with self._cache_lock:
             for digest, value in embedded.items():
