@@ -20,7 +20,8 @@ from curiosity.protocol.entry import (
     RuleEntry,
     TakedownEntry,
 )
-from curiosity.protocol.payouts import EpochPayout, Replay
+from curiosity.protocol.epoch_payout import EpochPayout
+from curiosity.protocol.payouts import Replay
 from curiosity.protocol.rewards import NEWEST, USUAL_BELIEF, RewardParameters
 from curiosity.protocol.scoring import Quantised
 from curiosity.protocol.takedown import Asker, TakedownReason

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from curiosity.rewards.claims import Claimed, ClaimStatus, ClaimView, EpochClaim
     from curiosity.rewards.earnings import Earning, Earnings
     from curiosity.sdk.accounts import new_wallet, open_wallet
-    from curiosity.sdk.asynchronous import AsyncClient, verify_receipt
+    from curiosity.sdk.asynchronous import AsyncClient
     from curiosity.sdk.outbox import Submitted
+    from curiosity.sdk.receipts import verify_receipt
     from curiosity.sdk.synchronous import Client
     from curiosity.sdk.things import Thing, item
     from curiosity.sources.pairset import SourceItem
@@ -39,8 +40,9 @@ _HOMES = {
     "curiosity.rewards.claims": ("ClaimStatus", "ClaimView", "Claimed", "EpochClaim"),
     "curiosity.rewards.earnings": ("Earning", "Earnings"),
     "curiosity.sdk.accounts": ("new_wallet", "open_wallet"),
-    "curiosity.sdk.asynchronous": ("AsyncClient", "verify_receipt"),
+    "curiosity.sdk.asynchronous": ("AsyncClient",),
     "curiosity.sdk.outbox": ("Submitted",),
+    "curiosity.sdk.receipts": ("verify_receipt",),
     "curiosity.sdk.synchronous": ("Client",),
     "curiosity.sdk.things": ("Thing", "item"),
     "curiosity.sources.pairset": ("SourceItem",),

@@ -21,9 +21,9 @@ from curiosity.protocol import messages
 from curiosity.protocol.entry import Entry, encode_entry, parse_entry
 from curiosity.protocol.errors import CuriosityError, ProofError
 from curiosity.protocol.evidence import encode_evidence
-from curiosity.protocol.messages import ClaimShare
 from curiosity.protocol.pair import Item, read_envelope, read_items, sign_pair
 from curiosity.protocol.receipt import Receipt, issue_receipt, verify_receipt
+from curiosity.protocol.reward_messages import ClaimShare
 from curiosity.protocol.rewards import leaf_hash
 from curiosity.protocol.signing import Domain, address_of, checksum
 from curiosity.protocol.takedown import Blocked

@@ -2,7 +2,7 @@
 
 from curiosity.client.amounts import show_exactly, show_tokens
 from curiosity.protocol.counts import number_of
-from curiosity.protocol.payouts import EpochPayout, PaidPair
+from curiosity.protocol.epoch_payout import EpochPayout, PaidPair
 from curiosity.protocol.signing import checksum
 from curiosity.protocol.wire import to_plain
 from curiosity.rewards.check import Recomputed

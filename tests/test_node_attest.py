@@ -15,7 +15,7 @@ from curiosity.chain.attestation import Attestation, address_of, sign_digest
 from curiosity.chain.chain import Addresses
 from curiosity.ledger.source import LedgerSource
 from curiosity.protocol.errors import ChainError, CuriosityError, ExitCode, ProofError, Rejected, StoreError
-from curiosity.protocol.messages import EpochAttestation, EpochSignature
+from curiosity.protocol.reward_messages import EpochAttestation, EpochSignature
 from curiosity.protocol.signing import checksum
 from curiosity.protocol.verdict import Outcome, Reason
 from curiosity.rewards.attest import Attestant, Attested, attest

@@ -12,7 +12,8 @@ from curiosity.chain.connect import connect
 from curiosity.chain.evm import ChainClient
 from curiosity.host.settings.chain import ChainSettings
 from curiosity.protocol.errors import ChainError, ProofError
-from curiosity.protocol.messages import ClaimShare, ClaimTicket, Network
+from curiosity.protocol.messages import Network
+from curiosity.protocol.reward_messages import ClaimShare, ClaimTicket
 from curiosity.protocol.rewards import RewardTree
 from curiosity.protocol.signing import Domain
 from curiosity.rewards.claims import Claimed, check_offer, pay, refusal, view

@@ -19,8 +19,8 @@ from curiosity.ledger.leaves import fetch_leaves, read_leaves, read_network
 from curiosity.ledger.reader import LedgerCopy
 from curiosity.protocol.errors import ProofError, Rejected, ServiceError, SourceError
 from curiosity.protocol.merkle import root
-from curiosity.protocol.messages import ClaimShare, ClaimTicket
 from curiosity.protocol.payouts import derive
+from curiosity.protocol.reward_messages import ClaimShare, ClaimTicket
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.signing import address_of
 from curiosity.protocol.tlog import Signer, TreeHead, entry_bundle, parse_bundle, sign_note, verify_checkpoint

@@ -10,9 +10,10 @@ import pytest
 from curiosity.host.settings.loader import read_section
 from curiosity.host.settings.validator import ValidatorConfig
 from curiosity.protocol.entry import CheckpointEntry, PairEntry, encode_entry, parse_entry
+from curiosity.protocol.epoch_payout import EpochPayout, select_paid
 from curiosity.protocol.errors import ConfigError, Fault, ProofError
 from curiosity.protocol.merkle import inclusion_path, leaf_hash
-from curiosity.protocol.payouts import EpochPayout, derive, select_paid
+from curiosity.protocol.payouts import derive
 from curiosity.protocol.receipt import Receipt, issue_receipt, issue_receipts, verify_receipt
 from curiosity.protocol.rewards import RewardParameters, verify_claim
 from curiosity.protocol.signing import address_of, sign

@@ -489,7 +489,7 @@ async def test_a_pair_whose_known_items_are_said_to_be_new_differs(tmp_path: Pat
         for row in pictures(4):
             await live.client.post_pair(live.sign(row).encode())
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("validator.batches.count_new", lambda *_: 2)
+            patch.setattr("validator.judging.count_new", lambda *_: 2)
             for row in pictures(4, 4):
                 await live.client.post_pair(live.sign(row).encode())
         leaves = [entry.encode() for entry in (await live.client.entries(0, 1000)).entries]

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import validator.batches
+import validator.judging
 from curiosity.client.client import ValidatorClient
 from curiosity.client.items import fetch_item
 from curiosity.client.takedowns import ask as ask_takedown
@@ -126,7 +126,7 @@ async def test_bytes_that_are_not_what_they_claim_are_neither_kept_nor_served(
             found = item(self, digest)
             return None if found is None else replace(found, accepted_uses=1)
 
-        monkeypatch.setattr(validator.batches, "seal_entry", keeps_all)
+        monkeypatch.setattr(validator.judging, "seal_entry", keeps_all)
         monkeypatch.setattr(Store, "item", for_everybody)
     chance, caption = random.Random(7), Item("text", "text/plain", b"three")
     junk = [chance.randbytes(chance.choice([9_000, 90_000])) for _ in range(12)]

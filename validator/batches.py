@@ -7,27 +7,26 @@ ledger. A pair whose turn has come is decided whether or not anybody still waits
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from curiosity.embedding.sketch import Sketch
 from curiosity.host.port.shares import Shares
 from curiosity.protocol.errors import Rejected, StoreError
-from curiosity.protocol.judgement import Embedded, Opinion
+from curiosity.protocol.judgement import Embedded
 from curiosity.protocol.messages import Decision
 from curiosity.protocol.receipt import Receipt
-from curiosity.protocol.verdict import ItemMeasurement, Measurement, Opening, Outcome, Reason, Verdict
-from curiosity.serving.crowds import Crowds, Likeness, Packed
+from curiosity.protocol.verdict import Verdict
+from curiosity.serving.crowds import Crowds
 from curiosity.serving.embedder import Embedder
 from curiosity.serving.fair import FairQueue
 from curiosity.serving.in_force import InForce
-from curiosity.serving.singles import count_new, judge_single
-from validator.decided import fresh_salts, pack_embeddings, replay, seal_entry, to_embeddings, unpack_embeddings
+from validator.decided import replay, to_embeddings, unpack_embeddings
 from validator.forgotten import Forgotten
 from validator.intake import Admitted
-from validator.ledger import Ledger, NewEntry
+from validator.judging import Judgement, Judging
+from validator.ledger import Ledger
 from validator.lookup import SharedLookup
 from validator.store import Store, StoredDecision
 from validator.threads import Threads
@@ -38,16 +37,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Nonces = SharedLookup[tuple[bytes, bytes], StoredDecision]
 """Finds what was answered to a contributor's (address, nonce)."""
-_Judgement = tuple[NewEntry, Verdict, Opening]
 _GATHER_S = 0.01  # about what a batch of one takes
 _GATHER_STEP_S = 0.001
 _GATHER_STILL = 3  # steps in which nobody came
-_DETAIL_CHARS = 500
 _FINALS = slice(2, 4)  # of the four embeddings that are kept of a pair
-
-
-class StaleEmbeddings(Exception):
-    """The checkpoint was switched between embedding and judging; embed again."""
 
 
 class Batches:
@@ -86,7 +79,7 @@ class Batches:
         self._max_batch_pairs = max_batch_pairs
         self.takes_items = takes_items
         self._on_decision = on_decision
-        self._salts = fresh_salts()  # the writer's
+        self._judging = Judging(embedder, store, crowds, check_forgotten=self.check_forgotten, takes_items=takes_items)
         self._queue: FairQueue[Turn] = FairQueue(is_fair=is_fair)
         self._is_queued = asyncio.Event()
         self._gate = asyncio.Lock()
@@ -230,92 +223,13 @@ class Batches:
         """Judge a batch in order and append it in one transaction; return the decisions of those that were judged."""
         if self.failure is not None:
             raise self.failure
-        judged, refused = self._judge(batch)
+        judged, refused = self._judging.judge(batch, self._ledger.size)
         assert self._loop is not None, "a batch is decided after `start`"
         self._loop.call_soon_threadsafe(_announce, list(judged), refused)
         decisions = self._append(judged) if judged else []
         return list(zip(judged, decisions, strict=True))
 
-    def _judge(self, batch: Sequence[Turn]) -> tuple[dict[Turn, _Judgement], list[tuple[Turn, Exception]]]:
-        """Return what each pair's entry will say, and the pairs that cannot be judged now."""
-        judged: dict[Turn, _Judgement] = {}
-        refused: list[tuple[Turn, Exception]] = []
-        judge = self._embedder.in_force.judge
-        pairs = [turn.admitted.pair for turn in batch if not isinstance(turn.embedded, Rejected)]
-        accepted = self._store.known_contents([pair.contents for pair in pairs])
-        opinions = {
-            turn: judge.opine(turn.admitted.pair.envelope.submission.modalities, *turn.embedded)
-            for turn in batch
-            if not isinstance(turn.embedded, Rejected)
-            and not turn.is_single
-            and not turn.is_stale(judge.checkpoint)
-            and turn.admitted.pair.contents not in accepted
-        }
-        judge.look_ahead(opinions.values())
-        now = int(time.time())  # decides nothing but when items of refused pairs are let go
-        for turn in batch:
-            if turn.is_stale(judge.checkpoint):
-                refused.append((turn, StaleEmbeddings()))
-                continue
-            try:
-                self.check_forgotten(turn.admitted)  # again: it may have been taken down since it was admitted
-            except Rejected as refusal:
-                refused.append((turn, refusal))
-                continue
-            judged[turn] = self._judge_one(turn, opinions, accepted, self._ledger.size + len(judged), now)
-        return judged, refused
-
-    def _judge_one(
-        self,
-        turn: Turn,
-        opinions: Mapping[Turn, Opinion],
-        accepted: dict[tuple[bytes, bytes], int],
-        index: int,
-        now: int,
-    ) -> _Judgement:
-        """Judge what may become entry ``index``. ``accepted`` grows with the contents of what is accepted."""
-        judge, contents = self._embedder.in_force.judge, turn.admitted.pair.contents
-        measurement: Measurement | None = None
-        item: ItemMeasurement | None = None
-        embeddings: bytes | None = None
-        sketches: Packed = ()
-        detail = ""
-        if isinstance(turn.embedded, Rejected):
-            verdict = judge.refuse(Reason.ITEM_UNDECODABLE)
-            detail = f"{turn.embedded.code}: {turn.embedded.what}"[:_DETAIL_CHARS]
-        elif (known := accepted.get(contents)) is not None:
-            verdict, detail = judge.refuse(Reason.CONTENT_DUPLICATE), f"entry {known} holds the same two contents"
-        elif turn.is_single:
-            seen = turn.admitted.pair.a, turn.embedded[0], turn.sketches[0]
-            verdict, detail, item = judge_single(*seen, judge, self.crowds)
-            if verdict.is_accepted:
-                accepted[contents], sketches = index, turn.packed()
-                self.crowds.join_item(index, contents[0], sketches)
-        elif (found := self._find(turn, opinions[turn])).copy_of is not None:
-            verdict, detail = judge.refuse(Reason.PAIR_COPY, None), f"entry {found.copy_of} holds near copies of both"
-        else:
-            a, b = turn.embedded
-            judged = judge.rank(opinions[turn], index, found.crowd)
-            verdict, measurement, detail = judged.verdict, judged.measurement, judged.detail
-            embeddings = pack_embeddings(a.whole, b.whole, judged.final_a, judged.final_b)
-            if verdict.is_accepted:
-                accepted[contents], sketches = index, turn.packed()
-                self.crowds.join(index, contents, sketches, is_novel=verdict.novel)
-                if self.takes_items():
-                    verdict = replace(verdict, items=count_new(turn.embedded, opinions[turn].modalities, judge, found))
-        if turn.is_single:
-            verdict = replace(verdict, items=verdict.items or 0)
-        opening = Opening(next(self._salts), *contents, detail, measurement, item)
-        came = None if isinstance(turn.embedded, Rejected) else now
-        return seal_entry(turn.admitted, verdict, opening, embeddings, came, sketches=sketches), verdict, opening
-
-    def _find(self, turn: Turn, opinion: Opinion) -> Likeness:
-        """Return what the pair shares with earlier ones; of a pair that is not accepted nobody asks."""
-        if opinion.outcome is not Outcome.ACCEPTED:
-            return Likeness()
-        return self.crowds.find(turn.admitted.pair.contents, turn.sketches, opinion.point)
-
-    def _append(self, judged: dict[Turn, _Judgement]) -> list[Decision]:
+    def _append(self, judged: dict[Turn, Judgement]) -> list[Decision]:
         """Append in one transaction; return what is answered to each pair."""
         entries = [entry for entry, _, _ in judged.values()]
         self.nonces.expect((new.contributor, new.nonce) for entry in entries if (new := entry.submission) is not None)
@@ -323,13 +237,13 @@ class Batches:
         try:
             receipts = self._ledger.append(entries)
         except StoreError:
-            self._place(judged, first, [None] * len(judged))
+            self._judging.place(judged, first, [None] * len(judged))
             raise
         fresh = [
             receipt.index == first + n or receipt.entry.encode() == entry.leaf
             for n, (receipt, entry) in enumerate(zip(receipts, entries, strict=True))
         ]
-        self._place(judged, first, [r.index if new else None for r, new in zip(receipts, fresh, strict=True)])
+        self._judging.place(judged, first, [r.index if new else None for r, new in zip(receipts, fresh, strict=True)])
         in_force = self._embedder.in_force
         for receipt, (entry, verdict, _) in zip(receipts, judged.values(), strict=True):
             if verdict.is_accepted and (new := entry.submission) is not None and new.embeddings is not None:
@@ -337,23 +251,7 @@ class Batches:
                 in_force.show(receipt.index, f"{new.a.modality}-{new.b.modality}", (final_a, final_b))
         return [self._answer(*row) for row in zip(receipts, judged.values(), strict=True)]
 
-    def _place(self, judged: dict[Turn, _Judgement], first: int, indexes: Sequence[int | None]) -> None:
-        """Tell the judge of novel pairs whose entries are not those from ``first`` on that they were ranked as."""
-        for ranked, (turn, (_, verdict, _)) in enumerate(judged.items(), first):
-            index, pair = indexes[ranked - first], turn.admitted.pair
-            if not verdict.is_accepted or index == ranked:
-                continue
-            self.crowds.leave(ranked)
-            if turn.is_single:
-                if index is not None:
-                    self.crowds.join_item(index, pair.a.digest, turn.packed())
-                continue
-            if index is not None:
-                self.crowds.join(index, pair.contents, turn.packed(), is_novel=verdict.novel)
-            if verdict.novel:
-                self._embedder.in_force.judge.place(pair.envelope.submission.modalities, ranked, index)
-
-    def _answer(self, receipt: Receipt, judgement: _Judgement) -> Decision:
+    def _answer(self, receipt: Receipt, judgement: Judgement) -> Decision:
         entry, verdict, opening = judgement
         new = entry.submission
         assert new is not None, "every entry of a batch decides about a pair"

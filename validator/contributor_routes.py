@@ -10,8 +10,9 @@ from curiosity.host.port.address import sender_of
 from curiosity.host.port.body import Body, read_body
 from curiosity.protocol.comparison import read_separation
 from curiosity.protocol.errors import Rejected
-from curiosity.protocol.messages import EpochSignature, Network
+from curiosity.protocol.messages import Network
 from curiosity.protocol.pair import MAX_ENVELOPE_BYTES
+from curiosity.protocol.reward_messages import EpochSignature
 from curiosity.protocol.wire import parse
 from curiosity.serving.quotas import Payer
 from validator.decided import replay

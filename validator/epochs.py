@@ -10,8 +10,11 @@ from functools import lru_cache
 from curiosity.chain.evm import ChainClient
 from curiosity.protocol.counts import number_of
 from curiosity.protocol.entry import AuditEntry, Closing, PairEntry, RuleEntry, encode_entry, parse_entry
+from curiosity.protocol.epoch_payout import EpochPayout
 from curiosity.protocol.errors import ChainError, ConfigError, ProofError, Rejected, StoreError
-from curiosity.protocol.messages import (
+from curiosity.protocol.orders import RuleOrder, RuleReport
+from curiosity.protocol.payouts import Replay
+from curiosity.protocol.reward_messages import (
     ClaimShare,
     ClaimTicket,
     EpochAttestation,
@@ -21,8 +24,6 @@ from curiosity.protocol.messages import (
     EpochStanding,
     RewardLeaf,
 )
-from curiosity.protocol.orders import RuleOrder, RuleReport
-from curiosity.protocol.payouts import EpochPayout, Replay
 from curiosity.protocol.rewards import RewardParameters, RewardTree
 from curiosity.protocol.vesting import Award, parse_rule, spell_rule
 from validator.announcing import BY_NUMBER, plan_rule

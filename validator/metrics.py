@@ -4,7 +4,7 @@ from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from curiosity.protocol.messages import EpochStanding
+from curiosity.protocol.reward_messages import EpochStanding
 from curiosity.protocol.verdict import Verdict
 
 

@@ -16,11 +16,12 @@ from curiosity.serving.block_list import BlockList
 from curiosity.serving.decode import Decoder, Unjudged
 from curiosity.serving.embedder import Embedder
 from curiosity.serving.quotas import Payer
-from validator.batches import Batches, StaleEmbeddings, interrupted
+from validator.batches import Batches, interrupted
 from validator.blocking import BlockedItems
 from validator.decided import replay
 from validator.forgotten import Forgotten
 from validator.intake import Admitted, Intake, nonce_reused
+from validator.judging import StaleEmbeddings
 from validator.threads import Threads
 from validator.turn import Turn
 

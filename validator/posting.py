@@ -16,9 +16,9 @@ from curiosity.chain.attestation import Attestation, address_of, recover_signer,
 from curiosity.chain.chain import MAX_WAITING_EPOCHS, EpochRecord, RewardsState, Standing, TransactionReceipt
 from curiosity.chain.evm import ChainClient
 from curiosity.protocol.counts import number_of
+from curiosity.protocol.epoch_payout import EpochPayout
 from curiosity.protocol.errors import ChainError, ProofError, Rejected
-from curiosity.protocol.messages import EpochAttestation, EpochSignature
-from curiosity.protocol.payouts import EpochPayout
+from curiosity.protocol.reward_messages import EpochAttestation, EpochSignature
 
 log = logging.getLogger(__name__)
 

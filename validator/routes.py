@@ -9,14 +9,9 @@ from aiohttp import web
 from curiosity.protocol.item_request import SignedItemRequest
 from curiosity.protocol.messages import (
     Answer,
-    ClaimTicket,
     ConsistencyProof,
     Decision,
     EntryPage,
-    EpochAttestation,
-    EpochLeaves,
-    EpochReport,
-    EpochSignature,
     Health,
     InclusionProof,
     Network,
@@ -33,6 +28,7 @@ from curiosity.protocol.orders import (
     RuleOrder,
     RuleReport,
 )
+from curiosity.protocol.reward_messages import ClaimTicket, EpochAttestation, EpochLeaves, EpochReport, EpochSignature
 from curiosity.protocol.takedown import Blocked, SignedTakedown
 from validator.admin_routes import (
     VERSION,

@@ -19,14 +19,9 @@ from curiosity.protocol.item_request import SignedItemRequest
 from curiosity.protocol.json_reader import read_json
 from curiosity.protocol.messages import (
     Answer,
-    ClaimTicket,
     ConsistencyProof,
     Decision,
     EntryPage,
-    EpochAttestation,
-    EpochLeaves,
-    EpochReport,
-    EpochSignature,
     Health,
     InclusionProof,
     Network,
@@ -42,6 +37,7 @@ from curiosity.protocol.orders import (
     RuleOrder,
     RuleReport,
 )
+from curiosity.protocol.reward_messages import ClaimTicket, EpochAttestation, EpochLeaves, EpochReport, EpochSignature
 from curiosity.protocol.takedown import Blocked, SignedTakedown
 from curiosity.protocol.url import check_url, without_userinfo
 from curiosity.protocol.wire import encode, parse

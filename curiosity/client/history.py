@@ -14,9 +14,10 @@ from curiosity.client.manifests import Manifests
 from curiosity.client.outcome import REFUSED, TAKEN_DOWN, PairOutcome, decided, recalled, short
 from curiosity.client.receipts import BROKEN_SUFFIX, SavedReceipt, read_saved
 from curiosity.protocol.entry import PairEntry, TakedownEntry, parse_entry
+from curiosity.protocol.epoch_payout import EpochPayout
 from curiosity.protocol.errors import CuriosityError
 from curiosity.protocol.messages import TakedownReport
-from curiosity.protocol.payouts import EpochPayout, Replay
+from curiosity.protocol.payouts import Replay
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.signing import checksum
 from curiosity.protocol.vesting import WHOLE_WEIGHT, weigh_belief

@@ -17,8 +17,9 @@ from curiosity.protocol.entry import (
     TakedownEntry,
     parse_entry,
 )
+from curiosity.protocol.epoch_payout import Earned, PaidPair
 from curiosity.protocol.errors import ProofError, Rejected
-from curiosity.protocol.payouts import Earned, PaidPair, Replay
+from curiosity.protocol.payouts import Replay
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.signing import Domain, recover
 from curiosity.protocol.tombstones import check_found, find_takedowns

@@ -17,6 +17,7 @@ from curiosity.chain.chain import Addresses
 from curiosity.host.files import make_folder, write_whole
 from curiosity.host.paths import inside
 from curiosity.ledger.source import LedgerSource, Progress, counted, untold
+from curiosity.protocol.epoch_payout import EpochPayout
 from curiosity.protocol.errors import (
     ChainError,
     ConfigError,
@@ -29,8 +30,9 @@ from curiosity.protocol.errors import (
 )
 from curiosity.protocol.json_reader import read_json
 from curiosity.protocol.merkle import root
-from curiosity.protocol.messages import EpochAttestation, EpochSignature, Network
-from curiosity.protocol.payouts import EpochPayout, derive
+from curiosity.protocol.messages import Network
+from curiosity.protocol.payouts import derive
+from curiosity.protocol.reward_messages import EpochAttestation, EpochSignature
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.signing import checksum
 from curiosity.rewards.payouts import check_closing, check_emission, check_epoch

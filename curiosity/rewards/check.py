@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from curiosity.ledger.source import Ask, LedgerSource, Progress, counted, untold
+from curiosity.protocol.epoch_payout import EpochPayout
 from curiosity.protocol.errors import CuriosityError, ProofError, SourceError
-from curiosity.protocol.messages import EpochLeaves, Network
-from curiosity.protocol.payouts import EpochPayout, derive
+from curiosity.protocol.messages import Network
+from curiosity.protocol.payouts import derive
+from curiosity.protocol.reward_messages import EpochLeaves
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.rewards.payouts import (
     ChainCheck,

@@ -9,7 +9,8 @@ from curiosity.chain.chain import Quote
 from curiosity.client.amounts import show_coins
 from curiosity.ledger.source import LedgerSource, Progress, untold
 from curiosity.protocol.errors import ChainError, CuriosityError, NotYet
-from curiosity.protocol.messages import ClaimShare, Network
+from curiosity.protocol.messages import Network
+from curiosity.protocol.reward_messages import ClaimShare
 from curiosity.protocol.signing import checksum
 from curiosity.rewards.claims import (
     AT_ONCE,

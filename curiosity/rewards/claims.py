@@ -12,7 +12,7 @@ from curiosity.client.amounts import show_exactly
 from curiosity.client.client import ValidatorClient
 from curiosity.ledger.source import Progress, untold
 from curiosity.protocol.errors import CuriosityError, NotYet, ProofError
-from curiosity.protocol.messages import ClaimShare, ClaimTicket
+from curiosity.protocol.reward_messages import ClaimShare, ClaimTicket
 from curiosity.protocol.rewards import verify_claim
 from curiosity.rewards.earnings import Earning, Earnings
 

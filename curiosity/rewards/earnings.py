@@ -4,9 +4,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from curiosity.protocol.entry import PairEntry, TakedownEntry, parse_entry
+from curiosity.protocol.epoch_payout import EpochPayout, PaidPair
 from curiosity.protocol.errors import ProofError
-from curiosity.protocol.messages import ClaimTicket
-from curiosity.protocol.payouts import EpochPayout, PaidPair, Replay
+from curiosity.protocol.payouts import Replay
+from curiosity.protocol.reward_messages import ClaimTicket
 from curiosity.protocol.rewards import RewardParameters, allocate
 from curiosity.protocol.verdict import Outcome
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from curiosity.ledger.source import LedgerSource, Progress, untold
-from curiosity.protocol.payouts import EpochPayout
+from curiosity.protocol.epoch_payout import EpochPayout
 
 
 def judge_payout_again(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from curiosity.chain.chain import EpochRecord
 from curiosity.client.amounts import show_exactly
+from curiosity.protocol.epoch_payout import EpochPayout
 from curiosity.protocol.errors import ConfigError, ProofError
-from curiosity.protocol.payouts import EpochPayout
 from curiosity.protocol.rewards import RewardParameters, RewardTree
 
 if TYPE_CHECKING:

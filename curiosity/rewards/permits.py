@@ -21,7 +21,7 @@ from curiosity.chain.attestation import (
 from curiosity.chain.chain import Addresses
 from curiosity.host.files import write_new, write_whole
 from curiosity.protocol.errors import ConfigError, ProofError, Rejected, SourceError
-from curiosity.protocol.messages import ClaimShare
+from curiosity.protocol.reward_messages import ClaimShare
 from curiosity.protocol.rewards import verify_claim
 from curiosity.protocol.signing import checksum
 from curiosity.protocol.wire import STRICT, Bytes20, Bytes65, Uint53, encode, parse

@@ -1,7 +1,6 @@
 """The client for programs that run an event loop."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import replace
@@ -15,21 +14,21 @@ from curiosity.client.client import ValidatorClient
 from curiosity.client.items import fetch_item
 from curiosity.client.outcome import PairOutcome
 from curiosity.client.proofs import fetch_proofs
-from curiosity.client.receipts import Proved, read_saved, receipt_path, verify_saved
+from curiosity.client.receipts import Proved, receipt_path
 from curiosity.client.submission import Contributor, Rules, check_network
 from curiosity.client.trust import KEPT_KEYS, Trust
 from curiosity.host.settings.chain import ChainSettings
 from curiosity.ledger.follow import Followed, Position, follow
 from curiosity.ledger.source import LedgerSource
 from curiosity.ledger.tiles import LogFiles
-from curiosity.protocol.decision import check_decided
-from curiosity.protocol.errors import ConfigError, Rejected
+from curiosity.protocol.errors import ConfigError
 from curiosity.protocol.messages import Answer, Decision, Found, Network
 from curiosity.rewards.claim import ClaimOutcome
 from curiosity.rewards.claims import ClaimView
 from curiosity.rewards.earnings import Earnings
 from curiosity.sdk.claiming import claim_due, learn_earned, look_at_claims
 from curiosity.sdk.outbox import Outbox, Submitted
+from curiosity.sdk.receipts import fetch_decision, verify_receipt
 from curiosity.sdk.things import Thing, item, pair_of, paths_of, read_digest
 from curiosity.sources.own.own import read_sources
 
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 URL = "http://127.0.0.1:8440"
-_POLL_S = 0.5
 
 
 class AsyncClient:
@@ -186,20 +184,9 @@ class AsyncClient:
             Rejected: NOT_FOUND if there is none after ``wait_s``.
             ProofError: If the receipt does not hold, or is about another pair.
         """
-        digest = read_digest(pair)
         network = await self._known_network()
-        deadline = time.monotonic() + wait_s
-        while True:
-            try:
-                decision = await self._validator.receipt(digest)
-                break
-            except Rejected as refusal_:
-                if refusal_.code != "NOT_FOUND" or time.monotonic() + _POLL_S > deadline:
-                    raise
-            await asyncio.sleep(_POLL_S)
         vkey = self._trust.receipt_vkey or network.receipt_vkey
-        check_decided(decision, digest, network.origin, vkey)
-        return decision
+        return await fetch_decision(self._validator, read_digest(pair), network.origin, vkey, wait_s)
 
     async def verify(self, receipt: PairOutcome | Path | str) -> Proved:
         """Check a saved receipt, with no network: `verify_receipt` with this client's keys.
@@ -384,17 +371,3 @@ class AsyncClient:
                 return await question(client)
 
         return asyncio.run(ask())
-
-
-def verify_receipt(path: Path | str, trust: Trust = KEPT_KEYS) -> Proved:
-    """Check a saved receipt, with no network, and return what it proves.
-
-    Args:
-        path: The receipt's file.
-        trust: Keys that you have from elsewhere; empty ones are taken from the file.
-
-    Raises:
-        SourceError: RECEIPT_UNREADABLE.
-        ProofError: With a code for every way of being wrong.
-    """
-    return verify_saved(read_saved(Path(path)), trust.check())

@@ -12,8 +12,9 @@ from curiosity.client.takedowns import ask, take_down
 from curiosity.ledger.leaves import fetch_leaves
 from curiosity.ledger.source import LedgerSource
 from curiosity.protocol.counts import number_of
+from curiosity.protocol.epoch_payout import EpochPayout, PaidPair
 from curiosity.protocol.errors import Rejected, ServiceError
-from curiosity.protocol.payouts import EpochPayout, PaidPair, derive
+from curiosity.protocol.payouts import derive
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.takedown import TakedownReason
 from curiosity.protocol.vesting import Award

@@ -18,8 +18,8 @@ from curiosity.chain.attestation import address_of
 from curiosity.chain.chain import Addresses, ChainConfig, DeploySettings, Share, journal_path
 from curiosity.chain.evm import ChainClient
 from curiosity.protocol.entry import PairEntry, encode_entry
-from curiosity.protocol.messages import EpochReport
 from curiosity.protocol.orders import RuleOrder, RuleReport
+from curiosity.protocol.reward_messages import EpochReport
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.signing import sign
 from curiosity.protocol.verdict import Outcome, Reason, Verdict

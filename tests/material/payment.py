@@ -26,8 +26,9 @@ from curiosity.client.wallet import create_wallet
 from curiosity.host.settings.chain import ChainSettings
 from curiosity.ledger.source import LedgerSource
 from curiosity.protocol.entry import Closing, EpochEntry, PairEntry, encode_entry
-from curiosity.protocol.messages import EpochReport
-from curiosity.protocol.payouts import EpochPayout, Replay
+from curiosity.protocol.epoch_payout import EpochPayout
+from curiosity.protocol.payouts import Replay
+from curiosity.protocol.reward_messages import EpochReport
 from curiosity.protocol.rewards import RewardParameters, RewardTree
 from curiosity.protocol.signing import sign
 from curiosity.protocol.verdict import Outcome, Reason, Verdict

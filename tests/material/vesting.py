@@ -14,7 +14,8 @@ from curiosity.protocol.entry import (
     TakedownEntry,
     encode_entry,
 )
-from curiosity.protocol.payouts import EpochPayout, Replay, derive
+from curiosity.protocol.epoch_payout import EpochPayout
+from curiosity.protocol.payouts import Replay, derive
 from curiosity.protocol.rewards import RewardParameters
 from curiosity.protocol.signing import sign
 from curiosity.protocol.takedown import Asker, TakedownReason
