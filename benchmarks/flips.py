@@ -247,8 +247,8 @@ def compare(
         outcomes.count(Outcome.REJECTED),
         {
             name: max(abs(getattr(one, name) - getattr(other, name)) for one, other in both)
-            for name in vars(first[0])
-            if name != "domains_micro"
+            for name, value in vars(first[0]).items()
+            if isinstance(value, int)
         },
         sum(is_flip(one, other, calibration) for one, other in both),
         sum(is_flip(one, other, bare) for one, other in both),

@@ -26,7 +26,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from benchmarks.log_leak import CACHE
+from benchmarks.command import CACHE
 from curiosity.client.client import ValidatorClient
 from curiosity.embedding.checkpoint import GENESIS, MODEL, load, save
 from curiosity.host.settings.validator import ValidatorConfig

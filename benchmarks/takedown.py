@@ -20,8 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
+from benchmarks.command import CACHE
 from benchmarks.ledger_append import make_entries
-from benchmarks.log_leak import CACHE
 from curiosity.client.client import ValidatorClient
 from curiosity.client.takedowns import ask, take_down
 from curiosity.host.settings.validator import ValidatorConfig
