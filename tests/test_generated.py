@@ -72,7 +72,7 @@ def test_generated_pairs_earn_their_share_and_not_a_wei_more(generated: int, hon
     limit = budget * 250_000 // 1_000_000
     assert limit - 4 * generated < made <= limit  # parts of pairs are rounded down
     assert real <= budget - limit
-    # Who does not declare is not found: without the declaration there is no limit.
+    # The network does not find pairs that nobody declares: without the declaration there is no limit.
     undeclared, less, _ = paid(CAPPED, generated, honest, declares=False)
     assert undeclared > limit
     assert less <= real

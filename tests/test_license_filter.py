@@ -172,7 +172,7 @@ async def test_a_copy_cannot_hide_or_slip_in_a_pair(tmp_path: Path) -> None:
         kept.write_bytes(b"".join(lines) + foreign.replace(b"Unicode-3.0", b"CC0-1.0") + b"\n")
         assert {pair.license for pair in read_mirror(some)[1]} == {pair.license for pair in read_mirror_of(lines, some)}
 
-        # What was copied for some is no whole ledger to go on from, and is completed by a copy without the filter.
+        # A filtered copy is not whole, so it does not serve as a start; a copy without the filter completes it.
         with pytest.raises(ProofError, match="IMPORT_FILTERED"):
             bring(some, tmp_path / "second")
         await copy_ledger(live.client, some)

@@ -2,7 +2,7 @@
 
 Looked for in the bytes, before metadata is stripped: XMP is text in every container, and the assertions of a C2PA
 manifest hold the term as plain text too. A manifest's signature is not checked: nobody forges one to earn less. What is
-compressed (zTXt in PNG) is not found, and what says nothing is not recognised.
+compressed (zTXt in PNG) is not found, and a file without a word of its origin is taken for real.
 """
 
 import re
