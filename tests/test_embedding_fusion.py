@@ -70,6 +70,16 @@ def test_every_fusion_takes_any_subset_and_an_item_of_nothing(name: str) -> None
 
 
 @EVERY
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_every_fusion_works_in_other_precisions_and_on_an_empty_batch(name: str, dtype: torch.dtype) -> None:
+    fusion, given = build(name).to(dtype), {one: tensor.to(dtype) for one, tensor in make(5).items()}
+    fused = fusion(given, {"audio": torch.tensor([True, False, True, False, False])})
+    assert fused.dtype == dtype
+    assert torch.isfinite(fused).all()
+    assert fusion({one: tensor[:0] for one, tensor in given.items()}).shape == (0, 16)
+
+
+@EVERY
 def test_no_item_of_a_batch_sees_another(name: str) -> None:
     fusion, given = build(name), make(5)
     want = fusion(given)
@@ -153,6 +163,7 @@ def test_every_fusion_refuses_what_does_not_fit(name: str) -> None:
         (given | {"audio": torch.zeros(4, 4)}, {}),
         (given | {"audio": torch.zeros(5, 4, 1, 1)}, {}),
         (given | {"audio": torch.zeros(5, 4, dtype=torch.int64)}, {}),
+        (given | {"audio": torch.zeros(5, 4, dtype=torch.float64)}, {}),
         ({"image": given["image"]}, {"audio": everyone}),
         (given, {"audio": torch.ones(5)}),
         (given, {"audio": torch.ones(5, 2, dtype=torch.bool)}),

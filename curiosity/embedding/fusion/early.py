@@ -59,7 +59,8 @@ class EarlyFusion(Fusion):
                 hidden.append(~masks[name])
         flat = torch.cat(tokens, dim=1)
         closed = torch.cat([one.to(flat.device) for one in hidden], dim=1)
-        return Fused(self.layers(flat, src_key_padding_mask=closed)[:, 0])
+        read = self.layers(flat, src_key_padding_mask=closed) if rows else flat
+        return Fused(read[:, 0])
 
     def _check(self, embeddings: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> None:
         counts = {len(tensor) if tensor.ndim else 0 for tensor in (*embeddings.values(), *present.values())}
@@ -75,12 +76,13 @@ class EarlyFusion(Fusion):
             )
             if name not in embeddings or not fits:
                 wrong.append(f"mask of {name} {tuple(mask.shape)} {mask.dtype}")
-        if wrong or len(counts) != 1:
+        if wrong or len(counts) != 1 or len({tensor.dtype for tensor in embeddings.values()}) != 1:
             raise ConfigError(
                 "FUSION_INPUT",
                 f"got {', '.join(wrong) or 'no wrong shape'} and item counts {sorted(counts)}; expected "
-                f"float[B, T_m, D_m] or float[B, D_m] with D_m of {self.dims}, masks bool[B] or bool[B, T_m]",
-                "Give every modality with one B, and masks only for those.",
+                f"float[B, T_m, D_m] or float[B, D_m] with D_m of {self.dims}, masks bool[B] or bool[B, T_m]; "
+                f"dtypes {sorted({str(tensor.dtype) for tensor in embeddings.values()})}, expected one",
+                "Give every modality with one B and one dtype, and masks only for those.",
             )
 
 

@@ -138,12 +138,13 @@ class Fusion(nn.Module):
             if tensor.ndim != 1 or tensor.dtype != torch.bool
         ]
         strange = sorted(set(present) - set(embeddings))
-        if wrong or strange or len(counts) != 1:
+        if wrong or strange or len(counts) != 1 or len({tensor.dtype for tensor in embeddings.values()}) != 1:
             raise ConfigError(
                 "FUSION_INPUT",
                 f"got {', '.join(wrong) or 'no wrong shape'}, item counts {sorted(counts)}, masks without embeddings "
-                f"{strange}; expected float[B, D_m] with D_m of {self.dims} and masks bool[B]",
-                "Give every modality as float[B, D_m] with one B, and masks bool[B] only for those.",
+                f"{strange}; expected float[B, D_m] with D_m of {self.dims} and masks bool[B]; "
+                f"dtypes {sorted({str(tensor.dtype) for tensor in embeddings.values()})}, expected one",
+                "Give every modality as float[B, D_m] with one B and one dtype, and masks bool[B] only for those.",
             )
 
 

@@ -44,5 +44,6 @@ class TransformerFusion(Fusion):
     def _fuse(self, parts: dict[str, Tensor], mask_BM: Tensor) -> Fused:
         reader = self.reader.expand(len(mask_BM), 1, -1)
         hidden = nn.functional.pad(~mask_BM, (1, 0), value=False)
-        read = self.layers(torch.cat([reader, self.tokens(parts)], dim=1), src_key_padding_mask=hidden)
+        tokens = torch.cat([reader, self.tokens(parts)], dim=1)
+        read = self.layers(tokens, src_key_padding_mask=hidden) if len(tokens) else tokens
         return Fused(read[:, 0])
