@@ -12,8 +12,9 @@ from curiosity.embedding.checkpoint import MODEL, load
 from curiosity.embedding.presets import PRESETS, Preset, Weights
 from curiosity.embedding.tower_spec import TowerSpec
 from curiosity.embedding.weights import read_space
-from curiosity.protocol.errors import CheckpointError
+from curiosity.protocol.errors import CheckpointError, SourceError
 from tests.material.encoder import DIM, PUBLISHED
+from tests.material.evaluation import make_set, write_set
 from tests.material.pretrained import publish
 from trainer.genesis import genesis
 from trainer.operating_figures import report
@@ -66,3 +67,21 @@ def test_one_command_makes_a_genesis_from_published_weights(
     shutil.rmtree(hub)
     with pytest.raises(CheckpointError, match="FROZEN_TOWER_MISSING"):
         read_space(made)
+
+
+@pytest.mark.parametrize(
+    ("splits", "said"),
+    [
+        (["held-out"], "0 pairs to learn from"),
+        (["calibration"], "the 1 pair sets have calibration"),
+        (["genesis", "calibration"], "2 unseen trusted pairs are too few for alpha"),
+    ],
+)
+def test_a_genesis_of_too_few_pairs_says_which_are_missing(tmp_path: Path, splits: list[str], said: str) -> None:
+    pairs = [pair for split in splits for pair in make_set(["image", "text"], 2, 1, split=split)]
+    write_set(tmp_path / "set", pairs)
+    options = ["--pairs", str(tmp_path / "set"), "--preset", "tiny-scratch", "--steps", "1", "--junk-pool", "2"]
+    with pytest.raises(SourceError, match="GENESIS_PAIRS") as caught:
+        genesis.main([*options, "--threads", "1", "--out", str(tmp_path / "made")], standalone_mode=False)
+    assert said in str(caught.value)
+    assert not (tmp_path / "made").exists()

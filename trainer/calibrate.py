@@ -73,6 +73,10 @@ class _Embedded:
         return row
 
 
+class TooFewPairs(ValueError):
+    """The pairs of a modality pair that training did not see are too few to calibrate on."""
+
+
 def calibrate(
     space: EmbeddingSpace,
     trusted: Sequence[FedPair],
@@ -91,7 +95,7 @@ def calibrate(
     threshold of the distance refuses only ``FAR_ALPHA_MICRO`` of honest pairs, since the belief decides about the rest.
 
     Raises:
-        ValueError: when the unseen pairs of two modalities that were given as pairs are too few for alpha.
+        TooFewPairs: when the unseen pairs of two modalities that were given as pairs are too few for alpha.
     """
     known = _Embedded(space, trusted, prepared)
     unseen = [pair for pair in known.pairs if pair.split == unseen_split]
@@ -100,7 +104,7 @@ def calibrate(
     joined = {(a, b): join_by_concept(known.pairs, a, b) for a, b in names}
     joined = {two: pairs for two, pairs in joined.items() if any(p.split == unseen_split for p in pairs)}
     if not joined:
-        raise ValueError(f"{len(unseen)} pairs of the split {unseen_split} are too few: they join no two modalities")
+        raise TooFewPairs(f"{len(unseen)} pairs of the split {unseen_split} are too few: they join no two modalities")
     given = {pair.name for pair in known.pairs}
     joined = {
         two: pairs
@@ -206,7 +210,7 @@ def _thresholds(
         by_set.setdefault(pair.set, []).append(measured)
     enough = [values for values in by_set.values() if alpha * (len(values) + 1) >= MICRO]
     if not enough:
-        raise ValueError(f"{name}: {len(judged)} unseen trusted pairs are too few for alpha {alpha / MICRO}")
+        raise TooFewPairs(f"{name}: {len(judged)} unseen trusted pairs are too few for alpha {alpha / MICRO}")
     most = max(far_alpha, MICRO // (max(map(len, enough)) + 1) + 1)  # as few as can be told from so many values
     far = [values for values in enough if most * (len(values) + 1) >= MICRO]
     around = leave_one_out(anchors[f"history/{name}"])

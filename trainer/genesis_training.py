@@ -15,8 +15,8 @@ import torch
 from curiosity.embedding.checkpoint import Checkpoint
 from curiosity.embedding.space import EmbeddingSpace, pick_device
 from curiosity.embedding.weights import freeze_published, halve_weights
-from curiosity.protocol.errors import ExitCode
-from trainer.calibrate import calibrate
+from curiosity.protocol.errors import ExitCode, SourceError
+from trainer.calibrate import TooFewPairs, calibrate
 from trainer.evaluation import evaluate, survey
 from trainer.feed import read_trusted
 from trainer.held_out import HeldOut
@@ -43,11 +43,19 @@ def make_genesis(
     the checkpoint names them and does not carry them. With ``beliefs`` it says how likely a pair belongs together.
 
     Raises:
-        SourceError: when a pair set is missing or differs.
+        SourceError: when a pair set is missing or differs, or too few pairs have the split genesis or
+            calibration.
         CheckpointError: when the folder cannot be written.
     """
     trusted = read_trusted(folders, ["genesis", "calibration"])
     genesis = [pair for pair in trusted if pair.split == "genesis"]
+    if not genesis:
+        splits = ", ".join(sorted({pair.split for pair in trusted})) or "no split that genesis reads"
+        raise SourceError(
+            "GENESIS_PAIRS",
+            f"0 pairs to learn from: the {len(folders)} pair sets have {splits}",
+            'Add a pair set with the split "genesis", such as one of curiosity data make emoji.',
+        )
     modalities = sorted({item.modality for pair in trusted for item in (pair.a, pair.b)})
     space = EmbeddingSpace(preset, seed=recipe.seed, modalities=modalities, pretrained=pretrained)
     if pretrained:
@@ -56,7 +64,12 @@ def make_genesis(
     library = Library(space)
     done = train(space, library, library.streams(library.add(genesis)), recipe, progress)
     halve_weights(space)
-    calibration, anchors = calibrate(space, trusted, believes=beliefs)
+    try:
+        calibration, anchors = calibrate(space, trusted, believes=beliefs)
+    except TooFewPairs as error:
+        raise SourceError(
+            "GENESIS_PAIRS", str(error), "Add pairs of the split calibration, or make the sets without --limit."
+        ) from error
     held = HeldOut(space, read_trusted(folders, ["held-out"]))
     recall = evaluate(
         space,
