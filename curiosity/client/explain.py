@@ -71,7 +71,8 @@ _REASONS: Final = {
     ),
     Reason.PAIR_UNDECIDED: Words(
         "the checkpoint cannot tell whether the two belong together; this costs you nothing",
-        "Nothing now: the validator judges it again under its next checkpoints (curiosity receipts --refresh).",
+        "Look whether the two are of the same thing. If they are, nothing now: the validator judges the pair again "
+        "under its next checkpoints (curiosity receipts --refresh).",
     ),
     Reason.PAIR_UNFAMILIAR: Words(
         "the pair is unlike everything that the checkpoint can judge; this costs you nothing",
