@@ -232,6 +232,9 @@ def test_halves_are_complementary_and_silence_is_empty(files: WhisperFiles) -> N
     silence = tower.prepare(np.zeros(16_000, dtype=np.float32))
     assert (silence == np.float32(SILENCE)).all()
     assert np.array_equal(silence[:16], tower.empty())
+    heard = 2 * load_listener(files).network.width  # means and spreads over its own length
+    one, other = (tower.collate([each])[:, heard:] for each in (silence, tower.empty()))
+    assert torch.equal(one, other), "silence is padded with silence, however long it is"
     assert len(tower.prepare(np.zeros(16_000 * 12, dtype=np.float32))) == FRAMES
 
 

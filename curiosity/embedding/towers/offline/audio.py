@@ -112,8 +112,7 @@ class NamedSoundsAudio(Tower):
     def hide(self, features: Features, hidden: NDArray[np.bool_]) -> Features:
         """Return the sound with the hidden patches as quiet as its floor."""
         cells = np.kron(hidden.reshape(-1, BANDS // PATCH_BANDS), np.ones((PATCH_FRAMES, PATCH_BANDS), dtype=np.bool_))
-        floor = np.float32(features.max() - SPAN)
-        return np.where(cells[: len(features)], floor, features).astype(np.float32)
+        return np.where(cells[: len(features)], _floor(features), features).astype(np.float32)
 
     def empty(self) -> Features:
         """Return silence."""
@@ -167,8 +166,13 @@ class NamedSoundsAudio(Tower):
         return hashlib.sha256(told.encode()).hexdigest()
 
 
+def _floor(features: NDArray[np.float32]) -> np.float32:
+    """Return the value below which nothing is heard beside the loudest; digital silence at least."""
+    return np.float32(max(float(features.max()) - SPAN, SILENCE))
+
+
 def _pad(features: NDArray[np.float32]) -> Tensor:
-    """Return float32[1000, 80]: the frames, then as quiet as the floor below their loudest."""
-    floor = np.float32(features.max() - SPAN)
+    """Return float32[1000, 80]: the frames, then as quiet as their floor."""
+    floor = _floor(features)
     held = np.maximum(features[:FRAMES], floor)
     return torch.from_numpy(np.pad(held, ((0, FRAMES - len(held)), (0, 0)), constant_values=floor))
