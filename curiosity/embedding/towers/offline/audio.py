@@ -166,7 +166,7 @@ class NamedSoundsAudio(Tower):
         return hashlib.sha256(told.encode()).hexdigest()
 
 
-def _floor(features: NDArray[np.float32]) -> np.float32:
+def _floor(features: Features) -> np.float32:
     """Return the value below which nothing is heard beside the loudest; digital silence at least."""
     return np.float32(max(float(features.max()) - SPAN, SILENCE))
 
