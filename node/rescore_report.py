@@ -47,7 +47,8 @@ def show_rescored(screen: Screen, done: Sequence[Rescored]) -> None:
     if unknown == len(done):
         return
     screen.line(
-        f"{len(agree)} of {number_of(len(done), 'verdict')} agree; of these {equal} bit for bit. "
+        f"{len(agree)} of {number_of(len(done), 'verdict')} {'agrees' if len(done) == 1 else 'agree'}; "
+        f"the embeddings of {equal} are the recorded ones bit for bit. "
         f"The largest difference of a number is {max((one.largest_micro for one in done), default=0)} millionths."
     )
     screen.line("Whether a pair was novel depends on the pairs before it and is not repeated here.")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.argument("text", required=False)
 @click.option("--file", type=PATH, help="Search with this file of any modality, recognised by its content.")
 @click.option("--image", type=PATH, help="Search with this picture.")
-@click.option("--sound", type=PATH, help="Search with this sound.")
+@click.option("--sound", "--audio", "sound", type=PATH, help="Search with this sound.")
 @click.option("--modality", help="Modality of the file, if neither its name nor its content shows it.")
 @click.option("--to", default="image", show_default=True, help="Modality to find: image, text, audio, video, touch...")
 @click.option("-k", "count", type=click.IntRange(1, 100), default=10, show_default=True, help="How many.")
@@ -110,7 +110,7 @@ def query(
             return
         screen.table(title, ("", "cosine", "probability", "fits", "text or caption", "entry", "licence"), rows)
         if left_out:
-            screen.line(f"{number_of(left_out, 'item')} did not fit; --all shows them.")
+            screen.line(f"{left_out} of the {len(answer.found)} nearest did not fit; --all shows them.")
         if save is not None:
             screen.line(f"{number_of(len(rows), 'file')} written to {save}.")
 
