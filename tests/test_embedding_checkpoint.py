@@ -84,6 +84,17 @@ def test_a_manifest_names_what_it_lacks(tmp_path: Path, space: EmbeddingSpace) -
     assert "__init__" not in str(caught.value)
 
 
+@pytest.mark.parametrize("number", ["a", None, True, 2**53, -(2**53)])
+@pytest.mark.parametrize("field", ["null_max_micro", "median_loss_micro", "alpha_micro", "plain_max_micro", "masks"])
+def test_a_manifest_whose_numbers_are_none_is_refused(
+    tmp_path: Path, space: EmbeddingSpace, field: str, number: object
+) -> None:
+    manifest = json.loads((make(tmp_path / "c", space).path / MANIFEST).read_bytes())
+    manifest["calibration"][field] = number if field == "masks" else {"image": number}
+    with pytest.raises(CheckpointError, match=r"MANIFEST_NOT_READABLE.*is no whole number below 2\^53"):
+        Manifest.decode(json.dumps(manifest).encode())
+
+
 def test_a_copy_is_whole_or_not_there(tmp_path: Path, space: EmbeddingSpace) -> None:
     made = make(tmp_path / "c", space)
     copied = copy(made, tmp_path / "kept" / made.digest)

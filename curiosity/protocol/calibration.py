@@ -52,11 +52,19 @@ class Calibration:
             KeyError, TypeError, ValueError: If a field is missing or wrong.
         """
         return cls(
-            pairs={name: PairThresholds(**fields) for name, fields in value["pairs"].items()},
-            null_max_micro=dict(value["null_max_micro"]),
-            median_loss_micro=dict(value["median_loss_micro"]),
-            alpha_micro=dict(value["alpha_micro"]),
-            masks=value["masks"],
+            pairs={name: PairThresholds(**_whole(fields, name)) for name, fields in value["pairs"].items()},
+            null_max_micro=_whole(value["null_max_micro"], "null_max_micro"),
+            median_loss_micro=_whole(value["median_loss_micro"], "median_loss_micro"),
+            alpha_micro=_whole(value["alpha_micro"], "alpha_micro"),
+            masks=_whole({"masks": value["masks"]}, "masks")["masks"],
             beliefs={name: Beliefs.from_json(one) for name, one in value.get("beliefs", {}).items()},
-            plain_max_micro=dict(value.get("plain_max_micro", {})),
+            plain_max_micro=_whole(value.get("plain_max_micro", {}), "plain_max_micro"),
         )
+
+
+def _whole(values: dict[str, Any], what: str) -> dict[str, int]:
+    """Return numbers by name; every one must be a whole number that JSON readers hold exactly, below 2^53."""
+    wrong = [name for name, value in values.items() if type(value) is not int or abs(value) >= 2**53]
+    if wrong:
+        raise ValueError(f"{what} of {', '.join(sorted(wrong))} is no whole number below 2^53")
+    return dict(values)
