@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from curiosity.embedding.checkpoint import GENESIS, SHIPPED, load
 from curiosity.protocol.belief import Curve
@@ -167,3 +168,9 @@ def test_arrays_are_measured_as_single_ones_are() -> None:
     rows, others = quantise(draw.normal(size=(9, 32))), quantise(draw.normal(size=(11, 32)))
     rows[4] = 0
     assert cosine_table_micro(rows, others).tolist() == [cosines_micro(row, others).tolist() for row in rows]
+
+
+@pytest.mark.parametrize("searched", [1, 10, 10**9])
+def test_a_checkpoint_that_knows_one_wrong_pair_has_a_floor_above_it(searched: int) -> None:
+    least = least_probability_micro(np.array([900_000]), 333_333, searched)
+    assert probability_micro(900_000, 333_333, 1) < least <= probability_micro(900_001, 333_333, 1)

@@ -38,6 +38,7 @@ def least_probability_micro(
     """Return the probability that at most a tenth of searches reach in which no candidate is right, in millionths.
 
     Another number of wrong hits that are expected, ``expected_micro``, gives another share than a tenth.
+    ``searched`` is 1 or more.
 
     ``wrong_micro`` are the beliefs in wrong pairs, highest first, int64[n]: of N wrong candidates N k / n are expected
     to be believed as the k-th is. Where N is so large that less than one of n would have to be counted, the likelihood
@@ -47,7 +48,7 @@ def least_probability_micro(
     if not len(wrong_micro):
         return MICRO // 2
     most = expected_micro * len(wrong_micro)
-    counted = max(1, min(len(wrong_micro) - 1, most // (MICRO * searched)))
+    counted = min(len(wrong_micro) - 1, max(1, most // (MICRO * searched)))
     belief = min(MICRO, int(wrong_micro[counted]) + 1)
     return probability_micro(belief, cheating_micro, max(1, min(searched, most // MICRO)))
 
